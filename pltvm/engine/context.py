@@ -1,0 +1,110 @@
+"""Saved CPU state: what a switch of address space or privilege has to keep.
+
+A context is one block of u64 laid out so that a single batch call to Unicorn loads or stores it:
+
+    0 PRIV=3 | 1 mstatus | 2 satp | 3 PRIV (the target) | 4 x1 … 34 x31 | 35 pc
+
+CSRs can only be written in M-mode, so loading goes through privilege 3 first. Saving needs 4…35 alone:
+mstatus, satp and the privilege change only when the monitor changes them.
+
+Floating point registers join a context when its program first uses one: until then `mstatus.FS` is off,
+so they can neither be read nor cost anything.
+"""
+
+import ctypes
+from typing import Final
+
+from unicorn import riscv_const as uc
+
+from pltvm.engine.sv39 import PageTable
+
+U, S, M = 0, 1, 3
+
+_FIRST_PRIV, MSTATUS, SATP, PRIV, X0 = 0, 1, 2, 3, 3  # xN is at X0 + N; x0 itself has no slot
+RA, SP, GP, TP = X0 + 1, X0 + 2, X0 + 3, X0 + 4
+A0, A1, A2, A3, A4, A5, A6, A7 = range(X0 + 10, X0 + 18)
+PC: Final = 35
+SLOTS: Final = 36
+SAVED_FROM: Final = X0 + 1  # saving starts at x1
+
+MSTATUS_FS: Final = 3 << 13
+MSTATUS_TVM: Final = 1 << 20
+_UXL_SXL_64: Final = (2 << 32) | (2 << 34)
+
+REGISTER_NAMES: Final = (
+    *("zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1"),
+    *(f"a{i}" for i in range(8)),
+    *(f"s{i}" for i in range(2, 12)),
+    *("t3", "t4", "t5", "t6"),
+)
+
+REGISTER_IDS: Final = (ctypes.c_int * SLOTS)(
+    uc.UC_RISCV_REG_PRIV,
+    uc.UC_RISCV_REG_MSTATUS,
+    uc.UC_RISCV_REG_SATP,
+    uc.UC_RISCV_REG_PRIV,
+    *(uc.UC_RISCV_REG_X1 + i for i in range(31)),
+    uc.UC_RISCV_REG_PC,
+)
+FP_SLOTS: Final = 33
+FP_REGISTER_IDS: Final = (ctypes.c_int * FP_SLOTS)(
+    *(uc.UC_RISCV_REG_F0 + i for i in range(32)), uc.UC_RISCV_REG_FCSR
+)
+
+
+def _pointers(block: "ctypes.Array[ctypes.c_uint64]") -> "ctypes.Array[ctypes.c_void_p]":
+    start = ctypes.addressof(block)
+    return (ctypes.c_void_p * len(block))(*range(start, start + 8 * len(block), 8))
+
+
+class Context:
+    """Registers, privilege and address space of one thread of guest execution.
+
+    `regs` is a u64 view indexed by the slot names of this module; `fp` likewise (f0…f31, fcsr), or None
+    while the program has not used floating point. `table` is the page table that `satp` names, for reading
+    what the program sees; None with translation off.
+    """
+
+    __slots__ = ("_block", "_fp_block", "fp", "fp_pointers", "pointers", "regs", "table")
+
+    def __init__(
+        self, priv: int = U, satp: int = 0, pc: int = 0, mstatus: int = 0, table: PageTable | None = None
+    ) -> None:
+        self._block = (ctypes.c_uint64 * SLOTS)()
+        self.pointers = _pointers(self._block)
+        self.regs = memoryview(self._block).cast("B").cast("Q")
+        self.fp: memoryview | None = None
+        self.table = table
+        self.reset(priv, satp, pc, mstatus)
+
+    def reset(self, priv: int, satp: int, pc: int, mstatus: int = 0) -> None:
+        """Start afresh: every register zero, floating point off."""
+        regs = self.regs
+        ctypes.memset(self._block, 0, 8 * SLOTS)
+        regs[_FIRST_PRIV] = M
+        regs[MSTATUS] = mstatus | _UXL_SXL_64
+        regs[SATP] = satp
+        regs[PRIV] = priv
+        regs[PC] = pc
+        self.fp = None
+
+    def use_fp(self) -> None:
+        """Turn floating point on, with every register zero."""
+        self._fp_block = (ctypes.c_uint64 * FP_SLOTS)()
+        self.fp_pointers = _pointers(self._fp_block)
+        self.fp = memoryview(self._fp_block).cast("B").cast("Q")
+        self.regs[MSTATUS] |= MSTATUS_FS
+
+    def register(self, number: int) -> int:
+        """The value of x`number`."""
+        return self.regs[X0 + number] if number else 0
+
+    def set_register(self, number: int, value: int) -> None:
+        """Set x`number`; x0 stays zero."""
+        if number:
+            self.regs[X0 + number] = value & 0xFFFF_FFFF_FFFF_FFFF
+
+    def named_registers(self) -> dict[str, int]:
+        """All registers by ABI name, and pc."""
+        values = {name: self.register(number) for number, name in enumerate(REGISTER_NAMES)}
+        return {**values, "pc": self.regs[PC]}

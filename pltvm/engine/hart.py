@@ -1,0 +1,309 @@
+"""One CPU. It runs the current context in Unicorn's JIT until a trap, and hands the trap to a handler.
+
+The life of a trap:
+
+1. the JIT leaves guest code and calls `_on_trap`, which saves the registers of the context that ran;
+2. the handler for the cause decides. It may change `hart.current`, registers, page tables;
+3. `_resume` flushes if translations changed, loads the (perhaps other) current context, and the JIT goes on.
+
+No step leaves `emu_start`. A handler that wants to end the run calls `stop`. This is the only file that
+flushes, and the only one that calls Unicorn while guest code runs. The library is called through ctypes
+directly with arrays built once: the binding's own wrappers cost more than the calls.
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import Final
+
+import unicorn
+from unicorn import unicorn_const as uc_const
+from unicorn.unicorn_py3.unicorn import uclib as _loaded_library
+
+from pltvm.engine import context as ctx
+from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
+from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
+from pltvm.engine.sv39 import ASID_MASK, R, W, X
+from pltvm.engine.trap import FETCHES, Access, Cause, instruction_length, memory_access
+from pltvm.errors import EngineError
+
+Handler = Callable[[Context], None]
+
+# A second handle on the same shared object, so that the binding's argument conversions do not apply.
+_lib: Final = ctypes.CDLL(_loaded_library._name)
+_lib.uc_emu_start.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.c_size_t]
+_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+_NEVER: Final = 0xFFFF_FFFF_FFFF_FFFF  # odd, so pc is never there
+
+
+def _control(request: int, arguments: int) -> ctypes.c_int:
+    word = request | arguments << 26 | uc_const.UC_CTL_IO_WRITE << 30
+    return ctypes.c_int(word - (1 << 32) if word >> 31 else word)
+
+
+_FLUSH_TLB: Final = _control(uc_const.UC_CTL_TLB_FLUSH, 0)
+_REMOVE_CODE: Final = _control(uc_const.UC_CTL_TB_REMOVE_CACHE, 2)
+
+_read: Final = _lib.uc_reg_read_batch
+_write: Final = _lib.uc_reg_write_batch
+_byref: Final = ctypes.byref
+
+_LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
+_SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
+_SAVED: Final = SLOTS - SAVED_FROM
+_POINTER_SKIP: Final = 8 * SAVED_FROM
+
+_BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2, "little"))
+
+# The counter CSRs a program may read, all answered from one deterministic clock.
+_COUNTERS: Final = {0xC00, 0xC01, 0xC02}
+_TICKS_A_READ: Final = 100
+_FP_CSRS: Final = {1, 2, 3}
+_FP_OPCODES: Final = {0x07, 0x27, 0x43, 0x47, 0x4B, 0x4F, 0x53}
+
+
+class Hart:
+    """A RISC-V CPU on `memory`.
+
+    `handlers[cause]` is called with the context that trapped, its pc on the faulting instruction (after an
+    `ecall`: behind it). `current` is what runs next. A trap costs two batch calls of Unicorn: one saves the
+    registers, one loads them or those of another context.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.handlers: dict[int, Handler] = {}
+        self.current = Context(ctx.M)
+        self.clock = 0
+        self.traps = 0
+        self.flushes = 0
+        self._loaded: Context | None = None  # whose registers Unicorn holds
+        self._loaded_fp: memoryview | None = None
+        self._stale_tlb = False
+        self._satp = 0  # what Unicorn's satp holds
+        self._stopping = False
+        self._interrupted = False
+        self._running = False
+        self._error: BaseException | None = None
+        try:
+            self._uc = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
+            self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_CPU)
+            self._uc.mem_map_ptr(memory.base, memory.size, uc_const.UC_PROT_ALL, memory.host_address)
+        except unicorn.UcError as error:
+            raise EngineError(f"Unicorn did not start: {error}") from error
+        self._handle = ctypes.c_void_p(self._uc._uch.value)
+        self._callback = _HOOK(self._on_trap)
+        self._hook = ctypes.c_size_t()
+        self._check(
+            _lib.uc_hook_add(
+                self._handle,
+                ctypes.byref(self._hook),
+                ctypes.c_int(uc_const.UC_HOOK_INTR),
+                self._callback,
+                ctypes.c_void_p(),
+                ctypes.c_uint64(1),
+                ctypes.c_uint64(0),
+            )
+        )
+
+    # -- what others tell the hart ---------------------------------------------------------------------
+
+    def translations_changed(self) -> None:
+        """Page-table or PMP entries changed: flush before guest code runs again."""
+        self._stale_tlb = True
+
+    def forget_code(self, pa: int, size: int) -> None:
+        """Code in this physical range was replaced from outside the guest: translate it anew."""
+        _lib.uc_ctl(self._handle, _REMOVE_CODE, ctypes.c_uint64(pa), ctypes.c_uint64(pa + size))
+
+    def stop(self) -> None:
+        """From a handler: leave `run` once the handler returns."""
+        self._stopping = True
+        _lib.uc_emu_stop(self._handle)
+
+    def interrupt(self) -> None:
+        """From any thread: trap with Cause.INTERRUPT at the next block boundary.
+
+        One that comes while nothing runs is forgotten, so repeat it until `run` is left.
+        """
+        if self._running:
+            self._interrupted = True
+            _lib.uc_emu_stop(self._handle)
+
+    # -- running ---------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run `current` until a handler calls `stop`. Raises whatever a handler raised."""
+        self._running, self._stopping, self._interrupted = True, False, False
+        try:
+            while not self._stopping:
+                self._load()
+                status = _lib.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, 0)
+                if self._error is not None:
+                    error, self._error = self._error, None
+                    raise error
+                if not self._stopping:
+                    _read(self._handle, _SAVE_IDS, _byref(self.current.pointers, _POINTER_SKIP), _SAVED)
+                    self._left_without_trap(status)
+                self._unload()
+        finally:
+            self._running, self._loaded = False, None
+
+    def run_bare(self, context: Context) -> None:
+        """Run `context` in M-mode until `wfi`: only for the engine's own few instructions."""
+        self.current = context
+        self._load()
+        self._check(_lib.uc_emu_start(self._handle, context.regs[PC], _NEVER, 0, 0))
+        self._loaded = None
+        self._stale_tlb = True
+
+    def _on_trap(self, _engine: object, cause: int, _data: object) -> None:
+        try:
+            self.traps += 1
+            context = self.current
+            _read(self._handle, _SAVE_IDS, _byref(context.pointers, _POINTER_SKIP), _SAVED)
+            if cause != Cause.ECALL_U and cause != Cause.ECALL_S:
+                context.regs[PC] -= 4  # Unicorn reports the trapping pc + 4, whatever the length
+                if self._absorb(cause, context):
+                    self._resume()
+                    return
+            self.handlers[cause](context)
+            if not self._stopping:
+                self._resume()
+        except BaseException as error:  # must not unwind through C frames; `run` raises it again
+            self._error = error
+            _lib.uc_emu_stop(self._handle)
+
+    def _left_without_trap(self, status: int) -> None:
+        """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`."""
+        context = self.current
+        if self._interrupted:
+            self._interrupted = False
+            cause = Cause.INTERRUPT
+        elif status == uc_const.UC_ERR_OK:
+            cause = Cause.WFI
+        elif self.fetch(context).startswith(_BREAKPOINTS):
+            cause = Cause.BREAKPOINT
+        else:
+            cause = Cause.OUTSIDE_RAM
+        self.traps += 1
+        self.handlers[cause](context)
+
+    # -- switching -------------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        """Load what the trap changed: another context, or the general registers of the same one."""
+        context = self.current
+        if context is not self._loaded or context.fp is not self._loaded_fp:
+            self._unload()
+            self._load()
+            return
+        if self._stale_tlb:
+            self._flush()
+        _write(self._handle, _SAVE_IDS, _byref(context.pointers, _POINTER_SKIP), _SAVED)
+
+    def _load(self) -> None:
+        new = self.current
+        satp = new.regs[SATP]
+        changed = satp ^ self._satp
+        if (self._stale_tlb or changed) and not changed & ASID_MASK:
+            self._flush()  # when the ASID changes, writing satp flushes
+        self._stale_tlb, self._satp = False, satp
+        _write(self._handle, _LOAD_IDS, new.pointers, SLOTS)
+        if new.fp is not None:
+            _write(self._handle, ctx.FP_REGISTER_IDS, new.fp_pointers, ctx.FP_SLOTS)
+        self._loaded, self._loaded_fp = new, new.fp
+
+    def _unload(self) -> None:
+        """Save what a trap does not: floating point registers, of contexts that use them."""
+        old = self._loaded
+        if old is not None and self._loaded_fp is not None:
+            _read(self._handle, ctx.FP_REGISTER_IDS, old.fp_pointers, ctx.FP_SLOTS)
+
+    def _flush(self) -> None:
+        _lib.uc_ctl(self._handle, _FLUSH_TLB)
+        self._stale_tlb = False
+        self.flushes += 1
+
+    # -- traps that nobody else needs to see -----------------------------------------------------------
+
+    def _absorb(self, cause: int, context: Context) -> bool:
+        """Whether the trap was the engine's own affair: a W/X flip, first floating point, a counter."""
+        if cause == Cause.ILLEGAL:
+            return self._absorb_illegal(context)
+        if cause == Cause.STORE_PAGE:
+            access = memory_access(self.fetch(context), context)
+            if access is None:
+                return False
+            return self._flip(context, access.address, access.size, W)
+        if cause == Cause.FETCH_PAGE:
+            return self._flip(context, context.regs[PC], 4, X)
+        return False
+
+    def _flip(self, context: Context, va: int, size: int, want: int) -> bool:
+        table = context.table
+        if table is None:
+            return False
+        last = va + size - 1
+        flipped = table.flip(va, want)
+        if last >> PAGE_SHIFT != va >> PAGE_SHIFT:
+            flipped |= table.flip(last, want)
+        self._stale_tlb |= flipped
+        return flipped
+
+    def _absorb_illegal(self, context: Context) -> bool:
+        code = self.fetch(context)
+        word = int.from_bytes(code, "little")
+        csr, is_csr = word >> 20, word & 0x7F == 0x73 and word >> 12 & 3 != 0
+        if context.fp is None and (_uses_fp(word) or (is_csr and csr in _FP_CSRS)):
+            context.use_fp()
+            return True
+        if is_csr and csr in _COUNTERS and word >> 12 & 2 and not word >> 15 & 31:
+            self.clock += _TICKS_A_READ
+            context.set_register(word >> 7 & 31, self.clock)
+            context.regs[PC] += 4
+            return True
+        return False
+
+    # -- looking at a trap -----------------------------------------------------------------------------
+
+    def fetch(self, context: Context) -> bytes:
+        """The bytes of the instruction at pc (4, or 2 before an unmapped page), b"" when not executable."""
+        table = context.table
+        if table is None:
+            return b""
+        pc = context.regs[PC]
+        spans = table.spans(pc, 4, X) or table.spans(pc, 2, X) or []
+        return b"".join(self.memory.read(pa, n) for pa, n in spans if self.memory.contains(pa, n))
+
+    def faulting_access(self, cause: int, context: Context) -> Access | None:
+        """The bytes that the fetch, load or store at pc wanted, from the first one it may not have."""
+        table, code = context.table, self.fetch(context)
+        if cause in FETCHES:
+            access, flags = Access(context.regs[PC], instruction_length(code)), X
+            if not code:
+                return access
+        else:
+            found = memory_access(code, context)
+            if found is None:
+                return None
+            access, flags = found, W if cause in (Cause.STORE_PAGE, Cause.STORE_ACCESS) else R
+        if table is not None and table.translate(access.address, flags) is not None:
+            next_page = (access.address | PAGE - 1) + 1
+            if next_page < access.address + access.size:
+                return Access(next_page, access.address + access.size - next_page)
+        return access
+
+    def _check(self, status: int) -> None:
+        if status != uc_const.UC_ERR_OK:
+            raise EngineError(f"Unicorn: {_lib_error(status)}")
+
+
+def _lib_error(status: int) -> str:
+    return str(unicorn.UcError(status))
+
+
+def _uses_fp(word: int) -> bool:
+    """Whether an illegal instruction would be a floating point one if FP were on."""
+    if word & 3 == 3:
+        return word & 0x7F in _FP_OPCODES
+    return word & 3 in (0, 2) and word >> 13 & 7 in (1, 5)  # c.fld, c.fsd and their sp forms

@@ -1,0 +1,91 @@
+"""Guest RAM: one anonymous mapping that Unicorn executes from and Python reads and writes in place.
+
+RAM is reserved, not allocated: a page costs host memory only once it is touched. All addresses are guest
+physical addresses in bytes. Every range is checked here, so a wrong address is an error of the caller and
+never a silent access to something else.
+"""
+
+import ctypes
+import mmap
+from typing import Final
+
+from pltvm.errors import PhysicalAddressError
+
+PAGE: Final = 4096
+PAGE_SHIFT: Final = 12
+
+MAP_NORESERVE: Final = 0x4000
+
+# Below this a range is overwritten with zeros; above it the pages go back to the operating system,
+# which hands out zeroed ones when they are next touched.
+GIVE_BACK: Final = 16 * PAGE
+
+
+def pages_for(size: int) -> int:
+    """Number of 4 KiB pages that hold `size` bytes."""
+    return (size + PAGE - 1) >> PAGE_SHIFT
+
+
+class Memory:
+    """RAM of `size` bytes at guest physical address `base`, both multiples of a page.
+
+    `words` and `halves` are the same bytes as little-endian u64 and u32, indexed from `base`.
+    """
+
+    def __init__(self, base: int, size: int) -> None:
+        if size <= 0 or size % PAGE or base % PAGE:
+            raise PhysicalAddressError(f"RAM must be a positive number of whole pages, not {size} bytes")
+        self.base = base
+        self.size = size
+        self.end = base + size
+        try:
+            self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+        except (OSError, ValueError, OverflowError) as error:
+            raise PhysicalAddressError(f"cannot reserve {size >> 20} MiB of guest RAM: {error}") from error
+        self.bytes = memoryview(self._map)
+        self.words = self.bytes.cast("Q")
+        self.halves = self.bytes.cast("I")
+
+    @property
+    def host_address(self) -> int:
+        """Where RAM lies in this process, for Unicorn only: it must never reach a guest."""
+        return ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+
+    def contains(self, pa: int, size: int = 1) -> bool:
+        """Whether all of `size` bytes at `pa` are RAM."""
+        return self.base <= pa and size >= 0 and pa + size <= self.end
+
+    def _offset(self, pa: int, size: int) -> int:
+        if not self.contains(pa, size):
+            raise PhysicalAddressError(f"{size} bytes at {pa:#x} are not in guest RAM")
+        return pa - self.base
+
+    def read(self, pa: int, size: int) -> bytes:
+        """A copy of `size` bytes at `pa`."""
+        offset = self._offset(pa, size)
+        return bytes(self.bytes[offset : offset + size])
+
+    def write(self, pa: int, data: bytes | memoryview) -> None:
+        """Put `data` at `pa`. Code that may already have run there must be forgotten by the hart too."""
+        offset = self._offset(pa, len(data))
+        self.bytes[offset : offset + len(data)] = data
+
+    def load(self, pa: int) -> int:
+        """The u64 at `pa`, which must be 8-byte aligned."""
+        if pa & 7:
+            raise PhysicalAddressError(f"u64 at {pa:#x} is not aligned")
+        return self.words[self._offset(pa, 8) >> 3]
+
+    def store(self, pa: int, value: int) -> None:
+        """Set the u64 at `pa`, which must be 8-byte aligned."""
+        if pa & 7:
+            raise PhysicalAddressError(f"u64 at {pa:#x} is not aligned")
+        self.words[self._offset(pa, 8) >> 3] = value & 0xFFFF_FFFF_FFFF_FFFF
+
+    def zero(self, pa: int, size: int) -> None:
+        """Make `size` bytes at `pa` zero; large page-aligned ranges stop costing host memory as well."""
+        offset = self._offset(pa, size)
+        if size >= GIVE_BACK and not (offset | size) & (PAGE - 1):
+            self._map.madvise(mmap.MADV_DONTNEED, offset, size)
+        else:
+            self.bytes[offset : offset + size] = bytes(size)

@@ -1,0 +1,72 @@
+"""Physical memory protection: which regions of RAM each privilege may touch, whatever page tables say.
+
+Unicorn implements PMP but its registers are missing from the register API, so a few instructions in M-mode
+set them. An entry with a lower number wins. Regions are naturally aligned powers of two (NAPOT), which also
+keeps them page aligned, as the JIT checks PMP once for a whole cached page.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pltvm.engine.context import X0, Context, M
+from pltvm.engine.hart import Hart
+from pltvm.engine.memory import PAGE
+from pltvm.errors import EngineError
+
+ENTRIES: Final = 8  # Unicorn puts what is written to pmpcfg2 at the wrong entries, so the first 8 serve
+LAST: Final = ENTRIES - 1
+R, W, X = 1, 2, 4
+NO_ACCESS, READ_ONLY, ALL = 0, R, R | W | X
+
+_NAPOT: Final = 3 << 3
+_EVERYTHING: Final = (1 << 54) - 1
+_CSR_PMPCFG0, _CSR_PMPADDR0 = 0x3A0, 0x3B0
+_CSR_MCOUNTEREN, _CSR_SCOUNTEREN = 0x306, 0x106
+_WFI: Final = 0x1050_0073
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Access `permissions` (R, W, X) for `size` bytes at `base`; size 0 means all memory."""
+
+    base: int
+    size: int
+    permissions: int
+
+    def address_register(self) -> int:
+        """The value of `pmpaddr` for this region."""
+        if self.size == 0:
+            return _EVERYTHING
+        if self.size < PAGE or self.size & (self.size - 1) or self.base % self.size:
+            raise EngineError(f"PMP region {self.base:#x}+{self.size:#x} is not naturally aligned")
+        return (self.base | (self.size // 2 - 1)) >> 2
+
+
+def _csrw(csr: int, source: int) -> int:
+    return csr << 20 | source << 15 | 1 << 12 | 0x73
+
+
+def program(hart: Hart, entries: dict[int, Entry], scratch: int) -> None:
+    """Set PMP to exactly `entries` (by number, 0…LAST), from code at the page `scratch`, which is restored.
+
+    With no matching entry user and supervisor mode may touch nothing. Also turns the user-visible
+    counters off, so that reading one traps and can be answered the same in every run.
+    """
+    memory = hart.memory
+    config, code = [0] * ENTRIES, [_csrw(_CSR_MCOUNTEREN, 0), _csrw(_CSR_SCOUNTEREN, 0)]
+    context = Context(M, pc=scratch)
+    for number in range(ENTRIES):
+        entry = entries.get(number)
+        if entry is not None:
+            config[number] = _NAPOT | entry.permissions
+            context.regs[X0 + 1 + number] = entry.address_register()
+        code.append(_csrw(_CSR_PMPADDR0 + number, 1 + number))
+    context.regs[X0 + 31] = int.from_bytes(bytes(config), "little")
+    code += [_csrw(_CSR_PMPCFG0, 31), _WFI]
+
+    text = b"".join(word.to_bytes(4, "little") for word in code)
+    saved = memory.read(scratch, len(text))
+    memory.write(scratch, text)
+    hart.run_bare(context)
+    memory.write(scratch, saved)
+    hart.forget_code(scratch, PAGE)

@@ -1,0 +1,37 @@
+"""Every error the package raises on purpose: one base class, so a caller can catch them all.
+
+A message is one line that says what is wrong and, where that helps, what to do. Guest behaviour never
+raises: it ends in an error code or a fault report (see `pltvm.monitor.fault`).
+"""
+
+
+class PltvmError(Exception):
+    """Base of all errors of this package."""
+
+
+class ElfError(PltvmError):
+    """The file is not an ELF that can run as an enclave here."""
+
+
+class BuildError(PltvmError):
+    """The guest compiler is missing or refused the program."""
+
+
+class PhysicalAddressError(PltvmError):
+    """A physical address or range outside guest RAM."""
+
+
+class OutOfMemory(PltvmError):
+    """Guest RAM is used up."""
+
+
+class EngineError(PltvmError):
+    """Unicorn refused something that no guest could have caused."""
+
+
+class EnclaveError(PltvmError):
+    """A request about an enclave that the monitor or the driver refused."""
+
+
+class Interrupted(PltvmError):
+    """A run was stopped from outside: by its time limit or by Ctrl-C."""

@@ -1,0 +1,446 @@
+"""Which pages an enclave ELF asks for: the loading rules of §1, as data.
+
+`load_image` checks a file and says, without touching guest memory, what the driver has to map: its *pieces*
+(what the file names, in the order of §1) and its *runs* (what every page finally holds). Loaders copy runs.
+
+Where the ELF and the original loader disagree, these rules hold; `EnclaveImage.warnings` names each that a
+file needs:
+
+1. Bytes go where the ELF says. The original copies a segment to the start of its first page, so a segment
+   that is not page aligned only works here.
+2. Pieces on one page are merged: the bytes of all, writable if one is. The original keeps only the last.
+3. PT_LOAD and .bss decide the bytes and permissions of their pages. Headers that only describe part of them
+   (PT_TLS, PT_GNU_RELRO, PT_NOTE …) are mapped too, as §1 asks, but take nothing away from them.
+4. A file without section headers has no NOBITS section to name its .bss, so there the tail of a segment
+   (p_memsz beyond p_filesz) is mapped, zeroed. With section headers only NOBITS sections are, as in §1.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pltvm.errors import ElfError
+
+PAGE = 4096
+HEAP_BASE = 0x10_0000_0000  # §1: the heap starts here, so nothing of the ELF may reach it
+MAX_MEMORY = 512 << 20  # §1: bytes of ELF memory
+MAX_FILE = MAX_MEMORY + (64 << 20)  # bytes: all the memory an ELF can fill, and some debug information
+MAX_PIECES = 64  # a real enclave has about five; bounds the work that a hostile file can cause
+MAX_SECTIONS = 4096
+CACHEABLE = 4 << 20  # bytes: bigger files are parsed again, so that the cache stays small
+
+PF_X, PF_W, PF_R = 1, 2, 4
+SHF_TLS = 0x400
+EM_RISCV = 243
+MACHINES = {3: "x86", 8: "MIPS", 21: "PowerPC", 40: "Arm", 62: "x86-64", 183: "AArch64", 258: "LoongArch"}
+
+Source = str | os.PathLike[str] | bytes
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One thing the file wants mapped: a program header's bytes or a NOBITS section. Sizes in bytes."""
+
+    vaddr: int
+    memory_size: int
+    data: bytes = field(repr=False)  # placed at vaddr; the rest of memory_size is zero
+    writable: bool  # mapped R W X U; otherwise R X U
+    what: str  # e.g. "segment LOAD R-X", "section .bss"
+    decides: bool = True  # rule 3: False for headers that only describe part of a PT_LOAD, and for .tbss
+
+    @property
+    def end(self) -> int:
+        return self.vaddr + self.memory_size
+
+    @property
+    def first_page(self) -> int:
+        return self.vaddr & -PAGE
+
+    @property
+    def end_page(self) -> int:
+        return (self.end + PAGE - 1) & -PAGE
+
+    def has_data_in(self, start: int, end: int) -> bool:
+        return bool(self.data) and self.vaddr < end and start < self.vaddr + len(self.data)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Contiguous pages with the same permissions and their final content; runs never overlap."""
+
+    vaddr: int  # page aligned
+    npages: int
+    data: bytes = field(repr=False)  # from vaddr; what is missing up to npages * 4096 is zero
+    writable: bool  # R W X U; otherwise R X U
+
+
+@dataclass(frozen=True)
+class EnclaveImage:
+    """A checked ELF. `pieces` are in the loading order of §1 (the stack, which comes first, is not in it)."""
+
+    entry: int
+    pieces: tuple[Piece, ...]
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def _runs(self) -> tuple[Run, ...]:
+        return tuple(_runs_of(self.pieces))
+
+    def runs(self) -> tuple[Run, ...]:
+        """What to map, sorted by address: page aligned, not overlapping. Computed once."""
+        return self._runs
+
+    @cached_property
+    def pages(self) -> int:
+        """Distinct pages the pieces touch: the "elf pages" by which the driver sizes the block (§1)."""
+        return sum((end - start) // PAGE for start, end, _ in _intervals(self.pieces))
+
+
+class Kind(Enum):
+    """What a file seems to be; see `sniff`."""
+
+    ENCLAVE = "enclave"
+    LINUX_PROGRAM = "linux program"
+    OTHER = "other"
+
+
+def load_image(source: Source) -> EnclaveImage:
+    """Read and check an enclave ELF: a path, or the bytes. The same content again is not parsed again.
+
+    Raises ElfError, one line that starts with the file's name, for anything that cannot run as an enclave.
+    """
+    try:
+        data = read_source(source)
+        return _cached_parse(data) if len(data) <= CACHEABLE else _parse(data)
+    except ElfError as error:
+        raise ElfError(f"{name_of(source)}: {error}") from None
+
+
+def sniff(source: Source) -> Kind:
+    """Best guess, never an error: is this an enclave, a RISC-V Linux program, or neither?
+
+    An enclave is a fixed-address RV64 ELF whose lowest PT_LOAD is below 0x10000 (the SDK links at 0x1000).
+    Linux linkers start at 0x10000 or above, and position-independent or interpreted files are never enclaves.
+    An enclave linked higher is taken for a Linux program, so a command needs an option to say otherwise.
+    """
+    try:
+        elf = read_headers(read_source(source))
+    except ElfError:
+        return Kind.OTHER
+    loads = [segment["p_vaddr"] for segment in elf.segments if segment["p_type"] == "PT_LOAD"]
+    if not loads or elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
+        return Kind.OTHER
+    interpreted = any(segment["p_type"] == "PT_INTERP" for segment in elf.segments)
+    if elf.header["e_type"] == "ET_DYN" or interpreted or min(loads) >= 0x10000:
+        return Kind.LINUX_PROGRAM
+    return Kind.ENCLAVE
+
+
+def name_of(source: Source) -> str:
+    """The name that messages use for a source, always printable on one line."""
+    name = "ELF image" if isinstance(source, bytes) else os.fspath(source)
+    return name if name.isprintable() else repr(name)
+
+
+def read_source(source: Source) -> bytes:
+    """The bytes of a source. Raises ElfError (without the file's name) if there are none."""
+    if isinstance(source, bytes):
+        return source
+    path = Path(source)
+    try:
+        if path.is_dir():
+            raise ElfError("is a directory; name the enclave's ELF file")
+        if (size := path.stat().st_size) > MAX_FILE:
+            raise ElfError(
+                f"is {size >> 20} MiB, far more than an enclave's {MAX_MEMORY >> 20} MiB of memory"
+            )
+        if not path.is_file():  # a device or pipe may never end
+            raise ElfError("is not a regular file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ElfError("no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ElfError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+# ---- parsing ----
+
+
+class Headers(NamedTuple):
+    """A file's bytes with its headers as pyelftools parsed them."""
+
+    data: bytes
+    header: Any
+    segments: list[Any]
+    sections: list[Any]
+
+
+def read_headers(data: bytes) -> Headers:
+    """Parse the headers. Raises ElfError when they are damaged.
+
+    Only structs are taken from pyelftools, not its section objects: those read and check far more (strings,
+    symbols, attributes) than loading needs, and would refuse a file for damage in its debug information.
+    """
+    _check_identity(data)
+    from elftools.elf.structs import ELFStructs  # 35 ms, so not when the package is imported
+
+    def table(kind: str, struct: Any, offset: int, size: int, count: int, most: int) -> list[Any]:
+        if count and size != struct.sizeof():
+            raise ElfError(f"is corrupt: its {kind} headers are {size} bytes each, not {struct.sizeof()}")
+        if count > most:
+            raise ElfError(f"has {count} {kind} headers; at most {most} are accepted")
+        if count and offset + count * size > len(data):
+            raise ElfError(f"is truncated: its {kind} headers end beyond the end of the file")
+        return [struct.parse(data[at : at + size]) for at in range(offset, offset + count * size, size or 1)]
+
+    try:
+        structs = ELFStructs(little_endian=True, elfclass=64)
+        structs.create_basic_structs()
+        head = structs.Elf_Ehdr.parse(data[:64])
+        structs.create_advanced_structs(head["e_type"], head["e_machine"], head["e_ident"]["EI_OSABI"])
+        phoff, phentsize, phnum = head["e_phoff"], head["e_phentsize"], head["e_phnum"]
+        segments = table("program", structs.Elf_Phdr, phoff, phentsize, phnum, MAX_PIECES)
+        shoff, shentsize, shnum = (
+            head["e_shoff"],
+            head["e_shentsize"],
+            head["e_shnum"] if head["e_shoff"] else 0,
+        )
+        sections = table("section", structs.Elf_Shdr, shoff, shentsize, shnum, MAX_SECTIONS)
+    except ElfError:
+        raise
+    except Exception as error:  # pyelftools raises its own, construct's and plain Python errors on damage
+        raise ElfError(f"is corrupt: {' '.join(str(error).split()) or type(error).__name__}") from None
+    return Headers(data, head, segments, sections)
+
+
+def _check_identity(data: bytes) -> None:
+    """Look at the first 20 bytes, so that a file for another machine is called that and not "corrupt"."""
+    if not data:
+        raise ElfError("is empty")
+    if data[:4] != b"\x7fELF":
+        raise ElfError("is not an ELF file")
+    if len(data) < 64:
+        raise ElfError(f"is truncated: {len(data)} bytes do not hold an ELF header")
+    bits, order = data[4], data[5]
+    if bits not in (1, 2) or order not in (1, 2):
+        raise ElfError("is corrupt: its ELF header names no valid class or byte order")
+    machine = int.from_bytes(data[18:20], "little" if order == 1 else "big")
+    if machine != EM_RISCV:
+        name = MACHINES.get(machine, f"machine number {machine}")
+        raise ElfError(f"is built for {name}; enclaves are RISC-V (riscv64)")
+    if bits == 1:
+        raise ElfError("is 32-bit RISC-V (RV32); enclaves are RV64, build with -march=rv64gc")
+    if order == 2:
+        raise ElfError("is big-endian; enclaves are little-endian")
+
+
+def _parse(data: bytes) -> EnclaveImage:
+    elf = read_headers(data)
+    _check_type(elf)
+    pieces = (*_nobits(elf), *_segments(elf))
+    _check_memory(pieces, elf)
+    _check_entry(elf.header["e_entry"], pieces)
+    return EnclaveImage(elf.header["e_entry"], pieces, tuple(_warnings(elf, pieces)))
+
+
+_cached_parse = lru_cache(maxsize=16)(_parse)
+
+
+def _check_type(elf: Headers) -> None:
+    kind, types = elf.header["e_type"], {segment["p_type"] for segment in elf.segments}
+    if kind == "ET_REL":
+        raise ElfError("is an object file, not linked; link it into an executable")
+    if kind == "ET_CORE":
+        raise ElfError("is a core dump, not a program")
+    if "PT_INTERP" in types:
+        raise ElfError("is dynamically linked; link it with -static")
+    if kind == "ET_DYN" and "PT_DYNAMIC" in types:
+        raise ElfError("is position independent and needs relocation; link it with -static -no-pie")
+    if kind not in ("ET_EXEC", "ET_DYN"):
+        raise ElfError(f"is not an executable (e_type {kind})")
+
+
+def _nobits(elf: Headers) -> Iterator[Piece]:
+    """§1, first step: every SHT_NOBITS section with an address, in the order of the table."""
+    for section in elf.sections:
+        if section["sh_type"] == "SHT_NOBITS" and section["sh_addr"] and section["sh_size"]:
+            tls = bool(section["sh_flags"] & SHF_TLS)  # .tbss: its addresses belong to what follows it
+            name = f"section {_section_name(elf, section)}"
+            yield Piece(section["sh_addr"], section["sh_size"], b"", True, name, not tls)
+
+
+def _segments(elf: Headers) -> Iterator[Piece]:
+    """§1, second step: every program header with bytes in the file, whatever its type, in table order."""
+    for number, segment in enumerate(elf.segments):
+        offset, size, memory_size = segment["p_offset"], segment["p_filesz"], segment["p_memsz"]
+        load = segment["p_type"] == "PT_LOAD"
+        if load and size > memory_size:
+            raise ElfError(f"is corrupt: segment {number} has more bytes in the file than in memory")
+        if size and (missing := offset + size - len(elf.data)) > 0:
+            raise ElfError(
+                f"is truncated: {missing} bytes of segment {number} are beyond the end of the file"
+            )
+        if elf.sections or not load:  # otherwise rule 4: the zeroed tail is mapped too
+            memory_size = size
+        if memory_size:
+            writable = load and bool(segment["p_flags"] & PF_W)
+            data = elf.data[offset : offset + size]
+            yield Piece(segment["p_vaddr"], memory_size, data, writable, _segment_name(segment), load)
+
+
+def _check_memory(pieces: tuple[Piece, ...], elf: Headers) -> None:
+    loads = [segment for segment in elf.segments if segment["p_type"] == "PT_LOAD" and segment["p_memsz"]]
+    if not any(segment["p_filesz"] for segment in loads):
+        raise ElfError(
+            "has no loadable segment with bytes in it" + (" (a debug-only file?)" if loads else "")
+        )
+    if len(pieces) > MAX_PIECES:
+        raise ElfError(f"maps {len(pieces)} segments and sections; at most {MAX_PIECES} are accepted")
+    ends = [(piece.end, piece.what) for piece in pieces]
+    ends += [(load["p_vaddr"] + load["p_memsz"], _segment_name(load)) for load in loads]
+    for end, what in ends:
+        if end > HEAP_BASE:
+            raise ElfError(f"{what} ends at {end:#x}, but the heap starts at {HEAP_BASE:#x}; link it lower")
+    loads.sort(key=lambda load: int(load["p_vaddr"]))
+    for low, high in pairwise(loads):
+        if low["p_vaddr"] + low["p_memsz"] > high["p_vaddr"]:
+            raise ElfError(f"segments at {low['p_vaddr']:#x} and {high['p_vaddr']:#x} overlap")
+    size = sum(end - start for start, end, _ in _intervals(pieces))
+    if size > MAX_MEMORY:
+        raise ElfError(f"needs {size >> 20} MiB of memory; an enclave ELF may have {MAX_MEMORY >> 20} MiB")
+
+
+def _check_entry(entry: int, pieces: tuple[Piece, ...]) -> None:
+    """Every page of an enclave is executable (§1), so the entry only has to be in a PT_LOAD's bytes."""
+    if entry == 0:
+        raise ElfError("has no entry point (e_entry is 0); name one with the linker's -e or ENTRY()")
+    if not any(piece.decides and piece.has_data_in(entry, entry + 1) for piece in pieces):
+        raise ElfError(f"entry point {entry:#x} is outside every loaded segment")
+    if entry % 2:
+        raise ElfError(f"entry point {entry:#x} is odd; RISC-V instructions are 2-byte aligned")
+
+
+# ---- from pieces to pages ----
+
+
+def _intervals(pieces: tuple[Piece, ...]) -> Iterator[tuple[int, int, list[Piece]]]:
+    """Page ranges (start, end, pieces on them), sorted, cut wherever a piece or its bytes begin or end."""
+    cuts = {piece.first_page for piece in pieces} | {piece.end_page for piece in pieces}
+    cuts |= {(piece.vaddr + len(piece.data) + PAGE - 1) & -PAGE for piece in pieces if piece.data}
+    for start, end in pairwise(sorted(cuts)):
+        if on := [piece for piece in pieces if piece.first_page < end and start < piece.end_page]:
+            yield start, end, on
+
+
+def _runs_of(pieces: tuple[Piece, ...]) -> Iterator[Run]:
+    """Merge neighbouring intervals that are alike. Zero ones stay apart, so that a big .bss costs nothing."""
+    runs: list[tuple[int, int, bool, bool]] = []
+    for start, end, on in _intervals(pieces):
+        deciding = [piece for piece in on if piece.decides] or on
+        alike = any(piece.writable for piece in deciding), any(piece.has_data_in(start, end) for piece in on)
+        if runs and runs[-1][1:] == (start, *alike):
+            start = runs.pop()[0]
+        runs.append((start, end, *alike))
+    for start, end, writable, _ in runs:
+        yield Run(start, (end - start) // PAGE, _content(pieces, start, end), writable)
+
+
+def _content(pieces: tuple[Piece, ...], start: int, end: int) -> bytes:
+    """The final bytes of [start, end) up to the last that a piece brings. PT_LOAD bytes go last: they win."""
+    inside = [piece for piece in pieces if piece.has_data_in(start, end)]
+    inside.sort(key=lambda piece: piece.decides)  # stable: otherwise the order of §1
+    content = bytearray(max((min(end, piece.vaddr + len(piece.data)) - start for piece in inside), default=0))
+    for piece in inside:
+        low, high = max(start, piece.vaddr), min(end, piece.vaddr + len(piece.data))
+        content[low - start : high - start] = piece.data[low - piece.vaddr : high - piece.vaddr]
+    return bytes(content)
+
+
+# ---- names and warnings ----
+
+
+def _segment_name(segment: Any) -> str:
+    kind, flags = segment["p_type"], segment["p_flags"]
+    name = kind.removeprefix("PT_") if isinstance(kind, str) else f"type {kind:#x}"
+    letters = (letter if flags & bit else "-" for letter, bit in (("R", PF_R), ("W", PF_W), ("X", PF_X)))
+    return f"segment {name} {''.join(letters)}"
+
+
+def _section_name(elf: Headers, section: Any) -> str:
+    """A section's name, or "NOBITS" when the table of names is missing or damaged."""
+    index = elf.header["e_shstrndx"]
+    if isinstance(index, int) and index < len(elf.sections):
+        start = elf.sections[index]["sh_offset"] + section["sh_name"]
+        name = elf.data[start : start + 64].split(b"\0")[0].decode("ascii", "replace")
+        if name and name.isprintable():
+            return name
+    return "NOBITS"
+
+
+def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[str]:
+    """What a user should know about a file that loads: the rules it needed, and what it lacks."""
+    mapped = list(_intervals(pieces))
+    loaded = [(start, end) for start, end, on in mapped if any(piece.decides and piece.data for piece in on)]
+    for piece in pieces:
+        where = f"{piece.what} at {piece.vaddr:#x}"
+        if "RISCV_ATTRIBUTES" in piece.what:
+            yield f"{where} is mapped like any header with bytes: discard .riscv.attributes when linking"
+        elif piece.data and piece.decides and piece.vaddr % PAGE:
+            yield f"{where} is not page aligned: the original would move it to the start of its page"
+        elif piece.data and not piece.decides and _overlap(piece.first_page, piece.end_page, loaded):
+            yield f"{where} shares pages with a PT_LOAD: the original would replace those, read-only"
+    for segment in elf.segments:
+        data_end = segment["p_vaddr"] + segment["p_filesz"]
+        start, end = data_end & -PAGE, (segment["p_vaddr"] + segment["p_memsz"] + PAGE - 1) & -PAGE
+        if segment["p_type"] != "PT_LOAD" or segment["p_memsz"] == segment["p_filesz"]:
+            continue
+        if not elf.sections:
+            yield f"no section headers: the original would not map the zeroed memory from {data_end:#x} on"
+        elif missing := end - start - _overlap(start, end, [(low, high) for low, high, _ in mapped]):
+            yield f"{missing // PAGE} pages before {end:#x} belong to no NOBITS section and are not mapped"
+    if lacking := unsupported_extensions(_arch_string(elf)):
+        yield f"built for {', '.join(lacking)}, which pltvm lacks: it runs until the first such instruction"
+
+
+def _overlap(start: int, end: int, ranges: list[tuple[int, int]]) -> int:
+    """Bytes of [start, end) in ranges that do not overlap each other."""
+    return sum(max(0, min(end, high) - max(start, low)) for low, high in ranges)
+
+
+# rv64gc, and names that add no instruction to it: its subsets, hints, counters, profile markers.
+SUPPORTED = re.compile(
+    "[eimafdcg]|zicsr|zifencei|zmmul|zaamo|zalrsc|zca|zcd|zicntr|zihpm|zihintpause|zihintntl"
+    "|ziccif|ziccrse|ziccamoa|zicclsm|za64rs|za128rs|zic64b"
+)
+
+
+def _arch_string(elf: Headers) -> str:
+    """The arch string ("rv64i2p1_m2p0…") in .riscv.attributes, or "" when there is none.
+
+    Found by its shape: pyelftools' reader of attributes does not end on some damaged sections.
+    """
+    for section in elf.sections:
+        if section["sh_type"] == "SHT_RISCV_ATTRIBUTES":
+            start, size = section["sh_offset"], min(section["sh_size"], 4096)
+            if found := re.search(rb"rv64[a-z0-9_]+(?=\0)", elf.data[start : start + size]):
+                return found[0].decode()
+    return ""
+
+
+def unsupported_extensions(arch: str) -> list[str]:
+    """The extensions in an arch string that pltvm's hart does not implement, in the string's order."""
+    names: list[str] = []
+    for token in arch.removeprefix("rv64").split("_"):
+        if re.fullmatch(r"(?:[a-rt-wy](?:\d+p\d+)?)+", token):  # single letters: "i2p1", "imafdc"
+            names += re.findall(r"([a-z])(?:\d+p\d+)?", token)
+        elif token:
+            names.append(re.sub(r"\d+p\d+$", "", token))
+    return [name for name in names if not SUPPORTED.fullmatch(name)]

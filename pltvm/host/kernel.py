@@ -1,0 +1,52 @@
+"""The host kernel: it boots, tells the monitor where page tables and page bitmap lie, and has the free RAM.
+
+    base                monitor (2 MiB)
+    …                   page bitmap, page-table area: naturally aligned blocks out of the rest
+    …                   free RAM
+
+Its own context is an S-mode context with `mstatus.TVM` set: nothing but the monitor may change `satp`.
+"""
+
+from typing import Final
+
+from pltvm.engine.context import MSTATUS_TVM, Context, S
+from pltvm.engine.hart import Hart
+from pltvm.engine.memory import PAGE, pages_for
+from pltvm.errors import EngineError
+from pltvm.host.blocks import Blocks, order_for
+from pltvm.monitor.abi import HostCall, Status
+from pltvm.monitor.monitor import MONITOR_SIZE, Monitor
+
+PT_AREA_SHARE: Final = 64  # of RAM, one part in so many
+BITMAP_BYTES_A_PAGE: Final = 4
+MONITOR_MEMORY: Final = 256 << 10  # given to the monitor at a time
+SMALLEST_RAM: Final = 8 << 20
+
+
+class Kernel:
+    """The host's memory and its way to the monitor."""
+
+    def __init__(self, hart: Hart, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.memory = hart.memory
+        memory = self.memory
+        self.context = Context(S, mstatus=MSTATUS_TVM)
+        hart.current = self.context
+        self.blocks = Blocks(memory, memory.base + MONITOR_SIZE, memory.end)
+        bitmap_pages = pages_for(memory.size // PAGE * BITMAP_BYTES_A_PAGE)
+        pt_pages = 1 << order_for(memory.size // PT_AREA_SHARE // PAGE)
+        bitmap, self.pt_area = self.blocks.take(bitmap_pages), self.blocks.take(pt_pages)
+        status = monitor.call(
+            HostCall.INIT, self.pt_area, self.blocks.size(self.pt_area), bitmap, self.blocks.size(bitmap)
+        )
+        if status != Status.OK:
+            raise EngineError("the monitor refused the memory layout of the host kernel")
+
+    def call(self, function: HostCall, *arguments: int) -> int | None:
+        """A monitor call, repeated with more monitor memory if the monitor has none left (§8)."""
+        status = self.monitor.call(function, *arguments)
+        if status == Status.NO_MONITOR_MEMORY:
+            block = self.blocks.take(MONITOR_MEMORY // PAGE)
+            if self.monitor.call(HostCall.EXTEND, block, MONITOR_MEMORY) == Status.OK:
+                status = self.monitor.call(function, *arguments)
+        return status

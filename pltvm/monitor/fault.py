@@ -1,0 +1,66 @@
+"""What the monitor can tell about an enclave that it had to destroy.
+
+The monitor knows addresses, registers and owners; symbols and source lines are added by whoever has the ELF.
+"""
+
+from dataclasses import dataclass
+
+from pltvm.engine.context import PC, Context
+from pltvm.engine.hart import Hart
+from pltvm.engine.trap import Cause, disassemble
+from pltvm.monitor.pages import PageOwners
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an enclave was destroyed.
+
+    `address` and `size` are the bytes it may not touch, None for a fault that is no access. `owner` says in
+    words whom the physical page belongs to that is mapped there, or that there is none.
+    """
+
+    eid: int
+    name: str
+    reason: str
+    pc: int
+    instruction: str
+    registers: dict[str, int]
+    address: int | None = None
+    size: int | None = None
+    owner: str = ""
+    chain: tuple[str, ...] = ()  # from the top caller to the one that faulted
+    destroyed: tuple[int, ...] = ()
+
+
+def describe_access(hart: Hart, cause: int, context: Context) -> tuple[int, int] | None:
+    """Address and bytes of what the instruction at pc could not access; None if it accesses nothing."""
+    access = hart.faulting_access(cause, context)
+    return (access.address, access.size) if access else None
+
+
+def instruction_at(hart: Hart, context: Context) -> str:
+    """The instruction at pc in words."""
+    code = hart.fetch(context)
+    return disassemble(code, context.regs[PC]) if code else "(none: the page is not executable)"
+
+
+def describe_owner(owners: PageOwners, context: Context, address: int) -> str:
+    """Whom the page mapped at `address` belongs to."""
+    pte = context.table.entry(address) if context.table else 0
+    if not pte:
+        return "nothing is mapped there"
+    pa = pte >> 10 << 12
+    if not owners.memory.contains(pa):
+        return "mapped outside guest RAM"
+    owner = owners.owner(pa)
+    if owner is None:
+        return "the page belongs to the host"
+    return f"the page belongs to enclave {owner - 1}" if owner else "the page belongs to the monitor"
+
+
+def reason_for(cause: int) -> str:
+    """The cause of a trap in words."""
+    try:
+        return Cause(cause).text
+    except ValueError:
+        return f"trap {cause}"

@@ -1,0 +1,203 @@
+"""The monitor's front door: every trap of an enclave and every call of the host comes in here.
+
+    enclave   ecall, a6 = 0x100101, a7 = function     → ENCLAVE_CALLS
+    host      `Monitor.call`, or ecall from S-mode     → HOST_CALLS
+    faults    any other trap                           → the enclave is destroyed, with a report
+
+A handler gives the result for a0, or None when it has set everything itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Final
+
+from pltvm.engine import pmp
+from pltvm.engine.context import A0, A6, A7, PC, Context
+from pltvm.engine.hart import Hart
+from pltvm.engine.memory import PAGE
+from pltvm.engine.trap import Cause
+from pltvm.monitor import abi, lifecycle, ocall, server
+from pltvm.monitor.abi import Call, HostCall, Status
+from pltvm.monitor.fault import Fault, describe_access, describe_owner, instruction_at, reason_for
+from pltvm.monitor.pages import PageOwners
+from pltvm.monitor.state import RUNNABLE, Enclave, State
+
+MONITOR_SIZE: Final = 2 << 20  # §8: its own memory, at the start of RAM
+
+EnclaveCall = Callable[[State, Enclave, Context], int | None]
+
+
+def _exit(state: State, enclave: Enclave, context: Context) -> int | None:
+    return lifecycle.exit_enclave(state, enclave, context.regs[A0])
+
+
+def _enclave_id(_state: State, enclave: Enclave, _context: Context) -> int:
+    return enclave.eid
+
+
+def _yield(state: State, enclave: Enclave, context: Context) -> None:
+    state.answer(context, 0)
+    enclave.state = RUNNABLE
+    state.leave(enclave, Status.YIELD)
+
+
+ENCLAVE_CALLS: Final[dict[int, EnclaveCall]] = {
+    Call.EXIT: _exit,
+    Call.OCALL: ocall.ocall,
+    Call.ACQUIRE: server.acquire,
+    Call.CALL: server.call,
+    Call.RETURN: server.server_return,
+    Call.CALLER_ID: server.caller_id,
+    Call.ENCLAVE_ID: _enclave_id,
+    Call.YIELD: _yield,
+}
+
+HOST_CALLS: Final[dict[int, Callable[..., int | None]]] = {
+    HostCall.CREATE: lifecycle.create,
+    HostCall.CREATE_SERVER: lifecycle.create_server,
+    HostCall.RUN: lifecycle.run,
+    HostCall.RESUME: lifecycle.resume,
+    HostCall.STOP: lifecycle.stop,
+    HostCall.DESTROY: lifecycle.destroy,
+    HostCall.DESTROY_SERVER: lifecycle.destroy,
+    HostCall.EXTEND: lifecycle.extend,
+}
+
+
+class Monitor:
+    """The secure monitor on `hart`. The host calls `call`; enclaves trap."""
+
+    def __init__(self, hart: Hart) -> None:
+        self.hart = hart
+        self.state = State(hart)
+        for cause in Cause:
+            hart.handlers[cause] = self._handler_for(cause)
+        hart.handlers[Cause.ECALL_U] = self._enclave_call
+        hart.handlers[Cause.WFI] = self._waits
+        hart.handlers[Cause.INTERRUPT] = self._interrupted
+        base = hart.memory.base
+        pmp.program(
+            hart, {0: pmp.Entry(base, MONITOR_SIZE, pmp.NO_ACCESS), pmp.LAST: _EVERYTHING}, scratch=base
+        )
+
+    # -- the host's side -------------------------------------------------------------------------------
+
+    def call(self, function: int, *arguments: int) -> int | None:
+        """A monitor call of the host kernel (§8): function number, arguments from a0, all plain numbers.
+
+        Gives the status, or None when an enclave has the hart now: then `run_guest` runs it, or, in a
+        `host_vector`, the hart goes on by itself.
+        """
+        if function == HostCall.INIT:
+            return self._init(*arguments)
+        handler = HOST_CALLS.get(function)
+        if handler is None or self.state.pages is None or len(arguments) > _MOST_ARGUMENTS:
+            return Status.ERROR
+        return handler(self.state, *arguments)
+
+    def run_guest(self) -> int:
+        """Run the hart until the host has control for good; the status it gets (§8)."""
+        self.hart.run()
+        return self.state.host_status
+
+    def _init(self, pt_area: int, pt_size: int, bitmap: int, bitmap_size: int) -> int:
+        """Monitor call 100: where the host's page tables and the page bitmap lie, once."""
+        memory = self.hart.memory
+        regions = [
+            (memory.base, MONITOR_SIZE),
+            (pt_area, pt_size),
+            (bitmap, bitmap_size),
+        ]
+        if self.state.pages is not None or bitmap_size < PageOwners.bitmap_bytes(memory):
+            return Status.ERROR
+        for start, size in regions:
+            if size < PAGE or size & (size - 1) or start % size or not memory.contains(start, size):
+                return Status.ERROR
+        ends = sorted((start, start + size) for start, size in regions)
+        if any(a[1] > b[0] for a, b in pairwise(ends)):
+            return Status.ERROR
+        memory.zero(bitmap, bitmap_size)
+        self.state.pages = PageOwners(memory, bitmap)
+        for start, size in regions:
+            self.state.pages.claim(start, size // PAGE, 0)
+        entries = {
+            0: pmp.Entry(*regions[0], pmp.NO_ACCESS),
+            1: pmp.Entry(*regions[1], pmp.READ_ONLY),
+            2: pmp.Entry(*regions[2], pmp.NO_ACCESS),
+            pmp.LAST: _EVERYTHING,
+        }
+        pmp.program(self.hart, entries, scratch=memory.base)
+        return Status.OK
+
+    # -- traps of enclaves -------------------------------------------------------------------------------
+
+    def _enclave_call(self, context: Context) -> None:
+        state = self.state
+        enclave = state.running
+        regs = context.regs
+        if enclave is None:
+            raise AssertionError("user mode trap without an enclave")
+        if regs[A6] == abi.ENCLAVE_CALL:
+            handler = ENCLAVE_CALLS.get(regs[A7])
+            if handler is not None:
+                result = handler(state, enclave, context)
+                if result is not None:
+                    regs[A0] = result & abi.MASK64
+                return
+        elif regs[A7] == abi.LINUX_IOCTL:
+            regs[A0] = 0
+            return
+        regs[PC] -= 4
+        self._destroy(context, f"unknown enclave call: a6 = {regs[A6]:#x}, a7 = {regs[A7]}")
+
+    def _waits(self, context: Context) -> None:
+        """`wfi`: let the host run, as if the enclave had yielded."""
+        enclave = self.state.running
+        assert enclave is not None
+        enclave.state = RUNNABLE
+        self.state.leave(enclave, Status.YIELD)
+
+    def _interrupted(self, _context: Context) -> None:
+        enclave = self.state.running
+        assert enclave is not None
+        enclave.state = RUNNABLE
+        self.state.leave(enclave, Status.TIMER)
+
+    def _handler_for(self, cause: Cause) -> Callable[[Context], None]:
+        def fault(context: Context) -> None:
+            self._destroy(context, reason_for(cause), cause)
+
+        return fault
+
+    def _destroy(self, context: Context, reason: str, cause: Cause | None = None) -> None:
+        """End the running enclave and its chain, report why, and give the host control with an error."""
+        state = self.state
+        enclave = state.running
+        assert enclave is not None
+        access = describe_access(self.hart, cause, context) if cause is not None else None
+        link, chain = enclave, [str(enclave)]
+        while link.call is not None:
+            link = link.call.caller
+            chain.append(str(link))
+        fault = Fault(
+            eid=enclave.eid,
+            name=enclave.name.decode("ascii", "backslashreplace"),
+            reason=reason,
+            pc=context.regs[PC],
+            instruction=instruction_at(self.hart, context),
+            registers=context.named_registers(),
+            address=access[0] if access else None,
+            size=access[1] if access else None,
+            owner=describe_owner(state.owners, context, access[0]) if access else "",
+            chain=tuple(reversed(chain)),
+        )
+        host_context = enclave.host_context
+        ended = lifecycle.end_chain(state, enclave)
+        enclave.host_context = host_context
+        state.on_fault(replace(fault, destroyed=ended))
+        state.leave(enclave, Status.ERROR)
+
+
+_EVERYTHING: Final = pmp.Entry(0, 0, pmp.ALL)
+_MOST_ARGUMENTS: Final = 5

@@ -1,0 +1,173 @@
+"""Ocalls (§4): what an enclave asks of the host, and the monitor's check of the answer.
+
+The monitor puts the request into the mailbox of the chain, gives the host control with status OCALL, and
+takes the answer in `resume`. The host is not believed: a block it offers must be its own to give.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from pltvm.engine.context import A0, A1, A2, Context
+from pltvm.engine.memory import PAGE
+from pltvm.monitor import abi
+from pltvm.monitor.abi import FAILED, Ocall, Status
+from pltvm.monitor.space import Mapping
+from pltvm.monitor.state import WAITING, Enclave, State
+
+_LARGEST: Final = abi.MMAP_TOP - abi.HEAP_BASE
+
+
+def ocall(state: State, enclave: Enclave, context: Context) -> int | None:
+    """Enclave call 98: a0 the ocall number, a1… its arguments. An unknown number gives −1."""
+    handler = OCALLS.get(context.regs[A0])
+    return FAILED if handler is None else handler(state, enclave, context)
+
+
+def _ask(state: State, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int = 0) -> None:
+    """Give the host control with a request in the mailbox."""
+    mailbox = enclave.mailbox
+    assert mailbox is not None
+    store = state.memory.store
+    store(mailbox.ocall, number)
+    store(mailbox.arg0, arg0)
+    store(mailbox.arg1, arg1)
+    enclave.waiting_for = number
+    enclave.state = WAITING
+    state.leave(enclave, Status.OCALL)
+
+
+def _write(state: State, enclave: Enclave, _context: Context) -> None:
+    """3: print the text in the kbuffer."""
+    _ask(state, enclave, Ocall.WRITE)
+
+
+def _mmap(state: State, enclave: Enclave, context: Context) -> int | None:
+    """1: a1 address or 0, a2 bytes → address, 0 on failure."""
+    address, size = context.regs[A1], context.regs[A2]
+    if not 0 < size <= _LARGEST or address % PAGE:
+        return 0
+    enclave.ocall_args = (address, size)
+    _ask(state, enclave, Ocall.MMAP, size)
+    return None
+
+
+def _munmap(state: State, enclave: Enclave, context: Context) -> int | None:
+    """2: a1 address, a2 bytes → 0 or −1. The whole mapping goes back to the host, cleared."""
+    va, size = context.regs[A1], context.regs[A2]
+    space = enclave.space
+    mapping = space.find(va, size) if va < abi.MMAP_TOP and not va % PAGE and size else None
+    if mapping is None:
+        return FAILED
+    space.remove(mapping)
+    state.hart.translations_changed()
+    state.give_back([(mapping.block, mapping.block_pages)])
+    _ask(state, enclave, Ocall.MUNMAP, mapping.block)
+    return None
+
+
+def _sbrk(state: State, enclave: Enclave, context: Context) -> int | None:
+    """4: a1 signed bytes, a page multiple → the heap top after the change, −1 on failure.
+
+    Shrinking gives back every block that lies wholly above the new top; the top becomes the end of what
+    is left.
+    """
+    size = context.regs[A1]
+    if size >> 63:
+        return _shrink(state, enclave, (1 << 64) - size)
+    if size == 0:
+        return enclave.space.heap_top
+    if size % PAGE or size > _LARGEST:
+        return FAILED
+    enclave.ocall_args = (0, size)
+    _ask(state, enclave, Ocall.SBRK, size)
+    return None
+
+
+def _shrink(state: State, enclave: Enclave, size: int) -> int | None:
+    space = enclave.space
+    new_top = space.heap_top - size
+    if size % PAGE or new_top < abi.HEAP_BASE:
+        return FAILED
+    freed = []
+    while space.heap and space.heap[-1].va >= new_top:
+        mapping = space.shrink_heap()
+        freed.append((mapping.block, mapping.block_pages))
+    if not freed:
+        return space.heap_top
+    state.hart.translations_changed()
+    state.give_back(freed)
+    enclave.ocall_args = (0, 0)
+    _ask(state, enclave, Ocall.SBRK, 0, freed[0][0])
+    return None
+
+
+OCALLS: Final[dict[int, Callable[[State, Enclave, Context], int | None]]] = {
+    Ocall.MMAP: _mmap,
+    Ocall.MUNMAP: _munmap,
+    Ocall.WRITE: _write,
+    Ocall.SBRK: _sbrk,
+}
+
+
+# -- the host's answers ------------------------------------------------------------------------------------
+
+
+def answer(state: State, enclave: Enclave, value: int, size: int) -> None:
+    """Give the enclave the result of the ocall it waits for.
+
+    For mmap and sbrk `value`, `size` are a physical block in bytes; 0 or a block that is not acceptable
+    counts as the host having none.
+    """
+    number = enclave.waiting_for
+    enclave.waiting_for = 0
+    if number == Ocall.MMAP:
+        result = _mmap_answer(state, enclave, value, size)
+    elif number == Ocall.SBRK:
+        result = _sbrk_answer(state, enclave, value, size)
+    else:
+        result = 0
+    state.answer(enclave.context, result)
+
+
+def _block(state: State, asked: int, block: int, size: int) -> Mapping | None:
+    """The host's block as a mapping, if it is a free, naturally aligned power of two that is big enough."""
+    shaped = size >= asked + PAGE and not size & (size - 1) and not block % size
+    if not shaped or not state.owners.is_free(block, size // PAGE):
+        return None
+    return Mapping(0, block, size // PAGE, record=1)
+
+
+def _take(state: State, enclave: Enclave, mapping: Mapping) -> None:
+    state.owners.claim(mapping.block, mapping.block_pages, enclave.owner)
+    state.memory.zero(mapping.block, mapping.block_pages * PAGE)
+    state.hart.translations_changed()
+
+
+def _mmap_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
+    wanted, asked = enclave.ocall_args
+    mapping = _block(state, asked, block, size)
+    if mapping is None:
+        return 0
+    place = enclave.space.place_for(wanted or abi.MMAP_TOP - mapping.pages * PAGE, mapping.pages)
+    if place is None:
+        return 0
+    _take(state, enclave, mapping)
+    enclave.space.insert(mapping, place)
+    return place
+
+
+def _sbrk_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
+    _, asked = enclave.ocall_args
+    space = enclave.space
+    if not asked:
+        return space.heap_top
+    mapping = _block(state, asked, block, size)
+    lowest = space.mmaps[0].va if space.mmaps else abi.MMAP_TOP
+    if mapping is None or space.heap_top + mapping.pages * PAGE > lowest:
+        return FAILED
+    mapping.va = space.heap_top
+    if not space.make_tables(mapping.va, mapping.pages):
+        return FAILED
+    _take(state, enclave, mapping)
+    space.grow_heap(mapping)
+    return space.heap_top

@@ -1,0 +1,97 @@
+"""Who owns each page of RAM: one u32 a page, in a bitmap that lies in guest RAM (§8).
+
+    31        30 … 0
+    private | private: the owner's number; public: by how many enclave mappings and mailboxes it is held
+
+A public page belongs to the host. One that an enclave holds (kbuffer, shared memory, mailbox) can not
+become private while it does. A private page belongs to exactly one owner.
+"""
+
+from array import array
+from typing import Final
+
+from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory, pages_for
+
+PRIVATE: Final = 1 << 31
+MONITOR: Final = 0  # owner number of the monitor itself; enclaves have eid + 1
+ENTRY_SIZE: Final = 4
+
+
+def enclave_owner(eid: int) -> int:
+    """The owner number of enclave `eid`."""
+    return eid + 1
+
+
+class PageOwners:
+    """The bitmap at physical address `bitmap`, an entry for each page of RAM. Ranges are page aligned."""
+
+    def __init__(self, memory: Memory, bitmap: int) -> None:
+        self.memory = memory
+        count = memory.size >> PAGE_SHIFT
+        start = (bitmap - memory.base) // ENTRY_SIZE
+        self.entries = memory.halves[start : start + count]
+
+    @staticmethod
+    def bitmap_bytes(memory: Memory) -> int:
+        """Size of the bitmap for this RAM."""
+        return pages_for((memory.size >> PAGE_SHIFT) * ENTRY_SIZE) * PAGE
+
+    def _range(self, pa: int, pages: int) -> slice:
+        first = (pa - self.memory.base) >> PAGE_SHIFT
+        return slice(first, first + pages)
+
+    def _valid(self, pa: int, pages: int) -> bool:
+        return pages > 0 and not pa & (PAGE - 1) and self.memory.contains(pa, pages * PAGE)
+
+    def is_free(self, pa: int, pages: int) -> bool:
+        """Whether the pages are the host's alone, so that an enclave may be given them."""
+        return self._valid(pa, pages) and not any(self.entries[self._range(pa, pages)])
+
+    def is_public(self, pa: int, size: int) -> bool:
+        """Whether the monitor may read or write `size` bytes at `pa` for the host."""
+        if size <= 0 or not self.memory.contains(pa, size):
+            return False
+        first = pa & ~(PAGE - 1)
+        span = self.entries[self._range(first, pages_for(pa + size - first))]
+        return all(entry < PRIVATE for entry in span)
+
+    def claim(self, pa: int, pages: int, owner: int) -> bool:
+        """Make host pages private to `owner`; False, and nothing changed, if not all are free."""
+        if not self.is_free(pa, pages):
+            return False
+        self.set_owner(pa, pages, owner)
+        return True
+
+    def set_owner(self, pa: int, pages: int, owner: int) -> None:
+        """Hand private pages to `owner`."""
+        self.entries[self._range(pa, pages)] = array("I", (PRIVATE | owner,)) * pages
+
+    def release(self, pa: int, pages: int) -> None:
+        """Give private pages back to the host; the caller has cleared them."""
+        self.entries[self._range(pa, pages)] = array("I", bytes(ENTRY_SIZE * pages))
+
+    def hold(self, pa: int, pages: int) -> bool:
+        """Count one more use of public pages by an enclave; False, and nothing changed, if one is private."""
+        if not self._valid(pa, pages) or not self.is_public(pa, pages * PAGE):
+            return False
+        self._count(pa, pages, 1)
+        return True
+
+    def let_go(self, pa: int, pages: int) -> None:
+        """Undo one `hold`."""
+        self._count(pa, pages, -1)
+
+    def _count(self, pa: int, pages: int, change: int) -> None:
+        span = self._range(pa, pages)
+        for index in range(span.start, span.stop):
+            self.entries[index] += change
+
+    def owner(self, pa: int) -> int | None:
+        """The owner number of a private page, None for one of the host."""
+        entry = self.entries[(pa - self.memory.base) >> PAGE_SHIFT]
+        return entry & ~PRIVATE if entry & PRIVATE else None
+
+    def holds(self, pa: int) -> int:
+        """How often enclaves hold a public page; 0 for a private one."""
+        entry = self.entries[(pa - self.memory.base) >> PAGE_SHIFT]
+        return 0 if entry & PRIVATE else entry

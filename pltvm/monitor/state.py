@@ -1,0 +1,172 @@
+"""What the monitor remembers: enclaves, servers by name, who is on the hart, and the free numbers.
+
+The call modules (`lifecycle`, `server`, `ocall`) are functions over this state; `monitor` dispatches to
+them. One hart: `running` is the enclave whose context is current, None while the host has control.
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pltvm.engine.context import A0, Context, U
+from pltvm.engine.hart import Hart
+from pltvm.engine.memory import PAGE, Memory
+from pltvm.monitor import abi
+from pltvm.monitor.abi import EnclaveType, Mailbox
+from pltvm.monitor.fault import Fault
+from pltvm.monitor.pages import PageOwners, enclave_owner
+from pltvm.monitor.space import AddressSpace, Mapping
+
+FRESH, RUNNABLE, RUNNING, WAITING, CALLING, DESTROYED = (
+    "fresh",
+    "runnable",
+    "running",
+    "waiting for an ocall",
+    "calling a server",
+    "destroyed",
+)
+
+Block = tuple[int, int]  # physical address, pages
+RECORD_BYTES: Final = 512  # of monitor memory that one enclave takes (§8: −2 when there is none)
+LAST_ASID: Final = 0xFFFF
+
+
+class Call:
+    """A call in progress: who called, where it wants its struct, and what it passed."""
+
+    __slots__ = ("caller", "request", "request_va", "size", "struct_va")
+
+    def __init__(self, caller: "Enclave", struct_va: int, request: Mapping | None, size: int) -> None:
+        self.caller = caller
+        self.struct_va = struct_va
+        self.request = request  # the mapping that moves to the callee
+        self.request_va = request.va if request else 0  # where it was in the caller
+        self.size = size  # of the range in it that was passed
+
+
+class Enclave:
+    """One enclave: its memory, its own CPU context, and the host context while it has one (§5)."""
+
+    def __init__(self, eid: int, name: bytes, kind: EnclaveType, space: AddressSpace, entry: int) -> None:
+        self.eid = eid
+        self.name = name
+        self.kind = kind
+        self.space = space
+        self.entry = entry
+        self.state = FRESH
+        self.stopped = False  # by the host, whatever its state
+        self.owner = enclave_owner(eid)
+        self.context = Context(U, space.satp, entry, table=space.table)
+        self.host_context: Context | None = None
+        self.block = 0
+        self.block_pages = 0
+        self.kbuffer = 0  # physical; its own, not the one mapped while it serves a call
+        self.kbuffer_slot = 0  # physical address of the leaf entry for KBUFFER
+        self.shm = (0, 0)  # virtual address and bytes of memory shared with the host
+        self.shm_pa = 0
+        self.mailbox: Mailbox | None = None
+        self.own_mailbox = Mailbox(0, 0, 0, 0)
+        self.retval_pointer = 0
+        self.call: Call | None = None  # the call this server is serving
+        self.top: Enclave = self  # start of the chain
+        self.innermost: Enclave = self  # of the chain that starts here
+        self.waiting_for = 0  # the ocall whose answer is due
+        self.ocall_args = (0, 0)
+
+    @property
+    def is_server(self) -> bool:
+        """Whether other enclaves can call it."""
+        return self.kind is EnclaveType.SERVER
+
+    def __str__(self) -> str:
+        return f"{self.name.decode('ascii', 'backslashreplace') or 'enclave'} (eid {self.eid})"
+
+
+class State:
+    """The monitor's state over one hart."""
+
+    def __init__(self, hart: Hart) -> None:
+        self.hart = hart
+        self.memory: Memory = hart.memory
+        self.pages: PageOwners | None = None
+        self.enclaves: dict[int, Enclave] = {}
+        self.servers: dict[bytes, Enclave] = {}
+        self.running: Enclave | None = None
+        self.started = 0  # runs so far: a2 of an enclave (§2)
+        self.next_eid = 0
+        self.asids = 0
+        self.free_asids: list[int] = []
+        self.record_space = 0  # bytes of monitor memory not used yet
+        self.monitor_blocks: list[tuple[int, int]] = []
+        self.faults: list[Fault] = []
+        self.on_fault: Callable[[Fault], None] = self.faults.append
+        # Called when control is back in the host, with the status; True if the host went on at once by
+        # another monitor call, so that guest code runs on without leaving the JIT.
+        self.host_vector: Callable[[int], bool] = lambda _status: False
+        self.host_status = 0
+
+    @property
+    def owners(self) -> PageOwners:
+        """The page bitmap; there is one from the host's `init` on."""
+        assert self.pages is not None
+        return self.pages
+
+    # -- control ---------------------------------------------------------------------------------------
+
+    def enter(self, enclave: Enclave) -> None:
+        """Give the hart to `enclave`; the context that ran before is the host's and waits inside it."""
+        enclave.host_context = self.hart.current
+        enclave.state = RUNNING
+        self.running = enclave
+        self.hart.current = enclave.context
+
+    def leave(self, enclave: Enclave, status: int) -> None:
+        """Give the hart back to the host context that `enclave` holds, with `status` as the call's result."""
+        assert enclave.host_context is not None
+        self.hart.current = enclave.host_context
+        enclave.host_context = None
+        self.running = None
+        self.host_status = status
+        if not self.host_vector(status):
+            self.hart.stop()
+
+    # -- memory given back -------------------------------------------------------------------------------
+
+    def clear(self, pa: int, pages: int) -> None:
+        """Zero private pages and make them the host's again."""
+        self.memory.zero(pa, pages * PAGE)
+        self.hart.forget_code(pa, pages * PAGE)
+        self.owners.release(pa, pages)
+
+    def give_back(self, blocks: Sequence[Block], kept: Sequence[Block] = ()) -> None:
+        """Clear blocks, make them the host's, and leave it a table of them and of `kept`.
+
+        The table lies in the first page of the first block, continued in those of the following ones: a
+        page holds the address of the next page of the table or 0, a count, and that many pairs of physical
+        address and bytes.
+        """
+        for pa, pages in blocks:
+            self.clear(pa, pages)
+        rows = [(pa, pages * PAGE) for pa, pages in (*blocks, *kept)]
+        parts = [rows[at : at + abi.FREED_ROWS] for at in range(0, len(rows), abi.FREED_ROWS)]
+        for index, part in enumerate(parts):
+            following = blocks[index + 1][0] if index + 1 < len(parts) else 0
+            numbers = (following, len(part), *(number for row in part for number in row))
+            self.memory.write(blocks[index][0], array("Q", numbers).tobytes())
+
+    def read_host(self, pa: int, size: int) -> bytes | None:
+        """`size` bytes of host memory, None where the host may not be."""
+        return self.memory.read(pa, size) if self.owners.is_public(pa, size) else None
+
+    def new_asid(self) -> int | None:
+        """An address-space number that no living enclave has; 0 is the host's."""
+        if self.free_asids:
+            return self.free_asids.pop()
+        if self.asids == LAST_ASID:
+            return None
+        self.asids += 1
+        return self.asids
+
+    def answer(self, context: Context, value: int) -> None:
+        """Set the result of a call."""
+        context.regs[A0] = value & abi.MASK64

@@ -1,0 +1,210 @@
+"""Build enclaves from C with the SDK in `guest/`; find the prebuilt examples.
+
+The compiler is the one in the `ziglang` package: `pip install 'pltvm[build]'` is all it takes. The same
+sources give the same bytes, whatever directory they, the SDK or the caller are in: `rebuild` makes
+`guest/elf/*.elf` anew, and a test compares.
+
+    python -m pltvm.sdk rebuild [DIRECTORY]
+"""
+
+import importlib.util
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pltvm.errors import BuildError
+
+_FLAGS = (
+    # An integer-only RV64 CPU without an operating system, fixed addresses.
+    *("-target", "riscv64-freestanding-none", "-mcpu=generic_rv64+m+a+c", "-mabi=lp64", "-mcmodel=medany"),
+    *("-std=gnu17", "-ffreestanding", "-fno-builtin", "-nostdlib", "-static", "-fno-pic"),
+    # Floating point and 128-bit division in software, for programs that use them: linked only then. (Its line
+    # tables name the place where ziglang is installed, the one exception to "the same bytes".)
+    "-rtlib=compiler-rt",
+    # Nothing else that needs run-time support, and no unused function.
+    *("-fno-sanitize=all", "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-mno-relax"),
+    *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
+    # What older compilers, which the original SDK's programs were written for, only warned about.
+    *("-Wno-error=implicit-function-declaration", "-Wno-error=implicit-int"),
+    *("-Wno-error=int-conversion", "-Wno-error=incompatible-pointer-types"),
+    # No path of this machine in the result: with the prefix maps below.
+    "-fdebug-compilation-dir=.",
+)
+
+
+class Example(NamedTuple):
+    """One example enclave: its C file and the ELF that was built from it."""
+
+    source: Path
+    elf: Path
+
+
+def guest_dir() -> Path:
+    """The directory with `include/`, `lib/`, `examples/` and `elf/`: the checkout's or the package's."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_guest"
+    return installed if installed.is_dir() else package.parent / "guest"
+
+
+def examples() -> dict[str, Example]:
+    """The examples by name, for instance `hello-world`."""
+    guest = guest_dir()
+    sources = sorted((guest / "examples").glob("*.c"))
+    return {source.stem: Example(source, guest / "elf" / f"{source.stem}.elf") for source in sources}
+
+
+def copy_examples(dest: Path) -> list[Path]:
+    """Copy the examples' sources into a directory, made if needed. A file already there is an error."""
+    dest.mkdir(parents=True, exist_ok=True)
+    copies = [(example.source, dest / example.source.name) for example in examples().values()]
+    for _, copy in copies:
+        if copy.exists():
+            raise BuildError(f"{copy} exists already; remove it or choose another directory")
+    for source, copy in copies:
+        shutil.copyfile(source, copy)
+    return [copy for _, copy in copies]
+
+
+def build(
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    opt: str = "-O2",
+    debug: bool = True,
+    defines: Mapping[str, str | int | None] | None = None,
+) -> Path:
+    """Compile C or assembly files with the SDK into one enclave ELF, and return its path.
+
+    `opt` is the compiler's optimisation flag. With `debug` the ELF has line tables, so that a fault report
+    can name the source line. A define of `None` has no value. The compiler's warnings go to stderr; its
+    errors raise `BuildError`.
+    """
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError("building an enclave needs the C compiler of ziglang: pip install 'pltvm[build]'")
+    sources = [source.resolve() for source in sources]
+    for source in sources:
+        if not source.is_file():
+            raise BuildError(f"no such source file: {source}")
+
+    guest = guest_dir()
+    library = [*sorted((guest / "lib").glob("*.c")), *sorted((guest / "lib").glob("*.S"))]
+    with tempfile.TemporaryDirectory(prefix="pltvm-build-") as scratch:
+        elf = Path(scratch) / "enclave.elf"
+        cache = _cache_dir(scratch)
+        command = [
+            *(sys.executable, "-m", "ziglang", "cc", *_FLAGS, opt),
+            *(("-gdwarf-4", "-g1") if debug else ("-g0",)),
+            *(f"-D{k}" if v is None else f"-D{k}={v}" for k, v in (defines or {}).items()),
+            *_prefix_maps({guest, guest / "examples", *(source.parent for source in sources)}),
+            *("-isystem", str(guest / "include"), "-T", str(guest / "enclave.ld")),
+            *map(str, [*sources, *library]),
+            *("-o", str(elf)),
+        ]
+        environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
+        result = subprocess.run(command, cwd=cache, env=environment, capture_output=True, text=True)
+        if result.returncode != 0 or not elf.is_file():
+            raise BuildError(f"{output.name} was not built:\n{(result.stderr or result.stdout).strip()}")
+        sys.stderr.write(result.stderr)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(_without_labels(elf.read_bytes()))
+    return output
+
+
+def rebuild(into: Path) -> list[Path]:
+    """Build all examples into a directory."""
+    return [build([example.source], into / example.elf.name) for example in examples().values()]
+
+
+def _prefix_maps(directories: set[Path]) -> list[str]:
+    """Flags that make the paths in line tables relative. The last match wins: the innermost directory's."""
+    return [f"-ffile-prefix-map={directory}/=" for directory in sorted(directories)]
+
+
+def _cache_dir(scratch: str) -> Path:
+    """Where the compiler keeps its objects: in the user's cache or, if that is read only, in `scratch`."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = base / "pltvm" / "zig"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(scratch)
+    return cache if os.access(cache, os.W_OK) else Path(scratch)
+
+
+_ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_SYMTAB, _NOBITS = 2, 8
+
+
+def _without_labels(elf: bytes) -> bytes:
+    """The ELF without its local labels: the compiler leaves hundreds, and zig's linker cannot drop them.
+
+    The symbol table and whatever follows it in the file, none of which gets loaded, are laid out anew.
+    """
+    header = list(_ELF_HEADER.unpack_from(elf))
+    table, count = header[6], header[12]
+    sections = [list(_SECTION.unpack_from(elf, table + i * _SECTION.size)) for i in range(count)]
+    contents = [b"" if s[1] == _NOBITS else elf[s[4] : s[4] + s[5]] for s in sections]
+    at = next((i for i, s in enumerate(sections) if s[1] == _SYMTAB), None)
+    if at is None:
+        return elf
+
+    names = bytearray(b"\0")
+    local: list[bytes] = []
+    others: list[bytes] = []
+    strings = contents[sections[at][6]]
+    for name, info, other, section, value, size in _SYMBOL.iter_unpack(contents[at]):
+        binding, kind = info >> 4, info & 15
+        if binding == 0 and kind == 0:  # local, without type: a label (and the null symbol, put back below)
+            continue
+        text = strings[name : strings.index(b"\0", name) + 1]
+        symbol = _SYMBOL.pack(len(names), info, other, section, value, size)
+        names += text
+        (others if binding else local).append(symbol)
+    start = sections[at][4]
+    contents[at] = b"".join([bytes(_SYMBOL.size), *local, *others])
+    contents[sections[at][6]] = bytes(names)
+    sections[at][7] = 1 + len(local)  # sh_info: the first symbol that is not local
+
+    result = bytearray(elf[:start])
+    for section, content in sorted(zip(sections, contents, strict=True), key=lambda pair: pair[0][4]):
+        if section[4] >= start and section[1] != _NOBITS:
+            result += bytes(-len(result) % max(section[8], 1))
+            section[4], section[5] = len(result), len(content)
+            result += content
+    result += bytes(-len(result) % 8)
+    header[6] = len(result)
+    for section in sections:
+        result += _SECTION.pack(*section)
+    result[: _ELF_HEADER.size] = _ELF_HEADER.pack(*header)
+    return bytes(result)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command of this module; returns the exit status."""
+    if not arguments or arguments[0] != "rebuild" or len(arguments) > 2:
+        print("usage: python -m pltvm.sdk rebuild [DIRECTORY]", file=sys.stderr)
+        return 2
+    try:
+        for elf in rebuild(Path(arguments[1]) if len(arguments) == 2 else guest_dir() / "elf"):
+            print(elf)
+    except (BuildError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
