@@ -20,7 +20,7 @@ from unicorn import unicorn_const as uc_const
 from unicorn.unicorn_py3.unicorn import uclib as _loaded_library
 
 from pltvm.engine import context as ctx
-from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
+from pltvm.engine.context import PC, PRIV, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.engine.sv39 import ASID_MASK, R, W, X
 from pltvm.engine.trap import FETCHES, Access, Cause, instruction_length, memory_access
@@ -112,8 +112,18 @@ class Hart:
         self._stale_tlb = True
 
     def forget_code(self, pa: int, size: int) -> None:
-        """Code in this physical range was replaced from outside the guest: translate it anew."""
+        """Code in this physical range was replaced from outside the guest: translate it anew.
+
+        Unicorn takes the addresses as the current privilege would: only M-mode sees physical ones.
+        """
+        self._set_privilege(ctx.M)
         _lib.uc_ctl(self._handle, _REMOVE_CODE, ctypes.c_uint64(pa), ctypes.c_uint64(pa + size))
+        if self._loaded is not None:
+            self._set_privilege(self._loaded.regs[PRIV])
+
+    def _set_privilege(self, priv: int) -> None:
+        value = ctypes.c_uint64(priv)
+        _lib.uc_reg_write(self._handle, ctx.REGISTER_IDS[PRIV], _byref(value))
 
     def stop(self) -> None:
         """From a handler: leave `run` once the handler returns."""

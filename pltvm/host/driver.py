@@ -16,8 +16,11 @@ from pltvm.errors import EnclaveError, OutOfMemory
 from pltvm.host.blocks import order_for
 from pltvm.host.elf import EnclaveImage
 from pltvm.host.kernel import Kernel
+from pltvm.host.report import FaultReport
+from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
 from pltvm.monitor.abi import CreateParams, EnclaveType, HostCall, Ocall, ResumeReason, RunParams, Status
+from pltvm.monitor.fault import Fault
 
 _OCALL, _ARG0, _ARG1, _SYSCALL, _RETVAL, _EID = (256 + 8 * index for index in range(6))
 _CREATE_CALLS: Final = {
@@ -33,12 +36,15 @@ _DESTROY_CALLS: Final = {
 class DriverEnclave:
     """What the driver knows of one enclave; `eid` is the monitor's number."""
 
-    def __init__(self, eid: int, kind: EnclaveType, block: int, page: int, kbuffer: int) -> None:
+    def __init__(self, eid: int, name: bytes, kind: EnclaveType, block: int, page: int, kbuffer: int) -> None:
         self.eid = eid
+        self.name = name
         self.kind = kind
         self.block = block
         self.page = page
         self.kbuffer = kbuffer
+        self.label = ""  # for people: the name, or the file
+        self.symbols: Symbols | None = None
         self.alive = True
         self.value = 0  # what it returned, as u64
         self.write: Callable[[bytes], None] = lambda _text: None
@@ -60,7 +66,9 @@ class Driver:
             Ocall.MUNMAP: self._serve_munmap,
             Ocall.WRITE: self._serve_write,
         }
-        kernel.monitor.state.host_vector = self._control_is_back
+        self.fault: FaultReport | None = None  # of the last run
+        kernel.monitor.set_host_vector(self._control_is_back)
+        kernel.monitor.set_fault_listener(self._note_fault)
 
     # -- create ------------------------------------------------------------------------------------------
 
@@ -77,6 +85,8 @@ class Driver:
         `shm` is physical address and bytes of memory to share with it. Raises EnclaveError when the monitor
         refuses, OutOfMemory when RAM is used up; neither leaves anything behind.
         """
+        if kind is EnclaveType.SERVER and any(name == one.name for one in self._servers()):
+            raise EnclaveError("there is a server of that name already")
         taken: list[int] = []
         try:
             block_pages = 1 << order_for(image.pages + pages_for(stack_size) + abi.SPARE_PAGES)
@@ -96,8 +106,11 @@ class Driver:
                 self.blocks.give(one)
             raise
         eid = int.from_bytes(self.memory.read(page + _EID, 4), "little")
-        self.enclaves[block] = enclave = DriverEnclave(eid, kind, block, page, kbuffer)
+        self.enclaves[block] = enclave = DriverEnclave(eid, name, kind, block, page, kbuffer)
         return enclave
+
+    def _servers(self) -> list[DriverEnclave]:
+        return [one for one in self.enclaves.values() if one.kind is EnclaveType.SERVER]
 
     def _load(self, image: EnclaveImage, block: int, block_pages: int, stack_size: int) -> int:
         """Put the image and its page tables into `block` (§1); physical address of the first unused page."""
@@ -143,7 +156,7 @@ class Driver:
         return self._go(enclave, HostCall.RESUME, ResumeReason.TIMER)
 
     def _go(self, enclave: DriverEnclave, function: HostCall, argument: int) -> int:
-        self.running = enclave
+        self.running, self.fault = enclave, None
         try:
             status = self.kernel.call(function, enclave.eid, argument)
             if status is not None:
@@ -166,6 +179,10 @@ class Driver:
             serve = self.serving[number]
             reason, answer = ResumeReason.OCALL, (number, *serve(enclave, arg0, arg1))
         return self.kernel.monitor.call(HostCall.RESUME, enclave.eid, reason, *answer) is None
+
+    def _note_fault(self, fault: Fault) -> None:
+        who = next((one for one in self.enclaves.values() if one.eid == fault.eid), None)
+        self.fault = FaultReport(fault, who.label if who else fault.name, who.symbols if who else None)
 
     # -- ocalls (§4) -------------------------------------------------------------------------------------
 
@@ -192,6 +209,10 @@ class Driver:
         return 0, 0
 
     # -- ending ------------------------------------------------------------------------------------------
+
+    def is_back(self, block: int) -> bool:
+        """Whether relay pages that were handed over are the host's again."""
+        return block not in self.handed_over
 
     def destroy(self, enclave: DriverEnclave) -> None:
         """Have the monitor end the enclave; raises EnclaveError when it refuses."""

@@ -385,6 +385,9 @@ def _section_name(elf: Headers, section: Any) -> str:
     return "NOBITS"
 
 
+ORIGINAL = "the original loader would"
+
+
 def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[str]:
     """What a user should know about a file that loads: the rules it needed, and what it lacks."""
     mapped = list(_intervals(pieces))
@@ -394,16 +397,16 @@ def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[str]:
         if "RISCV_ATTRIBUTES" in piece.what:
             yield f"{where} is mapped like any header with bytes: discard .riscv.attributes when linking"
         elif piece.data and piece.decides and piece.vaddr % PAGE:
-            yield f"{where} is not page aligned: the original would move it to the start of its page"
+            yield f"{where} is not page aligned: {ORIGINAL} move it to the start of its page"
         elif piece.data and not piece.decides and _overlap(piece.first_page, piece.end_page, loaded):
-            yield f"{where} shares pages with a PT_LOAD: the original would replace those, read-only"
+            yield f"{where} shares pages with a PT_LOAD: {ORIGINAL} replace those, read-only"
     for segment in elf.segments:
         data_end = segment["p_vaddr"] + segment["p_filesz"]
         start, end = data_end & -PAGE, (segment["p_vaddr"] + segment["p_memsz"] + PAGE - 1) & -PAGE
         if segment["p_type"] != "PT_LOAD" or segment["p_memsz"] == segment["p_filesz"]:
             continue
         if not elf.sections:
-            yield f"no section headers: the original would not map the zeroed memory from {data_end:#x} on"
+            yield f"no section headers: {ORIGINAL} not map the zeroed memory from {data_end:#x} on"
         elif missing := end - start - _overlap(start, end, [(low, high) for low, high, _ in mapped]):
             yield f"{missing // PAGE} pages before {end:#x} belong to no NOBITS section and are not mapped"
     if lacking := unsupported_extensions(_arch_string(elf)):

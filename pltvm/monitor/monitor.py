@@ -96,6 +96,18 @@ class Monitor:
             return Status.ERROR
         return handler(self.state, *arguments)
 
+    def set_host_vector(self, vector: Callable[[int], bool]) -> None:
+        """Set what is called with the status when control is back in the host.
+
+        It gives True when it has made another monitor call that entered an enclave: then guest code runs on
+        at once, inside the same run of the JIT.
+        """
+        self.state.host_vector = vector
+
+    def set_fault_listener(self, listener: Callable[[Fault], None]) -> None:
+        """Set who is told of destroyed enclaves: a debug port, not part of the interface."""
+        self.state.on_fault = listener
+
     def run_guest(self) -> int:
         """Run the hart until the host has control for good; the status it gets (§8)."""
         self.hart.run()

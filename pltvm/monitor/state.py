@@ -98,8 +98,7 @@ class State:
         self.free_asids: list[int] = []
         self.record_space = 0  # bytes of monitor memory not used yet
         self.monitor_blocks: list[tuple[int, int]] = []
-        self.faults: list[Fault] = []
-        self.on_fault: Callable[[Fault], None] = self.faults.append
+        self.on_fault: Callable[[Fault], None] = lambda _fault: None
         # Called when control is back in the host, with the status; True if the host went on at once by
         # another monitor call, so that guest code runs on without leaving the JIT.
         self.host_vector: Callable[[int], bool] = lambda _status: False

@@ -1,0 +1,349 @@
+"""pltvm.host.elf: what is mapped, and one clear line for everything that cannot be."""
+
+import struct
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pltvm.errors import ElfError
+from pltvm.host import elf as module
+from pltvm.host.elf import EnclaveImage, Kind, Run, load_image, sniff, unsupported_extensions
+from tests.host import elf_samples as s
+from tests.host.elf_samples import CODE, Elf, Section, Segment
+
+TEXT = Segment(0x1000, CODE)
+
+
+def load(*segments: Segment, sections: list[Section] | None = (), **more) -> EnclaveImage:  # type: ignore[assignment]
+    return load_image(bytes(Elf(list(segments), list(sections) if sections is not None else None, **more)))
+
+
+def memory(image: EnclaveImage) -> dict[int, bytes]:
+    """Page address → its 4096 bytes."""
+    pages = {}
+    for run in image.runs():
+        content = run.data.ljust(run.npages * 4096, b"\0")
+        assert len(content) == run.npages * 4096
+        pages |= {run.vaddr + at: content[at : at + 4096] for at in range(0, len(content), 4096)}
+    return pages
+
+
+# ---- what is mapped (§1) ----
+
+
+def test_pieces_are_in_loading_order():
+    image = load_image(bytes(s.typical()))
+    assert [(p.vaddr, p.memory_size, p.writable, p.what) for p in image.pieces] == [
+        (0x4010, 0x3000, True, "section .bss"),
+        (0x1000, 0x1100, False, "segment LOAD R-X"),
+        (0x3000, 6, False, "segment LOAD R--"),
+        (0x4000, 16, True, "segment LOAD RW-"),
+    ]
+    assert image.entry == 0x1000
+    assert image.pages == 2 + 1 + 4
+    assert image.warnings == ()
+
+
+def test_runs_are_the_final_pages():
+    image = load_image(bytes(s.typical()))
+    assert [(r.vaddr, r.npages, len(r.data), r.writable) for r in image.runs()] == [
+        (0x1000, 3, 0x2006, False),
+        (0x4000, 1, 16, True),
+        (0x5000, 3, 0, True),
+    ]
+    pages = memory(image)
+    assert pages[0x1000].startswith(CODE)
+    assert pages[0x3000] == b"rodata".ljust(4096, b"\0")
+    assert pages[0x4000] == (b"data" * 4).ljust(4096, b"\0")  # data, then the start of .bss
+    assert image.runs() is image.runs()
+
+
+def test_big_bss_costs_nothing():
+    image = load(TEXT, sections=[Section(".bss", addr=0x2000, size=256 << 20)])
+    assert image.runs()[1] == Run(0x2000, 65536, b"", True)
+    assert image.pages == 65537
+
+
+def test_nobits_without_address_or_size_is_not_mapped():
+    image = load(TEXT, sections=[Section(".a", addr=0, size=100), Section(".b", addr=0x9000, size=0)])
+    assert image.pages == 1
+
+
+def test_unaligned_segment_goes_where_it_says_with_a_warning():
+    image = load(Segment(0x1234, CODE), entry=0x1234)
+    assert memory(image)[0x1000][0x234:].startswith(CODE)
+    assert "at 0x1234 is not page aligned" in image.warnings[0]
+
+
+def test_segments_on_one_page_both_survive():
+    image = load(TEXT, Segment(0x1800, b"data", s.RW))
+    page = memory(image)[0x1000]
+    assert page.startswith(CODE)
+    assert page[0x800:0x804] == b"data"
+    assert image.runs()[0].writable
+    assert image.pages == 1
+
+
+def test_header_inside_a_load_takes_nothing_away():
+    data = b"D" * 0x1800
+    inside = Segment(0x2800, b"D" * 0x100, s.R, type=s.PT_GNU_RELRO)
+    image = load(TEXT, Segment(0x2000, data, s.RW), inside)
+    assert [(r.vaddr, r.writable) for r in image.runs()] == [(0x1000, False), (0x2000, True)]
+    assert b"".join(memory(image)[at] for at in (0x2000, 0x3000)).startswith(data)
+    assert "GNU_RELRO R-- at 0x2800 shares pages with a PT_LOAD" in image.warnings[0]
+
+
+def test_bytes_of_a_load_win_over_other_headers():
+    image = load(TEXT, Segment(0x1000, b"note", s.R, type=s.PT_NOTE))
+    assert memory(image)[0x1000].startswith(CODE)
+
+
+def test_tbss_does_not_make_text_writable():
+    tbss = Section(".tbss", addr=0x1008, size=64, flags=s.SHF_ALLOC | s.SHF_TLS)
+    assert not load(TEXT, sections=[tbss]).runs()[0].writable
+
+
+def test_attributes_header_is_mapped_at_its_address_with_a_warning():
+    image = load(TEXT, Segment(0, s.attributes("rv64i2p1"), s.R, type=s.PT_RISCV_ATTRIBUTES))
+    assert image.runs()[0].vaddr == 0
+    assert image.pages == 2
+    assert "segment RISCV_ATTRIBUTES R-- at 0x0 is mapped" in image.warnings[0]
+
+
+def test_unknown_header_with_bytes_is_mapped():
+    image = load(TEXT, Segment(0x8000, b"x", s.R, type=0x60000123))
+    assert image.pieces[-1].what == "segment type 0x60000123 R--"
+    assert memory(image)[0x8000][0] == ord("x")
+
+
+def test_without_section_headers_the_tail_is_mapped():
+    image = load(TEXT, Segment(0x2000, b"data", s.RW, memory_size=0x3000), sections=None)
+    assert image.pages == 4
+    assert memory(image)[0x4000] == bytes(4096)
+    assert "no section headers" in image.warnings[0]
+
+
+def test_with_section_headers_only_nobits_is_mapped():
+    image = load(TEXT, Segment(0x2000, b"data", s.RW, memory_size=0x3000))
+    assert image.pages == 2
+    assert "2 pages before 0x5000 belong to no NOBITS section" in image.warnings[0]
+
+
+# ---- what is refused ----
+
+REFUSED = {
+    "empty": (b"", "is empty"),
+    "text": (b"#!/bin/sh\n", "not an ELF"),
+    "short": (bytes(Elf())[:40], "truncated"),
+    "class": (bytes(Elf())[:4] + b"\x07" + bytes(Elf())[5:], "corrupt"),
+    "rv32": (bytes(Elf())[:4] + b"\x01" + bytes(Elf())[5:], "32-bit"),
+    "big-endian": (
+        bytes(Elf())[:5] + b"\x02" + bytes(Elf())[6:18] + b"\0\xf3" + bytes(Elf())[20:],
+        "big-endian",
+    ),
+    "x86-64": (bytes(Elf(machine=62)), "built for x86-64; enclaves are RISC-V"),
+    "unknown machine": (bytes(Elf(machine=9999)), "machine number 9999"),
+    "object": (bytes(Elf(type=s.ET_REL)), "not linked"),
+    "core": (bytes(Elf(type=s.ET_CORE)), "core dump"),
+    "no type": (bytes(Elf(type=0)), "not an executable"),
+    "interpreter": (
+        bytes(Elf([TEXT, Segment(0x2000, b"/lib/ld", type=s.PT_INTERP)])),
+        "link it with -static",
+    ),
+    "pie": (bytes(Elf([TEXT, Segment(0x2000, b"d", type=s.PT_DYNAMIC)], type=s.ET_DYN)), "-static -no-pie"),
+    "entry 0": (bytes(Elf(entry=0)), "no entry point"),
+    "entry outside": (bytes(Elf(entry=0x5000)), "entry point 0x5000 is outside"),
+    "entry in bss": (
+        bytes(Elf(sections=[Section(".bss", addr=0x2000, size=64)], entry=0x2000)),
+        "entry point 0x2000 is outside",
+    ),
+    "entry odd": (bytes(Elf(entry=0x1001)), "0x1001 is odd"),
+    "no segments": (bytes(Elf([])), "no loadable segment"),
+    "no bytes": (bytes(Elf([Segment(0x1000, memory_size=99)])), "debug-only"),
+    "overlap": (bytes(Elf([TEXT, Segment(0x1008, CODE)])), "segments at 0x1000 and 0x1008 overlap"),
+    "huge": (bytes(Elf(sections=[Section(".bss", addr=0x2000, size=512 << 20)])), "needs 512 MiB"),
+    "in the heap": (bytes(Elf([TEXT, Segment(0x10_0000_0000, CODE)])), "the heap starts at 0x1000000000"),
+    "overflow": (bytes(Elf([TEXT, Segment(2**64 - 4, CODE)])), "the heap starts"),
+    "memory overflow": (bytes(Elf([TEXT, Segment(0x9000, CODE, memory_size=2**64 - 1)])), "the heap starts"),
+    "bss in the heap": (bytes(Elf(sections=[Section(".bss", addr=2**63, size=1)])), "section .bss ends at"),
+    "segment past the end": (bytes(Elf([Segment(0x1000, CODE, file_size=99999)])), "beyond the end"),
+    "offset past the end": (bytes(Elf([Segment(0x1000, CODE, offset=2**63)])), "beyond the end"),
+    "more file than memory": (bytes(Elf([Segment(0x1000, CODE, memory_size=4)])), "more bytes in the file"),
+    "phentsize": (bytes(Elf(header={"phentsize": 32})), "32 bytes each, not 56"),
+    "phentsize 0": (bytes(Elf(header={"phentsize": 0})), "0 bytes each"),
+    "phnum": (bytes(Elf(header={"phnum": 60000})), "60000 program headers"),
+    "phoff": (bytes(Elf(header={"phoff": 2**64 - 1})), "program headers end beyond"),
+    "shentsize": (bytes(Elf(header={"shentsize": 1})), "section headers are 1 bytes each"),
+    "shnum": (bytes(Elf(header={"shnum": 65000})), "65000 section headers"),
+    "shoff": (bytes(Elf(header={"shoff": 2**40})), "section headers end beyond"),
+    "many pieces": (
+        bytes(Elf(sections=[Section(f".b{n}", addr=0x2000 + n, size=1) for n in range(70)])),
+        "maps 71 segments and sections",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_one_line_that_names_file_and_cause(name, tmp_path):
+    data, cause = REFUSED[name]
+    path = tmp_path / "bad.elf"
+    path.write_bytes(data)
+    with pytest.raises(ElfError) as caught:
+        load_image(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert cause in message
+    assert "\n" not in message
+    with pytest.raises(ElfError, match=r"^ELF image: "):
+        load_image(data)
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("nope.elf", "no such file"),
+        (".", "directory"),
+        ("a\0b", "cannot be read"),
+        ("/dev/zero", "regular file"),
+    ],
+)
+def test_paths_that_cannot_be_read(path, cause, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ElfError, match=cause) as caught:
+        load_image(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_file(tmp_path, monkeypatch):
+    path = tmp_path / "secret.elf"
+    path.write_bytes(bytes(Elf()))
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # as root, chmod 0 would not do
+    with pytest.raises(ElfError, match=r"secret.elf: cannot be read: Permission denied"):
+        load_image(path)
+
+
+def test_far_too_big_file_is_not_read(tmp_path):
+    path = tmp_path / "sparse.elf"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ElfError, match="1048576 MiB"):
+        load_image(path)
+
+
+def test_name_with_a_newline_stays_one_line(tmp_path):
+    with pytest.raises(ElfError) as caught:
+        load_image(tmp_path / "a\nb")
+    assert "\n" not in str(caught.value)
+
+
+def test_error_inside_pyelftools_is_an_elf_error(monkeypatch):
+    from elftools.elf.structs import ELFStructs
+
+    def fail(self):
+        raise KeyError("two\nlines")
+
+    monkeypatch.setattr(ELFStructs, "create_basic_structs", fail)
+    with pytest.raises(ElfError, match=r"^ELF image: is corrupt: 'two\\nlines'$"):
+        load_image(bytes(Elf(entry=0x1002)))
+
+
+@settings(max_examples=300, deadline=1000)
+@given(st.data())
+def test_damaged_files_raise_only_elf_errors(data):
+    sample = bytearray(bytes(s.typical()))
+    for _ in range(data.draw(st.integers(0, 6))):
+        # half of the flips in the headers, where they matter most
+        last = data.draw(st.sampled_from([64 + 4 * 56 - 1, len(sample) - 1]))
+        sample[data.draw(st.integers(0, last))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.one_of(st.just(len(sample)), st.integers(0, len(sample))))
+    damaged = bytes(sample[:cut])
+    sniff(damaged)
+    try:
+        image = load_image(damaged)
+    except ElfError:
+        return
+    runs = image.runs()
+    assert sum(run.npages for run in runs) == image.pages <= (512 << 20) // 4096
+    assert sum(len(run.data) for run in runs) <= 64 * (len(damaged) + 4096)
+    assert all(low.vaddr + low.npages * 4096 <= high.vaddr for low, high in pairwise(runs))
+
+
+# ---- extensions, kinds, cost ----
+
+
+@pytest.mark.parametrize(
+    ("arch", "expected"),
+    [
+        ("", []),
+        ("rv64gc", []),
+        ("rv64imafdc_zicsr_zifencei", []),
+        ("rv64i2p1_m2p0_a2p1_f2p2_d2p2_c2p0_zicsr2p0_zmmul1p0_zca1p0", []),
+        ("rv64i2p1_m2p0_v1p0_zba1p0_zbb1p0_zicond1p0_zvl128b1p0", ["v", "zba", "zbb", "zicond", "zvl128b"]),
+        ("rv64imv_xtheadba1p0", ["v", "xtheadba"]),
+        ("rv64i2p1m2p0v1p0", ["v"]),
+    ],
+)
+def test_unsupported_extensions(arch, expected):
+    assert unsupported_extensions(arch) == expected
+
+
+def test_extension_warning_names_them():
+    arch = Section(".riscv.attributes", s.SHT_RISCV_ATTRIBUTES, data=s.attributes("rv64i2p1_v1p0"), flags=0)
+    image = load(TEXT, sections=[arch])
+    assert image.warnings == ("built for v, which pltvm lacks: it runs until the first such instruction",)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (bytes(s.typical()), Kind.ENCLAVE),
+        (bytes(Elf([Segment(0x10000, CODE)], entry=0x10000)), Kind.LINUX_PROGRAM),
+        (bytes(Elf(type=s.ET_DYN)), Kind.LINUX_PROGRAM),
+        (bytes(Elf([TEXT, Segment(0x2000, b"/lib/ld", type=s.PT_INTERP)])), Kind.LINUX_PROGRAM),
+        (bytes(Elf(type=s.ET_REL)), Kind.OTHER),
+        (bytes(Elf(machine=62)), Kind.OTHER),
+        (bytes(Elf([])), Kind.OTHER),
+        (b"#!/bin/sh", Kind.OTHER),
+    ],
+)
+def test_sniff(data, kind):
+    assert sniff(data) is kind
+
+
+def test_sniff_of_a_missing_file(tmp_path):
+    assert sniff(tmp_path / "nope") is Kind.OTHER
+
+
+def test_same_content_is_parsed_once(tmp_path):
+    for name in ("a.elf", "b.elf"):
+        (tmp_path / name).write_bytes(bytes(s.typical()))
+    assert load_image(tmp_path / "a.elf") is load_image(str(tmp_path / "b.elf"))
+
+
+def test_parsing_is_fast():
+    sample = bytes(s.typical())
+    load_image(sample)  # imports pyelftools
+    module._cached_parse.cache_clear()
+    start = time.perf_counter()
+    load_image(sample)
+    assert time.perf_counter() - start < 0.05  # 1 ms on an idle machine
+
+
+def test_import_leaves_pyelftools_and_lief_out():
+    code = "import sys, pltvm.host.elf; sys.exit('elftools' in sys.modules or 'lief' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_sample_builder_agrees_with_struct_sizes():
+    assert struct.calcsize("<IIQQQQQQ") == 56
+    assert load_image(bytes(Elf())).pages == 1

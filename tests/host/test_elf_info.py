@@ -1,0 +1,90 @@
+"""pltvm.host.elf_info: the description for people and for programs."""
+
+import hashlib
+import json
+
+import pytest
+
+from pltvm.errors import ElfError
+from pltvm.host.elf_info import block_pages, describe, human
+from tests.host import elf_samples as s
+from tests.host.elf_samples import CODE, Elf, Segment
+
+
+def test_text(tmp_path):
+    path = tmp_path / "server.elf"
+    path.write_bytes(bytes(s.typical()))
+    assert str(describe(path)) == "\n".join(
+        [
+            f"{path}: Penglai enclave, RISC-V RV64, statically linked",
+            f"  sha256   {hashlib.sha256(path.read_bytes()).hexdigest()}",
+            f"  size     {human(path.stat().st_size)}",
+            "  entry    0x1000  _start",
+            "  memory   512 pages, 2 MiB  (7 ELF + 16 stack + 256 spare pages)",
+            "",
+            "       address           end  in memory  in file  mapped  what",
+            "  0x37ffff0000  0x3800000000     64 KiB        -  RW-     stack",
+            "        0x4010        0x7010     12 KiB        -  RWX     section .bss",
+            "        0x1000        0x2100    4.2 KiB  4.2 KiB  R-X     segment LOAD R-X",
+            "        0x3000        0x3006        6 B      6 B  R-X     segment LOAD R--",
+            "        0x4000        0x4010       16 B     16 B  RWX     segment LOAD RW-",
+        ]
+    )
+
+
+def test_json():
+    info = json.loads(json.dumps(describe(bytes(s.typical())).to_dict()))
+    assert info["entry"] == 0x1000
+    assert info["entry_symbol"] == "_start"
+    assert info["block_pages"] == 512
+    assert info["mappings"][1] == {
+        "vaddr": 0x4010, "size": 0x3000, "file_size": 0, "permissions": "RWX", "what": "section .bss",
+    }  # fmt: skip
+
+
+def test_warnings_are_shown():
+    info = describe(bytes(Elf([Segment(0x1234, CODE)], entry=0x1234)))
+    assert "\n  warning: segment LOAD R-X at 0x1234 is not page aligned" in str(info)
+
+
+def test_permissions_are_the_final_ones():
+    info = describe(bytes(Elf([Segment(0x1000, CODE), Segment(0x1800, b"d", s.RW)])), stack_size=0)
+    assert [row.permissions for row in info.mappings] == ["RWX", "RWX"]
+
+
+def test_linux_program_is_called_that():
+    assert ": Linux program," in str(describe(bytes(Elf([Segment(0x10000, CODE)], entry=0x10000))))
+
+
+@pytest.mark.parametrize(
+    ("elf_pages", "stack_pages", "block"),
+    [(1, 16, 512), (240, 16, 512), (241, 16, 1024), (0, 0, 256), (131072, 16384, 262144)],
+)
+def test_block_is_the_power_of_two_that_holds_all(elf_pages, stack_pages, block):
+    assert block_pages(elf_pages, stack_pages) == block
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (2 << 20, "2 MiB"),
+        (3 << 40, "3072 GiB"),
+    ],
+)
+def test_human(size, text):
+    assert human(size) == text
+
+
+@pytest.mark.parametrize("size", [-1, (64 << 20) + 1])
+def test_impossible_stack(size):
+    with pytest.raises(ElfError, match="stack of"):
+        describe(bytes(Elf()), size)
+
+
+def test_errors_name_the_file(tmp_path):
+    with pytest.raises(ElfError, match=r"nope\.elf: no such file"):
+        describe(tmp_path / "nope.elf")
