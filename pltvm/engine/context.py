@@ -65,13 +65,25 @@ class Context:
     what the program sees; None with translation off.
     """
 
-    __slots__ = ("_block", "_fp_block", "fp", "fp_pointers", "pointers", "regs", "table")
+    __slots__ = (
+        "_block",
+        "_fp_block",
+        "fp",
+        "fp_pointers",
+        "loaded_pointers",
+        "pointers",
+        "regs",
+        "saved_pointers",
+        "table",
+    )
 
     def __init__(
         self, priv: int = U, satp: int = 0, pc: int = 0, mstatus: int = 0, table: PageTable | None = None
     ) -> None:
         self._block = (ctypes.c_uint64 * SLOTS)()
         self.pointers = _pointers(self._block)
+        self.loaded_pointers = ctypes.byref(self.pointers)
+        self.saved_pointers = ctypes.byref(self.pointers, 8 * SAVED_FROM)
         self.regs = memoryview(self._block).cast("B").cast("Q")
         self.fp: memoryview | None = None
         self.table = table
@@ -87,6 +99,12 @@ class Context:
         regs[PRIV] = priv
         regs[PC] = pc
         self.fp = None
+
+    def restart(self, registers: memoryview) -> memoryview:
+        """Start afresh from the registers of another context, floating point off; gives the own registers."""
+        self.regs[:] = registers
+        self.fp = None
+        return self.regs
 
     def use_fp(self) -> None:
         """Turn floating point on, with every register zero."""

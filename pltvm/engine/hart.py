@@ -28,8 +28,10 @@ from pltvm.errors import EngineError
 
 Handler = Callable[[Context], None]
 
-# A second handle on the same shared object, so that the binding's argument conversions do not apply.
+# Second handles on the same shared object, so that the binding's argument conversions do not apply. Only
+# `emu_start` lets other threads run meanwhile; for the short calls that would cost a third of their time.
 _lib: Final = ctypes.CDLL(_loaded_library._name)
+_quick: Final = ctypes.PyDLL(_loaded_library._name)
 _lib.uc_emu_start.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.c_size_t]
 _HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 _NEVER: Final = 0xFFFF_FFFF_FFFF_FFFF  # odd, so pc is never there
@@ -43,14 +45,15 @@ def _control(request: int, arguments: int) -> ctypes.c_int:
 _FLUSH_TLB: Final = _control(uc_const.UC_CTL_TLB_FLUSH, 0)
 _REMOVE_CODE: Final = _control(uc_const.UC_CTL_TB_REMOVE_CACHE, 2)
 
-_read: Final = _lib.uc_reg_read_batch
-_write: Final = _lib.uc_reg_write_batch
+_read: Final = _quick.uc_reg_read_batch
+_write: Final = _quick.uc_reg_write_batch
+_read.restype = _write.restype = None  # no register of the lists can be refused
 _byref: Final = ctypes.byref
 
 _LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
 _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
+_FP_IDS: Final = ctypes.byref(ctx.FP_REGISTER_IDS)
 _SAVED: Final = SLOTS - SAVED_FROM
-_POINTER_SKIP: Final = 8 * SAVED_FROM
 
 _BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2, "little"))
 
@@ -117,18 +120,18 @@ class Hart:
         Unicorn takes the addresses as the current privilege would: only M-mode sees physical ones.
         """
         self._set_privilege(ctx.M)
-        _lib.uc_ctl(self._handle, _REMOVE_CODE, ctypes.c_uint64(pa), ctypes.c_uint64(pa + size))
+        _quick.uc_ctl(self._handle, _REMOVE_CODE, ctypes.c_uint64(pa), ctypes.c_uint64(pa + size))
         if self._loaded is not None:
             self._set_privilege(self._loaded.regs[PRIV])
 
     def _set_privilege(self, priv: int) -> None:
         value = ctypes.c_uint64(priv)
-        _lib.uc_reg_write(self._handle, ctx.REGISTER_IDS[PRIV], _byref(value))
+        _quick.uc_reg_write(self._handle, ctx.REGISTER_IDS[PRIV], _byref(value))
 
     def stop(self) -> None:
         """From a handler: leave `run` once the handler returns."""
         self._stopping = True
-        _lib.uc_emu_stop(self._handle)
+        _quick.uc_emu_stop(self._handle)
 
     def interrupt(self) -> None:
         """From any thread: trap with Cause.INTERRUPT at the next block boundary.
@@ -137,7 +140,7 @@ class Hart:
         """
         if self._running:
             self._interrupted = True
-            _lib.uc_emu_stop(self._handle)
+            _quick.uc_emu_stop(self._handle)
 
     # -- running ---------------------------------------------------------------------------------------
 
@@ -152,7 +155,7 @@ class Hart:
                     error, self._error = self._error, None
                     raise error
                 if not self._stopping:
-                    _read(self._handle, _SAVE_IDS, _byref(self.current.pointers, _POINTER_SKIP), _SAVED)
+                    _read(self._handle, _SAVE_IDS, self.current.saved_pointers, _SAVED)
                     self._left_without_trap(status)
                 self._unload()
         finally:
@@ -170,7 +173,7 @@ class Hart:
         try:
             self.traps += 1
             context = self.current
-            _read(self._handle, _SAVE_IDS, _byref(context.pointers, _POINTER_SKIP), _SAVED)
+            _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
             if cause != Cause.ECALL_U and cause != Cause.ECALL_S:
                 context.regs[PC] -= 4  # Unicorn reports the trapping pc + 4, whatever the length
                 if self._absorb(cause, context):
@@ -181,7 +184,7 @@ class Hart:
                 self._resume()
         except BaseException as error:  # must not unwind through C frames; `run` raises it again
             self._error = error
-            _lib.uc_emu_stop(self._handle)
+            _quick.uc_emu_stop(self._handle)
 
     def _left_without_trap(self, status: int) -> None:
         """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`."""
@@ -209,7 +212,7 @@ class Hart:
             return
         if self._stale_tlb:
             self._flush()
-        _write(self._handle, _SAVE_IDS, _byref(context.pointers, _POINTER_SKIP), _SAVED)
+        _write(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
 
     def _load(self) -> None:
         new = self.current
@@ -218,19 +221,19 @@ class Hart:
         if (self._stale_tlb or changed) and not changed & ASID_MASK:
             self._flush()  # when the ASID changes, writing satp flushes
         self._stale_tlb, self._satp = False, satp
-        _write(self._handle, _LOAD_IDS, new.pointers, SLOTS)
+        _write(self._handle, _LOAD_IDS, new.loaded_pointers, SLOTS)
         if new.fp is not None:
-            _write(self._handle, ctx.FP_REGISTER_IDS, new.fp_pointers, ctx.FP_SLOTS)
+            _write(self._handle, _FP_IDS, new.fp_pointers, ctx.FP_SLOTS)
         self._loaded, self._loaded_fp = new, new.fp
 
     def _unload(self) -> None:
         """Save what a trap does not: floating point registers, of contexts that use them."""
         old = self._loaded
         if old is not None and self._loaded_fp is not None:
-            _read(self._handle, ctx.FP_REGISTER_IDS, old.fp_pointers, ctx.FP_SLOTS)
+            _read(self._handle, _FP_IDS, old.fp_pointers, ctx.FP_SLOTS)
 
     def _flush(self) -> None:
-        _lib.uc_ctl(self._handle, _FLUSH_TLB)
+        _quick.uc_ctl(self._handle, _FLUSH_TLB)
         self._stale_tlb = False
         self.flushes += 1
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from pltvm.engine.memory import PAGE, Memory
+from pltvm.errors import PhysicalAddressError
 
 V, R, W, X, U, G, A, D = (1 << bit for bit in range(8))
 BOTH: Final = 1 << 8  # RSW bit: the owner wants W and X on this page
@@ -66,6 +67,17 @@ class Leaf(NamedTuple):
     slot: int
 
 
+_NO_ENTRIES: Final = memoryview(bytes(8 * ENTRIES)).cast("Q")
+
+
+def contiguous_entries(memory: Memory, pa: int, pages: int, flags: int) -> memoryview:
+    """Leaf entries, as u64, for `pages` pages of RAM from `pa`; PhysicalAddressError if RAM lacks them."""
+    if not memory.contains(pa, pages * PAGE):
+        raise PhysicalAddressError(f"{pages} pages at {pa:#x} are not in guest RAM")
+    first = make_pte(pa, flags)
+    return memoryview(array("Q", range(first, first + pages * PAGE_STEP, PAGE_STEP)))
+
+
 class PageTable:
     """The address space whose root table is at physical address `root`.
 
@@ -76,103 +88,107 @@ class PageTable:
         self.memory = memory
         self.root = root
         self._take_page = take_page
+        self._words = memory.words
         self._flips: dict[int, int] = {}
-        self._leaf_tables: dict[int, int] = {}  # va >> 21 → table; tables are never freed while in use
+        # va >> 21 → index in `words` of the last-level table; tables are never freed while in use.
+        self._leaf_tables: dict[int, int] = {}
 
     def _leaf_table(self, va: int, create: bool) -> int:
-        """Physical address of the last-level table for `va`, or 0 when there is none."""
-        key = (va & VA_MASK) >> 21
-        table = self._leaf_tables.get(key)
-        if table is not None:
-            return table
-        table = self.root
+        """Index in `words` of the last-level table for `va`, or -1 when there is none."""
+        index = self._leaf_tables.get(va >> 21)
+        if index is not None:
+            return index
+        if not canonical(va):
+            return -1
+        memory, table = self.memory, self.root
         for shift in LEVEL_SHIFTS[:2]:
             slot = table + ((va >> shift) & (ENTRIES - 1)) * 8
-            pte = self.memory.load(slot)
+            pte = memory.load(slot)
             if not pte & V:
                 if not create:
-                    return 0
+                    return -1
                 pte = make_pte(self._take_page(), V)
-                self.memory.store(slot, pte)
+                memory.store(slot, pte)
             elif pte & (R | W | X):
-                return 0  # a huge page
+                return -1  # a huge page
             table = pte_address(pte)
-        self._leaf_tables[key] = table
-        return table
+        index = self._leaf_tables[va >> 21] = (table - memory.base) >> 3
+        return index
+
+    # -- changing ----------------------------------------------------------------------------------------
+
+    def make_tables(self, va: int, pages: int) -> None:
+        """Make the tables that mapping these pages needs; raises what `take_page` raises."""
+        last = (va + pages * PAGE - 1) >> 21
+        for key in range(va >> 21, last + 1):
+            if key not in self._leaf_tables:
+                self._leaf_table(key << 21, create=True)
+
+    def put(self, va: int, entries: memoryview) -> None:
+        """Set the leaf entries from `va` on, making tables as needed; the entries must point to RAM."""
+        if len(entries) == 1:  # common, and a slice costs three times as much
+            self._words[self._leaf_table(va, create=True) + ((va >> 12) & (ENTRIES - 1))] = entries[0]
+            return
+        done, pages = 0, len(entries)
+        while done < pages:
+            index = (va >> 12) & (ENTRIES - 1)
+            count = min(pages - done, ENTRIES - index)
+            at = self._leaf_table(va, create=True) + index
+            self._words[at : at + count] = entries[done : done + count]
+            done += count
+            va += count * PAGE
 
     def map(self, va: int, pa: int, pages: int, flags: int) -> None:
         """Map `pages` contiguous pages at `va` to RAM at `pa`, replacing what was there.
 
         Raises PhysicalAddressError when RAM does not hold them, as the JIT cannot survive such an entry.
         """
-        self.memory.read(pa, 0), self.memory.read(pa + pages * PAGE, 0)
-        words, base = self.memory.words, self.memory.base
-        while pages:
-            index = (va >> 12) & (ENTRIES - 1)
-            count = min(pages, ENTRIES - index)
-            slot = (self._leaf_table(va, create=True) - base >> 3) + index
-            first = make_pte(pa, flags)
-            if count == 1:
-                words[slot] = first
-            else:
-                words[slot : slot + count] = array("Q", range(first, first + count * PAGE_STEP, PAGE_STEP))
-            va += count * PAGE
-            pa += count * PAGE
-            pages -= count
-
-    def make_tables(self, va: int) -> None:
-        """Make the tables that mapping the page at `va` needs; raises what `take_page` raises."""
-        self._leaf_table(va, create=True)
+        self.put(va, contiguous_entries(self.memory, pa, pages, flags))
 
     def unmap(self, va: int, pages: int) -> None:
         """Clear the entries of `pages` pages from `va`; unmapped ones stay unmapped."""
-        words, base = self.memory.words, self.memory.base
         while pages:
             index = (va >> 12) & (ENTRIES - 1)
             count = min(pages, ENTRIES - index)
             table = self._leaf_table(va, create=False)
-            if table:
-                slot = (table - base >> 3) + index
-                words[slot : slot + count] = array("Q", bytes(8 * count))
+            if table >= 0 and count == 1:
+                self._words[table + index] = 0
+            elif table >= 0:
+                self._words[table + index : table + index + count] = _NO_ENTRIES[:count]
             va += count * PAGE
             pages -= count
 
+    # -- looking -----------------------------------------------------------------------------------------
+
     def slot(self, va: int) -> int:
         """Physical address of the last-level entry for `va`, or 0 when no table holds one."""
-        if not canonical(va):
-            return 0
         table = self._leaf_table(va, create=False)
-        return table + ((va >> 12) & (ENTRIES - 1)) * 8 if table else 0
+        return self.memory.base + (table + ((va >> 12) & (ENTRIES - 1))) * 8 if table >= 0 else 0
 
     def entry(self, va: int) -> int:
         """The leaf entry for `va`, 0 when there is none."""
-        slot = self.slot(va)
-        pte = self.memory.load(slot) if slot else 0
+        table = self._leaf_table(va, create=False)
+        pte = self._words[table + ((va >> 12) & (ENTRIES - 1))] if table >= 0 else 0
         return pte if pte & V else 0
 
     def is_free(self, va: int, pages: int) -> bool:
         """Whether none of `pages` pages from `va` is mapped."""
-        words, base = self.memory.words, self.memory.base
-        while pages:
-            index = (va >> 12) & (ENTRIES - 1)
-            count = min(pages, ENTRIES - index)
-            table = self._leaf_table(va, create=False)
-            if table:
-                slot = (table - base >> 3) + index
-                if any(words[slot : slot + count]):
-                    return False
-            va += count * PAGE
-            pages -= count
-        return True
+        return not any(self.entry(at) for at in range(va, va + pages * PAGE, PAGE))
 
     def translate(self, va: int, flags: int = R) -> int | None:
         """Physical address of `va` if its page is mapped for user mode with all of `flags` (R, W, X)."""
-        pte = self.entry(va)
+        table = self._leaf_tables.get(va >> 21)
+        if table is None:
+            table = self._leaf_table(va, create=False)
+            if table < 0:
+                return None
+        pte = self._words[table + ((va >> 12) & (ENTRIES - 1))]
         if pte & BOTH:
             pte |= W | X
-        if not pte & U or pte & flags != flags:
+        needed = flags | V | U
+        if pte & needed != needed:
             return None
-        return pte_address(pte) | va & (PAGE - 1)
+        return (pte & PPN_MASK) << 2 | va & (PAGE - 1)
 
     def flip(self, va: int, want: int) -> bool:
         """Give the page at `va` the permission `want` (W or X) that its owner allows but that is off now."""
@@ -240,6 +256,9 @@ class PageTable:
 
     def spans(self, va: int, size: int, flags: int) -> list[tuple[int, int]] | None:
         """(physical address, bytes) of each page-wise part of a range, or None if one lacks `flags`."""
+        if (va & (PAGE - 1)) + size <= PAGE:
+            pa = self.translate(va, flags)
+            return None if pa is None else [(pa, size)]
         parts = []
         while size > 0:
             n = min(size, PAGE - (va & (PAGE - 1)))

@@ -6,7 +6,7 @@ Each function checks everything first and then acts, so that a refused call leav
 from collections.abc import Iterable, Sequence
 
 from pltvm.engine import sv39
-from pltvm.engine.context import A0, A1, A2, A3, A4, SP, U
+from pltvm.engine.context import A0, A1, A2, A3, A4, SP, Context, U
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.sv39 import R, X, pte_address
 from pltvm.errors import PhysicalAddressError
@@ -83,9 +83,12 @@ def _create(state: State, params_pa: int, kind: EnclaveType) -> int:
         state.owners.hold(page, 1)
     state.hart.forget_code(params.paddr, params.size)
     enclave.block, enclave.block_pages = params.paddr, pages
-    enclave.kbuffer, enclave.kbuffer_slot = params.kbuffer, space.table.slot(abi.KBUFFER)
+    enclave.kbuffer = params.kbuffer
+    enclave.kbuffer_pte = space.table.entry(abi.KBUFFER)
+    enclave.kbuffer_word = (space.table.slot(abi.KBUFFER) - state.memory.base) >> 3
     enclave.shm_pa = params.shm_paddr
     enclave.shm = (abi.SHM_BASE, params.shm_size) if params.shm_size else (0, 0)
+    enclave.entry_registers = _entry_registers(enclave)
     enclave.own_mailbox = Mailbox(params.ocall, params.arg0, params.arg1, params.syscall)
     enclave.retval_pointer = params.retval
     state.enclaves[eid] = enclave
@@ -120,6 +123,15 @@ def _parameters_are_sound(state: State, params: CreateParams) -> bool:
     return aligned and all(
         owners.is_public(pa, n) and (pa + n <= block.start or pa >= block.stop) for pa, n in outside
     )
+
+
+def _entry_registers(enclave: Enclave) -> memoryview:
+    """The registers that are the same at every entry (§2); a server gets its shared memory in a3, a4."""
+    start = Context(U, enclave.space.satp, enclave.entry)
+    start.regs[SP] = abi.STACK_TOP
+    if enclave.is_server:
+        start.regs[A3], start.regs[A4] = enclave.shm
+    return start.regs
 
 
 def _mailbox(params: CreateParams) -> tuple[int, ...]:
@@ -182,10 +194,7 @@ def run(state: State, eid: int, params_pa: int) -> int | None:
         return Status.ERROR
 
     relay_size = sum(region.pages for region in enclave.space.relays) * PAGE
-    context = enclave.context
-    context.reset(U, enclave.space.satp, enclave.entry)
-    regs = context.regs
-    regs[SP] = abi.STACK_TOP
+    regs = enclave.context.restart(enclave.entry_registers)
     regs[A0], regs[A1] = enclave.shm
     regs[A2] = state.started
     regs[A3], regs[A4] = (abi.RELAY_BASE if relay_size else 0), relay_size
@@ -204,7 +213,7 @@ def _take_relay(state: State, enclave: Enclave, params: RunParams) -> bool:
     if not state.owners.is_free(params.relay_paddr, pages) or not space.make_tables(abi.RELAY_BASE, pages):
         return False
     state.owners.claim(params.relay_paddr, pages, enclave.owner)
-    space.insert(Mapping(0, params.relay_paddr, pages, record=0), abi.RELAY_BASE)
+    space.insert(Mapping(state.memory, params.relay_paddr, pages, record=0), abi.RELAY_BASE)
     return True
 
 
@@ -301,7 +310,7 @@ def end_chain(state: State, enclave: Enclave) -> tuple[int, ...]:
 
 def idle(state: State, server: Enclave) -> None:
     """Make a server ready for its next call, whatever it was doing."""
-    state.memory.store(server.kbuffer_slot, 0)
+    state.memory.words[server.kbuffer_word] = 0
     state.hart.translations_changed()
     server.call = None
     server.top = server.innermost = server

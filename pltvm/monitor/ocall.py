@@ -134,7 +134,7 @@ def _block(state: State, asked: int, block: int, size: int) -> Mapping | None:
     shaped = size >= asked + PAGE and not size & (size - 1) and not block % size
     if not shaped or not state.owners.is_free(block, size // PAGE):
         return None
-    return Mapping(0, block, size // PAGE, record=1)
+    return Mapping(state.memory, block, size // PAGE, record=1)
 
 
 def _take(state: State, enclave: Enclave, mapping: Mapping) -> None:
@@ -162,11 +162,9 @@ def _sbrk_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
     if not asked:
         return space.heap_top
     mapping = _block(state, asked, block, size)
-    lowest = space.mmaps[0].va if space.mmaps else abi.MMAP_TOP
-    if mapping is None or space.heap_top + mapping.pages * PAGE > lowest:
+    if mapping is None or space.heap_top + mapping.size > space.lowest:
         return FAILED
-    mapping.va = space.heap_top
-    if not space.make_tables(mapping.va, mapping.pages):
+    if not space.make_tables(space.heap_top, mapping.pages):
         return FAILED
     _take(state, enclave, mapping)
     space.grow_heap(mapping)

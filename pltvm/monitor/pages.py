@@ -15,6 +15,7 @@ from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory, pages_for
 PRIVATE: Final = 1 << 31
 MONITOR: Final = 0  # owner number of the monitor itself; enclaves have eid + 1
 ENTRY_SIZE: Final = 4
+_FEW: Final = 4  # pages up to which single stores are faster than a slice
 
 
 def enclave_owner(eid: int) -> int:
@@ -64,7 +65,12 @@ class PageOwners:
 
     def set_owner(self, pa: int, pages: int, owner: int) -> None:
         """Hand private pages to `owner`."""
-        self.entries[self._range(pa, pages)] = array("I", (PRIVATE | owner,)) * pages
+        entries, first, entry = self.entries, (pa - self.memory.base) >> PAGE_SHIFT, PRIVATE | owner
+        if pages <= _FEW:
+            for index in range(first, first + pages):
+                entries[index] = entry
+        else:
+            entries[first : first + pages] = array("I", (entry,)) * pages
 
     def release(self, pa: int, pages: int) -> None:
         """Give private pages back to the host; the caller has cleared them."""

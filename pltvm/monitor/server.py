@@ -8,13 +8,17 @@ back. Everything is checked before the first of them moves.
          context:   ╰──── moves ────▶╰──── moves ────▶╯
 """
 
-from pltvm.engine.context import A0, A1, A2, A3, A4, SP, Context, U
+from struct import Struct
+
+from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE
-from pltvm.engine.sv39 import RW, R, W, make_pte
+from pltvm.engine.sv39 import R, W
 from pltvm.monitor import abi
-from pltvm.monitor.abi import BUSY, FAILED, CallStruct
+from pltvm.monitor.abi import BUSY, FAILED
 from pltvm.monitor.space import Mapping
-from pltvm.monitor.state import CALLING, RUNNABLE, RUNNING, Call, Enclave, State
+from pltvm.monitor.state import CALLING, RUNNABLE, RUNNING, Call, Enclave, Spans, State
+
+_TWO = Struct("<2Q")
 
 
 def acquire(state: State, enclave: Enclave, context: Context) -> int:
@@ -42,88 +46,87 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
     callee = state.enclaves.get(regs[A0])
     if callee is None or not callee.is_server:
         return FAILED
-    if callee.call is not None or callee.state != RUNNABLE:
+    if callee.call is not None:
         return BUSY
     struct_va = regs[A1]
-    arguments = _read_struct(caller, struct_va)
-    if arguments is None:
+    struct = caller.space.table.spans(struct_va, abi.CALL_STRUCT.size, R | W)
+    if struct is None:
         return FAILED
+    req_arg, _, req_vaddr, req_size, _, _ = _read_struct(state, struct)
 
     request, place, callee_va = None, 0, 0
-    if arguments.req_vaddr:
-        request = _passed(caller, arguments.req_vaddr, arguments.req_size)
+    if req_vaddr:
+        request = _passed(caller, req_vaddr, req_size)
         if request is None or _overlaps(request, struct_va):
             return FAILED
         found = callee.space.place_for(request.va, request.pages)
         if found is None:
             return FAILED
-        place = found
-        callee_va = place + arguments.req_vaddr - request.va
+        place, callee_va = found, found + req_vaddr - request.va
 
-    callee.call = Call(caller, struct_va, request, arguments.req_size)
+    # Nothing can fail from here on.
+    callee.call = Call(caller, struct, request, req_size)
     if request is not None:
         _move(state, request, caller, callee, place)
-    top = caller.top
-    callee.top = top
+    top = callee.top = caller.top
     top.innermost = callee
-    state.memory.store(callee.kbuffer_slot, make_pte(top.kbuffer, RW))
+    state.memory.words[callee.kbuffer_word] = top.kbuffer_pte
     state.hart.translations_changed()
-    callee.host_context, caller.host_context = caller.host_context, None
-    callee.mailbox, caller.mailbox = caller.mailbox, None
-    caller.state, callee.state = CALLING, RUNNING
+    _hand_over(state, caller, callee)
+    caller.state = CALLING
 
-    callee.context.reset(U, callee.space.satp, callee.entry)
-    regs = callee.context.regs
-    regs[SP] = abi.STACK_TOP
-    regs[A0], regs[A1], regs[A2] = arguments.req_arg, callee_va, arguments.req_size if callee_va else 0
-    regs[A3], regs[A4] = callee.shm
-    state.running = callee
-    state.hart.current = callee.context
+    regs = callee.context.restart(callee.entry_registers)
+    regs[A0], regs[A1], regs[A2] = req_arg, callee_va, req_size if callee_va else 0
     return None
 
 
 def server_return(state: State, callee: Enclave, context: Context) -> int | None:
-    """Enclave call 95: a0 → call struct with the results. Does not return; −1 outside a call or for a bad
-    pointer, as the server could not be resumed otherwise."""
+    """Enclave call 95: a0 → call struct with the results. Does not return.
+
+    −1 outside a call, or for a pointer to memory that is not the server's.
+    """
     current = callee.call
     if current is None:
         return FAILED
-    results = _read_struct(callee, context.regs[A0], R)
+    results = callee.space.table.spans(context.regs[A0], abi.CALL_STRUCT.size, R)
     if results is None:
         return FAILED
+    _, resp_val, req_vaddr, req_size, resp_vaddr, resp_size = _read_struct(state, results)
     caller = current.caller
 
-    req_vaddr = resp_vaddr = resp_size = 0
-    back = None
-    if current.request is not None:
-        back = _passed(callee, results.req_vaddr, results.req_size)
-        if back is not None and results.req_size >= current.size:
-            place = caller.space.place_for(current.request_va, back.pages)
-            if place is not None:
-                req_vaddr = place + results.req_vaddr - back.va
-                _move(state, back, callee, caller, place)
-    response = _passed(callee, results.resp_vaddr, results.resp_size) if results.resp_vaddr else None
-    if response is not None:
-        place = caller.space.place_below(response.pages)
-        if place is not None:
-            resp_vaddr, resp_size = place + results.resp_vaddr - response.va, results.resp_size
+    given_req = given_resp = given_size = 0
+    if current.request is not None and req_vaddr and req_size >= current.size:
+        back = _passed(callee, req_vaddr, req_size)
+        place = caller.space.place_for(current.request_va, back.pages) if back else None
+        if back is not None and place is not None:
+            given_req = place + req_vaddr - back.va
+            _move(state, back, callee, caller, place)
+    if resp_vaddr:
+        response = _passed(callee, resp_vaddr, resp_size)
+        place = caller.space.place_below(response.pages) if response else None
+        if response is not None and place is not None:
+            given_resp, given_size = place + resp_vaddr - response.va, resp_size
             _move(state, response, callee, caller, place)
 
     callee.call = None
-    callee.state = RUNNABLE
     callee.top = callee
     caller.top.innermost = caller
-    state.memory.store(callee.kbuffer_slot, 0)
+    state.memory.words[callee.kbuffer_word] = 0
     state.hart.translations_changed()
-    caller.host_context, callee.host_context = callee.host_context, None
-    caller.mailbox, callee.mailbox = callee.mailbox, None
-    caller.state = RUNNING
-    state.running = caller
-    state.hart.current = caller.context
-    given = CallStruct(0, results.resp_val, req_vaddr, 0, resp_vaddr, resp_size)
-    written = _write_results(caller, current, given)
-    state.answer(caller.context, 0 if written else FAILED)
+    _hand_over(state, callee, caller)
+    callee.state = RUNNABLE
+    _write_results(state, current.struct, resp_val, given_req, given_resp, given_size)
+    caller.context.regs[A0] = 0
     return None
+
+
+def _hand_over(state: State, source: Enclave, target: Enclave) -> None:
+    """Move the host context and its mailbox, and the hart, from one enclave to another (§5)."""
+    target.host_context, source.host_context = source.host_context, None
+    target.mailbox, source.mailbox = source.mailbox, None
+    target.state = RUNNING
+    state.running = target
+    state.hart.current = target.context
 
 
 def caller_id(_state: State, enclave: Enclave, _context: Context) -> int:
@@ -131,26 +134,32 @@ def caller_id(_state: State, enclave: Enclave, _context: Context) -> int:
     return enclave.call.caller.eid if enclave.call is not None else FAILED
 
 
-def _read_struct(enclave: Enclave, va: int, flags: int = R | W) -> CallStruct | None:
-    """The call struct at `va`; None unless every page of it is mapped with `flags`."""
-    table = enclave.space.table
-    size = abi.CALL_STRUCT.size
-    spans = table.spans(va, size, flags)
-    if spans is None:
-        return None
-    memory = enclave.space.memory
-    if len(spans) == 1:
-        return CallStruct(*abi.CALL_STRUCT.unpack_from(memory.bytes, spans[0][0] - memory.base))
-    return CallStruct(*abi.CALL_STRUCT.unpack(b"".join(memory.read(pa, n) for pa, n in spans)))
+def _read_struct(state: State, struct: Spans) -> tuple[int, ...]:
+    """The six fields of a call struct at these physical (address, bytes) parts."""
+    memory = state.memory
+    if len(struct) == 1:
+        return abi.CALL_STRUCT.unpack_from(memory.bytes, struct[0][0] - memory.base)
+    return abi.CALL_STRUCT.unpack(b"".join(memory.read(pa, n) for pa, n in struct))
 
 
-def _write_results(caller: Enclave, current: Call, given: CallStruct) -> bool:
-    """Put the results into the caller's struct, leaving what the caller alone sets."""
-    old = _read_struct(caller, current.struct_va)
-    if old is None:
-        return False
-    merged = given._replace(req_arg=old.req_arg, req_size=old.req_size)
-    return caller.space.table.write(current.struct_va, abi.CALL_STRUCT.pack(*merged))
+def _write_results(state: State, struct: Spans, *results: int) -> None:
+    """Put resp_val, req_vaddr, resp_vaddr and resp_size into the caller's struct.
+
+    The parts were checked when the call was made, and nothing of the caller's moved since but the request,
+    which does not hold the struct.
+    """
+    memory = state.memory
+    resp_val, req_vaddr, resp_vaddr, resp_size = results
+    if len(struct) == 1:
+        at = struct[0][0] - memory.base
+        _TWO.pack_into(memory.bytes, at + 8, resp_val, req_vaddr)
+        _TWO.pack_into(memory.bytes, at + 32, resp_vaddr, resp_size)
+        return
+    req_arg, _, _, req_size, _, _ = _read_struct(state, struct)
+    data = abi.CALL_STRUCT.pack(req_arg, resp_val, req_vaddr, req_size, resp_vaddr, resp_size)
+    for pa, n in struct:
+        memory.write(pa, data[:n])
+        data = data[n:]
 
 
 def _passed(owner: Enclave, va: int, size: int) -> Mapping | None:
@@ -161,7 +170,7 @@ def _passed(owner: Enclave, va: int, size: int) -> Mapping | None:
 
 
 def _overlaps(mapping: Mapping, struct_va: int) -> bool:
-    return mapping.va < struct_va + abi.CALL_STRUCT.size and struct_va < mapping.end
+    return mapping.va < struct_va + abi.CALL_STRUCT.size and struct_va < mapping.va + mapping.size
 
 
 def _move(state: State, mapping: Mapping, source: Enclave, target: Enclave, va: int) -> None:

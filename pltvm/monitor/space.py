@@ -7,8 +7,7 @@
 A block that came through mmap or sbrk starts with a page for the monitor's record, which is not mapped.
 """
 
-from bisect import bisect_right
-from operator import attrgetter
+from bisect import bisect_right, insort
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, Memory
@@ -16,38 +15,27 @@ from pltvm.engine.sv39 import PageTable
 from pltvm.errors import OutOfMemory
 from pltvm.monitor.abi import HEAP_BASE, MMAP_TOP, RELAY_BASE, SHM_BASE
 
-_BY_ADDRESS = attrgetter("va")
-
 
 class Mapping:
-    """Pages that move as one: mapped at `va`, in RAM from `block`, of which `record` pages are not mapped."""
+    """Pages that move as one: mapped at `va`, in RAM from `block`, of which `record` pages are not mapped.
 
-    __slots__ = ("block", "block_pages", "record", "va")
+    `entries` are its page-table entries, made once: wherever the mapping goes, they are the same.
+    """
 
-    def __init__(self, va: int, block: int, block_pages: int, record: int) -> None:
-        self.va = va
+    __slots__ = ("block", "block_pages", "entries", "pages", "size", "va")
+
+    def __init__(self, memory: Memory, block: int, block_pages: int, record: int) -> None:
+        self.va = 0
         self.block = block
         self.block_pages = block_pages
-        self.record = record
-
-    @property
-    def pages(self) -> int:
-        """Number of mapped pages."""
-        return self.block_pages - self.record
+        self.pages = block_pages - record
+        self.size = self.pages * PAGE
+        self.entries = sv39.contiguous_entries(memory, block + record * PAGE, self.pages, sv39.RW)
 
     @property
     def end(self) -> int:
         """First address behind the mapping."""
-        return self.va + (self.block_pages - self.record) * PAGE
-
-    @property
-    def pa(self) -> int:
-        """Physical address of the first mapped page."""
-        return self.block + self.record * PAGE
-
-    def holds(self, va: int, size: int) -> bool:
-        """Whether `size` bytes at `va` lie inside."""
-        return self.va <= va and va + size <= self.end
+        return self.va + self.size
 
 
 class AddressSpace:
@@ -64,7 +52,8 @@ class AddressSpace:
         self.satp = sv39.satp_for(root, asid)
         self.free = free
         self.free_end = free_end
-        self.mmaps: list[Mapping] = []  # by address
+        self.mmaps: dict[int, Mapping] = {}  # by address
+        self._starts: list[int] = []  # the same addresses, sorted
         self.heap: list[Mapping] = []  # by address, without gaps
         self.relays: list[Mapping] = []  # by address
         self.orphans: list[Mapping] = []  # not mapped: taken back from servers when a chain broke
@@ -83,8 +72,7 @@ class AddressSpace:
     def make_tables(self, va: int, pages: int) -> bool:
         """Make sure that mapping these pages needs no new table; False when the block has none left."""
         try:
-            for at in range(va & ~0x1F_FFFF, va + pages * PAGE, 1 << 21):
-                self.table.make_tables(at)
+            self.table.make_tables(va, pages)
         except OutOfMemory:
             return False
         return True
@@ -96,27 +84,36 @@ class AddressSpace:
         """Where the heap ends."""
         return self.heap[-1].end if self.heap else HEAP_BASE
 
+    @property
+    def lowest(self) -> int:
+        """Where the lowest mapping of the mmap area starts."""
+        return self._starts[0] if self._starts else MMAP_TOP
+
     def find(self, va: int, size: int) -> Mapping | None:
         """The mapping of the mmap area, or the relay region that starts the relay area, with this range."""
-        if RELAY_BASE <= va < SHM_BASE:
-            first = self.relays[0] if self.relays else None
-            return first if first and va == first.va == RELAY_BASE and first.holds(va, size) else None
-        mmaps = self.mmaps
-        index = bisect_right(mmaps, va, key=_BY_ADDRESS) - 1
-        if index >= 0 and mmaps[index].holds(va, size):
-            return mmaps[index]
-        return None
+        mapping = self.mmaps.get(va)
+        if mapping is None:
+            if va == RELAY_BASE:
+                mapping = self.relays[0] if self.relays and self.relays[0].va == va else None
+            else:
+                index = bisect_right(self._starts, va) - 1
+                mapping = self.mmaps[self._starts[index]] if index >= 0 else None
+        if mapping is None or va + size > mapping.va + mapping.size:
+            return None
+        return mapping
 
     def is_free(self, va: int, pages: int) -> bool:
         """Whether a mapping fits at `va`: inside the mmap area, or in an empty relay area."""
         end = va + pages * PAGE
         if va == RELAY_BASE:
             return not self.relays and end <= SHM_BASE
-        if va < self.heap_top or end > MMAP_TOP:
+        if end > MMAP_TOP or va < self.heap_top:
             return False
-        index = bisect_right(self.mmaps, va, key=_BY_ADDRESS)
-        below, above = self.mmaps[index - 1 : index], self.mmaps[index : index + 1]
-        return (not below or below[0].end <= va) and (not above or end <= above[0].va)
+        starts = self._starts
+        index = bisect_right(starts, va)
+        if index and self.mmaps[starts[index - 1]].end > va:
+            return False
+        return index == len(starts) or end <= starts[index]
 
     def place_for(self, wanted: int, pages: int) -> int | None:
         """Where `pages` pages go: at `wanted` if that is free, else just below the lowest mapping.
@@ -129,7 +126,7 @@ class AddressSpace:
 
     def place_below(self, pages: int) -> int | None:
         """Where `pages` pages go below the lowest mapping, or at the top of an empty area."""
-        va = (self.mmaps[0].va if self.mmaps else MMAP_TOP) - pages * PAGE
+        va = self.lowest - pages * PAGE
         return va if va >= self.heap_top and self.make_tables(va, pages) else None
 
     # -- changing ----------------------------------------------------------------------------------------
@@ -137,19 +134,28 @@ class AddressSpace:
     def insert(self, mapping: Mapping, va: int) -> None:
         """Map `mapping` at `va`, which `place_for` gave."""
         mapping.va = va
-        mappings = self.relays if RELAY_BASE <= va < SHM_BASE else self.mmaps
-        mappings.insert(bisect_right(mappings, va, key=_BY_ADDRESS), mapping)
-        self.table.map(va, mapping.pa, mapping.pages, sv39.RW)
+        if va >= RELAY_BASE:
+            insort(self.relays, mapping, key=_address)
+        else:
+            self.mmaps[va] = mapping
+            insort(self._starts, va)
+        self.table.put(va, mapping.entries)
 
     def remove(self, mapping: Mapping) -> None:
         """Unmap `mapping`. The caller makes sure that the hart flushes."""
-        (self.relays if RELAY_BASE <= mapping.va < SHM_BASE else self.mmaps).remove(mapping)
-        self.table.unmap(mapping.va, mapping.pages)
+        va = mapping.va
+        if va >= RELAY_BASE:
+            self.relays.remove(mapping)
+        else:
+            del self.mmaps[va]
+            del self._starts[bisect_right(self._starts, va) - 1]
+        self.table.unmap(va, mapping.pages)
 
     def grow_heap(self, mapping: Mapping) -> None:
-        """Map `mapping`, placed at the heap top, as the end of the heap."""
+        """Map `mapping` at the heap top."""
+        mapping.va = self.heap_top
         self.heap.append(mapping)
-        self.table.map(mapping.va, mapping.pa, mapping.pages, sv39.RW)
+        self.table.put(mapping.va, mapping.entries)
 
     def shrink_heap(self) -> Mapping:
         """Unmap and give the last block of the heap."""
@@ -159,4 +165,8 @@ class AddressSpace:
 
     def mappings(self) -> list[Mapping]:
         """Every block that came from outside the enclave's own."""
-        return [*self.heap, *self.mmaps, *self.relays, *self.orphans]
+        return [*self.heap, *self.mmaps.values(), *self.relays, *self.orphans]
+
+
+def _address(mapping: Mapping) -> int:
+    return mapping.va

@@ -27,6 +27,7 @@ FRESH, RUNNABLE, RUNNING, WAITING, CALLING, DESTROYED = (
 )
 
 Block = tuple[int, int]  # physical address, pages
+Spans = list[tuple[int, int]]  # physical address, bytes
 RECORD_BYTES: Final = 512  # of monitor memory that one enclave takes (§8: −2 when there is none)
 LAST_ASID: Final = 0xFFFF
 
@@ -34,11 +35,11 @@ LAST_ASID: Final = 0xFFFF
 class Call:
     """A call in progress: who called, where it wants its struct, and what it passed."""
 
-    __slots__ = ("caller", "request", "request_va", "size", "struct_va")
+    __slots__ = ("caller", "request", "request_va", "size", "struct")
 
-    def __init__(self, caller: "Enclave", struct_va: int, request: Mapping | None, size: int) -> None:
+    def __init__(self, caller: "Enclave", struct: Spans, request: Mapping | None, size: int) -> None:
         self.caller = caller
-        self.struct_va = struct_va
+        self.struct = struct  # of the caller, in physical parts
         self.request = request  # the mapping that moves to the callee
         self.request_va = request.va if request else 0  # where it was in the caller
         self.size = size  # of the range in it that was passed
@@ -51,6 +52,7 @@ class Enclave:
         self.eid = eid
         self.name = name
         self.kind = kind
+        self.is_server = kind is EnclaveType.SERVER  # whether other enclaves can call it
         self.space = space
         self.entry = entry
         self.state = FRESH
@@ -61,7 +63,9 @@ class Enclave:
         self.block = 0
         self.block_pages = 0
         self.kbuffer = 0  # physical; its own, not the one mapped while it serves a call
-        self.kbuffer_slot = 0  # physical address of the leaf entry for KBUFFER
+        self.kbuffer_pte = 0
+        self.kbuffer_word = 0  # index in memory.words of the leaf entry for KBUFFER
+        self.entry_registers = memoryview(b"")  # what every run or call starts with, but for its arguments
         self.shm = (0, 0)  # virtual address and bytes of memory shared with the host
         self.shm_pa = 0
         self.mailbox: Mailbox | None = None
@@ -72,11 +76,6 @@ class Enclave:
         self.innermost: Enclave = self  # of the chain that starts here
         self.waiting_for = 0  # the ocall whose answer is due
         self.ocall_args = (0, 0)
-
-    @property
-    def is_server(self) -> bool:
-        """Whether other enclaves can call it."""
-        return self.kind is EnclaveType.SERVER
 
     def __str__(self) -> str:
         return f"{self.name.decode('ascii', 'backslashreplace') or 'enclave'} (eid {self.eid})"
