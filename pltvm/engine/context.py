@@ -2,13 +2,14 @@
 
 A context is one block of u64 laid out so that a single batch call to Unicorn loads or stores it:
 
-    0 PRIV=3 | 1 mstatus | 2 satp | 3 PRIV (the target) | 4 x1 … 34 x31 | 35 pc
+    0 PRIV=3 | 1 mstatus | 2 satp | 3 PRIV (the target) | 4 x1 … 34 x31 | 35 pc | 36 f0 … 67 f31 | 68 fcsr
 
-CSRs can only be written in M-mode, so loading goes through privilege 3 first. Saving needs 4…35 alone:
+CSRs can only be written in M-mode, so loading goes through privilege 3 first. Saving needs 4…68 alone:
 mstatus, satp and the privilege change only when the monitor changes them.
 
-Floating point registers join a context when its program first uses one: until then `mstatus.FS` is off,
-so they can neither be read nor cost anything.
+Floating point is always on. Turning it on when a program first uses it would not do: with `mstatus.FS` off
+Unicorn runs the compressed loads and stores as no-ops instead of trapping. In the same batch the registers
+cost little; a call of their own would cost more than all the others.
 """
 
 import ctypes
@@ -24,7 +25,9 @@ _FIRST_PRIV, MSTATUS, SATP, PRIV, X0 = 0, 1, 2, 3, 3  # xN is at X0 + N; x0 itse
 RA, SP, GP, TP = X0 + 1, X0 + 2, X0 + 3, X0 + 4
 A0, A1, A2, A3, A4, A5, A6, A7 = range(X0 + 10, X0 + 18)
 PC: Final = 35
-SLOTS: Final = 36
+F0: Final = 36
+FCSR: Final = 68
+SLOTS: Final = 69
 SAVED_FROM: Final = X0 + 1  # saving starts at x1
 
 MSTATUS_FS: Final = 3 << 13
@@ -45,10 +48,8 @@ REGISTER_IDS: Final = (ctypes.c_int * SLOTS)(
     uc.UC_RISCV_REG_PRIV,
     *(uc.UC_RISCV_REG_X1 + i for i in range(31)),
     uc.UC_RISCV_REG_PC,
-)
-FP_SLOTS: Final = 33
-FP_REGISTER_IDS: Final = (ctypes.c_int * FP_SLOTS)(
-    *(uc.UC_RISCV_REG_F0 + i for i in range(32)), uc.UC_RISCV_REG_FCSR
+    *(uc.UC_RISCV_REG_F0 + i for i in range(32)),
+    uc.UC_RISCV_REG_FCSR,
 )
 
 
@@ -60,58 +61,37 @@ def _pointers(block: "ctypes.Array[ctypes.c_uint64]") -> "ctypes.Array[ctypes.c_
 class Context:
     """Registers, privilege and address space of one thread of guest execution.
 
-    `regs` is a u64 view indexed by the slot names of this module; `fp` likewise (f0…f31, fcsr), or None
-    while the program has not used floating point. `table` is the page table that `satp` names, for reading
-    what the program sees; None with translation off.
+    `regs` is a u64 view indexed by the slot names of this module. `table` is the page table that `satp`
+    names, for reading what the program sees; None with translation off.
     """
 
-    __slots__ = (
-        "_block",
-        "_fp_block",
-        "fp",
-        "fp_pointers",
-        "loaded_pointers",
-        "pointers",
-        "regs",
-        "saved_pointers",
-        "table",
-    )
+    __slots__ = ("_block", "_pointers", "loaded_pointers", "regs", "saved_pointers", "table")
 
     def __init__(
         self, priv: int = U, satp: int = 0, pc: int = 0, mstatus: int = 0, table: PageTable | None = None
     ) -> None:
         self._block = (ctypes.c_uint64 * SLOTS)()
-        self.pointers = _pointers(self._block)
-        self.loaded_pointers = ctypes.byref(self.pointers)
-        self.saved_pointers = ctypes.byref(self.pointers, 8 * SAVED_FROM)
+        self._pointers = _pointers(self._block)
+        self.loaded_pointers = ctypes.byref(self._pointers)
+        self.saved_pointers = ctypes.byref(self._pointers, 8 * SAVED_FROM)
         self.regs = memoryview(self._block).cast("B").cast("Q")
-        self.fp: memoryview | None = None
         self.table = table
         self.reset(priv, satp, pc, mstatus)
 
     def reset(self, priv: int, satp: int, pc: int, mstatus: int = 0) -> None:
-        """Start afresh: every register zero, floating point off."""
+        """Start afresh: every register zero."""
         regs = self.regs
         ctypes.memset(self._block, 0, 8 * SLOTS)
         regs[_FIRST_PRIV] = M
-        regs[MSTATUS] = mstatus | _UXL_SXL_64
+        regs[MSTATUS] = mstatus | _UXL_SXL_64 | MSTATUS_FS
         regs[SATP] = satp
         regs[PRIV] = priv
         regs[PC] = pc
-        self.fp = None
 
     def restart(self, registers: memoryview) -> memoryview:
-        """Start afresh from the registers of another context, floating point off; gives the own registers."""
+        """Start afresh from the registers of another context; gives the own registers."""
         self.regs[:] = registers
-        self.fp = None
         return self.regs
-
-    def use_fp(self) -> None:
-        """Turn floating point on, with every register zero."""
-        self._fp_block = (ctypes.c_uint64 * FP_SLOTS)()
-        self.fp_pointers = _pointers(self._fp_block)
-        self.fp = memoryview(self._fp_block).cast("B").cast("Q")
-        self.regs[MSTATUS] |= MSTATUS_FS
 
     def register(self, number: int) -> int:
         """The value of x`number`."""

@@ -23,7 +23,7 @@ from pltvm.engine import context as ctx
 from pltvm.engine.context import PC, PRIV, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.engine.sv39 import ASID_MASK, R, W, X
-from pltvm.engine.trap import FETCHES, Access, Cause, instruction_length, memory_access
+from pltvm.engine.trap import FETCHES, Access, Cause, memory_access
 from pltvm.errors import EngineError
 
 Handler = Callable[[Context], None]
@@ -34,7 +34,8 @@ _lib: Final = ctypes.CDLL(_loaded_library._name)
 _quick: Final = ctypes.PyDLL(_loaded_library._name)
 _lib.uc_emu_start.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.c_size_t]
 _HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
-_NEVER: Final = 0xFFFF_FFFF_FFFF_FFFF  # odd, so pc is never there
+_LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
+_NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
 
 def _control(request: int, arguments: int) -> ctypes.c_int:
@@ -52,16 +53,38 @@ _byref: Final = ctypes.byref
 
 _LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
 _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
-_FP_IDS: Final = ctypes.byref(ctx.FP_REGISTER_IDS)
 _SAVED: Final = SLOTS - SAVED_FROM
 
 _BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2, "little"))
 
+_WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
+
+_DATA_PAGE_FAULTS: Final = {Cause.LOAD_PAGE, Cause.STORE_PAGE}
+
 # The counter CSRs a program may read, all answered from one deterministic clock.
-_COUNTERS: Final = {0xC00, 0xC01, 0xC02}
+_CYCLE, _TIME, _INSTRET = 0xC00, 0xC01, 0xC02
+_COUNTERS: Final = {_CYCLE, _TIME, _INSTRET}
 _TICKS_A_READ: Final = 100
-_FP_CSRS: Final = {1, 2, 3}
-_FP_OPCODES: Final = {0x07, 0x27, 0x43, 0x47, 0x4B, 0x4F, 0x53}
+
+
+class _CsrOperations(ctypes.Structure):
+    """QEMU's `riscv_csr_operations`; without a predicate the CSR does not exist."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("predicate", "read", "write", "op")]
+
+
+def _remove_host_counters() -> None:
+    """Make `rdcycle` and `rdinstret` trap, as `rdtime` does: Unicorn answers them from the host's clock and
+    does not look at `mcounteren`."""
+    try:
+        set_operations = _quick.riscv_set_csr_ops_riscv64
+    except AttributeError as error:
+        raise EngineError("this Unicorn cannot hide the host's cycle counter: use unicorn 2.1.4") from error
+    for csr in (_CYCLE, _INSTRET):
+        set_operations(csr, ctypes.byref(_CsrOperations()))
+
+
+_remove_host_counters()
 
 
 class Hart:
@@ -80,11 +103,12 @@ class Hart:
         self.traps = 0
         self.flushes = 0
         self._loaded: Context | None = None  # whose registers Unicorn holds
-        self._loaded_fp: memoryview | None = None
         self._stale_tlb = False
         self._satp = 0  # what Unicorn's satp holds
         self._stopping = False
         self._interrupted = False
+        self._slice = 0  # instructions until Cause.TIMER
+        self._restart = False  # leave the JIT to start it with another slice
         self._running = False
         self._error: BaseException | None = None
         try:
@@ -133,6 +157,17 @@ class Hart:
         self._stopping = True
         _quick.uc_emu_stop(self._handle)
 
+    def set_time_slice(self, instructions: int) -> None:
+        """Trap with Cause.TIMER after every so many instructions; 0 for never, which runs 40 % faster.
+
+        The clock advances by one an instruction in the slices.
+        """
+        if instructions != self._slice:
+            self._slice = instructions
+            if self._running:
+                self._restart = True
+                _quick.uc_emu_stop(self._handle)
+
     def interrupt(self) -> None:
         """From any thread: trap with Cause.INTERRUPT at the next block boundary.
 
@@ -146,18 +181,18 @@ class Hart:
 
     def run(self) -> None:
         """Run `current` until a handler calls `stop`. Raises whatever a handler raised."""
-        self._running, self._stopping, self._interrupted = True, False, False
+        self._running, self._stopping, self._interrupted, self._restart = True, False, False, False
         try:
             while not self._stopping:
                 self._load()
-                status = _lib.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, 0)
+                slice_ = self._slice
+                status = _lib.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
                 if self._error is not None:
                     error, self._error = self._error, None
                     raise error
                 if not self._stopping:
                     _read(self._handle, _SAVE_IDS, self.current.saved_pointers, _SAVED)
                     self._left_without_trap(status)
-                self._unload()
         finally:
             self._running, self._loaded = False, None
 
@@ -175,10 +210,16 @@ class Hart:
             context = self.current
             _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
             if cause != Cause.ECALL_U and cause != Cause.ECALL_S:
-                context.regs[PC] -= 4  # Unicorn reports the trapping pc + 4, whatever the length
-                if self._absorb(cause, context):
+                # Unicorn reports the trapping pc + 4, whatever the length; that may wrap around.
+                context.regs[PC] = context.regs[PC] - 4 & _LAST_ADDRESS
+                if cause == Cause.ILLEGAL and self.fetch(context).startswith(_WAIT):
+                    context.regs[PC] = context.regs[PC] + 4 & _LAST_ADDRESS
+                    cause = Cause.WFI  # Unicorn refuses it in user mode
+                elif self._absorb(cause, context):
                     self._resume()
                     return
+                elif cause == Cause.FETCH_PAGE and self._starts_page_illegally(context):
+                    cause = Cause.ILLEGAL
             self.handlers[cause](context)
             if not self._stopping:
                 self._resume()
@@ -192,6 +233,12 @@ class Hart:
         if self._interrupted:
             self._interrupted = False
             cause = Cause.INTERRUPT
+        elif self._restart:
+            self._restart = False
+            return
+        elif status == uc_const.UC_ERR_OK and self._slice:  # `wfi` in user mode is ILLEGAL first
+            self.clock += self._slice
+            cause = Cause.TIMER
         elif status == uc_const.UC_ERR_OK:
             cause = Cause.WFI
         elif self.fetch(context).startswith(_BREAKPOINTS):
@@ -204,10 +251,9 @@ class Hart:
     # -- switching -------------------------------------------------------------------------------------
 
     def _resume(self) -> None:
-        """Load what the trap changed: another context, or the general registers of the same one."""
+        """Load what the trap changed: another context, or the registers of the same one."""
         context = self.current
-        if context is not self._loaded or context.fp is not self._loaded_fp:
-            self._unload()
+        if context is not self._loaded:
             self._load()
             return
         if self._stale_tlb:
@@ -222,15 +268,7 @@ class Hart:
             self._flush()  # when the ASID changes, writing satp flushes
         self._stale_tlb, self._satp = False, satp
         _write(self._handle, _LOAD_IDS, new.loaded_pointers, SLOTS)
-        if new.fp is not None:
-            _write(self._handle, _FP_IDS, new.fp_pointers, ctx.FP_SLOTS)
-        self._loaded, self._loaded_fp = new, new.fp
-
-    def _unload(self) -> None:
-        """Save what a trap does not: floating point registers, of contexts that use them."""
-        old = self._loaded
-        if old is not None and self._loaded_fp is not None:
-            _read(self._handle, _FP_IDS, old.fp_pointers, ctx.FP_SLOTS)
+        self._loaded = new
 
     def _flush(self) -> None:
         _quick.uc_ctl(self._handle, _FLUSH_TLB)
@@ -240,16 +278,18 @@ class Hart:
     # -- traps that nobody else needs to see -----------------------------------------------------------
 
     def _absorb(self, cause: int, context: Context) -> bool:
-        """Whether the trap was the engine's own affair: a W/X flip, first floating point, a counter."""
+        """Whether the trap was the engine's own affair: a W/X flip, or a counter."""
         if cause == Cause.ILLEGAL:
-            return self._absorb_illegal(context)
+            return self._absorb_counter(context)
         if cause == Cause.STORE_PAGE:
             access = memory_access(self.fetch(context), context)
             if access is None:
                 return False
             return self._flip(context, access.address, access.size, W)
         if cause == Cause.FETCH_PAGE:
-            return self._flip(context, context.regs[PC], 4, X)
+            # The JIT fetches a whole block first: what it lacks may be the end of a later instruction.
+            pc = context.regs[PC]
+            return self._flip(context, pc, 4, X) or self._flip(context, _next_page(pc), 2, X)
         return False
 
     def _flip(self, context: Context, va: int, size: int, want: int) -> bool:
@@ -263,19 +303,24 @@ class Hart:
         self._stale_tlb |= flipped
         return flipped
 
-    def _absorb_illegal(self, context: Context) -> bool:
-        code = self.fetch(context)
-        word = int.from_bytes(code, "little")
-        csr, is_csr = word >> 20, word & 0x7F == 0x73 and word >> 12 & 3 != 0
-        if context.fp is None and (_uses_fp(word) or (is_csr and csr in _FP_CSRS)):
-            context.use_fp()
-            return True
-        if is_csr and csr in _COUNTERS and word >> 12 & 2 and not word >> 15 & 31:
+    def _absorb_counter(self, context: Context) -> bool:
+        word = int.from_bytes(self.fetch(context), "little")
+        is_read = word & 0x7F == 0x73 and word >> 12 & 2 and not word >> 15 & 31
+        if is_read and word >> 20 in _COUNTERS:
             self.clock += _TICKS_A_READ
             context.set_register(word >> 7 & 31, self.clock)
-            context.regs[PC] += 4
+            context.regs[PC] = context.regs[PC] + 4 & _LAST_ADDRESS
             return True
         return False
+
+    def _starts_page_illegally(self, context: Context) -> bool:
+        """Whether pc is the first byte of an executable page and on one of the eight 16-bit illegal words.
+
+        The JIT makes a block of size 0 of those (`c.addi4spn` of 0, which includes 0x0000), takes its last
+        byte to be in the page before, and reports a fetch fault of that one.
+        """
+        code = b"" if context.regs[PC] & PAGE - 1 else self.fetch(context)
+        return len(code) >= 2 and not int.from_bytes(code[:2], "little") & 0xFFE3
 
     # -- looking at a trap -----------------------------------------------------------------------------
 
@@ -289,21 +334,22 @@ class Hart:
         return b"".join(self.memory.read(pa, n) for pa, n in spans if self.memory.contains(pa, n))
 
     def faulting_access(self, cause: int, context: Context) -> Access | None:
-        """The bytes that the fetch, load or store at pc wanted, from the first one it may not have."""
-        table, code = context.table, self.fetch(context)
+        """The bytes that the fetch, load or store at pc wanted.
+
+        Of a page fault: from the first byte it may not have. A fetch fault's pc may be on an earlier
+        instruction of the same page, as the JIT fetches a block before it runs any of it.
+        """
+        table, pc = context.table, context.regs[PC]
         if cause in FETCHES:
-            access, flags = Access(context.regs[PC], instruction_length(code)), X
-            if not code:
-                return access
-        else:
-            found = memory_access(code, context)
-            if found is None:
-                return None
-            access, flags = found, W if cause in (Cause.STORE_PAGE, Cause.STORE_ACCESS) else R
-        if table is not None and table.translate(access.address, flags) is not None:
-            next_page = (access.address | PAGE - 1) + 1
-            if next_page < access.address + access.size:
-                return Access(next_page, access.address + access.size - next_page)
+            if cause == Cause.FETCH_PAGE and table is not None and table.translate(pc, X) is not None:
+                return Access(_next_page(pc), 2)
+            return Access(pc, 2)
+        access = memory_access(self.fetch(context), context)
+        if access is not None and table is not None and cause in _DATA_PAGE_FAULTS:
+            flags = W if cause == Cause.STORE_PAGE else R
+            split, end = _next_page(access.address), access.address + access.size
+            if split < end and table.translate(access.address, flags) is not None:
+                return Access(split, end - split)
         return access
 
     def _check(self, status: int) -> None:
@@ -311,12 +357,9 @@ class Hart:
             raise EngineError(f"Unicorn: {_lib_error(status)}")
 
 
+def _next_page(address: int) -> int:
+    return (address | PAGE - 1) + 1
+
+
 def _lib_error(status: int) -> str:
     return str(unicorn.UcError(status))
-
-
-def _uses_fp(word: int) -> bool:
-    """Whether an illegal instruction would be a floating point one if FP were on."""
-    if word & 3 == 3:
-        return word & 0x7F in _FP_OPCODES
-    return word & 3 in (0, 2) and word >> 13 & 7 in (1, 5)  # c.fld, c.fsd and their sp forms

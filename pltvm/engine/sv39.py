@@ -78,6 +78,12 @@ def contiguous_entries(memory: Memory, pa: int, pages: int, flags: int) -> memor
     return memoryview(array("Q", range(first, first + pages * PAGE_STEP, PAGE_STEP)))
 
 
+def _no_table(va: int, create: bool) -> int:
+    if create:
+        raise PhysicalAddressError(f"no page table can map {va:#x}: not canonical, or in a huge page")
+    return -1
+
+
 class PageTable:
     """The address space whose root table is at physical address `root`.
 
@@ -99,7 +105,7 @@ class PageTable:
         if index is not None:
             return index
         if not canonical(va):
-            return -1
+            return _no_table(va, create)
         memory, table = self.memory, self.root
         for shift in LEVEL_SHIFTS[:2]:
             slot = table + ((va >> shift) & (ENTRIES - 1)) * 8
@@ -110,12 +116,27 @@ class PageTable:
                 pte = make_pte(self._take_page(), V)
                 memory.store(slot, pte)
             elif pte & (R | W | X):
-                return -1  # a huge page
+                return _no_table(va, create)  # a huge page
             table = pte_address(pte)
+        if not memory.contains(table, PAGE):
+            raise PhysicalAddressError(f"the page table at {table:#x} is not in guest RAM")
         index = self._leaf_tables[va >> 21] = (table - memory.base) >> 3
         return index
 
     # -- changing ----------------------------------------------------------------------------------------
+
+    def missing_tables(self, va: int, pages: int) -> int:
+        """How many tables mapping these pages would have to make."""
+        last = (va + pages * PAGE - 1) >> 21
+        missing = [
+            key
+            for key in range(va >> 21, last + 1)
+            if key not in self._leaf_tables and self._leaf_table(key << 21, create=False) < 0
+        ]
+        if not missing:
+            return 0
+        roots = {key >> 9 & (ENTRIES - 1) for key in missing}
+        return len(missing) + sum(not self.memory.load(self.root + 8 * index) & V for index in roots)
 
     def make_tables(self, va: int, pages: int) -> None:
         """Make the tables that mapping these pages needs; raises what `take_page` raises."""

@@ -32,6 +32,7 @@ class Cause(IntEnum):
     WFI = -1
     OUTSIDE_RAM = -2
     INTERRUPT = -3
+    TIMER = -4
 
     @property
     def text(self) -> str:
@@ -57,6 +58,7 @@ _TEXT: Final = {
     Cause.WFI: "wait for interrupt",
     Cause.OUTSIDE_RAM: "access outside guest RAM",
     Cause.INTERRUPT: "interrupted from outside",
+    Cause.TIMER: "end of the time slice",
 }
 
 FETCHES: Final = frozenset({Cause.FETCH_MISALIGNED, Cause.FETCH_ACCESS, Cause.FETCH_PAGE})

@@ -1,0 +1,62 @@
+"""Saved CPU state: register names and numbers, a fresh start, floating point only when asked for."""
+
+import pytest
+
+from pltvm.engine import context as ctx
+from pltvm.engine.context import Context, M, U
+from tests.asm import A0, A7, GP, RA, SP, TP
+
+
+def test_slots_are_named_as_the_abi_names_registers():
+    context = Context(pc=0x1000)
+    for number in range(32):
+        context.set_register(number, 100 + number)
+    regs = context.regs
+    numbers = {ctx.RA: RA, ctx.SP: SP, ctx.GP: GP, ctx.TP: TP, ctx.A0: A0, ctx.A7: A7}
+    assert {slot: regs[slot] for slot in numbers} == {slot: 100 + n for slot, n in numbers.items()}
+    named = context.named_registers()
+    assert (named["zero"], named["ra"], named["a0"], named["t6"]) == (0, 101, 110, 131)
+    assert [named[name] for name in ctx.REGISTER_NAMES[1:]] == list(range(101, 132))
+    assert named["pc"] == 0x1000
+
+
+def test_x0_stays_zero_and_touches_nothing():
+    context = Context(U, satp=8 << 60, pc=4)
+    before = bytes(context.regs)
+    context.set_register(0, 77)
+    assert bytes(context.regs) == before
+    assert context.register(0) == 0
+
+
+@pytest.mark.parametrize(("value", "stored"), [(-1, (1 << 64) - 1), (1 << 64, 0), (-(1 << 63), 1 << 63)])
+def test_registers_are_64_bits(value, stored):
+    context = Context()
+    context.set_register(A0, value)
+    assert context.register(A0) == stored
+
+
+def test_reset_forgets_everything():
+    context = Context(U, satp=5, pc=6, mstatus=ctx.MSTATUS_TVM)
+    for number in range(1, 32):
+        context.set_register(number, number)
+        context.regs[ctx.F0 + number] = number
+    context.regs[ctx.FCSR] = 1
+    context.reset(M, satp=7, pc=8)
+    assert all(context.register(number) == 0 for number in range(32))
+    assert (context.regs[ctx.PRIV], context.regs[ctx.SATP], context.regs[ctx.PC]) == (M, 7, 8)
+    assert not context.regs[ctx.MSTATUS] & ctx.MSTATUS_TVM
+    assert not any(context.regs[ctx.F0 :])
+
+
+def test_restart_copies_the_registers_of_another():
+    template, context = Context(U, satp=1, pc=2), Context(M)
+    template.set_register(A0, 3)
+    context.regs[ctx.F0] = 5
+    assert context.restart(template.regs) is context.regs
+    assert bytes(context.regs) == bytes(template.regs)
+    context.set_register(A0, 4)
+    assert template.register(A0) == 3
+
+
+def test_floating_point_is_always_on():
+    assert Context().regs[ctx.MSTATUS] & ctx.MSTATUS_FS == ctx.MSTATUS_FS

@@ -1,0 +1,103 @@
+"""Guest RAM: ranges are checked, the views are one memory, zeroed pages are zero."""
+
+import pytest
+
+from pltvm.engine.memory import GIVE_BACK, PAGE, Memory, pages_for
+from pltvm.errors import PhysicalAddressError
+from tests.engine.harness import BASE, OUTSIDE, SIZE
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory(BASE, SIZE)
+
+
+@pytest.mark.parametrize(("size", "pages"), [(0, 0), (1, 1), (PAGE, 1), (PAGE + 1, 2)])
+def test_pages_for(size, pages):
+    assert pages_for(size) == pages
+
+
+@pytest.mark.parametrize(("base", "size"), [(BASE, 0), (BASE, -PAGE), (BASE, PAGE + 1), (BASE + 8, PAGE)])
+def test_ram_is_whole_pages(base, size):
+    with pytest.raises(PhysicalAddressError):
+        Memory(base, size)
+
+
+def test_ram_that_cannot_be_reserved():
+    with pytest.raises(PhysicalAddressError, match="cannot reserve"):
+        Memory(BASE, 1 << 62)
+
+
+@pytest.mark.parametrize(
+    ("pa", "size", "inside"),
+    [
+        (BASE, SIZE, True),
+        (BASE, SIZE + 1, False),
+        (BASE - 1, 1, False),
+        (OUTSIDE - 1, 1, True),
+        (OUTSIDE, 1, False),
+        (OUTSIDE, 0, True),
+        (BASE, -1, False),
+        (0, 1, False),
+    ],
+)
+def test_contains(memory, pa, size, inside):
+    assert memory.contains(pa, size) is inside
+
+
+@pytest.mark.parametrize(("pa", "size"), [(BASE - 1, 2), (OUTSIDE - 1, 2), (OUTSIDE, 1), (0, 8)])
+def test_ranges_outside_ram_are_refused_and_nothing_is_written(memory, pa, size):
+    memory.write(BASE, b"\x11" * 8)
+    memory.write(OUTSIDE - 8, b"\x22" * 8)
+    for access in (
+        lambda: memory.read(pa, size),
+        lambda: memory.write(pa, b"x" * size),
+        lambda: memory.zero(pa, size),
+    ):
+        with pytest.raises(PhysicalAddressError):
+            access()
+    assert memory.read(BASE, 8) == b"\x11" * 8
+    assert memory.read(OUTSIDE - 8, 8) == b"\x22" * 8
+
+
+def test_words_are_aligned_and_inside(memory):
+    for pa in (BASE + 4, OUTSIDE, BASE - 8):
+        with pytest.raises(PhysicalAddressError):
+            memory.load(pa)
+        with pytest.raises(PhysicalAddressError):
+            memory.store(pa, 0)
+
+
+def test_views_are_the_same_memory(memory):
+    memory.store(BASE + 8, -2)
+    assert memory.load(BASE + 8) == 0xFFFF_FFFF_FFFF_FFFE
+    assert memory.words[1] == 0xFFFF_FFFF_FFFF_FFFE
+    assert memory.halves[2] == 0xFFFF_FFFE
+    memory.write(BASE + 8, bytes(range(8)))
+    assert memory.load(BASE + 8) == 0x0706_0504_0302_0100
+    assert memory.read(BASE + 7, 3) == bytes([0, 0, 1])
+
+
+def test_a_read_is_a_copy(memory):
+    before = memory.read(BASE, 4)
+    memory.write(BASE, b"abcd")
+    assert before == bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"),
+    [
+        (8, 24),
+        (PAGE, PAGE),
+        (PAGE, GIVE_BACK),
+        (PAGE, GIVE_BACK + 2 * PAGE),
+        (PAGE + 8, GIVE_BACK),
+        (PAGE, 0),
+    ],
+)
+def test_zero_clears_exactly_the_range(memory, offset, size):
+    memory.write(BASE, b"\xff" * (GIVE_BACK + 8 * PAGE))
+    memory.zero(BASE + offset, size)
+    assert memory.read(BASE + offset, size) == bytes(size)
+    assert memory.read(BASE, offset) == b"\xff" * offset
+    assert memory.read(BASE + offset + size, PAGE) == b"\xff" * PAGE
