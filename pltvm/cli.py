@@ -6,13 +6,14 @@ asked for. Exit status 0 when the enclave ran to its end, else 1; 2 for a comman
 
 import json as json_format
 import os
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from pltvm import cli_attest
+from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text
 from pltvm.errors import PltvmError
 from pltvm.host.api import Enclave
 from pltvm.host.elf import Kind, sniff
@@ -26,22 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-
-def parse_size(text: str | int) -> int:
-    """`512M`, `2G`, `64K` or plain bytes → bytes; a default is a number already."""
-    if isinstance(text, int):
-        return text
-    match = re.fullmatch(r"(\d{1,18})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not match:
-        raise typer.BadParameter(f"{text!r} is no size: write 512M, 2G or a number of bytes")
-    return int(match[1]) * _UNITS[match[2].upper()]
-
-
-Size = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+app.add_typer(cli_attest.app)
 
 
 def _say(text: str) -> None:
@@ -53,14 +39,13 @@ def _print_output(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _file_or_text(value: str | None) -> bytes | None:
-    """The contents of the file of that name, or the text itself where there is no such file."""
-    if value is None:
-        return None
-    try:
-        return Path(value).read_bytes() if os.path.isfile(value) else value.encode()
-    except OSError as error:
-        raise PltvmError(f"{value}: cannot be read: {error.strerror}") from None
+def _machine(ram: int, keys: Path | None) -> Machine:
+    """A machine with the keys of a file, made if need be, or with the development keys."""
+    if keys is None:
+        return Machine(ram)
+    from pltvm import keyfile
+
+    return Machine(ram, keys=keyfile.load_or_create(keys))
 
 
 def _run(enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
@@ -82,34 +67,73 @@ def _run(enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
 
 @app.command()
 def run(
-    file: Annotated[str, typer.Argument(help="The enclave's ELF.")],
+    file: Annotated[str, typer.Argument(help="The ELF of an enclave, or of a host program.")],
     args: Annotated[list[str] | None, typer.Argument(help="Arguments of a host program.")] = None,
     server: Annotated[
         list[str] | None, typer.Option(metavar="NAME=ELF", help="A server enclave; may be repeated.")
     ] = None,
-    shm: Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="Memory shared with the host.")] = None,
+    shm: Shm = None,
     relay: Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="Pages handed over.")] = None,
     name: Annotated[str, typer.Option(help="The enclave's own name.")] = "",
     ram: Size = DEFAULT_RAM,
     stack_size: Size = DEFAULT_STACK,
+    keys: KeyFile = None,
     timeout: Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after.")] = None,
+    root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
+    real_time: Annotated[bool, typer.Option("--real-time", help="Give it the real time.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", help="Also list system calls that are not offered.")] = False,
     json: Json = False,
 ) -> None:
-    """Run an enclave, with the servers that it calls."""
+    """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments."""
     if sniff(file) is Kind.LINUX_PROGRAM:
-        raise PltvmError(f"{file}: is a Linux program; only enclaves can be run so far")
+        if server or shm or relay or name:
+            raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
+        _run_program(file, args or [], ram, timeout, root, real_time, verbose, json)
     if args:
         raise PltvmError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
-    machine = Machine(ram)
+    machine = _machine(ram, keys)
     for option in server or []:
         server_name, separator, elf = option.partition("=")
         if not separator or not server_name or not elf:
             raise typer.BadParameter(f"{option!r}: write --server NAME=ELF")
         machine.create(elf, name=server_name, type=EnclaveType.SERVER)
     enclave = machine.create(
-        file, name=name, stack_size=stack_size, shm=_file_or_text(shm), relay=_file_or_text(relay)
+        file, name=name, stack_size=stack_size, shm=file_or_text(shm), relay=file_or_text(relay)
     )
     _run(enclave, json, timeout)
+
+
+def _run_program(
+    file: str, args: list[str], ram: int, limit: float | None, root: str, real_time: bool, verbose: bool,
+    as_json: bool,
+) -> NoReturn:  # fmt: skip
+    """Run a Linux host program, and leave with its exit status."""
+    from pltvm.host.linux.runner import run_program
+
+    try:
+        result = run_program(
+            Machine(ram).driver,
+            file,
+            args,
+            root=root,
+            on_output=None if as_json else _print_output,
+            on_fault=None if as_json else lambda fault: _say(str(fault)),
+            source=lambda size: os.read(0, size),
+            timeout=limit,
+            real_time=real_time,
+        )
+    except KeyboardInterrupt:
+        raise PltvmError(f"{file}: stopped by Ctrl-C") from None
+    if as_json:
+        print(json_format.dumps(result.to_dict(), indent=2))
+    if result.timed_out:
+        _say(f"pltvm: {file}: still running after {limit:g} s (--timeout), stopped")
+    elif result.end:
+        _say(f"pltvm: {file}: {result.end}")
+    if verbose:
+        for number, count in sorted(result.missing.items()):
+            _say(f"pltvm: system call {number} is not offered: {count} times")
+    raise typer.Exit(result.exit_code)
 
 
 @app.command()

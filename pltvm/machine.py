@@ -1,16 +1,21 @@
 """A whole machine: RAM, hart, monitor, host kernel and driver, put together for Python programs."""
 
+import os
 from typing import Final
 
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.errors import PltvmError
 from pltvm.host import api
-from pltvm.host.api import Enclave
+from pltvm.host.api import Enclave, Pages
 from pltvm.host.driver import Driver
 from pltvm.host.elf import Source
 from pltvm.host.kernel import SMALLEST_RAM, Kernel
+from pltvm.host.services import DISK_LIMIT, Disk, Random
+from pltvm.host.shared import RelayMemory, SharedMemory
 from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
+from pltvm.monitor.digest import Digest
+from pltvm.monitor.keys import DEVELOPMENT, Keys
 from pltvm.monitor.monitor import Monitor
 
 RAM_BASE: Final = 0x8000_0000  # §8
@@ -21,11 +26,23 @@ LARGEST_RAM: Final = 256 << 30
 class Machine:
     """One RISC-V machine with a secure monitor.
 
-    `ram` is in bytes, a page multiple; it is allocated as it is touched. Raises PltvmError for a size that
-    does not work.
+    `ram` is in bytes, a page multiple; it is allocated as it is touched. `seed` determines the random numbers
+    that enclaves get. `disk` is a file for their sectors (§4), made when the first one is written; it holds
+    at most `disk_limit` bytes. `keys` sign reports and are what enclaves derive their keys from; the default
+    is a published set that proves nothing. `digest` measures enclaves. Raises PltvmError for a size or file
+    that does not work.
     """
 
-    def __init__(self, ram: int = DEFAULT_RAM) -> None:
+    def __init__(
+        self,
+        ram: int = DEFAULT_RAM,
+        *,
+        seed: int = 0,
+        disk: str | os.PathLike[str] | None = None,
+        disk_limit: int = DISK_LIMIT,
+        keys: Keys = DEVELOPMENT,
+        digest: Digest = Digest.PENGLAI,
+    ) -> None:
         if not SMALLEST_RAM <= ram <= LARGEST_RAM or ram % PAGE:
             raise PltvmError(
                 f"{ram} bytes of RAM: it must be a page multiple from {SMALLEST_RAM >> 20} MiB "
@@ -33,9 +50,11 @@ class Machine:
             )
         self.memory = Memory(RAM_BASE, ram)
         self.hart = Hart(self.memory)
-        self.monitor = Monitor(self.hart)
+        self.monitor = Monitor(self.hart, keys, digest)
         self.kernel = Kernel(self.hart, self.monitor)
         self.driver = Driver(self.kernel)
+        self.driver.services.random = Random(seed)
+        self.driver.services.disk = Disk(disk, disk_limit) if disk is not None else None
 
     def create(
         self,
@@ -44,13 +63,31 @@ class Machine:
         name: str = "",
         type: EnclaveType = EnclaveType.NORMAL,
         stack_size: int = DEFAULT_STACK,
-        shm: bytes | None = None,
-        relay: bytes | None = None,
+        shm: Pages = None,
+        relay: Pages = None,
     ) -> Enclave:
         """Create an enclave from an ELF (path or bytes): `PLenclave_create`.
 
         `name` is at most 16 bytes; a server needs one that no living server has. `stack_size` is in bytes.
-        `shm` is shared with the host while the enclave lives, `relay` is handed over when it runs; both are
-        rounded up to whole pages. Raises ElfError, EnclaveError or OutOfMemory, and leaves nothing behind.
+        `shm` is shared with the host while the enclave lives, `relay` is handed over when it runs: bytes,
+        rounded up to whole pages, or what the methods `shm` and `relay` gave; `BOUND` stands for the relay
+        pages that others have sent to this name. Raises ElfError, EnclaveError or OutOfMemory, and leaves
+        nothing behind.
         """
         return api.create(self.driver, elf, name=name, kind=type, stack_size=stack_size, shm=shm, relay=relay)
+
+    def shm(self, content: bytes | int) -> SharedMemory:
+        """Memory to share with several enclaves: its content, or its size in bytes; in whole pages."""
+        return SharedMemory(self.driver, bytes(content))
+
+    def relay(self, content: bytes | int) -> RelayMemory:
+        """Relay pages, to be given to one enclave after another; as `shm`."""
+        return RelayMemory(self.driver, bytes(content))
+
+    def use_for_persistency(self, shm: SharedMemory) -> None:
+        """Name the memory through which sectors go (ioctl 0x18); until then it is each enclave's own."""
+        self.driver.services.persistent = shm
+
+    def reclaim(self) -> int:
+        """Take back memory that enclaves shared and left behind; how many bytes that gave."""
+        return self.driver.secure.reclaim()

@@ -5,26 +5,35 @@ elf_args_init, elf_valid               load_image (raises ElfError)
 enclave_args_init, PLenclave_init      keyword arguments of Machine.create
 PLenclave_create                       Machine.create → Enclave
 PLenclave_run                          Enclave.run → Result
+PLenclave_stop, PLenclave_resume       Enclave.stop, Enclave.resume
 PLenclave_destruct, PLenclave_finalize Enclave.destroy
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import EnclaveError, PltvmError
-from pltvm.host.driver import Driver, DriverEnclave
+from pltvm.host import driver as driver_module
+from pltvm.host import forking
+from pltvm.host.driver import GONE, NO_PAGES, RELAY_PAGE, Driver, DriverEnclave
 from pltvm.host.elf import Source, load_image, name_of
 from pltvm.host.interrupts import Watch
 from pltvm.host.report import FaultReport
+from pltvm.host.shared import HostPages
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
-from pltvm.monitor.abi import EnclaveType, Status
+from pltvm.monitor.abi import EnclaveType, Report, Status
 
 EXITED: Final = "exited"
 FAULTED: Final = "faulted"
 INTERRUPTED: Final = "interrupted"
+RELAY_RETURNED: Final = "relay returned"
+STOPPED: Final = "stopped"
+DESTROYED: Final = "destroyed"
+
+Pages = bytes | HostPages | None  # contents, or pages of Machine.shm and Machine.relay
 
 OnOutput = Callable[[bytes], None]
 
@@ -42,7 +51,8 @@ class Stats:
 class Result:
     """How a run ended.
 
-    `status` is "exited", "faulted" or "interrupted" (time limit); `retval` what the enclave returned, as
+    `status` is "exited", "faulted" or "interrupted" (time limit), "relay returned" (it waits for new relay
+    pages), "stopped" or "destroyed" (from `on_output`); `retval` what the enclave returned, as
     u64, None unless it exited; `output` what it and the servers it called printed; `shm` and `relay` the
     memory shared with it and handed over, as they were left, None where there was none (relay: or where
     the pages did not come back).
@@ -72,29 +82,6 @@ class Result:
         }
 
 
-class HostPages:
-    """Whole pages of host memory with `data` at the start."""
-
-    def __init__(self, driver: Driver, data: bytes) -> None:
-        self._driver = driver
-        self.size = max(pages_for(len(data)), 1) * PAGE
-        self.pa = driver.blocks.take(self.size // PAGE)
-        driver.memory.write(self.pa, data)
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Physical address and bytes."""
-        return self.pa, self.size
-
-    def read(self) -> bytes:
-        """The pages as they are now."""
-        return self._driver.memory.read(self.pa, self.size)
-
-    def free(self) -> None:
-        """Give the pages back to the kernel."""
-        self._driver.blocks.give(self.pa)
-
-
 class Enclave:
     """One enclave of a machine. Made by `Machine.create`."""
 
@@ -106,6 +93,7 @@ class Enclave:
         self._shm = shm
         self._relay = relay
         self._started = False
+        inner.on_end = self._free_pages
 
     @property
     def eid(self) -> int:
@@ -140,17 +128,64 @@ class Enclave:
         """
         if self.type is EnclaveType.SERVER:
             raise EnclaveError(f"{self.name} is a server enclave: it runs only when another enclave calls it")
+        if self.type is EnclaveType.SHADOW:
+            raise EnclaveError(f"{self.name} is a shadow template: run what its `fork` gives")
         if self._started or not self.alive:
             raise EnclaveError(f"{self.name} has run already: create it again, or resume an interrupted run")
+        if not self._driver.start(self._inner, self._relay.span if self._relay else NO_PAGES):
+            raise EnclaveError(f"{self.name}: the monitor refused to run the enclave")
         self._started = True
-        relay = self._relay.span if self._relay else (0, 0)
-        return self._go(lambda: self._driver.run(self._inner, relay), timeout, on_output)
+        return self._go(lambda: self._driver.go(self._inner), timeout, on_output)
 
-    def resume(self, timeout: float | None = None, on_output: OnOutput | None = None) -> Result:
-        """Go on with an interrupted run; as `run`."""
+    def resume(
+        self, timeout: float | None = None, on_output: OnOutput | None = None, relay: Pages = None
+    ) -> Result:
+        """Go on with a run that was interrupted or stopped, or has returned its relay pages; as `run`.
+
+        In the last case `relay` are new ones. Raises EnclaveError, and the run can still be resumed, when
+        there is no such run or the pages are refused.
+        """
         if not self._started or not self.alive:
             raise EnclaveError(f"{self.name} has no interrupted run to resume")
-        return self._go(lambda: self._driver.resume(self._inner), timeout, on_output)
+        if relay is None:
+            return self._go(lambda: self._driver.resume(self._inner), timeout, on_output)
+        if self._inner.status != RELAY_PAGE:
+            raise EnclaveError(f"{self.name} does not wait for relay pages")
+        pages = HostPages(self._driver, relay) if isinstance(relay, bytes) else relay
+        old, self._relay = self._relay, pages
+        try:
+            entered = self._driver.go_on(self._inner, pages.span)
+        except EnclaveError:
+            self._relay = old
+            pages.let_go()
+            raise
+        if not entered:
+            self._relay = old
+            pages.let_go()
+            raise EnclaveError(f"{self.name}: the monitor refused the relay pages")
+        if old is not None:
+            old.let_go()
+        return self._go(lambda: self._driver.go(self._inner), timeout, on_output)
+
+    def stop(self) -> None:
+        """Keep a started enclave from running until `resume`: while it is paused, or from `on_output`.
+
+        From `on_output` the run ends with status "stopped". Raises EnclaveError for one that has not started.
+        """
+        self._driver.stop(self._inner)
+
+    def fork(self, *, name: str = "", shm: Pages = None, relay: Pages = None) -> "Enclave":
+        """An instance of this shadow template, with memory as it was loaded; `run` it once (§6).
+
+        It has an `eid` from its run on. Raises EnclaveError for an enclave that is no living template.
+        """
+        if self.type is not EnclaveType.SHADOW or not self.alive:
+            raise EnclaveError(f"{self.name} is no living shadow template")
+        raw_name = _checked_name(name, EnclaveType.NORMAL)
+        driver, template = self._driver, self._inner
+        with _pages(driver, shm, relay, self.name) as (shm_pages, relay_pages):
+            inner = forking.fork(driver, template, raw_name, shm_pages.span if shm_pages else NO_PAGES)
+        return Enclave(driver, inner, shm_pages, relay_pages)
 
     def _go(self, go: Callable[[], int], timeout: float | None, on_output: OnOutput | None) -> Result:
         driver, inner = self._driver, self._inner
@@ -177,11 +212,36 @@ class Enclave:
             stats=stats,
             fault=driver.fault if status == Status.ERROR else None,
             shm=self._shm.read() if self._shm else None,
-            relay=self._relay.read() if self._relay and driver.is_back(self._relay.pa) else None,
+            relay=self._relay.read() if self._relay and self._relay.here else None,
         )
+        if status == GONE:
+            return result
         if not self.alive:
             self._free_pages()
         return result
+
+    @property
+    def measurement(self) -> bytes:
+        """The digest of its memory as it was at creation (§9), 32 bytes.
+
+        The first one asked for takes a second or two per MiB, then it is remembered. Raises EnclaveError
+        when the enclave has ended.
+        """
+        value = self._driver.kernel.monitor.measurement(self.eid) if self.alive else None
+        if value is None:
+            raise EnclaveError(f"{self.name} has ended, or not started: there is nothing to measure")
+        return value
+
+    def attest(self, nonce: int) -> Report:
+        """The monitor's signed report on the enclave: `PLenclave_attest`; `nonce` is a u64.
+
+        Raises EnclaveError when the enclave has ended.
+        """
+        if not 0 <= nonce <= abi.MASK64:
+            raise EnclaveError(f"the nonce {nonce} is no unsigned 64-bit number")
+        if not self.alive:
+            raise EnclaveError(f"{self.name} has ended: attest it before that")
+        return self._driver.attest(self._inner, nonce)
 
     def destroy(self) -> None:
         """End the enclave, and with it a call chain that it takes part in: `PLenclave_destruct`.
@@ -195,12 +255,18 @@ class Enclave:
 
     def _free_pages(self) -> None:
         for pages in (self._shm, self._relay):
-            if pages is not None and self._driver.is_back(pages.pa):
-                pages.free()
+            if pages is not None:
+                pages.let_go()
         self._shm = self._relay = None
 
 
-_RESULTS: Final[dict[int, str]] = {Status.OK: EXITED, Status.TIMER: INTERRUPTED}
+_RESULTS: Final[dict[int, str]] = {
+    Status.OK: EXITED,
+    Status.TIMER: INTERRUPTED,
+    RELAY_PAGE: RELAY_RETURNED,
+    driver_module.STOPPED: STOPPED,
+    GONE: DESTROYED,
+}
 
 
 def create(
@@ -210,31 +276,42 @@ def create(
     name: str = "",
     kind: EnclaveType = EnclaveType.NORMAL,
     stack_size: int = abi.DEFAULT_STACK,
-    shm: bytes | None = None,
-    relay: bytes | None = None,
+    shm: Pages = None,
+    relay: Pages = None,
 ) -> Enclave:
     """`PLenclave_create`: see `Machine.create`."""
     raw_name = _checked_name(name, kind)
     if not 0 < stack_size <= abi.MAX_STACK:
         raise EnclaveError(f"a stack of {stack_size} bytes: it must be 1 byte to {abi.MAX_STACK >> 20} MiB")
-    if kind is not EnclaveType.NORMAL and (shm is not None or relay is not None):
-        raise EnclaveError("shared memory and relay pages go to enclaves that the host runs, not to servers")
+    if kind is EnclaveType.SHADOW and (shm is not None or relay is not None):
+        raise EnclaveError("shared memory and relay pages go to the instances: see Enclave.fork")
+    if kind is EnclaveType.SERVER and (relay is not None or isinstance(shm, bytes)):
+        raise EnclaveError("bytes go to enclaves that the host runs, not to servers: see Machine.shm")
     image = load_image(elf)
     label = name or name_of(elf)
-    pages: list[HostPages] = []
-    try:
-        for data in (shm, relay):
-            if data is not None:
-                pages.append(HostPages(driver, data))
-        shm_pages = pages[0] if shm is not None else None
-        inner = driver.create(image, raw_name, kind, stack_size, shm_pages.span if shm_pages else (0, 0))
-    except PltvmError as error:
-        for one in pages:
-            one.free()
-        raise type(error)(f"{label}: {error}") from None
-    relay_pages = pages[-1] if relay is not None else None
+    with _pages(driver, shm, relay, label) as (shm_pages, relay_pages):
+        inner = driver.create(image, raw_name, kind, stack_size, shm_pages.span if shm_pages else NO_PAGES)
     inner.label, inner.symbols = label, Symbols(elf)
     return Enclave(driver, inner, shm_pages, relay_pages)
+
+
+@contextmanager
+def _pages(
+    driver: Driver, shm: Pages, relay: Pages, label: str
+) -> Iterator[tuple[HostPages | None, HostPages | None]]:
+    """The pages of an enclave that is made in the block; let go of if that fails."""
+    pages: list[HostPages | None] = []
+    try:
+        for given in (shm, relay):
+            pages.append(HostPages(driver, given) if isinstance(given, bytes) else given)
+            if pages[-1] is not None:
+                pages[-1].take()
+        yield pages[0], pages[1]
+    except PltvmError as error:
+        for one in pages:
+            if one is not None:
+                one.let_go()
+        raise type(error)(f"{label}: {error}") from None
 
 
 def _checked_name(name: str, kind: EnclaveType) -> bytes:

@@ -4,33 +4,55 @@ One page a driver-side enclave holds what the monitor reads and writes by physic
 
     0     create or run parameters
     256   mailbox: ocall number, arg0, arg1, syscall number, return value; then the eid
+    1024  report
 """
 
 from collections.abc import Callable
 from typing import Final
 
-from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.engine.sv39 import PageTable
 from pltvm.errors import EnclaveError, OutOfMemory
+from pltvm.host import forking
 from pltvm.host.blocks import order_for
 from pltvm.host.elf import EnclaveImage
 from pltvm.host.kernel import Kernel
+from pltvm.host.loading import load
 from pltvm.host.report import FaultReport
+from pltvm.host.services import Services
+from pltvm.host.shared import HandedOver, SecureBlocks, Span
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
-from pltvm.monitor.abi import CreateParams, EnclaveType, HostCall, Ocall, ResumeReason, RunParams, Status
+from pltvm.monitor.abi import (
+    CreateParams,
+    EnclaveType,
+    HostCall,
+    Ocall,
+    Report,
+    ResumeReason,
+    RunParams,
+    Status,
+)
 from pltvm.monitor.fault import Fault
 
+_REPORT: Final = 1024
 _OCALL, _ARG0, _ARG1, _SYSCALL, _RETVAL, _EID = (256 + 8 * index for index in range(6))
 _CREATE_CALLS: Final = {
     EnclaveType.NORMAL: HostCall.CREATE,
     EnclaveType.SERVER: HostCall.CREATE_SERVER,
+    EnclaveType.SHADOW: HostCall.CREATE_SHADOW,
 }
 _DESTROY_CALLS: Final = {
     EnclaveType.NORMAL: HostCall.DESTROY,
     EnclaveType.SERVER: HostCall.DESTROY_SERVER,
+    EnclaveType.SHADOW: HostCall.DESTROY_SHADOW,
 }
+# What `run` and `resume` give besides OK, ERROR and TIMER of the monitor.
+RELAY_PAGE: Final = 10  # the enclave has returned its relay pages and waits for new ones (ocall 7)
+STOPPED: Final = 11  # by `stop`, from a callback
+GONE: Final = 12  # by `destroy`, from a callback
+RUNS_ON: Final = 13
+
+NO_PAGES: Final = (0, 0)
 
 
 class DriverEnclave:
@@ -43,11 +65,24 @@ class DriverEnclave:
         self.block = block
         self.page = page
         self.kbuffer = kbuffer
+        self.shm: Span = NO_PAGES
+        self.copy_pages = 0  # of a shadow template: pages of an instance, without its stack
+        self.template: DriverEnclave | None = None  # of a shadow instance; it has an eid once it runs
+        self.stopped = False
+        self.status = 0  # how its last run ended or paused
+        self.pending: tuple[int, ...] = (ResumeReason.TIMER,)  # how to resume it
+        self.lent: list[int] = []  # blocks that hold an answer until it is taken
         self.label = ""  # for people: the name, or the file
         self.symbols: Symbols | None = None
         self.alive = True
         self.value = 0  # what it returned, as u64
+        self.on_end: Callable[[], None] = lambda: None  # called when it ended along with another one
         self.write: Callable[[bytes], None] = lambda _text: None
+        # How the host goes on when the enclave has ended, or is paused (timer, yield): True if guest code
+        # runs on at once. Where nothing else can run meanwhile, `gives_way` is off and a yield returns.
+        self.on_ended: Callable[[int], bool] = lambda _status: False
+        self.on_paused: Callable[[int], bool] = lambda _status: False
+        self.gives_way = False
 
 
 class Driver:
@@ -59,13 +94,19 @@ class Driver:
         self.blocks = kernel.blocks
         self.running: DriverEnclave | None = None
         self.enclaves: dict[int, DriverEnclave] = {}  # living ones, by their block
-        self.handed_over: set[int] = set()  # relay blocks that enclaves have now
+        self.handed_over = HandedOver()
+        self.secure = SecureBlocks(self)
+        self._ids = 0
         self.serving: dict[int, Callable[[DriverEnclave, int, int], tuple[int, int]]] = {
             Ocall.MMAP: self._serve_block,
             Ocall.SBRK: self._serve_sbrk,
             Ocall.MUNMAP: self._serve_munmap,
             Ocall.WRITE: self._serve_write,
+            Ocall.SHM_GET: self._serve_secure,
+            Ocall.SHM_DETACH: self._serve_freed,
+            Ocall.SHM_DESTROY: self._serve_freed,
         }
+        self.services = Services(self)
         self.fault: FaultReport | None = None  # of the last run
         kernel.monitor.set_host_vector(self._control_is_back)
         kernel.monitor.set_fault_listener(self._note_fault)
@@ -87,13 +128,15 @@ class Driver:
         """
         if kind is EnclaveType.SERVER and any(name == one.name for one in self._servers()):
             raise EnclaveError("there is a server of that name already")
+        if kind is EnclaveType.SHADOW:
+            stack_size = 0
         taken: list[int] = []
         try:
             block_pages = 1 << order_for(image.pages + pages_for(stack_size) + abi.SPARE_PAGES)
             for pages in (block_pages, 1, 1):
                 taken.append(self.blocks.take(pages))
             block, page, kbuffer = taken
-            free = self._load(image, block, block_pages, stack_size)
+            free = load(self.memory, image, block, block_pages, stack_size)
             params = CreateParams(
                 page + _EID, name, kind, block, block_pages * PAGE, image.entry, free, kbuffer, PAGE, *shm,
                 page + _OCALL, page + _ARG0, page + _ARG1, page + _SYSCALL, page + _RETVAL,
@@ -107,78 +150,144 @@ class Driver:
             raise
         eid = int.from_bytes(self.memory.read(page + _EID, 4), "little")
         self.enclaves[block] = enclave = DriverEnclave(eid, name, kind, block, page, kbuffer)
+        enclave.shm = shm
+        shared_pages = sum(run.npages for run in image.runs() if not run.writable)
+        enclave.copy_pages = (free - block) // PAGE - abi.RESERVED_PAGES + 1 - shared_pages
         return enclave
 
     def _servers(self) -> list[DriverEnclave]:
         return [one for one in self.enclaves.values() if one.kind is EnclaveType.SERVER]
 
-    def _load(self, image: EnclaveImage, block: int, block_pages: int, stack_size: int) -> int:
-        """Put the image and its page tables into `block` (§1); physical address of the first unused page."""
-        free = block + abi.RESERVED_PAGES * PAGE
-        end = block + block_pages * PAGE
-
-        def take(pages: int = 1) -> int:
-            nonlocal free
-            taken, free = free, free + pages * PAGE
-            if free > end:
-                raise OutOfMemory("the enclave's tables do not fit its block")
-            return taken
-
-        table = PageTable(self.memory, block + PAGE, take)
-        stack_pages = pages_for(stack_size)
-        if stack_pages:
-            table.map(abi.STACK_TOP - stack_pages * PAGE, take(stack_pages), stack_pages, sv39.RW)
-        for run in image.runs():
-            pa = take(run.npages)
-            self.memory.write(pa, run.data)
-            table.map(run.vaddr, pa, run.npages, sv39.RWX if run.writable else sv39.RX)
-        return free
-
     # -- run ---------------------------------------------------------------------------------------------
 
     def run(self, enclave: DriverEnclave, relay: tuple[int, int] = (0, 0)) -> int:
-        """Run until the enclave exits (0) or fails (−1), or until `interrupt` (TIMER).
+        """Run until the enclave exits (OK), fails (ERROR), or TIMER (`interrupt`), RELAY_PAGE, STOPPED, GONE.
 
         `relay` is physical address and bytes of pages to hand over. Raises EnclaveError when the monitor
         refuses to start it.
         """
-        self.memory.write(enclave.page, abi.RUN_PARAMS.pack(*RunParams(*relay)))
-        if relay[1]:
-            self.handed_over.add(relay[0])
-        try:
-            return self._go(enclave, HostCall.RUN, enclave.page)
-        except EnclaveError:
-            self.handed_over.discard(relay[0])
-            raise
+        return self._go(enclave, self.start(enclave, relay))
 
-    def resume(self, enclave: DriverEnclave) -> int:
-        """Go on with an enclave that was interrupted; as `run`."""
-        return self._go(enclave, HostCall.RESUME, ResumeReason.TIMER)
+    def resume(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> int:
+        """Go on with an enclave that was interrupted or stopped, or has returned its relay pages; as `run`.
 
-    def _go(self, enclave: DriverEnclave, function: HostCall, argument: int) -> int:
-        self.running, self.fault = enclave, None
+        In the last case `relay` are new ones.
+        """
+        return self._go(enclave, self.go_on(enclave, relay))
+
+    def _go(self, enclave: DriverEnclave, entered: bool) -> int:
+        if not entered:
+            raise EnclaveError("the monitor refused to run the enclave")
+        return self.go(enclave)
+
+    def go(self, enclave: DriverEnclave) -> int:
+        """Run an enclave that `start` or `go_on` has entered; as `run`."""
         try:
-            status = self.kernel.call(function, enclave.eid, argument)
-            if status is not None:
-                raise EnclaveError("the monitor refused to run the enclave")
-            status = self.kernel.monitor.run_guest()
+            self.kernel.monitor.run_guest()
         finally:
             self.running = None
-        if status in (Status.OK, Status.ERROR):
-            self._ended(enclave)
-        return status
+        return enclave.status
+
+    def start(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
+        """Make the run call; True when the hart is the enclave's now, False when it was refused."""
+        self._must_be_idle()
+        page, template = enclave.page, enclave.template
+        if template is None:
+            self.memory.write(page, abi.RUN_PARAMS.pack(*RunParams(*relay)))
+            return self._handing_over(relay, self.enter(enclave, HostCall.RUN, page))
+        mailbox = (page + _OCALL, page + _ARG0, page + _ARG1, page + _SYSCALL, page + _RETVAL)
+        self.memory.write(page, forking.run_params(self, enclave, relay, mailbox, page + _EID))
+        self.running, self.fault = enclave, None
+        entered = self.kernel.call(HostCall.RUN_SHADOW, template.eid, page) is None
+        if entered:
+            enclave.eid = int.from_bytes(self.memory.read(page + _EID, 4), "little")
+        return self._handing_over(relay, entered)
+
+    def go_on(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
+        """Make the resume call that the enclave waits for; as `start`. Undoes `stop`."""
+        self._must_be_idle()
+        if enclave.stopped:
+            self.kernel.call(HostCall.RESUME, enclave.eid, ResumeReason.STOP)
+            enclave.stopped = False
+        if enclave.status == RELAY_PAGE:
+            how: tuple[int, ...] = (ResumeReason.OCALL, Ocall.RETURN_RELAY, *relay)
+            return self._handing_over(relay, self.enter(enclave, HostCall.RESUME, *how))
+        if relay != NO_PAGES:
+            raise EnclaveError("the enclave does not wait for relay pages")
+        entered = self.enter(enclave, HostCall.RESUME, *enclave.pending)
+        self._answer_taken(enclave)
+        return entered
+
+    def _must_be_idle(self) -> None:
+        if self.running is not None:
+            raise EnclaveError("an enclave is running: wait for its end")
+
+    def _handing_over(self, relay: Span, entered: bool) -> bool:
+        if not entered:
+            self.running = None
+        elif relay[1]:
+            self.handed_over.add(*relay)
+        return entered
+
+    def stop(self, enclave: DriverEnclave) -> None:
+        """Keep a started enclave from running until it goes on; EnclaveError when the monitor refuses."""
+        if not enclave.alive or self.kernel.call(HostCall.STOP, enclave.eid) != Status.OK:
+            raise EnclaveError("the monitor refused to stop the enclave: only one that has started can be")
+        enclave.stopped = True
+
+    def enter(self, enclave: DriverEnclave, function: HostCall, *arguments: int) -> bool:
+        """Make a run or resume call; True when the hart is the enclave's now, False when it was refused."""
+        self.running, self.fault = enclave, None
+        return self.kernel.call(function, enclave.eid, *arguments) is None
 
     def _control_is_back(self, status: int) -> bool:
-        """The host vector: serve an ocall or let the enclave go on; True when it runs again."""
+        """The host vector: serve an ocall, or tell who runs the enclave; True when guest code goes on."""
         enclave = self.running
-        if enclave is None or status not in (Status.OCALL, Status.YIELD):
+        if enclave is None:
             return False
-        reason, answer = ResumeReason.TIMER, (0, 0, 0)
         if status == Status.OCALL:
             number, arg0, arg1 = (self.memory.load(enclave.page + at) for at in (_OCALL, _ARG0, _ARG1))
-            serve = self.serving[number]
-            reason, answer = ResumeReason.OCALL, (number, *serve(enclave, arg0, arg1))
-        return self.kernel.monitor.call(HostCall.RESUME, enclave.eid, reason, *answer) is None
+            if number == Ocall.RETURN_RELAY:
+                self._collect(arg0)
+                return self._paused(enclave, RELAY_PAGE)
+            enclave.pending = (ResumeReason.OCALL, number, *self.serving[number](enclave, arg0, arg1))
+            status = self._answer(enclave)
+            if status == RUNS_ON:
+                return True
+        elif status in (Status.TIMER, Status.YIELD):
+            enclave.pending = (ResumeReason.TIMER,)
+        if status in (Status.OK, Status.ERROR, GONE):
+            self.running, enclave.status = None, status
+            if enclave.alive:
+                self._ended(enclave)
+            return enclave.on_ended(status)
+        if status == Status.YIELD and not enclave.gives_way:
+            return self.enter(enclave, HostCall.RESUME, ResumeReason.TIMER)
+        return self._paused(enclave, status)
+
+    def _answer(self, enclave: DriverEnclave) -> int:
+        """Resume after an ocall, unless serving it has stopped or destroyed the enclave."""
+        if not enclave.alive:
+            return GONE
+        if enclave.stopped:
+            return STOPPED
+        entered = self.enter(enclave, HostCall.RESUME, *enclave.pending)
+        self._answer_taken(enclave)
+        return RUNS_ON if entered else Status.ERROR
+
+    def _paused(self, enclave: DriverEnclave, status: int) -> bool:
+        self.running, enclave.status = None, status
+        return enclave.on_paused(status)
+
+    def lend(self, enclave: DriverEnclave, size: int) -> int:
+        """Physical address of memory for an answer, freed when the monitor has read it; or OutOfMemory."""
+        block = self.blocks.take(pages_for(size))
+        enclave.lent.append(block)
+        return block
+
+    def _answer_taken(self, enclave: DriverEnclave) -> None:
+        while enclave.lent:
+            self.blocks.give(enclave.lent.pop())
 
     def _note_fault(self, fault: Fault) -> None:
         who = next((one for one in self.enclaves.values() if one.eid == fault.eid), None)
@@ -204,9 +313,32 @@ class Driver:
         self._collect(freed)
         return 0, 0
 
+    def _serve_secure(self, enclave: DriverEnclave, size: int, _arg1: int) -> tuple[int, int]:
+        block, length = self._serve_block(enclave, size, 0)
+        self.secure.add(block, length)
+        return block, length
+
+    def _serve_freed(self, _enclave: DriverEnclave, block: int, _arg1: int) -> tuple[int, int]:
+        self._collect(block)
+        return 0, 0
+
     def _serve_munmap(self, _enclave: DriverEnclave, block: int, _arg1: int) -> tuple[int, int]:
         self._collect(block)
         return 0, 0
+
+    def new_id(self) -> int:
+        """A number for shared memory or relay pages."""
+        self._ids += 1
+        return self._ids
+
+    # -- attestation (§9) --------------------------------------------------------------------------------
+
+    def attest(self, enclave: DriverEnclave, nonce: int) -> Report:
+        """The monitor's report on a living enclave; raises EnclaveError when it refuses."""
+        report = enclave.page + _REPORT
+        if self.kernel.call(HostCall.ATTEST, enclave.eid, report, nonce) != Status.OK:
+            raise EnclaveError("the monitor refused to attest the enclave")
+        return Report(*abi.REPORT.unpack(self.memory.read(report, abi.REPORT.size)))
 
     # -- ending ------------------------------------------------------------------------------------------
 
@@ -218,6 +350,12 @@ class Driver:
         """Have the monitor end the enclave; raises EnclaveError when it refuses."""
         if not enclave.alive:
             raise EnclaveError("the enclave has ended already")
+        if enclave.eid == forking.NO_EID:
+            del self.enclaves[enclave.block]
+            enclave.alive = False
+            for block in (enclave.block, enclave.kbuffer, enclave.page):
+                self.blocks.give(block)
+            return
         if self.kernel.call(_DESTROY_CALLS[enclave.kind], enclave.eid) != Status.OK:
             raise EnclaveError("the monitor refused to destroy the enclave")
         self._ended(enclave)
@@ -228,20 +366,27 @@ class Driver:
         enclave.alive = False
         enclave.value = self.memory.load(enclave.page + _RETVAL)
         self._collect(enclave.block)
+        self._answer_taken(enclave)
         self.blocks.give(enclave.kbuffer)
         self.blocks.give(enclave.page)
 
     def _collect(self, table: int) -> None:
         """Free the blocks listed in the table that the monitor left at `table`; relay pages are kept."""
-        rows: list[int] = []
+        rows: list[Span] = []
         while table:
             following, count = self.memory.load(table), self.memory.load(table + 8)
-            rows += [self.memory.load(table + 16 + 16 * row) for row in range(count)]
+            places = range(table + 16, table + 16 + 16 * count, 16)
+            rows += [(self.memory.load(at), self.memory.load(at + 8)) for at in places]
             table = following
-        for block in rows:
+        for block, size in rows:
             if block in self.enclaves:
-                self._ended(self.enclaves[block])
-            elif block in self.handed_over:
-                self.handed_over.remove(block)
-            elif self.blocks.owns(block):
+                other = self.enclaves[block]
+                self._ended(other)
+                other.on_end()
+                continue
+            self.secure.discard(block)
+            was_relay, complete = self.handed_over.returned(block, size)
+            if complete:
+                self.blocks.give(complete)
+            elif not was_relay and self.blocks.owns(block):
                 self.blocks.give(block)

@@ -1,6 +1,6 @@
 """Numbers and structures of the Penglai-TVM binary interface, each once.
 
-"§" is a section of docs/interface.md.
+"§" is a section of docs/penglai-abi.md.
 
 All structures are little endian; `Struct` formats spell out C padding as `x`.
 """
@@ -122,6 +122,60 @@ class HostCall(IntEnum):
     SPLIT_HUGE = 81
     ATTEST_SHADOW = 80
     DESTROY_SHADOW = 79
+    RECLAIM = 102  # ours: (address, bytes) take back what lies idle in the monitor, see monitor/relay.py
+
+
+# -- §8: the device of Linux host programs ------------------------------------------------------------------
+
+IOCTL_TYPE: Final = 0xA4
+
+
+class Ioctl(IntEnum):
+    """Number of a request to the enclave device."""
+
+    CREATE = 0
+    RUN = 1
+    ATTEST = 2
+    STOP = 3
+    RESUME = 4
+    DESTROY = 5
+    SHM_GET = 0x10
+    SHM_ATTACH = 0x11
+    SHM_DETACH = 0x12
+    SHM_REMOVE = 0x13
+    RELAY_GET = 0x14
+    RELAY_ATTACH = 0x15
+    RELAY_DETACH = 0x16
+    RELAY_REMOVE = 0x17
+    PERSISTENCY = 0x18
+
+
+class UserParam(NamedTuple):
+    """`user_param` of most requests; sizes in bytes."""
+
+    eid: int
+    name: bytes
+    type: int
+    elf_ptr: int
+    elf_size: int
+    stack_size: int
+    shmid: int
+    is_shadow: int
+    shm_offset: int
+    shm_size: int
+    relay_id: int
+    rerun_reason: int
+    relay_offset: int
+    relay_size: int
+    retval: int
+
+
+USER_PARAM: Final = Struct("<Q16si4xQqqiiQQiiQQQ")
+ATTEST_HEAD: Final = Struct("<iiQ")  # eid, is_shadow, nonce; the report follows
+SHM_GET: Final = Struct("<i4xQi4x")  # key, size, flags
+SHM_ATTACH: Final = Struct("<i4xQQi4x")  # id, address, size, flags
+SHM_ID: Final = Struct("<i")
+RELAY_PAGE: Final = 1  # what a run request gives when the enclave returned its relay pages
 
 
 class Status(IntEnum):
@@ -135,6 +189,16 @@ class Status(IntEnum):
     YIELD = 3
 
 
+class SetPte(IntEnum):
+    """First argument of SET_PTE."""
+
+    ONE = 1
+    ZERO = 2
+    COPY = 3
+    BATCH_ZERO = 4
+    BATCH_SET = 5
+
+
 class ResumeReason(IntEnum):
     """Second argument of RESUME."""
 
@@ -142,6 +206,9 @@ class ResumeReason(IntEnum):
     STOP = 1
     OCALL = 2
 
+
+# Flags of ocall 9; §4 names none, so System V's value.
+SHM_EXCLUSIVE: Final = 0o2000  # fail if there is memory of that key
 
 # What an enclave gets in a0.
 FAILED: Final = -1
@@ -189,6 +256,50 @@ class RunParams(NamedTuple):
 
 
 RUN_PARAMS: Final = Struct("<2Q")
+
+# §7 "relay size 0 and id > 0": how run, run shadow and resume say it. With size 0 this relay address asks for
+# all regions bound to the enclave's name, and 0 for none.
+RELAY_BOUND: Final = MASK64
+RELAY_REGIONS: Final = 10  # most regions of one enclave, and most bound to one name
+
+
+class RunShadowParams(NamedTuple):
+    """§8 `run shadow`: `satp` is not used; the instance is made in `size` bytes at `free_page`."""
+
+    satp: int
+    free_page: int
+    size: int
+    eid_pointer: int
+    kbuffer: int
+    kbuffer_size: int
+    shm_paddr: int
+    shm_size: int
+    relay_paddr: int
+    relay_size: int
+    ocall: int
+    arg0: int
+    arg1: int
+    syscall: int
+    retval: int
+    name: bytes
+
+
+RUN_SHADOW_PARAMS: Final = Struct("<15Q16s")
+
+
+class Report(NamedTuple):
+    """§8 `report`: hashes have 32 bytes, signatures and public keys 64."""
+
+    monitor_hash: bytes
+    monitor_signature: bytes  # by the device key
+    monitor_public_key: bytes
+    hash: bytes  # of the enclave
+    signature: bytes  # by the monitor's key
+    nonce: int
+    device_public_key: bytes
+
+
+REPORT: Final = Struct("<32s64s64s32s64sQ64s")
 
 
 # §8 leaves open how the host learns what an ended enclave gives back. Here: by a table in the first page of

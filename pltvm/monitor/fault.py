@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pltvm.engine.context import PC, Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.trap import Cause, disassemble
-from pltvm.monitor.pages import PageOwners
+from pltvm.monitor.pages import SHARED, PageOwners
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ def describe_owner(owners: PageOwners, context: Context, address: int) -> str:
     owner = owners.owner(pa)
     if owner is None:
         return "the page belongs to the host"
+    if owner & SHARED:
+        return "the page belongs to memory shared between enclaves"
     return f"the page belongs to enclave {owner - 1}" if owner else "the page belongs to the monitor"
 
 

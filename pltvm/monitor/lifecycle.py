@@ -3,17 +3,17 @@
 Each function checks everything first and then acts, so that a refused call leaves no trace.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pltvm.engine import sv39
 from pltvm.engine.context import A0, A1, A2, A3, A4, SP, Context, U
-from pltvm.engine.memory import PAGE, pages_for
-from pltvm.engine.sv39 import R, X, pte_address
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import Leaf, R, X, make_pte, pte_address
 from pltvm.errors import PhysicalAddressError
-from pltvm.monitor import abi, ocall
+from pltvm.monitor import abi, measure, ocall, relay, secure_shm
 from pltvm.monitor.abi import CreateParams, EnclaveType, Mailbox, ResumeReason, RunParams, Status
 from pltvm.monitor.pages import MONITOR
-from pltvm.monitor.space import AddressSpace, Mapping
+from pltvm.monitor.space import AddressSpace
 from pltvm.monitor.state import (
     DESTROYED,
     FRESH,
@@ -39,15 +39,16 @@ def extend(state: State, pa: int, size: int) -> int:
 
 def create(state: State, params_pa: int) -> int:
     """Monitor call 99: a normal enclave from the block that the parameters name."""
-    return _create(state, params_pa, EnclaveType.NORMAL)
+    return create_as(state, params_pa, EnclaveType.NORMAL)
 
 
 def create_server(state: State, params_pa: int) -> int:
     """Monitor call 90: a server enclave; its name must not be taken (§5)."""
-    return _create(state, params_pa, EnclaveType.SERVER)
+    return create_as(state, params_pa, EnclaveType.SERVER)
 
 
-def _create(state: State, params_pa: int, kind: EnclaveType) -> int:
+def create_as(state: State, params_pa: int, kind: EnclaveType) -> int:
+    """What the three kinds of create have in common. A shadow template maps nothing of the host."""
     raw = state.read_host(params_pa, abi.CREATE_PARAMS.size)
     if raw is None:
         return Status.ERROR
@@ -55,7 +56,7 @@ def _create(state: State, params_pa: int, kind: EnclaveType) -> int:
     name = abi.clean_name(params.name)
     if kind is EnclaveType.SERVER and (not name or name in state.servers):
         return Status.ERROR
-    if not _parameters_are_sound(state, params):
+    if not parameters_are_sound(state, params):
         return Status.ERROR
     if state.record_space < RECORD_BYTES:
         return Status.NO_MONITOR_MEMORY
@@ -64,22 +65,39 @@ def _create(state: State, params_pa: int, kind: EnclaveType) -> int:
         return Status.ERROR
 
     eid = state.next_eid
-    pages = params.size // PAGE
     root = params.paddr + PAGE
     space = AddressSpace(state.memory, root, params.free_mem, params.paddr + params.size, asid)
     enclave = Enclave(eid, name, kind, space, params.entry)
     shm_pages = params.shm_size // PAGE
-    if not (_layout_is_sound(state, params) and _map_host_pages(space, params, shm_pages)):
+    leaves = _sound_layout(state, params)
+    if leaves is None:
+        complete = False
+    elif kind is EnclaveType.SHADOW:
+        stack = abi.STACK_TOP - abi.DEFAULT_STACK, abi.DEFAULT_STACK // PAGE
+        complete = not shm_pages and space.table.is_free(*stack)
+    else:
+        complete = map_host_pages(space, params, shm_pages)
+        leaves += _host_leaves(params)
+    if leaves is None or not complete:
         state.free_asids.append(asid)
         return Status.ERROR
+    enclave.snapshot = measure.capture(state.memory, params.entry, leaves)
+    settle(state, enclave, params)
+    if kind is EnclaveType.SERVER:
+        state.servers[name] = enclave
+        enclave.state = RUNNABLE
+    return Status.OK
 
-    # Nothing can fail from here on.
+
+def settle(state: State, enclave: Enclave, params: CreateParams) -> None:
+    """Take what checked parameters name, and let the enclave exist. Can not fail."""
+    space, eid, pages, shm_pages = enclave.space, enclave.eid, params.size // PAGE, params.shm_size // PAGE
     state.next_eid += 1
     state.record_space -= RECORD_BYTES
     state.owners.claim(params.paddr, pages, enclave.owner)
     state.owners.hold(params.kbuffer, 1)
     state.owners.hold(params.shm_paddr, shm_pages)
-    for page in pages_of(_mailbox(params)):
+    for page in mailbox_pages(params):
         state.owners.hold(page, 1)
     state.hart.forget_code(params.paddr, params.size)
     enclave.block, enclave.block_pages = params.paddr, pages
@@ -92,14 +110,10 @@ def _create(state: State, params_pa: int, kind: EnclaveType) -> int:
     enclave.own_mailbox = Mailbox(params.ocall, params.arg0, params.arg1, params.syscall)
     enclave.retval_pointer = params.retval
     state.enclaves[eid] = enclave
-    if kind is EnclaveType.SERVER:
-        state.servers[name] = enclave
-        enclave.state = RUNNABLE
     state.memory.write(params.eid_pointer, eid.to_bytes(4, "little"))
-    return Status.OK
 
 
-def _parameters_are_sound(state: State, params: CreateParams) -> bool:
+def parameters_are_sound(state: State, params: CreateParams) -> bool:
     """Whether every physical range of the parameters is the host's to give."""
     owners, size = state.owners, params.size
     shapes = (
@@ -138,23 +152,30 @@ def _mailbox(params: CreateParams) -> tuple[int, ...]:
     return (params.ocall, params.arg0, params.arg1, params.syscall, params.retval)
 
 
+def mailbox_pages(params: CreateParams) -> set[int]:
+    """The pages that hold the mailbox."""
+    return pages_of(_mailbox(params))
+
+
 def pages_of(addresses: Iterable[int]) -> set[int]:
     """The pages that hold these addresses."""
     return {address & ~(PAGE - 1) for address in addresses}
 
 
-def _layout_is_sound(state: State, params: CreateParams) -> bool:
+def _sound_layout(state: State, params: CreateParams) -> list[Leaf] | None:
     """Check every table and every leaf that the host built (§10): nothing outside the block, no page twice.
 
-    A leaf on a page table would let the enclave map what it likes, so tables and leaves are disjoint.
+    A leaf on a page table would let the enclave map what it likes, so tables and leaves are disjoint. Gives
+    the leaves in order, None when the layout is refused.
     """
     first, last = params.paddr, params.free_mem
     table = sv39.PageTable(state.memory, first + PAGE, lambda: 0)
     used = set()
+    leaves = []
     try:
         for page in table.tables():
             if not first + PAGE <= page < last or page in used or page == first + 2 * PAGE:
-                return False
+                return None
             used.add(page)
         for leaf in table.leaves():
             pte, page = leaf.pte, pte_address(leaf.pte)
@@ -163,14 +184,22 @@ def _layout_is_sound(state: State, params: CreateParams) -> bool:
             in_place = leaf.va < abi.HEAP_BASE or abi.MMAP_TOP <= leaf.va < abi.STACK_TOP
             huge = not table.slot(leaf.va)
             if not page_is_ours or not regular or not in_place or huge:
-                return False
+                return None
             used.add(page)
+            leaves.append(leaf)
     except PhysicalAddressError:
-        return False
-    return table.translate(params.entry, X) is not None
+        return None
+    return leaves if table.translate(params.entry, X) is not None else None
 
 
-def _map_host_pages(space: AddressSpace, params: CreateParams, shm_pages: int) -> bool:
+def _host_leaves(params: CreateParams) -> Iterator[Leaf]:
+    """What `map_host_pages` maps: in the order of the tables it follows all that the host may map itself."""
+    for offset in range(0, params.shm_size, PAGE):
+        yield Leaf(abi.SHM_BASE + offset, make_pte(params.shm_paddr + offset, sv39.RW), 0)
+    yield Leaf(abi.KBUFFER, make_pte(params.kbuffer, sv39.RW), 0)
+
+
+def map_host_pages(space: AddressSpace, params: CreateParams, shm_pages: int) -> bool:
     """Map the kbuffer and the memory shared with the host; False when no page is left for the tables."""
     if not space.make_tables(abi.KBUFFER, 1) or not space.make_tables(abi.SHM_BASE, shm_pages):
         return False
@@ -190,31 +219,24 @@ def run(state: State, eid: int, params_pa: int) -> int | None:
     if enclave is None or raw is None or enclave.kind is not EnclaveType.NORMAL or enclave.state != FRESH:
         return Status.ERROR
     params = RunParams(*abi.RUN_PARAMS.unpack(raw))
-    if params.relay_size and not _take_relay(state, enclave, params):
+    pages = relay.offer(state, enclave.name, enclave.space, params.relay_paddr, params.relay_size)
+    if pages is None:
         return Status.ERROR
+    pages.take(state, enclave)
+    start(state, enclave, state.started)
+    return None
 
-    relay_size = sum(region.pages for region in enclave.space.relays) * PAGE
+
+def start(state: State, enclave: Enclave, number: int) -> None:
+    """Enter a fresh enclave at its beginning; `number` is what it gets in a2 (§2)."""
+    relay_size = relay.entry_size(enclave)
     regs = enclave.context.restart(enclave.entry_registers)
     regs[A0], regs[A1] = enclave.shm
-    regs[A2] = state.started
+    regs[A2] = number
     regs[A3], regs[A4] = (abi.RELAY_BASE if relay_size else 0), relay_size
     state.started += 1
     enclave.mailbox = enclave.own_mailbox
     state.enter(enclave)
-    return None
-
-
-def _take_relay(state: State, enclave: Enclave, params: RunParams) -> bool:
-    """Make host pages the enclave's and map them in its relay area."""
-    pages = pages_for(params.relay_size)
-    space = enclave.space
-    if params.relay_size % PAGE or not space.is_free(abi.RELAY_BASE, pages):
-        return False
-    if not state.owners.is_free(params.relay_paddr, pages) or not space.make_tables(abi.RELAY_BASE, pages):
-        return False
-    state.owners.claim(params.relay_paddr, pages, enclave.owner)
-    space.insert(Mapping(state.memory, params.relay_paddr, pages, record=0), abi.RELAY_BASE)
-    return True
 
 
 def resume(state: State, eid: int, reason: int, number: int = 0, value: int = 0, size: int = 0) -> int | None:
@@ -235,7 +257,8 @@ def resume(state: State, eid: int, reason: int, number: int = 0, value: int = 0,
     if reason == ResumeReason.OCALL:
         if enclave.state != WAITING or number != enclave.waiting_for:
             return Status.ERROR
-        ocall.answer(state, enclave, value, size)
+        if not ocall.answer(state, enclave, value, size):
+            return Status.ERROR
     elif reason != ResumeReason.TIMER or enclave.state != RUNNABLE:
         return Status.ERROR
     state.enter(enclave)
@@ -247,11 +270,7 @@ def exit_enclave(state: State, enclave: Enclave, value: int) -> int | None:
     if enclave.is_server:
         return abi.FAILED
     state.memory.store(enclave.retval_pointer, value)
-    space = enclave.space
-    kept = [(region.block, region.block_pages) for region in space.relays]
-    for pa, pages in kept:  # relay pages go back with what is in them (§7)
-        state.owners.release(pa, pages)
-    space.relays.clear()
+    kept = relay.release(state, enclave.space)  # relay pages go back with what is in them (§7)
     free(state, enclave, kept)
     state.leave(enclave, Status.OK)
     return None
@@ -276,7 +295,7 @@ def destroy(state: State, eid: int) -> int:
     between are idle again (§10).
     """
     enclave = state.enclaves.get(eid)
-    if enclave is None or state.running is not None:
+    if enclave is None or state.running is not None or enclave.instances:
         return Status.ERROR
     end_chain(state, enclave)
     return Status.OK
@@ -292,7 +311,7 @@ def end_chain(state: State, enclave: Enclave) -> tuple[int, ...]:
     while link is not top:
         call = link.call
         assert call is not None
-        if call.request is not None and link is not enclave:
+        if call.request is not None and link is not enclave and link.space.has(call.request):
             link.space.remove(call.request)
             state.owners.set_owner(call.request.block, call.request.block_pages, top.owner)
             top.space.orphans.append(call.request)
@@ -334,6 +353,9 @@ def free(state: State, enclave: Enclave, kept: Sequence[tuple[int, int]] = ()) -
         owners.let_go(page, 1)
     blocks = [(enclave.block, enclave.block_pages)]
     blocks += [(mapping.block, mapping.block_pages) for mapping in space.mappings()]
+    blocks += secure_shm.leave_all(state, enclave)
+    if enclave.template is not None:
+        enclave.template.instances -= 1
     state.give_back(blocks, kept)
     state.free_asids.append(space.asid)
     state.record_space += RECORD_BYTES

@@ -9,6 +9,7 @@ A handler gives the result for a0, or None when it has set everything itself.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -17,9 +18,12 @@ from pltvm.engine.context import A0, A6, A7, PC, Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
-from pltvm.monitor import abi, lifecycle, ocall, server
+from pltvm.monitor import abi, attest, lifecycle, ocall, relay, secure_shm, server, shadow
 from pltvm.monitor.abi import Call, HostCall, Status
+from pltvm.monitor.digest import Digest
 from pltvm.monitor.fault import Fault, describe_access, describe_owner, instruction_at, reason_for
+from pltvm.monitor.guard import HostTables
+from pltvm.monitor.keys import DEVELOPMENT, Keys
 from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.state import RUNNABLE, Enclave, State
 
@@ -42,40 +46,59 @@ def _yield(state: State, enclave: Enclave, context: Context) -> None:
     state.leave(enclave, Status.YIELD)
 
 
+def _asynchronous_call(state: State, enclave: Enclave, context: Context) -> int:
+    name = server.read_name(enclave, context.regs[A0])
+    return relay.asynchronous_call(state, enclave, name, context)
+
+
 ENCLAVE_CALLS: Final[dict[int, EnclaveCall]] = {
     Call.EXIT: _exit,
     Call.OCALL: ocall.ocall,
     Call.ACQUIRE: server.acquire,
     Call.CALL: server.call,
     Call.RETURN: server.server_return,
+    Call.REPORT: attest.report,
     Call.CALLER_ID: server.caller_id,
     Call.ENCLAVE_ID: _enclave_id,
     Call.YIELD: _yield,
+    Call.DERIVE_KEY: attest.derive_key,
+    Call.SPLIT: relay.split,
+    Call.ASYNC_CALL: _asynchronous_call,
+    Call.SHM_ATTACH: secure_shm.attach,
+    Call.SHM_STAT: secure_shm.stat,
 }
 
 HOST_CALLS: Final[dict[int, Callable[..., int | None]]] = {
     HostCall.CREATE: lifecycle.create,
     HostCall.CREATE_SERVER: lifecycle.create_server,
+    HostCall.ATTEST: attest.attest,
+    HostCall.ATTEST_SHADOW: attest.attest,
     HostCall.RUN: lifecycle.run,
     HostCall.RESUME: lifecycle.resume,
     HostCall.STOP: lifecycle.stop,
     HostCall.DESTROY: lifecycle.destroy,
     HostCall.DESTROY_SERVER: lifecycle.destroy,
+    HostCall.CREATE_SHADOW: shadow.create,
+    HostCall.RUN_SHADOW: shadow.run,
+    HostCall.DESTROY_SHADOW: lifecycle.destroy,
     HostCall.EXTEND: lifecycle.extend,
+    HostCall.RELAY_INIT: lifecycle.extend,
+    HostCall.RECLAIM: relay.reclaim,
 }
 
 
 class Monitor:
     """The secure monitor on `hart`. The host calls `call`; enclaves trap."""
 
-    def __init__(self, hart: Hart) -> None:
+    def __init__(self, hart: Hart, keys: Keys = DEVELOPMENT, digest: Digest = Digest.PENGLAI) -> None:
         self.hart = hart
-        self.state = State(hart)
+        self.state = State(hart, keys, digest)
         for cause in Cause:
             hart.handlers[cause] = self._handler_for(cause)
         hart.handlers[Cause.ECALL_U] = self._enclave_call
         hart.handlers[Cause.WFI] = self._waits
-        hart.handlers[Cause.INTERRUPT] = self._interrupted
+        hart.handlers[Cause.INTERRUPT] = partial(self._preempted, Cause.INTERRUPT)
+        hart.handlers[Cause.TIMER] = partial(self._preempted, Cause.TIMER)
         base = hart.memory.base
         pmp.program(
             hart, {0: pmp.Entry(base, MONITOR_SIZE, pmp.NO_ACCESS), pmp.LAST: _EVERYTHING}, scratch=base
@@ -91,8 +114,15 @@ class Monitor:
         """
         if function == HostCall.INIT:
             return self._init(*arguments)
+        tables = self.state.tables
+        if tables is None or len(arguments) > _MOST_ARGUMENTS:
+            return Status.ERROR
+        if function == HostCall.SET_PTE:
+            return tables.set_pte(*arguments)
+        if function == HostCall.SEPARATE:
+            return tables.separate(*arguments)
         handler = HOST_CALLS.get(function)
-        if handler is None or self.state.pages is None or len(arguments) > _MOST_ARGUMENTS:
+        if handler is None:
             return Status.ERROR
         return handler(self.state, *arguments)
 
@@ -104,9 +134,23 @@ class Monitor:
         """
         self.state.host_vector = vector
 
+    def set_trap_vector(self, vector: Callable[[int, Context], None]) -> None:
+        """Set what gets the traps of host user mode (cause, context): the host kernel's trap handler."""
+        self.state.trap_vector = vector
+
+    def accepts_satp(self, satp: int) -> bool:
+        """A trapped `csrw satp` of the host kernel: whether it may use this address space (§8)."""
+        tables = self.state.tables
+        return tables is not None and tables.accepts_satp(satp)
+
     def set_fault_listener(self, listener: Callable[[Fault], None]) -> None:
         """Set who is told of destroyed enclaves: a debug port, not part of the interface."""
         self.state.on_fault = listener
+
+    def measurement(self, eid: int) -> bytes | None:
+        """The measurement of a living enclave, of which reports show a hash only: a debug port."""
+        enclave = self.state.enclaves.get(eid)
+        return None if enclave is None else attest.measurement_of(self.state, enclave)
 
     def run_guest(self) -> int:
         """Run the hart until the host has control for good; the status it gets (§8)."""
@@ -130,9 +174,14 @@ class Monitor:
         if any(a[1] > b[0] for a, b in pairwise(ends)):
             return Status.ERROR
         memory.zero(bitmap, bitmap_size)
+        memory.zero(pt_area, pt_size)
         self.state.pages = PageOwners(memory, bitmap)
         for start, size in regions:
             self.state.pages.claim(start, size // PAGE, 0)
+            self.state.fixed_blocks.append((start, size // PAGE))
+        self.state.tables = HostTables(
+            memory, self.state.pages, pt_area, pt_size, self.hart.translations_changed
+        )
         entries = {
             0: pmp.Entry(*regions[0], pmp.NO_ACCESS),
             1: pmp.Entry(*regions[1], pmp.READ_ONLY),
@@ -149,7 +198,8 @@ class Monitor:
         enclave = state.running
         regs = context.regs
         if enclave is None:
-            raise AssertionError("user mode trap without an enclave")
+            self.state.trap_vector(Cause.ECALL_U, context)
+            return
         if regs[A6] == abi.ENCLAVE_CALL:
             handler = ENCLAVE_CALLS.get(regs[A7])
             if handler is not None:
@@ -163,22 +213,30 @@ class Monitor:
         regs[PC] -= 4
         self._destroy(context, f"unknown enclave call: a6 = {regs[A6]:#x}, a7 = {regs[A7]}")
 
-    def _waits(self, context: Context) -> None:
+    def _waits(self, _context: Context) -> None:
         """`wfi`: let the host run, as if the enclave had yielded."""
         enclave = self.state.running
-        assert enclave is not None
+        if enclave is None:
+            self.state.trap_vector(Cause.WFI, _context)
+            return
         enclave.state = RUNNABLE
         self.state.leave(enclave, Status.YIELD)
 
-    def _interrupted(self, _context: Context) -> None:
+    def _preempted(self, cause: Cause, context: Context) -> None:
+        """The timer, or someone outside, wants the hart: the host gets it."""
         enclave = self.state.running
-        assert enclave is not None
+        if enclave is None:
+            self.state.trap_vector(cause, context)
+            return
         enclave.state = RUNNABLE
         self.state.leave(enclave, Status.TIMER)
 
     def _handler_for(self, cause: Cause) -> Callable[[Context], None]:
         def fault(context: Context) -> None:
-            self._destroy(context, reason_for(cause), cause)
+            if self.state.running is None:
+                self.state.trap_vector(cause, context)
+            else:
+                self._destroy(context, reason_for(cause), cause)
 
         return fault
 

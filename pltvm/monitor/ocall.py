@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, Context
-from pltvm.engine.memory import PAGE
-from pltvm.monitor import abi
-from pltvm.monitor.abi import FAILED, Ocall, Status
+from pltvm.engine.memory import PAGE, pages_for
+from pltvm.monitor import abi, relay, secure_shm, storage
+from pltvm.monitor.abi import FAILED, Ocall
 from pltvm.monitor.space import Mapping
-from pltvm.monitor.state import WAITING, Enclave, State
+from pltvm.monitor.state import Enclave, State
 
 _LARGEST: Final = abi.MMAP_TOP - abi.HEAP_BASE
 
@@ -23,22 +23,9 @@ def ocall(state: State, enclave: Enclave, context: Context) -> int | None:
     return FAILED if handler is None else handler(state, enclave, context)
 
 
-def _ask(state: State, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int = 0) -> None:
-    """Give the host control with a request in the mailbox."""
-    mailbox = enclave.mailbox
-    assert mailbox is not None
-    store = state.memory.store
-    store(mailbox.ocall, number)
-    store(mailbox.arg0, arg0)
-    store(mailbox.arg1, arg1)
-    enclave.waiting_for = number
-    enclave.state = WAITING
-    state.leave(enclave, Status.OCALL)
-
-
 def _write(state: State, enclave: Enclave, _context: Context) -> None:
     """3: print the text in the kbuffer."""
-    _ask(state, enclave, Ocall.WRITE)
+    state.ask(enclave, Ocall.WRITE)
 
 
 def _mmap(state: State, enclave: Enclave, context: Context) -> int | None:
@@ -46,9 +33,22 @@ def _mmap(state: State, enclave: Enclave, context: Context) -> int | None:
     address, size = context.regs[A1], context.regs[A2]
     if not 0 < size <= _LARGEST or address % PAGE:
         return 0
+    space, asked = enclave.space, _mapped(size)
+    if not space.is_free(_wanted(address, asked), asked) and space.lowest - asked * PAGE < space.heap_top:
+        return 0  # no place: do not take a block from the host that would be lost
     enclave.ocall_args = (address, size)
-    _ask(state, enclave, Ocall.MMAP, size)
+    state.ask(enclave, Ocall.MMAP, size)
     return None
+
+
+def _mapped(size: int) -> int:
+    """Pages that a request maps: of a power of two, all but the record's."""
+    return (1 << pages_for(size).bit_length()) - 1
+
+
+def _wanted(address: int, pages: int) -> int:
+    """Where a mapping of the mmap area is tried first; an address outside counts as taken."""
+    return min(address, abi.MMAP_TOP) if address else abi.MMAP_TOP - pages * PAGE
 
 
 def _munmap(state: State, enclave: Enclave, context: Context) -> int | None:
@@ -61,7 +61,7 @@ def _munmap(state: State, enclave: Enclave, context: Context) -> int | None:
     space.remove(mapping)
     state.hart.translations_changed()
     state.give_back([(mapping.block, mapping.block_pages)])
-    _ask(state, enclave, Ocall.MUNMAP, mapping.block)
+    state.ask(enclave, Ocall.MUNMAP, mapping.block)
     return None
 
 
@@ -76,10 +76,11 @@ def _sbrk(state: State, enclave: Enclave, context: Context) -> int | None:
         return _shrink(state, enclave, (1 << 64) - size)
     if size == 0:
         return enclave.space.heap_top
-    if size % PAGE or size > _LARGEST:
+    space = enclave.space
+    if size % PAGE or size > _LARGEST or space.heap_top + _mapped(size) * PAGE > space.lowest:
         return FAILED
     enclave.ocall_args = (0, size)
-    _ask(state, enclave, Ocall.SBRK, size)
+    state.ask(enclave, Ocall.SBRK, size)
     return None
 
 
@@ -97,7 +98,7 @@ def _shrink(state: State, enclave: Enclave, size: int) -> int | None:
     state.hart.translations_changed()
     state.give_back(freed)
     enclave.ocall_args = (0, 0)
-    _ask(state, enclave, Ocall.SBRK, 0, freed[0][0])
+    state.ask(enclave, Ocall.SBRK, 0, freed[0][0])
     return None
 
 
@@ -106,33 +107,38 @@ OCALLS: Final[dict[int, Callable[[State, Enclave, Context], int | None]]] = {
     Ocall.MUNMAP: _munmap,
     Ocall.WRITE: _write,
     Ocall.SBRK: _sbrk,
+    Ocall.READ_SECTOR: storage.read_sector,
+    Ocall.WRITE_SECTOR: storage.write_sector,
+    Ocall.GET_RANDOM: storage.get_random,
+    Ocall.RETURN_RELAY: relay.give_back,
+    Ocall.SHM_GET: secure_shm.get,
+    Ocall.SHM_DETACH: secure_shm.detach,
+    Ocall.SHM_DESTROY: secure_shm.destroy,
 }
 
 
 # -- the host's answers ------------------------------------------------------------------------------------
 
 
-def answer(state: State, enclave: Enclave, value: int, size: int) -> None:
+def answer(state: State, enclave: Enclave, value: int, size: int) -> bool:
     """Give the enclave the result of the ocall it waits for.
 
     For mmap and sbrk `value`, `size` are a physical block in bytes; 0 or a block that is not acceptable
-    counts as the host having none.
+    counts as the host having none. False, and nothing changed, when the enclave has to go on waiting: new
+    relay pages that are not acceptable.
     """
-    number = enclave.waiting_for
+    handler = ANSWERS.get(enclave.waiting_for)
+    result = 0 if handler is None else handler(state, enclave, value, size)
+    if result is None:
+        return False
     enclave.waiting_for = 0
-    if number == Ocall.MMAP:
-        result = _mmap_answer(state, enclave, value, size)
-    elif number == Ocall.SBRK:
-        result = _sbrk_answer(state, enclave, value, size)
-    else:
-        result = 0
     state.answer(enclave.context, result)
+    return True
 
 
 def _block(state: State, asked: int, block: int, size: int) -> Mapping | None:
     """The host's block as a mapping, if it is a free, naturally aligned power of two that is big enough."""
-    shaped = size >= asked + PAGE and not size & (size - 1) and not block % size
-    if not shaped or not state.owners.is_free(block, size // PAGE):
+    if not state.is_offer(block, size, asked):
         return None
     return Mapping(state.memory, block, size // PAGE, record=1)
 
@@ -148,7 +154,7 @@ def _mmap_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
     mapping = _block(state, asked, block, size)
     if mapping is None:
         return 0
-    place = enclave.space.place_for(wanted or abi.MMAP_TOP - mapping.pages * PAGE, mapping.pages)
+    place = enclave.space.place_for(_wanted(wanted, mapping.pages), mapping.pages)
     if place is None:
         return 0
     _take(state, enclave, mapping)
@@ -169,3 +175,14 @@ def _sbrk_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
     _take(state, enclave, mapping)
     space.grow_heap(mapping)
     return space.heap_top
+
+
+ANSWERS: Final[dict[int, Callable[[State, Enclave, int, int], int | None]]] = {
+    Ocall.MMAP: _mmap_answer,
+    Ocall.SBRK: _sbrk_answer,
+    Ocall.READ_SECTOR: storage.sector_answer,
+    Ocall.WRITE_SECTOR: storage.sector_answer,
+    Ocall.GET_RANDOM: storage.random_answer,
+    Ocall.RETURN_RELAY: relay.new_pages,
+    Ocall.SHM_GET: secure_shm.memory_for,
+}

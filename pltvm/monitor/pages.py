@@ -3,17 +3,21 @@
     31        30 … 0
     private | private: the owner's number; public: by how many enclave mappings and mailboxes it is held
 
+    owner   0 monitor | eid + 1 enclave | 2^30 + n the n-th memory shared between enclaves
+
 A public page belongs to the host. One that an enclave holds (kbuffer, shared memory, mailbox) can not
 become private while it does. A private page belongs to exactly one owner.
 """
 
 from array import array
+from collections.abc import Callable
 from typing import Final
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory, pages_for
 
 PRIVATE: Final = 1 << 31
 MONITOR: Final = 0  # owner number of the monitor itself; enclaves have eid + 1
+SHARED: Final = 1 << 30  # from here on: memory shared between enclaves
 ENTRY_SIZE: Final = 4
 _FEW: Final = 4  # pages up to which single stores are faster than a slice
 
@@ -21,6 +25,11 @@ _FEW: Final = 4  # pages up to which single stores are faster than a slice
 def enclave_owner(eid: int) -> int:
     """The owner number of enclave `eid`."""
     return eid + 1
+
+
+def shared_owner(number: int) -> int:
+    """The owner number of the `number`-th memory that enclaves share."""
+    return SHARED | number
 
 
 class PageOwners:
@@ -31,6 +40,9 @@ class PageOwners:
         count = memory.size >> PAGE_SHIFT
         start = (bitmap - memory.base) // ENTRY_SIZE
         self.entries = memory.halves[start : start + count]
+        # Told of (physical address, pages) that stop or start being the host's.
+        self.on_private: Callable[[int, int], None] = lambda _pa, _pages: None
+        self.on_public: Callable[[int, int], None] = lambda _pa, _pages: None
 
     @staticmethod
     def bitmap_bytes(memory: Memory) -> int:
@@ -61,6 +73,7 @@ class PageOwners:
         if not self.is_free(pa, pages):
             return False
         self.set_owner(pa, pages, owner)
+        self.on_private(pa, pages)
         return True
 
     def set_owner(self, pa: int, pages: int, owner: int) -> None:
@@ -75,6 +88,7 @@ class PageOwners:
     def release(self, pa: int, pages: int) -> None:
         """Give private pages back to the host; the caller has cleared them."""
         self.entries[self._range(pa, pages)] = array("I", bytes(ENTRY_SIZE * pages))
+        self.on_public(pa, pages)
 
     def hold(self, pa: int, pages: int) -> bool:
         """Count one more use of public pages by an enclave; False, and nothing changed, if one is private."""

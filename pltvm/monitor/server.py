@@ -9,6 +9,7 @@ back. Everything is checked before the first of them moves.
 """
 
 from struct import Struct
+from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE
@@ -19,16 +20,19 @@ from pltvm.monitor.space import Mapping
 from pltvm.monitor.state import CALLING, RUNNABLE, RUNNING, Call, Enclave, Spans, State
 
 _TWO = Struct("<2Q")
+# Tables for what callers pass come out of the server's own block and stay. So many pages of it are kept from
+# callers that choose far-apart addresses to use it up.
+CALLERS_RESERVE: Final = 64
 
 
 def acquire(state: State, enclave: Enclave, context: Context) -> int:
     """Enclave call 97: a0 name → handle, or −1 when no living server has that name."""
-    name = _read_name(enclave, context.regs[A0])
+    name = read_name(enclave, context.regs[A0])
     server = state.servers.get(name) if name else None
     return FAILED if server is None else server.eid
 
 
-def _read_name(enclave: Enclave, va: int) -> bytes | None:
+def read_name(enclave: Enclave, va: int) -> bytes | None:
     """At most 16 bytes up to a NUL; the page behind the NUL need not be mapped."""
     table = enclave.space.table
     raw = table.read(va, abi.NAME_SIZE)
@@ -59,7 +63,7 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
         request = _passed(caller, req_vaddr, req_size)
         if request is None or _overlaps(request, struct_va):
             return FAILED
-        found = callee.space.place_for(request.va, request.pages)
+        found = callee.space.place_for(request.va, request.pages, CALLERS_RESERVE)
         if found is None:
             return FAILED
         place, callee_va = found, found + req_vaddr - request.va

@@ -69,12 +69,16 @@ class AddressSpace:
         self.free += PAGE
         return page
 
-    def make_tables(self, va: int, pages: int) -> bool:
-        """Make sure that mapping these pages needs no new table; False when the block has none left."""
-        try:
+    def make_tables(self, va: int, pages: int, reserve: int = 0) -> bool:
+        """Make sure that mapping these pages needs no new table.
+
+        False, and nothing done, when that would leave less than `reserve` pages of the block.
+        """
+        missing = self.table.missing_tables(va, pages)
+        if missing:
+            if missing > (self.free_end - self.free) // PAGE - reserve:
+                return False
             self.table.make_tables(va, pages)
-        except OutOfMemory:
-            return False
         return True
 
     # -- finding -----------------------------------------------------------------------------------------
@@ -102,11 +106,18 @@ class AddressSpace:
             return None
         return mapping
 
+    def find_relay(self, va: int, size: int) -> Mapping | None:
+        """The relay region that holds this range."""
+        for region in self.relays:
+            if region.va <= va and va + size <= region.end:
+                return region
+        return None
+
     def is_free(self, va: int, pages: int) -> bool:
-        """Whether a mapping fits at `va`: inside the mmap area, or in an empty relay area."""
+        """Whether a mapping fits at `va`: inside the mmap area, or where no region of the relay area is."""
         end = va + pages * PAGE
-        if va == RELAY_BASE:
-            return not self.relays and end <= SHM_BASE
+        if va >= RELAY_BASE:
+            return end <= SHM_BASE and all(r.end <= va or end <= r.va for r in self.relays)
         if end > MMAP_TOP or va < self.heap_top:
             return False
         starts = self._starts
@@ -115,19 +126,24 @@ class AddressSpace:
             return False
         return index == len(starts) or end <= starts[index]
 
-    def place_for(self, wanted: int, pages: int) -> int | None:
+    def place_for(self, wanted: int, pages: int, reserve: int = 0) -> int | None:
         """Where `pages` pages go: at `wanted` if that is free, else just below the lowest mapping.
 
-        None when the area is full or no page is left for the tables.
+        Tables for `wanted` may use all but `reserve` pages of the block; where that is not enough, the
+        pages go below the lowest mapping too. None when the area is full or no page is left for the tables.
         """
-        if not self.is_free(wanted, pages):
-            return self.place_below(pages)
-        return wanted if self.make_tables(wanted, pages) else None
+        if self.is_free(wanted, pages) and self.make_tables(wanted, pages, reserve):
+            return wanted
+        return self.place_below(pages)
 
     def place_below(self, pages: int) -> int | None:
         """Where `pages` pages go below the lowest mapping, or at the top of an empty area."""
         va = self.lowest - pages * PAGE
         return va if va >= self.heap_top and self.make_tables(va, pages) else None
+
+    def has(self, mapping: Mapping) -> bool:
+        """Whether this very mapping of the mmap or relay area is here."""
+        return self.mmaps.get(mapping.va) is mapping or mapping in self.relays
 
     # -- changing ----------------------------------------------------------------------------------------
 

@@ -6,16 +6,26 @@ them. One hart: `running` is the enclave whose context is current, None while th
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from pltvm.engine.context import A0, Context, U
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
+from pltvm.errors import EngineError
 from pltvm.monitor import abi
-from pltvm.monitor.abi import EnclaveType, Mailbox
+from pltvm.monitor.abi import EnclaveType, Mailbox, Ocall, Status
+from pltvm.monitor.digest import Digest, digest
 from pltvm.monitor.fault import Fault
+from pltvm.monitor.guard import HostTables
+from pltvm.monitor.keys import DEVELOPMENT, IDENTITY, Keys, certified
+from pltvm.monitor.measure import Snapshot
 from pltvm.monitor.pages import PageOwners, enclave_owner
 from pltvm.monitor.space import AddressSpace, Mapping
+
+if TYPE_CHECKING:
+    from pltvm.monitor.copying import TableCopy
+    from pltvm.monitor.secure_shm import Segment
 
 FRESH, RUNNABLE, RUNNING, WAITING, CALLING, DESTROYED = (
     "fresh",
@@ -64,6 +74,7 @@ class Enclave:
         self.block_pages = 0
         self.kbuffer = 0  # physical; its own, not the one mapped while it serves a call
         self.kbuffer_pte = 0
+        self.snapshot: Snapshot | None = None  # its memory at creation, for its measurement (§9)
         self.kbuffer_word = 0  # index in memory.words of the leaf entry for KBUFFER
         self.entry_registers = memoryview(b"")  # what every run or call starts with, but for its arguments
         self.shm = (0, 0)  # virtual address and bytes of memory shared with the host
@@ -76,6 +87,10 @@ class Enclave:
         self.innermost: Enclave = self  # of the chain that starts here
         self.waiting_for = 0  # the ocall whose answer is due
         self.ocall_args = (0, 0)
+        self.attached: dict[Segment, int] = {}  # memory shared between enclaves → where it is mapped
+        self.template: Enclave | None = None  # of a shadow instance
+        self.copies: TableCopy | None = None  # of a shadow template: how to make an instance
+        self.instances = 0  # of a shadow template: living ones
 
     def __str__(self) -> str:
         return f"{self.name.decode('ascii', 'backslashreplace') or 'enclave'} (eid {self.eid})"
@@ -84,10 +99,13 @@ class Enclave:
 class State:
     """The monitor's state over one hart."""
 
-    def __init__(self, hart: Hart) -> None:
+    def __init__(self, hart: Hart, keys: Keys = DEVELOPMENT, digest: Digest = Digest.PENGLAI) -> None:
         self.hart = hart
+        self.keys = keys
+        self.digest = digest  # what enclaves are measured with
         self.memory: Memory = hart.memory
         self.pages: PageOwners | None = None
+        self.tables: HostTables | None = None
         self.enclaves: dict[int, Enclave] = {}
         self.servers: dict[bytes, Enclave] = {}
         self.running: Enclave | None = None
@@ -95,19 +113,31 @@ class State:
         self.next_eid = 0
         self.asids = 0
         self.free_asids: list[int] = []
+        self.bound: dict[bytes, list[Mapping]] = {}  # relay regions by the name that they wait for (§7)
+        self.segments: dict[int, Segment] = {}  # memory shared between enclaves, by key
+        self.next_segment = 0
         self.record_space = 0  # bytes of monitor memory not used yet
         self.monitor_blocks: list[tuple[int, int]] = []
+        self.fixed_blocks: list[Block] = []  # the monitor's own memory, PT area and bitmap
         self.on_fault: Callable[[Fault], None] = lambda _fault: None
         # Called when control is back in the host, with the status; True if the host went on at once by
         # another monitor call, so that guest code runs on without leaving the JIT.
         self.host_vector: Callable[[int], bool] = lambda _status: False
         self.host_status = 0
+        # The host kernel's handler for traps of its own user programs.
+        self.trap_vector: Callable[[int, Context], None] = _no_host_kernel
 
     @property
     def owners(self) -> PageOwners:
         """The page bitmap; there is one from the host's `init` on."""
         assert self.pages is not None
         return self.pages
+
+    @cached_property
+    def certificate(self) -> tuple[bytes, bytes, bytes]:
+        """What the monitor is (a hash), the device key's signature of that and its key, its key (§9)."""
+        monitor_hash, public = digest(self.digest, (IDENTITY,)), self.keys.monitor.public
+        return monitor_hash, self.keys.device.sign(certified(self.digest, monitor_hash, public)), public
 
     # -- control ---------------------------------------------------------------------------------------
 
@@ -128,7 +158,24 @@ class State:
         if not self.host_vector(status):
             self.hart.stop()
 
-    # -- memory given back -------------------------------------------------------------------------------
+    def ask(self, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int = 0) -> None:
+        """Give the host control with a request in the mailbox (§4)."""
+        mailbox = enclave.mailbox
+        assert mailbox is not None
+        store = self.memory.store
+        store(mailbox.ocall, number)
+        store(mailbox.arg0, arg0)
+        store(mailbox.arg1, arg1)
+        enclave.waiting_for = number
+        enclave.state = WAITING
+        self.leave(enclave, Status.OCALL)
+
+    # -- memory given and given back -------------------------------------------------------------------
+
+    def is_offer(self, block: int, size: int, asked: int) -> bool:
+        """Whether the host offers what §4 asks for: its own naturally aligned power of two, > `asked`."""
+        shaped = size >= asked + PAGE and not size & (size - 1) and not block % size
+        return shaped and self.owners.is_free(block, size // PAGE)
 
     def clear(self, pa: int, pages: int) -> None:
         """Zero private pages and make them the host's again."""
@@ -168,3 +215,7 @@ class State:
     def answer(self, context: Context, value: int) -> None:
         """Set the result of a call."""
         context.regs[A0] = value & abi.MASK64
+
+
+def _no_host_kernel(cause: int, _context: Context) -> None:
+    raise EngineError(f"trap {cause} of a host program, and no host kernel to take it")

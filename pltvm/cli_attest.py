@@ -1,0 +1,187 @@
+"""The commands about attestation: measure, attest, verify. As thin as those in `cli`, which adds them.
+
+`attest` and `verify` use the keys in the user's data directory where no others are given.
+"""
+
+import json as json_format
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text
+from pltvm.errors import PltvmError
+from pltvm.monitor.abi import DEFAULT_STACK, MASK64, EnclaveType
+from pltvm.monitor.digest import Digest
+
+if TYPE_CHECKING:
+    from pltvm.host.api import Enclave
+    from pltvm.monitor.keys import Keys
+
+# Without a name: its commands become those of the app that it is added to.
+app = typer.Typer()
+
+_KINDS: Final = {kind.name.lower(): kind for kind in EnclaveType}
+
+
+def parse_nonce(text: str | int) -> int:
+    """A u64, decimal or with 0x."""
+    try:
+        number = int(text) if isinstance(text, int) else int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= MASK64:
+        raise typer.BadParameter(f"{text!r} is no unsigned 64-bit number")
+    return number
+
+
+def parse_kind(text: str | EnclaveType) -> EnclaveType:
+    """`normal`, `server` or `shadow`; a default is an EnclaveType already."""
+    if isinstance(text, EnclaveType):
+        return text
+    if text not in _KINDS:
+        raise typer.BadParameter(f"{text!r}: write one of {', '.join(_KINDS)}")
+    return _KINDS[text]
+
+
+def _hex_of(text: str, size: int, what: str) -> bytes:
+    """`size` bytes in hex: the text itself, or what the file of that name holds."""
+    if not re.fullmatch(r"[0-9a-fA-F]*", text) and Path(text).is_file():
+        try:
+            text = Path(text).read_text().strip()
+        except (OSError, ValueError) as error:
+            raise PltvmError(f"{text}: cannot be read: {error}") from None
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", text):
+        raise typer.BadParameter(f"a {what} is {2 * size} hex digits, or a file that holds them")
+    return bytes.fromhex(text)
+
+
+def parse_device_key(text: str) -> bytes:
+    """A public key: 128 hex digits, or a file that holds them."""
+    return _hex_of(text, 64, "device key")
+
+
+def parse_measurement(text: str) -> bytes:
+    """A measurement: 64 hex digits, or a file that holds them."""
+    return _hex_of(text, 32, "measurement")
+
+
+Elf = Annotated[str, typer.Argument(help="The enclave's ELF.")]
+Nonce = Annotated[int, typer.Option(parser=parse_nonce, metavar="N", help="Goes into the report's hash.")]
+Kind = Annotated[EnclaveType, typer.Option("--type", parser=parse_kind, metavar="|".join(_KINDS))]
+Which = Annotated[Digest, typer.Option("--digest", help="The original's digest, or standard SM3.")]
+
+
+def _show(fields: dict[str, Any], as_json: bool) -> None:
+    """Print `name value` lines, or the fields as JSON."""
+    if as_json:
+        print(json_format.dumps(fields, indent=2))
+        return
+    for name, value in fields.items():
+        print(f"{name.replace('_', ' '):12} {value}")
+
+
+def _enclave(
+    elf: str, kind: EnclaveType, stack_size: int, shm: bytes | None, digest: Digest, keys: "Keys | None"
+) -> "Enclave":
+    """An enclave in a machine of its own; a server needs a name, which is not measured."""
+    from pltvm.machine import Machine
+    from pltvm.monitor.keys import DEVELOPMENT
+
+    machine = Machine(keys=keys or DEVELOPMENT, digest=digest)
+    name = "" if kind is EnclaveType.NORMAL else "measured"
+    return machine.create(elf, name=name, type=kind, stack_size=stack_size, shm=shm)
+
+
+@app.command()
+def measure(
+    elf: Elf,
+    nonce: Nonce = 0,
+    stack_size: Size = DEFAULT_STACK,
+    kind: Kind = EnclaveType.NORMAL,
+    shm: Shm = None,
+    digest: Which = Digest.PENGLAI,
+    json: Json = False,
+) -> None:
+    """Show the measurement of an enclave and the hash that a report on it has."""
+    from pltvm.monitor.measure import report_hash
+
+    enclave = _enclave(elf, kind, stack_size, file_or_text(shm), digest, None)
+    measurement = enclave.measurement
+    fields = {
+        "measurement": measurement.hex(),
+        "nonce": nonce,
+        "report_hash": report_hash(digest, measurement, nonce).hex(),
+    }
+    _show(fields, json)
+
+
+@app.command()
+def attest(
+    elf: Elf,
+    nonce: Nonce,
+    output: Annotated[Path, typer.Option("-o", metavar="FILE", help="Where the report goes.")],
+    keys: KeyFile = None,
+    stack_size: Size = DEFAULT_STACK,
+    kind: Kind = EnclaveType.NORMAL,
+    shm: Shm = None,
+    digest: Which = Digest.PENGLAI,
+    json: Json = False,
+) -> None:
+    """Have the monitor report on an enclave, signed with your keys or those of --keys."""
+    from pltvm import attestation, keyfile
+
+    enclave = _enclave(elf, kind, stack_size, file_or_text(shm), digest, keyfile.load_or_create(keys))
+    report = enclave.attest(nonce)
+    try:
+        output.write_bytes(attestation.pack(report))
+    except OSError as error:
+        raise PltvmError(f"{output}: cannot be written: {error.strerror}") from None
+    fields = {
+        "report": str(output),
+        "measurement": enclave.measurement.hex(),
+        "nonce": nonce,
+        "device_key": report.device_public_key.hex(),
+    }
+    _show(fields, json)
+
+
+@app.command()
+def verify(
+    report: Annotated[Path, typer.Argument(help="The report.")],
+    expect: Annotated[
+        bytes, typer.Option(parser=parse_measurement, metavar="MEASUREMENT", help="The enclave's, in hex.")
+    ],
+    device_key: Annotated[
+        bytes | None,
+        typer.Option(
+            parser=parse_device_key, metavar="HEX|FILE", help="The device's public key. Default: yours."
+        ),
+    ] = None,
+    keys: KeyFile = None,
+    nonce: Annotated[
+        int | None, typer.Option(parser=parse_nonce, metavar="N", help="The nonce that it must answer.")
+    ] = None,
+    digest: Which = Digest.PENGLAI,
+    json: Json = False,
+) -> None:
+    """Check a report: both signatures, the measurement, the nonce. Exit status 0 only if all hold."""
+    from pltvm import attestation, keyfile
+
+    if device_key is None:
+        device_key = keyfile.load(keys or keyfile.default_path()).device.public
+    try:
+        raw = report.read_bytes()
+    except OSError as error:
+        raise PltvmError(f"{report}: cannot be read: {error.strerror}") from None
+    try:
+        verdict = attestation.verify(raw, device_key, expect, nonce, digest)
+    except PltvmError as error:
+        raise PltvmError(f"{report}: {error}") from None
+    print(json_format.dumps(verdict.to_dict(), indent=2) if json else verdict)
+    if not verdict.ok:
+        names = ", ".join(check.name for check in verdict.failed)
+        print(f"pltvm: {report}: not to be trusted: {names}", file=sys.stderr)
+        raise typer.Exit(1)

@@ -1,0 +1,40 @@
+"""Options that several commands have, and what their texts mean."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from pltvm.errors import PltvmError
+
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def parse_size(text: str | int) -> int:
+    """`512M`, `2G`, `64K` or plain bytes → bytes; a default is a number already."""
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"(\d{1,18})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no size: write 512M, 2G or a number of bytes")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def file_or_text(value: str | None) -> bytes | None:
+    """The contents of the file of that name, or the text itself where there is no such file."""
+    if value is None:
+        return None
+    try:
+        return Path(value).read_bytes() if os.path.isfile(value) else value.encode()
+    except OSError as error:
+        raise PltvmError(f"{value}: cannot be read: {error.strerror}") from None
+
+
+Size = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+Shm = Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="Memory shared with the host.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--keys", metavar="FILE", help="Keys of the machine; made if there is no file.")
+]

@@ -1,0 +1,106 @@
+"""Running a Linux host program from start to end: what `pltvm run ./test-caller …` does."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pltvm.errors import ElfError, PltvmError
+from pltvm.host.driver import Driver
+from pltvm.host.elf import name_of, read_source
+from pltvm.host.interrupts import Watch
+from pltvm.host.linux.device import EnclaveDevice
+from pltvm.host.linux.process import Process
+from pltvm.host.report import FaultReport
+
+
+@dataclass(frozen=True, slots=True)
+class LinuxResult:
+    """How a host program ended.
+
+    `exit_code` is as a shell gives it; `end` says what ended it when that was not its own doing, else "";
+    `output` is what it and its enclaves printed; `faults` the enclaves that were destroyed for a fault;
+    `missing` how often it made which system call that is not offered.
+    """
+
+    exit_code: int
+    end: str
+    output: bytes
+    faults: tuple[FaultReport, ...]
+    missing: dict[int, int]
+    timed_out: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data, for JSON."""
+        return {
+            "exit_code": self.exit_code,
+            "end": self.end,
+            "output": self.output.decode("utf-8", "replace"),
+            "faults": [fault.to_dict() for fault in self.faults],
+            "missing_system_calls": self.missing,
+            "timed_out": self.timed_out,
+        }
+
+
+def run_program(
+    driver: Driver,
+    program: str | os.PathLike[str],
+    arguments: Sequence[str] = (),
+    *,
+    root: str | os.PathLike[str] = ".",
+    on_output: Callable[[bytes], None] | None = None,
+    on_fault: Callable[[FaultReport], None] | None = None,
+    source: Callable[[int], bytes] = lambda _size: b"",
+    timeout: float | None = None,
+    real_time: bool = False,
+    seed: int = 0,
+) -> LinuxResult:
+    """Run a static RISC-V Linux program with `arguments`.
+
+    It sees files beneath `root` only. `timeout` is in seconds. Raises ElfError for a program that cannot
+    run here, OutOfMemory; KeyboardInterrupt on Ctrl-C.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise PltvmError(f"{folder}: is no folder that a program could be given (--root)")
+    printed: list[bytes] = []
+    faults: list[FaultReport] = []
+
+    def output(text: bytes) -> None:
+        printed.append(text)
+        if on_output is not None:
+            on_output(text)
+
+    def fault(report: FaultReport) -> None:
+        faults.append(report)
+        if on_fault is not None:
+            on_fault(report)
+
+    names = [os.fsencode(os.fspath(program)), *(os.fsencode(one) for one in arguments)]
+    try:
+        process = Process(
+            driver.kernel,
+            read_source(os.fspath(program)),
+            names,
+            root=folder,
+            output=output,
+            source=source,
+            real_time=real_time,
+            seed=seed,
+        )
+    except ElfError as error:
+        raise ElfError(f"{name_of(os.fspath(program))}: {error}") from None
+    EnclaveDevice(process, driver, fault)
+    with Watch(driver.kernel.hart, timeout) as watch:
+        code = process.run()
+    if watch.cancelled:
+        raise KeyboardInterrupt
+    return LinuxResult(
+        exit_code=1 if watch.timed_out else code,
+        end=process.end_report,
+        output=b"".join(printed),
+        faults=tuple(faults),
+        missing=dict(process.missing),
+        timed_out=watch.timed_out,
+    )

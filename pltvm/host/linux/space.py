@@ -1,0 +1,294 @@
+"""The memory of a Linux process: areas, pages on demand, and copies to and from user memory.
+
+An area is a range of addresses with one protection. Its pages are allocated when they are first touched, by
+the page-fault handler or by a system call that copies. Entries get into the page table by monitor calls only.
+"""
+
+from bisect import bisect_right, insort
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pltvm.engine import sv39
+from pltvm.engine.memory import PAGE, pages_for
+from pltvm.engine.sv39 import ENTRIES, LEVEL_SHIFTS, PageTable
+from pltvm.host.kernel import Kernel
+from pltvm.host.linux.errno import EFAULT, ENAMETOOLONG, ENOMEM, LinuxError
+from pltvm.monitor.abi import HostCall, SetPte, Status
+
+USER_END: Final = 0x40_0000_0000  # Sv39: the lower half
+MMAP_TOP: Final = 0x3F_0000_0000
+READ, WRITE, EXEC = 1, 2, 4  # as PROT_*
+LOWEST: Final = 0x10000
+
+
+class ProcessTable(PageTable):
+    """A page table in the PT area: the same walk, but every change is a monitor call."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._pages: list[tuple[int, int]] = []  # level, page
+        root = self._take(0)
+        super().__init__(kernel.memory, root, lambda: 0)
+
+    def _take(self, level: int) -> int:
+        page = self._kernel.tables.take(level)
+        self._pages.append((level, page))
+        return page
+
+    def make_tables(self, va: int, pages: int) -> None:
+        """Make the tables that mapping these pages needs; raises OutOfMemory."""
+        for key in range(va >> 21, ((va + pages * PAGE - 1) >> 21) + 1):
+            table = self.root
+            for level, shift in enumerate(LEVEL_SHIFTS[:2]):
+                slot = table + ((key << 21 >> shift) & (ENTRIES - 1)) * 8
+                pte = self.memory.load(slot)
+                if not pte:
+                    pte = sv39.make_pte(self._take(level + 1), sv39.V)
+                    self._set(slot, pte)
+                table = sv39.pte_address(pte)
+
+    def set_entry(self, va: int, pte: int) -> None:
+        """Set the leaf entry for `va`; 0 clears it."""
+        if pte:
+            self.make_tables(va, 1)
+        slot = self.slot(va)
+        if slot:
+            self._set(slot, pte)
+
+    def raw_entry(self, va: int) -> int:
+        """The leaf entry for `va` even while the monitor hides it (V off); 0 when there is none."""
+        slot = self.slot(va)
+        return self.memory.load(slot) if slot else 0
+
+    def _set(self, slot: int, pte: int) -> None:
+        kind = SetPte.ONE if pte else SetPte.ZERO
+        if self._kernel.call(HostCall.SET_PTE, kind, slot, pte, 0) != Status.OK:
+            raise LinuxError(EFAULT)
+
+    def free(self) -> None:
+        """Clear every entry and give the tables back."""
+        for level, page in reversed(self._pages):
+            for index in range(ENTRIES):
+                if self.memory.load(page + 8 * index):
+                    self._set(page + 8 * index, 0)
+            self._kernel.tables.give(level, page)
+        self._pages.clear()
+        self._leaf_tables.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Addresses `start` … `end` with protection `prot` (READ, WRITE, EXEC).
+
+    `shared` is the physical address of pages that belong to someone else (mapped device memory), mapped
+    from `start` on; None for memory of the process itself.
+    """
+
+    start: int
+    end: int
+    prot: int
+    shared: int | None = None
+
+    def cut(self, start: int, end: int) -> "Area":
+        """The part of the area between two addresses inside it."""
+        shared = None if self.shared is None else self.shared + start - self.start
+        return replace(self, start=start, end=end, shared=shared)
+
+
+class Space:
+    """Address space of a process; `break_start` … `break_end` is the heap that `brk` moves."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.memory = kernel.memory
+        self.table = ProcessTable(kernel)
+        self._areas: list[Area] = []  # sorted, without overlaps
+        self._own: dict[int, int] = {}  # page address → block of RAM that is the process's own
+        self._mapped: set[int] = set()  # page addresses with an entry in the table
+        self.break_start = self.break_end = 0
+
+    # -- areas -------------------------------------------------------------------------------------------
+
+    def area(self, va: int) -> Area | None:
+        """The area that holds `va`."""
+        index = bisect_right(self._areas, va, key=_start) - 1
+        return self._areas[index] if index >= 0 and va < self._areas[index].end else None
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether any area touches the range."""
+        return any(area.start < end and start < area.end for area in self._areas)
+
+    def place(self, size: int) -> int:
+        """A free range of `size` bytes, as high as possible; raises LinuxError when there is none."""
+        end = MMAP_TOP
+        for area in reversed(self._areas):
+            if area.start < MMAP_TOP:
+                if end - area.end >= size:
+                    break
+                end = area.start
+        if end - size < LOWEST:
+            raise LinuxError(ENOMEM)
+        return end - size
+
+    def map(self, start: int, size: int, prot: int, shared: int | None = None) -> None:
+        """Make an area of whole pages, in place of whatever was there."""
+        end = start + pages_for(size) * PAGE
+        self.unmap(start, end - start)
+        self._insert(Area(start, end, prot, shared))
+
+    def unmap(self, start: int, size: int) -> None:
+        """Remove a range: its pages go back to the kernel."""
+        end = start + pages_for(size) * PAGE
+        self._carve(start, end)
+        self.drop(start, size)
+
+    def drop(self, start: int, size: int) -> None:
+        """Forget what the pages of a range hold; they read as zero again."""
+        end = start + pages_for(size) * PAGE
+        self._clear_entries(start, end)
+        for va in _within(self._own, start, end):
+            self.kernel.blocks.give(self._own.pop(va))
+
+    def protect(self, start: int, size: int, prot: int) -> None:
+        """Change the protection of a range; raises LinuxError where part of it is not mapped.
+
+        Entries are cleared and made anew, with the new protection, when the pages are touched.
+        """
+        end = start + pages_for(size) * PAGE
+        parts = self._carve(start, end)
+        for part in parts:
+            self._insert(replace(part, prot=prot))
+        self._clear_entries(start, end)
+        if sum(part.end - part.start for part in parts) != end - start:
+            raise LinuxError(ENOMEM)
+
+    def _insert(self, area: Area) -> None:
+        insort(self._areas, area, key=_start)
+
+    def _carve(self, start: int, end: int) -> list[Area]:
+        """Take the range out of the areas; the parts that were in it."""
+        inside, rest = [], []
+        for area in self._areas:
+            if area.end <= start or end <= area.start:
+                rest.append(area)
+                continue
+            inside.append(area.cut(max(area.start, start), min(area.end, end)))
+            if area.start < start:
+                rest.append(area.cut(area.start, start))
+            if end < area.end:
+                rest.append(area.cut(end, area.end))
+        self._areas = sorted(rest, key=_start)
+        return inside
+
+    def _clear_entries(self, start: int, end: int) -> None:
+        for va in _within(self._mapped, start, end):
+            self.table.set_entry(va, 0)
+            self._mapped.discard(va)
+
+    # -- pages -------------------------------------------------------------------------------------------
+
+    def fault(self, va: int, access: int) -> bool:
+        """Make the page at `va` present for `access` (READ, WRITE, EXEC); False when that is not allowed.
+
+        Memory that the monitor has taken for an enclave stays away: its entry exists, without V. Raises
+        OutOfMemory.
+        """
+        page = va & ~(PAGE - 1)
+        area = self.area(page)
+        if area is None or area.prot & access != access or page in self._mapped:
+            return False
+        if area.shared is not None:
+            pa = area.shared + page - area.start
+        else:
+            if page not in self._own:
+                self._own[page] = self.kernel.blocks.take(1)
+            pa = self._own[page]
+        if area.prot & EXEC:
+            self.kernel.hart.forget_code(pa, PAGE)
+        self.table.set_entry(page, sv39.make_pte(pa, _flags(area.prot)))
+        self._mapped.add(page)
+        return True
+
+    def _locate(self, va: int, access: int) -> int:
+        """Physical address of `va`, made present; raises LinuxError(EFAULT) if the process may not."""
+        pa = self.table.translate(va, _PTE_BITS[access])
+        if pa is None and 0 <= va < USER_END and self.fault(va, access):
+            pa = self.table.translate(va, _PTE_BITS[access])
+        if pa is None:
+            raise LinuxError(EFAULT)
+        return pa
+
+    def read(self, va: int, size: int) -> bytes:
+        """`size` bytes of user memory; raises LinuxError(EFAULT)."""
+        parts = []
+        while size > 0:
+            n = min(size, PAGE - va % PAGE)
+            parts.append(self.memory.read(self._locate(va, READ), n))
+            va, size = va + n, size - n
+        return b"".join(parts)
+
+    def write(self, va: int, data: bytes) -> None:
+        """Put `data` into user memory; raises LinuxError(EFAULT)."""
+        view = memoryview(data)
+        while view:
+            n = min(len(view), PAGE - va % PAGE)
+            self.memory.write(self._locate(va, WRITE), view[:n])
+            va, view = va + n, view[n:]
+
+    def load(self, va: int, data: bytes) -> None:
+        """Put `data` where the process itself may not write: its program text."""
+        view = memoryview(data)
+        while view:
+            n = min(len(view), PAGE - va % PAGE)
+            page = va & ~(PAGE - 1)
+            if page not in self._own:
+                self._own[page] = self.kernel.blocks.take(1)
+            self.memory.write(self._own[page] + va % PAGE, view[:n])
+            va, view = va + n, view[n:]
+
+    def string(self, va: int, limit: int = 4096) -> bytes:
+        """The NUL-terminated string at `va`, without the NUL; raises LinuxError."""
+        text = b""
+        while len(text) < limit:
+            part = self.read(va + len(text), PAGE - (va + len(text)) % PAGE)
+            text += part
+            if b"\0" in part:
+                return text.split(b"\0", 1)[0]
+        raise LinuxError(ENAMETOOLONG)
+
+    def word(self, va: int) -> int:
+        """The u32 at `va`; raises LinuxError(EFAULT)."""
+        return int.from_bytes(self.read(va, 4), "little")
+
+    def free(self) -> None:
+        """Give everything back to the kernel."""
+        self.table.free()
+        for block in self._own.values():
+            self.kernel.blocks.give(block)
+        self._own.clear()
+        self._mapped.clear()
+        self._areas.clear()
+
+
+_PTE_BITS: Final = {READ: sv39.R, WRITE: sv39.R | sv39.W, EXEC: sv39.X}
+
+
+def _flags(prot: int) -> int:
+    flags = sv39.READ_ONLY_DATA
+    if prot & WRITE:
+        flags |= sv39.W
+    if prot & EXEC:
+        flags |= sv39.BOTH if prot & WRITE else sv39.X
+    return flags
+
+
+def _start(area: Area) -> int:
+    return area.start
+
+
+def _within(pages: Collection[int], start: int, end: int) -> list[int]:
+    """The pages of a range that are in the collection, whichever is cheaper to go through."""
+    if (end - start) // PAGE < len(pages):
+        return [va for va in range(start, end, PAGE) if va in pages]
+    return sorted(va for va in pages if start <= va < end)

@@ -1,0 +1,419 @@
+"""The system calls of Linux programs: riscv64's numbers, and a function for each.
+
+A function gets the process, the calling thread and its six arguments, and gives the result, or None when the
+thread does not go on now. It raises LinuxError for an error number. What is missing here gives ENOSYS.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from pltvm.engine.context import SP, TP, Context
+from pltvm.engine.memory import PAGE, pages_for
+from pltvm.host.linux import fs_calls
+from pltvm.host.linux.device import EnclaveFile
+from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, ESRCH, LinuxError
+from pltvm.host.linux.files import HostFile
+from pltvm.host.linux.program import BREAK_LIMIT
+from pltvm.host.linux.space import USER_END
+from pltvm.host.linux.threads import Thread
+
+if TYPE_CHECKING:
+    from pltvm.host.linux.process import Process
+
+SystemCall = Callable[..., int | None]
+MAP_SHARED, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 1, 0x10, 0x20, 0x100000
+CLONE_VM, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID = 0x100, 0x100000, 0x200000
+CLONE_SETTLS, CLONE_CHILD_SETTID = 0x80000, 0x1000000
+SIGNALS: Final = 64
+
+
+def signed(value: int, bits: int = 64) -> int:
+    """A register as a signed number of `bits` bits."""
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+# -- memory ------------------------------------------------------------------------------------------------
+
+
+def brk(process: "Process", _thread: Thread, end: int, *_: int) -> int:
+    """Move the end of the heap; gives where it is then."""
+    space = process.space
+    old = space.break_end
+    if not space.break_start <= end <= space.break_start + BREAK_LIMIT:
+        return old
+    first, last = pages_for(old) * PAGE, pages_for(end) * PAGE
+    if last > first:
+        if space.overlaps(first, last):
+            return old
+        space.map(first, last - first, 3)
+    elif last < first:
+        space.unmap(last, first - last)
+    space.break_end = end
+    return end
+
+
+def mmap(
+    process: "Process", _thread: Thread, address: int, size: int, prot: int, flags: int, fd: int, offset: int
+) -> int:
+    """Map anonymous memory, a private copy of a file, or what the enclave device has ready."""
+    space = process.space
+    if not 0 < size < USER_END or offset % PAGE:
+        raise LinuxError(EINVAL)
+    fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)
+    length = pages_for(size) * PAGE
+    if fixed and (address % PAGE or not PAGE <= address <= USER_END - length):
+        raise LinuxError(EINVAL)
+    if not fixed:
+        hinted = PAGE <= address <= USER_END - length and not address % PAGE
+        address = address if hinted and not space.overlaps(address, address + length) else space.place(length)
+    if flags & MAP_ANONYMOUS:
+        space.map(address, length, prot & 7)
+        return address
+    file = process.files.get(signed(fd, 32))
+    if isinstance(file, EnclaveFile):
+        pa = file.pages_to_map(length)
+        space.map(address, length, prot & 7, shared=pa)
+        return address
+    if not isinstance(file, HostFile):
+        raise LinuxError(EBADF)
+    if flags & MAP_SHARED and prot & 2:
+        raise LinuxError(EINVAL)  # changes would have to reach the file
+    space.map(address, length, prot & 7)
+    space.load(
+        address, file.read_at(min(size, file.size() - offset), offset) if offset < file.size() else b""
+    )
+    return address
+
+
+def munmap(process: "Process", _thread: Thread, address: int, size: int, *_: int) -> int:
+    """Remove mappings."""
+    _check_range(address, size)
+    process.space.unmap(address, size)
+    return 0
+
+
+def mprotect(process: "Process", _thread: Thread, address: int, size: int, prot: int, *_: int) -> int:
+    """Change the protection of pages."""
+    if size:
+        _check_range(address, size)
+        process.space.protect(address, size, prot & 7)
+    return 0
+
+
+def _check_range(address: int, size: int) -> None:
+    if address % PAGE or not 0 < size <= USER_END or address + size > USER_END:
+        raise LinuxError(EINVAL)
+
+
+def madvise(process: "Process", _thread: Thread, address: int, size: int, advice: int, *_: int) -> int:
+    """MADV_DONTNEED drops the pages; other advice is taken for granted."""
+    if advice == 4 and size:
+        _check_range(address, size)
+        process.space.drop(address, size)
+    return 0
+
+
+def mremap(_process: "Process", _thread: Thread, *_: int) -> int:
+    """Not offered: C libraries then allocate, copy and free."""
+    raise LinuxError(ENOMEM)
+
+
+# -- threads and time --------------------------------------------------------------------------------------
+
+
+def clone(
+    process: "Process",
+    thread: Thread,
+    flags: int,
+    stack: int,
+    parent_tid: int,
+    tls: int,
+    child_tid: int,
+    *_: int,
+) -> int:
+    """Start a thread. Processes (fork) are not offered."""
+    if not flags & CLONE_VM or not stack:
+        raise LinuxError(ENOSYS)
+    context = Context(0, table=process.space.table)
+    context.regs[:] = thread.context.regs
+    context.regs[SP] = stack
+    if flags & CLONE_SETTLS:
+        context.regs[TP] = tls
+    child = process.new_thread(context)
+    if flags & CLONE_PARENT_SETTID:
+        process.space.write(parent_tid, child.tid.to_bytes(4, "little"))
+    if flags & CLONE_CHILD_SETTID:
+        process.space.write(child_tid, child.tid.to_bytes(4, "little"))
+    if flags & CLONE_CHILD_CLEARTID:
+        child.clear_tid = child_tid
+    child.answer(0)
+    return child.tid
+
+
+def futex(
+    process: "Process",
+    thread: Thread,
+    address: int,
+    operation: int,
+    value: int,
+    timeout: int,
+    second: int,
+    third: int,
+) -> int | None:
+    """Wait for and wake up other threads."""
+    command, scheduler = operation & 0x7F, process.scheduler
+    if address % 4:
+        raise LinuxError(EINVAL)
+    if command in (0, 9):  # WAIT, WAIT_BITSET
+        if process.space.word(address) != value & 0xFFFF_FFFF:
+            raise LinuxError(EAGAIN)
+        deadline = None
+        if timeout:
+            deadline = process.timespec(timeout)
+            if command == 0:
+                deadline += scheduler.monotonic()
+            elif operation & 0x100:  # an absolute time of day
+                deadline -= scheduler.time_of_day() - scheduler.monotonic()
+        scheduler.block(thread, deadline, futex=address)
+        return None
+    if command in (1, 10):  # WAKE, WAKE_BITSET
+        return scheduler.wake_futex(address, signed(value, 32))
+    if command in (3, 4):  # REQUEUE, CMP_REQUEUE
+        if command == 4 and process.space.word(address) != third & 0xFFFF_FFFF:
+            raise LinuxError(EAGAIN)
+        woken = scheduler.wake_futex(address, signed(value, 32))
+        return woken + scheduler.requeue_futex(address, second, signed(timeout, 32))
+    raise LinuxError(ENOSYS)
+
+
+def exit_thread(process: "Process", thread: Thread, code: int, *_: int) -> None:
+    """End the calling thread; the last one ends the process."""
+    process.end_thread(thread, code & 0xFF)
+
+
+def exit_group(process: "Process", _thread: Thread, code: int, *_: int) -> None:
+    """End the process."""
+    process.end(code & 0xFF)
+
+
+def set_tid_address(_process: "Process", thread: Thread, address: int, *_: int) -> int:
+    """Say what to clear when the thread ends."""
+    thread.clear_tid = address
+    return thread.tid
+
+
+def set_robust_list(_process: "Process", thread: Thread, head: int, *_: int) -> int:
+    """Say where the locks are listed that the thread may die with."""
+    thread.robust_list = head
+    return 0
+
+
+def sched_yield(process: "Process", thread: Thread, *_: int) -> None:
+    """Let others run."""
+    thread.answer(0)
+    process.scheduler.rotate()
+
+
+def nanosleep(process: "Process", thread: Thread, duration: int, *_: int) -> None:
+    """Sleep for a time."""
+    thread.answer(0)
+    process.scheduler.block(thread, process.scheduler.monotonic() + process.timespec(duration))
+
+
+def clock_nanosleep(process: "Process", thread: Thread, clock: int, flags: int, when: int, *_: int) -> None:
+    """Sleep for a time, or until a time (flag 1)."""
+    scheduler, wanted = process.scheduler, process.timespec(when)
+    if not flags & 1:
+        wanted += scheduler.monotonic()
+    elif clock == 0:
+        wanted -= scheduler.time_of_day() - scheduler.monotonic()
+    thread.answer(0)
+    scheduler.block(thread, wanted)
+
+
+def clock_gettime(process: "Process", _thread: Thread, clock: int, result: int, *_: int) -> int:
+    """The time: of day (0, 5), else since the start."""
+    now = process.scheduler.time_of_day() if clock in (0, 5) else process.scheduler.monotonic()
+    process.space.write(result, _pair(now // 10**9, now % 10**9))
+    return 0
+
+
+def clock_getres(process: "Process", _thread: Thread, _clock: int, result: int, *_: int) -> int:
+    """1 ns."""
+    if result:
+        process.space.write(result, _pair(0, 1))
+    return 0
+
+
+def gettimeofday(process: "Process", _thread: Thread, result: int, *_: int) -> int:
+    """The time of day in seconds and microseconds."""
+    now = process.scheduler.time_of_day()
+    process.space.write(result, _pair(now // 10**9, now % 10**9 // 1000))
+    return 0
+
+
+def times(process: "Process", _thread: Thread, result: int, *_: int) -> int:
+    """Processor time in hundredths of a second."""
+    ticks = process.scheduler.monotonic() // 10**7
+    if result:
+        process.space.write(result, _pair(ticks, 0) + _pair(0, 0))
+    return ticks
+
+
+def getrusage(process: "Process", _thread: Thread, _who: int, result: int, *_: int) -> int:
+    """Processor time; the rest is zero."""
+    now = process.scheduler.monotonic()
+    process.space.write(result, _pair(now // 10**9, now % 10**9 // 1000) + bytes(128))
+    return 0
+
+
+def _pair(first: int, second: int) -> bytes:
+    return first.to_bytes(8, "little") + second.to_bytes(8, "little")
+
+
+# -- signals -----------------------------------------------------------------------------------------------
+
+
+def rt_sigaction(
+    process: "Process", _thread: Thread, number: int, new: int, old: int, size: int, *_: int
+) -> int:
+    """Set what a signal does."""
+    if not 0 < number <= SIGNALS or size != 8:
+        raise LinuxError(EINVAL)
+    if old:
+        process.space.write(
+            old, b"".join(word.to_bytes(8, "little") for word in process.actions.get(number, (0, 0, 0)))
+        )
+    if new:
+        if number in (9, 19):
+            raise LinuxError(EINVAL)
+        raw = process.space.read(new, 24)
+        process.actions[number] = tuple(int.from_bytes(raw[at : at + 8], "little") for at in (0, 8, 16))
+    return 0
+
+
+def rt_sigprocmask(process: "Process", thread: Thread, how: int, new: int, old: int, *_: int) -> int:
+    """Block and unblock signals."""
+    if old:
+        process.space.write(old, thread.signal_mask.to_bytes(8, "little"))
+    if new:
+        given = int.from_bytes(process.space.read(new, 8), "little")
+        if how not in (0, 1, 2):
+            raise LinuxError(EINVAL)
+        thread.signal_mask = (thread.signal_mask | given, thread.signal_mask & ~given, given)[how]
+    return 0
+
+
+def sigaltstack(process: "Process", thread: Thread, new: int, old: int, *_: int) -> int:
+    """Remember the alternate stack."""
+    if old:
+        process.space.write(old, b"".join(word.to_bytes(8, "little") for word in thread.alternate_stack))
+    if new:
+        raw = process.space.read(new, 24)
+        address, flags, size = (int.from_bytes(raw[at : at + 8], "little") for at in (0, 8, 16))
+        thread.alternate_stack = (address, flags, size)
+    return 0
+
+
+def kill(process: "Process", thread: Thread, pid: int, number: int, *_: int) -> int | None:
+    """Send a signal to oneself; nobody else is there."""
+    if signed(pid, 32) not in (process.pid, 0, -process.pid, -1):
+        raise LinuxError(ESRCH)
+    return process.signal(thread, signed(number, 32))
+
+
+def tgkill(process: "Process", _thread: Thread, _group: int, tid: int, number: int, *_: int) -> int | None:
+    """Send a signal to a thread of this process."""
+    target = process.scheduler.threads.get(tid)
+    if target is None:
+        raise LinuxError(ESRCH)
+    return process.signal(target, signed(number, 32))
+
+
+def tkill(process: "Process", thread: Thread, tid: int, number: int, *_: int) -> int | None:
+    """As tgkill."""
+    return tgkill(process, thread, 0, tid, number)
+
+
+def rt_sigreturn(process: "Process", thread: Thread, *_: int) -> None:
+    """Go on where the signal came."""
+    process.return_from_signal(thread)
+
+
+# -- odds and ends -----------------------------------------------------------------------------------------
+
+
+def prlimit(
+    process: "Process", _thread: Thread, _pid: int, resource: int, _new: int, old: int, *_: int
+) -> int:
+    """8 MiB of stack, no other limits."""
+    if old:
+        limit = 8 << 20 if resource == 3 else (1 << 64) - 1
+        process.space.write(old, limit.to_bytes(8, "little") + ((1 << 64) - 1).to_bytes(8, "little"))
+    return 0
+
+
+def uname(process: "Process", _thread: Thread, result: int, *_: int) -> int:
+    """Linux on riscv64."""
+    fields = ("Linux", "pltvm", "6.1.0", "#1", "riscv64", "(none)")
+    process.space.write(result, b"".join(field.encode().ljust(65, b"\0") for field in fields))
+    return 0
+
+
+def getrandom(process: "Process", _thread: Thread, buffer: int, size: int, *_: int) -> int:
+    """Bytes of the seeded generator."""
+    process.space.write(buffer, process.random.randbytes(min(size, 1 << 20)))
+    return min(size, 1 << 20)
+
+
+def sysinfo(process: "Process", _thread: Thread, result: int, *_: int) -> int:
+    """Uptime and memory."""
+    words = (process.scheduler.monotonic() // 10**9, 0, 0, 0, process.space.memory.size,
+             process.kernel.blocks.free_pages * PAGE, 0, 0, 0, 0)  # fmt: skip
+    data = b"".join(word.to_bytes(8, "little") for word in words)
+    process.space.write(
+        result, data + (1).to_bytes(8, "little") + bytes(8) + (1).to_bytes(4, "little") + bytes(12)
+    )
+    return 0
+
+
+def sched_getaffinity(process: "Process", _thread: Thread, _pid: int, size: int, mask: int, *_: int) -> int:
+    """One processor."""
+    if size < 8:
+        raise LinuxError(EINVAL)
+    process.space.write(mask, (1).to_bytes(8, "little"))
+    return 8
+
+
+def getpid(process: "Process", *_: object) -> int:
+    """The process."""
+    return process.pid
+
+
+def gettid(_process: "Process", thread: Thread, *_: int) -> int:
+    """The thread."""
+    return thread.tid
+
+
+def zero(*_: object) -> int:
+    """For calls that have nothing to do here."""
+    return 0
+
+
+def nothing(*_: object) -> int:
+    """For calls that a C library tries and does without."""
+    raise LinuxError(ENOSYS)
+
+
+SYSTEM_CALLS: Final[dict[int, SystemCall]] = {
+    **fs_calls.SYSTEM_CALLS,
+    93: exit_thread, 94: exit_group, 96: set_tid_address, 98: futex, 99: set_robust_list, 101: nanosleep,
+    113: clock_gettime, 114: clock_getres, 115: clock_nanosleep, 122: zero, 123: sched_getaffinity,
+    124: sched_yield, 129: kill, 130: tkill, 131: tgkill, 132: sigaltstack, 134: rt_sigaction,
+    135: rt_sigprocmask, 139: rt_sigreturn, 153: times, 160: uname, 165: getrusage, 166: zero,
+    167: zero, 169: gettimeofday, 172: getpid, 173: zero, 174: zero, 175: zero, 176: zero, 177: zero,
+    178: gettid, 179: sysinfo, 214: brk, 215: munmap, 216: mremap, 220: clone, 222: mmap, 226: mprotect,
+    227: zero, 233: madvise, 258: nothing, 259: zero, 261: prlimit, 278: getrandom, 283: zero, 293: nothing,
+}  # fmt: skip
+"""By number. 258 is riscv_hwprobe and 293 rseq: known, and left to the C library's own ways."""

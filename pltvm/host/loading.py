@@ -1,0 +1,31 @@
+"""Putting an enclave's ELF, its stack and its page tables into a block of host memory (§1)."""
+
+from pltvm.engine import sv39
+from pltvm.engine.memory import PAGE, Memory, pages_for
+from pltvm.engine.sv39 import PageTable
+from pltvm.errors import OutOfMemory
+from pltvm.host.elf import EnclaveImage
+from pltvm.monitor import abi
+
+
+def load(memory: Memory, image: EnclaveImage, block: int, block_pages: int, stack_size: int) -> int:
+    """Put the image and its page tables into `block` (§1); physical address of the first unused page."""
+    free = block + abi.RESERVED_PAGES * PAGE
+    end = block + block_pages * PAGE
+
+    def take(pages: int = 1) -> int:
+        nonlocal free
+        taken, free = free, free + pages * PAGE
+        if free > end:
+            raise OutOfMemory("the enclave's tables do not fit its block")
+        return taken
+
+    table = PageTable(memory, block + PAGE, take)
+    stack_pages = pages_for(stack_size)
+    if stack_pages:
+        table.map(abi.STACK_TOP - stack_pages * PAGE, take(stack_pages), stack_pages, sv39.RW)
+    for run in image.runs():
+        pa = take(run.npages)
+        memory.write(pa, run.data)
+        table.map(run.vaddr, pa, run.npages, sv39.RWX if run.writable else sv39.RX)
+    return free

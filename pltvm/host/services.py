@@ -1,0 +1,116 @@
+"""What the driver serves from outside the machine: random numbers, sectors of a file (ocalls 8, 5, 6).
+
+Random numbers come from a seed, so that runs repeat. The disk is a file of the host's; it grows as sectors
+are written, up to a limit, and reads as zeros behind its end.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pltvm.errors import OutOfMemory, PltvmError
+from pltvm.monitor.abi import MASK64, Ocall
+
+if TYPE_CHECKING:
+    from pltvm.host.driver import Driver, DriverEnclave
+    from pltvm.host.shared import HostPages
+
+SECTOR: Final = 4096
+DISK_LIMIT: Final = 256 << 20  # bytes
+MOST_RANDOM: Final = 1 << 20  # bytes for one ocall
+_OK: Final = (0, 0)
+_FAILED: Final = (MASK64, 0)
+
+
+class Random:
+    """A stream of bytes that depends on the seed alone: SHAKE-256 of seed and number of the request."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = str(seed).encode()
+        self._requests = 0
+
+    def bytes(self, size: int) -> bytes:
+        """The next `size` bytes."""
+        self._requests += 1
+        return hashlib.shake_256(b"%s/%d" % (self._seed, self._requests)).digest(size)
+
+
+class Disk:
+    """A file of sectors, made when the first one is written. Raises PltvmError for a directory."""
+
+    def __init__(self, path: str | os.PathLike[str], limit: int = DISK_LIMIT) -> None:
+        self.path = Path(path)
+        self.limit = limit
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise PltvmError(f"{self.path}: is not a file, nor can one be made there")
+
+    def read(self, sector: int) -> bytes | None:
+        """The sector, zeros where the file has nothing; None when it cannot be read."""
+        if (sector + 1) * SECTOR > self.limit:
+            return bytes(SECTOR)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(sector * SECTOR)
+                return file.read(SECTOR).ljust(SECTOR, b"\0")
+        except FileNotFoundError:
+            return bytes(SECTOR)
+        except OSError:
+            return None
+
+    def write(self, sector: int, data: bytes) -> bool:
+        """Write the sector; False for one behind the limit, or when the host's file system refuses."""
+        if (sector + 1) * SECTOR > self.limit:
+            return False
+        try:
+            with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+                file.seek(sector * SECTOR)
+                file.write(data)
+        except OSError:
+            return False
+        return True
+
+
+class Services:
+    """Random numbers and disk of one driver.
+
+    `persistent` is the memory named for persistency (ioctl 0x18); while none is named, the memory that the
+    enclave itself shares with the host is used. A sector is at its start.
+    """
+
+    def __init__(self, driver: "Driver") -> None:
+        self._driver = driver
+        self.random = Random(0)
+        self.disk: Disk | None = None
+        self.persistent: HostPages | None = None
+        driver.serving[Ocall.GET_RANDOM] = self._serve_random
+        driver.serving[Ocall.READ_SECTOR] = self._serve_read
+        driver.serving[Ocall.WRITE_SECTOR] = self._serve_write
+
+    def _serve_random(self, enclave: "DriverEnclave", size: int, _arg1: int) -> tuple[int, int]:
+        size = min(size, MOST_RANDOM)
+        try:
+            buffer = self._driver.lend(enclave, size)
+        except OutOfMemory:
+            return 0, 0
+        self._driver.memory.write(buffer, self.random.bytes(size))
+        return buffer, size
+
+    def _sector_at(self, enclave: "DriverEnclave") -> int:
+        """Where sectors are read to and written from, or 0."""
+        pa, size = self.persistent.span if self.persistent is not None else enclave.shm
+        return pa if size >= SECTOR else 0
+
+    def _serve_read(self, enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
+        place = self._sector_at(enclave)
+        data = self.disk.read(sector) if self.disk is not None and place else None
+        if data is None:
+            return _FAILED
+        self._driver.memory.write(place, data)
+        return _OK
+
+    def _serve_write(self, enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
+        place = self._sector_at(enclave)
+        if self.disk is None or not place:
+            return _FAILED
+        return _OK if self.disk.write(sector, self._driver.memory.read(place, SECTOR)) else _FAILED

@@ -1,0 +1,84 @@
+"""Reports and derived keys: enclave calls 94 and 88, monitor calls 98 and 80 (§8, §9).
+
+    report    monitor: hash, its key, and the device key's signature over digest(hash ‖ key)
+              enclave: hash, nonce, and the monitor key's signature over the hash
+              the device key
+
+An enclave's hash is digest(measurement ‖ nonce), with the measurement made at creation. Only in a report of
+an enclave on itself it is a new measurement of its memory as it is, with the nonce.
+
+Here as everywhere all is checked first; the slow part, digest and signatures, comes after that.
+"""
+
+from pltvm.engine.context import A0, A1, A2, Context
+from pltvm.engine.sv39 import W
+from pltvm.monitor import abi
+from pltvm.monitor.abi import FAILED, Report, Status
+from pltvm.monitor.keys import LARGEST_DERIVED
+from pltvm.monitor.measure import measure_now, report_hash
+from pltvm.monitor.server import read_name
+from pltvm.monitor.state import Enclave, State
+
+
+def report(state: State, enclave: Enclave, context: Context) -> int:
+    """Enclave call 94: a0 name of a living server, or 0 for oneself; a1 → report; a2 nonce. 0 or −1."""
+    name_va, report_va, nonce = context.regs[A0], context.regs[A1], context.regs[A2]
+    table = enclave.space.table
+    if table.spans(report_va, abi.REPORT.size, W) is None:
+        return FAILED
+    if name_va:
+        name = read_name(enclave, name_va)
+        server = state.servers.get(name) if name else None
+        if server is None:
+            return FAILED
+        content = report_hash(state.digest, measurement_of(state, server), nonce)
+    else:
+        content = measure_now(state.digest, state.memory, enclave.entry, table, nonce)
+    table.write(report_va, signed_report(state, content, nonce))
+    return 0
+
+
+def derive_key(state: State, enclave: Enclave, context: Context) -> int:
+    """Enclave call 88: a0 kind, a1 → key, a2 size from 1 to 8160 bytes. 0 or −1.
+
+    The key depends on the enclave's measurement at creation and on the root key of that kind.
+    """
+    kind, key_va, size = context.regs[A0], context.regs[A1], context.regs[A2]
+    table = enclave.space.table
+    if kind >= len(state.keys.roots) or not 0 < size <= LARGEST_DERIVED:
+        return FAILED
+    if table.spans(key_va, size, W) is None:
+        return FAILED
+    table.write(key_va, state.keys.derive(kind, measurement_of(state, enclave), size))
+    return 0
+
+
+def attest(state: State, eid: int = -1, report_pa: int = 0, nonce: int = 0) -> int:
+    """Monitor call 98: (eid, physical address of a report, nonce), for any living enclave (§10).
+
+    Also monitor call 80 for instances of a shadow enclave, which have the measurement of their template.
+    """
+    enclave = state.enclaves.get(eid)
+    if enclave is None or not state.owners.is_public(report_pa, abi.REPORT.size):
+        return Status.ERROR
+    nonce &= abi.MASK64
+    content = report_hash(state.digest, measurement_of(state, enclave), nonce)
+    state.memory.write(report_pa, signed_report(state, content, nonce))
+    return Status.OK
+
+
+def measurement_of(state: State, enclave: Enclave) -> bytes:
+    """The measurement of an enclave as it was created; a shadow instance has that of its template (§6)."""
+    source = enclave.template or enclave
+    assert source.snapshot is not None
+    return source.snapshot.measurement(state.digest)
+
+
+def signed_report(state: State, content: bytes, nonce: int) -> bytes:
+    """The report, as it lies in memory, that says `content` (a hash) of an enclave."""
+    keys = state.keys
+    signed = Report(
+        *state.certificate, hash=content, signature=keys.monitor.sign(content), nonce=nonce,
+        device_public_key=keys.device.public,
+    )  # fmt: skip
+    return abi.REPORT.pack(*signed)

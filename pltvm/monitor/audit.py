@@ -1,0 +1,119 @@
+"""The monitor's own check: derive the owner of every page anew from what lives, and compare with the bitmap.
+
+Not part of any call: tests and the debug switch run it whenever the host has control.
+"""
+
+from collections.abc import Iterator
+
+from pltvm.engine.memory import PAGE, PAGE_SHIFT
+from pltvm.engine.sv39 import BOTH, W, pte_address
+from pltvm.errors import PhysicalAddressError
+from pltvm.monitor import abi
+from pltvm.monitor.lifecycle import pages_of
+from pltvm.monitor.pages import MONITOR, PRIVATE
+from pltvm.monitor.secure_shm import Segment
+from pltvm.monitor.state import Block, Enclave, State
+
+_MOST = 50  # discrepancies told
+
+
+def audit(state: State) -> list[str]:
+    """What is wrong, in words; empty when every page has the one owner that the bitmap says."""
+    found: list[str] = []
+    expected = _claims(state, found)
+    for pa, holds in _holds(state).items():
+        if expected.get(pa) is not None:
+            found.append(f"{pa:#x} is private and held as a page of the host")
+        expected[pa] = holds
+    for index, entry in enumerate(state.owners.entries.tolist()):
+        pa = state.memory.base + (index << PAGE_SHIFT)
+        if entry != expected.get(pa, 0):
+            found.append(f"{pa:#x}: the bitmap says {_words(entry)}, it is {_words(expected.get(pa, 0))}")
+    for enclave in state.enclaves.values():
+        found += _mapped_wrongly(state, enclave)
+    for segment, users in _users(state).items():
+        if users != segment.users:
+            found.append(f"shared memory {segment.key:#x}: {users} users, counted {segment.users}")
+    return found[:_MOST]
+
+
+def _words(entry: int) -> str:
+    return f"owner {entry & ~PRIVATE:#x}" if entry & PRIVATE else f"the host's, held {entry} times"
+
+
+def _claims(state: State, found: list[str]) -> dict[int, int]:
+    """The bitmap entry of every private page, by address."""
+    entries: dict[int, int] = {}
+    for (pa, pages), owner in _blocks(state):
+        for page in range(pa, pa + pages * PAGE, PAGE):
+            if page in entries:
+                found.append(f"{page:#x} is in two blocks: {_words(entries[page])} and owner {owner:#x}")
+            entries[page] = PRIVATE | owner
+    return entries
+
+
+def _blocks(state: State) -> Iterator[tuple[Block, int]]:
+    """Every private block and its owner."""
+    for block in (*state.fixed_blocks, *state.monitor_blocks):
+        yield block, MONITOR
+    for regions in state.bound.values():
+        for region in regions:
+            yield (region.block, region.block_pages), MONITOR
+    for segment in _users(state):
+        yield (segment.block, segment.block_pages), segment.owner
+    for enclave in state.enclaves.values():
+        yield (enclave.block, enclave.block_pages), enclave.owner
+        for mapping in enclave.space.mappings():
+            yield (mapping.block, mapping.block_pages), enclave.owner
+
+
+def _users(state: State) -> dict[Segment, int]:
+    """Every memory that enclaves share, and by how many it is attached."""
+    users = dict.fromkeys(state.segments.values(), 0)
+    for enclave in state.enclaves.values():
+        for segment in enclave.attached:
+            users[segment] = users.get(segment, 0) + 1
+    return users
+
+
+def _holds(state: State) -> dict[int, int]:
+    """How often each page of the host is held by enclaves, by address."""
+    holds: dict[int, int] = {}
+    for enclave in state.enclaves.values():
+        shm = range(enclave.shm_pa, enclave.shm_pa + enclave.shm[1], PAGE)
+        for pa in (enclave.kbuffer, *shm, *pages_of((*enclave.own_mailbox, enclave.retval_pointer))):
+            holds[pa] = holds.get(pa, 0) + 1
+    return holds
+
+
+def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
+    """Pages and tables that the enclave's page table reaches and should not."""
+    table, owners = enclave.space.table, state.owners
+    attached = {
+        va + page * PAGE: pte_address(entry)
+        for segment, va in enclave.attached.items()
+        for page, entry in enumerate(segment.entries)
+    }
+    try:
+        for pa in table.tables():
+            if owners.owner(pa) != enclave.owner:
+                yield f"{enclave}: its page table at {pa:#x} is not its own"
+        for va, pte, _ in table.leaves():
+            pa = pte_address(pte)
+            owner = owners.owner(pa) if state.memory.contains(pa, PAGE) else None
+            if va == abi.KBUFFER:
+                right = pa == enclave.top.kbuffer and owner is None
+            elif va in attached:
+                right = pa == attached.pop(va)
+            elif abi.SHM_BASE <= va < abi.SHM_BASE + enclave.shm[1]:
+                right = pa == enclave.shm_pa + va - abi.SHM_BASE and owner is None
+            elif enclave.template is not None and owner == enclave.template.owner:
+                right = not pte & (W | BOTH)
+            else:
+                right = owner == enclave.owner
+            if not right:
+                yield f"{enclave}: {va:#x} maps {pa:#x}, which it may not have so"
+    except PhysicalAddressError as error:
+        yield f"{enclave}: {error}"
+    for va in attached:
+        yield f"{enclave}: attached memory is not mapped at {va:#x}"

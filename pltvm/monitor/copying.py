@@ -1,0 +1,101 @@
+"""Copying an address space: the tables and the writable pages, while read-only pages stay shared.
+
+Worked out once for a template, so that each copy is a few slice copies:
+
+    new block   | tables, root first | writable pages |
+                  links: which entry of which table points to which table
+                  runs:  which entries of which table map which writable pages
+"""
+
+from array import array
+from typing import Final, NamedTuple
+
+from pltvm.engine import sv39
+from pltvm.engine.memory import PAGE, Memory
+from pltvm.engine.sv39 import BOTH, ENTRIES, PAGE_STEP, R, V, W, X, make_pte, pte_address
+
+_LEAF: Final = R | W | X
+_PAGE_WORDS: Final = PAGE // 8
+
+
+class _Link(NamedTuple):
+    """Entry `word` (counted from the start of the new block) points to table number `table`."""
+
+    word: int
+    table: int
+
+
+class _Run(NamedTuple):
+    """Entries from `word` on map `pages` contiguous writable pages from `source`, copied to page `target`."""
+
+    word: int
+    pages: int
+    source: int
+    target: int
+    flags: int
+
+
+class TableCopy:
+    """How to copy the address space of `root`. The template must not change afterwards."""
+
+    def __init__(self, memory: Memory, root: int) -> None:
+        self._memory = memory
+        self._tables = [root]
+        self._links: list[_Link] = []
+        self._runs: list[_Run] = []
+        self.writable = 0  # pages
+        self._walk(0, 0)
+        first = len(self._tables)
+        self._runs = [run._replace(target=run.target + first) for run in self._runs]
+
+    @property
+    def pages(self) -> int:
+        """Pages of a copy: tables and writable pages."""
+        return len(self._tables) + self.writable
+
+    def _walk(self, number: int, level: int) -> None:
+        table = self._tables[number]
+        for index, pte in enumerate(memoryview(self._memory.read(table, PAGE)).cast("Q")):
+            word = number * _PAGE_WORDS + index
+            if not pte & V:
+                continue
+            if level < len(sv39.LEVEL_SHIFTS) - 1 and not pte & _LEAF:
+                self._links.append(_Link(word, len(self._tables)))
+                self._tables.append(pte_address(pte))
+                self._walk(len(self._tables) - 1, level + 1)
+            elif pte & (W | BOTH):
+                self._add(word, pte)
+
+    def _add(self, word: int, pte: int) -> None:
+        flags, page = pte & ~sv39.PPN_MASK, pte_address(pte)
+        last = self._runs[-1] if self._runs else None
+        if (
+            last is not None
+            and word == last.word + last.pages
+            and word % ENTRIES
+            and page == last.source + last.pages * PAGE
+            and flags == last.flags
+        ):
+            self._runs[-1] = last._replace(pages=last.pages + 1)
+        else:
+            self._runs.append(_Run(word, 1, page, self.writable, flags))
+        self.writable += 1
+
+    def make(self, block: int) -> None:
+        """Copy into the `pages` pages at physical address `block`; the root comes first."""
+        memory = self._memory
+        words, base = memory.words, memory.base
+        start = (block - base) >> 3
+        for number, table in enumerate(self._tables):
+            source, target = (table - base) >> 3, start + number * _PAGE_WORDS
+            words[target : target + _PAGE_WORDS] = words[source : source + _PAGE_WORDS]
+        for word, table in self._links:
+            words[start + word] = make_pte(block + table * PAGE, V)
+        for word, pages, origin, page, flags in self._runs:
+            goal = block + page * PAGE
+            first = make_pte(goal, flags)
+            words[start + word : start + word + pages] = array(
+                "Q", range(first, first + pages * PAGE_STEP, PAGE_STEP)
+            )
+            source, target, count = (origin - base) >> 3, (goal - base) >> 3, pages * _PAGE_WORDS
+            words[target : target + count] = words[source : source + count]

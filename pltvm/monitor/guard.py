@@ -1,0 +1,142 @@
+"""The host's page tables, which the host can read but only the monitor changes (§8, TVM).
+
+They lie in the PT area, in three parts: roots, middle tables, leaf tables. An entry that the host asks for is
+checked against the part it goes to: a root points to middle tables, a middle table to leaf tables, and only
+public memory is mapped. When memory becomes private, every entry that maps it loses V; when it is public
+again they get it back. A reverse map finds these entries, so the cost goes with the pages concerned.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
+from pltvm.engine.sv39 import SATP_SV39, R, V, W, X, pte_address
+from pltvm.monitor.abi import SetPte, Status
+from pltvm.monitor.pages import PageOwners
+
+_LEAF: Final = R | W | X
+_RESERVED: Final = ~((1 << 54) - 1)
+_SATP_MODE: Final = 0xF << 60
+_SATP_PPN: Final = (1 << 44) - 1
+ROOT, MIDDLE, LEAVES = range(3)
+
+
+class HostTables:
+    """The PT area at `start`, `size` bytes. Until `separate` the whole area may hold any kind of table."""
+
+    def __init__(
+        self, memory: Memory, owners: PageOwners, start: int, size: int, changed: Callable[[], None]
+    ) -> None:
+        self.memory = memory
+        self.owners = owners
+        self.start = start
+        self.end = start + size
+        self._parts = [(start, self.end)] * 3
+        self._changed = changed
+        self._entries: dict[int, set[int]] = {}  # page number → addresses of the leaf entries that map it
+        owners.on_private = self._hide
+        owners.on_public = self._show
+
+    def separate(self, root_order: int, middle_order: int) -> int:
+        """Monitor call 83: the first 2^root_order pages are roots, the next 2^middle_order middle tables."""
+        if not (0 <= root_order < 32 and 0 <= middle_order < 32) or self._parts[ROOT][1] != self.end:
+            return Status.ERROR
+        middle = self.start + (PAGE << root_order)
+        leaves = middle + (PAGE << middle_order)
+        if leaves >= self.end or any(self.memory.read(self.start, self.end - self.start)):
+            return Status.ERROR
+        self._parts = [(self.start, middle), (middle, leaves), (leaves, self.end)]
+        return Status.OK
+
+    def accepts_satp(self, satp: int) -> bool:
+        """Whether the host may use this `satp`: Sv39, with a root in the root part."""
+        root = (satp & _SATP_PPN) << 12
+        low, high = self._parts[ROOT]
+        return satp & _SATP_MODE == SATP_SV39 and low <= root < high
+
+    def set_pte(self, kind: int, address: int, value: int, size: int) -> int:
+        """Monitor call 101.
+
+        ONE sets the entry at `address` to `value`, ZERO clears it. COPY sets `size` bytes of entries from
+        those at the physical address `value`. BATCH_SET and BATCH_ZERO take `size` records of (entry
+        address, entry) at `value`. All or nothing.
+        """
+        changes = self._requested(kind, address, value, size)
+        if changes is None or not all(self._acceptable(slot, pte) for slot, pte in changes):
+            return Status.ERROR
+        for slot, pte in changes:
+            self._forget(slot)
+            self.memory.store(slot, pte)
+            if pte & _LEAF:
+                self._entries.setdefault(pte_address(pte) >> PAGE_SHIFT, set()).add(slot)
+        self._changed()
+        return Status.OK
+
+    def _requested(self, kind: int, address: int, value: int, size: int) -> list[tuple[int, int]] | None:
+        """The (entry address, entry) pairs of a request, None when it makes no sense."""
+        if kind == SetPte.ONE:
+            return [(address, value)]
+        if kind == SetPte.ZERO:
+            return [(address, 0)]
+        limit = self.end - self.start
+        width = 8 if kind == SetPte.COPY else 16
+        length = size if kind == SetPte.COPY else size * width
+        if kind not in (SetPte.COPY, SetPte.BATCH_ZERO, SetPte.BATCH_SET) or not 0 < length <= limit * 2:
+            return None
+        if value % 8 or length % width or not self.owners.is_public(value, length):
+            return None
+        words = memoryview(self.memory.read(value, length)).cast("Q").tolist()
+        if kind == SetPte.COPY:
+            return [(address + 8 * index, pte) for index, pte in enumerate(words)]
+        entries = words[1::2] if kind == SetPte.BATCH_SET else [0] * size
+        return list(zip(words[::2], entries, strict=True))
+
+    def _acceptable(self, slot: int, pte: int) -> bool:
+        if slot % 8 or not self.start <= slot < self.end or pte & _RESERVED:
+            return False
+        if not pte & V:
+            return pte == 0
+        target, levels = pte_address(pte), [part for part in range(3) if self._in_part(slot, part)]
+        if pte & _LEAF:
+            return LEAVES in levels and pte & _LEAF != W and pte & _LEAF != W | X and self._may_map(target)
+        below = [level + 1 for level in levels if level < LEAVES]
+        return any(self._in_part(target, level) for level in below)
+
+    def _in_part(self, address: int, part: int) -> bool:
+        low, high = self._parts[part]
+        return low <= address < high
+
+    def _may_map(self, page: int) -> bool:
+        """Public memory, and the PT area itself, which PMP keeps read-only."""
+        return self.start <= page < self.end or self.owners.is_public(page, PAGE)
+
+    def _forget(self, slot: int) -> None:
+        old = self.memory.load(slot)
+        if old & _LEAF:
+            number = pte_address(old) >> PAGE_SHIFT
+            slots = self._entries.get(number)
+            if slots is not None:
+                slots.discard(slot)
+                if not slots:
+                    del self._entries[number]
+
+    def _hide(self, pa: int, pages: int) -> None:
+        self._set_valid(pa, pages, lambda pte: pte & ~V)
+
+    def _show(self, pa: int, pages: int) -> None:
+        self._set_valid(pa, pages, lambda pte: pte | V)
+
+    def _set_valid(self, pa: int, pages: int, change: Callable[[int], int]) -> None:
+        if not self._entries:
+            return
+        first = pa >> PAGE_SHIFT
+        numbers = range(first, first + pages)
+        if pages > len(self._entries):
+            found = [number for number in self._entries if number in numbers]
+        else:
+            found = [number for number in numbers if number in self._entries]
+        for number in found:
+            for slot in self._entries[number]:
+                self.memory.store(slot, change(self.memory.load(slot)))
+        if found:
+            self._changed()

@@ -1,0 +1,130 @@
+"""The keys of a machine (§9): what makes a report believable, and what enclaves derive their keys from.
+
+    device key      belongs to the hardware; signs the monitor: certificate = sign(digest(hash ‖ public key))
+    monitor key     signs the reports of enclaves
+    root keys       32 bytes each, for the enclave and the storage kind of derived key
+
+They come to the monitor as data. `DEVELOPMENT` is a published set for runs that need no secret: everyone has
+it, so its signatures prove nothing, and runs repeat byte for byte on every computer.
+"""
+
+import hmac
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Final
+
+from pltvm.errors import PltvmError
+from pltvm.monitor import sm2
+from pltvm.monitor.digest import Digest, digest
+
+ROOT_SIZE: Final = 32
+LARGEST_DERIVED: Final = 255 * 32  # bytes that HKDF-SHA256 can give
+
+# What the monitor says it is: the `sm.hash` of its reports is the digest of this. The number changes with
+# any change of the monitor that an enclave or a verifier could rely on.
+IDENTITY: Final = b"pltvm secure monitor 1"
+
+_FORMAT: Final = "pltvm keys 1"
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """An SM2 key pair; the public half is computed when first asked for, in about 15 ms."""
+
+    private: int
+
+    @cached_property
+    def public(self) -> bytes:
+        """x ‖ y."""
+        return sm2.public_key(self.private)
+
+    def sign(self, message_hash: bytes) -> bytes:
+        """r ‖ s over a 32-byte hash."""
+        return sm2.sign(self.private, message_hash)
+
+    def __repr__(self) -> str:
+        return "KeyPair(…)"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All keys of one machine. `roots` are by kind of derived key: 0 enclave, 1 storage."""
+
+    device: KeyPair
+    monitor: KeyPair
+    roots: tuple[bytes, bytes]
+
+    @classmethod
+    def generate(cls, random: Callable[[int], bytes] = secrets.token_bytes) -> "Keys":
+        """New keys from a source of random bytes."""
+
+        def pair() -> KeyPair:
+            while not sm2.is_private_key(number := int.from_bytes(random(32), "big")):
+                pass
+            return KeyPair(number)
+
+        return cls(pair(), pair(), (random(ROOT_SIZE), random(ROOT_SIZE)))
+
+    def derive(self, kind: int, measurement: bytes, size: int) -> bytes:
+        """`size` bytes for the enclave of that measurement: HKDF-SHA256 (RFC 5869), measurement as salt."""
+        source = hmac.digest(measurement, self.roots[kind], "sha256")
+        block, result = b"", b""
+        for counter in range(1, (size + 31) // 32 + 1):
+            block = hmac.digest(source, block + bytes((counter,)), "sha256")
+            result += block
+        return result[:size]
+
+    def __repr__(self) -> str:
+        return "Keys(…)"
+
+    # -- as text -----------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """All keys as text; the public ones are there for people and are not read back."""
+        fields = {
+            "format": _FORMAT,
+            "device_private": f"{self.device.private:064x}",
+            "device_public": self.device.public.hex(),
+            "monitor_private": f"{self.monitor.private:064x}",
+            "monitor_public": self.monitor.public.hex(),
+            "enclave_root": self.roots[0].hex(),
+            "storage_root": self.roots[1].hex(),
+        }
+        return json.dumps(fields, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Keys":
+        """The keys that `to_json` wrote. Raises PltvmError for any other text."""
+        try:
+            fields = json.loads(text)
+            if fields["format"] != _FORMAT:
+                raise ValueError(f"format {fields['format']!r}")
+            device, monitor, *roots = (
+                bytes.fromhex(fields[name])
+                for name in ("device_private", "monitor_private", "enclave_root", "storage_root")
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise PltvmError(f"no keys of pltvm: {type(error).__name__}: {error}") from None
+        privates = [int.from_bytes(raw, "big") for raw in (device, monitor)]
+        if not all(sm2.is_private_key(number) for number in privates):
+            raise PltvmError("no keys of pltvm: a private key is out of range")
+        if any(len(raw) != ROOT_SIZE for raw in roots):
+            raise PltvmError(f"no keys of pltvm: a root key must have {ROOT_SIZE} bytes")
+        return cls(KeyPair(privates[0]), KeyPair(privates[1]), (roots[0], roots[1]))
+
+
+def certified(kind: Digest, monitor_hash: bytes, monitor_public: bytes) -> bytes:
+    """The hash that the device key signs: it covers what the monitor is and its key."""
+    return digest(kind, (monitor_hash, monitor_public))
+
+
+def _development() -> Keys:
+    counter = iter(range(4))
+    return Keys.generate(lambda _size: sha256(b"pltvm development key %d" % next(counter)).digest())
+
+
+DEVELOPMENT: Final = _development()

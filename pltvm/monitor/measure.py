@@ -1,0 +1,101 @@
+"""Measurements of enclaves (§9): what of their memory goes into the digest, and when it is looked at.
+
+    entry point   u64
+    per page, in the order of the page tables:
+        u64 address, u8 bits 63…56 of the entry      where a run starts: the page before is not mapped
+        4096 bytes
+    nonce         u64; 0 at creation
+
+An address starts with 0xffff_ff80_0000_0000 in low halves of the address space too, as the original's does.
+
+The digest takes a tenth of a second for a small enclave, and most are never asked for it. So creation only
+takes a `Snapshot` of what goes in. Enclaves with the same memory share one, and its measurement with it.
+"""
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from struct import Struct
+from typing import Final
+from weakref import WeakValueDictionary
+
+from pltvm.engine.memory import PAGE, Memory
+from pltvm.engine.sv39 import PPN_MASK, Leaf, PageTable
+from pltvm.monitor.abi import RELAY_BASE, SHM_BASE
+from pltvm.monitor.digest import Digest, digest
+
+HIGH: Final = 0xFFFF_FF80_0000_0000
+_ZEROS: Final = bytes(PAGE)  # one object for all zero pages
+_NUMBER: Final = Struct("<Q")
+_RUN_START: Final = Struct("<QB")
+_REMEMBERED: Final = 1024  # measurements, of 32 bytes each, kept when their enclaves are gone
+
+_Page = tuple[int, int, bytes]  # virtual address, flag byte, content
+
+
+class Snapshot:
+    """What an enclave's memory was when it was created. Made by `capture`; equal ones are the same object."""
+
+    __slots__ = ("__weakref__", "_measurements", "entry", "pages")
+
+    def __init__(self, entry: int, pages: tuple[_Page, ...]) -> None:
+        self.entry = entry
+        self.pages = pages
+        self._measurements: dict[Digest, bytes] = {}
+
+    def measurement(self, kind: Digest) -> bytes:
+        """The measurement at creation: instant, but for the first time that this content is asked for."""
+        known = self._measurements.get(kind)
+        if known is None:
+            key = (kind, sha256(b"".join(_stream(self.entry, self.pages, 0))).digest())
+            known = _remembered.get(key)
+            if known is None:
+                known = digest(kind, _stream(self.entry, self.pages, 0))
+                if len(_remembered) >= _REMEMBERED:
+                    del _remembered[next(iter(_remembered))]
+                _remembered[key] = known
+            self._measurements[kind] = known
+        return known
+
+
+_snapshots: WeakValueDictionary[tuple[int, tuple[_Page, ...]], Snapshot] = WeakValueDictionary()
+_remembered: dict[tuple[Digest, bytes], bytes] = {}
+
+
+def capture(memory: Memory, entry: int, leaves: Iterable[Leaf]) -> Snapshot:
+    """The snapshot of these pages, as they are now: all that are mapped, in the order of the tables."""
+    key = (entry, tuple(_pages(memory, leaves)))
+    snapshot = _snapshots.get(key)
+    if snapshot is None:
+        snapshot = _snapshots[key] = Snapshot(*key)
+    return snapshot
+
+
+def measure_now(kind: Digest, memory: Memory, entry: int, table: PageTable, nonce: int) -> bytes:
+    """The measurement of an address space as it is now, relay pages left out."""
+    counted = (leaf for leaf in table.leaves() if not RELAY_BASE <= leaf.va < SHM_BASE)
+    return digest(kind, _stream(entry, _pages(memory, counted), nonce))
+
+
+def report_hash(kind: Digest, measurement: bytes, nonce: int) -> bytes:
+    """What a report says of an enclave measured at its creation."""
+    return digest(kind, (measurement, _NUMBER.pack(nonce)))
+
+
+def _pages(memory: Memory, leaves: Iterable[Leaf]) -> Iterator[_Page]:
+    ram, base = memory.bytes, memory.base
+    for va, pte, _ in leaves:
+        at = ((pte & PPN_MASK) << 2) - base
+        content = bytes(ram[at : at + PAGE])
+        yield va, pte >> 56, _ZEROS if content == _ZEROS else content
+
+
+def _stream(entry: int, pages: Iterable[_Page], nonce: int) -> Iterator[bytes]:
+    yield _NUMBER.pack(entry)
+    following = None
+    for va, flags, content in pages:
+        at = va | HIGH
+        if at != following:
+            yield _RUN_START.pack(at, flags)
+        yield content
+        following = at + PAGE
+    yield _NUMBER.pack(nonce)

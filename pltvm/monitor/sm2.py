@@ -1,0 +1,116 @@
+"""SM2 signatures over a 32-byte hash (§9): a thin layer over the `gmalg` package.
+
+A hash is what gets signed: the standard's `e` is the hash itself, without the prefix Z_A that stands for the
+signer's identity. Signatures are r ‖ s and public keys x ‖ y, 32 bytes each, big endian.
+
+The same key and hash give the same signature: the number k comes from both, as RFC 6979 says, and not from
+the host's randomness.
+
+Why `gmalg`: pure Python without dependencies, released regularly, and both the hash and the source of k can
+be given to it. `gmssl`, the better known one, had its last release in 2023, strips digits of public keys
+that happen to begin with "04", and needs a binary package. The import costs 20 ms, so it waits until needed.
+"""
+
+import hmac
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Final
+
+HASH_SIZE: Final = 32
+SIGNATURE_SIZE: Final = 64
+PUBLIC_KEY_SIZE: Final = 64
+
+# The curve of GB/T 32918.5-2017.
+_P: Final = 0xFFFFFFFE_FFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFF_00000000_FFFFFFFF_FFFFFFFF
+_B: Final = 0x28E9FA9E_9D9F5E34_4D5A9E4B_CF6509A7_F39789F5_15AB8F92_DDBCBD41_4D940E93
+_N: Final = 0xFFFFFFFE_FFFFFFFF_FFFFFFFF_FFFFFFFF_7203DF6B_21C6052B_53BBF409_39D54123
+_G: Final = (
+    0x32C4AE2C_1F198119_5F990446_6A39C994_8FE30BBF_F2660BE1_715A4589_334C74C7,
+    0xBC3736A2_F4F6779C_59BDCEE3_6B692153_D0A9877C_C62A4740_02DF32E5_2139F0A0,
+)
+
+
+def is_private_key(number: int) -> bool:
+    """Whether the number can be a private key: 1 … n − 2."""
+    return 1 <= number <= _N - 2
+
+
+def public_key(private: int) -> bytes:
+    """The public key of a private one."""
+    return _joined(_core(_no_k).generate_pk(private))
+
+
+def sign(private: int, message_hash: bytes) -> bytes:
+    """The signature of a 32-byte hash."""
+    candidates = _numbers(private, message_hash)
+    core = _core(lambda _bits: next(candidates))
+    r, s = core.sign(message_hash, private, b"", core.ecdlp.G)  # the key only goes into Z_A
+    return _joined((r, s))
+
+
+def verify(public: bytes, message_hash: bytes, signature: bytes) -> bool:
+    """Whether `signature` is one of the hash by the owner of the public key; False for anything malformed."""
+    if len(public) != PUBLIC_KEY_SIZE or len(signature) != SIGNATURE_SIZE or len(message_hash) != HASH_SIZE:
+        return False
+    core = _core(_no_k)
+    point = _split(public)
+    if max(point) >= _P or not core.ecdlp.ec.isvalid(point):
+        return False
+    r, s = _split(signature)
+    return bool(core.verify(message_hash, r, s, b"", point))
+
+
+def _joined(pair: tuple[int, int]) -> bytes:
+    return pair[0].to_bytes(32, "big") + pair[1].to_bytes(32, "big")
+
+
+def _split(raw: bytes) -> tuple[int, int]:
+    return int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
+
+
+def _numbers(private: int, message_hash: bytes) -> Iterator[int]:
+    """The candidates for k, RFC 6979 section 3.2, with HMAC-SHA256."""
+    seed = private.to_bytes(32, "big") + (int.from_bytes(message_hash, "big") % _N).to_bytes(32, "big")
+    key, value = bytes(32), b"\1" * 32
+    for separator in (b"\0", b"\1"):
+        key = hmac.digest(key, value + separator + seed, "sha256")
+        value = hmac.digest(key, value, "sha256")
+    while True:
+        value = hmac.digest(key, value, "sha256")
+        yield int.from_bytes(value, "big")
+        key = hmac.digest(key, value + b"\0", "sha256")
+        value = hmac.digest(key, value, "sha256")
+
+
+def _no_k(_bits: int) -> int:
+    raise AssertionError("only signing needs k")
+
+
+@cache
+def _parts() -> tuple[Any, Any, Any]:
+    """gmalg's algorithm, its curve, and a hash for it that leaves hashes as they are."""
+    from gmalg.base import Hash
+    from gmalg.ellipticcurve import ECDLP
+    from gmalg.sm2 import SM2Core
+
+    class Given(Hash):  # type: ignore[misc]
+        """gmalg signs hash(hash(identity) ‖ message). With this one that is the message, a hash already."""
+
+        def __init__(self) -> None:
+            self._data = b""
+
+        def reset(self) -> None:
+            self._data = b""
+
+        def update(self, data: bytes) -> None:
+            self._data += data
+
+        def value(self) -> bytes:
+            return bytes(self._data[-HASH_SIZE:])
+
+    return SM2Core, ECDLP(_P, _P - 3, _B, _G, _N), Given
+
+
+def _core(numbers: Callable[[int], int]) -> Any:
+    core, curve, given = _parts()
+    return core(curve, given(), numbers)

@@ -1,0 +1,53 @@
+"""Sectors and random numbers (§4, ocalls 5, 6, 8): the host serves them, the monitor checks pointers.
+
+Nothing here is secret from the host or guaranteed by it; an enclave that cares encrypts and verifies.
+"""
+
+from pltvm.engine.context import A1, A2, Context
+from pltvm.engine.sv39 import W
+from pltvm.monitor.abi import FAILED, Ocall
+from pltvm.monitor.state import Enclave, State
+
+
+def read_sector(state: State, enclave: Enclave, context: Context) -> None:
+    """5: a1 sector → 0 or −1; the data comes in the host memory named for persistency."""
+    state.ask(enclave, Ocall.READ_SECTOR, context.regs[A1])
+
+
+def write_sector(state: State, enclave: Enclave, context: Context) -> None:
+    """6: a1 sector → 0 or −1; the data is in the host memory named for persistency."""
+    state.ask(enclave, Ocall.WRITE_SECTOR, context.regs[A1])
+
+
+def sector_answer(_state: State, _enclave: Enclave, value: int, _size: int) -> int:
+    """The host's answer: 0, anything else is a failure."""
+    return FAILED if value else 0
+
+
+def get_random(state: State, enclave: Enclave, context: Context) -> int | None:
+    """8: a1 → buffer, a2 bytes → number of bytes. −1, and the host is not asked, for a bad buffer (§10)."""
+    buffer, size = context.regs[A1], context.regs[A2]
+    if not size:
+        return 0
+    if enclave.space.table.spans(buffer, size, W) is None:
+        return FAILED
+    enclave.ocall_args = (buffer, size)
+    state.ask(enclave, Ocall.GET_RANDOM, size)
+    return None
+
+
+def random_answer(state: State, enclave: Enclave, pa: int, size: int) -> int:
+    """`size` bytes at `pa` in the host's memory, at most as many as were asked for.
+
+    The buffer was checked when the enclave asked, and only the enclave could have unmapped it since.
+    """
+    buffer, asked = enclave.ocall_args
+    data = state.read_host(pa, size) if 0 < size <= asked else None
+    spans = enclave.space.table.spans(buffer, size, W) if data is not None else None
+    if data is None or spans is None:
+        return FAILED
+    for target, n in spans:
+        state.memory.write(target, data[:n])
+        state.hart.forget_code(target, n)
+        data = data[n:]
+    return size

@@ -1,0 +1,45 @@
+"""Fixtures: guest programs built once for all workers, and machines that are audited when a test ends."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pltvm import sdk
+from tests.monitor.rig import Rig
+
+GUEST = Path(__file__).parent / "guest"
+
+
+@pytest.fixture(scope="session")
+def build_guest(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """Gives the ELF of tests/guest/NAME.c. Workers of pytest-xdist share what one of them has built."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def build(name: str) -> bytes:
+        source = GUEST / f"{name}.c"
+        elf = shared / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.elf"
+        if not elf.exists():
+            mine = sdk.build([source], elf.with_suffix(f".{os.getpid()}"))
+            mine.replace(elf)  # atomic: another worker sees all of it or nothing
+        return elf.read_bytes()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def script_elf(build_guest: Callable[[str], bytes]) -> bytes:
+    """The enclave that does what a list says."""
+    return build_guest("script")
+
+
+@pytest.fixture
+def rig(script_elf: bytes) -> Iterator[Rig]:
+    """A machine for listed enclaves; when the test ends every page must be back."""
+    rig = Rig(script_elf)
+    yield rig
+    rig.finish()

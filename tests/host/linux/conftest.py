@@ -1,0 +1,64 @@
+"""Linux programs for the tests, built for musl once for all workers, and a way to run them."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pltvm import Machine
+from pltvm.host.linux.runner import LinuxResult, run_program
+
+GUEST = Path(__file__).parents[2] / "guest"
+Run = Callable[..., LinuxResult]
+
+
+@pytest.fixture(scope="session")
+def build_linux(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the program built from tests/guest/NAME.c for musl, lp64."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def build(name: str) -> Path:
+        source = GUEST / f"{name}.c"
+        program = shared / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+        if not program.exists():
+            mine = program.with_suffix(f".{os.getpid()}")
+            flags = ["-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+c", "-mabi=lp64", "-static"]
+            command = [
+                sys.executable,
+                "-m",
+                "ziglang",
+                "cc",
+                *flags,
+                "-O1",
+                "-w",
+                str(source),
+                "-o",
+                str(mine),
+            ]
+            subprocess.run(command, check=True)
+            mine.replace(program)
+        return program
+
+    return build
+
+
+@pytest.fixture
+def run_linux(build_linux: Callable[[str], Path], tmp_path: Path) -> Run:
+    """Runs a test program in an empty folder, and checks that it leaves no page behind."""
+
+    def run(name: str, *arguments: str, **options: object) -> LinuxResult:
+        machine = Machine(256 << 20)
+        free = machine.kernel.blocks.free_pages
+        result = run_program(
+            machine.driver, build_linux(name), arguments, **{"root": tmp_path, "timeout": 60, **options}
+        )
+        assert machine.kernel.blocks.free_pages == free
+        return result
+
+    return run

@@ -1,0 +1,54 @@
+"""The digests: §9's check value, the definition followed word by word, any cut of the stream."""
+
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pltvm.errors import PltvmError
+from pltvm.monitor.digest import Digest, PenglaiDigest, digest
+from tests import independent_measure
+
+
+def test_check_value() -> None:
+    expected = "37bc43d11cab393d7899ef6224f568ec18a8fd851d165c500c3754020f466a04"
+    assert digest(Digest.PENGLAI, [b"abc"]).hex() == expected
+    assert independent_measure.digest(b"abc").hex() == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 55, 56, 63, 64, 65, 119, 120, 4095, 4096, 4097, 8192 + 56])
+def test_lengths_around_blocks_and_batches(size: int) -> None:
+    data = bytes(index * 151 % 256 for index in range(size))
+    assert digest(Digest.PENGLAI, [data]) == independent_measure.digest(data)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.binary(max_size=200), max_size=6), st.binary(max_size=1))
+def test_any_cut_gives_the_definition(chunks: list[bytes], filler: bytes) -> None:
+    chunks = [*chunks, filler * 100]
+    assert digest(Digest.PENGLAI, chunks) == independent_measure.digest(b"".join(chunks))
+
+
+def test_a_digest_can_go_on() -> None:
+    stream = PenglaiDigest()
+    stream.update(b"a" * 5000)
+    first = stream.digest()
+    assert first == stream.digest() == digest(Digest.PENGLAI, [b"a" * 5000])
+    stream.update(b"b")
+    assert stream.digest() == digest(Digest.PENGLAI, [b"a" * 5000 + b"b"])
+
+
+@pytest.mark.skipif("sm3" not in hashlib.algorithms_available, reason="this OpenSSL has no SM3")
+def test_standard_sm3() -> None:
+    expected = "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"  # GB/T 32905-2016 A.1
+    assert digest(Digest.SM3, [b"a", b"bc"]).hex() == expected
+
+
+def test_missing_sm3_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_name: str) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(hashlib, "new", missing)
+    with pytest.raises(PltvmError, match="no SM3"):
+        digest(Digest.SM3, [])

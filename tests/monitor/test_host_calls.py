@@ -1,0 +1,474 @@
+"""The monitor against a hostile host: every wrong parameter is refused and leaves no trace (§8, rule 2)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pltvm.engine import sv39
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import RW, RX, PageTable, make_pte
+from pltvm.monitor import abi
+from pltvm.monitor.abi import CreateParams, HostCall, Ocall, ResumeReason, RunParams, Status
+from tests.monitor.rig import STRUCT, Rig, Script, while_host_has_control
+
+BLOCK_PAGES = 512
+
+
+def snapshot(rig: Rig) -> Any:
+    """What a refused call must leave as it was: the bitmap and the monitor's state."""
+    state = rig.state
+    return (
+        rig.state.owners.entries.tobytes(),
+        {eid: (one.state, one.stopped, len(one.space.mappings())) for eid, one in state.enclaves.items()},
+        sorted(state.servers),
+        (state.next_eid, state.record_space, state.asids - len(state.free_asids), state.started),
+        state.running,
+    )
+
+
+class Forge:
+    """Builds an enclave by hand: a block with tables, code that exits, a stack; then parameters for it."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.memory = rig.machine.memory
+        blocks = rig.machine.kernel.blocks
+        self.block = blocks.take(BLOCK_PAGES)
+        self.page, self.kbuffer, self.shm = blocks.take(1), blocks.take(1), blocks.take(4)
+        self.free = self.block + 3 * PAGE
+        self.table = PageTable(self.memory, self.block + PAGE, self.take)
+        self.code = self.take()
+        # li a7, 99; lui a6, 0x100; addi a6, a6, 0x101; ecall
+        for index, word in enumerate((0x06300893, 0x00100837, 0x10180813, 0x00000073)):
+            self.memory.write(self.code + 4 * index, word.to_bytes(4, "little"))
+        self.table.map(0x1000, self.code, 1, RX)
+        self.stack = self.take()
+        self.table.map(abi.STACK_TOP - PAGE, self.stack, 1, RW)
+
+    def take(self) -> int:
+        page, self.free = self.free, self.free + PAGE
+        return page
+
+    def params(self, **changes: Any) -> CreateParams:
+        page = self.page + 256
+        good = CreateParams(
+            page + 40, b"forged", 0, self.block, BLOCK_PAGES * PAGE, 0x1000, self.free, self.kbuffer, PAGE,
+            self.shm, 2 * PAGE, page, page + 8, page + 16, page + 24, page + 32,
+        )  # fmt: skip
+        return good._replace(**changes)
+
+    def create(self, call: HostCall = HostCall.CREATE, at: int | None = None, **changes: Any) -> int | None:
+        at = self.page if at is None else at
+        if self.memory.contains(at, 256):
+            self.memory.write(at, abi.CREATE_PARAMS.pack(*self.params(**changes)))
+        return self.rig.machine.monitor.call(call, at)
+
+    @property
+    def eid(self) -> int:
+        return int.from_bytes(self.memory.read(self.page + 256 + 40, 4), "little")
+
+
+@pytest.fixture
+def forge(rig: Rig) -> Forge:
+    """A forged enclave in a machine that has a server; what it takes is lost to the kernel."""
+    rig.server(Script())
+    before = rig.free_pages
+    forge = Forge(rig)
+    rig.leak = before - rig.free_pages
+    return forge
+
+
+def test_forged_enclave_is_good_as_it_is(forge: Forge, rig: Rig) -> None:
+    """Else the refusals below would mean nothing."""
+    assert forge.create() == Status.OK
+    rig.check()
+    monitor = rig.machine.monitor
+    forge.memory.write(forge.page, abi.RUN_PARAMS.pack(0, 0))
+    assert monitor.call(HostCall.RUN, forge.eid, forge.page) is None
+    assert monitor.run_guest() == Status.OK
+
+
+Change = Callable[[Forge], dict[str, Any]]
+
+
+def _bad_addresses(forge: Forge) -> dict[str, int]:
+    machine = forge.rig.machine
+    server = next(iter(forge.rig.state.enclaves.values()))
+    return {
+        "monitor": machine.memory.base,
+        "pt area": machine.kernel.pt_area,
+        "bitmap": next(iter(machine.kernel.blocks._taken)),
+        "enclave": server.block,
+        "own block": forge.block,
+        "end of own block": forge.block + (BLOCK_PAGES - 1) * PAGE,
+        "null": 0,
+        "below RAM": machine.memory.base - PAGE,
+        "behind RAM": machine.memory.end,
+        "huge": 2**64 - PAGE,
+    }
+
+
+PLACES = (
+    "monitor", "pt area", "bitmap", "enclave", "own block", "end of own block", "null", "below RAM",
+    "behind RAM", "huge",
+)  # fmt: skip
+POINTERS = ("eid_pointer", "kbuffer", "shm_paddr", "ocall", "arg0", "arg1", "syscall", "retval")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("field", POINTERS)
+def test_pointers_into_what_is_not_the_hosts(forge: Forge, rig: Rig, field: str, place: str) -> None:
+    before = snapshot(rig)
+    assert forge.create(**{field: _bad_addresses(forge)[place]}) == Status.ERROR
+    assert snapshot(rig) == before
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if "own" not in place])
+def test_block_or_parameters_that_are_not_the_hosts(forge: Forge, rig: Rig, place: str) -> None:
+    before = snapshot(rig)
+    address = _bad_addresses(forge)[place]
+    free = address + PAGE * 8
+    assert forge.create(paddr=address, free_mem=free % 2**64) == Status.ERROR
+    assert forge.rig.machine.monitor.call(HostCall.CREATE, address) == Status.ERROR
+    assert snapshot(rig) == before
+
+
+def _holds_page(name: str) -> Change:
+    """A block around a page that an enclave uses and the host owns."""
+
+    def change(forge: Forge) -> dict[str, Any]:
+        server = next(iter(forge.rig.state.enclaves.values()))
+        page = {"kbuffer": server.kbuffer, "shm": server.shm_pa, "mailbox": server.own_mailbox.ocall}[name]
+        block = page & ~(8 * PAGE - 1)
+        return {"paddr": block, "size": 8 * PAGE, "free_mem": block + 8 * PAGE}
+
+    return change
+
+
+BAD_SHAPES: dict[str, Change] = {
+    "unaligned block": lambda f: {"paddr": f.block + PAGE},
+    "block at a byte": lambda f: {"paddr": f.block + 8},
+    "size not a power of two": lambda f: {"size": (BLOCK_PAGES - 1) * PAGE},
+    "size zero": lambda _: {"size": 0},
+    "size of a page": lambda _: {"size": PAGE},
+    "size of bytes": lambda _: {"size": 8},
+    "size huge": lambda _: {"size": 1 << 63},
+    "block too big": lambda f: {
+        "size": 2 * BLOCK_PAGES * PAGE,
+        "paddr": f.block & ~(2 * BLOCK_PAGES * PAGE - 1),
+    },
+    "around a kbuffer": _holds_page("kbuffer"),
+    "around shared memory": _holds_page("shm"),
+    "around a mailbox": _holds_page("mailbox"),
+    "entry 0": lambda _: {"entry": 0},
+    "entry not mapped": lambda _: {"entry": 0x9000},
+    "entry on the stack": lambda _: {"entry": abi.STACK_TOP - PAGE},
+    "entry in the kbuffer": lambda _: {"entry": abi.KBUFFER},
+    "entry not canonical": lambda _: {"entry": 1 << 40 | 0x1000},
+    "free memory at the start": lambda f: {"free_mem": f.block},
+    "free memory at the root": lambda f: {"free_mem": f.block + PAGE},
+    "free memory with tables in it": lambda f: {"free_mem": f.block + 4 * PAGE},
+    "free memory with a leaf in it": lambda f: {"free_mem": f.free - PAGE},
+    "free memory behind": lambda f: {"free_mem": f.block + (BLOCK_PAGES + 1) * PAGE},
+    "free memory before": lambda f: {"free_mem": f.block - PAGE},
+    "free memory unaligned": lambda f: {"free_mem": f.free + 8},
+    "no page left for tables": lambda f: {"free_mem": f.block + BLOCK_PAGES * PAGE},
+    "kbuffer of two pages": lambda _: {"kbuffer_size": 2 * PAGE},
+    "kbuffer of none": lambda _: {"kbuffer_size": 0},
+    "kbuffer unaligned": lambda f: {"kbuffer": f.kbuffer + 8},
+    "shm unaligned": lambda f: {"shm_paddr": f.shm + 8},
+    "shm of bytes": lambda _: {"shm_size": 8},
+    "shm huge": lambda _: {"shm_size": 1 << 40},
+    "shm wraps": lambda _: {"shm_size": 2**64 - PAGE},
+    "shm reaches the own block": lambda f: {"shm_paddr": f.block - PAGE},
+    "mailbox unaligned": lambda f: {"ocall": f.page + 257},
+    "retval unaligned": lambda f: {"retval": f.page + 257},
+}
+
+
+@pytest.mark.parametrize("shape", BAD_SHAPES)
+def test_wrong_shapes(forge: Forge, rig: Rig, shape: str) -> None:
+    before = snapshot(rig)
+    assert forge.create(**BAD_SHAPES[shape](forge)) == Status.ERROR
+    assert snapshot(rig) == before
+    assert forge.create() == Status.OK, "the refusal left nothing that is in the way"
+
+
+def _map(va: int, pa: Callable[[Forge], int], flags: int = RW) -> Callable[[Forge], None]:
+    def change(forge: Forge) -> None:
+        forge.table.make_tables(va, 1)
+        forge.memory.store(forge.table.slot(va), make_pte(pa(forge), flags))
+
+    return change
+
+
+def _root_entry(index: int, pte: Callable[[Forge], int]) -> Callable[[Forge], None]:
+    def change(forge: Forge) -> None:
+        forge.memory.store(forge.block + PAGE + 8 * index, pte(forge))
+
+    return change
+
+
+def _middle_of(forge: Forge) -> int:
+    return sv39.pte_address(forge.memory.load(forge.block + PAGE))
+
+
+BAD_TABLES: dict[str, Callable[[Forge], None]] = {
+    "leaf before the block": _map(0x3000, lambda f: f.block - PAGE),
+    "leaf behind the block": _map(0x3000, lambda f: f.block + BLOCK_PAGES * PAGE),
+    "leaf in free memory": _map(0x3000, lambda f: f.block + (BLOCK_PAGES - 1) * PAGE),
+    "leaf on the monitor": _map(0x3000, lambda f: f.memory.base),
+    "leaf on an enclave": _map(0x3000, lambda f: next(iter(f.rig.state.enclaves.values())).block + 3 * PAGE),
+    "leaf outside RAM": _map(0x3000, lambda _: 0x1000_0000),
+    "leaf far outside": _map(0x3000, lambda _: 1 << 55),
+    "leaf on the monitor's page": _map(0x3000, lambda f: f.block),
+    "leaf on the root": _map(0x3000, lambda f: f.block + PAGE),
+    "leaf on the spare page": _map(0x3000, lambda f: f.block + 2 * PAGE),
+    "leaf on a middle table": _map(0x3000, _middle_of),
+    "leaf on a leaf table": _map(0x3000, lambda f: f.table.slot(0x1000) & ~(PAGE - 1)),
+    "page twice": _map(0x3000, lambda f: f.code),
+    "page twice far away": _map(abi.STACK_TOP - 2 * PAGE, lambda f: f.code),
+    "in the heap": _map(abi.HEAP_BASE, lambda f: f.take()),
+    "in the mmap area": _map(abi.MMAP_TOP - PAGE, lambda f: f.take()),
+    "in the relay area": _map(abi.RELAY_BASE, lambda f: f.take()),
+    "in shared memory": _map(abi.SHM_BASE, lambda f: f.take()),
+    "at the kbuffer": _map(abi.KBUFFER, lambda f: f.take()),
+    "high half": _map(0xFFFF_FFC0_0000_0000, lambda f: f.take()),
+    "not for user mode": _map(0x3000, lambda f: f.take(), RW & ~sv39.U),
+    "write only": _map(0x3000, lambda f: f.take(), RW & ~sv39.R),
+    "global": _map(0x3000, lambda f: f.take(), RW | sv39.G),
+    "reserved bits": _map(0x3000, lambda f: f.take(), RW | 1 << 60),
+    "valid without rights": _map(0x3000, lambda f: f.take(), sv39.V),
+    "gigabyte page": _root_entry(5, lambda f: make_pte(f.block, RW)),
+    "gigabyte page of RAM": _root_entry(2, lambda _: make_pte(0x8000_0000, RW)),
+    "megabyte page": lambda f: f.memory.store(_middle_of(f) + 8 * 7, make_pte(f.block, RW)),
+    "table outside the block": _root_entry(6, lambda f: make_pte(f.block - PAGE, sv39.V)),
+    "table in the monitor": _root_entry(6, lambda f: make_pte(f.memory.base, sv39.V)),
+    "table outside RAM": _root_entry(6, lambda _: make_pte(1 << 50, sv39.V)),
+    "table in free memory": _root_entry(6, lambda f: make_pte(f.block + 500 * PAGE, sv39.V)),
+    "root as its own table": _root_entry(6, lambda f: make_pte(f.block + PAGE, sv39.V)),
+    "table twice": _root_entry(6, lambda f: make_pte(_middle_of(f), sv39.V)),
+    "table on a leaf": _root_entry(6, lambda f: make_pte(f.code, sv39.V)),
+    "code not executable": lambda f: f.table.map(0x1000, f.code, 1, RW & ~sv39.BOTH),
+    "no code": lambda f: f.table.unmap(0x1000, 1),
+}
+
+
+@pytest.mark.parametrize("table", BAD_TABLES)
+def test_wrong_tables(forge: Forge, rig: Rig, table: str) -> None:
+    BAD_TABLES[table](forge)
+    before = snapshot(rig)
+    assert forge.create() == Status.ERROR
+    assert snapshot(rig) == before
+
+
+def test_entry_0_is_refused_even_where_there_is_code(forge: Forge, rig: Rig) -> None:
+    forge.table.map(0, forge.take(), 1, RX)
+    before = snapshot(rig)
+    assert forge.create(entry=0) == Status.ERROR
+    assert snapshot(rig) == before
+    assert forge.create() == Status.OK
+
+
+def test_names_of_servers(forge: Forge, rig: Rig) -> None:
+    for name in (b"server", b"server\0tail", b""):
+        before = snapshot(rig)
+        assert forge.create(HostCall.CREATE_SERVER, name=name, type=1) == Status.ERROR
+        assert snapshot(rig) == before
+    assert forge.create(HostCall.CREATE_SERVER, name=b"0123456789abcdef", type=1) == Status.OK
+    caller = Script()
+    handle = caller.acquire(b"0123456789abcdef")
+    assert rig.run(caller)[handle] == forge.eid
+    assert rig.machine.monitor.call(HostCall.DESTROY_SERVER, forge.eid) == Status.OK
+
+
+def test_unknown_calls_and_enclaves(rig: Rig) -> None:
+    script = Script()
+    fresh = rig.enclave(script)
+    call = rig.machine.monitor.call
+    before = snapshot(rig)
+    page = rig.machine.kernel.blocks.take(1)
+    assert {call(number) for number in (0, 1, 77, 255, 2**64 - 1)} == {Status.ERROR}
+    for eid in (999, 2**64 - 1, 1 << 32):
+        assert call(HostCall.RUN, eid, page) == Status.ERROR
+        assert call(HostCall.STOP, eid) == Status.ERROR
+        assert call(HostCall.RESUME, eid, ResumeReason.TIMER) == Status.ERROR
+        assert call(HostCall.DESTROY, eid) == Status.ERROR
+        assert call(HostCall.DESTROY_SERVER, eid) == Status.ERROR
+    for pa in (0, rig.machine.memory.base, rig.machine.memory.end, 2**64 - 1):
+        assert call(HostCall.RUN, fresh.eid, pa) == Status.ERROR
+    for reason in (*ResumeReason, 3, 2**64 - 1):
+        assert call(HostCall.RESUME, fresh.eid, reason) == Status.ERROR
+    assert call(HostCall.STOP, fresh.eid) == Status.ERROR, "it has not been started"
+    assert call(HostCall.INIT, 0, 0, 0, 0) == Status.ERROR, "only once"
+    rig.machine.kernel.blocks.give(page)
+    assert snapshot(rig) == before
+
+
+def test_relay_parameters(rig: Rig) -> None:
+    machine = rig.machine
+    enclave = rig.enclave(Script())
+    other = rig.state.enclaves[rig.server(Script()).eid]
+    page = machine.kernel.blocks.take(1)
+    free = machine.kernel.blocks.take(2)
+    before = snapshot(rig)
+    for pa, size in (
+        (machine.memory.base, PAGE),
+        (machine.kernel.pt_area, PAGE),
+        (other.block, PAGE),
+        (other.kbuffer, PAGE),
+        (other.shm_pa, PAGE),
+        (free + 8, PAGE),
+        (free, 8),
+        (free, PAGE + 1),
+        (free, 1 << 40),
+        (free, 2**64 - PAGE),
+        (machine.memory.end - PAGE, 2 * PAGE),
+        (0, PAGE),
+    ):
+        machine.memory.write(page, abi.RUN_PARAMS.pack(*RunParams(pa, size)))
+        assert machine.monitor.call(HostCall.RUN, enclave.eid, page) == Status.ERROR
+        assert snapshot(rig) == before
+    for block in (page, free):
+        machine.kernel.blocks.give(block)
+    assert enclave.run().ok
+
+
+def test_run_and_destroy_twice(rig: Rig) -> None:
+    machine = rig.machine
+    script = Script()
+    script.print(b"x")
+    enclave = rig.enclave(script)
+    tries: list[int | None] = []
+    page = machine.driver.enclaves[next(iter(machine.driver.enclaves))].page
+
+    def act(_status: int) -> None:
+        tries.append(machine.monitor.call(HostCall.RUN, enclave.eid, page))
+
+    with while_host_has_control(machine, act) as statuses:
+        assert enclave.run().ok
+    assert statuses == [Status.OCALL, Status.OK]
+    assert tries == [Status.ERROR] * 2
+    victim = rig.enclave(Script())
+    assert machine.monitor.call(HostCall.DESTROY, victim.eid) == Status.OK
+    before = snapshot(rig)
+    assert machine.monitor.call(HostCall.DESTROY, victim.eid) == Status.ERROR
+    assert snapshot(rig) == before
+    machine.driver._ended(victim._inner)
+    victim._free_pages()
+
+
+def test_wrong_answers_while_an_ocall_waits(rig: Rig) -> None:
+    machine = rig.machine
+    script = Script()
+    area = script.mmap(PAGE)
+    enclave = rig.enclave(script)
+    call = machine.monitor.call
+
+    def act(status: int) -> None:
+        if status != Status.OCALL:
+            return
+        before = snapshot(rig)
+        for reason, number in ((0, 0), (1, 0), (2, Ocall.SBRK), (2, 0), (2, 2**64 - 1), (3, Ocall.MMAP)):
+            assert call(HostCall.RESUME, enclave.eid, reason, number, 0, 0) == Status.ERROR
+            assert snapshot(rig) == before
+
+    with while_host_has_control(machine, act):
+        result = enclave.run()
+    assert result.ok
+    assert area.step == 0
+
+
+def test_stop_and_resume(rig: Rig) -> None:
+    machine = rig.machine
+    script = Script()
+    script.yield_()
+    script.print(b"on")
+    enclave = rig.enclave(script)
+    call = machine.monitor.call
+
+    def act(status: int) -> None:
+        if status != Status.YIELD:
+            return
+        assert call(HostCall.STOP, enclave.eid) == Status.OK
+        assert call(HostCall.STOP, enclave.eid) == Status.ERROR
+        assert call(HostCall.RESUME, enclave.eid, ResumeReason.TIMER) == Status.ERROR
+        assert call(HostCall.RESUME, enclave.eid, ResumeReason.STOP) == Status.OK
+        assert call(HostCall.RESUME, enclave.eid, ResumeReason.STOP) == Status.ERROR
+
+    with while_host_has_control(machine, act) as statuses:
+        result = enclave.run()
+    assert statuses == [Status.YIELD, Status.OCALL, Status.OK]
+    assert result.output == "on"
+
+
+@pytest.mark.parametrize("victim", ["top", "outer", "inner"])
+def test_destroy_in_a_chain_while_an_ocall_waits(rig: Rig, victim: str) -> None:
+    """The chain is unwound: the victim and the top caller end, the others are idle (§10)."""
+    machine = rig.machine
+    inner_list = Script()
+    inner_list.yield_()
+    inner_list.give(resp_val=1)
+    inner = rig.server(inner_list, b"inner")
+    outer_list = Script()
+    at = outer_list.entry(11)
+    outer_list.call(inner.eid, req_vaddr=at, req_size=PAGE)
+    outer_list.give()
+    outer = rig.server(outer_list, b"outer")
+    top_list = Script()
+    area = top_list.mmap(PAGE)
+    top_list.call(outer.eid, req_vaddr=area, req_size=PAGE)
+    top = rig.enclave(top_list, name=b"top")
+    eid = {"top": top.eid, "outer": outer.eid, "inner": inner.eid}[victim]
+    servers = {one.enclave for one in (inner, outer) if one.eid != eid}
+
+    top._inner.gives_way = True  # the host does not go on after the yield
+    assert machine.driver.run(top._inner) == Status.YIELD
+    rig.check()
+    assert rig.state.enclaves[top.eid].innermost.eid == inner.eid
+    by_eid = {top.eid: top, outer.eid: outer.enclave, inner.eid: inner.enclave}
+    by_eid[eid].destroy()
+    rig.check()
+    assert not top.alive
+    assert {one.enclave for one in (inner, outer) if one.enclave.alive} == servers
+    assert set(rig.state.enclaves) == {one.eid for one in servers}
+    for server in (inner, outer):
+        if server.enclave in servers:
+            again = Script()
+            again.give(resp_val=5)
+            server.load(again)
+            caller = Script()
+            caller.call(server.eid)
+            value = caller.peek(STRUCT + 8)
+            assert rig.run(caller)[value] == 5
+
+
+def test_extend(rig: Rig) -> None:
+    machine = rig.machine
+    call = machine.monitor.call
+    server = rig.state.enclaves[rig.server(Script()).eid]
+    free = machine.kernel.blocks.take(4)
+    before = snapshot(rig)
+    for pa, size in (
+        (server.block, PAGE), (machine.memory.base, PAGE), (machine.kernel.pt_area, PAGE), (free + 8, PAGE),
+        (free, 0), (free, 8), (machine.memory.end, PAGE), (server.kbuffer, PAGE), (0, PAGE),
+    ):  # fmt: skip
+        assert call(HostCall.EXTEND, pa, size) == Status.ERROR
+        assert snapshot(rig) == before
+    assert call(HostCall.EXTEND, free, 4 * PAGE) == Status.OK
+    assert call(HostCall.EXTEND, free, 4 * PAGE) == Status.ERROR
+    rig.check()
+
+
+def test_no_monitor_memory(rig: Rig) -> None:
+    """−2 until the host extends; then the same call goes through."""
+    forge = Forge(rig)
+    rig.leak = rig.pages_at_start - rig.free_pages
+    before = snapshot(rig)
+    assert forge.create() == Status.NO_MONITOR_MEMORY
+    assert snapshot(rig) == before
+    block = rig.machine.kernel.blocks.take(1)
+    assert rig.machine.monitor.call(HostCall.EXTEND, block, PAGE) == Status.OK
+    assert forge.create() == Status.OK
+    assert rig.machine.monitor.call(HostCall.DESTROY, forge.eid) == Status.OK

@@ -1,0 +1,188 @@
+"""Where mappings go: the address space against a model that knows only a dict of pages (§4, §5)."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pltvm.engine.memory import PAGE, Memory
+from pltvm.engine.sv39 import R, W
+from pltvm.monitor.abi import HEAP_BASE, MMAP_TOP, RELAY_BASE, SHM_BASE
+from pltvm.monitor.space import AddressSpace, Mapping
+
+BASE = 0x8000_0000
+TABLES = 64
+BLOCKS = BASE + TABLES * PAGE
+RAM_PAGES = 2048
+
+sizes = st.sampled_from([1, 3, 7, 15])
+# Addresses around the ends of the area, so that mappings meet each other and the heap.
+addresses = st.one_of(
+    st.integers(MMAP_TOP // PAGE - 40, MMAP_TOP // PAGE + 4),
+    st.integers(HEAP_BASE // PAGE - 4, HEAP_BASE // PAGE + 40),
+    st.sampled_from([0, 1, RELAY_BASE // PAGE - 1, SHM_BASE // PAGE]),
+).map(lambda page: page * PAGE)
+
+
+def new_space() -> tuple[AddressSpace, Callable[[int], Mapping]]:
+    memory = Memory(BASE, RAM_PAGES * PAGE)
+    space = AddressSpace(memory, BASE, BASE + PAGE, BLOCKS, 1)
+    following = BLOCKS
+
+    def new_mapping(pages: int) -> Mapping:
+        nonlocal following
+        block, following = following, following + (pages + 1) * PAGE
+        return Mapping(memory, block, pages + 1, record=1)
+
+    return space, new_mapping
+
+
+class Placement(RuleBasedStateMachine):
+    """The model: start → pages of each mapping, and the number of heap pages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.space, self.new_mapping = new_space()
+        self.model: dict[int, Mapping] = {}
+        self.heap: list[Mapping] = []
+
+    # -- the model -----------------------------------------------------------------------------------
+
+    @property
+    def heap_top(self) -> int:
+        return HEAP_BASE + sum(mapping.pages for mapping in self.heap) * PAGE
+
+    @property
+    def lowest(self) -> int:
+        return min(self.model, default=MMAP_TOP)
+
+    def is_free(self, va: int, pages: int) -> bool:
+        end = va + pages * PAGE
+        if va < self.heap_top or end > MMAP_TOP:
+            return False
+        return all(end <= start or start + one.pages * PAGE <= va for start, one in self.model.items())
+
+    def below(self, pages: int) -> int | None:
+        va = self.lowest - pages * PAGE
+        return va if va >= self.heap_top else None
+
+    # -- rules ---------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.model) < 30)
+    @rule(va=addresses, pages=sizes)
+    def place_for(self, va: int, pages: int) -> None:
+        expected = va if self.is_free(va, pages) else self.below(pages)
+        assert self.space.place_for(va, pages) == expected
+        self._insert(expected, pages)
+
+    @precondition(lambda self: len(self.model) < 30)
+    @rule(pages=sizes)
+    def place_below(self, pages: int) -> None:
+        expected = self.below(pages)
+        assert self.space.place_below(pages) == expected
+        self._insert(expected, pages)
+
+    def _insert(self, va: int | None, pages: int) -> None:
+        if va is not None:
+            mapping = self.new_mapping(pages)
+            self.space.insert(mapping, va)
+            self.model[va] = mapping
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        va = data.draw(st.sampled_from(sorted(self.model)))
+        self.space.remove(self.model.pop(va))
+
+    @precondition(lambda self: len(self.heap) < 10)
+    @rule(pages=sizes)
+    def grow(self, pages: int) -> None:
+        if self.heap_top + pages * PAGE <= self.lowest:
+            mapping = self.new_mapping(pages)
+            self.space.make_tables(self.heap_top, pages)
+            mapping.va = self.space.heap_top
+            self.space.grow_heap(mapping)
+            self.heap.append(mapping)
+
+    @precondition(lambda self: self.heap)
+    @rule()
+    def shrink(self) -> None:
+        assert self.space.shrink_heap() is self.heap.pop()
+
+    @rule(va=addresses, pages=st.integers(1, 9))
+    def find(self, va: int, pages: int) -> None:
+        end = va + pages * PAGE
+        expected = [m for start, m in self.model.items() if start <= va and end <= start + m.pages * PAGE]
+        found = self.space.find(va, pages * PAGE)
+        assert [found] == (expected or [None])
+
+    # -- what must hold ------------------------------------------------------------------------------
+
+    @invariant()
+    def tables_say_the_same(self) -> None:
+        """Exactly the model's pages are mapped, each to the right page of its block."""
+        expected = {}
+        for mapping in (*self.model.values(), *self.heap):
+            for index in range(mapping.pages):
+                expected[mapping.va + index * PAGE] = mapping.block + (1 + index) * PAGE
+        mapped = {leaf.va: leaf.pte >> 10 << 12 for leaf in self.space.table.leaves()}
+        assert mapped == expected
+        assert self.space.heap_top == self.heap_top
+        assert len(self.space.mappings()) == len(self.model) + len(self.heap)
+        for va in list(expected)[:3]:
+            assert self.space.table.translate(va, R | W) == expected[va]
+
+
+Placement.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestPlacement = Placement.TestCase
+
+
+def test_relay_region_goes_where_it_was_or_into_the_mmap_area() -> None:
+    space, new_mapping = new_space()
+    assert space.is_free(RELAY_BASE, 3)
+    assert not space.is_free(RELAY_BASE, (SHM_BASE - RELAY_BASE) // PAGE + 1)
+    region = new_mapping(3)
+    space.insert(region, RELAY_BASE)
+    assert not space.is_free(RELAY_BASE, 1)
+    assert space.find(RELAY_BASE, 3 * PAGE) is region
+    for va, size in ((RELAY_BASE, 4 * PAGE), (RELAY_BASE - PAGE, PAGE), (RELAY_BASE + 3 * PAGE, PAGE)):
+        assert space.find(va, size) is None
+    assert space.place_for(RELAY_BASE, 3) == MMAP_TOP - 3 * PAGE
+    space.remove(region)
+    assert space.is_free(RELAY_BASE, 3)
+
+
+def test_no_place_when_no_page_is_left_for_tables() -> None:
+    memory = Memory(BASE, RAM_PAGES * PAGE)
+    space = AddressSpace(memory, BASE, BASE + PAGE, BASE + 3 * PAGE, 1)
+    assert space.place_for(MMAP_TOP - PAGE, 1) == MMAP_TOP - PAGE
+    assert not space.make_tables(MMAP_TOP - (4 << 20), 1)
+    assert space.place_for(MMAP_TOP - (4 << 20), 1) == space.place_below(1) == MMAP_TOP - PAGE
+
+
+def test_tables_are_made_all_or_not_at_all() -> None:
+    memory = Memory(BASE, RAM_PAGES * PAGE)
+    space = AddressSpace(memory, BASE, BASE + PAGE, BASE + 4 * PAGE, 1)
+    assert not space.make_tables(MMAP_TOP - (8 << 20), 2048)
+    assert not space.make_tables(MMAP_TOP - PAGE, 1, reserve=2)
+    assert space.free == BASE + PAGE
+    assert space.make_tables(MMAP_TOP - PAGE, 1, reserve=1)
+    assert space.free == BASE + 3 * PAGE
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_remove_by_identity_and_address(order: tuple[int, ...]) -> None:
+    space, new_mapping = new_space()
+    mappings = [new_mapping(1) for _ in range(3)]
+    for mapping in mappings:
+        place = space.place_below(1)
+        assert place is not None
+        space.insert(mapping, place)
+    for index in order:
+        assert space.has(mappings[index])
+        space.remove(mappings[index])
+        assert not space.has(mappings[index])
+    assert space.mappings() == []
+    assert list(space.table.leaves()) == []
