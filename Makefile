@@ -1,5 +1,5 @@
 # Thin: each target makes .venv if need be and calls the tool a contributor would call.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 run: .venv/installed
