@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 run: .venv/installed
-	$(BIN)/pltvm demo
+	@$(BIN)/pltvm demo
 
 test: .venv/installed
 	$(BIN)/ruff check .
@@ -13,8 +13,8 @@ test: .venv/installed
 	$(BIN)/pytest -n auto
 
 .venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
 
 .PHONY: run test
