@@ -55,6 +55,7 @@ _LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
 _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
 _SAVED: Final = SLOTS - SAVED_FROM
 
+_ECALL_U: Final = int(Cause.ECALL_U)
 _BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2, "little"))
 
 _WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
@@ -209,7 +210,7 @@ class Hart:
             self.traps += 1
             context = self.current
             _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
-            if cause != Cause.ECALL_U and cause != Cause.ECALL_S:
+            if cause != _ECALL_U:  # Unicorn reports it for every privilege
                 # Unicorn reports the trapping pc + 4, whatever the length; that may wrap around.
                 context.regs[PC] = context.regs[PC] - 4 & _LAST_ADDRESS
                 if cause == Cause.ILLEGAL and self.fetch(context).startswith(_WAIT):

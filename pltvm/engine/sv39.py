@@ -128,6 +128,8 @@ class PageTable:
     def missing_tables(self, va: int, pages: int) -> int:
         """How many tables mapping these pages would have to make."""
         last = (va + pages * PAGE - 1) >> 21
+        if last - (va >> 21) <= 1 and va >> 21 in self._leaf_tables and last in self._leaf_tables:
+            return 0
         missing = [
             key
             for key in range(va >> 21, last + 1)
@@ -168,13 +170,14 @@ class PageTable:
 
     def unmap(self, va: int, pages: int) -> None:
         """Clear the entries of `pages` pages from `va`; unmapped ones stay unmapped."""
+        if pages == 1 and va >> 21 in self._leaf_tables:
+            self._words[self._leaf_tables[va >> 21] + ((va >> 12) & (ENTRIES - 1))] = 0
+            return
         while pages:
             index = (va >> 12) & (ENTRIES - 1)
             count = min(pages, ENTRIES - index)
             table = self._leaf_table(va, create=False)
-            if table >= 0 and count == 1:
-                self._words[table + index] = 0
-            elif table >= 0:
+            if table >= 0:
                 self._words[table + index : table + index + count] = _NO_ENTRIES[:count]
             va += count * PAGE
             pages -= count

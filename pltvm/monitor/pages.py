@@ -19,6 +19,7 @@ PRIVATE: Final = 1 << 31
 MONITOR: Final = 0  # owner number of the monitor itself; enclaves have eid + 1
 SHARED: Final = 1 << 30  # from here on: memory shared between enclaves
 ENTRY_SIZE: Final = 4
+_SMALLEST: Final = 2  # pages of the smallest block of mmap
 _FEW: Final = 4  # pages up to which single stores are faster than a slice
 
 
@@ -79,7 +80,9 @@ class PageOwners:
     def set_owner(self, pa: int, pages: int, owner: int) -> None:
         """Hand private pages to `owner`."""
         entries, first, entry = self.entries, (pa - self.memory.base) >> PAGE_SHIFT, PRIVATE | owner
-        if pages <= _FEW:
+        if pages == _SMALLEST:
+            entries[first] = entries[first + 1] = entry
+        elif pages <= _FEW:
             for index in range(first, first + pages):
                 entries[index] = entry
         else:

@@ -55,6 +55,7 @@ class AddressSpace:
         self.mmaps: dict[int, Mapping] = {}  # by address
         self._starts: list[int] = []  # the same addresses, sorted
         self.heap: list[Mapping] = []  # by address, without gaps
+        self.heap_top = HEAP_BASE  # where it ends
         self.relays: list[Mapping] = []  # by address
         self.orphans: list[Mapping] = []  # not mapped: taken back from servers when a chain broke
 
@@ -82,11 +83,6 @@ class AddressSpace:
         return True
 
     # -- finding -----------------------------------------------------------------------------------------
-
-    @property
-    def heap_top(self) -> int:
-        """Where the heap ends."""
-        return self.heap[-1].end if self.heap else HEAP_BASE
 
     @property
     def lowest(self) -> int:
@@ -121,6 +117,8 @@ class AddressSpace:
         if end > MMAP_TOP or va < self.heap_top:
             return False
         starts = self._starts
+        if not starts:
+            return True
         index = bisect_right(starts, va)
         if index and self.mmaps[starts[index - 1]].end > va:
             return False
@@ -154,7 +152,10 @@ class AddressSpace:
             insort(self.relays, mapping, key=_address)
         else:
             self.mmaps[va] = mapping
-            insort(self._starts, va)
+            if self._starts:
+                insort(self._starts, va)
+            else:
+                self._starts.append(va)
         self.table.put(va, mapping.entries)
 
     def remove(self, mapping: Mapping) -> None:
@@ -164,18 +165,21 @@ class AddressSpace:
             self.relays.remove(mapping)
         else:
             del self.mmaps[va]
-            del self._starts[bisect_right(self._starts, va) - 1]
+            starts = self._starts
+            del starts[bisect_right(starts, va) - 1 if len(starts) > 1 else 0]
         self.table.unmap(va, mapping.pages)
 
     def grow_heap(self, mapping: Mapping) -> None:
         """Map `mapping` at the heap top."""
         mapping.va = self.heap_top
+        self.heap_top += mapping.size
         self.heap.append(mapping)
         self.table.put(mapping.va, mapping.entries)
 
     def shrink_heap(self) -> Mapping:
         """Unmap and give the last block of the heap."""
         mapping = self.heap.pop()
+        self.heap_top = mapping.va
         self.table.unmap(mapping.va, mapping.pages)
         return mapping
 

@@ -162,10 +162,10 @@ class State:
         """Give the host control with a request in the mailbox (§4)."""
         mailbox = enclave.mailbox
         assert mailbox is not None
-        store = self.memory.store
-        store(mailbox.ocall, number)
-        store(mailbox.arg0, arg0)
-        store(mailbox.arg1, arg1)
+        words, base = self.memory.words, self.memory.base
+        words[(mailbox.ocall - base) >> 3] = number
+        words[(mailbox.arg0 - base) >> 3] = arg0
+        words[(mailbox.arg1 - base) >> 3] = arg1
         enclave.waiting_for = number
         enclave.state = WAITING
         self.leave(enclave, Status.OCALL)
@@ -178,9 +178,11 @@ class State:
         return shaped and self.owners.is_free(block, size // PAGE)
 
     def clear(self, pa: int, pages: int) -> None:
-        """Zero private pages and make them the host's again."""
+        """Zero private pages and make them the host's again.
+
+        Code that ran there is forgotten where pages become executable, not here.
+        """
         self.memory.zero(pa, pages * PAGE)
-        self.hart.forget_code(pa, pages * PAGE)
         self.owners.release(pa, pages)
 
     def give_back(self, blocks: Sequence[Block], kept: Sequence[Block] = ()) -> None:
