@@ -12,18 +12,31 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pltvm.errors import PltvmError
     from pltvm.host.api import Enclave, Result
+    from pltvm.host.shared import BOUND, RelayMemory, SharedMemory
     from pltvm.machine import Machine
     from pltvm.monitor.abi import EnclaveType
 
-__all__ = ["Enclave", "EnclaveType", "Machine", "PltvmError", "Result"]
+__all__ = [
+    "BOUND",
+    "Enclave",
+    "EnclaveType",
+    "Machine",
+    "PltvmError",
+    "RelayMemory",
+    "Result",
+    "SharedMemory",
+]
 __version__ = "0.1.0"
 
 _HOMES: Final = {
+    "BOUND": "pltvm.host.shared",
     "Enclave": "pltvm.host.api",
     "EnclaveType": "pltvm.monitor.abi",
     "Machine": "pltvm.machine",
     "PltvmError": "pltvm.errors",
+    "RelayMemory": "pltvm.host.shared",
     "Result": "pltvm.host.api",
+    "SharedMemory": "pltvm.host.shared",
 }
 
 

@@ -21,7 +21,8 @@ PAGE = 4096
 
 
 def test_all_examples_are_there() -> None:
-    assert set(EXAMPLES) == {"hello-world", "caller", "server", "server1", "memory"}
+    calls = {"hello-world", "caller", "server", "server1", "memory"}
+    assert set(EXAMPLES) == calls | {"relay", "secure-shm", "sectors", "shadow", "random"}
     assert all(example.elf.is_file() for example in EXAMPLES.values())
 
 

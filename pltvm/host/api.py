@@ -20,6 +20,7 @@ from pltvm.host import forking
 from pltvm.host.driver import GONE, NO_PAGES, RELAY_PAGE, Driver, DriverEnclave
 from pltvm.host.elf import Source, load_image, name_of
 from pltvm.host.interrupts import Watch
+from pltvm.host.output import Output
 from pltvm.host.report import FaultReport
 from pltvm.host.shared import HostPages
 from pltvm.host.symbols import Symbols
@@ -53,9 +54,9 @@ class Result:
 
     `status` is "exited", "faulted" or "interrupted" (time limit), "relay returned" (it waits for new relay
     pages), "stopped" or "destroyed" (from `on_output`); `retval` what the enclave returned, as
-    u64, None unless it exited; `output` what it and the servers it called printed; `shm` and `relay` the
-    memory shared with it and handed over, as they were left, None where there was none (relay: or where
-    the pages did not come back).
+    u64, None unless it exited; `output` what it and the servers it called printed, the first 16 MiB; `shm`
+    and `relay` the memory shared with it and handed over, as they were left, None where there was none
+    (relay: or where the pages did not come back).
     """
 
     status: str
@@ -190,25 +191,18 @@ class Enclave:
     def _go(self, go: Callable[[], int], timeout: float | None, on_output: OnOutput | None) -> Result:
         driver, inner = self._driver, self._inner
         hart = driver.kernel.monitor.hart
-        printed: list[bytes] = []
-
-        def write(text: bytes) -> None:
-            printed.append(text)
-            if on_output is not None:
-                on_output(text)
-
-        inner.write = write
+        output = Output(on_output)
+        inner.write = output.write
         traps, flushes = hart.traps, hart.flushes
         with Watch(hart, timeout) as watch:
             status = go()
         if watch.cancelled:
             raise KeyboardInterrupt
-        output = b"".join(printed)
-        stats = Stats(hart.traps - traps, hart.flushes - flushes, len(output))
+        stats = Stats(hart.traps - traps, hart.flushes - flushes, output.size)
         result = Result(
             status=_RESULTS.get(status, FAULTED),
             retval=inner.value if status == Status.OK else None,
-            output=output.decode("utf-8", "replace"),
+            output=output.text.decode("utf-8", "replace"),
             stats=stats,
             fault=driver.fault if status == Status.ERROR else None,
             shm=self._shm.read() if self._shm else None,

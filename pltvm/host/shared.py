@@ -88,11 +88,11 @@ class SecureBlocks:
 
 
 class HostPages:
-    """Whole pages of host memory with `data` at the start."""
+    """Whole pages of host memory, enough for `size` bytes and for `data`, which is at the start."""
 
-    def __init__(self, driver: "Driver", data: bytes) -> None:
+    def __init__(self, driver: "Driver", data: bytes, size: int = 0) -> None:
         self._driver = driver
-        self.size = max(pages_for(len(data)), 1) * PAGE
+        self.size = max(pages_for(max(len(data), size)), 1) * PAGE
         self.pa = driver.blocks.take(self.size // PAGE)
         driver.memory.write(self.pa, data)
 
@@ -128,8 +128,8 @@ class HostPages:
 class SharedMemory(HostPages):
     """Memory that the host shares with any number of enclaves: `Machine.shm`."""
 
-    def __init__(self, driver: "Driver", data: bytes) -> None:
-        super().__init__(driver, data)
+    def __init__(self, driver: "Driver", data: bytes, size: int = 0) -> None:
+        super().__init__(driver, data, size)
         self.id = driver.new_id()
         self.users = 0  # living enclaves
 
@@ -174,8 +174,8 @@ class SharedPart(HostPages):
 class RelayMemory(HostPages):
     """Relay pages that outlive the enclave they are given to: `Machine.relay`."""
 
-    def __init__(self, driver: "Driver", data: bytes) -> None:
-        super().__init__(driver, data)
+    def __init__(self, driver: "Driver", data: bytes, size: int = 0) -> None:
+        super().__init__(driver, data, size)
         self.id = driver.new_id()
 
     def read(self) -> bytes:

@@ -96,7 +96,7 @@ def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
     }
     try:
         for pa in table.tables():
-            if owners.owner(pa) != enclave.owner:
+            if not state.memory.contains(pa, PAGE) or owners.owner(pa) != enclave.owner:
                 yield f"{enclave}: its page table at {pa:#x} is not its own"
         for va, pte, _ in table.leaves():
             pa = pte_address(pte)

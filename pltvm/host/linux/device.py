@@ -51,8 +51,8 @@ class EnclaveDevice:
         self._next_id = FIRST_ID
         self._runs: dict[DriverEnclave, Run] = {}
         self._shared: dict[DriverEnclave, SharedMemory | RelayMemory] = {}
-        self.shm = SharedIds(lambda size: SharedMemory(driver, bytes(size)))
-        self.relays = SharedIds(lambda size: RelayMemory(driver, bytes(size)))
+        self.shm = SharedIds(lambda size: SharedMemory(driver, b"", size))
+        self.relays = SharedIds(lambda size: RelayMemory(driver, b"", size))
         process.files.devices["/dev/penglai_enclave_dev"] = lambda: EnclaveFile(self)
         process.at_end.append(self._close)
 

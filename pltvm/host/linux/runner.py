@@ -12,6 +12,7 @@ from pltvm.host.elf import name_of, read_source
 from pltvm.host.interrupts import Watch
 from pltvm.host.linux.device import EnclaveDevice
 from pltvm.host.linux.process import Process
+from pltvm.host.output import Output
 from pltvm.host.report import FaultReport
 
 
@@ -64,13 +65,8 @@ def run_program(
     folder = Path(root)
     if not folder.is_dir():
         raise PltvmError(f"{folder}: is no folder that a program could be given (--root)")
-    printed: list[bytes] = []
+    output = Output(on_output)
     faults: list[FaultReport] = []
-
-    def output(text: bytes) -> None:
-        printed.append(text)
-        if on_output is not None:
-            on_output(text)
 
     def fault(report: FaultReport) -> None:
         faults.append(report)
@@ -84,7 +80,7 @@ def run_program(
             read_source(os.fspath(program)),
             names,
             root=folder,
-            output=output,
+            output=output.write,
             source=source,
             real_time=real_time,
             seed=seed,
@@ -99,7 +95,7 @@ def run_program(
     return LinuxResult(
         exit_code=1 if watch.timed_out else code,
         end=process.end_report,
-        output=b"".join(printed),
+        output=output.text,
         faults=tuple(faults),
         missing=dict(process.missing),
         timed_out=watch.timed_out,

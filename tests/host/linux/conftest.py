@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pltvm import Machine
+from pltvm.engine.memory import PAGE
+from pltvm.host.kernel import MONITOR_MEMORY
 from pltvm.host.linux.runner import LinuxResult, run_program
 
 GUEST = Path(__file__).parents[2] / "guest"
@@ -58,7 +60,9 @@ def run_linux(build_linux: Callable[[str], Path], tmp_path: Path) -> Run:
         result = run_program(
             machine.driver, build_linux(name), arguments, **{"root": tmp_path, "timeout": 60, **options}
         )
-        assert machine.kernel.blocks.free_pages == free
+        kept = MONITOR_MEMORY // PAGE if machine.monitor.state.next_eid else 0
+        assert machine.kernel.blocks.free_pages == free - kept
+        assert not machine.monitor.state.enclaves
         return result
 
     return run
