@@ -8,7 +8,7 @@ import json as json_format
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -19,6 +19,8 @@ from pltvm.host.api import Enclave
 from pltvm.host.elf import Kind, sniff
 from pltvm.machine import DEFAULT_RAM, Machine
 from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
+
+SUPERVISOR_RAM: Final = 64 << 20
 
 app = typer.Typer(
     help="Run Penglai-TVM RISC-V enclaves, unchanged, without hardware.",
@@ -79,12 +81,17 @@ def run(
     stack_size: Size = DEFAULT_STACK,
     keys: KeyFile = None,
     timeout: Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after.")] = None,
+    supervisor: Annotated[
+        bool, typer.Option("--supervisor", help="Run it in S-mode, in the place of the host kernel.")
+    ] = False,
     root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
     real_time: Annotated[bool, typer.Option("--real-time", help="Give it the real time.")] = False,
     verbose: Annotated[bool, typer.Option("-v", help="Also list system calls that are not offered.")] = False,
     json: Json = False,
 ) -> None:
     """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments."""
+    if supervisor:
+        _supervise(file, ram, json)
     if sniff(file) is Kind.LINUX_PROGRAM:
         if server or shm or relay or name:
             raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
@@ -101,6 +108,19 @@ def run(
         file, name=name, stack_size=stack_size, shm=file_or_text(shm), relay=file_or_text(relay)
     )
     _run(enclave, json, timeout)
+
+
+def _supervise(file: str, ram: int, as_json: bool) -> NoReturn:
+    """Run a kernel program in S-mode, and leave with its exit status."""
+    ram = SUPERVISOR_RAM if ram == DEFAULT_RAM else ram  # all of it gets mapped, page by page
+    result = Machine(ram).supervise(file, on_output=None if as_json else _print_output)
+    if as_json:
+        print(json_format.dumps(result.to_dict(), indent=2))
+    elif result.code is None:
+        _say(f"pltvm: {file}: stopped: {result.end}")
+    else:
+        _say(f"{file} ended with {result.code}")
+    raise typer.Exit(0 if result.code == 0 else 1)
 
 
 def _run_program(

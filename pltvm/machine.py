@@ -1,22 +1,28 @@
 """A whole machine: RAM, hart, monitor, host kernel and driver, put together for Python programs."""
 
 import os
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.errors import PltvmError
 from pltvm.host import api
-from pltvm.host.api import Enclave, Pages
+from pltvm.host.api import Enclave, OnOutput, Pages
 from pltvm.host.driver import Driver
-from pltvm.host.elf import Source
+from pltvm.host.elf import Source, load_image
 from pltvm.host.kernel import SMALLEST_RAM, Kernel
 from pltvm.host.services import DISK_LIMIT, Disk, Random
 from pltvm.host.shared import RelayMemory, SharedMemory
+from pltvm.host.symbols import Symbols
 from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
 from pltvm.monitor.digest import Digest
 from pltvm.monitor.keys import DEVELOPMENT, Keys
 from pltvm.monitor.monitor import Monitor
+
+if TYPE_CHECKING:
+    from pltvm.host.linux.runner import LinuxResult
+    from pltvm.host.supervisor import SupervisorResult, Victim
 
 RAM_BASE: Final = 0x8000_0000  # §8
 DEFAULT_RAM: Final = 1 << 30
@@ -91,3 +97,20 @@ class Machine:
     def reclaim(self) -> int:
         """Take back memory that enclaves shared and left behind; how many bytes that gave."""
         return self.driver.secure.reclaim()
+
+    def run_program(self, program: str | os.PathLike[str], *arguments: str, **options: Any) -> "LinuxResult":
+        """Run a static RISC-V Linux host program; options as of `pltvm.host.linux.runner.run_program`."""
+        from pltvm.host.linux.runner import run_program
+
+        return run_program(self.driver, program, arguments, **options)
+
+    def supervise(
+        self, elf: Source, victims: Sequence["Victim"] = (), on_output: OnOutput | None = None
+    ) -> "SupervisorResult":
+        """Run a kernel program in S-mode, in the place of the host kernel: see `pltvm.host.supervisor`.
+
+        Raises ElfError, OutOfMemory.
+        """
+        from pltvm.host.supervisor import Supervisor
+
+        return Supervisor(self.driver, load_image(elf), Symbols(elf)).run(victims, on_output)

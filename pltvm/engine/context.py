@@ -30,6 +30,7 @@ FCSR: Final = 68
 SLOTS: Final = 69
 SAVED_FROM: Final = X0 + 1  # saving starts at x1
 
+MSTATUS_SPP: Final = 1 << 8
 MSTATUS_FS: Final = 3 << 13
 MSTATUS_TVM: Final = 1 << 20
 _UXL_SXL_64: Final = (2 << 32) | (2 << 34)
@@ -53,7 +54,8 @@ REGISTER_IDS: Final = (ctypes.c_int * SLOTS)(
 )
 
 
-def _pointers(block: "ctypes.Array[ctypes.c_uint64]") -> "ctypes.Array[ctypes.c_void_p]":
+def pointers_to(block: "ctypes.Array[ctypes.c_uint64]") -> "ctypes.Array[ctypes.c_void_p]":
+    """Addresses of the u64 of a block, as Unicorn's batch calls take them."""
     start = ctypes.addressof(block)
     return (ctypes.c_void_p * len(block))(*range(start, start + 8 * len(block), 8))
 
@@ -71,7 +73,7 @@ class Context:
         self, priv: int = U, satp: int = 0, pc: int = 0, mstatus: int = 0, table: PageTable | None = None
     ) -> None:
         self._block = (ctypes.c_uint64 * SLOTS)()
-        self._pointers = _pointers(self._block)
+        self._pointers = pointers_to(self._block)
         self.loaded_pointers = ctypes.byref(self._pointers)
         self.saved_pointers = ctypes.byref(self._pointers, 8 * SAVED_FROM)
         self.regs = memoryview(self._block).cast("B").cast("Q")

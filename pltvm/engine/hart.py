@@ -16,11 +16,12 @@ from collections.abc import Callable
 from typing import Final
 
 import unicorn
+from unicorn import riscv_const as riscv
 from unicorn import unicorn_const as uc_const
 from unicorn.unicorn_py3.unicorn import uclib as _loaded_library
 
 from pltvm.engine import context as ctx
-from pltvm.engine.context import PC, PRIV, SATP, SAVED_FROM, SLOTS, Context
+from pltvm.engine.context import MSTATUS_SPP, PC, PRIV, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.engine.sv39 import ASID_MASK, R, W, X
 from pltvm.engine.trap import FETCHES, Access, Cause, memory_access
@@ -53,6 +54,10 @@ _byref: Final = ctypes.byref
 
 _LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
 _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
+_TRAP_IDS: Final = (ctypes.c_int * 4)(
+    riscv.UC_RISCV_REG_PRIV, riscv.UC_RISCV_REG_SEPC, riscv.UC_RISCV_REG_SCAUSE, riscv.UC_RISCV_REG_STVAL
+)
+_STVEC_ID: Final = (ctypes.c_int * 1)(riscv.UC_RISCV_REG_STVEC)
 _SAVED: Final = SLOTS - SAVED_FROM
 
 _ECALL_U: Final = int(Cause.ECALL_U)
@@ -138,6 +143,27 @@ class Hart:
     def translations_changed(self) -> None:
         """Page-table or PMP entries changed: flush before guest code runs again."""
         self._stale_tlb = True
+
+    def context_changed(self) -> None:
+        """satp, mstatus or privilege of the current context changed: load all of it before it runs on."""
+        self._loaded = None
+
+    def deliver(self, context: Context, cause: int, value: int) -> bool:
+        """Let the current context take a trap in S-mode, as the hardware would: on at `stvec`.
+
+        `value` is for `stval`. False when there is no trap vector.
+        """
+        block = (ctypes.c_uint64 * 5)(ctx.M, context.regs[PC], cause, value, 0)
+        pointers = ctx.pointers_to(block)
+        _write(self._handle, _TRAP_IDS, _byref(pointers), 4)
+        _read(self._handle, _STVEC_ID, _byref(pointers, 8 * 4), 1)
+        vector = block[4] & ~3
+        if not vector:
+            return False
+        context.regs[PC] = vector
+        context.regs[ctx.MSTATUS] |= MSTATUS_SPP
+        self.context_changed()
+        return True
 
     def forget_code(self, pa: int, size: int) -> None:
         """Code in this physical range was replaced from outside the guest: translate it anew.

@@ -87,11 +87,13 @@ def _no_table(va: int, create: bool) -> int:
 class PageTable:
     """The address space whose root table is at physical address `root`.
 
-    `take_page` gives the physical address of a zeroed page for a new table, or raises.
+    `take_page` gives the physical address of a zeroed page for a new table, or raises. `user` says whether
+    user mode looks through it, or supervisor mode.
     """
 
-    def __init__(self, memory: Memory, root: int, take_page: Callable[[], int]) -> None:
+    def __init__(self, memory: Memory, root: int, take_page: Callable[[], int], user: bool = True) -> None:
         self.memory = memory
+        self._needed = V | U if user else V
         self.root = root
         self._take_page = take_page
         self._words = memory.words
@@ -200,7 +202,7 @@ class PageTable:
         return not any(self.entry(at) for at in range(va, va + pages * PAGE, PAGE))
 
     def translate(self, va: int, flags: int = R) -> int | None:
-        """Physical address of `va` if its page is mapped for user mode with all of `flags` (R, W, X)."""
+        """Physical address of `va` if its page is mapped, for user mode, with all of `flags` (R, W, X)."""
         table = self._leaf_tables.get(va >> 21)
         if table is None:
             table = self._leaf_table(va, create=False)
@@ -209,7 +211,7 @@ class PageTable:
         pte = self._words[table + ((va >> 12) & (ENTRIES - 1))]
         if pte & BOTH:
             pte |= W | X
-        needed = flags | V | U
+        needed = flags | self._needed
         if pte & needed != needed:
             return None
         return (pte & PPN_MASK) << 2 | va & (PAGE - 1)

@@ -108,7 +108,7 @@ class Driver:
         }
         self.services = Services(self)
         self.fault: FaultReport | None = None  # of the last run
-        kernel.monitor.set_host_vector(self._control_is_back)
+        kernel.monitor.set_host_vector(self.control_is_back)
         kernel.monitor.set_fault_listener(self._note_fault)
 
     # -- create ------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Driver:
         self.running, self.fault = enclave, None
         return self.kernel.call(function, enclave.eid, *arguments) is None
 
-    def _control_is_back(self, status: int) -> bool:
+    def control_is_back(self, status: int) -> bool:
         """The host vector: serve an ocall, or tell who runs the enclave; True when guest code goes on."""
         enclave = self.running
         if enclave is None:

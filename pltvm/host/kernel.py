@@ -61,9 +61,11 @@ class Kernel:
         self.blocks = Blocks(memory, memory.base + MONITOR_SIZE, memory.end)
         bitmap_pages = pages_for(memory.size // PAGE * BITMAP_BYTES_A_PAGE)
         pt_pages = 1 << order_for(memory.size // PT_AREA_SHARE // PAGE)
-        bitmap, self.pt_area = self.blocks.take(bitmap_pages), self.blocks.take(pt_pages)
+        self.bitmap, self.pt_area = self.blocks.take(bitmap_pages), self.blocks.take(pt_pages)
+        self.bitmap_size = self.blocks.size(self.bitmap)
+        self.monitor_size = MONITOR_SIZE
         status = monitor.call(
-            HostCall.INIT, self.pt_area, self.blocks.size(self.pt_area), bitmap, self.blocks.size(bitmap)
+            HostCall.INIT, self.pt_area, self.blocks.size(self.pt_area), self.bitmap, self.bitmap_size
         )
         if status != Status.OK:
             raise EngineError("the monitor refused the memory layout of the host kernel")

@@ -6,7 +6,7 @@ public memory is mapped. When memory becomes private, every entry that maps it l
 again they get it back. A reverse map finds these entries, so the cost goes with the pages concerned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
@@ -22,15 +22,25 @@ ROOT, MIDDLE, LEAVES = range(3)
 
 
 class HostTables:
-    """The PT area at `start`, `size` bytes. Until `separate` the whole area may hold any kind of table."""
+    """The PT area at `start`, `size` bytes. Until `separate` the whole area may hold any kind of table.
+
+    `protected` are the regions (physical address, bytes) that PMP keeps from the host.
+    """
 
     def __init__(
-        self, memory: Memory, owners: PageOwners, start: int, size: int, changed: Callable[[], None]
+        self,
+        memory: Memory,
+        owners: PageOwners,
+        start: int,
+        size: int,
+        protected: Sequence[tuple[int, int]],
+        changed: Callable[[], None],
     ) -> None:
         self.memory = memory
         self.owners = owners
         self.start = start
         self.end = start + size
+        self._protected = protected
         self._parts = [(start, self.end)] * 3
         self._changed = changed
         self._entries: dict[int, set[int]] = {}  # page number → addresses of the leaf entries that map it
@@ -107,8 +117,9 @@ class HostTables:
         return low <= address < high
 
     def _may_map(self, page: int) -> bool:
-        """Public memory, and the PT area itself, which PMP keeps read-only."""
-        return self.start <= page < self.end or self.owners.is_public(page, PAGE)
+        """Public memory, and what PMP protects in any case: the monitor, the bitmap, the PT area."""
+        covered = any(start <= page < start + size for start, size in self._protected)
+        return covered or self.owners.is_public(page, PAGE)
 
     def _forget(self, slot: int) -> None:
         old = self.memory.load(slot)

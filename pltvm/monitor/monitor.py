@@ -18,7 +18,7 @@ from pltvm.engine.context import A0, A6, A7, PC, Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
-from pltvm.monitor import abi, attest, lifecycle, ocall, relay, secure_shm, server, shadow
+from pltvm.monitor import abi, attest, lifecycle, ocall, relay, secure_shm, server, shadow, supervisor
 from pltvm.monitor.abi import Call, HostCall, Status
 from pltvm.monitor.digest import Digest
 from pltvm.monitor.fault import Fault, describe_access, describe_owner, instruction_at, reason_for
@@ -113,18 +113,18 @@ class Monitor:
         `host_vector`, the hart goes on by itself.
         """
         if function == HostCall.INIT:
-            return self._init(*arguments)
+            return self._init(*_exactly(4, arguments))
         tables = self.state.tables
-        if tables is None or len(arguments) > _MOST_ARGUMENTS:
+        if tables is None:
             return Status.ERROR
         if function == HostCall.SET_PTE:
-            return tables.set_pte(*arguments)
+            return tables.set_pte(*_exactly(4, arguments))
         if function == HostCall.SEPARATE:
-            return tables.separate(*arguments)
+            return tables.separate(*_exactly(2, arguments))
         handler = HOST_CALLS.get(function)
         if handler is None:
             return Status.ERROR
-        return handler(self.state, *arguments)
+        return handler(self.state, *_exactly(_ARITY[function], arguments))
 
     def set_host_vector(self, vector: Callable[[int], bool]) -> None:
         """Set what is called with the status when control is back in the host.
@@ -180,7 +180,7 @@ class Monitor:
             self.state.pages.claim(start, size // PAGE, 0)
             self.state.fixed_blocks.append((start, size // PAGE))
         self.state.tables = HostTables(
-            memory, self.state.pages, pt_area, pt_size, self.hart.translations_changed
+            memory, self.state.pages, pt_area, pt_size, regions, self.hart.translations_changed
         )
         entries = {
             0: pmp.Entry(*regions[0], pmp.NO_ACCESS),
@@ -198,7 +198,7 @@ class Monitor:
         enclave = state.running
         regs = context.regs
         if enclave is None:
-            self.state.trap_vector(Cause.ECALL_U, context)
+            supervisor.trap(self, Cause.ECALL_U, context)
             return
         if regs[A6] == abi.ENCLAVE_CALL:
             handler = ENCLAVE_CALLS.get(regs[A7])
@@ -217,7 +217,7 @@ class Monitor:
         """`wfi`: let the host run, as if the enclave had yielded."""
         enclave = self.state.running
         if enclave is None:
-            self.state.trap_vector(Cause.WFI, _context)
+            supervisor.trap(self, Cause.WFI, _context)
             return
         enclave.state = RUNNABLE
         self.state.leave(enclave, Status.YIELD)
@@ -226,7 +226,7 @@ class Monitor:
         """The timer, or someone outside, wants the hart: the host gets it."""
         enclave = self.state.running
         if enclave is None:
-            self.state.trap_vector(cause, context)
+            supervisor.trap(self, cause, context)
             return
         enclave.state = RUNNABLE
         self.state.leave(enclave, Status.TIMER)
@@ -234,7 +234,7 @@ class Monitor:
     def _handler_for(self, cause: Cause) -> Callable[[Context], None]:
         def fault(context: Context) -> None:
             if self.state.running is None:
-                self.state.trap_vector(cause, context)
+                supervisor.trap(self, cause, context)
             else:
                 self._destroy(context, reason_for(cause), cause)
 
@@ -270,4 +270,10 @@ class Monitor:
 
 
 _EVERYTHING: Final = pmp.Entry(0, 0, pmp.ALL)
-_MOST_ARGUMENTS: Final = 5
+# How many arguments each call takes beside the state, as registers always hold five.
+_ARITY: Final = {number: handler.__code__.co_argcount - 1 for number, handler in HOST_CALLS.items()}
+
+
+def _exactly(count: int, arguments: tuple[int, ...]) -> tuple[int, ...]:
+    """So many arguments: what is missing is 0, what is too many nobody looks at."""
+    return (*arguments[:count], *(0,) * (count - len(arguments)))

@@ -368,10 +368,10 @@ def while_host_has_control(machine: Machine, act: Callable[[int], None]) -> Iter
     def vector(status: int) -> bool:
         statuses.append(status)
         act(status)
-        return driver._control_is_back(status)
+        return driver.control_is_back(status)
 
     machine.monitor.set_host_vector(vector)
     try:
         yield statuses
     finally:
-        machine.monitor.set_host_vector(driver._control_is_back)
+        machine.monitor.set_host_vector(driver.control_is_back)

@@ -1,0 +1,182 @@
+"""A small kernel program in S-mode, in the place of the host kernel: what a hostile operating system can try.
+
+It runs under exactly the rules of §8: TVM on, its page tables in the PT area, all of RAM mapped at its own
+address (with private pages gone), monitor calls available. It is built with the SDK like an enclave and gets,
+in a0, the address of a structure that says where things are (guest/include/supervisor.h). Two calls of the
+firmware are there too: print a character (a7 = 1) and end (a7 = 8).
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import Any, Final
+
+from pltvm.engine import sv39
+from pltvm.engine.context import A0, A7, MSTATUS_TVM, PC, SP, Context, S
+from pltvm.engine.memory import PAGE, pages_for
+from pltvm.engine.sv39 import ENTRIES, A, D, R, V, W, X, make_pte, satp_for
+from pltvm.engine.trap import Cause
+from pltvm.errors import PltvmError
+from pltvm.host.driver import Driver
+from pltvm.host.elf import EnclaveImage
+from pltvm.host.symbols import Symbols
+from pltvm.monitor import abi
+from pltvm.monitor import supervisor as monitor_side
+from pltvm.monitor.abi import HostCall, SetPte, Status
+
+PUT_CHARACTER, SHUT_DOWN = 1, 8
+STACK: Final = 64 << 10
+FREE_PAGES: Final = 1024  # for the program's own use
+TABLES_A_LEVEL: Final = 2  # free pages of the PT area for it, of each level
+MOST_VICTIMS: Final = 8
+
+# ram, its bytes, monitor, bytes, bitmap, bytes, PT area, bytes, root table, free memory, bytes,
+# three times two free table pages, number of victims, then (block, bytes, eid, extra) of each.
+_INFO: Final = Struct(f"<{11 + 3 * TABLES_A_LEVEL + 1 + 4 * MOST_VICTIMS}Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """Something to attack: a block (physical address, bytes), the eid it belongs to, and one more number."""
+
+    block: int
+    size: int
+    eid: int = 0
+    extra: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorResult:
+    """How the program ended: the code it gave, or None and what stopped it."""
+
+    code: int | None
+    end: str
+    output: bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data, for JSON."""
+        return {"code": self.code, "end": self.end, "output": self.output.decode("utf-8", "replace")}
+
+
+class Supervisor:
+    """The program `image`, ready to run on `driver`'s machine instead of its kernel."""
+
+    def __init__(self, driver: Driver, image: EnclaveImage, symbols: Symbols) -> None:
+        self.driver = driver
+        self.kernel = driver.kernel
+        self.memory = driver.memory
+        self._symbols = symbols
+        self._output = bytearray()
+        self._end = ""
+        self._code: int | None = None
+        self.root = self.kernel.tables.take(0)
+        self._map_all_of_ram()
+        for run in image.runs():
+            self._map_own(run.vaddr, run.npages, run.data, R | X | (W if run.writable else 0))
+        self._map_own(abi.STACK_TOP - STACK, pages_for(STACK), b"", R | W)
+        self._entry = image.entry
+        self._free = self.kernel.blocks.take(FREE_PAGES)
+        self._spare = [self.kernel.tables.take(level) for level in range(3) for _ in range(TABLES_A_LEVEL)]
+
+    # -- page tables: only through monitor calls ---------------------------------------------------------
+
+    def _set(self, kind: SetPte, slot: int, value: int, size: int = 0) -> bool:
+        return self.kernel.call(HostCall.SET_PTE, kind, slot, value, size) == Status.OK
+
+    def _leaf_table(self, va: int) -> int:
+        table = self.root
+        for level, shift in enumerate(sv39.LEVEL_SHIFTS[:2]):
+            slot = table + ((va >> shift) & (ENTRIES - 1)) * 8
+            pte = self.memory.load(slot)
+            if not pte:
+                pte = make_pte(self.kernel.tables.take(level + 1), V)
+                if not self._set(SetPte.ONE, slot, pte):
+                    raise PltvmError("the monitor refused a page table of the supervisor program")
+            table = sv39.pte_address(pte)
+        return table
+
+    def _map_all_of_ram(self) -> None:
+        """Each page at its own address, readable and writable; what is private already is left out."""
+        scratch = self.kernel.blocks.take(1)
+        span = ENTRIES * PAGE
+        for start in range(self.memory.base, self.memory.end, span):
+            pages = min(ENTRIES, (self.memory.end - start) // PAGE)
+            entries = [make_pte(start + page * PAGE, V | R | W | A | D) for page in range(pages)]
+            self.memory.write(scratch, array("Q", entries).tobytes())
+            table = self._leaf_table(start)
+            if not self._set(SetPte.COPY, table, scratch, 8 * pages):
+                for index, pte in enumerate(entries):
+                    self._set(SetPte.ONE, table + 8 * index, pte)
+        self.kernel.blocks.give(scratch)
+
+    def _map_own(self, va: int, pages: int, data: bytes, flags: int) -> None:
+        block = self.kernel.blocks.take(pages)
+        self.memory.write(block, data)
+        self.kernel.hart.forget_code(block, pages * PAGE)
+        for page in range(pages):
+            slot = self._leaf_table(va + page * PAGE) + (((va >> 12) + page) & (ENTRIES - 1)) * 8
+            if not self._set(SetPte.ONE, slot, make_pte(block + page * PAGE, V | A | D | flags)):
+                raise PltvmError("the monitor refused memory of the supervisor program")
+
+    # -- running -----------------------------------------------------------------------------------------
+
+    def run(
+        self, victims: Sequence[Victim] = (), on_output: Callable[[bytes], None] | None = None
+    ) -> SupervisorResult:
+        """Run the program until it ends itself, or stops at a trap that it has no vector for."""
+        self._on_output = on_output
+        info = self._write_info(victims)
+        satp = satp_for(self.root, 0)
+        monitor = self.kernel.monitor
+        context = Context(S, satp, self._entry, MSTATUS_TVM, monitor_side.table_for(monitor, satp))
+        context.regs[SP], context.regs[A0] = abi.STACK_TOP, info
+        monitor.set_trap_vector(self._trap)
+        monitor.set_host_vector(self._control_is_back)
+        self.kernel.hart.current = context
+        try:
+            self.kernel.hart.run()
+        finally:
+            self.kernel.hart.current = self.kernel.context
+            monitor.set_host_vector(self.driver.control_is_back)
+        return SupervisorResult(self._code, self._end, bytes(self._output))
+
+    def _write_info(self, victims: Sequence[Victim]) -> int:
+        if len(victims) > MOST_VICTIMS:
+            raise PltvmError(f"{len(victims)} victims: at most {MOST_VICTIMS} fit")
+        kernel, ram = self.kernel, self.memory
+        numbers = [ram.base, ram.size, ram.base, kernel.monitor_size, kernel.bitmap, kernel.bitmap_size]
+        numbers += [
+            kernel.pt_area,
+            kernel.blocks.size(kernel.pt_area),
+            self.root,
+            self._free,
+            FREE_PAGES * PAGE,
+        ]
+        numbers += [*self._spare, len(victims)]
+        for one in victims:
+            numbers += [one.block, one.size, one.eid, one.extra]
+        page = kernel.blocks.take(1)
+        ram.write(page, _INFO.pack(*numbers, *(0,) * (_INFO.size // 8 - len(numbers))))
+        return page
+
+    def _trap(self, cause: int, context: Context) -> None:
+        """What neither the monitor nor the program's trap vector takes: the firmware's calls, and the end."""
+        number = context.regs[A7]
+        if cause == Cause.ECALL_U and number == PUT_CHARACTER:
+            text = bytes([context.regs[A0] & 0xFF])
+            self._output += text
+            if self._on_output is not None:
+                self._on_output(text)
+            return
+        if cause == Cause.ECALL_U and number == SHUT_DOWN:
+            self._code = context.regs[A0]
+        else:
+            where = self._symbols.locate(context.regs[PC])
+            self._end = f"{Cause(cause).text} at {where}, and no trap vector"
+        self.kernel.hart.stop()
+
+    def _control_is_back(self, status: int) -> bool:
+        """An enclave that the program runs has ended or waits: its monitor call returns."""
+        monitor_side.set_result(self.kernel.hart.current, status)
+        return True

@@ -1,0 +1,80 @@
+"""The host kernel as guest code: its monitor calls, and the instructions that trap because of TVM (§8).
+
+With `mstatus.TVM` set, S-mode cannot touch `satp` or fence by itself. The monitor does it: a new `satp` must
+name a root in the root part of the PT area, with Sv39 on; a fence is a flush. What is refused, and every
+fault of S-mode, goes to the kernel's own trap vector, as the hardware would do it.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from pltvm.engine.context import A0, A1, A2, A3, A4, A6, A7, PC, PRIV, SATP, Context, S
+from pltvm.engine.sv39 import PageTable
+from pltvm.engine.trap import Cause
+from pltvm.monitor import abi
+from pltvm.monitor.fault import describe_access
+
+if TYPE_CHECKING:
+    from pltvm.monitor.monitor import Monitor
+
+_SYSTEM: Final = 0x73
+_CSR_SATP: Final = 0x180
+_SFENCE_VMA, _SFENCE_MASK = 0x1200_0073, 0xFE00_7FFF
+_SATP_PPN: Final = (1 << 44) - 1
+
+
+def table_for(monitor: "Monitor", satp: int) -> PageTable:
+    """What S-mode sees with this `satp`, for reading its instructions."""
+    return PageTable(monitor.hart.memory, (satp & _SATP_PPN) << 12, lambda: 0, user=False)
+
+
+def trap(monitor: "Monitor", cause: int, context: Context) -> None:
+    """A trap of host code: an ecall, an instruction that TVM makes trap, or a fault."""
+    if context.regs[PRIV] != S:
+        monitor.state.trap_vector(cause, context)
+    elif cause == Cause.ECALL_U and context.regs[A7] == abi.HOST_CALL:
+        _monitor_call(monitor, context)
+    elif cause == Cause.ILLEGAL and _emulated(monitor, context):
+        context.regs[PC] += 4
+    elif cause in (Cause.ECALL_U, Cause.WFI, Cause.INTERRUPT, Cause.TIMER):
+        monitor.state.trap_vector(cause, context)
+    else:
+        access = describe_access(monitor.hart, cause, context)
+        if not monitor.hart.deliver(context, cause, access[0] if access else 0):
+            monitor.state.trap_vector(cause, context)
+
+
+def _monitor_call(monitor: "Monitor", context: Context) -> None:
+    """a6 the function, arguments from a0. The result comes in a0 and a1 (§8)."""
+    regs = context.regs
+    status = monitor.call(regs[A6], regs[A0], regs[A1], regs[A2], regs[A3], regs[A4])
+    if status is not None:
+        set_result(context, status)
+
+
+def set_result(context: Context, status: int) -> None:
+    """Give host code the status of its monitor call: negative in a0, else 0 there and the status in a1."""
+    context.regs[A0] = min(status, 0) & abi.MASK64
+    context.regs[A1] = max(status, 0)
+
+
+def _emulated(monitor: "Monitor", context: Context) -> bool:
+    """Do what a trapped `satp` access or fence asks for; False when it is neither, or refused."""
+    word = int.from_bytes(monitor.hart.fetch(context), "little")
+    if word & _SFENCE_MASK == _SFENCE_VMA:
+        monitor.hart.translations_changed()
+        return True
+    operation = word >> 12 & 7
+    if word & 0x7F != _SYSTEM or operation in (0, 4) or word >> 20 != _CSR_SATP:
+        return False
+    old, field = context.regs[SATP], word >> 15 & 31
+    source = field if operation & 4 else context.register(field)
+    new = {1: source, 2: old | source, 3: old & ~source}[operation & 3]
+    writes = operation & 3 == 1 or field != 0
+    if writes and new != old:
+        if not monitor.accepts_satp(new):
+            return False
+        context.regs[SATP] = new
+        context.table = table_for(monitor, new)
+        monitor.hart.context_changed()
+    context.set_register(word >> 7 & 31, old)
+    return True
