@@ -4,7 +4,7 @@ The life of a trap:
 
 1. the JIT leaves guest code and calls `_on_trap`, which saves the registers of the context that ran;
 2. the handler for the cause decides. It may change `hart.current`, registers, page tables;
-3. `_resume` flushes if translations changed, loads the (perhaps other) current context, and the JIT goes on.
+3. `_load` flushes if translations changed, loads the (perhaps other) current context, and the JIT goes on.
 
 No step leaves `emu_start`. A handler that wants to end the run calls `stop`. This is the only file that
 flushes, and the only one that calls Unicorn while guest code runs. The library is called through ctypes
@@ -236,23 +236,33 @@ class Hart:
             self.traps += 1
             context = self.current
             _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
-            if cause != _ECALL_U:  # Unicorn reports it for every privilege
-                # Unicorn reports the trapping pc + 4, whatever the length; that may wrap around.
-                context.regs[PC] = context.regs[PC] - 4 & _LAST_ADDRESS
-                if cause == Cause.ILLEGAL and self.fetch(context).startswith(_WAIT):
-                    context.regs[PC] = context.regs[PC] + 4 & _LAST_ADDRESS
-                    cause = Cause.WFI  # Unicorn refuses it in user mode
-                elif self._absorb(cause, context):
-                    self._resume()
-                    return
-                elif cause == Cause.FETCH_PAGE and self._starts_page_illegally(context):
-                    cause = Cause.ILLEGAL
-            self.handlers[cause](context)
-            if not self._stopping:
-                self._resume()
+            if cause == _ECALL_U:  # Unicorn reports it for every privilege
+                self.handlers[cause](context)
+            else:
+                self._on_fault(cause, context)
+            if self._stopping:
+                return
+            context = self.current
+            if context is self._loaded and not self._stale_tlb:
+                _write(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
+            else:
+                self._load()
         except BaseException as error:  # must not unwind through C frames; `run` raises it again
             self._error = error
             _quick.uc_emu_stop(self._handle)
+
+    def _on_fault(self, cause: int, context: Context) -> None:
+        """A trap that is no ecall: perhaps nobody else's affair, else for its handler."""
+        # Unicorn reports the trapping pc + 4, whatever the length; that may wrap around.
+        context.regs[PC] = context.regs[PC] - 4 & _LAST_ADDRESS
+        if cause == Cause.ILLEGAL and self.fetch(context).startswith(_WAIT):
+            context.regs[PC] = context.regs[PC] + 4 & _LAST_ADDRESS
+            cause = Cause.WFI  # Unicorn refuses it in user mode
+        elif self._absorb(cause, context):
+            return
+        elif cause == Cause.FETCH_PAGE and self._starts_page_illegally(context):
+            cause = Cause.ILLEGAL
+        self.handlers[cause](context)
 
     def _left_without_trap(self, status: int) -> None:
         """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`."""
@@ -276,16 +286,6 @@ class Hart:
         self.handlers[cause](context)
 
     # -- switching -------------------------------------------------------------------------------------
-
-    def _resume(self) -> None:
-        """Load what the trap changed: another context, or the registers of the same one."""
-        context = self.current
-        if context is not self._loaded:
-            self._load()
-            return
-        if self._stale_tlb:
-            self._flush()
-        _write(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
 
     def _load(self) -> None:
         new = self.current

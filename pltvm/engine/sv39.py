@@ -127,6 +127,11 @@ class PageTable:
 
     # -- changing ----------------------------------------------------------------------------------------
 
+    def covers(self, va: int, end: int) -> bool:
+        """Whether the tables for a range of at most 2 MiB are there and known."""
+        tables = self._leaf_tables
+        return va >> 21 in tables and (end - 1) >> 21 in tables and end - va <= 2 << 20
+
     def missing_tables(self, va: int, pages: int) -> int:
         """How many tables mapping these pages would have to make."""
         last = (va + pages * PAGE - 1) >> 21
@@ -151,8 +156,8 @@ class PageTable:
 
     def put(self, va: int, entries: memoryview) -> None:
         """Set the leaf entries from `va` on, making tables as needed; the entries must point to RAM."""
-        if len(entries) == 1:  # common, and a slice costs three times as much
-            self._words[self._leaf_table(va, create=True) + ((va >> 12) & (ENTRIES - 1))] = entries[0]
+        if len(entries) == 1 and va >> 21 in self._leaf_tables:  # a slice costs three times as much
+            self._words[self._leaf_tables[va >> 21] + ((va >> 12) & (ENTRIES - 1))] = entries[0]
             return
         done, pages = 0, len(entries)
         while done < pages:

@@ -51,10 +51,10 @@ class Blocks:
         self.free_pages -= 1 << order
         return block
 
-    def give(self, block: int) -> None:
-        """Free a block that `take` gave. What the host wrote there is cleared."""
+    def give(self, block: int, dirty: int | None = None) -> None:
+        """Free a block that `take` gave, and clear it, or only its first `dirty` bytes."""
         order = self._taken.pop(block)
-        self.memory.zero(block, PAGE << order)
+        self.memory.zero(block, PAGE << order if dirty is None else dirty)
         self.free_pages += 1 << order
         while order + 1 < self._orders:
             buddy = block ^ PAGE << order

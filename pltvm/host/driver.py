@@ -8,6 +8,7 @@ One page a driver-side enclave holds what the monitor reads and writes by physic
 """
 
 from collections.abc import Callable
+from struct import Struct
 from typing import Final
 
 from pltvm.engine.memory import PAGE, pages_for
@@ -35,6 +36,7 @@ from pltvm.monitor.abi import (
 from pltvm.monitor.fault import Fault
 
 _REPORT: Final = 1024
+_REQUEST: Final = Struct("<3Q")  # ocall number and arguments
 _OCALL, _ARG0, _ARG1, _SYSCALL, _RETVAL, _EID = (256 + 8 * index for index in range(6))
 _CREATE_CALLS: Final = {
     EnclaveType.NORMAL: HostCall.CREATE,
@@ -246,7 +248,9 @@ class Driver:
         if enclave is None:
             return False
         if status == Status.OCALL:
-            number, arg0, arg1 = (self.memory.load(enclave.page + at) for at in (_OCALL, _ARG0, _ARG1))
+            number, arg0, arg1 = _REQUEST.unpack_from(
+                self.memory.bytes, enclave.page - self.memory.base + _OCALL
+            )
             if number == Ocall.RETURN_RELAY:
                 self._collect(arg0)
                 return self._paused(enclave, RELAY_PAGE)
@@ -272,7 +276,8 @@ class Driver:
         if enclave.stopped:
             return STOPPED
         entered = self.enter(enclave, HostCall.RESUME, *enclave.pending)
-        self._answer_taken(enclave)
+        if enclave.lent:
+            self._answer_taken(enclave)
         return RUNS_ON if entered else Status.ERROR
 
     def _paused(self, enclave: DriverEnclave, status: int) -> bool:
@@ -389,4 +394,6 @@ class Driver:
             if complete:
                 self.blocks.give(complete)
             elif not was_relay and self.blocks.owns(block):
-                self.blocks.give(block)
+                self.blocks.give(
+                    block, dirty=PAGE
+                )  # the monitor cleared it; its table lies in the first page

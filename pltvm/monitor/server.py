@@ -34,7 +34,13 @@ def acquire(state: State, enclave: Enclave, context: Context) -> int:
 
 def read_name(enclave: Enclave, va: int) -> bytes | None:
     """At most 16 bytes up to a NUL; the page behind the NUL need not be mapped."""
-    table = enclave.space.table
+    table, memory = enclave.space.table, enclave.space.memory
+    if va & (PAGE - 1) <= PAGE - abi.NAME_SIZE:
+        pa = table.translate(va)
+        if pa is None:
+            return None
+        at = pa - memory.base
+        return bytes(memory.bytes[at : at + abi.NAME_SIZE]).split(b"\0", 1)[0]
     raw = table.read(va, abi.NAME_SIZE)
     if raw is None:
         to_page_end = PAGE - va % PAGE
@@ -179,6 +185,5 @@ def _overlaps(mapping: Mapping, struct_va: int) -> bool:
 
 def _move(state: State, mapping: Mapping, source: Enclave, target: Enclave, va: int) -> None:
     """Take a mapping out of one enclave and into another at `va`, and make it the other's."""
-    source.space.remove(mapping)
-    target.space.insert(mapping, va)
+    source.space.move_to(target.space, mapping, va)
     state.owners.set_owner(mapping.block, mapping.block_pages, target.owner)

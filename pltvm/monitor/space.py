@@ -130,6 +130,14 @@ class AddressSpace:
         Tables for `wanted` may use all but `reserve` pages of the block; where that is not enough, the
         pages go below the lowest mapping too. None when the area is full or no page is left for the tables.
         """
+        end = wanted + pages * PAGE
+        if (
+            not self._starts
+            and self.heap_top <= wanted
+            and end <= MMAP_TOP
+            and self.table.covers(wanted, end)
+        ):
+            return wanted  # the common case, in one go
         if self.is_free(wanted, pages) and self.make_tables(wanted, pages, reserve):
             return wanted
         return self.place_below(pages)
@@ -144,6 +152,25 @@ class AddressSpace:
         return self.mmaps.get(mapping.va) is mapping or mapping in self.relays
 
     # -- changing ----------------------------------------------------------------------------------------
+
+    def move_to(self, target: "AddressSpace", mapping: Mapping, va: int) -> None:
+        """Take `mapping` out and map it in `target` at `va`, which its `place_for` gave."""
+        old, entries = mapping.va, mapping.entries
+        if old >= RELAY_BASE or va >= RELAY_BASE:
+            self.remove(mapping)
+            target.insert(mapping, va)
+            return
+        del self.mmaps[old]
+        starts = self._starts
+        del starts[bisect_right(starts, old) - 1 if len(starts) > 1 else 0]
+        self.table.unmap(old, mapping.pages)
+        mapping.va = va
+        target.mmaps[va] = mapping
+        if target._starts:
+            insort(target._starts, va)
+        else:
+            target._starts.append(va)
+        target.table.put(va, entries)
 
     def insert(self, mapping: Mapping, va: int) -> None:
         """Map `mapping` at `va`, which `place_for` gave."""
