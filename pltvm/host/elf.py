@@ -18,7 +18,6 @@ file needs:
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pltvm.errors import ElfError
+from pltvm.host.elf_details import arch_string, section_name, segment_name, unsupported_extensions
 
 PAGE = 4096
 HEAP_BASE = 0x10_0000_0000  # §1: the heap starts here, so nothing of the ELF may reach it
@@ -273,7 +273,7 @@ def _nobits(elf: Headers) -> Iterator[Piece]:
     for section in elf.sections:
         if section["sh_type"] == "SHT_NOBITS" and section["sh_addr"] and section["sh_size"]:
             tls = bool(section["sh_flags"] & SHF_TLS)  # .tbss: its addresses belong to what follows it
-            name = f"section {_section_name(elf, section)}"
+            name = f"section {section_name(elf, section)}"
             yield Piece(section["sh_addr"], section["sh_size"], b"", True, name, not tls)
 
 
@@ -293,7 +293,7 @@ def _segments(elf: Headers) -> Iterator[Piece]:
         if memory_size:
             writable = load and bool(segment["p_flags"] & PF_W)
             data = elf.data[offset : offset + size]
-            yield Piece(segment["p_vaddr"], memory_size, data, writable, _segment_name(segment), load)
+            yield Piece(segment["p_vaddr"], memory_size, data, writable, segment_name(segment), load)
 
 
 def _check_memory(pieces: tuple[Piece, ...], elf: Headers) -> None:
@@ -305,7 +305,7 @@ def _check_memory(pieces: tuple[Piece, ...], elf: Headers) -> None:
     if len(pieces) > MAX_PIECES:
         raise ElfError(f"maps {len(pieces)} segments and sections; at most {MAX_PIECES} are accepted")
     ends = [(piece.end, piece.what) for piece in pieces]
-    ends += [(load["p_vaddr"] + load["p_memsz"], _segment_name(load)) for load in loads]
+    ends += [(load["p_vaddr"] + load["p_memsz"], segment_name(load)) for load in loads]
     for end, what in ends:
         if end > HEAP_BASE:
             raise ElfError(f"{what} ends at {end:#x}, but the heap starts at {HEAP_BASE:#x}; link it lower")
@@ -364,25 +364,7 @@ def _content(pieces: tuple[Piece, ...], start: int, end: int) -> bytes:
     return bytes(content)
 
 
-# ---- names and warnings ----
-
-
-def _segment_name(segment: Any) -> str:
-    kind, flags = segment["p_type"], segment["p_flags"]
-    name = kind.removeprefix("PT_") if isinstance(kind, str) else f"type {kind:#x}"
-    letters = (letter if flags & bit else "-" for letter, bit in (("R", PF_R), ("W", PF_W), ("X", PF_X)))
-    return f"segment {name} {''.join(letters)}"
-
-
-def _section_name(elf: Headers, section: Any) -> str:
-    """A section's name, or "NOBITS" when the table of names is missing or damaged."""
-    index = elf.header["e_shstrndx"]
-    if isinstance(index, int) and index < len(elf.sections):
-        start = elf.sections[index]["sh_offset"] + section["sh_name"]
-        name = elf.data[start : start + 64].split(b"\0")[0].decode("ascii", "replace")
-        if name and name.isprintable():
-            return name
-    return "NOBITS"
+# ---- warnings ----
 
 
 ORIGINAL = "the original loader would"
@@ -409,41 +391,10 @@ def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[str]:
             yield f"no section headers: {ORIGINAL} not map the zeroed memory from {data_end:#x} on"
         elif missing := end - start - _overlap(start, end, [(low, high) for low, high, _ in mapped]):
             yield f"{missing // PAGE} pages before {end:#x} belong to no NOBITS section and are not mapped"
-    if lacking := unsupported_extensions(_arch_string(elf)):
+    if lacking := unsupported_extensions(arch_string(elf)):
         yield f"built for {', '.join(lacking)}, which pltvm lacks: it runs until the first such instruction"
 
 
 def _overlap(start: int, end: int, ranges: list[tuple[int, int]]) -> int:
     """Bytes of [start, end) in ranges that do not overlap each other."""
     return sum(max(0, min(end, high) - max(start, low)) for low, high in ranges)
-
-
-# rv64gc, and names that add no instruction to it: its subsets, hints, counters, profile markers.
-SUPPORTED = re.compile(
-    "[eimafdcg]|zicsr|zifencei|zmmul|zaamo|zalrsc|zca|zcd|zicntr|zihpm|zihintpause|zihintntl"
-    "|ziccif|ziccrse|ziccamoa|zicclsm|za64rs|za128rs|zic64b"
-)
-
-
-def _arch_string(elf: Headers) -> str:
-    """The arch string ("rv64i2p1_m2p0…") in .riscv.attributes, or "" when there is none.
-
-    Found by its shape: pyelftools' reader of attributes does not end on some damaged sections.
-    """
-    for section in elf.sections:
-        if section["sh_type"] == "SHT_RISCV_ATTRIBUTES":
-            start, size = section["sh_offset"], min(section["sh_size"], 4096)
-            if found := re.search(rb"rv64[a-z0-9_]+(?=\0)", elf.data[start : start + size]):
-                return found[0].decode()
-    return ""
-
-
-def unsupported_extensions(arch: str) -> list[str]:
-    """The extensions in an arch string that pltvm's hart does not implement, in the string's order."""
-    names: list[str] = []
-    for token in arch.removeprefix("rv64").split("_"):
-        if re.fullmatch(r"(?:[a-rt-wy](?:\d+p\d+)?)+", token):  # single letters: "i2p1", "imafdc"
-            names += re.findall(r"([a-z])(?:\d+p\d+)?", token)
-        elif token:
-            names.append(re.sub(r"\d+p\d+$", "", token))
-    return [name for name in names if not SUPPORTED.fullmatch(name)]

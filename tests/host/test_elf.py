@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pltvm.errors import ElfError
 from pltvm.host import elf as module
-from pltvm.host.elf import EnclaveImage, Kind, Run, load_image, sniff, unsupported_extensions
+from pltvm.host.elf import EnclaveImage, Kind, Run, load_image, sniff
+from pltvm.host.elf_details import unsupported_extensions
 from tests.host import elf_samples as s
 from tests.host.elf_samples import CODE, Elf, Section, Segment
 

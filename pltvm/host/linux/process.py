@@ -20,8 +20,9 @@ from pltvm.host.kernel import Kernel
 from pltvm.host.linux.errno import EINVAL, ENOMEM, ENOSYS, LinuxError
 from pltvm.host.linux.files import Files
 from pltvm.host.linux.program import load_program
+from pltvm.host.linux.signal_calls import SIGNALS
 from pltvm.host.linux.space import EXEC, READ, WRITE, Space
-from pltvm.host.linux.syscalls import SIGNALS, SYSTEM_CALLS
+from pltvm.host.linux.syscalls import SYSTEM_CALLS
 from pltvm.host.linux.threads import Scheduler, Thread
 from pltvm.host.symbols import Symbols
 from pltvm.monitor.abi import MASK64

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from pltvm.engine.context import SP, TP, Context
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.host.linux import fs_calls
+from pltvm.host.linux import fs_calls, signal_calls
 from pltvm.host.linux.device import EnclaveFile
-from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, ESRCH, LinuxError
+from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, LinuxError
 from pltvm.host.linux.files import HostFile
 from pltvm.host.linux.program import BREAK_LIMIT
+from pltvm.host.linux.signal_calls import signed
 from pltvm.host.linux.space import USER_END
 from pltvm.host.linux.threads import Thread
 
@@ -24,13 +25,6 @@ SystemCall = Callable[..., int | None]
 MAP_SHARED, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 1, 0x10, 0x20, 0x100000
 CLONE_VM, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID = 0x100, 0x100000, 0x200000
 CLONE_SETTLS, CLONE_CHILD_SETTID = 0x80000, 0x1000000
-SIGNALS: Final = 64
-
-
-def signed(value: int, bits: int = 64) -> int:
-    """A register as a signed number of `bits` bits."""
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> (bits - 1) else value
 
 
 # -- memory ------------------------------------------------------------------------------------------------
@@ -272,75 +266,6 @@ def _pair(first: int, second: int) -> bytes:
     return first.to_bytes(8, "little") + second.to_bytes(8, "little")
 
 
-# -- signals -----------------------------------------------------------------------------------------------
-
-
-def rt_sigaction(
-    process: "Process", _thread: Thread, number: int, new: int, old: int, size: int, *_: int
-) -> int:
-    """Set what a signal does."""
-    if not 0 < number <= SIGNALS or size != 8:
-        raise LinuxError(EINVAL)
-    if old:
-        process.space.write(
-            old, b"".join(word.to_bytes(8, "little") for word in process.actions.get(number, (0, 0, 0)))
-        )
-    if new:
-        if number in (9, 19):
-            raise LinuxError(EINVAL)
-        raw = process.space.read(new, 24)
-        process.actions[number] = tuple(int.from_bytes(raw[at : at + 8], "little") for at in (0, 8, 16))
-    return 0
-
-
-def rt_sigprocmask(process: "Process", thread: Thread, how: int, new: int, old: int, *_: int) -> int:
-    """Block and unblock signals."""
-    if old:
-        process.space.write(old, thread.signal_mask.to_bytes(8, "little"))
-    if new:
-        given = int.from_bytes(process.space.read(new, 8), "little")
-        if how not in (0, 1, 2):
-            raise LinuxError(EINVAL)
-        thread.signal_mask = (thread.signal_mask | given, thread.signal_mask & ~given, given)[how]
-    return 0
-
-
-def sigaltstack(process: "Process", thread: Thread, new: int, old: int, *_: int) -> int:
-    """Remember the alternate stack."""
-    if old:
-        process.space.write(old, b"".join(word.to_bytes(8, "little") for word in thread.alternate_stack))
-    if new:
-        raw = process.space.read(new, 24)
-        address, flags, size = (int.from_bytes(raw[at : at + 8], "little") for at in (0, 8, 16))
-        thread.alternate_stack = (address, flags, size)
-    return 0
-
-
-def kill(process: "Process", thread: Thread, pid: int, number: int, *_: int) -> int | None:
-    """Send a signal to oneself; nobody else is there."""
-    if signed(pid, 32) not in (process.pid, 0, -process.pid, -1):
-        raise LinuxError(ESRCH)
-    return process.signal(thread, signed(number, 32))
-
-
-def tgkill(process: "Process", _thread: Thread, _group: int, tid: int, number: int, *_: int) -> int | None:
-    """Send a signal to a thread of this process."""
-    target = process.scheduler.threads.get(tid)
-    if target is None:
-        raise LinuxError(ESRCH)
-    return process.signal(target, signed(number, 32))
-
-
-def tkill(process: "Process", thread: Thread, tid: int, number: int, *_: int) -> int | None:
-    """As tgkill."""
-    return tgkill(process, thread, 0, tid, number)
-
-
-def rt_sigreturn(process: "Process", thread: Thread, *_: int) -> None:
-    """Go on where the signal came."""
-    process.return_from_signal(thread)
-
-
 # -- odds and ends -----------------------------------------------------------------------------------------
 
 
@@ -408,10 +333,10 @@ def nothing(*_: object) -> int:
 
 SYSTEM_CALLS: Final[dict[int, SystemCall]] = {
     **fs_calls.SYSTEM_CALLS,
+    **signal_calls.SYSTEM_CALLS,
     93: exit_thread, 94: exit_group, 96: set_tid_address, 98: futex, 99: set_robust_list, 101: nanosleep,
     113: clock_gettime, 114: clock_getres, 115: clock_nanosleep, 122: zero, 123: sched_getaffinity,
-    124: sched_yield, 129: kill, 130: tkill, 131: tgkill, 132: sigaltstack, 134: rt_sigaction,
-    135: rt_sigprocmask, 139: rt_sigreturn, 153: times, 160: uname, 165: getrusage, 166: zero,
+    124: sched_yield, 153: times, 160: uname, 165: getrusage, 166: zero,
     167: zero, 169: gettimeofday, 172: getpid, 173: zero, 174: zero, 175: zero, 176: zero, 177: zero,
     178: gettid, 179: sysinfo, 214: brk, 215: munmap, 216: mremap, 220: clone, 222: mmap, 226: mprotect,
     227: zero, 233: madvise, 258: nothing, 259: zero, 261: prlimit, 278: getrandom, 283: zero, 293: nothing,
