@@ -67,6 +67,7 @@ class Leaf(NamedTuple):
     slot: int
 
 
+_BLANK: Final = bytes(128)  # sixteen entries, none set
 _NO_ENTRIES: Final = memoryview(bytes(8 * ENTRIES)).cast("Q")
 
 
@@ -245,10 +246,7 @@ class PageTable:
 
     def _leaves(self, table: int, level: int, va: int) -> Iterator[Leaf]:
         shift = LEVEL_SHIFTS[level]
-        entries = memoryview(self.memory.read(table, PAGE)).cast("Q")
-        for index, pte in enumerate(entries):
-            if not pte & V:
-                continue
+        for index, pte in self._present(table):
             at = va | index << shift
             if level == 0 and index >= ENTRIES // 2:
                 at |= 0xFFFF_FF80_0000_0000
@@ -256,6 +254,16 @@ class PageTable:
                 yield Leaf(at, pte, table + index * 8)
             else:
                 yield from self._leaves(pte_address(pte), level + 1, at)
+
+    def _present(self, table: int) -> Iterator[tuple[int, int]]:
+        """Index and value of the valid entries of a table; most tables are nearly empty."""
+        data = self.memory.read(table, PAGE)
+        for at in range(0, PAGE, len(_BLANK)):
+            part = data[at : at + len(_BLANK)]
+            if part != _BLANK:
+                for index, pte in enumerate(memoryview(part).cast("Q"), at // 8):
+                    if pte & V:
+                        yield index, pte
 
     def tables(self) -> Iterator[int]:
         """Physical address of every table page, the root first."""
@@ -265,8 +273,8 @@ class PageTable:
             yield from self._children(middle)
 
     def _children(self, table: int) -> Iterator[int]:
-        for pte in memoryview(self.memory.read(table, PAGE)).cast("Q"):
-            if pte & V and not pte & (R | W | X):
+        for _, pte in self._present(table):
+            if not pte & (R | W | X):
                 yield pte_address(pte)
 
     def read(self, va: int, size: int) -> bytes | None:

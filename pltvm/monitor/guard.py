@@ -42,6 +42,7 @@ class HostTables:
         self.end = start + size
         self._protected = protected
         self._parts = [(start, self.end)] * 3
+        self._used = False  # whether any entry was ever set
         self._changed = changed
         self._entries: dict[int, set[int]] = {}  # page number → addresses of the leaf entries that map it
         owners.on_private = self._hide
@@ -53,7 +54,7 @@ class HostTables:
             return Status.ERROR
         middle = self.start + (PAGE << root_order)
         leaves = middle + (PAGE << middle_order)
-        if leaves >= self.end or any(self.memory.read(self.start, self.end - self.start)):
+        if leaves >= self.end or self._used:
             return Status.ERROR
         self._parts = [(self.start, middle), (middle, leaves), (leaves, self.end)]
         return Status.OK
@@ -74,6 +75,7 @@ class HostTables:
         changes = self._requested(kind, address, value, size)
         if changes is None or not all(self._acceptable(slot, pte) for slot, pte in changes):
             return Status.ERROR
+        self._used = True
         for slot, pte in changes:
             self._forget(slot)
             self.memory.store(slot, pte)
