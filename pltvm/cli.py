@@ -17,6 +17,8 @@ from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text
 from pltvm.errors import PltvmError
 from pltvm.host.api import Enclave
 from pltvm.host.elf import Kind, sniff
+from pltvm.host.services import SECTOR
+from pltvm.host.shared import SharedMemory
 from pltvm.machine import DEFAULT_RAM, Machine
 from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
 
@@ -41,13 +43,13 @@ def _print_output(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _machine(ram: int, keys: Path | None) -> Machine:
+def _machine(ram: int, keys: Path | None, disk: Path | None) -> Machine:
     """A machine with the keys of a file, made if need be, or with the development keys."""
     if keys is None:
-        return Machine(ram)
+        return Machine(ram, disk=disk)
     from pltvm import keyfile
 
-    return Machine(ram, keys=keyfile.load_or_create(keys))
+    return Machine(ram, disk=disk, keys=keyfile.load_or_create(keys))
 
 
 def _run(enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
@@ -77,6 +79,7 @@ def run(
     shm: Shm = None,
     relay: Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="Pages handed over.")] = None,
     name: Annotated[str, typer.Option(help="The enclave's own name.")] = "",
+    disk: Annotated[Path | None, typer.Option(metavar="FILE", help="For sectors, through --shm.")] = None,
     ram: Size = DEFAULT_RAM,
     stack_size: Size = DEFAULT_STACK,
     keys: KeyFile = None,
@@ -95,18 +98,22 @@ def run(
     if sniff(file) is Kind.LINUX_PROGRAM:
         if server or shm or relay or name:
             raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
-        _run_program(file, args or [], ram, timeout, root, real_time, verbose, json)
+        _run_program(file, args or [], _machine(ram, keys, disk), timeout, root, real_time, verbose, json)
     if args:
         raise PltvmError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
-    machine = _machine(ram, keys)
+    machine = _machine(ram, keys, disk)
+    content = file_or_text(shm)
+    memory: bytes | SharedMemory | None = content
+    if disk is not None:  # the servers share the memory that sectors go through
+        memory = machine.shm(content or SECTOR)
+        machine.use_for_persistency(memory)
     for option in server or []:
         server_name, separator, elf = option.partition("=")
         if not separator or not server_name or not elf:
             raise typer.BadParameter(f"{option!r}: write --server NAME=ELF")
-        machine.create(elf, name=server_name, type=EnclaveType.SERVER)
-    enclave = machine.create(
-        file, name=name, stack_size=stack_size, shm=file_or_text(shm), relay=file_or_text(relay)
-    )
+        shared = memory if isinstance(memory, SharedMemory) else None
+        machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
+    enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=file_or_text(relay))
     _run(enclave, json, timeout)
 
 
@@ -124,15 +131,21 @@ def _supervise(file: str, ram: int, as_json: bool) -> NoReturn:
 
 
 def _run_program(
-    file: str, args: list[str], ram: int, limit: float | None, root: str, real_time: bool, verbose: bool,
+    file: str,
+    args: list[str],
+    machine: Machine,
+    limit: float | None,
+    root: str,
+    real_time: bool,
+    verbose: bool,
     as_json: bool,
-) -> NoReturn:  # fmt: skip
+) -> NoReturn:
     """Run a Linux host program, and leave with its exit status."""
     from pltvm.host.linux.runner import run_program
 
     try:
         result = run_program(
-            Machine(ram).driver,
+            machine.driver,
             file,
             args,
             root=root,
@@ -206,7 +219,8 @@ def examples(
 
     if copy is None:
         for name, example in sdk.examples().items():
-            print(f"{name:12} {example.elf}")
+            print(f"{name:12} {example.summary}")
+        print(f"\nTheir ELFs are in {sdk.guest_dir() / 'elf'}; `pltvm examples DIR` copies their sources.")
         return
     for path in sdk.copy_examples(copy):
         _say(f"copied {path}")

@@ -9,32 +9,44 @@ sources give the same bytes, whatever directory they, the SDK or the caller are 
 
 import importlib.util
 import os
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from pltvm.errors import BuildError
 
+_TARGET = ("-target", "riscv64-freestanding-none", "-mcpu=generic_rv64+m+a+c")
 _FLAGS = (
     # An integer-only RV64 CPU without an operating system, fixed addresses.
-    *("-target", "riscv64-freestanding-none", "-mcpu=generic_rv64+m+a+c", "-mabi=lp64", "-mcmodel=medany"),
-    *("-std=gnu17", "-ffreestanding", "-fno-builtin", "-nostdlib", "-static", "-fno-pic"),
-    # Floating point and 128-bit division in software, for programs that use them: linked only then. (Its line
-    # tables name the place where ziglang is installed, the one exception to "the same bytes".)
-    "-rtlib=compiler-rt",
-    # Nothing else that needs run-time support, and no unused function.
+    *("-mabi=lp64", "-mcmodel=medany", "-std=gnu17", "-ffreestanding", "-fno-builtin", "-fno-pic"),
+    # Nothing that needs run-time support, and functions that can be left out.
     *("-fno-sanitize=all", "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-mno-relax"),
-    *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
+    *("-ffunction-sections", "-fdata-sections"),
+    # zig turns assertions off when it optimizes; here that takes a define.
+    "-UNDEBUG",
     # What older compilers, which the original SDK's programs were written for, only warned about.
     *("-Wno-error=implicit-function-declaration", "-Wno-error=implicit-int"),
     *("-Wno-error=int-conversion", "-Wno-error=incompatible-pointer-types"),
     # No path of this machine in the result: with the prefix maps below.
     "-fdebug-compilation-dir=.",
+)
+_LINK = (
+    *("-nostdlib", "-static", "-Wl,--gc-sections"),
+    # Floating point and 128-bit division in software, for programs that use them: linked only then. (Its line
+    # tables name the place where ziglang is installed, the one exception to "the same bytes".)
+    "-rtlib=compiler-rt",
+)
+# For zig itself: the flags above decide. Without -funwind-tables there is a .debug_frame, which stays.
+_LIBRARY = (
+    *("-OReleaseFast", "-fno-PIC", "-fno-compiler-rt"),
+    *("-fno-sanitize-c", "-fno-stack-check", "-funwind-tables"),
 )
 
 
@@ -43,6 +55,14 @@ class Example(NamedTuple):
 
     source: Path
     elf: Path
+
+    @property
+    def summary(self) -> str:
+        """What it does: the first sentence of the comment that its file starts with."""
+        text = self.source.read_text(encoding="utf-8").removeprefix("/*").partition("*/")[0]
+        lines = (line.strip().removeprefix("*").strip() for line in text.splitlines())
+        paragraph = " ".join(takewhile(bool, lines))
+        return re.split(r"(?<=\.) ", paragraph, maxsplit=1)[0]
 
 
 def guest_dir() -> Path:
@@ -62,7 +82,8 @@ def examples() -> dict[str, Example]:
 def copy_examples(dest: Path) -> list[Path]:
     """Copy the examples' sources into a directory, made if needed. A file already there is an error."""
     dest.mkdir(parents=True, exist_ok=True)
-    copies = [(example.source, dest / example.source.name) for example in examples().values()]
+    sources = sorted((guest_dir() / "examples").glob("*.[ch]"))
+    copies = [(source, dest / source.name) for source in sources]
     for _, copy in copies:
         if copy.exists():
             raise BuildError(f"{copy} exists already; remove it or choose another directory")
@@ -93,27 +114,37 @@ def build(
             raise BuildError(f"no such source file: {source}")
 
     guest = guest_dir()
-    library = [*sorted((guest / "lib").glob("*.c")), *sorted((guest / "lib").glob("*.S"))]
     with tempfile.TemporaryDirectory(prefix="pltvm-build-") as scratch:
-        elf = Path(scratch) / "enclave.elf"
+        elf, library = Path(scratch) / "enclave.elf", Path(scratch) / "library.a"
         cache = _cache_dir(scratch)
-        command = [
-            *(sys.executable, "-m", "ziglang", "cc", *_FLAGS, opt),
+        flags = [
+            *(*_FLAGS, opt),
             *(("-gdwarf-4", "-g1") if debug else ("-g0",)),
             *(f"-D{k}" if v is None else f"-D{k}={v}" for k, v in (defines or {}).items()),
             *_prefix_maps({guest, guest / "examples", *(source.parent for source in sources)}),
-            *("-isystem", str(guest / "include"), "-T", str(guest / "enclave.ld")),
-            *map(str, [*sources, *library]),
-            *("-o", str(elf)),
+            *("-isystem", str(guest / "include")),
         ]
-        environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
-        result = subprocess.run(command, cwd=cache, env=environment, capture_output=True, text=True)
-        if result.returncode != 0 or not elf.is_file():
-            raise BuildError(f"{output.name} was not built:\n{(result.stderr or result.stdout).strip()}")
-        sys.stderr.write(result.stderr)
+        # An archive, of which only the files that are needed get linked: the others' line tables would stay.
+        parts = map(str, sorted((guest / "lib").glob("*.c")))
+        archive = ["build-lib", *_TARGET, *_LIBRARY, f"-femit-bin={library}", "-cflags", *flags, "--", *parts]
+        start = map(str, [*sources, *sorted((guest / "lib").glob("*.S"))])
+        link = ["cc", *_TARGET, *flags, *_LINK, "-T", str(guest / "enclave.ld"), *start, str(library)]
+        _zig(archive, library, output, cache)
+        warnings = _zig([*link, "-o", str(elf)], elf, output, cache)
+        sys.stderr.write(warnings)
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(_without_labels(elf.read_bytes()))
     return output
+
+
+def _zig(arguments: Sequence[str], made: Path, output: Path, cache: Path) -> str:
+    """Run the compiler, which makes a file; returns its warnings, or raises BuildError with its errors."""
+    command = [sys.executable, "-m", "ziglang", *arguments]
+    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
+    result = subprocess.run(command, cwd=cache, env=environment, capture_output=True, text=True)
+    if result.returncode != 0 or not made.is_file():
+        raise BuildError(f"{output.name} was not built:\n{(result.stderr or result.stdout).strip()}")
+    return result.stderr
 
 
 def rebuild(into: Path) -> list[Path]:

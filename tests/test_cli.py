@@ -81,6 +81,14 @@ def test_examples_are_listed_and_copied(tmp_path: Path) -> None:
     assert (tmp_path / "sources" / "hello-world.c").is_file()
 
 
+def test_disk_keeps_files_between_runs(tmp_path: Path) -> None:
+    arguments = ["run", ELVES["fs-client"], "--server", f"filesystem={ELVES['fs-server']}", "--disk", "disk"]
+    first, second = (pltvm(*arguments, cwd=tmp_path) for _ in range(2))
+    assert first.returncode == second.returncode == 0
+    assert "[filesystem] made a file system on the disk" in first.stdout
+    assert "files on the disk" in second.stdout
+
+
 def test_build_and_run(tmp_path: Path) -> None:
     (tmp_path / "mine.c").write_text(
         '#include "eapp.h"\n#include "print.h"\n'

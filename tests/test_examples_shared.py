@@ -48,7 +48,9 @@ def test_secure_shm(machine: Machine) -> None:
 
 
 def test_sectors(machine: Machine) -> None:
-    outputs = [machine.create(ELF["sectors"], shm=bytes(PAGE)).run().output for _ in range(3)]
+    memory = machine.shm(PAGE)
+    machine.use_for_persistency(memory)
+    outputs = [machine.create(ELF["sectors"], shm=memory).run().output for _ in range(3)]
     assert outputs == [f"[sectors] run {run}\n" for run in (1, 2, 3)]
 
 

@@ -22,7 +22,8 @@ PAGE = 4096
 
 def test_all_examples_are_there() -> None:
     calls = {"hello-world", "caller", "server", "server1", "memory"}
-    assert set(EXAMPLES) == calls | {"relay", "secure-shm", "sectors", "shadow", "random"}
+    services = {"fs-server", "fs-client", "kv-server", "kv-client", "wordcount"}
+    assert set(EXAMPLES) == calls | services | {"relay", "secure-shm", "sectors", "shadow", "random"}
     assert all(example.elf.is_file() for example in EXAMPLES.values())
 
 
@@ -44,7 +45,9 @@ def test_bytes_do_not_depend_on_directories(tmp_path: Path, monkeypatch: pytest.
     elf = sdk.build([Path("caller.c")], tmp_path / "out" / "caller.elf")
 
     assert elf.read_bytes() == EXAMPLES["caller"].elf.read_bytes()
-    assert {path.suffix for path in source.parent.iterdir()} == {".c"}, "building leaves nothing in the cwd"
+    assert {path.suffix for path in source.parent.iterdir()} == {".c", ".h"}, (
+        "building leaves nothing in the cwd"
+    )
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -64,7 +67,7 @@ def test_elf_suits_the_original_loader(name: str) -> None:
         if section["sh_type"] == "SHT_NOBITS":
             assert section["sh_addr"] % PAGE == 0
             assert section["sh_addr"] != 0
-    assert len(EXAMPLES[name].elf.read_bytes()) < 40_000
+    assert len(EXAMPLES[name].elf.read_bytes()) < 60_000
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -122,7 +125,8 @@ def test_missing_source_and_missing_compiler(tmp_path: Path, monkeypatch: pytest
 def test_copy_examples_overwrites_nothing(tmp_path: Path) -> None:
     copies = sdk.copy_examples(tmp_path / "new")
 
-    assert sorted(copy.stem for copy in copies) == sorted(EXAMPLES)
+    assert sorted(copy.stem for copy in copies if copy.suffix == ".c") == sorted(EXAMPLES)
+    assert "fs-image.h" in {copy.name for copy in copies}, "what they include comes with them"
     with pytest.raises(BuildError, match="exists already"):
         sdk.copy_examples(tmp_path / "new")
 
@@ -340,3 +344,90 @@ def test_string_and_memory_functions(tmp_path: Path) -> None:
         tmp_path,
     )
     assert run(elf) == (0, ["21"])
+
+
+def test_text_numbers_and_sorting(tmp_path: Path) -> None:
+    elf = build_text(
+        r"""
+        #include <assert.h>
+        #include <ctype.h>
+        #include <errno.h>
+        #include <inttypes.h>
+        #include <limits.h>
+        #include <stdbool.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <strings.h>
+        #include "eapp.h"
+        #define CHECK(c) do { if (!(c)) { printf("%d: %s", __LINE__, #c); _Exit(1); } } while (0)
+        static int by_value(const void *a, const void *b) {
+          return *(const int *)a < *(const int *)b ? -1 : *(const int *)a > *(const int *)b;
+        }
+        static void text(void) {
+          char line[] = ";;a;b,,c", copy[16] = "ab", *rest, *other = strdup("dup");
+          CHECK(!strcmp(strtok_r(line, ";,", &rest), "a") && !strcmp(strtok_r(NULL, ";,", &rest), "b"));
+          CHECK(!strcmp(strtok_r(NULL, ";,", &rest), "c") && !strtok_r(NULL, ";,", &rest));
+          CHECK(!strtok_r(NULL, ";,", &rest) && !strtok((char[]){""}, " "));
+          CHECK(!strcmp(strncat(copy, "cdef", 2), "abcd") && strspn("aab", "a") == 2);
+          CHECK(strcspn("aab", "b") == 2 && strcspn("a", "") == 1 && *strpbrk("xyz", "zy") == 'y');
+          CHECK(!strpbrk("xyz", "a"));
+          CHECK(!strcmp(other, "dup") && !strcasecmp("HeLLo", "hEllO") && strncasecmp("ab", "AC", 2) < 0);
+          CHECK(!strcmp(strerror(ENOENT), "No such file") && !strcmp(strerror(999), "Unknown error"));
+          CHECK(isalpha('z') && !isalpha('1') && isspace('\v') && ispunct('!') && toupper('q') == 'Q');
+          CHECK(!isalpha(EOF) && !isprint(200) && isxdigit('F') && !isxdigit('g') && tolower('Q') == 'q');
+          CHECK(sprintf(copy, "%s-%" PRIu64, "x", UINT64_C(7)) == 3 && !strcmp(copy, "x-7"));
+        }
+        static void numbers(void) {
+          char *end;
+          CHECK(strtol(" -42x", &end, 10) == -42 && *end == 'x' && strtol("0x1f", NULL, 0) == 31);
+          CHECK(strtol("077", NULL, 0) == 63 && strtol("zz", NULL, 36) == 1295 && atoi("12a") == 12);
+          CHECK(strtol("0xg", &end, 16) == 0 && *end == 'x' && strtol("x", &end, 10) == 0 && *end == 'x');
+          CHECK(strtoul("-1", NULL, 10) == ULONG_MAX && errno == 0);
+          CHECK(strtol("-9223372036854775808", NULL, 10) == LONG_MIN && errno == 0);
+          CHECK(strtol("9223372036854775808", NULL, 10) == LONG_MAX && errno == ERANGE);
+          errno = 0;
+          CHECK(strtoul("18446744073709551616", &end, 10) == ULONG_MAX && errno == ERANGE && !*end);
+          CHECK(strtol("1", &end, 37) == 0 && errno == EINVAL && abs(-3) == 3 && labs(LONG_MIN + 1) > 0);
+        }
+        static void scanning(void) {
+          int a = 0, b = 0, n = 0; long l; unsigned char byte; char word[8], set[8], c;
+          CHECK(sscanf("12 -0x1f", "%d%i%n", &a, &b, &n) == 2 && a == 12 && b == -31 && n == 8);
+          CHECK(sscanf("1234567", "%3d%ld", &a, &l) == 2 && a == 123 && l == 4567);
+          CHECK(sscanf("key = value", "%7s = %7[a-z]", word, set) == 2 && !strcmp(set, "value"));
+          CHECK(sscanf("a,b", "%[^,],%c", word, &c) == 2 && !strcmp(word, "a") && c == 'b');
+          CHECK(sscanf("]-x", "%[]-]%c", word, &c) == 2 && !strcmp(word, "]-") && c == 'x');
+          CHECK(sscanf("300 ff", "%hhu %*d", &byte) == 1 && byte == 44 && sscanf("", "%d", &a) == EOF);
+          CHECK(sscanf("x", "%d", &a) == 0 && sscanf("5%", "%d%%%n", &a, &n) == 1 && n == 2);
+          CHECK(sscanf("ab", "%3c", word) == 0 && sscanf("ff 17", "%x %o", &a, &b) == 2 && b == 15);
+        }
+        static void sorting(void) {
+          static int values[1000];
+          srand(5);
+          for (int count = 0; count < 40; count++) {
+            for (int i = 0; i < count; i++) values[i] = rand() % 20;
+            qsort(values, count, sizeof *values, by_value);
+            for (int i = 1; i < count; i++) CHECK(values[i - 1] <= values[i]);
+          }
+          for (int i = 0; i < 1000; i++) values[i] = 2 * ((i * 7) % 1000);
+          qsort(values, 1000, sizeof *values, by_value);
+          for (int key = -1; key < 2001; key++) {
+            int *found = bsearch(&key, values, 1000, sizeof *values, by_value);
+            CHECK(key % 2 || key < 0 || key >= 2000 ? !found : found == values + key / 2);
+          }
+        }
+        static void second(void) { printf("second "); }
+        static void first(void) { printf("first "); }
+        int EAPP_ENTRY main() {
+          text();
+          numbers();
+          scanning();
+          sorting();
+          CHECK(atexit(second) == 0 && atexit(first) == 0 && !getenv("HOME"));
+          assert(true);
+          exit(3);
+        }
+        """,
+        tmp_path,
+    )
+    assert run(elf) == (3, ["first ", "second "])

@@ -17,8 +17,19 @@ int strncmp(const char *a, const char *b, size_t size);
 char *strcpy(char *to, const char *from);
 char *strncpy(char *to, const char *from, size_t size);
 char *strcat(char *to, const char *from);
+char *strncat(char *to, const char *from, size_t size);
 char *strchr(const char *text, int c);
 char *strrchr(const char *text, int c);
 char *strstr(const char *text, const char *part);
+
+size_t strspn(const char *text, const char *accepted);
+size_t strcspn(const char *text, const char *rejected);
+char *strpbrk(const char *text, const char *wanted);
+char *strtok(char *text, const char *separators);
+char *strtok_r(char *text, const char *separators, char **rest);
+
+char *strdup(const char *text); /* with malloc; NULL when there is no memory */
+char *strndup(const char *text, size_t size);
+char *strerror(int number);
 
 #endif

@@ -4,16 +4,36 @@
 #include "eapp.h"
 #include "ecall.h"
 
+#define MOST_FUNCTIONS 32
+
+static void (*at_exit[MOST_FUNCTIONS])(void);
+static int functions;
+
+int atexit(void (*function)(void))
+{
+    if (functions == MOST_FUNCTIONS)
+        return -1;
+    at_exit[functions++] = function;
+    return 0;
+}
+
 void abort(void)
 {
     for (;;)
         __asm__ volatile("ebreak");
 }
 
-void eapp_return(unsigned long value)
+static void __attribute__((noreturn)) leave(unsigned long value)
 {
     enclave_call(CALL_EXIT, value, 0, 0, 0);
     abort(); /* refused: a server must end with SERVER_RETURN */
+}
+
+void eapp_return(unsigned long value)
+{
+    while (functions > 0)
+        at_exit[--functions]();
+    leave(value);
 }
 
 void server_return(struct call_enclave_arg_t *arg)
@@ -25,4 +45,15 @@ void server_return(struct call_enclave_arg_t *arg)
 void exit(int status)
 {
     eapp_return((unsigned long)status);
+}
+
+void _Exit(int status)
+{
+    leave((unsigned long)status);
+}
+
+char *getenv(const char *name)
+{
+    (void)name;
+    return NULL;
 }

@@ -11,6 +11,7 @@
 
 #include "ecall.h"
 #include "format.h"
+#include "print_bytes.h"
 
 #define KBUFFER ((volatile char *)0xffffffe000000000UL)
 #define KBUFFER_TEXT 511
@@ -37,6 +38,15 @@ static void put(void *sink, char c)
     KBUFFER[printer->used++] = c;
     if (printer->used == KBUFFER_TEXT)
         flush(printer);
+}
+
+void print_bytes(const char *bytes, size_t size)
+{
+    struct printer printer = {0};
+
+    for (size_t i = 0; i < size; i++)
+        put(&printer, bytes[i]);
+    flush(&printer);
 }
 
 int vprintf(const char *text, va_list args)

@@ -1,6 +1,7 @@
 /* Formatting into a buffer of the program. */
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "format.h"
@@ -36,6 +37,21 @@ int snprintf(char *bytes, size_t size, const char *text, ...)
 
     va_start(args, text);
     int count = vsnprintf(bytes, size, text, args);
+    va_end(args);
+    return count;
+}
+
+int vsprintf(char *bytes, const char *text, va_list args)
+{
+    return vsnprintf(bytes, SIZE_MAX, text, args);
+}
+
+int sprintf(char *bytes, const char *text, ...)
+{
+    va_list args;
+
+    va_start(args, text);
+    int count = vsprintf(bytes, text, args);
     va_end(args);
     return count;
 }

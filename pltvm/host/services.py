@@ -74,8 +74,9 @@ class Disk:
 class Services:
     """Random numbers and disk of one driver.
 
-    `persistent` is the memory named for persistency (ioctl 0x18); while none is named, the memory that the
-    enclave itself shares with the host is used. A sector is at its start.
+    `persistent` is the memory named for persistency (ioctl 0x18), with the sector at its start; while none is
+    named there are no sectors. (An enclave's own shared memory would not do: the host cannot tell which
+    enclave of a call chain asks.)
     """
 
     def __init__(self, driver: "Driver") -> None:
@@ -96,21 +97,20 @@ class Services:
         self._driver.memory.write(buffer, self.random.bytes(size))
         return buffer, size
 
-    def _sector_at(self, enclave: "DriverEnclave") -> int:
+    def _sector_at(self) -> int:
         """Where sectors are read to and written from, or 0."""
-        pa, size = self.persistent.span if self.persistent is not None else enclave.shm
-        return pa if size >= SECTOR else 0
+        return self.persistent.pa if self.persistent is not None else 0
 
-    def _serve_read(self, enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
-        place = self._sector_at(enclave)
+    def _serve_read(self, _enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
+        place = self._sector_at()
         data = self.disk.read(sector) if self.disk is not None and place else None
         if data is None:
             return _FAILED
         self._driver.memory.write(place, data)
         return _OK
 
-    def _serve_write(self, enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
-        place = self._sector_at(enclave)
+    def _serve_write(self, _enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
+        place = self._sector_at()
         if self.disk is None or not place:
             return _FAILED
         return _OK if self.disk.write(sector, self._driver.memory.read(place, SECTOR)) else _FAILED

@@ -268,12 +268,14 @@ def test_a_path_that_is_no_file(make: MakeRig, tmp_path: Path, path: str) -> Non
         Disk(tmp_path / path)
 
 
-def test_the_enclaves_own_memory_is_the_default(make: MakeRig, tmp_path: Path) -> None:
+def test_no_sectors_while_no_memory_is_named(make: MakeRig, tmp_path: Path) -> None:
+    """The caller's memory is not taken for the server's: the host cannot tell which of them asks."""
+    (tmp_path / "disk").write_bytes(bytes([9]) * PAGE)
     rig = make(disk=tmp_path / "disk")
     script = Script()
-    done = sector(script, 1, True)  # its list: the start of what it shares with the host
-    assert rig_outcome(rig, script)[done] == 0
-    assert (tmp_path / "disk").stat().st_size == 2 * PAGE
+    done = [sector(script, 0, write) for write in (False, True)]
+    assert [rig_outcome(rig, script)[one] for one in done] == [MINUS_1, MINUS_1]
+    assert (tmp_path / "disk").read_bytes() == bytes([9]) * PAGE
 
 
 def test_a_server_reads_through_the_named_memory(make: MakeRig, tmp_path: Path) -> None:

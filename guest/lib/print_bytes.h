@@ -1,0 +1,9 @@
+/* Printing without a format: see print.c. */
+#ifndef PLTVM_PRINT_BYTES_H
+#define PLTVM_PRINT_BYTES_H
+
+#include <stddef.h>
+
+void print_bytes(const char *bytes, size_t size);
+
+#endif
