@@ -259,7 +259,7 @@ class Monitor:
             registers=context.named_registers(),
             address=access[0] if access else None,
             size=access[1] if access else None,
-            owner=describe_owner(state.owners, context, access[0]) if access else "",
+            owner=self._whose(enclave, context, access[0]) if access else "",
             chain=tuple(reversed(chain)),
         )
         host_context = enclave.host_context
@@ -267,6 +267,16 @@ class Monitor:
         enclave.host_context = host_context
         state.on_fault(replace(fault, destroyed=ended))
         state.leave(enclave, Status.ERROR)
+
+    def _whose(self, enclave: Enclave, context: Context, address: int) -> str:
+        """Whose the memory at `address` is: of a page that was passed on, who has it now."""
+        for other in self.state.enclaves.values():
+            for mapping in other.space.mappings():
+                eid, start = mapping.origin
+                gone = eid == enclave.eid and start <= address < start + mapping.size
+                if gone and context.table is not None and not context.table.entry(address):
+                    return f"the page was passed to {other} and has not come back"
+        return describe_owner(self.state.owners, context, address)
 
 
 _EVERYTHING: Final = pmp.Entry(0, 0, pmp.ALL)

@@ -185,5 +185,6 @@ def _overlaps(mapping: Mapping, struct_va: int) -> bool:
 
 def _move(state: State, mapping: Mapping, source: Enclave, target: Enclave, va: int) -> None:
     """Take a mapping out of one enclave and into another at `va`, and make it the other's."""
+    mapping.origin = (source.eid, mapping.va)
     source.space.move_to(target.space, mapping, va)
     state.owners.set_owner(mapping.block, mapping.block_pages, target.owner)

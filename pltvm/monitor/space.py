@@ -19,13 +19,15 @@ from pltvm.monitor.abi import HEAP_BASE, MMAP_TOP, RELAY_BASE, SHM_BASE
 class Mapping:
     """Pages that move as one: mapped at `va`, in RAM from `block`, of which `record` pages are not mapped.
 
-    `entries` are its page-table entries, made once: wherever the mapping goes, they are the same.
+    `entries` are its page-table entries, made once: wherever the mapping goes, they are the same. `origin` is
+    the eid of the enclave that passed it on last, and its address there; for reports.
     """
 
-    __slots__ = ("block", "block_pages", "entries", "pages", "size", "va")
+    __slots__ = ("block", "block_pages", "entries", "origin", "pages", "size", "va")
 
     def __init__(self, memory: Memory, block: int, block_pages: int, record: int) -> None:
         self.va = 0
+        self.origin = (-1, 0)
         self.block = block
         self.block_pages = block_pages
         self.pages = block_pages - record
