@@ -59,10 +59,10 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
     if callee.call is not None:
         return BUSY
     struct_va = regs[A1]
-    struct = caller.space.table.spans(struct_va, abi.CALL_STRUCT.size, R | W)
-    if struct is None:
+    struct, fields = _find_struct(state, caller, struct_va, R | W)
+    if fields is None:
         return FAILED
-    req_arg, _, req_vaddr, req_size, _, _ = _read_struct(state, struct)
+    req_arg, _, req_vaddr, req_size, _, _ = fields
 
     request, place, callee_va = None, 0, 0
     if req_vaddr:
@@ -81,11 +81,11 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
     top = callee.top = caller.top
     top.innermost = callee
     state.memory.words[callee.kbuffer_word] = top.kbuffer_pte
-    state.hart.translations_changed()
     _hand_over(state, caller, callee)
     caller.state = CALLING
 
-    regs = callee.context.restart(callee.entry_registers)
+    regs = callee.context.regs
+    regs[:] = callee.entry_registers
     regs[A0], regs[A1], regs[A2] = req_arg, callee_va, req_size if callee_va else 0
     return None
 
@@ -98,10 +98,10 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
     current = callee.call
     if current is None:
         return FAILED
-    results = callee.space.table.spans(context.regs[A0], abi.CALL_STRUCT.size, R)
+    _, results = _find_struct(state, callee, context.regs[A0], R)
     if results is None:
         return FAILED
-    _, resp_val, req_vaddr, req_size, resp_vaddr, resp_size = _read_struct(state, results)
+    _, resp_val, req_vaddr, req_size, resp_vaddr, resp_size = results
     caller = current.caller
 
     given_req = given_resp = given_size = 0
@@ -122,7 +122,6 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
     callee.top = callee
     caller.top.innermost = caller
     state.memory.words[callee.kbuffer_word] = 0
-    state.hart.translations_changed()
     _hand_over(state, callee, caller)
     callee.state = RUNNABLE
     _write_results(state, current.struct, resp_val, given_req, given_resp, given_size)
@@ -131,7 +130,10 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
 
 
 def _hand_over(state: State, source: Enclave, target: Enclave) -> None:
-    """Move the host context and its mailbox, and the hart, from one enclave to another (§5)."""
+    """Move the host context and its mailbox, and the hart, from one enclave to another (§5).
+
+    The two have different ASIDs, so the switch flushes: no need to tell the hart that entries moved.
+    """
     target.host_context, source.host_context = source.host_context, None
     target.mailbox, source.mailbox = source.mailbox, None
     target.state = RUNNING
@@ -144,12 +146,19 @@ def caller_id(_state: State, enclave: Enclave, _context: Context) -> int:
     return enclave.call.caller.eid if enclave.call is not None else FAILED
 
 
-def _read_struct(state: State, struct: Spans) -> tuple[int, ...]:
-    """The six fields of a call struct at these physical (address, bytes) parts."""
-    memory = state.memory
-    if len(struct) == 1:
-        return abi.CALL_STRUCT.unpack_from(memory.bytes, struct[0][0] - memory.base)
-    return abi.CALL_STRUCT.unpack(b"".join(memory.read(pa, n) for pa, n in struct))
+def _find_struct(state: State, enclave: Enclave, va: int, flags: int) -> tuple[Spans, tuple[int, ...] | None]:
+    """Where the call struct at `va` lies, in physical parts, and its six fields; None if it is not there."""
+    memory, table = state.memory, enclave.space.table
+    size = abi.CALL_STRUCT.size
+    if va & (PAGE - 1) <= PAGE - size:
+        pa = table.translate(va, flags)
+        if pa is None:
+            return [], None
+        return [(pa, size)], abi.CALL_STRUCT.unpack_from(memory.bytes, pa - memory.base)
+    struct = table.spans(va, size, flags)
+    if struct is None:
+        return [], None
+    return struct, abi.CALL_STRUCT.unpack(b"".join(memory.read(pa, n) for pa, n in struct))
 
 
 def _write_results(state: State, struct: Spans, *results: int) -> None:
@@ -165,7 +174,8 @@ def _write_results(state: State, struct: Spans, *results: int) -> None:
         _TWO.pack_into(memory.bytes, at + 8, resp_val, req_vaddr)
         _TWO.pack_into(memory.bytes, at + 32, resp_vaddr, resp_size)
         return
-    req_arg, _, _, req_size, _, _ = _read_struct(state, struct)
+    old = b"".join(memory.read(pa, n) for pa, n in struct)
+    req_arg, _, _, req_size, _, _ = abi.CALL_STRUCT.unpack(old)
     data = abi.CALL_STRUCT.pack(req_arg, resp_val, req_vaddr, req_size, resp_vaddr, resp_size)
     for pa, n in struct:
         memory.write(pa, data[:n])
