@@ -19,6 +19,7 @@ MAP_NORESERVE: Final = 0x4000
 # Below this a range is overwritten with zeros; above it the pages go back to the operating system,
 # which hands out zeroed ones when they are next touched.
 GIVE_BACK: Final = 16 * PAGE
+_ZEROS: Final = memoryview(bytes(GIVE_BACK))
 
 
 def pages_for(size: int) -> int:
@@ -87,5 +88,7 @@ class Memory:
         offset = self._offset(pa, size)
         if size >= GIVE_BACK and not (offset | size) & (PAGE - 1):
             self._map.madvise(mmap.MADV_DONTNEED, offset, size)
+        elif size <= GIVE_BACK:
+            self.bytes[offset : offset + size] = _ZEROS[:size]
         else:
             self.bytes[offset : offset + size] = bytes(size)

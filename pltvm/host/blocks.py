@@ -37,8 +37,10 @@ class Blocks:
         Raises OutOfMemory.
         """
         order = order_for(pages)
-        at = next((o for o in range(order, self._orders) if self._free[o]), None)
-        if at is None:
+        at = order
+        while at < self._orders and not self._free[at]:
+            at += 1
+        if at >= self._orders:
             size = (PAGE << order) >> 10
             raise OutOfMemory(
                 f"guest RAM has no free block of {size} KiB left: give the machine more (--ram)"

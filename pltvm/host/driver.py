@@ -378,6 +378,11 @@ class Driver:
     def _collect(self, table: int) -> None:
         """Free the blocks listed in the table that the monitor left at `table`; relay pages are kept."""
         rows: list[Span] = []
+        following, count, block, size = abi.FREED_BLOCK.unpack_from(
+            self.memory.bytes, table - self.memory.base
+        )
+        if count == 1 and not following:
+            rows, table = [(block, size)], 0
         while table:
             following, count = self.memory.load(table), self.memory.load(table + 8)
             places = range(table + 16, table + 16 + 16 * count, 16)

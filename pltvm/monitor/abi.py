@@ -305,6 +305,7 @@ REPORT: Final = Struct("<32s64s64s32s64sQ64s")
 # §8 leaves open how the host learns what an ended enclave gives back. Here: by a table in the first page of
 # the enclave's block, u64 next page or 0, u64 count, then pairs of u64 physical address and bytes.
 FREED_ROWS: Final = (4096 - 16) // 16
+FREED_BLOCK: Final = Struct("<4Q")  # such a table with one row: next, count, address, bytes
 
 
 def clean_name(raw: bytes) -> bytes:

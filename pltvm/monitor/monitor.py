@@ -124,7 +124,10 @@ class Monitor:
         handler = HOST_CALLS.get(function)
         if handler is None:
             return Status.ERROR
-        return handler(self.state, *_exactly(_ARITY[function], arguments))
+        arity = _ARITY[function]
+        if len(arguments) != arity:
+            arguments = _exactly(arity, arguments)
+        return handler(self.state, *arguments)
 
     def set_host_vector(self, vector: Callable[[int], bool]) -> None:
         """Set what is called with the status when control is back in the host.

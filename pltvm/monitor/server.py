@@ -19,7 +19,8 @@ from pltvm.monitor.abi import BUSY, FAILED
 from pltvm.monitor.space import Mapping
 from pltvm.monitor.state import CALLING, RUNNABLE, RUNNING, Call, Enclave, Spans, State
 
-_TWO = Struct("<2Q")
+_RESULTS = Struct("<5Q")  # what a return writes of the call struct, from its second field on
+_RESULTS_AT: Final = 8
 # Tables for what callers pass come out of the server's own block and stay. So many pages of it are kept from
 # callers that choose far-apart addresses to use it up.
 CALLERS_RESERVE: Final = 64
@@ -66,7 +67,9 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
 
     request, place, callee_va = None, 0, 0
     if req_vaddr:
-        request = _passed(caller, req_vaddr, req_size)
+        request = caller.space.mmaps.get(req_vaddr)
+        if request is None or not 0 < req_size <= request.size or req_size & PAGE - 1:
+            request = _passed(caller, req_vaddr, req_size)  # not the plain case of a mapping from its start
         if request is None or _overlaps(request, struct_va):
             return FAILED
         found = callee.space.place_for(request.va, request.pages, CALLERS_RESERVE)
@@ -124,7 +127,7 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
     state.memory.words[callee.kbuffer_word] = 0
     _hand_over(state, callee, caller)
     callee.state = RUNNABLE
-    _write_results(state, current.struct, resp_val, given_req, given_resp, given_size)
+    _write_results(state, current, resp_val, given_req, given_resp, given_size)
     caller.context.regs[A0] = 0
     return None
 
@@ -161,22 +164,20 @@ def _find_struct(state: State, enclave: Enclave, va: int, flags: int) -> tuple[S
     return struct, abi.CALL_STRUCT.unpack(b"".join(memory.read(pa, n) for pa, n in struct))
 
 
-def _write_results(state: State, struct: Spans, *results: int) -> None:
+def _write_results(state: State, current: Call, *results: int) -> None:
     """Put resp_val, req_vaddr, resp_vaddr and resp_size into the caller's struct.
 
     The parts were checked when the call was made, and nothing of the caller's moved since but the request,
-    which does not hold the struct.
+    which does not hold the struct. req_size is written as it was.
     """
-    memory = state.memory
+    memory, struct = state.memory, current.struct
     resp_val, req_vaddr, resp_vaddr, resp_size = results
     if len(struct) == 1:
-        at = struct[0][0] - memory.base
-        _TWO.pack_into(memory.bytes, at + 8, resp_val, req_vaddr)
-        _TWO.pack_into(memory.bytes, at + 32, resp_vaddr, resp_size)
+        at = struct[0][0] - memory.base + _RESULTS_AT
+        _RESULTS.pack_into(memory.bytes, at, resp_val, req_vaddr, current.size, resp_vaddr, resp_size)
         return
-    old = b"".join(memory.read(pa, n) for pa, n in struct)
-    req_arg, _, _, req_size, _, _ = abi.CALL_STRUCT.unpack(old)
-    data = abi.CALL_STRUCT.pack(req_arg, resp_val, req_vaddr, req_size, resp_vaddr, resp_size)
+    req_arg = b"".join(memory.read(pa, n) for pa, n in struct)[:_RESULTS_AT]
+    data = req_arg + _RESULTS.pack(resp_val, req_vaddr, current.size, resp_vaddr, resp_size)
     for pa, n in struct:
         memory.write(pa, data[:n])
         data = data[n:]

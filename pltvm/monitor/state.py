@@ -194,6 +194,10 @@ class State:
         """
         for pa, pages in blocks:
             self.clear(pa, pages)
+        if len(blocks) == 1 and not kept:
+            pa, pages = blocks[0]
+            abi.FREED_BLOCK.pack_into(self.memory.bytes, pa - self.memory.base, 0, 1, pa, pages * PAGE)
+            return
         rows = [(pa, pages * PAGE) for pa, pages in (*blocks, *kept)]
         parts = [rows[at : at + abi.FREED_ROWS] for at in range(0, len(rows), abi.FREED_ROWS)]
         for index, part in enumerate(parts):
