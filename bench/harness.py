@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import statistics
+import sysconfig
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,10 +68,16 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cores": os.cpu_count(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()}, built {'with' if _optimized() else 'without'} optimization",
         "unicorn": unicorn.__version__,
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
     }
+
+
+def _optimized() -> bool:
+    """Whether the interpreter was built with profile-guided or link-time optimization."""
+    config = " ".join(str(value) for value in sysconfig.get_config_vars().values())
+    return any(word in config for word in ("--enable-optimizations", "-flto", "-fprofile-use"))
 
 
 def save(path: Path, results: list[Measurement]) -> None:

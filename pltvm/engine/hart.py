@@ -34,7 +34,8 @@ Handler = Callable[[Context], None]
 _lib: Final = ctypes.CDLL(_loaded_library._name)
 _quick: Final = ctypes.PyDLL(_loaded_library._name)
 _lib.uc_emu_start.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.c_size_t]
-_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+# The engine's address and the user data are not looked at, and converting them would take time.
+_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
 _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
@@ -231,7 +232,7 @@ class Hart:
         self._loaded = None
         self._stale_tlb = True
 
-    def _on_trap(self, _engine: object, cause: int, _data: object) -> None:
+    def _on_trap(self, _engine: object, cause: int) -> None:
         try:
             self.traps += 1
             context = self.current

@@ -30,61 +30,77 @@ class Watch:
         self._hart = hart
         self._timeout = timeout
         self._over = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._sockets: tuple[socket.socket, socket.socket] | None = None
-        self._old_fd = -1
+        self._limiter: threading.Thread | None = None
+        self._listens = False
 
     def __enter__(self) -> "Watch":
         if self._timeout is not None:
-            self._start(self._limit)
+            self._limiter = threading.Thread(target=self._limit, daemon=True)
+            self._limiter.start()
         if (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         ):
-            self._sockets = socket.socketpair()
-            for end in self._sockets:
-                end.setblocking(False)
-            self._old_fd = signal.set_wakeup_fd(self._sockets[1].fileno(), warn_on_full_buffer=False)
-            signal.signal(signal.SIGINT, self._note)
-            self._start(self._listen)
+            _Listener.begin(self)
+            self._listens = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._over.set()
-        if self._sockets is not None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.set_wakeup_fd(self._old_fd)
-            self._sockets[1].close()  # ends the listener
-        for thread in self._threads:
-            thread.join()
-        if self._sockets is not None:
-            self._sockets[0].close()
-
-    def _start(self, body: object) -> None:
-        thread = threading.Thread(target=body, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        self.cancelled = True
+        if self._listens:
+            _Listener.end()
+        if self._limiter is not None:
+            self._limiter.join()
 
     def _limit(self) -> None:
         assert self._timeout is not None
         if not self._over.wait(self._timeout):
             self.timed_out = True
-            self._insist()
+            self.insist()
 
-    def _listen(self) -> None:
-        assert self._sockets is not None
-        listener = self._sockets[0]
-        listener.setblocking(True)
-        if listener.recv(1):
-            self.cancelled = True
-            self._insist()
-
-    def _insist(self) -> None:
+    def insist(self) -> None:
+        """Ask the hart to stop until the run is over."""
         while not self._over.is_set():
             self._hart.interrupt()
             time.sleep(_AGAIN)
+
+
+class _Listener:
+    """The thread that sees Ctrl-C: one for the process, as starting it takes longer than a short run."""
+
+    _ends: tuple[socket.socket, socket.socket] | None = None
+    _watch: Watch | None = None
+    _old_fd = -1
+
+    @classmethod
+    def begin(cls, watch: Watch) -> None:
+        """Stop the run of `watch` when Ctrl-C comes; main thread only."""
+        if cls._ends is None:
+            cls._ends = socket.socketpair()
+            cls._ends[1].setblocking(False)
+            threading.Thread(target=cls._listen, args=(cls._ends[0],), daemon=True).start()
+        cls._watch = watch
+        cls._old_fd = signal.set_wakeup_fd(cls._ends[1].fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, cls._note)
+
+    @classmethod
+    def end(cls) -> None:
+        """Give Ctrl-C back to Python."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.set_wakeup_fd(cls._old_fd)
+        cls._watch = None
+
+    @classmethod
+    def _note(cls, _signal: int, _frame: FrameType | None) -> None:
+        if cls._watch is not None:
+            cls._watch.cancelled = True
+
+    @classmethod
+    def _listen(cls, end: socket.socket) -> None:
+        while number := end.recv(1):
+            watch = cls._watch
+            if watch is not None and number[0] == signal.SIGINT:
+                watch.cancelled = True
+                watch.insist()

@@ -41,7 +41,7 @@ def test_a_trap_without_a_vector_ends_it(tmp_path: Path) -> None:
     [
         ("sv_load(info->monitor, &value)", 5),
         ("sv_store(info->bitmap, 0)", 7),
-        ("sv_store(info->pt_area, 0)", 7),
+        ("sv_store(info->pt_area, 0)", 15),
         ("sv_load(info->pt_area, &value)", 0),
         ("sv_load(info->free, &value)", 0),
         ("sv_store(info->free, 1)", 0),
