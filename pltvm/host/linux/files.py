@@ -14,11 +14,11 @@ from typing import Final, TypeVar
 from pltvm.host.linux.errno import (
     EACCES,
     EBADF,
-    EFBIG,
     EINVAL,
     EIO,
     EMFILE,
     ENOENT,
+    ENOSPC,
     EPERM,
     ESPIPE,
     LinuxError,
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 AT_FDCWD: Final = -100
 MOST_FILES: Final = 1024
-LARGEST_FILE: Final = 1 << 30  # bytes that a program may make a file grow to
+MOST_GROWTH: Final = 1 << 30  # bytes by which a program may make files grow, all together
 _OPEN_FLAGS: Final = 0o3 | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND | os.O_DIRECTORY  # as on riscv64
 
 _ALWAYS: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -110,10 +110,24 @@ class Device(File):
         return 0
 
 
+class Room:
+    """How much files may still grow."""
+
+    def __init__(self) -> None:
+        self.left = MOST_GROWTH
+
+    def take(self, size: int) -> None:
+        """Use up `size` bytes; raises LinuxError(ENOSPC) when there are not so many."""
+        if size > self.left:
+            raise LinuxError(ENOSPC)
+        self.left -= size
+
+
 class HostFile(File):
     """A regular file or folder of the real file system, by its descriptor."""
 
-    def __init__(self, descriptor: int, path: str) -> None:
+    def __init__(self, descriptor: int, path: str, room: "Room") -> None:
+        self._room = room
         self.descriptor = descriptor
         self.path = path
         self.mode = os.fstat(descriptor).st_mode
@@ -123,8 +137,8 @@ class HostFile(File):
 
     def write(self, data: bytes) -> int:
         here = _checked(os.lseek, self.descriptor, 0, os.SEEK_CUR)
-        if max(here, os.fstat(self.descriptor).st_size) + len(data) > LARGEST_FILE:
-            raise LinuxError(EFBIG)
+        size = self.size()
+        self._room.take(max(here + len(data) - size, 0))
         return _checked(os.write, self.descriptor, data)
 
     def seek(self, offset: int, whence: int) -> int:
@@ -142,8 +156,9 @@ class HostFile(File):
 
     def truncate(self, size: int) -> None:
         """Make the file `size` bytes long."""
-        if not 0 <= size <= LARGEST_FILE:
-            raise LinuxError(EFBIG if size > 0 else EINVAL)
+        if size < 0:
+            raise LinuxError(EINVAL)
+        self._room.take(max(size - self.size(), 0))
         _checked(os.ftruncate, self.descriptor, size)
 
     def stat(self) -> os.stat_result:
@@ -168,6 +183,7 @@ class Files:
     ) -> None:
         self.root = Path(os.path.realpath(root))
         self._generator = random.Random(seed)
+        self._room = Room()
         self.devices: dict[str, Callable[[], File]] = {
             f"/dev/{name}": self._device(name) for name in ("null", "zero", "urandom", "random")
         }
@@ -256,7 +272,7 @@ class Files:
             os.close(opened)
             raise LinuxError(EACCES)
         try:
-            return self.add(HostFile(opened, str(real)))
+            return self.add(HostFile(opened, str(real), self._room))
         except LinuxError:
             os.close(opened)
             raise
