@@ -76,7 +76,8 @@ class HostTables:
         if changes is None or not all(self._acceptable(slot, pte) for slot, pte in changes):
             return Status.ERROR
         self._used = True
-        for slot, pte in changes:
+        for slot, asked in changes:
+            pte = self._read_only_tables(asked)
             self._forget(slot)
             self.memory.store(slot, pte)
             if pte & _LEAF:
@@ -122,6 +123,16 @@ class HostTables:
         """Public memory, and what PMP protects in any case: the monitor, the bitmap, the PT area."""
         covered = any(start <= page < start + size for start, size in self._protected)
         return covered or self.owners.is_public(page, PAGE)
+
+    def _read_only_tables(self, pte: int) -> int:
+        """The entry, read only if it maps the PT area.
+
+        PMP says so too, but the JIT asks PMP about the access that fills its TLB and then goes by the entry:
+        with W, a store that follows a load would change the tables.
+        """
+        if pte & _LEAF and self.start <= pte_address(pte) < self.end:
+            return pte & ~(W | X) | R
+        return pte
 
     def _forget(self, slot: int) -> None:
         old = self.memory.load(slot)
