@@ -12,7 +12,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from pltvm import cli_attest
+from pltvm import cli_attest, cli_selftest
 from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text
 from pltvm.errors import PltvmError
 from pltvm.host.api import Enclave
@@ -32,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_attest.app)
+app.add_typer(cli_selftest.app)
 
 
 def _say(text: str) -> None:

@@ -2,7 +2,7 @@
 
 The compiler is the one in the `ziglang` package: `pip install 'pltvm[build]'` is all it takes. The same
 sources give the same bytes, whatever directory they, the SDK or the caller are in: `rebuild` makes
-`guest/elf/*.elf` anew, and a test compares.
+`guest/elf/*.elf` and `guest/elf/attacks/*.elf` anew, and tests compare.
 
     python -m pltvm.sdk rebuild [DIRECTORY]
 """
@@ -79,6 +79,16 @@ def examples() -> dict[str, Example]:
     return {source.stem: Example(source, guest / "elf" / f"{source.stem}.elf") for source in sources}
 
 
+def attacks() -> list[Path]:
+    """The C files of the attack programs that `pltvm selftest` runs, in its order."""
+    return sorted((guest_dir() / "attacks").glob("[sec]-*.c"))
+
+
+def attack_elf(name: str) -> Path:
+    """The ELF of an attack program, or of `victim`."""
+    return guest_dir() / "elf" / "attacks" / f"{name}.elf"
+
+
 def copy_examples(dest: Path) -> list[Path]:
     """Copy the examples' sources into a directory, made if needed. A file already there is an error."""
     dest.mkdir(parents=True, exist_ok=True)
@@ -150,6 +160,21 @@ def _zig(arguments: Sequence[str], made: Path, output: Path, cache: Path) -> str
 def rebuild(into: Path) -> list[Path]:
     """Build all examples into a directory."""
     return [build([example.source], into / example.elf.name) for example in examples().values()]
+
+
+def rebuild_attacks(into: Path) -> list[Path]:
+    """Build the attack programs into a directory; those of the kernel with the code in their folder."""
+    folder = guest_dir() / "attacks"
+    kernel_code = [folder / "supervisor.S", folder / "forge.c", folder / "puppet.S"]
+    return [
+        build(
+            [source, *kernel_code] if source.name.startswith("s-") else [source],
+            into / f"{source.stem}.elf",
+            opt="-Oz",
+            debug=False,
+        )
+        for source in [*attacks(), folder / "victim.c"]
+    ]
 
 
 def _prefix_maps(directories: set[Path]) -> list[str]:
@@ -229,7 +254,8 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m pltvm.sdk rebuild [DIRECTORY]", file=sys.stderr)
         return 2
     try:
-        for elf in rebuild(Path(arguments[1]) if len(arguments) == 2 else guest_dir() / "elf"):
+        into = Path(arguments[1]) if len(arguments) == 2 else guest_dir() / "elf"
+        for elf in [*rebuild(into), *rebuild_attacks(into / "attacks")]:
             print(elf)
     except (BuildError, OSError) as error:
         print(error, file=sys.stderr)

@@ -83,3 +83,9 @@ sv_exit:
     li a7, 8
     ecall
     j sv_exit
+
+    .section .bss.sv_attempts, "aw", @nobits
+    .globl sv_attempts
+    .balign 8
+sv_attempts:
+    .zero 8

@@ -64,7 +64,7 @@ static inline struct sv_info *sv_start(void) { return ((struct sv_info **)(EAPP_
 
 /* One attempt and what must have stopped it. It prints a letter for the mechanism; if something else or nothing
  * stopped the attempt, the program ends with the attempt's number. `pltvm selftest` reads both. */
-static uint64_t sv_attempts;
+extern uint64_t sv_attempts;
 
 static inline void sv_stopped(char by, int it_was)
 {

@@ -152,14 +152,15 @@ class Hart:
     def deliver(self, context: Context, cause: int, value: int) -> bool:
         """Let the current context take a trap in S-mode, as the hardware would: on at `stvec`.
 
-        `value` is for `stval`. False when there is no trap vector.
+        `value` is for `stval`. False when there is no trap vector, or when the trap is of the vector's own
+        first instruction and would come forever.
         """
         block = (ctypes.c_uint64 * 5)(ctx.M, context.regs[PC], cause, value, 0)
         pointers = ctx.pointers_to(block)
         _write(self._handle, _TRAP_IDS, _byref(pointers), 4)
         _read(self._handle, _STVEC_ID, _byref(pointers, 8 * 4), 1)
         vector = block[4] & ~3
-        if not vector:
+        if vector in (0, context.regs[PC]):
             return False
         context.regs[PC] = vector
         context.regs[ctx.MSTATUS] |= MSTATUS_SPP

@@ -1,0 +1,22 @@
+/* attack: an enclave reads, writes and executes what is not its own, by physical and by virtual address: the monitor, the
+ *         page bitmap, the PT area, the host's memory, another enclave, addresses of the kernel, null
+ * stopped by: page table
+ */
+#include "board.h"
+
+#define PLACES 9
+
+int EAPP_ENTRY main()
+{
+    uint64_t places[PLACES] = {board->monitor, board->bitmap, board->pt_area, board->host, board->other,
+                               8, NOWHERE, 0xffffffff80000000UL, 0x4000000000UL};
+    uint64_t address = places[(board->round - 1) / 3];
+
+    rounds(3 * PLACES);
+    switch (board->round % 3) {
+    case 0: load(address); break;
+    case 1: store(address); break;
+    case 2: fetch(address); break;
+    }
+    EAPP_RETURN(1);
+}
