@@ -55,7 +55,7 @@ _TIMER: Final = 99  # as the cause that a program announces: it will never come 
 _UNKNOWN_CALL: Final = 98  # the monitor will end it for its number
 _ANYWHERE: Final = 1
 
-# board.h: round, rounds, attempts, cause, address, failed, finished; the host's addresses and eid; words; text.
+# board.h: round, rounds, attempts, cause, address, failed, finished; the host's addresses, eid; words; text.
 _BOARD: Final = Struct("<7Q6Q16Q512s")
 _BOARD_PAGES: Final = 2
 
