@@ -281,5 +281,7 @@ def _ending(result: Result, said: _Said) -> str:
         raise _GotThrough(f"it was stopped by something else: {fault.reason}{where}")
     if result.retval == 0 and said.finished and not said.cause:
         return ""
+    if result.ok and said.cause:
+        raise _GotThrough(f"the access to {said.address:#x} got through")
     told = f"returned {result.retval}" if result.ok else f"is {result.status}"
     raise _GotThrough(f"it did not come to its end, it {told}")

@@ -1,9 +1,7 @@
-"""What one leaves behind, nobody finds: memory and registers are painted, and all of RAM is searched (§2,
-§5).
+"""What one leaves behind, nobody finds: memory and registers are painted, all of RAM is searched (§2, §5).
 
-The marker is not in any list that the host wrote: it is a number there plus an address that the run
-gives, so that what is found comes from the enclave. Registers are in the attacks, too: `c-leftovers` and
-`s-leftovers`.
+The marker is not in any list that the host wrote: it is a number there plus an address that the run gives,
+so that what is found comes from the enclave. Registers are in two attacks, too: `c-leftovers`, `s-leftovers`.
 """
 
 import re

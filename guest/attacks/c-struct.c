@@ -1,5 +1,5 @@
-/* attack: a server changes its caller's call struct during the call, in memory that they share, or gives that memory up; a
- *         caller changes it, too; results lie in the memory that is returned
+/* attack: a server changes its caller's call struct during the call, in memory that they share, or gives that memory up; its
+ *         results lie in the memory that it returns
  * stopped by: monitor check
  */
 #include "board.h"

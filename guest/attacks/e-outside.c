@@ -8,7 +8,7 @@
 
 int EAPP_ENTRY main()
 {
-    uint64_t places[PLACES] = {board->monitor, board->bitmap, board->pt_area, board->host, board->other,
+    uint64_t places[PLACES] = {board->host, board->other, board->monitor, board->bitmap, board->pt_area,
                                8, NOWHERE, 0xffffffff80000000UL, 0x4000000000UL};
     uint64_t address = places[(board->round - 1) / 3];
 

@@ -4,11 +4,11 @@
  */
 #include "board.h"
 
-static const char name[16] = "server";
+static const char name[16] = "server", constant[1024] = {1};
 
 int EAPP_ENTRY main()
 {
-    uint64_t pointers[] = {0, 8, NOWHERE, 0x1000, (uint64_t)name, RELAY_ADDRESS + RELAY_SIZE - 4, BOARD_ADDRESS + BOARD_SIZE - 8,
+    uint64_t pointers[] = {0, 8, NOWHERE, (uint64_t)constant, RELAY_ADDRESS + RELAY_SIZE - 4, BOARD_ADDRESS + BOARD_SIZE - 8,
                            KBUFFER_ADDRESS + PAGE_SIZE - 1, 0xffffffff80000000, -8UL, -1UL, 1UL << 38, 1UL << 63 | BOARD_ADDRESS,
                            board->monitor, board->bitmap, board->pt_area, board->host, board->other + PAGE_SIZE};
 
@@ -21,7 +21,7 @@ int EAPP_ENTRY main()
         by_check(ocall(OCALL_GET_RANDOM, to, 32, 0) == -1UL);
         by_check(enclave_call(CALL_SHM_STAT, 1, to, 0, 0) == -1UL);
         by_check(enclave_call(CALL_ASYNCHRONOUS, (uint64_t)name, to, 0, 0) == -1UL);
-        if (to == 0 || to == 0x1000 || to == (uint64_t)name)
+        if (to == 0 || to == (uint64_t)constant)
             continue; /* itself, and what it may read */
         by_check(enclave_call(CALL_ACQUIRE_SERVER, to, 0, 0, 0) == -1UL);
         by_check(enclave_call(CALL_REPORT, to, BOARD_ADDRESS + PAGE_SIZE, 1, 0) == -1UL);

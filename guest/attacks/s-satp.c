@@ -2,6 +2,8 @@
  *         the other parts, an enclave's; then it tries the registers of machine mode
  * stopped by: TVM trap, privilege
  */
+#include <string.h>
+
 #include "supervisor.h"
 
 #define SV39 (8UL << 60)
@@ -27,6 +29,7 @@ int EAPP_ENTRY main()
     struct sv_info *info = sv_start();
     struct victim *enclave = &info->victim[ENCLAVE];
 
+    memcpy((void *)info->free, (void *)info->root, 4096); /* one that would work as well */
     by_tvm(sv_write_satp(SV39 | info->free >> 12));
     by_tvm(sv_write_satp(0));
     by_tvm(sv_write_satp(SV39 | info->free_middle[0] >> 12));

@@ -1,0 +1,132 @@
+"""The attacks: all are stopped, each has a hole that lets it through, and ten runs are alike."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pltvm import Machine, sdk, selftest
+from pltvm.cli import app
+from pltvm.engine.context import A0, PC
+from pltvm.engine.hart import Hart
+from pltvm.errors import PltvmError
+from pltvm.selftest import Attack
+from tests.holes import HOLES, Hole, make
+from tests.host.test_supervisor import build
+
+ATTACKS = {attack.name: attack for attack in selftest.attacks()}
+RUNS = 10
+MOST_BYTES = 15_000
+
+
+def traced(patch: pytest.MonkeyPatch, attack: Attack) -> tuple[selftest.Outcome, int, str]:
+    """The outcome, how many traps there were, and a digest of all of them in order."""
+    trace = hashlib.sha256()
+    traps = 0
+    original = Hart._on_trap
+
+    def on_trap(hart: Hart, engine: object, cause: int) -> None:
+        nonlocal traps
+        traps += 1
+        before = hart.current
+        original(hart, engine, cause)
+        trace.update(b"%d %d %d;" % (cause, before.regs[PC], hart.current.regs[A0]))
+
+    with patch.context() as inner:
+        inner.setattr(Hart, "_on_trap", on_trap)
+        outcome = selftest.run_attack(attack)
+    return outcome, traps, trace.hexdigest()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_it_is_stopped_the_same_way_every_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = traced(monkeypatch, ATTACKS[name])
+    assert first[0].stopped, first[0].detail
+    assert first[0].attempts > 0
+    assert all(traced(monkeypatch, ATTACKS[name]) == first for _ in range(RUNS - 1))
+
+
+@pytest.mark.parametrize("hole", HOLES, ids=lambda hole: f"{hole.attack}: {hole.what}")
+def test_with_a_hole_the_attack_gets_through(hole: Hole, monkeypatch: pytest.MonkeyPatch) -> None:
+    for edit in hole.edits:
+        make(monkeypatch, edit)
+    outcome = selftest.run_attack(ATTACKS[hole.attack])
+    assert not outcome.stopped
+    # A second init clears the bitmap and the page tables that the program itself stands on.
+    assert hole.what == "init only once" or "stopped by something else" not in outcome.detail
+
+
+def test_every_attack_has_a_hole() -> None:
+    assert {hole.attack for hole in HOLES} == set(ATTACKS)
+
+
+def test_rebuild_gives_the_committed_bytes(tmp_path: Path) -> None:
+    for elf in sdk.rebuild_attacks(tmp_path):
+        committed = sdk.attack_elf(elf.stem)
+        assert elf.read_bytes() == committed.read_bytes(), f"{committed}: run python -m pltvm.sdk rebuild"
+        assert committed.stat().st_size < MOST_BYTES
+
+
+def test_what_the_sources_say() -> None:
+    for attack in ATTACKS.values():
+        assert set(attack.mechanisms) <= set(selftest.MECHANISMS.values()), attack.name
+        assert attack.tries.count(" ") > 8, f"{attack.name}: say what it tries"
+    assert set(selftest.MECHANISMS.values()) == {
+        name for attack in ATTACKS.values() for name in attack.mechanisms
+    }
+
+
+def test_the_threat_model_names_every_attack() -> None:
+    text = (sdk.guest_dir().parent / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = {word for line in text.splitlines() if line.startswith("|") for word in line.split("`")[1::2]}
+    assert {name for name in named if name[:2] in ("s-", "e-", "c-")} == set(ATTACKS)
+
+
+def test_another_mechanism_is_no_success() -> None:
+    outcome = selftest.run_attack(Attack("e-outside", "", ("PMP",), ATTACKS["e-outside"].elf))
+    assert (outcome.stopped, outcome.detail) == (False, "stopped, but by: page table")
+
+
+def test_a_name_that_is_none() -> None:
+    with pytest.raises(PltvmError, match="there is no attack 'nothing'"):
+        selftest.run_all(lambda _outcome: None, ["nothing"])
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["c-struct", "e-relay"]
+    result = CliRunner().invoke(app, ["selftest", *names])
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == names
+    assert lines[-1].startswith("2 of 2 attacks stopped, ")
+
+    outcomes = json.loads(CliRunner().invoke(app, ["selftest", "--json", *names]).output)
+    assert [(one["name"], one["stopped"]) for one in outcomes] == [(name, True) for name in names]
+
+    make(monkeypatch, next(hole for hole in HOLES if hole.attack == "c-struct").edits[0])
+    result = CliRunner().invoke(app, ["selftest", *names])
+    assert result.exit_code == 1
+    assert "NOT STOPPED" in result.output
+    assert "got through" in result.output
+
+
+def test_all_of_it_is_the_same_in_another_process() -> None:
+    def run(seed: str) -> bytes:
+        command = [sys.executable, "-m", "pltvm.cli", "selftest", "--json"]
+        return subprocess.run(
+            command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+
+    assert run("1") == run("2")
+
+
+def test_a_trap_vector_that_traps_itself_ends_the_program(tmp_path: Path) -> None:
+    body = '__asm__ volatile("li t0, 0x100\\n csrw stvec, t0\\n ld t1, 0(zero)" : : : "t0", "t1");'
+    result = Machine(selftest.RAM).supervise(build(tmp_path, body))
+    assert result.code is None
+    assert "jump to a page that is not mapped executable at 0x100, and no trap vector" in result.end
