@@ -1,18 +1,30 @@
-"""Measuring on a machine that has other things to do: warm-up, interleaved repeats, median and spread."""
+"""Measuring on a machine that has other things to do: warm-up, interleaved repeats, median and spread.
 
-import json
+A benchmark may have peers: other ways to the same end, measured in turn with it. What is reported of a peer
+is its time over ours, from the same run: 2 means that we are twice as fast.
+"""
+
+import math
 import os
 import platform
 import statistics
 import sysconfig
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import unicorn
 
+from bench import peers
+from pltvm import sdk
+
 REPEATS, QUICK_REPEATS = 9, 3
+GUEST = Path(__file__).parent / "guest"
+
+# Gives one sample, in the unit of its benchmark.
+Sample = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -24,53 +36,95 @@ class Measurement:
     unit: str
     spread: float
     n: int
-
-
-# Gives one sample, in the unit of its benchmark.
-Sample = Callable[[], float]
+    peer: dict[str, float] = field(default_factory=dict)  # its time over ours
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Something to measure, and the targets it is held to: (who set it, at most so much)."""
+    """Something to measure, and what to measure beside it. Nothing is built before the first sample."""
 
     name: str
     unit: str
     sample: Sample
-    targets: tuple[tuple[str, float], ...] = ()
+    peers: dict[str, Sample] = field(default_factory=dict)
+    repeats: int | None = None  # of what is the same every time, or takes long
 
 
-def measure(
-    benchmarks: list[Benchmark], quick: bool, on_result: Callable[[Benchmark, Measurement], None]
-) -> None:
+@dataclass(frozen=True)
+class Bench:
+    """What all benchmarks of a run share: a folder, whether they hurry, and programs built once."""
+
+    scratch: Path
+    quick: bool
+    _built: dict[str, bytes] = field(default_factory=dict)
+
+    def build(self, *sources: str) -> bytes:
+        """The enclave ELF of these files of bench/guest."""
+        name = "-".join(sources)
+        if name not in self._built:
+            output = self.scratch / (name.replace("/", "_") + ".elf")
+            self._built[name] = sdk.build([GUEST / one for one in sources], output).read_bytes()
+        return self._built[name]
+
+    @cached_property
+    def empty(self) -> bytes:
+        """An enclave that does nothing: `EAPP_RETURN(0)`."""
+        source = self.scratch / "empty.c"
+        source.write_text('#include "eapp.h"\nint EAPP_ENTRY main() { EAPP_RETURN(0); }\n')
+        return sdk.build([source], self.scratch / "empty.elf").read_bytes()
+
+    def times(self, count: int) -> int:
+        """How often to do in one sample what a full run does `count` times."""
+        return max(count // 10, 2) if self.quick else count
+
+
+def measure(benchmarks: list[Benchmark], quick: bool, on_result: Callable[[Measurement], None]) -> None:
     """Take turns between the benchmarks, so that what else the machine does hits all of them alike."""
     repeats = QUICK_REPEATS if quick else REPEATS
-    samples: dict[str, list[float]] = {one.name: [] for one in benchmarks}
+    columns = {one.name: {"": one.sample, **one.peers} for one in benchmarks}
+    samples: dict[tuple[str, str], list[float]] = {}
     for one in benchmarks:
-        one.sample()  # warm-up: translated code, caches, allocators
-    for _ in range(repeats):
+        if one.repeats != 1:
+            for sample in columns[one.name].values():
+                sample()  # warm-up: translated code, caches, allocators
+    for turn in range(repeats):
         for one in benchmarks:
-            samples[one.name].append(one.sample())
+            if turn < (one.repeats or repeats):
+                for peer, sample in columns[one.name].items():
+                    samples.setdefault((one.name, peer), []).append(sample())
     for one in benchmarks:
-        values = samples[one.name]
-        low, _, high = statistics.quantiles(values, n=4)
+        values = samples[one.name, ""]
         median = statistics.median(values)
-        on_result(one, Measurement(one.name, median, one.unit, (high - low) / median, len(values)))
+        ratios = {peer: _ratio(samples[one.name, peer], values) for peer in one.peers}
+        on_result(Measurement(one.name, median, one.unit, _spread(values, median), len(values), ratios))
+
+
+def _ratio(others: list[float], own: list[float]) -> float:
+    """Median of the ratios of samples that were taken one after the other."""
+    return statistics.median(theirs / ours for theirs, ours in zip(others, own, strict=True))
+
+
+def _spread(values: list[float], median: float) -> float:
+    if len(values) == 1 or not median:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4)
+    return abs((high - low) / median)
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
-    model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-         if line.startswith("model name")),
-        platform.machine(),
-    )  # fmt: skip
+    """What it was measured on, and which peers are there."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return {
-        "cpu": model,
+        "cpu": next(models, platform.machine()),
         "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": f"{platform.python_version()}, built {'with' if _optimized() else 'without'} optimization",
         "unicorn": unicorn.__version__,
-        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        **peers.versions(),
     }
 
 
@@ -80,7 +134,16 @@ def _optimized() -> bool:
     return any(word in config for word in ("--enable-optimizations", "-flto", "-fprofile-use"))
 
 
-def save(path: Path, results: list[Measurement]) -> None:
-    """Write the results as JSON."""
-    rows = [{**asdict(one), "peer": {}} for one in results]
-    path.write_text(json.dumps({"machine": machine(), "results": rows}, indent=2) + "\n")
+def row(one: Measurement) -> dict[str, Any]:
+    """The result as JSON has it."""
+    rounded: dict[str, Any] = _rounded(asdict(one))
+    return rounded
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to four digits: the rest is noise."""
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, float) and value and math.isfinite(value):
+        return round(value, max(3 - math.floor(math.log10(abs(value))), 0))
+    return value

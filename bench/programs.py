@@ -1,0 +1,74 @@
+"""Whole programs, as a user runs them: the commands, examples, and importing the package; in ms."""
+
+import shutil
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+from bench.harness import Bench, Benchmark, Sample
+from pltvm import EnclaveType, Machine, sdk
+
+_IMPORT = "import time; s = time.perf_counter(); from pltvm import Machine; print(time.perf_counter() - s)"
+# name, program, the servers it calls
+_PROGRAMS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("files", "fs-client", {"filesystem": "fs-server"}),
+    ("key_value", "kv-client", {"kv-store": "kv-server"}),
+    ("memory", "memory", {}),
+    ("wordcount", "wordcount", {"filesystem": "fs-server"}),
+)
+
+
+def benchmarks(bench: Bench) -> list[Benchmark]:
+    """`cli.*` are whole processes, `program.*` a fresh machine each, `import` is without Python's start."""
+    folder = cache(lambda: _tutorial(bench.scratch / "tutorial"))
+
+    def command(*arguments: str) -> Sample:
+        def run() -> float:
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], cwd=folder(), capture_output=True, check=True)
+            return (time.perf_counter() - start) * 1e3
+
+        return run
+
+    def imported() -> float:
+        ran = subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, check=True)
+        return float(ran.stdout) * 1e3
+
+    pltvm = ("-m", "pltvm.cli")
+    return [
+        Benchmark("import", "ms", imported),
+        Benchmark("cli.demo", "ms", command(*pltvm, "demo")),
+        Benchmark("cli.hello", "ms", command(*pltvm, "run", "hello.elf")),
+        Benchmark(
+            "cli.tutorial", "ms", command(*pltvm, "run", "./test-caller", "caller", "server", "server1")
+        ),
+        *(Benchmark(f"program.{name}", "ms", _program(elf, servers)) for name, elf, servers in _PROGRAMS),
+    ]
+
+
+def _tutorial(folder: Path) -> Path:
+    """The files of the original system's tutorial, and of the smallest enclave."""
+    folder.mkdir()
+    for name in ("caller", "server", "server1"):
+        shutil.copy(sdk.examples()[name].elf, folder / name)
+    shutil.copy(sdk.examples()["hello-world"].elf, folder / "hello.elf")
+    shutil.copy(sdk.guest_dir() / "elf" / "host" / "musl" / "test-caller", folder / "test-caller")
+    return folder
+
+
+def _program(name: str, servers: dict[str, str]) -> Sample:
+    def run() -> float:
+        elves = {one: sdk.examples()[one].elf.read_bytes() for one in (name, *servers.values())}
+        start = time.perf_counter()
+        machine = Machine()
+        for server, elf in servers.items():
+            machine.create(elves[elf], name=server, type=EnclaveType.SERVER)
+        result = machine.create(elves[name]).run()
+        elapsed = time.perf_counter() - start
+        if not result.ok:
+            raise RuntimeError(f"{name}: {result.status} {result.fault}")
+        return elapsed * 1e3
+
+    return run

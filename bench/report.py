@@ -1,0 +1,121 @@
+"""The page of results and its plots, made from the JSON that `bench/run.py` writes."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from bench import call_profile, targets
+from bench import plots as plots_module
+
+Results = dict[str, Any]
+COMMAND: Final = (
+    "python bench/run.py --json docs/plots/results.json --plot docs/plots --docs docs/benchmarks.md"
+)
+
+_SECTIONS: Final = (
+    ("Calls", ("trap", "ecall.", "call.", "ocall.", "switch", "tlb."), "calls.svg"),
+    ("Enclaves from start to end", ("lifecycle.",), None),
+    ("Whole programs", ("import", "cli.", "program."), None),
+    ("Computing", ("compute.",), "compute.svg"),
+    ("Many of them", ("scale.",), None),
+)
+_NOTES: Final = {
+    "Calls": """\
+Each by guest code that makes it many times. `unicorn` does the same in one address space with nothing
+protected, two traps and two register swaps: its ratio is what is left of a call without isolation. `hooks` is
+pltvm with a Python hook on each load and store beside the page tables: what isolation by hooks costs.""",
+    "Computing": """\
+One ELF, run as an enclave and by each peer, results compared; `_rwx` has every segment writable and
+executable. `qemu-riscv64` is without its start. `unicorn` is Unicorn as it comes, without page tables.""",
+    "Many of them": """\
+The peer is the same at a smaller scale, so 1 means that the cost does not grow. A relay transfer is the run
+call that hands the pages over. `scale.fork_memory` is beside what an instance's writable pages, touched stack
+and page tables take.""",
+}
+
+
+def load(file: Path) -> Results:
+    """Results as `save` wrote them."""
+    results: Results = json.loads(file.read_text(encoding="utf-8"))
+    return results
+
+
+def save(file: Path, results: Results) -> None:
+    """Write results as JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def plots(results: Results, folder: Path) -> None:
+    """Draw what there are results for."""
+    plots_module.draw({row["name"]: row for row in results["results"]}, folder)
+
+
+def page(results: Results, plot_folder: Path | None, file: Path) -> str:
+    """The whole page; plots are linked from where `file` is."""
+    rows = {row["name"]: row for row in results["results"]}
+    parts = [
+        "# Benchmarks",
+        f"Made by this command, which anyone can repeat:\n\n```console\n$ {COMMAND}\n```",
+        _machine(results["machine"]),
+    ]
+    for title, prefixes, plot in _SECTIONS:
+        chosen = [row for row in rows.values() if row["name"].startswith(prefixes)]
+        if chosen:
+            parts += [f"## {title}", *([_NOTES[title]] if title in _NOTES else [])]
+            parts += [_image(plot, plot_folder, file)] if plot and plot_folder else []
+            parts.append(_table(chosen))
+    if any(name.startswith("profile.") for name in rows):
+        parts += ["## Where the time of a call goes", *_profile(rows)]
+        parts += [_image("profile.svg", plot_folder, file)] if plot_folder else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    about = "; ".join(f"{name}: {value}" for name, value in machine.items())
+    return (
+        f"Measured on {about}.\n\nValues are medians of interleaved repeats, ± half of the middle half of "
+        "them. Of a peer its time over ours is given, in the same run: 2× means that we are twice as fast. "
+        "“original” is the original system under QEMU, of whose range the lower end counts."
+    )
+
+
+def _image(name: str, folder: Path, file: Path) -> str:
+    relative = os.path.relpath(folder / name, file.parent)
+    return f"![{name.removesuffix('.svg')}]({relative})"
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> str:
+    lines = ["| benchmark | value | targets | peers |", "|---|---|---|---|"]
+    for row in rows:
+        met = {None: "", True: " ✓", False: " ✗"}
+        wanted = "<br>".join(
+            f"{words}{met[ok]}" for words, ok in targets.of(row["name"]).verdicts(row["value"])
+        )
+        beside = []
+        for peer, ratio in row["peer"].items():
+            least = targets.peer_target(row["name"], peer)
+            mark = "" if least is None else f" of {least:.2g}×{met[ratio >= least]}"
+            beside.append(f"{peer} {ratio:.2f}×{mark}")
+        figure = f"{_number(row['value'])} {row['unit']} ± {row['spread'] / 2:.0%}"
+        lines.append(f"| `{row['name']}` | {figure} | {wanted} | {'<br>'.join(beside)} |")
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _profile(rows: dict[str, dict[str, Any]]) -> list[str]:
+    kinds = [kind for kind in call_profile.KINDS if f"profile.{kind}.total" in rows]
+    lines = [f"| µs | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
+    for row, text in call_profile.ROWS.items():
+        figures = [rows.get(f"profile.{kind}.{row}") for kind in kinds]
+        cells = " | ".join("" if one is None else f"{one['value']:.2f}" for one in figures)
+        lines.append(f"| {text} | {cells} |")
+    return [
+        "Each part was measured by itself, medians of their own, so they add up to the total only about.",
+        "\n".join(lines),
+    ]

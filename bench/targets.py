@@ -1,0 +1,77 @@
+"""What each figure is held to: the original system under QEMU and how far to beat it, and our own limits.
+
+Figures are in the unit of the benchmark. `original` is the range that was measured there, of which the lower
+end counts; `times` how many times as fast we want to be. Peers have targets too: how many times our time
+theirs must be at least.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from bench.peers import ICICLE, QEMU
+
+
+@dataclass(frozen=True)
+class Target:
+    """Limits of one benchmark; None where there is none."""
+
+    own: float | None = None
+    original: tuple[float, float] | None = None
+    times: float | None = None
+
+    def verdicts(self, value: float) -> list[tuple[str, bool | None]]:
+        """Each target in words, and whether `value` meets it; None where there is nothing to meet."""
+        words: list[tuple[str, bool | None]] = []
+        if self.own is not None:
+            words.append((f"own ≤ {self.own:g}", value <= self.own))
+        if self.original is not None:
+            low, high = self.original
+            figure = f"{low:g}" if low == high else f"{low:g}–{high:g}"
+            ratio = low / value
+            if self.times is None:
+                words.append((f"original {figure}: {ratio:.1f}×", None))
+            else:
+                words.append((f"original {figure}: {ratio:.1f}× of {self.times:g}×", ratio >= self.times))
+        return words
+
+
+TARGETS: Final = {
+    "trap": Target(own=2.5),
+    "ecall.enclave_id": Target(original=(1.2, 1.2), times=1),
+    "ecall.acquire": Target(original=(1.4, 1.4), times=1),
+    "call.null": Target(own=12),
+    "call.1page": Target(own=20, original=(28, 36), times=3),
+    "call.64pages": Target(original=(57, 60), times=3),
+    "ocall.print": Target(own=10, original=(91, 91), times=15),
+    "ocall.mmap_munmap": Target(own=60, original=(1600, 1600), times=40),
+    "lifecycle.create": Target(own=1, original=(3, 4), times=6),
+    "lifecycle.attest": Target(original=(3, 4)),
+    "lifecycle.run_exit": Target(own=0.5, original=(3, 4), times=10),
+    "lifecycle.fork": Target(own=0.5),
+    "cli.tutorial": Target(own=300, original=(420, 420), times=2),
+    "import": Target(own=60),
+    "scale.resident_5000": Target(own=1024),
+    "scale.relay_1GiB": Target(own=50),
+}
+
+# (start of the benchmark's name, peer) → at least so many times our time
+_PEERS: Final = {
+    ("compute.", QEMU): 0.5,
+    ("compute.", ICICLE): 1.0,
+    ("scale.", "at 10 live"): 1 / 1.3,
+    ("scale.", "at 8 deep"): 1 / 1.2,
+    ("scale.", "writable pages and tables"): 1.0,
+    ("scale.", "4 times a quarter"): 1 / 1.3,
+}
+
+
+def peer_target(name: str, peer: str) -> float | None:
+    """The least ratio of this peer that is wanted of this benchmark."""
+    return next(
+        (least for (start, who), least in _PEERS.items() if who == peer and name.startswith(start)), None
+    )
+
+
+def of(name: str) -> Target:
+    """The targets of a benchmark; perhaps none."""
+    return TARGETS.get(name, Target())
