@@ -12,7 +12,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from pltvm import cli_attest, cli_selftest
+from pltvm import cli_attest, cli_fuzz, cli_selftest
 from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text
 from pltvm.errors import PltvmError
 from pltvm.host.api import Enclave
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_attest.app)
 app.add_typer(cli_selftest.app)
+app.add_typer(cli_fuzz.app)
 
 
 def _say(text: str) -> None:

@@ -18,38 +18,28 @@ from typing import Final
 import unicorn
 from unicorn import riscv_const as riscv
 from unicorn import unicorn_const as uc_const
-from unicorn.unicorn_py3.unicorn import uclib as _loaded_library
 
 from pltvm.engine import context as ctx
 from pltvm.engine.context import MSTATUS_SPP, PC, PRIV, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.engine.sv39 import ASID_MASK, R, W, X
 from pltvm.engine.trap import FETCHES, Access, Cause, memory_access
+from pltvm.engine.unicorn_library import CYCLE, INSTRET, TIME, control_word, library, quick
 from pltvm.errors import EngineError
 
 Handler = Callable[[Context], None]
 
-# Second handles on the same shared object, so that the binding's argument conversions do not apply. Only
-# `emu_start` lets other threads run meanwhile; for the short calls that would cost a third of their time.
-_lib: Final = ctypes.CDLL(_loaded_library._name)
-_quick: Final = ctypes.PyDLL(_loaded_library._name)
-_lib.uc_emu_start.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.c_size_t]
 # The engine's address and the user data are not looked at, and converting them would take time.
 _HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
+_CODE_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
+_FLUSH_TLB: Final = control_word(uc_const.UC_CTL_TLB_FLUSH, 0)
+_REMOVE_CODE: Final = control_word(uc_const.UC_CTL_TB_REMOVE_CACHE, 2)
 
-def _control(request: int, arguments: int) -> ctypes.c_int:
-    word = request | arguments << 26 | uc_const.UC_CTL_IO_WRITE << 30
-    return ctypes.c_int(word - (1 << 32) if word >> 31 else word)
-
-
-_FLUSH_TLB: Final = _control(uc_const.UC_CTL_TLB_FLUSH, 0)
-_REMOVE_CODE: Final = _control(uc_const.UC_CTL_TB_REMOVE_CACHE, 2)
-
-_read: Final = _quick.uc_reg_read_batch
-_write: Final = _quick.uc_reg_write_batch
+_read: Final = quick.uc_reg_read_batch
+_write: Final = quick.uc_reg_write_batch
 _read.restype = _write.restype = None  # no register of the lists can be refused
 _byref: Final = ctypes.byref
 
@@ -69,29 +59,8 @@ _WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
 _DATA_PAGE_FAULTS: Final = {Cause.LOAD_PAGE, Cause.STORE_PAGE}
 
 # The counter CSRs a program may read, all answered from one deterministic clock.
-_CYCLE, _TIME, _INSTRET = 0xC00, 0xC01, 0xC02
-_COUNTERS: Final = {_CYCLE, _TIME, _INSTRET}
+_COUNTERS: Final = {CYCLE, TIME, INSTRET}
 _TICKS_A_READ: Final = 100
-
-
-class _CsrOperations(ctypes.Structure):
-    """QEMU's `riscv_csr_operations`; without a predicate the CSR does not exist."""
-
-    _fields_ = [(name, ctypes.c_void_p) for name in ("predicate", "read", "write", "op")]
-
-
-def _remove_host_counters() -> None:
-    """Make `rdcycle` and `rdinstret` trap, as `rdtime` does: Unicorn answers them from the host's clock and
-    does not look at `mcounteren`."""
-    try:
-        set_operations = _quick.riscv_set_csr_ops_riscv64
-    except AttributeError as error:
-        raise EngineError("this Unicorn cannot hide the host's cycle counter: use unicorn 2.1.4") from error
-    for csr in (_CYCLE, _INSTRET):
-        set_operations(csr, ctypes.byref(_CsrOperations()))
-
-
-_remove_host_counters()
 
 
 class Hart:
@@ -126,18 +95,8 @@ class Hart:
             raise EngineError(f"Unicorn did not start: {error}") from error
         self._handle = ctypes.c_void_p(self._uc._uch.value)
         self._callback = _HOOK(self._on_trap)
-        self._hook = ctypes.c_size_t()
-        self._check(
-            _lib.uc_hook_add(
-                self._handle,
-                ctypes.byref(self._hook),
-                ctypes.c_int(uc_const.UC_HOOK_INTR),
-                self._callback,
-                ctypes.c_void_p(),
-                ctypes.c_uint64(1),
-                ctypes.c_uint64(0),
-            )
-        )
+        self._callbacks: list[object] = [self._callback]  # must live as long as Unicorn may call them
+        self._add_hook(uc_const.UC_HOOK_INTR, self._callback, 0, 1, 0)
 
     # -- what others tell the hart ---------------------------------------------------------------------
 
@@ -173,18 +132,18 @@ class Hart:
         Unicorn takes the addresses as the current privilege would: only M-mode sees physical ones.
         """
         self._set_privilege(ctx.M)
-        _quick.uc_ctl(self._handle, _REMOVE_CODE, ctypes.c_uint64(pa), ctypes.c_uint64(pa + size))
+        quick.uc_ctl(self._handle, _REMOVE_CODE, ctypes.c_uint64(pa), ctypes.c_uint64(pa + size))
         if self._loaded is not None:
             self._set_privilege(self._loaded.regs[PRIV])
 
     def _set_privilege(self, priv: int) -> None:
         value = ctypes.c_uint64(priv)
-        _quick.uc_reg_write(self._handle, ctx.REGISTER_IDS[PRIV], _byref(value))
+        quick.uc_reg_write(self._handle, ctx.REGISTER_IDS[PRIV], _byref(value))
 
     def stop(self) -> None:
         """From a handler: leave `run` once the handler returns."""
         self._stopping = True
-        _quick.uc_emu_stop(self._handle)
+        quick.uc_emu_stop(self._handle)
 
     def set_time_slice(self, instructions: int) -> None:
         """Trap with Cause.TIMER after every so many instructions; 0 for never, which runs 40 % faster.
@@ -195,7 +154,7 @@ class Hart:
             self._slice = instructions
             if self._running:
                 self._restart = True
-                _quick.uc_emu_stop(self._handle)
+                quick.uc_emu_stop(self._handle)
 
     def interrupt(self) -> None:
         """From any thread: trap with Cause.INTERRUPT at the next block boundary.
@@ -204,7 +163,51 @@ class Hart:
         """
         if self._running:
             self._interrupted = True
-            _quick.uc_emu_stop(self._handle)
+            quick.uc_emu_stop(self._handle)
+
+    def watch_blocks(self, function: int, data: int, start: int = 1, end: int = 0) -> None:
+        """Call native code at each block of code from now on, for good: the C function at `function` gets
+        (engine, pc, bytes of the block, `data`). With `start` ≤ `end`: only for pc in that range.
+
+        Code that was translated before is not watched: call this before any guest code has run.
+        """
+        self._add_hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(function), data, start, end)
+
+    def watch(self, function: Callable[[int, int], None], start: int, end: int, blocks: bool) -> None:
+        """As `watch_blocks`, but a Python function, which gets pc and bytes: of each block, or instruction.
+
+        That is slow: half a microsecond each.
+        """
+
+        def seen(_engine: object, pc: int, size: int, _data: object) -> None:
+            try:
+                function(pc, size)
+            except BaseException as error:  # must not unwind through C frames
+                self._error = error
+                quick.uc_emu_stop(self._handle)
+
+        callback = _CODE_HOOK(seen)
+        self._callbacks.append(callback)
+        self._add_hook(uc_const.UC_HOOK_BLOCK if blocks else uc_const.UC_HOOK_CODE, callback, 0, start, end)
+
+    def read_registers(self) -> None:
+        """Save the registers of the current context, as a trap does: for a function of `watch`."""
+        _read(self._handle, _SAVE_IDS, self.current.saved_pointers, _SAVED)
+
+    @staticmethod
+    def stop_function() -> int:
+        """The C function with which native code of `watch_blocks` can leave `run` with Cause.WFI, given the
+        engine: at the block that it was called for."""
+        return ctypes.cast(quick.uc_emu_stop, ctypes.c_void_p).value or 0
+
+    def _add_hook(self, kind: int, function: object, data: int, start: int, end: int) -> None:
+        hook = ctypes.c_size_t()
+        self._check(
+            library.uc_hook_add(
+                self._handle, ctypes.byref(hook), ctypes.c_int(kind), function, ctypes.c_void_p(data),
+                ctypes.c_uint64(start), ctypes.c_uint64(end),
+            )
+        )  # fmt: skip
 
     # -- running ---------------------------------------------------------------------------------------
 
@@ -215,7 +218,7 @@ class Hart:
             while not self._stopping:
                 self._load()
                 slice_ = self._slice
-                status = _lib.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
+                status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
                 if self._error is not None:
                     error, self._error = self._error, None
                     raise error
@@ -229,7 +232,7 @@ class Hart:
         """Run `context` in M-mode until `wfi`: only for the engine's own few instructions."""
         self.current = context
         self._load()
-        self._check(_lib.uc_emu_start(self._handle, context.regs[PC], _NEVER, 0, 0))
+        self._check(library.uc_emu_start(self._handle, context.regs[PC], _NEVER, 0, 0))
         self._loaded = None
         self._stale_tlb = True
 
@@ -251,7 +254,7 @@ class Hart:
                 self._load()
         except BaseException as error:  # must not unwind through C frames; `run` raises it again
             self._error = error
-            _quick.uc_emu_stop(self._handle)
+            quick.uc_emu_stop(self._handle)
 
     def _on_fault(self, cause: int, context: Context) -> None:
         """A trap that is no ecall: perhaps nobody else's affair, else for its handler."""
@@ -300,7 +303,7 @@ class Hart:
         self._loaded = new
 
     def _flush(self) -> None:
-        _quick.uc_ctl(self._handle, _FLUSH_TLB)
+        quick.uc_ctl(self._handle, _FLUSH_TLB)
         self._stale_tlb = False
         self.flushes += 1
 
@@ -355,10 +358,13 @@ class Hart:
 
     def fetch(self, context: Context) -> bytes:
         """The bytes of the instruction at pc (4, or 2 before an unmapped page), b"" when not executable."""
+        return self.fetch_at(context, context.regs[PC])
+
+    def fetch_at(self, context: Context, pc: int) -> bytes:
+        """As `fetch`, of any address."""
         table = context.table
         if table is None:
             return b""
-        pc = context.regs[PC]
         spans = table.spans(pc, 4, X) or table.spans(pc, 2, X) or []
         return b"".join(self.memory.read(pa, n) for pa, n in spans if self.memory.contains(pa, n))
 

@@ -107,6 +107,11 @@ class Enclave:
         return self._inner.label
 
     @property
+    def inner(self) -> DriverEnclave:
+        """What the driver knows of it."""
+        return self._inner
+
+    @property
     def type(self) -> EnclaveType:
         """Normal, server or shadow."""
         return self._inner.kind

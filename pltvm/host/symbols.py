@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os.path
+import posixpath
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pltvm.host.elf import Source, read_headers, read_source
 
 MAX_SYMBOLS = 200_000  # about two seconds of parsing
 MAX_DEBUG = 32 << 20  # bytes of one debug section, compressed or not; more is left unread
+MAX_PATH = 1024  # bytes of one file's directory; a longer one is left out
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Location:
     pc: int
     symbol: str | None = None
     offset: int = 0  # bytes from the symbol's start
-    file: str | None = None  # as the compiler recorded it
+    file: str | None = None  # its path as the compiler recorded it
     line: int | None = None
 
     def __str__(self) -> str:
@@ -40,8 +42,8 @@ class Location:
         return text
 
 
-class _Span(NamedTuple):
-    """Something known about [start, end)."""
+class Span(NamedTuple):
+    """Something known about the addresses [start, end)."""
 
     start: int
     end: int
@@ -68,6 +70,25 @@ class Symbols:
             line.line if line else None,
         )
 
+    def functions(self) -> list[Span]:
+        """Every function, sorted by address."""
+        return list(self._symbols[0])
+
+    def lines(self) -> list[Span]:
+        """Every row of the line tables, sorted by address: `name` is a file's path, `line` counts from 1.
+
+        A line can have many rows, and rows of code from several files follow each other where it is inlined.
+        """
+        return list(self._lines)
+
+    def find(self, name: str) -> tuple[int, int] | None:
+        """Address and bytes of the function or object of that name."""
+        for spans in self._symbols:
+            for span in spans:
+                if span.name == name:
+                    return span.start, span.end - span.start
+        return None
+
     @cached_property
     def _elf(self) -> Any:
         """pyelftools' view of the file, or None when it is not a RISC-V ELF with sound headers."""
@@ -80,24 +101,24 @@ class Symbols:
         return None
 
     @cached_property
-    def _symbols(self) -> tuple[list[_Span], list[_Span]]:
+    def _symbols(self) -> tuple[list[Span], list[Span]]:
         """Functions, and everything else that has an address; each sorted for `_find`."""
-        functions: list[_Span] = []
-        others: list[_Span] = []
+        functions: list[Span] = []
+        others: list[Span] = []
         with suppress(Exception):  # damaged table: keep what came before the damage
             for span, is_function in _read_symbols(self._elf):
                 (functions if is_function else others).append(span)
         return sorted(functions), sorted(others)
 
     @cached_property
-    def _lines(self) -> list[_Span]:
-        lines: list[_Span] = []
+    def _lines(self) -> list[Span]:
+        lines: list[Span] = []
         with suppress(Exception):  # damaged DWARF: keep what came before the damage
             lines.extend(_read_lines(self._elf))
         return sorted(lines)
 
 
-def _find(spans: list[_Span], pc: int) -> _Span | None:
+def _find(spans: list[Span], pc: int) -> Span | None:
     """The last of the sorted spans that starts at or before `pc`, if it reaches it."""
     index = bisect_right(spans, pc, key=lambda span: span.start) - 1
     if index < 0 or pc >= spans[index].end:
@@ -105,7 +126,7 @@ def _find(spans: list[_Span], pc: int) -> _Span | None:
     return spans[index]
 
 
-def _read_symbols(elf: Any) -> Iterator[tuple[_Span, bool]]:
+def _read_symbols(elf: Any) -> Iterator[tuple[Span, bool]]:
     """Every named address of .symtab, and whether it is a function.
 
     A label without a size (assembly) reaches to the end of its section, so `_end` does not claim the stack.
@@ -124,10 +145,10 @@ def _read_symbols(elf: Any) -> Iterator[tuple[_Span, bool]]:
             continue  # mapping symbols ("$x": code starts here) and local labels
         end = start + symbol["st_size"] if symbol["st_size"] else section_ends[index]
         if end > start:
-            yield _Span(start, end, symbol.name), kind == "STT_FUNC"
+            yield Span(start, end, symbol.name), kind == "STT_FUNC"
 
 
-def _read_lines(elf: Any) -> Iterator[_Span]:
+def _read_lines(elf: Any) -> Iterator[Span]:
     """Every row of every line table, as the addresses up to the next row."""
     if elf is None or not elf.has_dwarf_info(strict=True):
         return
@@ -136,11 +157,13 @@ def _read_lines(elf: Any) -> Iterator[_Span]:
             return
     dwarf = elf.get_dwarf_info(follow_links=False)
     for unit in dwarf.iter_CUs():
-        table = unit.get_top_DIE().attributes.get("DW_AT_stmt_list")
+        attributes = unit.get_top_DIE().attributes
+        table = attributes.get("DW_AT_stmt_list")
         if table is None or not _is_bounded(dwarf, unit, table.value):
             continue
         program = dwarf.line_program_for_CU(unit)
-        files = _file_names(program)
+        folder = attributes.get("DW_AT_comp_dir")
+        files = _file_names(program, folder.value if folder else b"")
         row: Any = None
         dead = False  # the linker dropped this function and left its table at address 0
         for state in (entry.state for entry in program.get_entries() if entry.state is not None):
@@ -149,15 +172,34 @@ def _read_lines(elf: Any) -> Iterator[_Span]:
             elif not dead and row.line and row.address < state.address:
                 name = files.get(row.file)
                 if name is not None:
-                    yield _Span(row.address, state.address, name, row.line)
+                    yield Span(row.address, state.address, name, row.line)
             row = None if state.end_sequence else state
 
 
-def _file_names(program: Any) -> dict[int, str]:
-    """File number → name. Numbers start at 1 up to DWARF 4 and at 0 from DWARF 5 on."""
-    first = 0 if program["version"] >= 5 else 1
-    names = (entry["name"] for entry in program["file_entry"])
-    return {n: name.decode("utf-8", "replace") for n, name in enumerate(names, first) if name}
+def _file_names(program: Any, compiled_in: Any) -> dict[int, str]:
+    """File number → path. Numbers start at 1 up to DWARF 4 and at 0 from DWARF 5 on.
+
+    Directory 0 is the one that was compiled in, which DWARF 5 writes into the table.
+    """
+    modern = program["version"] >= 5
+    directories = list(program.header.get("include_directory") or ())
+    if not modern or not directories:
+        directories.insert(0, compiled_in if isinstance(compiled_in, bytes) else b"")
+    names: dict[int, str] = {}
+    for number, entry in enumerate(program.header.get("file_entry") or (), 0 if modern else 1):
+        if entry["name"]:
+            names[number] = _path(directories, entry["dir_index"], entry["name"])
+    return names
+
+
+def _path(directories: list[bytes], index: int | None, name: bytes) -> str:
+    """A file's path; just its name when the table does not say, or damaged, where it is."""
+    path = name
+    if index is not None and index < len(directories):
+        folder = posixpath.join(directories[0], directories[index])
+        if len(folder) <= MAX_PATH:  # a damaged table may give each of its files megabytes
+            path = posixpath.normpath(posixpath.join(folder, name))
+    return path.decode("utf-8", "replace")
 
 
 # Forms whose value takes no bytes in the table.

@@ -28,6 +28,7 @@ class Fault:
     address: int | None = None
     size: int | None = None
     owner: str = ""
+    given_away: bool = False  # the enclave had the page, and passed it on
     chain: tuple[str, ...] = ()  # from the top caller to the one that faulted
     destroyed: tuple[int, ...] = ()
 

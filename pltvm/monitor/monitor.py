@@ -248,12 +248,25 @@ class Monitor:
         state = self.state
         enclave = state.running
         assert enclave is not None
+        fault = self.describe(context, reason, cause)
+        host_context = enclave.host_context
+        ended = lifecycle.end_chain(state, enclave)
+        enclave.host_context = host_context
+        state.on_fault(replace(fault, destroyed=ended))
+        state.leave(enclave, Status.ERROR)
+
+    def describe(self, context: Context, reason: str, cause: Cause | None = None) -> Fault:
+        """What is to be said of a fault of the running enclave; changes nothing."""
+        enclave = self.state.running
+        assert enclave is not None
         access = describe_access(self.hart, cause, context) if cause is not None else None
         link, chain = enclave, [str(enclave)]
         while link.call is not None:
             link = link.call.caller
             chain.append(str(link))
-        fault = Fault(
+        gone = self._passed_on(enclave, context, access[0]) if access else None
+        owner = gone or (describe_owner(self.state.owners, context, access[0]) if access else "")
+        return Fault(
             eid=enclave.eid,
             name=enclave.name.decode("ascii", "backslashreplace"),
             reason=reason,
@@ -262,24 +275,26 @@ class Monitor:
             registers=context.named_registers(),
             address=access[0] if access else None,
             size=access[1] if access else None,
-            owner=self._whose(enclave, context, access[0]) if access else "",
+            owner=owner,
+            given_away=gone is not None,
             chain=tuple(reversed(chain)),
         )
-        host_context = enclave.host_context
-        ended = lifecycle.end_chain(state, enclave)
-        enclave.host_context = host_context
-        state.on_fault(replace(fault, destroyed=ended))
-        state.leave(enclave, Status.ERROR)
 
-    def _whose(self, enclave: Enclave, context: Context, address: int) -> str:
-        """Whose the memory at `address` is: of a page that was passed on, who has it now."""
-        for other in self.state.enclaves.values():
-            for mapping in other.space.mappings():
+    def _passed_on(self, enclave: Enclave, context: Context, address: int) -> str | None:
+        """Who has the memory that the enclave had at `address` and passed on; None if it is not such."""
+        if context.table is not None and context.table.entry(address):
+            return None
+        holders = [(f"to {other}", other.space.mappings()) for other in self.state.enclaves.values()]
+        holders += [
+            (f"to the name {name.decode('ascii', 'backslashreplace')!r}", regions)
+            for name, regions in self.state.bound.items()
+        ]
+        for holder, mappings in holders:
+            for mapping in mappings:
                 eid, start = mapping.origin
-                gone = eid == enclave.eid and start <= address < start + mapping.size
-                if gone and context.table is not None and not context.table.entry(address):
-                    return f"the page was passed to {other} and has not come back"
-        return describe_owner(self.state.owners, context, address)
+                if eid == enclave.eid and start <= address < start + mapping.size:
+                    return f"the page was passed {holder} and has not come back"
+        return None
 
 
 _EVERYTHING: Final = pmp.Entry(0, 0, pmp.ALL)

@@ -120,6 +120,7 @@ def asynchronous_call(state: State, enclave: Enclave, name: bytes | None, contex
     if region is None or len(state.bound.get(name, ())) >= RELAY_REGIONS:
         return FAILED
     enclave.space.remove(region)
+    region.origin = (enclave.eid, region.va)
     state.owners.set_owner(region.block, region.block_pages, MONITOR)
     state.bound.setdefault(name, []).append(region)
     state.hart.translations_changed()

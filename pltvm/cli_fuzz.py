@@ -1,0 +1,196 @@
+"""The commands `pltvm fuzz` and `pltvm cov`: find bugs in enclaves, and see what a corpus reaches."""
+
+import os
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from pltvm.cli_options import Json, Size
+from pltvm.errors import PltvmError
+
+if TYPE_CHECKING:
+    from pltvm.fuzz.options import Options
+    from pltvm.fuzz.worker import Worker
+
+app = typer.Typer()
+FOUND: Final = 3  # exit status when there are findings
+_Elf = Annotated[Path | None, typer.Argument(metavar="TARGET.elf", help="The enclave.", show_default=False)]
+
+
+def _need_numba() -> None:
+    if find_spec("numba") is None:
+        raise PltvmError("fuzzing needs numba and rich: pip install 'pltvm[fuzz]'")
+
+
+def _servers(pairs: list[str]) -> tuple[tuple[str, str], ...]:
+    servers = []
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not name or not path:
+            raise typer.BadParameter(f"{pair!r}: write --server NAME=FILE.elf")
+        servers.append((name, os.path.abspath(path)))
+    return tuple(servers)
+
+
+@app.command()
+def fuzz(
+    target: _Elf = None,
+    kind: Annotated[str, typer.Option("--as", metavar="server|enclave", help="What it is.")] = "server",
+    name: Annotated[str, typer.Option(help="Of the server; default: its file's.")] = "",
+    server: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="A server that it calls; may be repeated.")
+    ] = None,
+    calls: Annotated[int, typer.Option(metavar="N", help="An input is up to N calls of the server.")] = 1,
+    clients: Annotated[int, typer.Option(metavar="N", help="From N callers.")] = 1,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(metavar="relay|shm|ocalls", help="How input gets into an enclave; may be repeated."),
+    ] = None,
+    memory: Size = 4096,
+    secret: Annotated[str, typer.Option(metavar="SYMBOL|HEX", help="Bytes that nobody may see.")] = "",
+    oracle: Annotated[
+        list[str] | None, typer.Option(metavar="refusal|stale", help="Look for this too; may be repeated.")
+    ] = None,
+    blocks: Annotated[int, typer.Option(metavar="N", help="Blocks of code until it is a hang.")] = 1_000_000,
+    harness: Annotated[Path | None, typer.Option(metavar="FILE.py", help="Says what an input does.")] = None,
+    seeds: Annotated[Path | None, typer.Option("-i", metavar="DIR", help="Inputs to start from.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", metavar="DIR", help="Output; goes on if it exists.")
+    ] = None,
+    dictionary: Annotated[
+        Path | None, typer.Option("-x", metavar="FILE", help="Words, as AFL writes them.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--time", metavar="SECONDS", help="Stop after that.")] = 0,
+    executions: Annotated[int, typer.Option("--execs", metavar="N", help="Stop after so many.")] = 0,
+    findings: Annotated[int, typer.Option(metavar="N", help="Stop after so many findings.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same campaign.")] = 0,
+    processes: Annotated[int, typer.Option("-j", metavar="N", help="Processes that share the corpus.")] = 1,
+    scheduler: Annotated[str, typer.Option(metavar="ADDRESS", help="Dask scheduler of a cluster.")] = "",
+    replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Run one input, show a report.")] = None,
+    json: Json = False,
+) -> None:
+    """Fuzz an enclave: find inputs that make it fault, hang, or tell what it must not.
+
+    Exit status 0 when nothing was found, 3 when something was.
+    """
+    _need_numba()
+    from pltvm.fuzz.options import Options
+
+    options = None
+    if target is not None:
+        options = Options(
+            elf=os.path.abspath(target), kind=kind, name=name, servers=_servers(server or []), calls=calls,
+            clients=clients, channels=tuple(channel or ["relay"]), memory=memory, secret=secret,
+            oracles=tuple(oracle or []), blocks=blocks, harness=os.path.abspath(harness) if harness else "",
+        )  # fmt: skip
+    if replay is not None:
+        raise typer.Exit(_replay(replay, options))
+    if options is None:
+        raise typer.BadParameter("name the ELF of an enclave")
+    limits = (seconds, executions, findings)
+    raise typer.Exit(_campaign(options, seeds, out, dictionary, limits, seed, processes, scheduler, json))
+
+
+def _campaign(
+    options: "Options",
+    seeds: Path | None,
+    out: Path | None,
+    dictionary: Path | None,
+    limits: tuple[float, int, int],
+    seed: int,
+    processes: int,
+    scheduler: str,
+    json: bool,
+) -> int:
+    from pltvm.fuzz.campaign import Campaign, Limits, read_seeds
+    from pltvm.fuzz.dictionary import read_dictionary
+    from pltvm.fuzz.pool import open_pool
+    from pltvm.fuzz.status import Status
+    from pltvm.fuzz.store import OutputFolder
+    from pltvm.fuzz.worker import Worker
+
+    start = read_seeds(seeds)
+    words = read_dictionary(dictionary) if dictionary else []
+    out = out or Path(tempfile.mkdtemp(prefix="pltvm-fuzz-"))
+    worker = Worker(options)
+    described = {**options.to_dict(), "seed": seed}
+    with (
+        OutputFolder(out, options=described, command=sys.argv, target=(options.elf,)) as folder,
+        Status(as_json=json) as status,
+    ):
+        pool = open_pool(processes, scheduler, worker)
+        campaign = Campaign(worker, pool, folder, status, seed=seed, words=words)
+        try:
+            campaign.load(start)
+            campaign.run(Limits(*limits))
+        except KeyboardInterrupt:
+            status.note(f"stopped by Ctrl-C; the same command with -o {out} goes on")
+        finally:
+            pool.close()
+    if not json:
+        count = len(campaign.findings)
+        print(f"{count} finding{'s' * (count != 1)}, {len(worker.corpus)} inputs in {folder.paths.root}")
+    return FOUND if campaign.findings else 0
+
+
+def _options_of(file: Path) -> "Options":
+    """The options of the campaign that a file belongs to."""
+    from pltvm.fuzz.options import Options
+    from pltvm.fuzz.store import find_campaign
+
+    described, _ = find_campaign(file)
+    described.pop("seed", None)
+    return Options.from_dict(described)
+
+
+def _worker(options: "Options") -> "Worker":
+    from pltvm.fuzz.worker import Worker
+
+    return Worker(options)
+
+
+def _replay(file: Path, options: "Options | None") -> int:
+    """Show the report on one input."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise PltvmError(f"{file}: cannot be read: {error.strerror}") from None
+    finding = _worker(options or _options_of(file)).explain(data)
+    if finding is None:
+        print(f"{file.name}: runs to its end, and nothing is wrong")
+        return 0
+    print(finding.report, end="")
+    return FOUND
+
+
+@app.command()
+def cov(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output of pltvm fuzz, or inputs of it.")],
+    lcov: Annotated[Path | None, typer.Option(metavar="FILE", help="Write lines, for genhtml.")] = None,
+    drcov: Annotated[Path | None, typer.Option(metavar="FILE", help="Write blocks, for Lighthouse.")] = None,
+    source: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Where source files are; may be repeated.")
+    ] = None,
+) -> None:
+    """Write which code the inputs of a campaign reach."""
+    _need_numba()
+    from pltvm.fuzz.cover import cover
+    from pltvm.fuzz.covfile import write_drcov, write_lcov
+
+    if lcov is None and drcov is None:
+        raise typer.BadParameter("say what to write: --lcov FILE, --drcov FILE, or both")
+    inputs = folder / "default" / "queue" if (folder / "default").is_dir() else folder
+    files = sorted(file for file in inputs.glob("id:*")) if inputs.is_dir() else []
+    if not files:
+        raise PltvmError(f"{folder}: there are no inputs of a campaign in it")
+    modules = cover(_options_of(files[0]), [file.read_bytes() for file in files], source or [])
+    if lcov is not None:
+        write_lcov(lcov, modules)
+    if drcov is not None:
+        write_drcov(drcov, modules)
+    for module in modules:
+        print(f"{module.name}: {len(module.blocks)} blocks reached by {len(files)} inputs")

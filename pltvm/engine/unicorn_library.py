@@ -1,0 +1,44 @@
+"""Unicorn's shared library, called directly: the binding's own wrappers cost more than the calls."""
+
+import ctypes
+from typing import Final
+
+from unicorn import unicorn_const as uc_const
+from unicorn.unicorn_py3.unicorn import uclib as _loaded_library
+
+from pltvm.errors import EngineError
+
+# Second handles on the same shared object, so that the binding's argument conversions do not apply. Only
+# `emu_start` lets other threads run meanwhile; for the short calls that would cost a third of their time.
+library: Final = ctypes.CDLL(_loaded_library._name)
+quick: Final = ctypes.PyDLL(_loaded_library._name)
+library.uc_emu_start.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.c_size_t]
+
+# CSRs.
+CYCLE, TIME, INSTRET = 0xC00, 0xC01, 0xC02
+
+
+def control_word(request: int, arguments: int) -> ctypes.c_int:
+    """The first word of a `uc_ctl` call that sets something."""
+    word = request | arguments << 26 | uc_const.UC_CTL_IO_WRITE << 30
+    return ctypes.c_int(word - (1 << 32) if word >> 31 else word)
+
+
+class _CsrOperations(ctypes.Structure):
+    """QEMU's `riscv_csr_operations`; without a predicate the CSR does not exist."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("predicate", "read", "write", "op")]
+
+
+def _remove_host_counters() -> None:
+    """Make `rdcycle` and `rdinstret` trap, as `rdtime` does: Unicorn answers them from the host's clock and
+    does not look at `mcounteren`."""
+    try:
+        set_operations = quick.riscv_set_csr_ops_riscv64
+    except AttributeError as error:
+        raise EngineError("this Unicorn cannot hide the host's cycle counter: use unicorn 2.1.4") from error
+    for csr in (CYCLE, INSTRET):
+        set_operations(csr, ctypes.byref(_CsrOperations()))
+
+
+_remove_host_counters()

@@ -1,0 +1,23 @@
+"""Finding bugs in enclaves: `pltvm fuzz`.
+
+An execution, from the snapshot back to it
+    options     what is fuzzed, and how
+    layout      how the bytes of an input reach the enclave
+    target      the machine just before the input is read, and executions from there
+    callers     … of a server, fed by hostile callers        hosts   … of an enclave, fed by a hostile host
+    harness     … as a Python file says
+    snapshot    the way back for memory                      objects … for what monitor and host remember
+    turn        the native part of the loop: coverage, restore, next input
+    havoc       native changes to bytes                      mutate  … to whole inputs
+What is wrong with it
+    oracles     what a response, printed text or memory shows
+    stack       who called whom                              explain a problem as a finding, with a report
+A campaign
+    results     plain data that all of it gives
+    trace       values that are compared                     compare inputs made of them
+    dictionary  words for inputs
+    worker      one round                                    pool    rounds in processes, `cluster` … on Dask
+    campaign    rounds on a growing corpus                   status  how far it is, for people and programs
+    store       the output folder, in `afl_files` of AFL++'s form, at `paths`
+    cover       blocks that a corpus reaches                 covfile … as lcov and drcov
+"""

@@ -1,0 +1,222 @@
+"""A server, and the hostile callers that feed it: one call of an input, or a sequence of calls.
+
+The callers are enclaves whose code never runs: what they do is written into their registers, and the monitor
+takes it as the call of an enclave, which it is.
+"""
+
+from array import array
+from typing import Final
+
+from pltvm import sdk
+from pltvm.engine.context import A0, A1, A2, A6, X0, Context
+from pltvm.engine.memory import PAGE
+from pltvm.engine.trap import Cause
+from pltvm.errors import PltvmError
+from pltvm.fuzz import layout, oracles, turn
+from pltvm.fuzz.oracles import Response
+from pltvm.fuzz.results import REFUSAL
+from pltvm.fuzz.target import Target
+from pltvm.machine import Machine
+from pltvm.monitor import abi
+from pltvm.monitor.abi import Call, Ocall
+
+_STRUCT: Final = abi.STACK_TOP - PAGE + 64  # in a caller's stack
+_A7: Final = X0 + 17
+
+
+class Caller:
+    """A started enclave that makes the calls it is told, with `memory` bytes to pass."""
+
+    def __init__(self, machine: Machine, number: int, memory: int) -> None:
+        self.machine = machine
+        self.created = machine.create(sdk.examples()["hello-world"].elf, name=f"client {number}")
+        self.inner = self.created.inner
+        self._ecall = machine.hart.handlers[Cause.ECALL_U]  # the monitor's own
+        self.enclave = machine.monitor.state.enclaves[self.created.eid]
+        self.context = self.enclave.context
+        self.number = number
+        self.size = memory
+        self.va = 0  # of the memory that it passes; 0 while it has none
+        self.next: Caller | None = None  # who runs on when this one yields
+        self.inner.gives_way = True
+        self.inner.on_paused = self._paused
+        machine.driver.start(self.inner)
+        self.get_memory()
+
+    def _paused(self, _status: int) -> bool:
+        return self.next is not None and self.machine.driver.go_on(self.next.inner)
+
+    def ecall(self, number: int, *arguments: int) -> None:
+        """Make a call; afterwards whoever the monitor chose has the hart."""
+        regs = self.context.regs
+        for index, value in enumerate(arguments):
+            regs[A0 + index] = value & abi.MASK64
+        regs[A6], regs[_A7] = abi.ENCLAVE_CALL, number
+        self._ecall(self.context)
+
+    def get_memory(self) -> None:
+        """Have memory to pass."""
+        self.ecall(Call.OCALL, Ocall.MMAP, 0, self.size)
+        self.va = self.context.regs[A0]
+        if not self.va:
+            raise PltvmError("the machine has too little memory for fuzzing: give it more (--ram)")
+
+    @property
+    def pa(self) -> int:
+        """Where the memory lies in RAM, in one piece."""
+        pa = self.enclave.space.table.translate(self.va)
+        assert pa is not None
+        return pa
+
+    def call(self, handle: int, argument: int, passes: bool) -> None:
+        """Call a server."""
+        where = (self.va, self.size) if passes else (0, 0)
+        self.enclave.space.table.write(_STRUCT, abi.CALL_STRUCT.pack(argument, 0, *where, 0, 0))
+        self.ecall(Call.CALL, handle, _STRUCT)
+
+    def results(self) -> Response:
+        """What came back from a call."""
+        space = self.enclave.space
+        raw = space.table.read(_STRUCT, abi.CALL_STRUCT.size)
+        assert raw is not None
+        _, value, request, _, response, _ = abi.CALL_STRUCT.unpack(raw)
+        memory = []
+        self.va = request
+        for va in (request, response):
+            mapping = space.mmaps.get(va)
+            if mapping is not None:
+                memory.append(space.table.read(va, mapping.size) or b"")
+        return Response(value, tuple(memory))
+
+
+class OneCall(Target):
+    """Layout `call`: the snapshot is at the first instruction of the server in a call."""
+
+    last_call = Call.RETURN
+
+    def prepare(self) -> None:
+        oracles.paint_stack(self)
+        self.caller = caller = Caller(self.machine, 0, self.options.memory)
+        self.pa = caller.pa
+        caller.inner.write = self.printed
+        caller.call(self.created.eid, 0, passes=True)
+        if self.hart.current is not self.enclave.context:
+            raise PltvmError(f"{self.created.name}: the monitor refused to call it")
+        regs = self.enclave.context.regs
+        self._entry = memoryview(array("Q", regs))
+        self._request = regs[A1]
+        self.words[turn.PLACE] = self.pa - self.machine.memory.base
+        self.words[turn.ROOM] = self.options.memory
+        self.words[turn.SKIP] = layout.CALL_HEADER.size
+        self._looks = oracles.needed(self)
+
+    def begin(self) -> None:
+        regs = self.enclave.context.regs
+        regs[:] = self._entry
+        regs[A0] = self.words[turn.ARGUMENT] & abi.MASK64
+        if self.words[turn.SIZE] <= layout.CALL_HEADER.size:
+            regs[A1] = regs[A2] = 0
+
+    def over(self, context: Context) -> bool:
+        table, at, size = self.enclave.space.table, context.regs[A0], abi.CALL_STRUCT.size
+        if not self._looks and at & PAGE - 1 <= PAGE - size:
+            if table.translate(at) is None:
+                return False
+            self.end(None)
+            return True
+        raw = table.read(at, size)
+        if raw is None:
+            return False
+        self.end(
+            oracles.check(self, self._response(raw), self.arena.input(), client=0) if self._looks else None
+        )
+        return True
+
+    def _response(self, raw: bytes) -> Response:
+        """What the caller would get, without the return being made."""
+        _, value, request, size, response, response_size = abi.CALL_STRUCT.unpack(raw)
+        memory, space = [], self.enclave.space
+        if request == self._request and size >= self.options.memory:
+            memory.append(self.machine.memory.read(self.pa, self.options.memory))
+        mapping = space.find(response, response_size) if response else None
+        if mapping is not None:
+            memory.append(space.table.read(mapping.va, mapping.size) or b"")
+        return Response(value, tuple(memory))
+
+
+class Sequence(Target):
+    """Layout `calls`: the snapshot is before the first call; all of the calls are made by the monitor."""
+
+    last_call = Call.RETURN
+
+    def prepare(self) -> None:
+        oracles.paint_stack(self)
+        options = self.options
+        self.callers: list[Caller] = []
+        for number in range(options.clients):
+            if self.callers:
+                self.callers[-1].next = None
+                self.callers[-1].ecall(Call.YIELD)
+            self.callers.append(Caller(self.machine, number, options.memory))
+            self.callers[-1].inner.write = self.printed
+        self.turns = [self.callers[-1]]  # who has the hart, as the only element
+        self._messages: list[layout.Message] = []
+        self._at = 0
+        self._before: dict[int, bytes] = {}
+        self._fillers = [
+            oracles.token_of(number) * (options.memory // 8) for number in range(options.clients)
+        ]
+        if options.clients == 1:
+            self._fillers = [bytes(options.memory)]
+
+    def roots(self) -> tuple[object, ...]:
+        return (self.callers, self.turns)
+
+    def begin(self) -> None:
+        options = self.options
+        data = self.arena.input()
+        self._messages = layout.split_calls(data, options.calls, options.clients) or [layout.Message(0, b"")]
+        self._at = 0
+        self._send()
+
+    def _send(self) -> None:
+        """Make the next call, or end."""
+        self.changed = True
+        while self._at < len(self._messages):
+            message = self._messages[self._at]
+            self._at += 1
+            caller = self._turn_of(message.client)
+            if not caller.va:
+                caller.get_memory()
+            room = self.options.memory
+            content = message.memory[:room]
+            self.machine.memory.write(caller.pa, content + self._fillers[message.client][len(content) :])
+            if REFUSAL in self.options.oracles:
+                self._before = oracles.writable(self)
+            caller.call(self.created.eid, message.argument, bool(message.memory))
+            if self.hart.current is self.enclave.context:
+                self.words[turn.REGION] = self.words[turn.PREVIOUS] = 0
+                return
+        self.end(None)
+
+    def _turn_of(self, client: int) -> Caller:
+        now, then = self.turns[0], self.callers[client]
+        if now is not then:
+            now.next = then
+            now.ecall(Call.YIELD)
+            self.turns[0] = then
+        return then
+
+    def over(self, context: Context) -> bool:
+        self.changed = True
+        self.to_monitor(context)
+        if self.hart.current is context:
+            return True  # refused: the server goes on
+        caller = self.turns[0]
+        response = caller.results()
+        problem = oracles.check(self, response, self.arena.input(), caller.number, self._before)
+        if problem is not None:
+            self.end(problem)
+        else:
+            self._send()
+        return True

@@ -1,0 +1,198 @@
+"""A campaign: rounds on a growing corpus, until it is told to stop. It alone writes to the output folder.
+
+    generation 0      generation 1
+    round 0/0 ╮       round 1/0 ╮
+    round 0/1 ┼ merge round 1/1 ┼ merge …
+    round 0/2 ╯       round 1/2 ╯
+
+All rounds of a generation start from the same corpus. What they find is merged in their order: an input joins
+the corpus if it still reaches something new. So the same seed and number of workers give the same campaign,
+also when it is stopped and resumed, or loses workers.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pltvm.errors import PltvmError
+from pltvm.fuzz import turn
+from pltvm.fuzz.pool import Pool
+from pltvm.fuzz.results import HANG, Counts, Entry, Finding
+from pltvm.fuzz.status import Found, Snapshot, Status
+from pltvm.fuzz.store import OutputFolder, Progress
+from pltvm.fuzz.worker import Job, Round, Worker
+
+_LARGEST_SEED: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop; 0: never. `seconds` are of the clock, all of them count from the start of this run."""
+
+    seconds: float = 0.0
+    executions: int = 0
+    findings: int = 0
+
+
+class Campaign:
+    """A campaign over an open folder."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        pool: Pool,
+        folder: OutputFolder,
+        status: Status,
+        *,
+        seed: int = 0,
+        words: Sequence[bytes] = (),
+    ) -> None:
+        self.worker, self.pool, self.folder, self.status = worker, pool, folder, status
+        self.seed = seed
+        self.words = tuple(words)
+        self.counts = folder.saved_counts()
+        self.counts.map_size = turn.EDGES_EACH * (1 + len(worker.options.servers))
+        self.findings: list[Finding] = []
+        self.label = Path(worker.options.elf).name
+        self._found: dict[str, Found] = {}
+        self._last_path: float | None = None
+        self._started = time.monotonic()
+        self._before = self.counts.executions
+        self._run_before = self.counts.seconds
+        self._dry = 0  # rounds without a new input
+
+    # -- seeds ---------------------------------------------------------------------------------------------
+
+    def load(self, seeds: Sequence[tuple[str, bytes]]) -> None:
+        """Start from what the folder has, and these files (name, content)."""
+        queue = self.folder.queue()
+        self.worker.use(tuple(entry.data for entry in queue))
+        self._generation = self.counts.rounds // self.pool.size
+        for finding in self.folder.findings():
+            self.findings.append(finding)
+        if queue:
+            self.status.note(f"goes on with {len(queue)} inputs and {len(self.findings)} findings")
+            return
+        for name, data in seeds or [("empty", b"")]:
+            data = data[: self.worker.options.most_bytes]
+            problem = self.worker.explain(data)
+            if problem is not None:
+                self._keep(problem)
+            elif self.worker.accept(data):
+                self.folder.add_entry(Entry(data), self.counts, name=name)
+            else:
+                self.status.note(f"seed {name} reaches nothing that others do not")
+        if not self.worker.corpus and not self.findings:
+            raise PltvmError("no seed runs to its end: give one that does, or none at all")
+
+    # -- rounds --------------------------------------------------------------------------------------------
+
+    def run(self, limits: Limits) -> None:
+        """Go on until a limit is reached, or KeyboardInterrupt, which is passed on when all is written."""
+        try:
+            self._show(0.0)
+            while not self._is_over(limits):
+                began = time.monotonic()
+                done = self.counts.executions
+                jobs = [self._job(number) for number in range(self.pool.size)]
+                results = self.pool.run(jobs)
+                self.counts.seconds = self._run_before + time.monotonic() - self._started
+                for result in results:
+                    self._merge(result)
+                self._generation += 1
+                spent = time.monotonic() - began
+                self._show((self.counts.executions - done) / spent)
+        finally:
+            self._write(0.0)
+
+    def _job(self, number: int) -> Job:
+        known = frozenset(finding.signature for finding in self.findings)
+        seed = f"{self._generation}/{number}/{self.seed}"
+        return Job(self.worker.options, tuple(self.worker.corpus), seed, known=known, words=self.words)
+
+    def _merge(self, result: Round) -> None:
+        counts = self.counts
+        counts.executions += result.executions
+        counts.rounds += 1
+        self._dry += 1
+        indexes = {index: index for index in range(len(self.worker.corpus))}
+        start = len(indexes)
+        for offset, entry in enumerate(result.entries):
+            if self.worker.accept(entry.data):
+                indexes[start + offset] = len(self.worker.corpus) - 1
+                parent = indexes.get(entry.parent, -1)
+                self.folder.add_entry(Entry(entry.data, parent, entry.operation), counts)
+                self._last_path = counts.seconds
+                self._dry = 0
+        counts.edges = self.worker.edges
+        for finding in result.findings:
+            self._keep(finding)
+
+    def _keep(self, finding: Finding) -> None:
+        path = self.folder.add_finding(finding, self.counts)
+        if path is not None:
+            self.findings.append(finding)
+            old = self._found.get(finding.kind, Found(finding.kind, 0, 0.0))
+            self._found[finding.kind] = Found(finding.kind, old.total + 1, self.counts.seconds)
+            self.status.finding(finding, path)
+
+    def _is_over(self, limits: Limits) -> bool:
+        spent = time.monotonic() - self._started
+        return bool(
+            (limits.seconds and spent >= limits.seconds)
+            or (limits.executions and self.counts.executions - self._before >= limits.executions)
+            or (limits.findings and len(self.findings) >= limits.findings)
+        )
+
+    # -- showing -------------------------------------------------------------------------------------------
+
+    def snapshot(self, speed: float) -> Snapshot:
+        """How far the campaign is."""
+        counts = self.counts
+        return Snapshot(
+            target=self.label,
+            run_time=counts.seconds,
+            executions=counts.executions,
+            speed=speed,
+            queue=len(self.worker.corpus),
+            edges=counts.edges,
+            map_size=counts.map_size,
+            findings=tuple(self._found.values()),
+            rounds=counts.rounds,
+            workers=self.pool.size,
+            last_path=self._last_path,
+        )
+
+    def _show(self, speed: float) -> None:
+        self.status.update(self.snapshot(speed))
+        self._write(speed)
+
+    def _write(self, speed: float) -> None:
+        progress = Progress(speed=speed, rounds_without_finds=self._dry)
+        self.folder.write_stats(self.counts, progress)
+        if self.counts.executions:
+            self.folder.append_plot(self.counts, progress)
+
+    @property
+    def hangs(self) -> int:
+        """Findings that are hangs."""
+        return sum(finding.kind == HANG for finding in self.findings)
+
+
+def read_seeds(path: Path | None) -> list[tuple[str, bytes]]:
+    """The files of a folder, or one file, as seeds; PltvmError if there are none."""
+    if path is None:
+        return []
+    try:
+        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        seeds = [(file.name, file.read_bytes()[:_LARGEST_SEED]) for file in files if file.name[0] != "."]
+    except OSError as error:
+        raise PltvmError(f"{path}: cannot be read: {error.strerror}") from None
+    if not seeds:
+        raise PltvmError(f"{path}: there is no file in it to start from; put one there, or leave out -i")
+    return seeds
+
+
+__all__ = ["Campaign", "Counts", "Limits", "read_seeds"]

@@ -1,0 +1,27 @@
+"""Which blocks of code the inputs of a corpus run, for `covfile`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pltvm import sdk
+from pltvm.fuzz.covfile import Module
+from pltvm.fuzz.options import Options
+from pltvm.fuzz.target import Target
+from pltvm.fuzz.worker import open_target
+
+
+def cover(options: Options, inputs: Sequence[bytes], sources: Sequence[Path] = ()) -> list[Module]:
+    """Run the inputs and note the blocks of the target and the servers that it calls, each a module."""
+    seen: list[dict[int, tuple[int, int]]] = [{} for _ in range(1 + len(options.servers))]
+
+    def note(target: Target, pc: int, size: int) -> None:
+        blocks = seen[target.running_index()]
+        _, count = blocks.get(pc, (size, 0))
+        blocks[pc] = (size, count + 1)
+
+    target = open_target(options, note, blocks=True)
+    for data in inputs:
+        target.execute(data)
+    folders = [*sources, sdk.guest_dir(), Path(options.elf).parent]
+    elves = [options.elf, *(path for _, path in options.servers)]
+    return [Module.of(elf, blocks, sources=folders) for elf, blocks in zip(elves, seen, strict=True)]

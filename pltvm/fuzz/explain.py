@@ -1,0 +1,109 @@
+"""A problem in words: what kind of bug it is, a signature, and a report with symbols."""
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pltvm.fuzz import results
+from pltvm.fuzz.results import Finding
+from pltvm.fuzz.stack import DEPTH
+from pltvm.host.report import FaultReport
+
+if TYPE_CHECKING:
+    from pltvm.fuzz.target import Problem, Target
+
+_FRAMES: Final = 3  # that make the signature
+_STACK_GUARD: Final = 1 << 20  # bytes below a stack that only one that is used up gets to
+_NEAR: Final = 4096  # bytes from a number of the input to an address made of it
+_SMALL: Final = 1 << 16  # numbers below are no addresses
+_SHOWN: Final = 256  # bytes of the input
+_ADVICE: Final = {
+    results.FAULT: "the enclave is destroyed, and with it the chain of its callers",
+    results.STACK: "the stack is used up: recursion, or a large local variable",
+    results.HANG: "the enclave does not end: its caller waits until the host destroys both",
+    results.GIVEN_AWAY: "the enclave uses memory that it has passed on; whoever has it now could change it",
+    results.POINTER: "a number of the input is used as an address: who sends it can read or write there",
+    results.SECRET: "bytes that are marked secret reach somebody who may not have them",
+    results.STALE: "a response holds memory that nobody has written for it: what was there before",
+    results.OTHER_CLIENT: "memory of one client reaches another",
+    results.REFUSAL: "a call that fails must leave the server as it was",
+}
+
+
+def explain(target: "Target", data: bytes, problem: "Problem") -> Finding:
+    """The finding that a problem is, if it was described in full."""
+    kind = kind_of(target, data, problem)
+    frames = [_frame(target, problem, pc) for pc in problem.stack]
+    cause = problem.words if kind == results.FAULT else ""
+    marks = [kind, cause, *(_mark(frame) for frame in frames[:_FRAMES])]
+    line = frames[0].partition("(")[2] if frames else ""
+    signature = hashlib.sha256("\n".join([*marks, line]).encode()).hexdigest()[:16]
+    where = "" if kind == results.HANG or not frames else f" at {frames[0]}"
+    summary = f"{problem.words}{where}"
+    return Finding(
+        kind, signature, summary, _report(target, data, problem, f"{kind}: {summary}", frames), data
+    )
+
+
+def _mark(frame: str) -> str:
+    """A frame in a signature: the function. Where a wild jump went says nothing."""
+    return "" if frame.startswith("0x") else frame.split("+")[0].split(" ")[0]
+
+
+def kind_of(target: "Target", data: bytes, problem: "Problem") -> str:
+    """What kind of bug a fault shows."""
+    fault = problem.fault
+    if problem.kind != results.FAULT or fault is None:
+        return problem.kind
+    if fault.given_away:
+        return results.GIVEN_AWAY
+    low, high = target.stack_range()
+    sp, address = fault.registers["sp"], fault.address
+    if low - _STACK_GUARD <= sp < low or (
+        address is not None and low - _STACK_GUARD <= address < low <= sp < high
+    ):
+        return results.STACK
+    if address is not None and address != fault.pc and _is_of_input(address, data):
+        return results.POINTER
+    return results.FAULT
+
+
+def _is_of_input(address: int, data: bytes) -> bool:
+    """Whether 8 bytes of the input are a number close to the address."""
+    if address < _SMALL or len(data) < 8:
+        return False
+    raw = np.frombuffer(data, np.uint8)
+    windows = np.lib.stride_tricks.sliding_window_view(raw, 8)
+    numbers = np.ascontiguousarray(windows).view(np.uint64).ravel()
+    distance = np.uint64(address) - numbers  # modulo 2^64
+    return bool(np.any(((distance < _NEAR) | (-distance < _NEAR)) & (numbers >= _SMALL)))
+
+
+def _frame(target: "Target", problem: "Problem", pc: int) -> str:
+    symbols = target.symbols_of(problem.fault.eid) if problem.fault else target.created.inner.symbols
+    return str(symbols.locate(pc)) if symbols else f"{pc:#x}"
+
+
+def _report(target: "Target", data: bytes, problem: "Problem", summary: str, frames: list[str]) -> str:
+    lines = [summary, f"  {_ADVICE[kind_of(target, data, problem)]}", ""]
+    if problem.fault is not None:
+        report = FaultReport(problem.fault, problem.fault.name, target.symbols_of(problem.fault.eid))
+        lines += [str(report), ""]
+    lines += [f"stack, innermost first (from return addresses, at most {DEPTH}):"]
+    lines += [f"  {frame}" for frame in frames] or ["  (unknown)"]
+    lines += ["", f"input, {len(data)} bytes, layout {', '.join(target.layouts)}:"]
+    lines += hexdump(data[:_SHOWN])
+    if len(data) > _SHOWN:
+        lines.append(f"  … {len(data) - _SHOWN} more")
+    return "\n".join(lines) + "\n"
+
+
+def hexdump(data: bytes) -> list[str]:
+    """Lines of 16 bytes."""
+    lines = []
+    for at in range(0, len(data), 16):
+        part = data[at : at + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+        lines.append(f"  {at:04x}  {part.hex(' '):47}  {text}")
+    return lines or ["  (empty)"]

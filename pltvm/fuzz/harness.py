@@ -1,0 +1,32 @@
+"""A harness: a Python file that says what an input does, where the ready-made layouts do not fit.
+
+    from pltvm.fuzz.callers import OneCall
+
+    class Harness(OneCall):
+        def begin(self):                     # before each execution: the input is self.arena.input()
+            super().begin()
+            self.enclave.context.regs[10] &= 7
+
+The file defines one class called `Harness`, derived from `OneCall`, `Sequence`, `Hosted` or `Target`.
+"""
+
+from importlib.util import module_from_spec, spec_from_file_location
+
+from pltvm.errors import PltvmError
+from pltvm.fuzz.target import Target
+
+
+def load_harness(path: str) -> type[Target]:
+    """The class `Harness` of a file; PltvmError if there is none."""
+    spec = spec_from_file_location("pltvm_harness", path)
+    if spec is None or spec.loader is None:
+        raise PltvmError(f"{path}: is no Python file")
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise PltvmError(f"{path}: {type(error).__name__}: {error}") from None
+    harness = getattr(module, "Harness", None)
+    if not isinstance(harness, type) or not issubclass(harness, Target):
+        raise PltvmError(f"{path}: defines no class Harness that is a Target of pltvm.fuzz")
+    return harness

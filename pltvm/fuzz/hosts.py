@@ -1,0 +1,148 @@
+"""An enclave, and the hostile host that feeds it: relay pages, shared memory, lies in answer to ocalls."""
+
+from array import array
+from collections.abc import Callable
+from typing import Final
+
+from pltvm.engine.context import A0, Context
+from pltvm.engine.memory import PAGE
+from pltvm.errors import PltvmError
+from pltvm.fuzz import layout, oracles, turn
+from pltvm.fuzz.layout import OCALLS, RELAY, SHM, Race
+from pltvm.fuzz.target import Target
+from pltvm.host.api import Enclave
+from pltvm.host.driver import DriverEnclave
+from pltvm.host.shared import RelayMemory, SharedMemory
+from pltvm.monitor import abi
+from pltvm.monitor.abi import Call, EnclaveType, Ocall
+
+_REFUSED, _ODD, _HOSTILE = 1, 2, 3
+_MEMORY_OCALLS: Final = (Ocall.MMAP, Ocall.SBRK, Ocall.SHM_GET)
+_SECTOR_OCALLS: Final = (Ocall.READ_SECTOR, Ocall.WRITE_SECTOR)
+_MOST_RANDOM: Final = 1 << 16
+
+Serve = Callable[[DriverEnclave, int, int], tuple[int, int]]
+
+
+class Hosted(Target):
+    """Layouts `relay`, `shm`, `ocalls`: the snapshot is at the first instruction of the enclave."""
+
+    last_call = Call.EXIT
+
+    def create(self, kind: EnclaveType) -> Enclave:
+        options, machine = self.options, self.machine
+        channels = options.channels
+        self.relay = RelayMemory(machine.driver, bytes(options.memory)) if RELAY in channels else None
+        self.shared = SharedMemory(machine.driver, bytes(options.memory)) if SHM in channels else None
+        if self.shared is not None:
+            machine.use_for_persistency(self.shared)
+        return machine.create(options.elf, name=options.name, type=kind, shm=self.shared, relay=self.relay)
+
+    def prepare(self) -> None:
+        driver, inner = self.machine.driver, self.created.inner
+        inner.write = self.printed
+        if not driver.start(inner, self.relay.span if self.relay else (0, 0)):
+            raise PltvmError(f"{self.created.name}: the monitor refused to run it")
+        self._entry = memoryview(array("Q", self.enclave.context.regs))
+        self._race: Race | None = None
+        self._answers = b""
+        self._said = [0]  # bytes of the answers that are used up
+        if OCALLS in self.options.channels:
+            for number, serve in list(driver.serving.items()):
+                if number in (*_MEMORY_OCALLS, *_SECTOR_OCALLS, Ocall.GET_RANDOM):
+                    driver.serving[number] = self._lying(number, serve)
+        only = self.options.channels[0] if len(self.options.channels) == 1 else ""
+        pages = {RELAY: self.relay, SHM: self.shared}.get(only)
+        if pages is not None:
+            self.words[turn.PLACE] = pages.pa - self.machine.memory.base
+            self.words[turn.ROOM] = self.options.memory
+            self.words[turn.SKIP] = layout.RACE.size if only == SHM else 0
+        self._by_parts = pages is None
+
+    def begin(self) -> None:
+        regs = self.enclave.context.regs
+        regs[:] = self._entry
+        self._race, self._said[0] = None, 0
+        if self._by_parts:
+            self._place_parts()
+        elif self.shared is not None and self.words[turn.ARGUMENT] & 0xFFFF_FFFF:
+            self._expect_race(layout.split_race(self.arena.input())[0])
+
+    def _place_parts(self) -> None:
+        """Put the channels' parts of the input where they belong."""
+        parts = layout.split_channels(self.arena.input(), self.options.channels)
+        self.changed = True
+        room, memory = self.options.memory, self.machine.memory
+        if self.relay is not None:
+            memory.write(self.relay.pa, parts[RELAY][:room])
+        if self.shared is not None:
+            race, content = layout.split_race(parts[SHM])
+            memory.write(self.shared.pa, content[:room])
+            if race.when:
+                self._expect_race(race)
+        self._answers = parts.get(OCALLS, b"")
+
+    # -- memory that changes while it is read ----------------------------------------------------------------
+
+    def _expect_race(self, race: Race) -> None:
+        if race.when < self.options.blocks:
+            self._race = race
+            self.words[turn.BUDGET] = race.when
+
+    def out_of_blocks(self, context: Context) -> None:
+        race, self._race = self._race, None
+        if race is None:
+            super().out_of_blocks(context)
+            return
+        assert self.shared is not None
+        self.changed = True
+        at = race.at % (self.options.memory // 8) * 8
+        self.machine.memory.store(self.shared.pa + at, race.value)
+        self.words[turn.BUDGET] = self.options.blocks - race.when
+
+    # -- lies ------------------------------------------------------------------------------------------------
+
+    def _next(self, count: int) -> bytes:
+        """The next bytes of the answers."""
+        at = self._said[0]
+        self._said[0] = at + count
+        return self._answers[at : at + count]
+
+    def _lying(self, number: int, serve: Serve) -> Serve:
+        """The driver's answer to an ocall, or a lie."""
+        driver = self.machine.driver
+
+        def answer(enclave: DriverEnclave, arg0: int, arg1: int) -> tuple[int, int]:
+            how = (self._next(1) or b"\0")[0] & 3
+            if number == Ocall.SBRK and not arg0:
+                return serve(enclave, arg0, arg1)  # gives back memory
+            if how == _REFUSED:
+                return (abi.MASK64, 0) if number in _SECTOR_OCALLS else (0, 0)
+            if how == _ODD:
+                if number == Ocall.GET_RANDOM:
+                    return serve(enclave, arg0 // 2, arg1)
+                return serve(enclave, arg0 * 2 if number in _MEMORY_OCALLS else arg0, arg1)
+            if how == _HOSTILE and number == Ocall.GET_RANDOM and 0 < arg0 <= _MOST_RANDOM:
+                buffer = driver.lend(enclave, arg0)
+                driver.memory.write(buffer, self._next(arg0))
+                return buffer, arg0
+            if how == _HOSTILE and number == Ocall.READ_SECTOR and self.shared is not None:
+                driver.memory.write(self.shared.pa, self._next(min(PAGE, self.options.memory)))
+                return 0, 0
+            return serve(enclave, arg0, arg1)
+
+        return answer
+
+    def over(self, context: Context) -> bool:
+        problem = None
+        if self.secrets:
+            memory = self.machine.memory
+            texts = [context.regs[A0].to_bytes(8, "little")]
+            texts += [
+                memory.read(p.pa, self.options.memory) for p in (self.shared, self.relay) if p is not None
+            ]
+            problem = oracles.find_secret(
+                self, tuple(texts), self.arena.input(), "memory that the host reads"
+            )
+        self.end(problem)
+        return True

@@ -1,0 +1,225 @@
+"""New inputs from old ones, in native code: `mutate` is called by the loop that executes inputs.
+
+One call stacks 1 to 32 small changes, about four on average, as AFL's havoc stage does. Inputs with a header
+get it changed by whole fields; inputs that are messages (layout `calls`) are changed as such. Everything is
+drawn from `rng`, so one seed gives one sequence of inputs.
+
+Arrays must be contiguous and writable: any other kind is another type for numba, and compiled once more.
+"""
+
+from typing import Final
+
+from pltvm.fuzz.havoc import (
+    Stock,
+    below,
+    block_length,
+    change_header,
+    change_number,
+    copy,
+    crossover,
+    fill,
+    havoc,
+    move,
+    pick,
+)
+from pltvm.fuzz.layout import MESSAGE
+from pltvm.fuzz.native import Bytes, Offsets, Words, native, signed
+
+HEAD: Final = MESSAGE.size  # bytes of a message before its memory
+SIZE_AT: Final = 8  # offset of its u16 size
+CLIENT_AT: Final = 10
+MOST_MEMORY: Final = 0xFFFF  # bytes that the size can tell
+
+
+@native
+def span(data: Bytes, at: int, end: int) -> int:
+    """Bytes of the message at a place, header and all; `end` cuts it."""
+    if at + HEAD > end:
+        return end - at
+    memory = signed(data[at + SIZE_AT]) + 256 * signed(data[at + SIZE_AT + 1])
+    return min(HEAD + memory, end - at)
+
+
+@native
+def seek(data: Bytes, at: int, end: int, index: int) -> tuple[int, int]:
+    """Where the message of that index starts, or the last border, and how many messages are before it."""
+    count = 0
+    while count < index and at < end:
+        at += span(data, at, end)
+        count += 1
+    return at, count
+
+
+@native
+def set_size(buffer: Bytes, at: int, length: int) -> None:
+    """Writes the header's size of a message that is so long."""
+    buffer[at + SIZE_AT] = (length - HEAD) & 0xFF
+    buffer[at + SIZE_AT + 1] = (length - HEAD) >> 8
+
+
+@native
+def tidy(buffer: Bytes, size: int, limit: int) -> int:
+    """Makes any bytes messages that are whole: the last one ends where the input ends. The new size."""
+    at = 0
+    while at < size:
+        length = span(buffer, at, size)
+        if length < HEAD:
+            if at + HEAD > limit:
+                return at
+            buffer[size : at + HEAD] = 0
+            size, length = at + HEAD, HEAD
+        if at + length == size:
+            set_size(buffer, at, length)
+        at += length
+    return size
+
+
+@native
+def add_message(rng: Words, buffer: Bytes, at: int, size: int, limit: int, stock: Stock) -> int:
+    """Puts a message at a border: one of the same input, one of another input, or a new one. The new size."""
+    room = limit - size
+    if room < HEAD:
+        return size
+    origin = below(rng, 4)
+    data = buffer if origin == 0 else stock[0]
+    first, last = pick(rng, stock[1])
+    if origin == 0:
+        first, last = 0, size
+    source, length = first, 0
+    if origin < 2 and first < last:
+        source = seek(data, first, last, below(rng, seek(data, first, last, last)[1]))[0]
+        length = min(span(data, source, last), room)
+    if length >= HEAD:
+        move(buffer, at, at + length, size - at)
+        copy(data, source if origin or source < at else source + length, buffer, at, length)
+    else:
+        memory = 0 if room == HEAD or below(rng, 4) == 0 else block_length(rng, min(room - HEAD, MOST_MEMORY))
+        length = HEAD + memory
+        move(buffer, at, at + length, size - at)
+        fill(rng, buffer, at + HEAD, memory)
+        buffer[at : at + HEAD] = 0
+        buffer[at] = below(rng, 17)
+        if below(rng, 4) == 0:
+            change_number(rng, buffer, at, 8)
+    set_size(buffer, at, length)
+    if below(rng, 4) == 0:
+        buffer[at + CLIENT_AT] = below(rng, 4)
+    return size + length
+
+
+@native
+def swap_messages(buffer: Bytes, one: int, two: int, size: int) -> None:
+    """Swaps the message at `one` with the later one at `two`: all bytes reversed, then each part again."""
+    one_length, two_length = span(buffer, one, size), span(buffer, two, size)
+    end = two + two_length
+    middle, last = one + two_length, end - one_length
+    for start, stop in ((one, end), (one, middle), (middle, last), (last, end)):
+        for i in range((stop - start) // 2):
+            byte = buffer[start + i]
+            buffer[start + i] = buffer[stop - 1 - i]
+            buffer[stop - 1 - i] = byte
+
+
+@native
+def resize_message(rng: Words, buffer: Bytes, at: int, size: int, limit: int) -> int:
+    """Cuts or extends the memory of the message at `at`; the new size."""
+    length = span(buffer, at, size)
+    most = min(HEAD + MOST_MEMORY, length + limit - size)
+    wanted = HEAD + block_length(rng, most - HEAD + 1) - 1
+    if below(rng, 2) == 0:
+        wanted = min(max(length + below(rng, 17) - 8, HEAD), most)
+    move(buffer, at + length, at + wanted, size - at - length)
+    if wanted > length:
+        fill(rng, buffer, at + length, wanted - length)
+    set_size(buffer, at, wanted)
+    return size + wanted - length
+
+
+@native
+def change_messages(rng: Words, buffer: Bytes, size: int, limit: int, stock: Stock) -> int:
+    """One change of whole messages (see `tidy`) to others; the new size."""
+    count = seek(buffer, 0, size, size)[1]
+    op = below(rng, 16)
+    if op < 3 or count == 0:
+        border = seek(buffer, 0, size, below(rng, count + 1))[0]
+        return add_message(rng, buffer, border, size, limit, stock)
+    at = seek(buffer, 0, size, below(rng, count))[0]
+    length = span(buffer, at, size)
+    if op == 3 and count > 1:
+        move(buffer, at + length, at, size - at - length)
+        return size - length
+    if op == 4:
+        other = seek(buffer, 0, size, below(rng, count))[0]
+        if other != at:
+            swap_messages(buffer, min(at, other), max(at, other), size)
+    elif op == 5:
+        buffer[at + CLIENT_AT] = below(rng, 4)
+    elif op < 8:
+        change_number(rng, buffer, at, 8)
+    elif op == 8:
+        return resize_message(rng, buffer, at, size, limit)
+    elif op == 9 and len(stock[1]) > 1:  # the rest from another input
+        first, last = pick(rng, stock[1])
+        source = seek(stock[0], first, last, below(rng, seek(stock[0], first, last, last)[1] + 1))[0]
+        copied = min(last - source, limit - at)
+        copy(stock[0], source, buffer, at, copied)
+        return tidy(buffer, at + copied, limit)
+    else:
+        most = min(limit, size + HEAD + MOST_MEMORY - length)
+        after = havoc(rng, buffer, at + HEAD, at + length, size, most, stock)
+        set_size(buffer, at, length + after - size)
+        return after
+    return size
+
+
+@native
+def mutate(
+    rng: Words,
+    buffer: Bytes,
+    size: int,
+    limit: int,
+    header: int,
+    corpus: Bytes,
+    bounds: Offsets,
+    tokens: Bytes,
+    token_bounds: Offsets,
+    calls: bool,
+) -> int:
+    """Changes the input buffer[:size] in place; its new size, at most `limit` bytes, which buffer must have.
+
+    `header` bytes at the start are fields. The n queue inputs are end to end in `corpus`, from and to the
+    n + 1 offsets `bounds`; so is the dictionary. `calls`: the input is messages, and stays so 15 times of 16.
+    """
+    stock = (corpus, bounds, tokens, token_bounds)
+    size = min(size, limit)
+    draw = below(rng, 64)
+    stack = (
+        1
+        if draw < 14
+        else 2
+        if draw < 40
+        else 4
+        if draw < 54
+        else 8
+        if draw < 60
+        else 16
+        if draw < 63
+        else 32
+    )
+    if calls and below(rng, 16) > 0:
+        size = tidy(buffer, size, limit)
+        for _ in range(stack):
+            size = change_messages(rng, buffer, size, limit, stock)
+        return size
+    header = min(header, limit)
+    if below(rng, 16) == 0:
+        size = crossover(rng, buffer, header, size, limit, stock)
+    if size < header:
+        buffer[size:header] = 0
+        size = header
+    for _ in range(stack):
+        if header > 0 and (header == limit or below(rng, 4) == 0):
+            change_header(rng, buffer, header)
+        else:
+            size = havoc(rng, buffer, header, size, size, limit, stock)
+    return size

@@ -1,0 +1,49 @@
+"""Python functions that numba compiles: the one place that knows how.
+
+Machine code is kept in the user's cache folder, for each state of the native sources apart: numba itself
+looks only at the file of a function, not at what that calls. `NUMBA_CACHE_DIR` overrides the place. Where it
+cannot be written, functions are compiled in every process.
+
+Integers in native code: an int64 and a uint64 together give a float64. So counts and offsets are int64
+everywhere, and values of the guest uint64 everywhere; `signed` and `np.uint64` cross between them.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from platformdirs import user_cache_path
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Offsets: TypeAlias = npt.NDArray[np.int64]
+Words: TypeAlias = npt.NDArray[np.uint64]
+
+signed: Final = cast(Callable[[Any], int], numba.int64)  # a number as int64
+
+_NATIVE_FILES: Final = ("native.py", "havoc.py", "mutate.py", "turn.py")
+
+
+def _cache_folder() -> str:
+    here = Path(__file__).parent
+    state = hashlib.sha256(b"".join((here / name).read_bytes() for name in _NATIVE_FILES)).hexdigest()
+    return str(user_cache_path("pltvm") / "native" / state[:16])
+
+
+if not numba.config.CACHE_DIR:
+    numba.config.CACHE_DIR = _cache_folder()
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def native(function: F) -> F:
+    """Compiles a function at its first call; no bounds are checked, and 1 / 0 does not raise."""
+    compiled: Any
+    try:
+        compiled = numba.njit(cache=True, nogil=False, error_model="numpy")(function)
+    except RuntimeError:  # no folder for a cache
+        compiled = numba.njit(cache=False, nogil=False, error_model="numpy")(function)
+    return cast(F, compiled)

@@ -1,0 +1,119 @@
+"""What is wrong with an execution that ended well: what the other side got, and what changed.
+
+    secret         8 bytes of the secret, in a response, in printed text, or in memory that the host reads
+    other-client   the token that fills the memory of another client, in a response
+    stale          the paint of unused stack, in a response (opt in)
+    refusal        a negative result, and yet memory of the server is not as before the call (opt in)
+
+A window of bytes that is in the input too proves nothing, and is not looked for.
+"""
+
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from pltvm.engine.memory import PAGE
+from pltvm.fuzz.results import OTHER_CLIENT, REFUSAL, SECRET, STALE
+
+if TYPE_CHECKING:
+    from pltvm.fuzz.target import Problem, Target
+
+_WINDOW: Final = 8
+_PAINT: Final = bytes.fromhex("f57a1ed1")  # over and over
+_SAVED_REGISTERS: Final = 256  # bytes at the top of a stack
+_SIGN: Final = 1 << 63
+
+
+class Readable(Protocol):
+    """RAM, or a copy of it."""
+
+    def read(self, pa: int, size: int) -> bytes:
+        """`size` bytes at physical address `pa`."""
+
+
+class Response(NamedTuple):
+    """What a call gives its caller: a number, and memory."""
+
+    value: int
+    memory: tuple[bytes, ...]
+
+
+def token_of(client: int) -> bytes:
+    """Eight bytes that fill the memory of a client behind what the input says."""
+    return bytes((0xC1 + client, 0x9D, 0x5B, 0xE7, 0x83, 0x2F, 0xA6, 0x71))
+
+
+def needed(target: "Target") -> bool:
+    """Whether there is anything to look for in a response."""
+    return bool(target.secrets or target.options.oracles or target.options.clients > 1)
+
+
+def paint_stack(target: "Target") -> None:
+    """Fill the unused stack of the server, so that what was never written can be told."""
+    if STALE in target.options.oracles:
+        low, high = target.stack_range()
+        for va in range(low, high - PAGE, PAGE):
+            target.enclave.space.table.write(va, _PAINT * (PAGE // 4))
+        target.enclave.space.table.write(high - PAGE, _PAINT * ((PAGE - _SAVED_REGISTERS) // 4))
+
+
+def check(
+    target: "Target", response: Response, data: bytes, client: int, before: dict[int, bytes] | None = None
+) -> "Problem | None":
+    """What is wrong with a response to `client` on the input `data`."""
+    texts = (response.value.to_bytes(8, "little"), *response.memory)
+    if target.secrets:
+        problem = find_secret(target, texts, data, "a response")
+        if problem is not None:
+            return problem
+    for other in range(target.options.clients):
+        if other != client and _found((token_of(other),), texts, data):
+            words = f"client {client} gets memory of client {other}"
+            return target.problem(OTHER_CLIENT, target.enclave.context, words)
+    if STALE in target.options.oracles:
+        rotations = [(_PAINT * 3)[at : at + _WINDOW] for at in range(4)]
+        if _found(rotations, texts, data):
+            words = "a response holds stack that nobody has written"
+            return target.problem(STALE, target.enclave.context, words)
+    if REFUSAL in target.options.oracles and response.value & _SIGN:
+        return _changed(target, before)
+    return None
+
+
+def find_secret(target: "Target", texts: tuple[bytes, ...], data: bytes, where: str) -> "Problem | None":
+    """Whether any of the texts shows a part of the secret."""
+    secret = target.secrets
+    windows = [secret[at : at + _WINDOW] for at in range(max(len(secret) - _WINDOW + 1, 1))]
+    if _found(windows, texts, data):
+        return target.problem(SECRET, target.enclave.context, f"its secret is in {where}")
+    return None
+
+
+def _found(windows: "tuple[bytes, ...] | list[bytes]", texts: tuple[bytes, ...], data: bytes) -> bool:
+    return any(window in text and window not in data for text in texts for window in windows)
+
+
+def writable(target: "Target", content: "Readable | None" = None) -> dict[int, bytes]:
+    """The pages that the server may write and keeps: by address, without stack and what was passed to it.
+
+    As they are, or as they are in another copy of RAM.
+    """
+    memory = content or target.machine.memory
+    pages = {va: memory.read(pa, PAGE) for va, pa in target.own_pages}
+    space, call = target.enclave.space, target.enclave.call
+    for mapping in (*space.heap, *space.mmaps.values()):
+        if call is None or mapping is not call.request:
+            pa = mapping.block + (mapping.block_pages - mapping.pages) * PAGE
+            for at in range(0, mapping.size, PAGE):
+                pages[mapping.va + at] = memory.read(pa + at, PAGE)
+    return pages
+
+
+def _changed(target: "Target", before: dict[int, bytes] | None) -> "Problem | None":
+    if before is None:
+        before = writable(target, target.snapshot)
+    for va, page in writable(target).items():
+        old = before.get(va)
+        if old is not None and old != page:
+            at = va + next(index for index in range(PAGE) if old[index] != page[index])
+            words = f"a call was refused, and has changed memory at {target.where(at)}"
+            return target.problem(REFUSAL, target.enclave.context, words)
+    return None

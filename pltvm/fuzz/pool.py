@@ -1,0 +1,110 @@
+"""Where rounds are run: in this process, in several, or on a cluster.
+
+A round gives the same wherever it runs (see `worker`). So a worker that dies, or a scheduler, costs time
+only: its rounds are run again.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final, Protocol
+
+from pltvm.errors import PltvmError
+from pltvm.fuzz.worker import Job, Round, Worker
+
+MOST_PROCESSES: Final = 256
+_TRIES: Final = 5  # to run a round whose process dies
+
+
+class Pool(Protocol):
+    """Runs rounds."""
+
+    size: int  # rounds at a time
+
+    def run(self, jobs: Sequence[Job]) -> list[Round]:
+        """Run all of the jobs; the rounds in their order."""
+
+    def close(self) -> None:
+        """Stop the workers."""
+
+
+class Here:
+    """Rounds in this process, one after the other."""
+
+    size = 1
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def run(self, jobs: Sequence[Job]) -> list[Round]:
+        """Run all of the jobs."""
+        return [self._worker.run(job) for job in jobs]
+
+    def close(self) -> None:
+        """Nothing is to be stopped."""
+
+
+_worker: Worker | None = None  # of this process
+
+
+def run_job(job: Job) -> Round:
+    """One round, in whatever process this is; its target is kept for the next one."""
+    global _worker
+    if _worker is None or _worker.options != job.options:
+        _worker = Worker(job.options)
+    return _worker.run(job)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Processes:
+    """Rounds in so many processes of this machine."""
+
+    def __init__(self, size: int) -> None:
+        if not 1 <= size <= MOST_PROCESSES:
+            raise PltvmError(f"-j {size}: it is 1 to {MOST_PROCESSES}")
+        self.size = size
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self.size, context, _leave_interrupts_to_parent)
+
+    def run(self, jobs: Sequence[Job]) -> list[Round]:
+        """Run all of the jobs; those of a process that dies again."""
+        rounds: dict[int, Round] = {}
+        for _ in range(_TRIES):
+            waiting = [index for index in range(len(jobs)) if index not in rounds]
+            futures = {}
+            try:
+                futures = {index: self._pool.submit(run_job, jobs[index]) for index in waiting}
+                for index, future in futures.items():
+                    rounds[index] = future.result()
+            except BrokenProcessPool:
+                for index, future in futures.items():
+                    if future.done() and future.exception() is None:
+                        rounds[index] = future.result()
+                self._pool.shutdown(wait=False)
+                self._pool = self._start()
+            if len(rounds) == len(jobs):
+                return [rounds[index] for index in range(len(jobs))]
+        raise PltvmError(f"worker processes died {_TRIES} times in a row: is there enough memory?")
+
+    def close(self) -> None:
+        """End the processes; a round that runs is given up."""
+        for process in list((self._pool._processes or {}).values()):
+            process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def open_pool(processes: int, scheduler: str, worker: Worker) -> Pool:
+    """The pool that the command line asks for; `worker` is that of this process."""
+    if scheduler:
+        from pltvm.fuzz.cluster import Cluster
+
+        return Cluster(scheduler)
+    return Processes(processes) if processes > 1 else Here(worker)

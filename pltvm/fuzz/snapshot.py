@@ -1,0 +1,157 @@
+"""The whole machine at one moment, and the way back to it.
+
+Two ways back. The light one is for runs in which the monitor did nothing that lasts: the pages that guest
+code has written, as the D bits of leaf entries tell, are copied back by native code (`turn.restore`). The
+full one also undoes what the monitor and the host did: pages that Python wrote, page tables, the page
+bitmap, and every object (`objects`). Both cost what the run has touched.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import BOTH, D, W, pte_address
+from pltvm.errors import PltvmError
+from pltvm.fuzz import turn
+from pltvm.fuzz.objects import ObjectSnapshot
+from pltvm.machine import Machine
+from pltvm.monitor.space import AddressSpace
+
+
+class Snapshot:
+    """The machine as it is now. `roots` are further objects that belong to it; `user` is who uses it.
+
+    From now on the D bit of a watched leaf entry means: written since the snapshot.
+    """
+
+    def __init__(self, machine: Machine, arena: turn.Arena, *roots: object, user: object = None) -> None:
+        self.machine = machine
+        self.memory = memory = machine.memory
+        self.arena = arena
+        self.ram = np.frombuffer(memory.bytes, np.uint8)
+        state = machine.monitor.state
+        spaces = [enclave.space for enclave in state.enclaves.values()]
+        self._both: list[int] = []  # pages that may be executable and written
+        self._watch(spaces)
+        self.copy = self.ram.copy()
+        self._tables = sorted({page for space in spaces for page in space.table.tables()})
+        self._tables += [pa for pa, size in self._fixed_areas() for pa in range(pa, pa + size, PAGE)]
+        self._touched: set[int] = set()  # pages that Python wrote
+        self._journal(memory)
+        for space in spaces:
+            self._journal_unmap(space.table)
+        self._clock = machine.hart.clock
+        self._current = machine.hart.current
+        self._objects = ObjectSnapshot(state, machine.kernel, machine.driver, *roots, without=user)
+
+    def _fixed_areas(self) -> list[tuple[int, int]]:
+        """Memory that the monitor writes without asking: the page bitmap, and the mailboxes."""
+        kernel = self.machine.kernel
+        areas = [(kernel.bitmap, kernel.bitmap_size)]
+        for enclave in self.machine.driver.enclaves.values():
+            areas += [(enclave.page, PAGE), (enclave.kbuffer, PAGE)]
+        return areas
+
+    def _watch(self, spaces: list[AddressSpace]) -> None:
+        """Clear the D bit of every writable leaf entry, and note where the entries are.
+
+        Entries that moving mappings carry with them lose it too.
+        """
+        memory, arena, count = self.memory, self.arena, 0
+        for space in spaces:
+            for mapping in space.mappings():
+                for index, entry in enumerate(mapping.entries):
+                    mapping.entries[index] = entry & ~D
+            for leaf in space.table.leaves():
+                if leaf.pte & (W | BOTH):
+                    if count == turn.MOST_SLOTS:
+                        raise PltvmError(
+                            f"more than {turn.MOST_SLOTS * PAGE >> 20} MiB of writable memory: "
+                            "too much to go back to a snapshot quickly"
+                        )
+                    memory.store(leaf.slot, leaf.pte & ~D)
+                    arena.slots[count] = (leaf.slot - memory.base) >> 3
+                    arena.entries[count] = leaf.pte & ~D
+                    count += 1
+                    if leaf.pte & BOTH:
+                        self._both.append(pte_address(leaf.pte))
+        arena.state[turn.SLOTS] = count
+
+    def read(self, pa: int, size: int) -> bytes:
+        """`size` bytes at physical address `pa` as they were."""
+        at = pa - self.memory.base
+        return bytes(self.copy[at : at + size])
+
+    # -- what Python writes --------------------------------------------------------------------------------
+
+    def _journal(self, memory: Any) -> None:
+        """Note the pages that are written through the methods of `memory`."""
+        touched = self._touched
+
+        def noting(method: Callable[..., None], size_of: Callable[[Any], int]) -> Callable[..., None]:
+            def write(pa: int, value: Any) -> None:
+                method(pa, value)
+                touched.update(range(pa & -PAGE, pa + size_of(value), PAGE))
+
+            return write
+
+        memory.write = noting(memory.write, len)
+        memory.store = noting(memory.store, lambda _value: 8)
+        memory.zero = noting(memory.zero, int)
+
+    def _journal_unmap(self, table: Any) -> None:
+        """Note the pages that guest code wrote before they were unmapped: the D bit goes with the entry."""
+        touched, unmap = self._touched, table.unmap
+
+        def noting(va: int, pages: int) -> None:
+            for at in range(va, va + pages * PAGE, PAGE):
+                pte = table.entry(at)
+                if pte & D:
+                    touched.add(pte_address(pte))
+            unmap(va, pages)
+
+        table.unmap = noting
+
+    # -- the ways back -------------------------------------------------------------------------------------
+
+    def light(self) -> None:
+        """Undo what guest code did."""
+        turn.restore(self.arena.bytes, self.ram, self.copy, self.memory.base)
+        self.after_light()
+
+    def after_light(self) -> None:
+        """What native code cannot do: tell the hart."""
+        hart = self.machine.hart
+        hart.clock = self._clock
+        hart.translations_changed()
+        if self.arena.words[turn.FLIPPED]:
+            for page in self._both:
+                hart.forget_code(page, PAGE)
+
+    def full(self) -> None:
+        """Undo what guest code, monitor and host did."""
+        base = self.memory.base
+        self._harvest()
+        turn.restore(self.arena.bytes, self.ram, self.copy, base)
+        for page in (*self._touched, *self._tables):
+            at = page - base
+            self.ram[at : at + PAGE] = self.copy[at : at + PAGE]
+        self._touched.clear()
+        self._objects.restore()
+        hart = self.machine.hart
+        hart.current = self._current
+        hart.context_changed()
+        self.after_light()
+
+    def _harvest(self) -> None:
+        """Note the pages of the snapshot that are written, and mapped elsewhere than they were."""
+        for enclave in self.machine.monitor.state.enclaves.values():
+            space = enclave.space
+            for mapping in space.mappings():
+                if mapping.va and mapping.pages:
+                    for at in range(mapping.va, mapping.end, PAGE):
+                        pte = space.table.entry(at)
+                        if pte & D:
+                            self._touched.add(pte_address(pte))

@@ -1,0 +1,303 @@
+"""What a campaign shows while it runs: a screen on a terminal, else a line now and then, or JSON lines.
+
+    screen      on stderr when that is a terminal: a panel that stays, and above it what was found, which
+                stays in the terminal's history. Drawn when `update` is called, four times a second at most;
+                there is no thread.
+    lines       on stderr when it is none: one every few seconds
+    --json      on stdout, one object a line with "event": status, finding or note; see `Snapshot`
+
+Text from a target (summaries, names) is shown without control characters, so that it cannot move the cursor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+from pltvm.fuzz.results import HANG, Finding
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+SCREEN_INTERVAL: Final = 0.25  # seconds between two pictures
+LINE_INTERVAL: Final = 5.0  # seconds between two lines, of text or JSON
+WIDTH: Final = 80  # columns, at most
+
+
+class Found(NamedTuple):
+    """How many findings of a kind, and the run time in seconds when the last one came."""
+
+    kind: str
+    total: int
+    last: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How far a campaign is. Times are seconds of run time, earlier runs of the campaign included."""
+
+    target: str
+    run_time: float
+    executions: int
+    speed: float  # executions a second, lately
+    queue: int  # inputs
+    edges: int
+    map_size: int = 0  # edges that can be told apart
+    findings: tuple[Found, ...] = ()
+    rounds: int = 0
+    workers: int = 1
+    last_path: float | None = None  # when the last input joined the queue
+    stability: float | None = None  # 0 … 1; None: not known
+
+    @property
+    def average(self) -> float:
+        """Executions a second since the campaign began."""
+        return self.executions / self.run_time if self.run_time > 0 else 0.0
+
+    @property
+    def hangs(self) -> int:
+        return sum(found.total for found in self.findings if found.kind == HANG)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data, for JSON."""
+        findings = {found.kind: {"count": found.total, "last": found.last} for found in self.findings}
+        return {**asdict(self), "findings": findings, "average": self.average, "hangs": self.hangs}
+
+
+class Status:
+    """Shows a campaign; a context manager. `update` as often as you like: it shows only what is due.
+
+    The streams and the clock (seconds) are for tests; `terminal` decides between screen and lines, by default
+    by what stderr is.
+    """
+
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        out: IO[str] | None = None,
+        err: IO[str] | None = None,
+        terminal: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._out, self._err = out or sys.stdout, err or sys.stderr
+        self._json, self._clock = as_json, clock
+        if terminal is None:
+            terminal = self._err.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._screen = _Screen(self._err) if terminal and not as_json else None
+        self._interval = SCREEN_INTERVAL if self._screen else LINE_INTERVAL
+        self._due = float("-inf")
+        self._last: Snapshot | None = None
+        self._shown: Snapshot | None = None
+
+    def __enter__(self) -> Self:
+        if self._screen:
+            self._screen.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Show where the campaign got to, and leave the terminal as it was."""
+        try:
+            if self._last is not None and self._last is not self._shown:
+                self._show(self._last)
+        finally:
+            if self._screen:
+                self._screen.stop()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Say how far the campaign is."""
+        self._last = snapshot
+        now = self._clock()
+        if now >= self._due:
+            self._due = now + self._interval
+            self._show(snapshot)
+
+    def finding(self, finding: Finding, path: Path | None = None) -> None:
+        """Say that something was found, and in which file it is; shown at once."""
+        if self._json:
+            about = {"kind": finding.kind, "signature": finding.signature, "summary": finding.summary}
+            file = None if path is None else str(path)
+            self._emit("finding", {**about, "details": finding.details, "file": file})
+            return
+        where = f"  → {path}" if path else ""
+        self._say(f"found {finding.kind}: {finding.summary}", where, "bold red")
+
+    def note(self, text: str) -> None:
+        """Say something else, such as that a worker was lost; shown at once."""
+        if self._json:
+            self._emit("note", {"text": text})
+        else:
+            self._say(text, "", "")
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._shown = snapshot
+        if self._json:
+            self._emit("status", snapshot.to_dict())
+        elif self._screen:
+            self._screen.draw(snapshot)
+        else:
+            print(_visible(line(snapshot)), file=self._err, flush=True)
+
+    def _emit(self, event: str, content: dict[str, Any]) -> None:
+        run_time = self._last.run_time if self._last else 0.0
+        text = json.dumps({"event": event, "run_time": run_time, **content}, skipkeys=True, default=_plain)
+        print(text, file=self._out, flush=True)
+
+    def _say(self, text: str, rest: str, style: str) -> None:
+        """A line that stays, with the run time before it."""
+        at = clock_time(self._last.run_time if self._last else 0.0)
+        if self._screen:
+            self._screen.say(at, _visible(text), _visible(rest), style)
+        else:
+            print(_visible(f"{at}  {text}{rest}"), file=self._err, flush=True)
+
+
+class _Screen:
+    """The panel, and the lines above it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._live: Live | None = None
+
+    def start(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(file=self._stream, force_terminal=True, highlight=False)
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._live.start()
+
+    def stop(self) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def draw(self, snapshot: Snapshot) -> None:
+        if self._live:
+            self._live.update(panel(snapshot, self._live.console), refresh=True)
+
+    def say(self, at: str, text: str, rest: str, style: str) -> None:
+        from rich.text import Text
+
+        if self._live:
+            line = Text.assemble((f"{at}  ", "dim"), (text, style), (rest, "dim"))
+            self._live.console.print(line, soft_wrap=True)
+
+
+def panel(snapshot: Snapshot, console: Console) -> RenderableType:
+    """The picture of a campaign, 80 columns wide or less."""
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    left, right = rows(snapshot)
+    width = min(WIDTH, console.width)
+
+    def grid(pairs: list[tuple[str, str]]) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", min_width=11)
+        table.add_column(no_wrap=True)
+        for name, value in pairs:
+            table.add_row(name, Text(value))
+        return table
+
+    numbers = Columns([grid(left), grid(right)], width=(width - 6) // 2)
+    findings = Table.grid(padding=(0, 2))
+    findings.add_column(min_width=11)
+    findings.add_column(min_width=6)
+    findings.add_column(style="dim")
+    for found in snapshot.findings:
+        style = "yellow" if found.kind == HANG else "bold red"
+        last = f"last {ago(snapshot.run_time - found.last)}"
+        findings.add_row(Text(_visible(found.kind), style), str(found.total), last)
+    if not snapshot.findings:
+        findings.add_row(Text("none yet", "dim"))
+    content = Group(numbers, Text(), Text("findings", "dim"), findings)
+    title = Text.assemble(("pltvm fuzz ", "not dim bold"), (_visible(snapshot.target), "not dim cyan"))
+    subtitle = Text("Ctrl-C stops, the same -o resumes", "dim")
+    return Panel(
+        content,
+        title=title,
+        title_align="left",
+        subtitle=subtitle,
+        subtitle_align="right",
+        width=width,
+        border_style="dim",
+        padding=(0, 1),
+    )
+
+
+def rows(snapshot: Snapshot) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What the two columns of the panel say: how much was done, and what it gave."""
+    left = [
+        ("run time", clock_time(snapshot.run_time)),
+        ("executions", f"{snapshot.executions:,}"),
+        ("speed", f"{snapshot.speed:,.0f} /s"),
+        ("average", f"{snapshot.average:,.0f} /s"),
+        ("workers", f"{snapshot.workers}"),
+    ]
+    full = f" ({100 * snapshot.edges / snapshot.map_size:.1f} % of map)" if snapshot.map_size else ""
+    right = [
+        ("inputs", f"{snapshot.queue:,}"),
+        ("edges", f"{snapshot.edges:,}{full}"),
+        ("last new", _last_new(snapshot)),
+        ("rounds", f"{snapshot.rounds:,}"),
+    ]
+    if snapshot.stability is not None:
+        right.append(("stability", f"{100 * snapshot.stability:.1f} %"))
+    return left, right
+
+
+def line(snapshot: Snapshot) -> str:
+    """The same as one line."""
+    kinds = ", ".join(f"{found.kind} {found.total}" for found in snapshot.findings)
+    parts = [
+        f"{clock_time(snapshot.run_time)}  {snapshot.executions:,} executions",
+        f"{snapshot.speed:,.0f}/s",
+        f"inputs {snapshot.queue:,}",
+        f"edges {snapshot.edges:,}",
+        f"last new {_last_new(snapshot)}",
+        f"findings: {kinds or 'none'}",
+    ]
+    return ", ".join(parts)
+
+
+def _last_new(snapshot: Snapshot) -> str:
+    return "never" if snapshot.last_path is None else ago(snapshot.run_time - snapshot.last_path)
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds as 0:01:30, or 2 d 03:04:05."""
+    minutes, second = divmod(int(max(seconds, 0)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{days} d {hour:02}:{minute:02}:{second:02}" if days else f"{hour}:{minute:02}:{second:02}"
+
+
+def ago(seconds: float) -> str:
+    """A time that has passed, in its largest unit."""
+    for name, unit in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= unit:
+            return f"{seconds // unit:.0f} {name} ago"
+    return f"{int(max(seconds, 0))} s ago"
+
+
+def _visible(text: str) -> str:
+    """Text on one line, in which nothing steers a terminal."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def _plain(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

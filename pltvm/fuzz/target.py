@@ -1,0 +1,353 @@
+"""The target at the moment before its input is read, and executions from there.
+
+An execution ends in a trap: the server returns, the enclave exits, something is wrong. While a batch runs,
+the trap handler itself looks at what came out, goes back to the snapshot and starts the next execution, so
+that the JIT is not left. What kind of attacker feeds the target is in the subclasses: `callers` and `hosts`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from pltvm.engine.context import A0, A6, A7, PC, RA, Context
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import BOTH, W, pte_address
+from pltvm.engine.trap import Cause
+from pltvm.errors import PltvmError
+from pltvm.fuzz import oracles, turn
+from pltvm.fuzz.options import ENCLAVE, Options
+from pltvm.fuzz.results import FAULT, HANG
+from pltvm.fuzz.snapshot import Snapshot
+from pltvm.fuzz.stack import stack_of
+from pltvm.host.api import Enclave
+from pltvm.host.elf import load_image
+from pltvm.host.symbols import Symbols
+from pltvm.machine import Machine
+from pltvm.monitor import abi
+from pltvm.monitor.abi import Call, EnclaveType, Ocall
+from pltvm.monitor.fault import Fault
+from pltvm.monitor.monitor import ENCLAVE_CALLS
+from pltvm.monitor.state import Enclave as MonitorEnclave
+
+# Calls after which the monitor is as it was; after all others the way back is the full one.
+_NEUTRAL: Final = frozenset({Call.ENCLAVE_ID, Call.CALLER_ID, Call.ACQUIRE})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in one execution. `key` is quickly made, and mostly the same for the same bug."""
+
+    kind: str
+    key: tuple[object, ...]
+    words: str
+    fault: Fault | None = None
+    stack: tuple[int, ...] = ()  # program counters, innermost first
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution: 2 new edges, 1 known ones more or less often, 0 nothing new; the path's hash."""
+
+    new: int
+    path: int
+    problem: Problem | None
+    blocks: int
+
+
+# Gets what is new or wrong: the input, what is new as in `Execution`, the problem.
+Interesting = Callable[[bytes, int, Problem | None], None]
+
+
+# Gets the target, pc, and bytes of the block or instruction.
+Watch = Callable[["Target", int, int], None]
+
+
+class Target:
+    """The machine of a campaign. Subclasses say how it gets to the snapshot and what an input does."""
+
+    last_call: Call  # with which the enclave ends an execution
+
+    def __init__(self, options: Options, watch: Watch | None = None, blocks: bool = False) -> None:
+        """`watch` is called at each instruction, or block, with its pc and bytes: that is slow."""
+        self.options = options
+        self.layouts = options.channels if options.kind == ENCLAVE else (options.layout,)
+        self.arena = turn.Arena()
+        self.words = self.arena.words
+        self.machine = machine = Machine(options.ram)
+        self.hart, self.monitor = machine.hart, machine.monitor
+        self.hart.watch_blocks(turn.on_block.address, self.arena.address)
+        if watch is not None:
+            images = [load_image(elf) for elf in (options.elf, *(path for _, path in options.servers))]
+            runs = [run for image in images for run in image.runs()]
+            end = max(run.vaddr + run.npages * PAGE for run in runs)
+            self.hart.watch(partial(watch, self), min(run.vaddr for run in runs), end, blocks)
+        self.words[turn.STOP] = self.hart.stop_function()
+        self.words[turn.BLOCKS] = options.blocks
+        self.words[turn.LIMIT] = options.most_bytes
+        self.words[turn.HEADER] = options.header
+        self.words[turn.CALLS] = options.calls > 1
+        self.servers = [
+            machine.create(path, name=name, type=EnclaveType.SERVER) for name, path in options.servers
+        ]
+        kind = EnclaveType.SERVER if options.kind == "server" else EnclaveType.NORMAL
+        self.created = self.create(kind)
+        self.enclave: MonitorEnclave = self.monitor.state.enclaves[self.created.eid]
+        self.secret_address = 0
+        self.secrets = self.find_secrets()
+        self._regions = {
+            id(self.monitor.state.enclaves[one.eid].context): index
+            for index, one in enumerate((self.created, *self.servers))
+        }
+        self.noticed: Problem | None = None  # that did not end the execution
+        self.changed = False  # whether the monitor did something that lasts
+        self._left = 0  # executions of the batch
+        self._interesting: Interesting = lambda _data, _new, _problem: None
+        self._one: Execution | None = None
+        self._single = False
+        self._keep = True
+        self._ended = False
+        self.detail = False  # whether problems are described in full
+        self.seen: set[tuple[object, ...]] = set()  # keys of problems that need no more description
+        self._saved_handlers = dict(self.hart.handlers)
+        self.prepare()
+        handlers = self.hart.handlers
+        for cause in self._saved_handlers:
+            handlers[cause] = self._fault_handler(Cause(cause))
+        handlers[Cause.ECALL_U] = self._on_ecall
+        handlers[Cause.WFI] = self._on_wfi
+        handlers[Cause.INTERRUPT] = self._on_interrupt
+        self.own_pages = [  # of the ELF that can be written: virtual and physical address
+            (leaf.va, pte_address(leaf.pte))
+            for leaf in self.enclave.space.table.leaves()
+            if leaf.pte & (W | BOTH) and leaf.va < abi.HEAP_BASE
+        ]
+        self.snapshot = Snapshot(machine, self.arena, *self.roots(), user=self)
+        self._ram, self._copy = self.snapshot.ram, self.snapshot.copy
+        self._base = machine.memory.base
+
+    # -- for subclasses ------------------------------------------------------------------------------------
+
+    def create(self, kind: EnclaveType) -> Enclave:
+        """Create the target."""
+        name = self.options.server_name if kind is EnclaveType.SERVER else self.options.name
+        return self.machine.create(self.options.elf, name=name, type=kind)
+
+    def prepare(self) -> None:
+        """Bring the machine to where the input is read."""
+        raise NotImplementedError
+
+    def roots(self) -> tuple[object, ...]:
+        """Objects of the subclass that belong to the snapshot."""
+        return ()
+
+    def begin(self) -> None:
+        """Start an execution with the input in the arena, from the snapshot."""
+        raise NotImplementedError
+
+    def over(self, context: Context) -> bool:
+        """The enclave made its last call: end the execution. False when the monitor has to decide."""
+        raise NotImplementedError
+
+    def out_of_blocks(self, context: Context) -> None:
+        """The budget is used up."""
+        self.end(self.problem(HANG, context, f"still runs after {self.options.blocks:,} blocks of code"))
+
+    # -- executions ----------------------------------------------------------------------------------------
+
+    def execute(self, data: bytes, keep: bool = True, detail: bool = False) -> Execution:
+        """One execution of `data`. Unless `keep`, what it reaches counts as new another time too.
+
+        `detail`: describe a problem in full, whether its key is known or not.
+        """
+        data = data[: self.options.most_bytes]
+        self._set_input(data)
+        self._single, self._keep, self.detail, self._one = True, keep, detail, None
+        self._left = 0
+        self._start()
+        self._single, self.detail = False, False
+        return self._result()
+
+    def _result(self) -> Execution:
+        assert self._one is not None
+        return self._one
+
+    def fuzz(self, parent: bytes, count: int, interesting: Interesting) -> None:
+        """So many executions of mutations of `parent`; `interesting` is told of new and wrong ones."""
+        self.arena.set_parent(parent)
+        self._interesting, self._left, self._keep = interesting, count - 1, True
+        turn.advance(self.arena.bytes, self._ram, self._copy)
+        self._start()
+
+    def try_all(self, inputs: list[bytes], interesting: Interesting) -> None:
+        """Execute these inputs; as `fuzz`."""
+        for data in inputs:
+            execution = self.execute(data)
+            if execution.new or execution.problem:
+                interesting(data, execution.new, execution.problem)
+
+    def _set_input(self, data: bytes) -> None:
+        self.arena.buffer[: len(data)] = memoryview(data)
+        self.words[turn.SIZE] = len(data)
+        turn.place(self.arena.bytes, self._ram, self._copy)
+
+    def _start(self) -> None:
+        self._ended = False
+        self._begin()
+        while not self._ended:
+            self.hart.run()
+            if not self._ended:  # the enclave waits for something that the host does not give
+                self.end(None)
+
+    def _begin(self) -> None:
+        self.changed, self.noticed = False, None
+        words = self.words
+        words[turn.BUDGET] = self.options.blocks
+        words[turn.REGION] = 0
+        self.begin()
+
+    def end(self, problem: Problem | None) -> None:
+        """The execution is over: look at what came out, go back to the snapshot, go on with the batch."""
+        arena = self.arena
+        problem = problem or self.noticed
+        if self._left and problem is None and not self.changed:  # as most do
+            new = turn.turn(arena.bytes, self._ram, self._copy, self._base)
+            self.snapshot.after_light()
+            if not new & 3:
+                self._left -= 1
+                self.begin()
+                return
+        else:
+            new = self._end_with(problem)
+        if not self._single and (new or problem):
+            self._interesting(arena.input(), new & 3, problem)
+        if self._left:
+            self._left -= 1
+            turn.advance(arena.bytes, self._ram, self._copy)
+            self._begin()
+        else:
+            self._ended = True
+            self.hart.stop()
+
+    def _end_with(self, problem: Problem | None) -> int:
+        """The end of an execution that was the only one, or went wrong, or changed the monitor."""
+        words = self.words
+        words[turn.EXECUTIONS] += 1
+        blocks = self.options.blocks - words[turn.BUDGET]
+        new: int = turn.classify(self.arena.bytes, self._keep and problem is None)
+        words[turn.WORK] += blocks
+        if self.changed:
+            words[turn.FULL] += 1
+            self.snapshot.full()
+        else:
+            self.snapshot.light()
+        if self._single:
+            self._one = Execution(new, words[turn.PATH], problem, blocks)
+        return new
+
+    # -- traps ---------------------------------------------------------------------------------------------
+
+    def _on_ecall(self, context: Context) -> None:
+        regs = context.regs
+        number = regs[A7]
+        if regs[A6] == abi.ENCLAVE_CALL:
+            if number == self.last_call and context is self.enclave.context and self.over(context):
+                return
+            if number not in ENCLAVE_CALLS:
+                regs[PC] -= 4
+                self.end(self.problem(FAULT, context, f"unknown enclave call {number}"))
+                return
+            if number not in _NEUTRAL and not (number == Call.OCALL and regs[A0] == Ocall.WRITE):
+                self.changed = True
+        elif number != abi.LINUX_IOCTL:
+            regs[PC] -= 4
+            self.end(self.problem(FAULT, context, f"unknown enclave call: a6 = {regs[A6]:#x}"))
+            return
+        self.to_monitor(context)
+
+    def to_monitor(self, context: Context) -> None:
+        """Let the monitor handle an ecall."""
+        self._saved_handlers[Cause.ECALL_U](context)
+        current = self.hart.current
+        if current is not context:
+            self.words[turn.REGION] = self._regions.get(id(current), 0) * turn.EDGES_EACH
+            self.words[turn.PREVIOUS] = 0
+
+    def _on_wfi(self, context: Context) -> None:
+        if self.words[turn.BUDGET] < 0:
+            self.out_of_blocks(context)
+        else:
+            self.changed = True
+            self._saved_handlers[Cause.WFI](context)
+
+    def _on_interrupt(self, _context: Context) -> None:
+        """Someone wants the campaign to stop: the execution is dropped."""
+        self.words[turn.TOUCHED] = 0
+        turn.classify(self.arena.bytes, False)
+        self.changed = True
+        self.snapshot.full()
+        self._ended, self._left = True, 0
+        self.hart.stop()
+        raise KeyboardInterrupt
+
+    def _fault_handler(self, cause: Cause) -> Callable[[Context], None]:
+        def handler(context: Context) -> None:
+            self.end(self.problem(FAULT, context, cause.text, cause))
+
+        return handler
+
+    def problem(self, kind: str, context: Context, words: str, cause: Cause | None = None) -> Problem:
+        """What is wrong where `context` is now."""
+        regs = context.regs
+        key = (kind, cause, regs[PC] if kind != HANG else 0, regs[RA] if kind != HANG else 0)
+        if key in self.seen and not self.detail:
+            return Problem(kind, key, words)
+        fault = None
+        if self.monitor.state.running is not None:
+            fault = self.monitor.describe(context, words, cause)
+        stack = stack_of(context, self.machine.memory)
+        return Problem(kind, key, words, fault, stack)
+
+    def stack_range(self) -> tuple[int, int]:
+        """Lowest and highest address of the target's stack."""
+        return abi.STACK_TOP - abi.DEFAULT_STACK, abi.STACK_TOP
+
+    def running_index(self) -> int:
+        """Whose code runs: 0 the target's, else that of so many-th further server."""
+        return self._regions.get(id(self.hart.current), 0)
+
+    def symbols_of(self, eid: int) -> Symbols | None:
+        """The symbols of the enclave with this number, for reports."""
+        return next((one.inner.symbols for one in (self.created, *self.servers) if one.eid == eid), None)
+
+    def where(self, address: int) -> str:
+        """An address of the target in words."""
+        symbols = self.created.inner.symbols
+        return str(symbols.locate(address)) if symbols else f"{address:#x}"
+
+    def printed(self, text: bytes) -> None:
+        """The host prints this for an enclave."""
+        if self.secrets:
+            problem = oracles.find_secret(self, (text,), self.arena.input(), "printed text")
+            self.noticed = self.noticed or problem
+
+    def find_secrets(self) -> bytes:
+        """The bytes that nobody else may see; empty if none are marked."""
+        text = self.options.secret
+        if not text:
+            return b""
+        symbols = self.created.inner.symbols
+        place = symbols.find(text) if symbols else None
+        if place is not None:
+            secret = self.enclave.space.table.read(*place)
+            if secret:
+                self.secret_address = place[0]
+                return secret
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            raise PltvmError(
+                f"--secret {text}: {Path(self.options.elf).name} has no such symbol, "
+                "and it is no hexadecimal number"
+            ) from None

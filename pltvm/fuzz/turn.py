@@ -1,0 +1,300 @@
+"""The native part of the fuzzing loop: what is done for every execution, without Python.
+
+    block hook   counts edges, and blocks down to the end of the budget
+    finish       new edges?  clear the map; copy back the pages that the run has written
+    advance      mutate the parent input; put the result where the enclave reads it
+
+All of it works on three arrays: guest RAM, the copy of RAM that is the snapshot, and an arena with everything
+else at fixed places. So a call from Python has three arguments, and the block hook needs one pointer.
+
+    arena   state words | edge map | edges seen | edges touched | input | parent
+            | leaf entries | corpus | tokens
+"""
+
+from typing import Any, Final
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from pltvm.fuzz.mutate import mutate
+from pltvm.fuzz.native import native
+
+# State words (int64).
+(
+    BUDGET,  # blocks until the run is stopped
+    STOP,  # the C function that stops it
+    REGION,  # first edge of the enclave that runs
+    PREVIOUS,  # block, for the edge
+    TOUCHED,  # number of edges in the map
+    PATH,  # hash of edges and how often they were taken, of the last run
+    EDGES,  # different edges seen so far
+    DIRTY,  # pages that the last run had written
+    FLIPPED,  # of those, pages that were executable too: their code is old
+    SLOTS,  # number of leaf entries that are watched
+    SIZE,  # of the input
+    PARENT,  # size of the parent input
+    LIMIT,  # most bytes of an input
+    HEADER,  # bytes of an input that have a structure
+    CALLS,  # whether an input is a list of messages
+    INPUTS,  # number of inputs in the corpus
+    WORDS,  # number of tokens in the dictionary
+    PLACE,  # where in RAM the input goes, as offset; 0: Python puts it there
+    ROOM,  # so many bytes of it
+    SKIP,  # bytes of the input that go elsewhere: the argument of a call
+    PLACED,  # bytes of the last input that are there
+    ARGUMENT,  # first u64 of the input, if SKIP
+    EXECUTIONS,
+    BLOCKS,  # the budget of an execution
+    WORK,  # blocks that executions have run, for the caller to reset
+    FULL,  # executions that changed the monitor, likewise
+    RNG,  # four words
+) = range(27)
+
+PAGE: Final = 4096
+EDGES_EACH: Final = 1 << 16  # of an enclave
+REGIONS: Final = 8
+EDGE_COUNT: Final = EDGES_EACH * REGIONS
+MOST_SLOTS: Final = 1 << 14
+MOST_INPUT: Final = 1 << 16  # bytes
+MOST_CORPUS: Final = 4 << 20
+MOST_INPUTS: Final = 1 << 13
+MOST_TOKENS: Final = 1 << 16
+MOST_WORDS: Final = 1 << 11
+
+_SIZES: Final = {
+    "state": 8 * 64,
+    "map": EDGE_COUNT,
+    "seen": EDGE_COUNT,
+    "touched": 4 * EDGE_COUNT,
+    "buffer": MOST_INPUT,
+    "parent": MOST_INPUT,
+    "slots": 8 * MOST_SLOTS,
+    "entries": 8 * MOST_SLOTS,
+    "corpus": MOST_CORPUS,
+    "bounds": 8 * (MOST_INPUTS + 1),
+    "tokens": MOST_TOKENS,
+    "token_bounds": 8 * (MOST_WORDS + 1),
+}
+_STARTS: Final = dict(zip(_SIZES, np.cumsum([0, *_SIZES.values()])[:-1].tolist(), strict=True))
+_END: Final = sum(_SIZES.values())
+(
+    _MAP, _SEEN, _TOUCHED, _BUFFER, _PARENT, _SLOT, _ENTRY, _CORPUS, _BOUNDS, _TOKENS, _TOKEN_BOUNDS
+) = list(_STARTS.values())[1:]  # fmt: skip
+_HOOK_SIZE: Final = _BUFFER  # what the block hook uses of the arena
+
+_TYPES: Final = {
+    "state": np.int64, "touched": np.uint32, "slots": np.int64, "entries": np.uint64, "bounds": np.int64,
+    "token_bounds": np.int64,
+}  # fmt: skip
+
+
+def _class_of(count: int) -> int:
+    """AFL's classes of how often an edge was taken, as one bit."""
+    if count < 4:
+        return (0, 1, 2, 4)[count]
+    return 8 << sum(count >= limit for limit in (8, 16, 32, 128))
+
+
+_CLASSES: Final = np.array([_class_of(count) for count in range(256)], np.uint8)
+_VALID, _READ, _WRITE, _EXECUTE, _DIRTY = 1, 2, 4, 8, 128
+_PPN: Final = ((1 << 44) - 1) << 10
+_ACCESSED: Final = 64
+
+
+class Arena:
+    """The memory that native code works on, and its parts as arrays: `arena.state`, `arena.map`, …"""
+
+    def __init__(self) -> None:
+        self.bytes = np.zeros(_END, np.uint8)
+        self.words = memoryview(self.bytes.data).cast("B")[: 8 * 64].cast("q")  # the state, quick for Python
+        for name, size in _SIZES.items():
+            start = _STARTS[name]
+            part = self.bytes[start : start + size].view(_TYPES.get(name, np.uint8))
+            setattr(self, name, part)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    @property
+    def address(self) -> int:
+        """Where it lies in this process."""
+        return int(self.bytes.ctypes.data)
+
+    def input(self) -> bytes:
+        """The input of the last execution."""
+        return bytes(self.buffer[: self.words[SIZE]])
+
+    def set_parent(self, data: bytes) -> None:
+        """Mutate this one from now on."""
+        self.parent[: len(data)] = np.frombuffer(data, np.uint8)
+        self.state[PARENT] = len(data)
+
+    def set_corpus(self, inputs: list[bytes]) -> None:
+        """What mutations splice with: the last ones, as many as there is room for."""
+        _pack(inputs, self.corpus, self.bounds, self.state, INPUTS)
+
+    def set_tokens(self, tokens: list[bytes]) -> None:
+        """The dictionary."""
+        _pack(tokens, self.tokens, self.token_bounds, self.state, WORDS)
+
+
+def _pack(items: list[bytes], area: Any, bounds: Any, state: Any, count: int) -> None:
+    kept: list[bytes] = []
+    room = len(area)
+    for item in reversed(items[-(len(bounds) - 1) :]):
+        room -= len(item)
+        if room < 0:
+            break
+        kept.append(item)
+    kept.reverse()
+    data = b"".join(kept)
+    area[: len(data)] = np.frombuffer(data, np.uint8)
+    bounds[0] = 0
+    bounds[1 : len(kept) + 1] = np.cumsum([len(item) for item in kept])
+    state[count] = len(kept)
+
+
+@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+def _stop(_context: Any, function: Any, engine: Any) -> Any:
+    """Call the C function at an address with one pointer."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.IntType(32), [pointer])
+        target = builder.inttoptr(arguments[0], kind.as_pointer())
+        return builder.call(target, [builder.inttoptr(arguments[1], pointer)])
+
+    return types.int32(function, engine), generate
+
+
+@numba.cfunc("void(int64, uint64, uint32, voidptr)", cache=True)
+def on_block(engine, pc, _size, data):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The block hook; its address is `on_block.address`."""
+    arena = numba.carray(data, _HOOK_SIZE, np.uint8)
+    state = arena[:512].view(np.int64)
+    state[BUDGET] -= 1
+    if state[BUDGET] < 0:
+        _stop(state[STOP], engine)
+        return
+    here = np.int64(((pc >> np.uint64(1)) * np.uint64(0x9E3779B1) >> np.uint64(12)) & np.uint64(0xFFFF))
+    edge = state[REGION] + (here ^ state[PREVIOUS])
+    state[PREVIOUS] = here >> 1
+    count = arena[_MAP + edge]
+    if count == 0:
+        touched = arena[_TOUCHED:_BUFFER].view(np.uint32)
+        touched[state[TOUCHED]] = edge
+        state[TOUCHED] += 1
+    if count != 255:
+        arena[_MAP + edge] = count + np.uint8(1)
+
+
+@native
+def classify(arena: Any, keep: bool) -> int:
+    """What the last run reached: 2 new edges, 1 known ones more or less often, 0 nothing new.
+
+    The map is cleared. Unless `keep`, what is new stays new.
+    """
+    state = arena[:512].view(np.int64)
+    touched = arena[_TOUCHED:_BUFFER].view(np.uint32)
+    new, path = 0, np.uint64(0)
+    for index in range(state[TOUCHED]):
+        edge = np.int64(touched[index])
+        kind = _CLASSES[arena[_MAP + edge]]
+        arena[_MAP + edge] = 0
+        path += (np.uint64(edge) * np.uint64(256) + np.uint64(kind)) * np.uint64(0x9E3779B97F4A7C15)
+        seen = arena[_SEEN + edge]
+        if kind & ~seen:
+            new = max(new, 1 if seen else 2)
+            if keep:
+                state[EDGES] += 0 if seen else 1
+                arena[_SEEN + edge] = seen | kind
+    state[TOUCHED] = 0
+    state[PREVIOUS] = 0
+    state[PATH] = np.int64(path >> np.uint64(1))
+    return new
+
+
+@native
+def restore(arena: Any, ram: Any, copy: Any, base: int) -> int:
+    """Copy back the pages that were written since the snapshot, as their leaf entries tell; how many."""
+    state = arena[:512].view(np.int64)
+    slots = arena[_SLOT:_ENTRY].view(np.int64)
+    entries = arena[_ENTRY:_CORPUS].view(np.uint64)
+    words, old = ram.view(np.uint64), copy.view(np.uint64)
+    dirty = flipped = 0
+    for index in range(state[SLOTS]):
+        now = words[slots[index]]
+        before = entries[index]
+        if (now ^ before) & ~np.uint64(_ACCESSED):
+            words[slots[index]] = before
+            if now & np.uint64(_DIRTY):
+                page = np.int64((before & np.uint64(_PPN)) << np.uint64(2)) - base
+                at = page >> 3
+                words[at : at + PAGE // 8] = old[at : at + PAGE // 8]
+                dirty += 1
+            if (now ^ before) & np.uint64(_WRITE | _EXECUTE):
+                flipped += 1
+    state[DIRTY] = dirty
+    state[FLIPPED] = flipped
+    return dirty
+
+
+@native
+def place(arena: Any, ram: Any, copy: Any) -> None:
+    """Put the input into the memory where the enclave reads it, if it is one piece."""
+    state = arena[:512].view(np.int64)
+    size, skip, at = state[SIZE], state[SKIP], state[PLACE]
+    if skip:
+        argument = np.uint64(0)
+        for index in range(min(size, skip) - 1, -1, -1):
+            argument = argument << np.uint64(8) | np.uint64(arena[_BUFFER + index])
+        state[ARGUMENT] = np.int64(argument)
+    if at:
+        count = max(min(size - skip, state[ROOM]), 0)
+        for index in range(count):
+            ram[at + index] = arena[_BUFFER + skip + index]
+        for index in range(count, state[PLACED]):
+            ram[at + index] = copy[at + index]
+        state[PLACED] = count
+
+
+@native
+def _mutate_parent(arena: Any) -> None:
+    state = arena[:512].view(np.int64)
+    size = state[PARENT]
+    buffer = arena[_BUFFER:_PARENT]
+    buffer[:size] = arena[_PARENT : _PARENT + size]
+    state[SIZE] = mutate(
+        state[RNG : RNG + 4].view(np.uint64), buffer, size, state[LIMIT], state[HEADER],
+        arena[_CORPUS:_BOUNDS], arena[_BOUNDS:_TOKENS].view(np.int64)[: state[INPUTS] + 1],
+        arena[_TOKENS:_TOKEN_BOUNDS], arena[_TOKEN_BOUNDS:_END].view(np.int64)[: state[WORDS] + 1],
+        state[CALLS] != 0,
+    )  # fmt: skip
+
+
+@native
+def advance(arena: Any, ram: Any, copy: Any) -> None:
+    """The next input: a mutation of the parent, put in place."""
+    _mutate_parent(arena)
+    place(arena, ram, copy)
+
+
+@native
+def turn(arena: Any, ram: Any, copy: Any, base: int) -> int:
+    """After a run that ended as most do: `classify`, `restore`, and `advance` unless there is something new.
+
+    0 when the next execution can start; what is new, and 4 more if code was written.
+    """
+    state = arena[:512].view(np.int64)
+    state[EXECUTIONS] += 1
+    state[WORK] += state[BLOCKS] - state[BUDGET]
+    new = classify(arena, True)
+    restore(arena, ram, copy, base)
+    if new == 0:
+        advance(arena, ram, copy)
+        state[BUDGET] = state[BLOCKS]
+        state[REGION] = 0
+    return new + 4 if state[FLIPPED] else new

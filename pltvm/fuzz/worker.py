@@ -1,0 +1,264 @@
+"""One round of a campaign: so much work on a corpus, from a seed. What it gives depends on nothing else.
+
+That is what makes a campaign safe to spread: a round whose process or machine dies is done again elsewhere
+and finds the same.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from pltvm.fuzz import turn
+from pltvm.fuzz.callers import OneCall, Sequence
+from pltvm.fuzz.compare import candidates, colorize, tokens_of
+from pltvm.fuzz.dictionary import Dictionary
+from pltvm.fuzz.explain import explain
+from pltvm.fuzz.harness import load_harness
+from pltvm.fuzz.havoc import seed_state
+from pltvm.fuzz.hosts import Hosted
+from pltvm.fuzz.options import SERVER, Options
+from pltvm.fuzz.results import HANG, Entry, Finding
+from pltvm.fuzz.target import Problem, Target, Watch
+from pltvm.fuzz.trace import Tracer
+
+_BATCH: Final = 256  # executions of one parent
+_TRIMS: Final = 64  # executions to shorten an input
+_COST_LIGHT: Final = 4_000  # of an execution, beside its blocks, in blocks
+_COST_FULL: Final = 60_000
+ROUND: Final = 150_000_000  # work of a round, in blocks: about half a second
+_LATEST: Final = 8
+_MOST_COMPARED: Final = 24  # inputs of a round whose compares are looked at
+_ENDINGS: Final = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a round starts from."""
+
+    options: Options
+    corpus: tuple[bytes, ...]
+    seed: str
+    work: int = ROUND
+    known: frozenset[str] = frozenset()  # signatures of findings
+    words: tuple[bytes, ...] = ()  # of the dictionary
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round found: inputs with new edges (`parent` counts through corpus and these), and findings."""
+
+    entries: tuple[Entry, ...]
+    findings: tuple[Finding, ...]
+    executions: int
+    edges: int
+
+
+def open_target(options: Options, watch: Watch | None = None, blocks: bool = False) -> Target:
+    """The target that these options describe; see `Target` for the rest."""
+    if options.harness:
+        return load_harness(options.harness)(options, watch, blocks)
+    if options.kind == SERVER:
+        return (Sequence if options.calls > 1 else OneCall)(options, watch, blocks)
+    return Hosted(options, watch, blocks)
+
+
+class Worker:
+    """A target, and all that is kept from round to round in one process."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.target = open_target(options)
+        self.target.fuzz(b"", 2, lambda _data, _new, _problem: None)  # so that native code is there
+        self._tracer: Tracer | None = None
+        self.corpus: list[bytes] = []  # whose edges are in `_seen`
+        self._seen = np.zeros_like(self.target.arena.seen)
+        self._edges = 0
+        self._own_words = self._words_of_target()
+
+    # -- coverage ------------------------------------------------------------------------------------------
+
+    def use(self, corpus: tuple[bytes, ...]) -> None:
+        """Count the edges of this corpus as seen, and no others."""
+        if list(corpus[: len(self.corpus)]) != self.corpus:
+            self.corpus, self._edges = [], 0
+            self._seen[:] = 0
+        self._forget_other_edges()
+        for data in corpus[len(self.corpus) :]:
+            self.target.execute(data)
+        self.corpus = list(corpus)
+        self._remember_edges()
+
+    def accept(self, data: bytes) -> int:
+        """Add an input to the corpus if it reaches something new: as `Execution.new`, 0 if not added."""
+        self._forget_other_edges()
+        execution = self.target.execute(data)
+        if execution.problem is not None or not execution.new:
+            return 0
+        self.corpus.append(data)
+        self._remember_edges()
+        return execution.new
+
+    @property
+    def edges(self) -> int:
+        """Different edges that the corpus reaches."""
+        return self._edges
+
+    def _forget_other_edges(self) -> None:
+        self.target.arena.seen[:] = self._seen
+        self.target.words[turn.EDGES] = self._edges
+
+    def _remember_edges(self) -> None:
+        self._seen[:] = self.target.arena.seen
+        self._edges = self.target.words[turn.EDGES]
+
+    # -- a round -------------------------------------------------------------------------------------------
+
+    def run(self, job: Job) -> Round:
+        """One round."""
+        target, words = self.target, self.target.words
+        self.use(job.corpus)
+        target.seen.clear()
+        before = words[turn.EXECUTIONS]
+        rng = random.Random(job.seed)
+        target.arena.state[turn.RNG : turn.RNG + 4] = seed_state(rng.getrandbits(64)).view(np.int64)
+        inputs = [Entry(data) for data in job.corpus] or [Entry(b"")]
+        old = len(inputs)
+        dictionary = Dictionary((*job.words, *self._own_words))
+        problems: list[tuple[bytes, Problem]] = []
+        fresh: list[int] = []  # indexes of inputs whose compares were not looked at
+        parent = 0
+        operation = "havoc"
+
+        def interesting(data: bytes, new: int, problem: Problem | None) -> None:
+            if problem is not None:
+                if problem.key not in target.seen:
+                    target.seen.add(problem.key)
+                    problems.append((data, problem))
+            elif new:
+                inputs.append(Entry(data, parent, operation))
+                if new == 2:
+                    fresh.append(len(inputs) - 1)
+
+        fresh.extend(range(old) if job.seed.startswith("0/") else [])
+        work, compared = 0, 0
+        while work < job.work:
+            if fresh and compared < _MOST_COMPARED:
+                compared += 1
+                parent, operation = fresh.pop(), "compare"
+                done = words[turn.EXECUTIONS]
+                self._compare(inputs[parent].data, rng.getrandbits(32), dictionary, interesting)
+                work += (words[turn.EXECUTIONS] - done) * 3 * _COST_LIGHT + 50 * _COST_LIGHT
+                continue
+            parent, operation = self._choose(rng, len(inputs)), "havoc"
+            target.arena.set_corpus([entry.data for entry in inputs])
+            target.arena.set_tokens(list(dictionary))
+            words[turn.WORK] = words[turn.FULL] = 0
+            target.fuzz(inputs[parent].data, _BATCH, interesting)
+            work += words[turn.WORK] + _BATCH * _COST_LIGHT + words[turn.FULL] * _COST_FULL
+        findings = self._findings(problems, job.known)
+        entries = tuple(
+            Entry(self._trim(entry.data), entry.parent, entry.operation) for entry in inputs[old:]
+        )
+        executions = words[turn.EXECUTIONS] - before
+        return Round(entries, findings, executions, words[turn.EDGES])
+
+    def _choose(self, rng: random.Random, count: int) -> int:
+        """An input to mutate: half the time one of the latest."""
+        if count > _LATEST and rng.random() < 0.5:
+            return count - 1 - rng.randrange(min(_LATEST, count))
+        return rng.randrange(count)
+
+    def _compare(
+        self,
+        data: bytes,
+        seed: int,
+        dictionary: Dictionary,
+        interesting: Callable[[bytes, int, Problem | None], None],
+    ) -> None:
+        """Put what the program compares the input with into the input."""
+        target = self.target
+        if self._tracer is None:
+            self._tracer = Tracer(lambda watch: open_target(self.options, watch))
+        room = self.options.most_bytes
+        longer = data.ljust(min(max(_ENDINGS) + len(data), room), b"\0")
+        path = target.execute(data, keep=False).path
+        basis = longer if target.execute(longer, keep=False).path == path else data
+        clear = colorize(basis, lambda other: target.execute(other, keep=False).path == path, seed)
+        tried = set()
+        for version in dict.fromkeys((clear, basis)):
+            pairs = self._tracer.pairs(version)
+            for token in tokens_of(pairs):
+                dictionary.add(token)
+            for candidate in candidates(version, pairs, room):
+                if candidate not in tried:
+                    tried.add(candidate)
+                    target.try_all([candidate], interesting)
+
+    # -- after it ------------------------------------------------------------------------------------------
+
+    def _trim(self, data: bytes) -> bytes:
+        """A shorter input with the same path."""
+        path = self.target.execute(data, keep=False).path
+        return self._shorten(data, lambda other: self.target.execute(other, keep=False).path == path, _TRIMS)
+
+    def _shorten(self, data: bytes, same: Callable[[bytes], bool], tries: int) -> bytes:
+        size = len(data) // 2
+        while size and tries > 0:
+            at = len(data) - size
+            while at >= 0 and tries > 0:
+                shorter = data[:at] + data[at + size :]
+                tries -= 1
+                if same(shorter):
+                    data = shorter
+                at -= size
+            size //= 2
+        return data
+
+    def _findings(self, problems: list[tuple[bytes, Problem]], known: frozenset[str]) -> tuple[Finding, ...]:
+        """The problems, each bug once, with short inputs and a report."""
+        found: dict[str, Finding] = {}
+        for data, _ in problems:
+            finding = self.explain(data)
+            if finding is None or finding.signature in known or finding.signature in found:
+                continue
+            smallest = self.minimise(finding)
+            found[finding.signature] = self.explain(smallest) or finding
+        return tuple(found.values())
+
+    def explain(self, data: bytes) -> Finding | None:
+        """The finding that an execution of `data` is, if it is one."""
+        problem = self.target.execute(data, keep=False, detail=True).problem
+        return explain(self.target, data, problem) if problem is not None else None
+
+    def minimise(self, finding: Finding) -> bytes:
+        """A short input with the same signature, with zeros where the value does not matter."""
+        tries = 30 if finding.kind == HANG else 200
+
+        def same(data: bytes) -> bool:
+            other = self.explain(data)
+            return other is not None and other.signature == finding.signature
+
+        data = self._shorten(finding.data, same, tries)
+        size = len(data) // 2
+        while size and tries > 0:
+            for at in range(0, len(data), size):
+                zeroed = data[:at] + bytes(len(data[at : at + size])) + data[at + size :]
+                if zeroed != data and tries > 0:
+                    tries -= 1
+                    if same(zeroed):
+                        data = zeroed
+            size //= 2
+        return data
+
+    def _words_of_target(self) -> tuple[bytes, ...]:
+        """Words for every dictionary: addresses that mean something in the target."""
+        low, high = self.target.stack_range()
+        entry = self.target.enclave.entry
+        addresses = [entry, low, high - 64, 0x20_0000_0000]
+        if self.target.secrets:
+            place = self.target.secret_address
+            addresses += [place] if place else []
+        return tuple(address.to_bytes(8, "little") for address in addresses)
