@@ -22,7 +22,7 @@ from pltvm import sdk
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
-from pltvm.host.api import FAULTED, INTERRUPTED, Enclave, Result
+from pltvm.host.api import FAULTED, INTERRUPTED, RELAY_RETURNED, STOPPED, Enclave, Result
 from pltvm.host.elf import load_image
 from pltvm.host.shared import SharedMemory
 from pltvm.host.supervisor import Supervisor, Victim
@@ -55,8 +55,8 @@ _TIMER: Final = 99  # as the cause that a program announces: it will never come 
 _UNKNOWN_CALL: Final = 98  # the monitor will end it for its number
 _ANYWHERE: Final = 1
 
-# board.h: round, rounds, attempts, cause, address, failed, finished; the host's addresses, eid; words; text.
-_BOARD: Final = Struct("<7Q6Q16Q512s")
+# board.h: round, rounds, attempts, cause, address, failed, finished; addresses, eid, kbuffer; words; text.
+_BOARD: Final = Struct("<7Q7Q16Q512s")
 _BOARD_PAGES: Final = 2
 
 
@@ -212,7 +212,8 @@ class _Board:
         kernel = machine.kernel
         self.pages: SharedMemory = machine.shm(_BOARD_PAGES * PAGE)
         self._host = (kernel.memory.base, kernel.bitmap, kernel.pt_area, self.pages.pa)
-        self._other = (machine.monitor.state.enclaves[other.eid].block, other.eid)
+        own = machine.monitor.state.enclaves[other.eid]
+        self._other = (own.block, other.eid, own.kbuffer)
         self._memory = machine.memory
         self._words: tuple[int, ...] = (0,) * 16
 
@@ -224,8 +225,8 @@ class _Board:
     def read(self) -> "_Said":
         """What it says now."""
         _, rounds, _, cause, address, failed, finished, *rest = _BOARD.unpack_from(self.pages.read())
-        self._words = tuple(rest[6:22])
-        return _Said(rounds, cause, address, failed, finished, rest[22].decode("latin-1").rstrip("\0"))
+        self._words = tuple(rest[7:23])
+        return _Said(rounds, cause, address, failed, finished, rest[23].decode("latin-1").rstrip("\0"))
 
 
 def _enclave(attack: Attack, letters: list[str]) -> None:
@@ -239,10 +240,13 @@ def _enclave(attack: Attack, letters: list[str]) -> None:
         board.start(round_)
         if attack.name.startswith("c-"):
             servers = _servers(machine, attack, board, servers)
-        enclave = machine.create(
-            attack.elf, name="attack", stack_size=16 << 10, shm=board.pages, relay=bytes(_RELAY)
-        )
-        result = enclave.run()
+        enclave = _attacker(machine, attack, board, "attack")
+        result = _run(enclave)
+        if result.status == STOPPED:
+            _check(machine)
+            letters += _run_meanwhile(machine, attack, board)
+        if result.status in (STOPPED, RELAY_RETURNED):  # relay pages: it gets no new ones
+            result = enclave.resume()
         said = board.read()
         rounds = said.rounds
         letters += said.letters
@@ -253,6 +257,20 @@ def _enclave(attack: Attack, letters: list[str]) -> None:
         if enclave.alive:
             enclave.destroy()
         _check(machine)
+
+
+def _attacker(machine: Machine, attack: Attack, board: _Board, name: str) -> Enclave:
+    return machine.create(attack.elf, name=name, stack_size=16 << 10, shm=board.pages, relay=bytes(_RELAY))
+
+
+def _run(enclave: Enclave) -> Result:
+    """Run it to its end, or until it prints: there it is stopped."""
+    return enclave.run(on_output=lambda _text: enclave.stop())
+
+
+def _run_meanwhile(machine: Machine, attack: Attack, board: _Board) -> str:
+    """Run the program once more, to its end, while the first of its round waits in the middle of a call."""
+    return _ending(_attacker(machine, attack, board, "second").run(), board.read())
 
 
 def _servers(machine: Machine, attack: Attack, board: _Board, old: list[Enclave]) -> list[Enclave]:

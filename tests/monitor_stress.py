@@ -1,8 +1,8 @@
 """Long random walks of the monitor against its model: `python -m tests.monitor_stress --steps N --seed S`.
 
 Every step compares results, states, regions and owners; every `--check-every` steps also page tables, the
-page bitmap, marks in memory, and the monitor's audit. The same seed gives the same walk, and the same trace at
-the end. Exit status 1 and the shortest failing sequence, as a test, on a divergence.
+page bitmap, marks in memory, and the monitor's audit. The same seed gives the same walk, and the same trace
+at the end. Exit status 1 and the shortest failing sequence, as a test, on a divergence.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _diverged(before: int, steps: list[Step], message: str, check_every: int) -> int:
     print(f"step {before + len(steps):,}: {message}", file=sys.stderr)
     print(f"shortening {len(steps):,} steps", file=sys.stderr)
-    print(as_test(shorten(steps, check_every=check_every), message))
+    print(as_test(shorten(steps, check_every)))
     return 1
 
 

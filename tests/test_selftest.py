@@ -1,6 +1,5 @@
 """The attacks: all are stopped, each has a hole that lets it through, and ten runs are alike."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -12,43 +11,34 @@ from typer.testing import CliRunner
 
 from pltvm import Machine, sdk, selftest
 from pltvm.cli import app
-from pltvm.engine.context import A0, PC
-from pltvm.engine.hart import Hart
+from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
 from pltvm.selftest import Attack
-from tests.holes import HOLES, Hole, make
+from tests.holes import Edit, Hole, make
+from tests.holes_enclaves import ENCLAVE_HOLES
+from tests.holes_host import HOST_HOLES, NO_PMP_1, WRITABLE_TABLES
 from tests.host.test_supervisor import build
+from tests.traces import traced
 
+HOLES = [*HOST_HOLES, *ENCLAVE_HOLES]
 ATTACKS = {attack.name: attack for attack in selftest.attacks()}
 RUNS = 10
 MOST_BYTES = 15_000
 
 
-def traced(patch: pytest.MonkeyPatch, attack: Attack) -> tuple[selftest.Outcome, int, str]:
+def run_traced(attack: Attack) -> tuple[selftest.Outcome, int, str]:
     """The outcome, how many traps there were, and a digest of all of them in order."""
-    trace = hashlib.sha256()
-    traps = 0
-    original = Hart._on_trap
-
-    def on_trap(hart: Hart, engine: object, cause: int) -> None:
-        nonlocal traps
-        traps += 1
-        before = hart.current
-        original(hart, engine, cause)
-        trace.update(b"%d %d %d;" % (cause, before.regs[PC], hart.current.regs[A0]))
-
-    with patch.context() as inner:
-        inner.setattr(Hart, "_on_trap", on_trap)
+    with traced() as trace:
         outcome = selftest.run_attack(attack)
-    return outcome, traps, trace.hexdigest()
+    return outcome, trace.traps, trace.digest
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_it_is_stopped_the_same_way_every_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = traced(monkeypatch, ATTACKS[name])
+def test_it_is_stopped_the_same_way_every_time(name: str) -> None:
+    first = run_traced(ATTACKS[name])
     assert first[0].stopped, first[0].detail
     assert first[0].attempts > 0
-    assert all(traced(monkeypatch, ATTACKS[name]) == first for _ in range(RUNS - 1))
+    assert all(run_traced(ATTACKS[name]) == first for _ in range(RUNS - 1))
 
 
 @pytest.mark.parametrize("hole", HOLES, ids=lambda hole: f"{hole.attack}: {hole.what}")
@@ -59,6 +49,18 @@ def test_with_a_hole_the_attack_gets_through(hole: Hole, monkeypatch: pytest.Mon
     assert not outcome.stopped
     # A second init clears the bitmap and the page tables that the program itself stands on.
     assert hole.what == "init only once" or "stopped by something else" not in outcome.detail
+
+
+def test_the_pt_area_has_two_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mapping alone, PMP entry 1 alone, neither: a store to a root table is stopped by one of them."""
+    elf = build(tmp_path, "    sv_exit(sv_store(info->root + 4088, 0));")
+    seen = []
+    for holes in ((), (NO_PMP_1,), (WRITABLE_TABLES,), (NO_PMP_1, WRITABLE_TABLES)):
+        with monkeypatch.context() as patch:
+            for hole in holes:
+                make(patch, Edit(*hole))
+            seen.append(Machine(selftest.RAM).supervise(elf).code)
+    assert seen == [Cause.STORE_PAGE, Cause.STORE_PAGE, Cause.STORE_ACCESS, 0]
 
 
 def test_every_attack_has_a_hole() -> None:

@@ -2,7 +2,8 @@
  *
  * An enclave ends at its first fault, so a program runs in rounds: `board->round` counts from 1. In a round it
  * makes attempts that give an error (`by_check`) and at most one that faults, last: it says which fault must come.
- * Where a program needs servers, the same ELF is also "server" and "other"; all see the same board.
+ * Where a program needs servers, the same ELF is also "server" and "other"; all see the same board. When the program
+ * prints, its chain is paused where it is, the same ELF runs a second time to its end, and then the first goes on.
  */
 #ifndef PLTVM_BOARD_H
 #define PLTVM_BOARD_H
@@ -31,7 +32,7 @@ struct board {
     uint64_t cause, address;       /* of the fault that must come now, 0 for none */
     uint64_t failed;               /* number of the attempt that got through, 0 for none */
     uint64_t finished;             /* the program came to its end */
-    uint64_t monitor, bitmap, pt_area, host, other, other_eid; /* physical addresses: whose memory is where */
+    uint64_t monitor, bitmap, pt_area, host, other, other_eid, other_kbuffer; /* physical addresses */
     uint64_t word[16];             /* for the program's own use */
     char text[512];                /* a letter for each attempt: what stopped it */
 };
@@ -58,22 +59,26 @@ static inline void expect(uint64_t cause, uint64_t address)
     board->address = address;
 }
 
-static inline __attribute__((noinline)) uint64_t load(uint64_t address)
+/* These do not come back; if they do, that is noted at once: nothing may work any more after it. */
+static inline __attribute__((noinline)) void load(uint64_t address)
 {
     expect(CAUSE_LOAD_PAGE, address);
-    return *(volatile uint64_t *)address;
+    (void)*(volatile uint64_t *)address;
+    attempt('T', 0);
 }
 
 static inline __attribute__((noinline)) void store(uint64_t address)
 {
     expect(CAUSE_STORE_PAGE, address);
     *(volatile uint64_t *)address = 1;
+    attempt('T', 0);
 }
 
 static inline __attribute__((noinline)) void fetch(uint64_t address)
 {
     expect(CAUSE_FETCH_PAGE, address);
     ((void (*)(void))address)();
+    attempt('T', 0);
 }
 
 static inline __attribute__((noreturn)) void finish(void)

@@ -1,11 +1,12 @@
 /* attack: a caller passes what is not its own to give: its code, stack, heap, kbuffer, memory shared with the host or
- *         between enclaves, parts beyond a mapping, the server's addresses; or a call struct that overlaps, straddles, or
- *         is not writable; or it calls what is no server
+ *         between enclaves, parts beyond a mapping, the server's addresses, the same range twice; or a call struct that
+ *         overlaps, straddles, or is not writable; or it calls what is no server
  * stopped by: monitor check
  */
 #include "board.h"
 
 #define SIZE (3 * PAGE_SIZE)
+#define KEEP 1
 
 static long handle;
 
@@ -29,7 +30,7 @@ int EAPP_ENTRY main()
     struct call_enclave_arg_t arg = {.resp_val = args[11]};
 
     if (is_server()) {
-        arg.req_vaddr = args[11];
+        arg.req_vaddr = args[10] == KEEP ? 0 : args[11];
         arg.req_size = args[12];
         SERVER_RETURN(&arg);
     }
@@ -70,5 +71,9 @@ int EAPP_ENTRY main()
     touch(last);
     arg = (struct call_enclave_arg_t){.req_vaddr = own, .req_size = SIZE}; /* and this is right */
     works(call_enclave(handle, &arg) == 0 && arg.req_vaddr == own && *(uint64_t *)last == last);
+    arg = (struct call_enclave_arg_t){.req_arg = KEEP, .req_vaddr = own, .req_size = SIZE}; /* it has that only once */
+    works(call_enclave(handle, &arg) == 0 && arg.req_vaddr == 0);
+    refused(handle, own, SIZE);
+    refused(handle, last, PAGE_SIZE);
     finish();
 }

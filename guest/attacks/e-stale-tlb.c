@@ -1,5 +1,5 @@
 /* attack: an enclave goes on using memory that it has given back or away: after munmap, sbrk, detach, after sending relay
- *         pages, and after it was destroyed and another took its place
+ *         pages or returning them to the host, and after it was destroyed and another took its place
  * stopped by: page table
  */
 #include "board.h"
@@ -15,7 +15,7 @@ int EAPP_ENTRY main()
 {
     uint64_t address, half = RELAY_ADDRESS + RELAY_SIZE / 2;
 
-    rounds(9);
+    rounds(11);
     switch (board->round) {
     case 1:
     case 2:
@@ -47,12 +47,20 @@ int EAPP_ENTRY main()
         touch(RELAY_ADDRESS);
         load(half);
         break;
-    case 7: /* and exits with it */
+    case 7:
+    case 8:
+        touch(RELAY_ADDRESS);
+        works(ocall(OCALL_RETURN_RELAY, 0, 0, 0) == 0); /* and gets no new ones */
+        if (board->round == 7)
+            load(RELAY_ADDRESS);
+        store(RELAY_ADDRESS);
+        break;
+    case 9: /* and exits with it */
         works(eapp_mmap((void *)NOWHERE, PAGE_SIZE) == (void *)NOWHERE);
         touch(NOWHERE);
         finish();
-    case 8: load(NOWHERE); break;
-    case 9: store(NOWHERE); break;
+    case 10: load(NOWHERE); break;
+    case 11: store(NOWHERE); break;
     }
     EAPP_RETURN(1);
 }

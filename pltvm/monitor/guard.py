@@ -22,7 +22,9 @@ ROOT, MIDDLE, LEAVES = range(3)
 
 
 class HostTables:
-    """The PT area at `start`, `size` bytes. Until `separate` the whole area may hold any kind of table.
+    """The PT area at `start`, `size` bytes. Until `separate` it holds no table.
+
+    An entry of a table that could be of two levels could be two things: a page, and a huge page.
 
     `protected` are the regions (physical address, bytes) that PMP keeps from the host.
     """
@@ -41,8 +43,7 @@ class HostTables:
         self.start = start
         self.end = start + size
         self._protected = protected
-        self._parts = [(start, self.end)] * 3
-        self._used = False  # whether any entry was ever set
+        self._parts = [(start, start)] * 3  # empty
         self._changed = changed
         self._entries: dict[int, set[int]] = {}  # page number → addresses of the leaf entries that map it
         owners.on_private = self._hide
@@ -50,11 +51,11 @@ class HostTables:
 
     def separate(self, root_order: int, middle_order: int) -> int:
         """Monitor call 83: the first 2^root_order pages are roots, the next 2^middle_order middle tables."""
-        if not (0 <= root_order < 32 and 0 <= middle_order < 32) or self._parts[ROOT][1] != self.end:
+        if not (0 <= root_order < 32 and 0 <= middle_order < 32) or self._parts[LEAVES][1] == self.end:
             return Status.ERROR
         middle = self.start + (PAGE << root_order)
         leaves = middle + (PAGE << middle_order)
-        if leaves >= self.end or self._used:
+        if leaves >= self.end:
             return Status.ERROR
         self._parts = [(self.start, middle), (middle, leaves), (leaves, self.end)]
         return Status.OK
@@ -75,7 +76,6 @@ class HostTables:
         changes = self._requested(kind, address, value, size)
         if changes is None or not all(self._acceptable(slot, pte) for slot, pte in changes):
             return Status.ERROR
-        self._used = True
         for slot, asked in changes:
             pte = self._read_only_tables(asked)
             self._forget(slot)
@@ -105,19 +105,19 @@ class HostTables:
         return list(zip(words[::2], entries, strict=True))
 
     def _acceptable(self, slot: int, pte: int) -> bool:
-        if slot % 8 or not self.start <= slot < self.end or pte & _RESERVED:
+        level = self._part_of(slot)
+        if level is None or slot % 8 or pte & _RESERVED:
             return False
         if not pte & V:
             return pte == 0
-        target, levels = pte_address(pte), [part for part in range(3) if self._in_part(slot, part)]
+        target = pte_address(pte)
         if pte & _LEAF:
-            return LEAVES in levels and pte & _LEAF != W and pte & _LEAF != W | X and self._may_map(target)
-        below = [level + 1 for level in levels if level < LEAVES]
-        return any(self._in_part(target, level) for level in below)
+            return level == LEAVES and pte & _LEAF not in (W, W | X) and self._may_map(target)
+        return level < LEAVES and self._part_of(target) == level + 1
 
-    def _in_part(self, address: int, part: int) -> bool:
-        low, high = self._parts[part]
-        return low <= address < high
+    def _part_of(self, address: int) -> int | None:
+        """Which level of table is at `address`, None if there is none."""
+        return next((level for level, (low, high) in enumerate(self._parts) if low <= address < high), None)
 
     def _may_map(self, page: int) -> bool:
         """Public memory, and what PMP protects in any case: the monitor, the bitmap, the PT area."""

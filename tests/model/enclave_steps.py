@@ -83,6 +83,7 @@ class EnclaveSteps(HostSteps):
         return (
             (va, PAGE),
             (va + size - PAGE, PAGE),
+            (va, size - PAGE),
             (va, size + PAGE),
             (va + 8, size),
             (va, size - 8),
@@ -92,7 +93,7 @@ class EnclaveSteps(HostSteps):
             (0, size),
             (STACK_TOP - PAGE, PAGE),
             (2**64 - PAGE, PAGE),
-        )[z % 11]
+        )[z % 12]
 
     def put(self, va: int, data: bytes) -> bytes:
         """Write what the enclave can write there; what can be read there then."""

@@ -83,6 +83,11 @@ class Birth(NamedTuple):
     kbuffer: int
     shm: Block  # shared with the host
 
+    def touches(self, pa: int, size: int) -> bool:
+        """Whether a range has pages of it; relay pages may not."""
+        own = [(self.block, self.pages), (self.mailbox, 1), (self.kbuffer, 1), self.shm]
+        return bool(size) and any(n and pa < a + n * PAGE and a < pa + size for a, n in own)
+
 
 def tables_of(va: int, pages: int) -> set[int]:
     """The page tables below the root for a range: leaf tables by va >> 21, middle ones by ~(va >> 30)."""
@@ -220,8 +225,10 @@ class Base:
     def server(self, name: bytes) -> Enclave | None:
         return next((e for e in self.enclaves.values() if e.kind == SERVER and e.name == name), None)
 
-    def all_segments(self) -> set[Segment]:
-        return set(self.segments.values()).union(*(e.attached for e in self.enclaves.values()))
+    def all_segments(self) -> list[Segment]:
+        """Those with a key, and those that have only users; always in the same order."""
+        found = set(self.segments.values()).union(*(e.attached for e in self.enclaves.values()))
+        return sorted(found, key=lambda segment: segment.number)
 
     def private(self) -> list[tuple[Block, str]]:
         """Every private block and its owner."""

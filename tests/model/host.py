@@ -171,6 +171,7 @@ WRONG_TABLES: Final[list[tuple[int, Callable[[int, int], int]]]] = [
     (_MIDDLE + 8, lambda _, other: make_pte(other, 1)),
     (_MIDDLE + 8, lambda block, _: make_pte(block + _LEAF, 1)),
     (_MIDDLE + 8, lambda block, _: make_pte(block + PAGE, 1)),
+    (_MIDDLE + 8, lambda block, _: make_pte(block + 2 * PAGE, 1)),
     (_MIDDLE + 8, lambda block, _: make_pte(block & -(1 << 21), RW)),
     (_ROOT + 8, lambda block, _: make_pte(block + _MIDDLE, 1)),
     (_ROOT + 8, lambda _, __: make_pte(0, 1)),

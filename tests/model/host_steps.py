@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pltvm.engine.sv39 import RW, make_pte
+from pltvm.engine.sv39 import RW, V, W, make_pte
 from pltvm.monitor import abi
 from pltvm.monitor.abi import HostCall, RunShadowParams
 from tests.model.entities import (
@@ -252,8 +252,8 @@ class HostSteps(Pair):
         ]
         return wrong[y % len(wrong)]
 
-    def do_stop(self, x: int, _y: int, _z: int) -> Result:
-        eid = self.pick(x, NORMAL)
+    def do_stop(self, x: int, y: int, _z: int) -> Result:
+        eid = self.pick(x, NORMAL if y % 8 else SERVER)
         return self.host(self.model.stop(eid), HostCall.STOP, eid)
 
     def do_destroy(self, x: int, y: int, _z: int) -> Result:
@@ -287,15 +287,29 @@ class HostSteps(Pair):
         return self.host(expected, HostCall.RELAY_INIT if y % 2 else HostCall.EXTEND, pa, size)
 
     def do_set_pte(self, x: int, y: int, z: int) -> Result:
-        """The host maps or unmaps a page, its own or not."""
+        """The host maps or unmaps a page, its own or not, by one of the five kinds."""
         slot = self.slots + 8 * (x % 16)
         page = self.arena.start + (y << 3 | z & 7) * PAGE
         if z & 8:
             blocks = [block for block, owner in self.model.private() if owner != "monitor"]
             page = blocks[y % len(blocks)][0] if blocks else page
         pa = 0 if z & 0x30 == 0 else page
-        kind = abi.SetPte.ONE if pa else abi.SetPte.ZERO
-        return self.host(self.model.set_pte(slot, pa), HostCall.SET_PTE, kind, slot, make_pte(pa, RW), 0)
+        entry = make_pte(pa, RW) if pa else 0
+        if x >= 224:
+            slot, entry = _WRONG_ENTRIES[y % len(_WRONG_ENTRIES)](self, slot, page)
+            return self.host(Result(-1), HostCall.SET_PTE, abi.SetPte.ONE, slot, entry, 0)
+        if z < 128:
+            kind = abi.SetPte.ONE if pa else abi.SetPte.ZERO
+            return self.host(self.model.set_pte(slot, pa), HostCall.SET_PTE, kind, slot, entry, 0)
+        source = self.private_page(y) if x >= 208 else self.scratch + ENTRIES
+        expected = self.model.set_pte(slot, pa, readable=x < 208)
+        if z < 192:
+            self.memory.store(self.scratch + ENTRIES, entry)
+            return self.host(expected, HostCall.SET_PTE, abi.SetPte.COPY, slot, source, 8)
+        self.memory.store(self.scratch + ENTRIES, slot)
+        self.memory.store(self.scratch + ENTRIES + 8, entry)
+        kind = abi.SetPte.BATCH_SET if pa else abi.SetPte.BATCH_ZERO
+        return self.host(expected, HostCall.SET_PTE, kind, 0, source, 1)
 
     def do_attest(self, x: int, y: int, z: int) -> Result:
         """A report takes a while: most are refused."""
@@ -309,6 +323,21 @@ class HostSteps(Pair):
 
 
 ARENA_SPAN: Final = 8 << 20
+ENTRIES: Final = 512  # where in the scratch page sources of set PTE are
+_WRONG_ENTRIES: Final = [  # the steps, a good slot and a page → slot, entry
+    lambda steps, _, page: (steps.middle, make_pte(page, RW)),
+    lambda steps, _, page: (steps.middle, make_pte(page & -(1 << 21), RW)),
+    lambda steps, slot, _: (slot, make_pte(steps.slots, V)),
+    lambda steps, slot, _: (slot, make_pte(steps.middle, V)),
+    lambda steps, _, __: (steps.middle, make_pte(steps.middle, V)),
+    lambda steps, _, __: (steps.middle, make_pte(steps.scratch, V)),
+    lambda steps, slot, _: (slot, make_pte(steps.scratch, RW) | 1 << 54),
+    lambda steps, slot, _: (slot, make_pte(steps.scratch, RW) & ~V),
+    lambda steps, slot, _: (slot, make_pte(steps.scratch, V | W)),
+    lambda steps, slot, _: (slot + 4, make_pte(steps.scratch, RW)),
+    lambda steps, _, __: (steps.scratch, make_pte(steps.scratch, RW)),
+    lambda steps, _, __: (steps.private_page(0), 0),
+]
 _WRONG_INSTANCES: Final = [
     lambda p, _: {"free_page": p.free_page + PAGE},
     lambda p, private: {"free_page": private & -p.size},

@@ -8,7 +8,7 @@ monitor's own state, `deep` also with page tables, the page bitmap, the audit, a
 from array import array
 from typing import Any, Final
 
-from pltvm.engine.context import A0, PC, SP, X0
+from pltvm.engine.context import A0, F0, FCSR, PC, SP, X0
 from pltvm.engine.sv39 import V, W, pte_address
 from pltvm.engine.trap import Cause
 from pltvm.machine import Machine
@@ -28,7 +28,9 @@ STATES: Final = {"fresh": "fresh", "runnable": "runnable", "running": "running"}
     "waiting for an ocall": "waiting",
     "calling a server": "calling",
 }
-_SAVED: Final = X0 + 18  # s2: a register that calls preserve
+# Registers that are no arguments and that calls preserve: gp … s1, s2 … t6, all floating-point ones.
+_PRESERVED: Final = (slice(X0 + 3, A0), slice(X0 + 18, PC), slice(F0, FCSR))
+_HOST_PAINT: Final = 0x5EC2_E75E
 _ZEROS: Final = bytes(ARENA_PAGES * PAGE)
 
 
@@ -50,13 +52,14 @@ class Pair:
         self.arena = Arena(self.memory, machine.kernel.blocks.take(ARENA_PAGES), ARENA_PAGES)
         self.model = Model(range(self.memory.base, self.memory.end), list(self.state.fixed_blocks))
         self.host_context = machine.hart.current
+        paint(self.host_context.regs, _HOST_PAINT)
         self.statuses: list[int] = []
         self.monitor.set_host_vector(self._control_is_back)
         self.shm = [(self.arena.take(2), 2), (self.arena.take(1), 1)]  # shared with enclaves, by any number
         self.scratch = self.arena.take(1)
-        self.slots = machine.kernel.tables.take(2)  # a leaf table of the host
+        self.middle, self.slots = machine.kernel.tables.take(1), machine.kernel.tables.take(2)
         self.pages_of_host: dict[int, tuple[int, int]] = {}  # by eid: mailbox and kbuffer
-        self.saved: dict[int, int] = {}  # by eid: s2
+        self.saved: dict[int, int] = {}  # by eid: the paint in its registers
         self.lent: Block | None = None  # offered in this step
         self.asking = 0  # eid of who made the enclave call
         self.tags = 0
@@ -74,7 +77,7 @@ class Pair:
         running = self.model.running
         if running is None:
             expect("status", got, expected.value)
-            expect("control", self.machine.hart.current is self.host_context, True)
+            self._host_runs()
         else:
             expect("status", got, None)
             self._runs(expected)
@@ -96,9 +99,13 @@ class Pair:
             self._runs(expected)
         else:
             expect("statuses", self.statuses, [expected.status])
-            expect("control", hart.current is self.host_context, True)
+            self._host_runs()
             self.statuses.clear()
         return self._settle(expected)
+
+    def _host_runs(self) -> None:
+        expect("control", self.machine.hart.current is self.host_context, True)
+        expect("registers of the host", painted(self.host_context.regs), _HOST_PAINT)
 
     def _runs(self, expected: Result) -> None:
         """Who has the hart, and its registers."""
@@ -109,13 +116,15 @@ class Pair:
         regs = context.regs
         if expected.entered is not None:
             expect("arguments", tuple(regs[A0 : A0 + 5]), expected.entered)
-            expect("sp, pc, s2", (regs[SP], regs[PC], regs[_SAVED]), (STACK_TOP, CODE, 0))
+            expect("sp, pc", (regs[SP], regs[PC]), (STACK_TOP, CODE))
+            expect("registers at entry", painted(regs), 0)
         else:
             if expected.value is not None:
                 expect("a0", regs[A0], expected.value & abi.MASK64)
-            expect("s2", regs[_SAVED], self.saved[running.eid])
+            expect("registers", painted(regs), self.saved[running.eid])
         self.tags += 1
-        regs[_SAVED] = self.saved[running.eid] = self.tags
+        self.saved[running.eid] = self.tags
+        paint(regs, self.tags)
 
     # -- books
 
@@ -250,6 +259,20 @@ class Pair:
         for start, end, writable in e.areas():
             if start != KBUFFER and any(bool(leaves[va] & W) != writable for va in range(start, end, PAGE)):
                 raise Divergence(f"enclave {e.eid}: writing from {start:#x} on must be {writable}")
+
+
+def paint(regs: Any, value: int) -> None:
+    """Put a number into all registers that are preserved."""
+    for part in _PRESERVED:
+        regs[part] = memoryview(array("Q", [value]) * (part.stop - part.start))
+
+
+def painted(regs: Any) -> int | None:
+    """The number that is in all of them; None when they differ."""
+    value = regs[F0]
+    word = value.to_bytes(8, "little")
+    same = all(regs[part].tobytes() == word * (part.stop - part.start) for part in _PRESERVED)
+    return value if same else None
 
 
 def _places(va: int, pa: int, size: int) -> dict[int, int]:

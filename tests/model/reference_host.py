@@ -120,7 +120,7 @@ class HostCalls(Base):
         self, eid: int, name: bytes, birth: Birth, pa: int, size: int, sound: bool = True
     ) -> Result:
         template = self.enclaves.get(eid)
-        if template is None or template.kind != TEMPLATE or not sound:
+        if template is None or template.kind != TEMPLATE or not sound or birth.touches(pa, size):
             return Result(ERROR)
         if not self.records:
             return Result(NO_MEMORY)
@@ -178,8 +178,13 @@ class HostCalls(Base):
             self.hand_over(e, regions)
         return Result(0)
 
-    def set_pte(self, slot: int, pa: int) -> Result:
-        """Call 101, for an entry of a leaf table; 0 clears it. The host maps what is its own."""
+    def set_pte(self, slot: int, pa: int, readable: bool = True) -> Result:
+        """Call 101, for an entry of a leaf table; 0 clears it. The host maps what is its own.
+
+        `readable`: whether the monitor may read the source of the entry, where there is one.
+        """
+        if not readable:
+            return Result(ERROR)
         if pa and not self.is_public(pa, PAGE):
             return Result(ERROR)
         self.host_entries.pop(slot, None)

@@ -8,8 +8,8 @@ import hashlib
 import random
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, product
 from typing import Final
 
 from tests.model.enclave_steps import EnclaveSteps
@@ -26,7 +26,8 @@ FULL: Final = HOST | {"create": 1, "run_shadow": 1, "destroy": 7}
 ENCLAVE: Final = {
     "mmap": 10, "munmap": 5, "sbrk": 5, "call": 16, "return": 1, "acquire": 3, "exit": 1.5, "split": 1,
     "send": 0.5, "return_relay": 0.5, "shm_get": 5, "shm_attach": 4, "shm_stat": 2, "shm_detach": 3,
-    "shm_destroy": 2, "simple": 3, "who": 2, "yield": 2, "timer": 3, "fault": 0.7, "probe": 1, "derive": 0.5, "report": 0.5,
+    "shm_destroy": 2, "simple": 3, "who": 2,
+    "yield": 2, "timer": 3, "fault": 0.7, "probe": 1, "derive": 0.5, "report": 0.5,
 }  # fmt: skip
 IN_SERVER: Final = ENCLAVE | {"return": 20, "call": 10, "exit": 0.5}
 WITH_RELAY: Final = {"split": 9, "send": 7, "return_relay": 2}
@@ -53,13 +54,13 @@ _IN_SERVER = (_Choice(IN_SERVER), _Choice(IN_SERVER | WITH_RELAY))
 
 
 class Walk:
-    """Runs steps one by one. `check_every` steps there is a deep check; a trace can be hashed and counted."""
+    """Runs steps one by one, from a fresh machine; every `check_every` steps there is a deep check.
 
-    def __init__(
-        self, check_every: int = 1, change: Callable[[EnclaveSteps], None] = lambda _pair: None
-    ) -> None:
+    `counts` says how often each outcome came, `trace` is a hash of all steps and results.
+    """
+
+    def __init__(self, check_every: int = 1) -> None:
         self.pair = EnclaveSteps()
-        change(self.pair)
         self.check_every = check_every
         self.done = 0
         self.counts: Counter[str] = Counter()
@@ -129,9 +130,9 @@ def random_steps(walk: Walk, seed: int | str, count: int) -> Iterator[Step]:
         yield walk.choose(bits(40))
 
 
-def fails(steps: Sequence[Step], **options: object) -> str | None:
-    """Run steps from a new start; how they diverge."""
-    walk = Walk(**options)  # type: ignore[arg-type]
+def fails(steps: Sequence[Step], check_every: int = 1) -> str | None:
+    """Run steps from a new start; how they diverge. There is a deep check at the end, too."""
+    walk = Walk(check_every)
     try:
         for step in steps:
             walk.step(step)
@@ -141,62 +142,67 @@ def fails(steps: Sequence[Step], **options: object) -> str | None:
     return None
 
 
-def shorten(steps: Sequence[Step], check_every: int = 1, **options: object) -> list[Step]:
+def shorten(steps: Sequence[Step], check_every: int = 1) -> list[Step]:
     """A short sequence that diverges too: remove ever smaller parts, then make numbers smaller.
 
-    `check_every` is how the sequence was found. A short one is checked deeply after each step.
+    `check_every` is how the sequence was found. Deep checks cost much more than steps: only what is short
+    already is checked deeply after each step.
     """
     best = list(steps)
     size = len(best) // 2
-    while size > 64:  # while that costs too much, deep checks where they were, and at the end
-        best, _ = _without_parts(best, size, check_every=check_every, **options)
+    while size:
+        best = _without_parts(best, size, check_every)
         size //= 2
-    size = max(min(size, len(best) // 2), 1)
-    removed = True
-    while size > 1 or removed:
-        best, removed = _without_parts(best, size, **options)
-        size = max(size // 2, 1)
-    for index in range(len(best)):
-        for place in (1, 2, 3):
-            for smaller in (0, 16, 128):
-                changed = list(best)
-                changed[index] = (*best[index][:place], smaller, *best[index][place + 1 :])  # type: ignore[assignment]
-                if smaller < best[index][place] and fails(changed, **options) is not None:
-                    best = changed
-                    break
+    before: list[Step] = []
+    while best != before:
+        before = best
+        best = _with_smaller_numbers(_without_parts(best, 1, check_every=1))
     return best
 
 
-def _without_parts(steps: list[Step], size: int, **options: object) -> tuple[list[Step], bool]:
-    """The steps without those parts of `size` that the divergence does not need; whether there were any."""
+def _without_parts(steps: list[Step], size: int, check_every: int) -> list[Step]:
+    """The steps without those parts of `size` that the divergence does not need."""
     best, at = steps, 0
     while at < len(best):
         shorter = best[:at] + best[at + size :]
-        if fails(shorter, **options) is not None:
+        if fails(shorter, check_every) is not None:
             best = shorter
         else:
             at += size
-    return best, len(best) < len(steps)
+    return best
 
 
-def as_test(steps: Sequence[Step], message: str) -> str:
-    """The sequence as a pytest function, each step with what it does."""
+def _with_smaller_numbers(steps: list[Step]) -> list[Step]:
+    best = list(steps)
+    for index, place, smaller in product(range(len(steps)), (1, 2, 3), (0, 16, 128)):
+        step = best[index]
+        if smaller < step[place]:  # type: ignore[operator]
+            changed: Step = (*step[:place], smaller, *step[place + 1 :])  # type: ignore[assignment]
+            if fails([*best[:index], changed, *best[index + 1 :]]) is not None:
+                best[index] = changed
+    return best
+
+
+def as_test(steps: Sequence[Step]) -> str:
+    """The sequence as a file for pytest, each step with what it does."""
     walk, lines = Walk(), []
     for step in steps:
         try:
             result = walk.step(step)
             lines.append(f"        {step!r},  # {_told(result)}")
         except Divergence as divergence:
-            lines.append(f"        {step!r},  # {divergence}")
+            lines.append(f"        {step!r},  # {' '.join(str(divergence).split())}")
             break
     return "\n".join(
         [
+            "from tests.model.steps import fails",
+            "",
+            "",
             "def test_shortest_divergence() -> None:",
-            f'    """{message.splitlines()[0][:90]}"""',
             "    steps = [",
             *lines,
             "    ]",
-            "    assert fails(steps) is None  # from tests.model.steps",
+            "    assert fails(steps) is None",
         ]
     )
 

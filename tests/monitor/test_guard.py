@@ -4,9 +4,11 @@ import pytest
 
 from pltvm import Machine
 from pltvm.engine import sv39
-from pltvm.engine.memory import PAGE
+from pltvm.engine.hart import Hart
+from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.sv39 import RW, RX, V, make_pte
 from pltvm.monitor.abi import HostCall, SetPte, Status
+from pltvm.monitor.monitor import Monitor
 from pltvm.monitor.pages import enclave_owner
 
 RAM = 64 << 20
@@ -68,7 +70,26 @@ def test_parts(tables: Tables) -> None:
         assert tables.set(SetPte.ONE, getattr(tables, table) + 24, page) == (
             Status.OK if table == "leaf" else Status.ERROR
         )
-    assert tables.machine.monitor.call(HostCall.SEPARATE, 1, 1) == Status.ERROR, "only once, and while empty"
+    assert tables.machine.monitor.call(HostCall.SEPARATE, 1, 1) == Status.ERROR, "only once"
+
+
+def test_no_table_before_the_parts_are_separate() -> None:
+    """A leaf entry in a table that could be a root as well would be a huge page over enclaves' memory."""
+    base = 0x8000_0000
+    monitor = Monitor(Hart(Memory(base, RAM)))
+    root, bitmap = base + (32 << 20), base + (48 << 20)
+    assert monitor.call(HostCall.INIT, root, 1 << 20, bitmap, 1 << 20) == Status.OK
+
+    def set_root_entry(pte: int) -> int | None:
+        return monitor.call(HostCall.SET_PTE, SetPte.ONE, root, pte, 0)
+
+    gigabyte, middle = make_pte(base, RW), make_pte(root + 2 * PAGE, V)
+    assert [set_root_entry(pte) for pte in (gigabyte, middle, 0)] == [Status.ERROR] * 3
+    assert not monitor.accepts_satp(sv39.satp_for(root, 0))
+    assert monitor.call(HostCall.SEPARATE, 1, 1) == Status.OK
+    assert monitor.call(HostCall.SEPARATE, 1, 1) == Status.ERROR
+    assert [set_root_entry(pte) for pte in (gigabyte, middle)] == [Status.ERROR, Status.OK]
+    assert monitor.accepts_satp(sv39.satp_for(root, 0))
 
 
 @pytest.mark.parametrize(

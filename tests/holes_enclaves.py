@@ -1,0 +1,216 @@
+"""Holes in what keeps enclaves apart: clearing, registers, their page tables, and checks of their calls."""
+
+from pltvm.engine import sv39
+from pltvm.engine.hart import Hart
+from pltvm.engine.sv39 import PageTable
+from pltvm.host import loading
+from pltvm.monitor import lifecycle, ocall, relay, secure_shm, server
+from pltvm.monitor.monitor import Monitor
+from pltvm.monitor.space import AddressSpace
+from pltvm.monitor.state import Enclave, State
+from tests.holes import hole
+
+# Edits that serve in more than one hole.
+NO_CLEARING = (State.clear, "self.memory.zero(pa, pages * PAGE)", "pass")
+NOT_CLEAR = (ocall._take, "state.memory.zero(mapping.block, mapping.block_pages * PAGE)", "pass")
+ANY_SIZE = (AddressSpace.find, "mapping is None or va + size > mapping.va + mapping.size", "mapping is None")
+_IDENTITY = "0x8000_0000 >> 2 | 0xDF"  # a huge page: all of RAM at its own address, for user mode
+_S = 1  # the kernel's privilege; it does not execute pages of user mode, so these are made the kernel's
+
+ENCLAVE_HOLES = [
+    # -- clearing
+    hole("clearing of what goes back", "s-leftovers", *NO_CLEARING),
+    hole(
+        "clearing of what goes back and of what comes",
+        "e-shared",
+        *NO_CLEARING,
+        *NOT_CLEAR,
+        secure_shm.memory_for,
+        "state.memory.zero(block, size)",
+        "pass",
+    ),
+    hole("clearing of what comes", "s-leftovers", *NOT_CLEAR),
+    hole(
+        "registers at entry",
+        "c-leftovers",
+        server.call,
+        "regs[:] = callee.entry_registers",
+        "regs[:20], regs[35:] = callee.entry_registers[:20], callee.entry_registers[35:]",
+    ),
+    hole(
+        "floating-point registers at entry",
+        "c-leftovers",
+        server.call,
+        "regs[:] = callee.entry_registers",
+        "regs[:36] = callee.entry_registers[:36]",
+    ),
+    hole(
+        "registers after a call",
+        "c-leftovers",
+        server.server_return,
+        "caller.context.regs[A0] = 0",
+        "caller.context.regs[A0:36] = callee.context.regs[A0:36]; caller.context.regs[A0] = 0",
+    ),
+    hole(
+        "registers of the host",
+        "s-leftovers",
+        State.leave,
+        "self.hart.current = enclave.host_context",
+        "self.hart.current = now = enclave.host_context; now.regs[20:30] = enclave.context.regs[20:30]",
+    ),
+    hole(
+        "registers of an enclave",
+        "s-leftovers",
+        lifecycle.start,
+        "regs[A2] = number",
+        "regs[A2] = number; regs[20:30] = state.hart.current.regs[20:30]",
+    ),
+    # -- enclaves
+    hole(
+        "an enclave's page table",
+        "e-outside",
+        lifecycle.map_host_pages,
+        "return True",
+        f"space.memory.store(space.table.root + 16, {_IDENTITY})\n    return True",
+    ),
+    hole(
+        "not executable",
+        "e-execute",
+        lifecycle.map_host_pages,
+        "params.kbuffer, 1, sv39.RW)",
+        "params.kbuffer, 1, sv39.RW | X)",
+    ),
+    hole("not writable", "e-execute", loading.load, "sv39.RWX if run.writable else sv39.RX", "sv39.RWX"),
+    hole("pointers", "e-pointers", PageTable.translate, "if pte & needed != needed:", "if not pte & 1:"),
+    hole("what munmap may unmap", "e-pointers", *ANY_SIZE),
+    hole("unknown calls", "e-privilege", Monitor._enclave_call, "elif regs[A7] == abi.LINUX_IOCTL:", "else:"),
+    hole("unmapping", "e-stale-tlb", AddressSpace.remove, "self.table.unmap(va, mapping.pages)", "pass"),
+    hole(
+        "unmapping of heap",
+        "e-stale-tlb",
+        AddressSpace.shrink_heap,
+        "self.table.unmap(mapping.va, mapping.pages)",
+        "pass",
+    ),
+    hole(
+        "unmapping of shared memory",
+        "e-stale-tlb",
+        secure_shm.detach,
+        "enclave.space.table.unmap(va, segment.pages)",
+        "pass",
+    ),
+    hole("where a region is split", "e-relay", relay.split, "or not va < at < va + size", ""),
+    hole("which region is split", "e-relay", relay.split, "or region.size != size", ""),
+    hole(
+        "which region is sent",
+        "e-relay",
+        AddressSpace.find_relay,
+        "region.va <= va and va + size <= region.end",
+        "region.va <= va",
+    ),
+    hole(
+        "who destroys shared memory",
+        "e-shared",
+        secure_shm.destroy,
+        "or (segment not in enclave.attached and segment.creator != enclave.eid)",
+        "",
+    ),
+    hole("the size of shared memory", "e-shared", secure_shm.get, "or size > segment.pages * PAGE", ""),
+    # -- calls between enclaves
+    hole("which ranges are passed", "c-caller-ranges", *ANY_SIZE),
+    hole(
+        "the struct outside the request",
+        "c-caller-ranges",
+        server.call,
+        "request is None or _overlaps(request, struct_va)",
+        "request is None",
+    ),
+    hole("a struct that is writable", "c-caller-ranges", server.call, "struct_va, R | W)", "struct_va, R)"),
+    hole("only servers are called", "c-caller-ranges", server.call, "or not callee.is_server", ""),
+    hole("busy", "c-server-chain", server.call, "if callee.call is not None:", "if False:"),
+    hole(
+        "servers do not exit", "c-server-chain", lifecycle.exit_enclave, "if enclave.is_server:", "if False:"
+    ),
+    hole("a loan is not split", "c-server-chain", relay.split, "enclave.call.request is region", "False"),
+    hole("which ranges come back", "c-server-ranges", *ANY_SIZE),
+    hole(
+        "a range comes back once",
+        "c-server-ranges",
+        server._passed,
+        "return owner.space.find(va, size)",
+        "return owner.space.find(va, size) or next(iter(owner.space.mmaps.values()), None)",
+    ),
+    hole("the size that comes back", "c-struct", server.server_return, "and req_size >= current.size", ""),
+    hole(
+        "unmapping from the caller",
+        "c-given-away",
+        AddressSpace.move_to,
+        "self.table.unmap(old, mapping.pages)",
+        "pass",
+    ),
+    hole(
+        "unmapping of the kbuffer",
+        "c-given-away",
+        server.server_return,
+        "state.memory.words[callee.kbuffer_word] = 0",
+        "pass",
+    ),
+    hole(
+        "taking back what a broken call passed",
+        "c-never-returns",
+        lifecycle.end_chain,
+        "link.space.remove(call.request)",
+        "link.space.remove(call.request); link.space.insert(call.request, call.request.va)",
+    ),
+    # -- what a switch of enclaves changes
+    hole(
+        "user mode",
+        "e-privilege",
+        Enclave.__init__,
+        "Context(U,",
+        f"Context({_S},",
+        lifecycle._entry_registers,
+        "Context(U,",
+        f"Context({_S},",
+        sv39.make_pte,
+        "return pa >> 2 | flags",
+        "return pa >> 2 | flags & ~U",
+        lifecycle._sound_layout,
+        "pte & sv39.U and",
+        "",
+        PageTable.__init__,
+        "V | U if user else V",
+        "V",
+    ),
+    hole(
+        "flushes that are asked for",
+        "e-stale-tlb",
+        Hart.translations_changed,
+        "self._stale_tlb = True",
+        "pass",
+    ),
+    hole(
+        "the flush when relay pages go back",
+        "e-stale-tlb",
+        relay.release,
+        "state.hart.translations_changed()",
+        "pass",
+    ),
+    hole(
+        "the flush of a call: an ASID for each, and a flush when only the root changes",
+        "c-given-away",
+        State.new_asid,
+        "if self.free_asids:",
+        "return 1\n    if self.free_asids:",
+        Hart._load,
+        "if (self._stale_tlb or changed) and",
+        "if self._stale_tlb and",
+    ),
+    hole(
+        "whose kbuffer a server sees",
+        "c-given-away",
+        server.call,
+        "= top.kbuffer_pte",
+        "= next((e for e in state.enclaves.values() if e.state == CALLING), top).kbuffer_pte",
+    ),
+]

@@ -1,0 +1,56 @@
+"""The trace of a run: every trap of it, in order, with all registers of who trapped and a0 of who runs on.
+
+Two runs with the same trace, output and RAM have done the same. Patches the class: make the machine inside.
+"""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pltvm.engine.context import A0
+from pltvm.engine.hart import Hart
+from pltvm.machine import Machine
+
+_TRAP = struct.Struct("<qQQ")  # cause, clock, a0 of who runs on
+
+
+class Trace:
+    """How many traps there were, and a hash of them."""
+
+    def __init__(self) -> None:
+        self.traps = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, registers: memoryview, cause: int, clock: int, result: int) -> None:
+        self.traps += 1
+        self._hash.update(registers)
+        self._hash.update(_TRAP.pack(cause, clock, result))
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+@contextmanager
+def traced() -> Iterator[Trace]:
+    """Trace all harts that are made inside."""
+    trace = Trace()
+    original = Hart._on_trap
+
+    def on_trap(hart: Hart, engine: object, cause: int) -> None:
+        context = hart.current
+        original(hart, engine, cause)
+        trace.add(context.regs, cause, hart.clock, hart.current.regs[A0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hart, "_on_trap", on_trap)
+        yield trace
+
+
+def ram_of(machine: Machine) -> int:
+    """A checksum of all of RAM."""
+    return zlib.crc32(machine.memory.bytes)
