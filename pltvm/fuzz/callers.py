@@ -182,6 +182,7 @@ class Sequence(Target):
     def _send(self) -> None:
         """Make the next call, or end."""
         self.changed = True
+        self.hart.translations_changed()  # the switch to the caller and back is not loaded, so does not flush
         while self._at < len(self._messages):
             message = self._messages[self._at]
             self._at += 1

@@ -96,8 +96,8 @@ class Hosted(Target):
             return
         assert self.shared is not None
         self.changed = True
-        at = race.at % (self.options.memory // 8) * 8
-        self.machine.memory.store(self.shared.pa + at, race.value)
+        at = race.at % (self.options.memory - 7)
+        self.machine.memory.write(self.shared.pa + at, race.value.to_bytes(8, "little"))
         self.words[turn.BUDGET] = self.options.blocks - race.when
 
     # -- lies ------------------------------------------------------------------------------------------------

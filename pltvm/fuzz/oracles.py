@@ -8,6 +8,7 @@
 A window of bytes that is in the input too proves nothing, and is not looked for.
 """
 
+import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pltvm.engine.memory import PAGE
@@ -38,7 +39,7 @@ class Response(NamedTuple):
 
 def token_of(client: int) -> bytes:
     """Eight bytes that fill the memory of a client behind what the input says."""
-    return bytes((0xC1 + client, 0x9D, 0x5B, 0xE7, 0x83, 0x2F, 0xA6, 0x71))
+    return hashlib.sha256(b"client %d" % client).digest()[:_WINDOW]
 
 
 def needed(target: "Target") -> bool:

@@ -235,13 +235,15 @@ class Target:
         words = self.words
         words[turn.EXECUTIONS] += 1
         blocks = self.options.blocks - words[turn.BUDGET]
-        new: int = turn.classify(self.arena.bytes, self._keep and problem is None)
+        keep = self._keep and problem is None
+        new: int = turn.classify(self.arena.bytes, keep)
         words[turn.WORK] += blocks
         if self.changed:
             words[turn.FULL] += 1
             self.snapshot.full()
         else:
             self.snapshot.light()
+        new = max(new, turn.deeper(self.arena.bytes, keep))
         if self._single:
             self._one = Execution(new, words[turn.PATH], problem, blocks)
         return new
