@@ -23,6 +23,7 @@ from pltvm.engine import context as ctx
 from pltvm.engine.context import MSTATUS_SPP, PC, PRIV, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.engine.sv39 import ASID_MASK, R, W, X
+from pltvm.engine.tlb_tuning import tuner
 from pltvm.engine.trap import FETCHES, Access, Cause, memory_access
 from pltvm.engine.unicorn_library import CYCLE, INSTRET, TIME, control_word, library, quick
 from pltvm.errors import EngineError
@@ -165,6 +166,15 @@ class Hart:
             self._interrupted = True
             quick.uc_emu_stop(self._handle)
 
+    def refresh_tlb(self) -> None:
+        """From any thread: flush at the next block boundary, if user code runs that is not counted.
+
+        (Time slices count instructions, and in S-mode a `wfi` would be lost.)
+        """
+        if self._running and not self._slice and self.current.regs[PRIV] == ctx.U:
+            self._stale_tlb = self._restart = True
+            quick.uc_emu_stop(self._handle)
+
     def watch_blocks(self, function: int, data: int, start: int = 1, end: int = 0) -> None:
         """Call native code at each block of code from now on, for good: the C function at `function` gets
         (engine, pc, bytes of the block, `data`). With `start` ≤ `end`: only for pc in that range.
@@ -215,6 +225,7 @@ class Hart:
         """Run `current` until a handler calls `stop`. Raises whatever a handler raised."""
         self._running, self._stopping, self._interrupted, self._restart = True, False, False, False
         try:
+            tuner.begin(self)
             while not self._stopping:
                 self._load()
                 slice_ = self._slice
@@ -227,6 +238,7 @@ class Hart:
                     self._left_without_trap(status)
         finally:
             self._running, self._loaded = False, None
+            tuner.end(self)
 
     def run_bare(self, context: Context) -> None:
         """Run `context` in M-mode until `wfi`: only for the engine's own few instructions."""
@@ -273,7 +285,7 @@ class Hart:
         """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`."""
         context = self.current
         if self._interrupted:
-            self._interrupted = False
+            self._interrupted = self._restart = False
             cause = Cause.INTERRUPT
         elif self._restart:
             self._restart = False

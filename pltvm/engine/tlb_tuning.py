@@ -1,0 +1,53 @@
+"""Let the JIT's TLB grow for programs that compute for long.
+
+Unicorn's software TLB starts with 256 entries and changes its size only when it is flushed: it doubles if
+most entries were in use. A program that touches more pages and never traps would miss on nearly every access
+(four times slower, measured). So a thread looks now and then whether a hart is in guest code all the time, and
+has it flush a few times. That changes nothing that a guest can see.
+"""
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pltvm.engine.hart import Hart
+
+_LOOK: Final = 0.002  # seconds between looks
+_IDLE_LOOKS: Final = 100  # without a hart that runs, until the thread ends
+_SOON: Final = 10  # looks in a row after each of which there is a flush: enough to grow to the largest size
+_LATER: Final = 50  # looks from one flush to the next after these, as needs change
+
+
+class Tuner:
+    """Looks after the harts that run; one for the process."""
+
+    def __init__(self) -> None:
+        self._running: dict[Hart, tuple[int, int]] = {}  # traps when last looked, looks since the last trap
+        self._thread: threading.Thread | None = None
+
+    def begin(self, hart: "Hart") -> None:
+        """`hart` starts to run."""
+        self._running[hart] = (-1, 0)
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+
+    def end(self, hart: "Hart") -> None:
+        """It does not run any more."""
+        self._running.pop(hart, None)
+
+    def _look(self) -> None:
+        idle = 0
+        while idle < _IDLE_LOOKS:
+            time.sleep(_LOOK)
+            idle = 0 if self._running else idle + 1
+            for hart, (traps, looks) in list(self._running.items()):
+                looks = looks + 1 if hart.traps == traps else 0
+                if hart in self._running:
+                    self._running[hart] = (hart.traps, looks)
+                if 0 < looks <= _SOON or (looks and looks % _LATER == 0):
+                    hart.refresh_tlb()
+
+
+tuner: Final = Tuner()

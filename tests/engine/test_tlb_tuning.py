@@ -1,0 +1,81 @@
+"""Flushes from another thread while a program computes: they change nothing but the time it takes."""
+
+import threading
+import time
+
+import pytest
+
+from pltvm.engine import tlb_tuning
+from pltvm.engine.trap import Cause
+from tests.asm import A0, A1, ZERO, addi, bne, ebreak, ecall, li
+from tests.engine.harness import CODE, Machine
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def count_down(rounds: int) -> bytes:
+    """A loop that takes a while, and counts in a1."""
+    return li(A0, rounds) + addi(A1, A1, 1) + addi(A0, A0, -1) + bne(A0, ZERO, -8) + ecall()
+
+
+def test_refresh_is_not_seen_by_the_program(machine: Machine) -> None:
+    ended = threading.Event()
+
+    def refresh() -> None:
+        while not ended.is_set():
+            machine.hart.refresh_tlb()
+            time.sleep(0.0002)
+
+    thread = threading.Thread(target=refresh)
+    context = machine.space(count_down(30_000_000)).context()
+    flushes = machine.hart.flushes
+    thread.start()
+    try:
+        end = machine.run(context)
+    finally:
+        ended.set()
+        thread.join()
+    assert end.cause == Cause.ECALL_U
+    assert context.register(A1) == 30_000_000
+    assert machine.hart.flushes > flushes + 5
+
+
+def test_a_program_that_computes_for_long_gets_flushes(machine: Machine) -> None:
+    context = machine.space(count_down(60_000_000)).context()
+    flushes = machine.hart.flushes
+    machine.run(context)
+    assert context.register(A1) == 60_000_000
+    assert machine.hart.flushes > flushes + 3
+
+
+def test_nothing_is_left_behind(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tlb_tuning, "_IDLE_LOOKS", 2)
+    tuner = tlb_tuning.Tuner()
+    tuner.begin(machine.hart)
+    thread = tuner._thread
+    assert thread is not None
+    tuner.end(machine.hart)
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+    tuner.begin(machine.hart)  # it is made anew
+    assert tuner._thread is not thread
+    tuner.end(machine.hart)
+
+
+def test_time_slices_are_not_disturbed(machine: Machine) -> None:
+    machine.hart.set_time_slice(1_000_000)
+    context = machine.space(count_down(2_000_000)).context()
+    machine.hart.handlers[Cause.TIMER] = lambda _context: machine.hart.refresh_tlb()
+    end = machine.run(context)
+    assert end.cause == Cause.ECALL_U
+    assert machine.hart.clock == 6_000_000
+
+
+def test_refresh_while_nothing_runs_is_forgotten(machine: Machine) -> None:
+    machine.hart.refresh_tlb()
+    context = machine.space(li(A0, 3) + ebreak()).context()
+    assert machine.run(context).cause == Cause.BREAKPOINT
+    assert context.regs[35] >= CODE
