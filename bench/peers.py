@@ -54,14 +54,15 @@ def installed(peer: str) -> bool:
     return versions().get(peer) != "not installed"
 
 
-def _segments(elf: bytes) -> tuple[int, list[tuple[int, int, bytes]]]:
+def segments(elf: bytes) -> tuple[int, list[tuple[int, int, bytes]]]:
     """Entry point; address, size in memory and bytes of each loaded segment."""
     file = ELFFile(io.BytesIO(elf))
     loads = [one for one in file.iter_segments() if one["p_type"] == "PT_LOAD"]
     return file.header["e_entry"], [(one["p_vaddr"], one["p_memsz"], one.data()) for one in loads]
 
 
-def _span(segments: list[tuple[int, int, bytes]]) -> tuple[int, int]:
+def span(segments: list[tuple[int, int, bytes]]) -> tuple[int, int]:
+    """The pages that hold all of the segments: address and bytes."""
     start = min(at for at, _, _ in segments) & -PAGE
     return start, -(start - max(at + size for at, size, _ in segments)) + PAGE - 1 & -PAGE
 
@@ -78,10 +79,10 @@ def run_icicle(elf: bytes) -> tuple[int, float]:
     import icicle
 
     emulator = icicle.Icicle("riscv64gc")
-    entry, segments = _segments(elf)
-    start, size = _span(segments)
+    entry, parts = segments(elf)
+    start, size = span(parts)
     emulator.mem_map(start, size, icicle.MemoryProtection.ExecuteReadWrite)
-    for at, _, data in segments:
+    for at, _, data in parts:
         emulator.mem_write(at, data)
     emulator.mem_map(_STACK_TOP - _STACK, _STACK, icicle.MemoryProtection.ReadWrite)
     emulator.reg_write("sp", _STACK_TOP)
@@ -97,9 +98,9 @@ def run_icicle(elf: bytes) -> tuple[int, float]:
 def run_unicorn(elf: bytes) -> tuple[int, float]:
     """As `run_icicle`, in Unicorn without page tables."""
     engine = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
-    entry, segments = _segments(elf)
-    engine.mem_map(*_span(segments))
-    for at, _, data in segments:
+    entry, parts = segments(elf)
+    engine.mem_map(*span(parts))
+    for at, _, data in parts:
         engine.mem_write(at, data)
     engine.mem_map(_STACK_TOP - _STACK, _STACK)
     engine.reg_write(riscv.UC_RISCV_REG_SP, _STACK_TOP)

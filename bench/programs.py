@@ -1,5 +1,6 @@
 """Whole programs, as a user runs them: the commands, examples, and importing the package; in ms."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from bench.harness import Bench, Benchmark, Sample
 from pltvm import EnclaveType, Machine, sdk
 
+# As installed packages have it, whatever the environment says: modules are compiled once.
+_COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 _IMPORT = "import time; s = time.perf_counter(); from pltvm import Machine; print(time.perf_counter() - s)"
 # name, program, the servers it calls
 _PROGRAMS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -23,17 +26,20 @@ _PROGRAMS: tuple[tuple[str, str, dict[str, str]], ...] = (
 def benchmarks(bench: Bench) -> list[Benchmark]:
     """`cli.*` are whole processes, `program.*` a fresh machine each, `import` is without Python's start."""
     folder = cache(lambda: _tutorial(bench.scratch / "tutorial"))
+    environment = {**os.environ, **_COMPILED, "PYTHONPYCACHEPREFIX": str(bench.scratch / "compiled")}
 
     def command(*arguments: str) -> Sample:
         def run() -> float:
             start = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], cwd=folder(), capture_output=True, check=True)
+            line = [sys.executable, *arguments]
+            subprocess.run(line, cwd=folder(), env=environment, capture_output=True, check=True)
             return (time.perf_counter() - start) * 1e3
 
         return run
 
     def imported() -> float:
-        ran = subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, check=True)
+        line = [sys.executable, "-c", _IMPORT]
+        ran = subprocess.run(line, env=environment, capture_output=True, check=True)
         return float(ran.stdout) * 1e3
 
     pltvm = ("-m", "pltvm.cli")

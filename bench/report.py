@@ -20,6 +20,7 @@ _SECTIONS: Final = (
     ("Whole programs", ("import", "cli.", "program."), None),
     ("Computing", ("compute.",), "compute.svg"),
     ("Many of them", ("scale.",), None),
+    ("Fuzzing", ("fuzz.",), None),
 )
 _NOTES: Final = {
     "Calls": """\
@@ -33,6 +34,9 @@ executable. `qemu-riscv64` is without its start. `unicorn` is Unicorn as it come
 The peer is the same at a smaller scale, so 1 means that the cost does not grow. A relay transfer is the run
 call that hands the pages over. `scale.fork_memory` is beside what an instance's writable pages, touched stack
 and page tables take.""",
+    "Fuzzing": """\
+One execution, with mutation, coverage and the way back to the snapshot; 16.7 µs are 60,000 a second, on one
+core. `icicle-emu` runs the same program on one input: no mutation, no coverage, nothing restored.""",
 }
 
 

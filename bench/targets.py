@@ -52,6 +52,10 @@ TARGETS: Final = {
     "import": Target(own=60),
     "scale.resident_5000": Target(own=1024),
     "scale.relay_1GiB": Target(own=50),
+    "fuzz.parser": Target(own=16.7),  # 60,000 a second
+    "fuzz.print": Target(own=50),  # 20,000 a second
+    "fuzz.restore_8_pages": Target(own=10),
+    "fuzz.coverage": Target(own=15),
 }
 
 # (start of the benchmark's name, peer) → at least so many times our time

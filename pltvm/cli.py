@@ -15,6 +15,7 @@ import typer
 from pltvm import cli_attest, cli_fuzz, cli_selftest
 from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text
 from pltvm.errors import PltvmError
+from pltvm.fuzz.record import recording
 from pltvm.host.api import Enclave
 from pltvm.host.elf import Kind, sniff
 from pltvm.host.services import SECTOR
@@ -91,16 +92,21 @@ def run(
     ] = False,
     root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
     real_time: Annotated[bool, typer.Option("--real-time", help="Give it the real time.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write what is sent, as inputs for pltvm fuzz.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", help="Also list system calls that are not offered.")] = False,
     json: Json = False,
 ) -> None:
     """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments."""
     if supervisor:
-        _supervise(file, ram, json)
+        _supervise(file, ram, record, json)
     if sniff(file) is Kind.LINUX_PROGRAM:
         if server or shm or relay or name:
             raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
-        _run_program(file, args or [], _machine(ram, keys, disk), timeout, root, real_time, verbose, json)
+        machine = _machine(ram, keys, disk)
+        with recording(machine, record, _say):
+            _run_program(file, args or [], machine, timeout, root, real_time, verbose, json)
     if args:
         raise PltvmError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
     machine = _machine(ram, keys, disk)
@@ -116,13 +122,16 @@ def run(
         shared = memory if isinstance(memory, SharedMemory) else None
         machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
     enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=file_or_text(relay))
-    _run(enclave, json, timeout)
+    with recording(machine, record, _say):
+        _run(enclave, json, timeout)
 
 
-def _supervise(file: str, ram: int, as_json: bool) -> NoReturn:
+def _supervise(file: str, ram: int, record: Path | None, as_json: bool) -> NoReturn:
     """Run a kernel program in S-mode, and leave with its exit status."""
     ram = SUPERVISOR_RAM if ram == DEFAULT_RAM else ram  # all of it gets mapped, page by page
-    result = Machine(ram).supervise(file, on_output=None if as_json else _print_output)
+    machine = Machine(ram)
+    with recording(machine, record, _say):
+        result = machine.supervise(file, on_output=None if as_json else _print_output)
     if as_json:
         print(json_format.dumps(result.to_dict(), indent=2))
     elif result.code is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pltvm.cli_options import Json, Size
+from pltvm.cli_options import parse_size
 from pltvm.errors import PltvmError
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pltvm.fuzz.worker import Worker
 
 app = typer.Typer()
+Memory = Annotated[
+    int,
+    typer.Option(parser=parse_size, metavar="SIZE", help="Bytes that are passed, or shared with the host."),
+]
 FOUND: Final = 3  # exit status when there are findings
 _Elf = Annotated[Path | None, typer.Argument(metavar="TARGET.elf", help="The enclave.", show_default=False)]
 
@@ -24,6 +28,10 @@ _Elf = Annotated[Path | None, typer.Argument(metavar="TARGET.elf", help="The enc
 def _need_numba() -> None:
     if find_spec("numba") is None:
         raise PltvmError("fuzzing needs numba and rich: pip install 'pltvm[fuzz]'")
+    from pltvm.fuzz.native import is_compiled
+
+    if not is_compiled():
+        print("compiling the native part for its first use; that takes about 20 seconds", file=sys.stderr)
 
 
 def _servers(pairs: list[str]) -> tuple[tuple[str, str], ...]:
@@ -50,7 +58,7 @@ def fuzz(
         list[str] | None,
         typer.Option(metavar="relay|shm|ocalls", help="How input gets into an enclave; may be repeated."),
     ] = None,
-    memory: Size = 4096,
+    memory: Memory = 4096,
     secret: Annotated[str, typer.Option(metavar="SYMBOL|HEX", help="Bytes that nobody may see.")] = "",
     oracle: Annotated[
         list[str] | None, typer.Option(metavar="refusal|stale", help="Look for this too; may be repeated.")
@@ -64,14 +72,20 @@ def fuzz(
     dictionary: Annotated[
         Path | None, typer.Option("-x", metavar="FILE", help="Words, as AFL writes them.")
     ] = None,
-    seconds: Annotated[float, typer.Option("--time", metavar="SECONDS", help="Stop after that.")] = 0,
-    executions: Annotated[int, typer.Option("--execs", metavar="N", help="Stop after so many.")] = 0,
-    findings: Annotated[int, typer.Option(metavar="N", help="Stop after so many findings.")] = 0,
+    seconds: Annotated[
+        float, typer.Option("--time", metavar="SECONDS", help="Stop after that.", show_default=False)
+    ] = 0,
+    executions: Annotated[
+        int, typer.Option("--execs", metavar="N", help="Stop after so many.", show_default=False)
+    ] = 0,
+    findings: Annotated[
+        int, typer.Option(metavar="N", help="Stop after so many findings.", show_default=False)
+    ] = 0,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same campaign.")] = 0,
     processes: Annotated[int, typer.Option("-j", metavar="N", help="Processes that share the corpus.")] = 1,
     scheduler: Annotated[str, typer.Option(metavar="ADDRESS", help="Dask scheduler of a cluster.")] = "",
     replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Run one input, show a report.")] = None,
-    json: Json = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead.")] = False,
 ) -> None:
     """Fuzz an enclave: find inputs that make it fault, hang, or tell what it must not.
 
@@ -106,6 +120,7 @@ def _campaign(
     scheduler: str,
     json: bool,
 ) -> int:
+    from pltvm.fuzz import stopping
     from pltvm.fuzz.campaign import Campaign, Limits, read_seeds
     from pltvm.fuzz.dictionary import read_dictionary
     from pltvm.fuzz.pool import open_pool
@@ -125,8 +140,9 @@ def _campaign(
         pool = open_pool(processes, scheduler, worker)
         campaign = Campaign(worker, pool, folder, status, seed=seed, words=words)
         try:
-            campaign.load(start)
-            campaign.run(Limits(*limits))
+            with stopping.noted():
+                campaign.load(start)
+                campaign.run(Limits(*limits))
         except KeyboardInterrupt:
             status.note(f"stopped by Ctrl-C; the same command with -o {out} goes on")
         finally:
@@ -176,13 +192,11 @@ def cov(
         list[Path] | None, typer.Option(metavar="DIR", help="Where source files are; may be repeated.")
     ] = None,
 ) -> None:
-    """Write which code the inputs of a campaign reach."""
+    """Show which code the inputs of a campaign reach, and write it for other tools."""
     _need_numba()
     from pltvm.fuzz.cover import cover
-    from pltvm.fuzz.covfile import write_drcov, write_lcov
+    from pltvm.fuzz.covfile import lines_reached, write_drcov, write_lcov
 
-    if lcov is None and drcov is None:
-        raise typer.BadParameter("say what to write: --lcov FILE, --drcov FILE, or both")
     inputs = folder / "default" / "queue" if (folder / "default").is_dir() else folder
     files = sorted(file for file in inputs.glob("id:*")) if inputs.is_dir() else []
     if not files:
@@ -193,4 +207,6 @@ def cov(
     if drcov is not None:
         write_drcov(drcov, modules)
     for module in modules:
-        print(f"{module.name}: {len(module.blocks)} blocks reached by {len(files)} inputs")
+        print(f"{Path(module.name).name}: {len(module.blocks)} blocks reached by {len(files)} inputs")
+    for name, (reached, lines) in lines_reached(modules).items():
+        print(f"{reached:6} of {lines} lines of {Path(name).name}")

@@ -15,8 +15,9 @@ What is wrong with it
 A campaign
     results     plain data that all of it gives
     trace       values that are compared                     compare inputs made of them
-    dictionary  words for inputs
+    dictionary  words for inputs                              record  seeds from a run of other programs
     worker      one round                                    pool    rounds in processes, `cluster` … on Dask
+    stopping    at Ctrl-C
     campaign    rounds on a growing corpus                   status  how far it is, for people and programs
     store       the output folder, in `afl_files` of AFL++'s form, at `paths`
     cover       blocks that a corpus reaches                 covfile … as lcov and drcov

@@ -1,4 +1,4 @@
-"""A server, and the hostile callers that feed it: one call of an input, or a sequence of calls.
+"""A server, and the hostile callers that feed it. Here: one call of an input; `sequences` has several.
 
 The callers are enclaves whose code never runs: what they do is written into their registers, and the monitor
 takes it as the call of an enclave, which it is.
@@ -14,7 +14,6 @@ from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
 from pltvm.fuzz import layout, oracles, turn
 from pltvm.fuzz.oracles import Response
-from pltvm.fuzz.results import REFUSAL
 from pltvm.fuzz.target import Target
 from pltvm.machine import Machine
 from pltvm.monitor import abi
@@ -44,7 +43,9 @@ class Caller:
         self.get_memory()
 
     def _paused(self, _status: int) -> bool:
-        return self.next is not None and self.machine.driver.go_on(self.next.inner)
+        called = self.enclave.innermost is not self.enclave  # a server yields, and runs on
+        following = self if called else self.next
+        return following is not None and self.machine.driver.go_on(following.inner)
 
     def ecall(self, number: int, *arguments: int) -> None:
         """Make a call; afterwards whoever the monitor chose has the hart."""
@@ -80,6 +81,7 @@ class Caller:
         raw = space.table.read(_STRUCT, abi.CALL_STRUCT.size)
         assert raw is not None
         _, value, request, _, response, _ = abi.CALL_STRUCT.unpack(raw)
+        space.table.write(_STRUCT, bytes(8))  # so that the snapshot knows: the monitor wrote there unseen
         memory = []
         self.va = request
         for va in (request, response):
@@ -142,82 +144,3 @@ class OneCall(Target):
         if mapping is not None:
             memory.append(space.table.read(mapping.va, mapping.size) or b"")
         return Response(value, tuple(memory))
-
-
-class Sequence(Target):
-    """Layout `calls`: the snapshot is before the first call; all of the calls are made by the monitor."""
-
-    last_call = Call.RETURN
-
-    def prepare(self) -> None:
-        oracles.paint_stack(self)
-        options = self.options
-        self.callers: list[Caller] = []
-        for number in range(options.clients):
-            if self.callers:
-                self.callers[-1].next = None
-                self.callers[-1].ecall(Call.YIELD)
-            self.callers.append(Caller(self.machine, number, options.memory))
-            self.callers[-1].inner.write = self.printed
-        self.turns = [self.callers[-1]]  # who has the hart, as the only element
-        self._messages: list[layout.Message] = []
-        self._at = 0
-        self._before: dict[int, bytes] = {}
-        self._fillers = [
-            oracles.token_of(number) * (options.memory // 8) for number in range(options.clients)
-        ]
-        if options.clients == 1:
-            self._fillers = [bytes(options.memory)]
-
-    def roots(self) -> tuple[object, ...]:
-        return (self.callers, self.turns)
-
-    def begin(self) -> None:
-        options = self.options
-        data = self.arena.input()
-        self._messages = layout.split_calls(data, options.calls, options.clients) or [layout.Message(0, b"")]
-        self._at = 0
-        self._send()
-
-    def _send(self) -> None:
-        """Make the next call, or end."""
-        self.changed = True
-        self.hart.translations_changed()  # the switch to the caller and back is not loaded, so does not flush
-        while self._at < len(self._messages):
-            message = self._messages[self._at]
-            self._at += 1
-            caller = self._turn_of(message.client)
-            if not caller.va:
-                caller.get_memory()
-            room = self.options.memory
-            content = message.memory[:room]
-            self.machine.memory.write(caller.pa, content + self._fillers[message.client][len(content) :])
-            if REFUSAL in self.options.oracles:
-                self._before = oracles.writable(self)
-            caller.call(self.created.eid, message.argument, bool(message.memory))
-            if self.hart.current is self.enclave.context:
-                self.words[turn.REGION] = self.words[turn.PREVIOUS] = 0
-                return
-        self.end(None)
-
-    def _turn_of(self, client: int) -> Caller:
-        now, then = self.turns[0], self.callers[client]
-        if now is not then:
-            now.next = then
-            now.ecall(Call.YIELD)
-            self.turns[0] = then
-        return then
-
-    def over(self, context: Context) -> bool:
-        self.changed = True
-        self.to_monitor(context)
-        if self.hart.current is context:
-            return True  # refused: the server goes on
-        caller = self.turns[0]
-        response = caller.results()
-        problem = oracles.check(self, response, self.arena.input(), caller.number, self._before)
-        if problem is not None:
-            self.end(problem)
-        else:
-            self._send()
-        return True

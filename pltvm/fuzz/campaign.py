@@ -22,7 +22,7 @@ from pltvm.fuzz.pool import Pool
 from pltvm.fuzz.results import HANG, Counts, Entry, Finding
 from pltvm.fuzz.status import Found, Snapshot, Status
 from pltvm.fuzz.store import OutputFolder, Progress
-from pltvm.fuzz.worker import Job, Round, Worker
+from pltvm.fuzz.worker import ROUND, Job, Round, Worker
 
 _LARGEST_SEED: Final = 1 << 20
 
@@ -48,10 +48,12 @@ class Campaign:
         *,
         seed: int = 0,
         words: Sequence[bytes] = (),
+        work: int = ROUND,
     ) -> None:
         self.worker, self.pool, self.folder, self.status = worker, pool, folder, status
         self.seed = seed
         self.words = tuple(words)
+        self.work = work  # of one round
         self.counts = folder.saved_counts()
         self.counts.map_size = turn.EDGES_EACH * (1 + len(worker.options.servers))
         self.findings: list[Finding] = []
@@ -72,18 +74,24 @@ class Campaign:
         self._generation = self.counts.rounds // self.pool.size
         for finding in self.folder.findings():
             self.findings.append(finding)
+        self._known = len(self.findings)
         if queue:
             self.status.note(f"goes on with {len(queue)} inputs and {len(self.findings)} findings")
             return
+        idle = 0
         for name, data in seeds or [("empty", b"")]:
-            data = data[: self.worker.options.most_bytes]
+            if len(data) > self.worker.options.most_bytes:
+                data = data[: self.worker.options.most_bytes]
+                self.status.note(f"seed {name} is cut to {len(data)} bytes: see --memory and --calls")
             problem = self.worker.explain(data)
             if problem is not None:
                 self._keep(problem)
             elif self.worker.accept(data):
                 self.folder.add_entry(Entry(data), self.counts, name=name)
             else:
-                self.status.note(f"seed {name} reaches nothing that others do not")
+                idle += 1
+        if idle:
+            self.status.note(f"{idle} of {len(seeds)} seeds reach nothing that others do not: left out")
         if not self.worker.corpus and not self.findings:
             raise PltvmError("no seed runs to its end: give one that does, or none at all")
 
@@ -110,7 +118,7 @@ class Campaign:
     def _job(self, number: int) -> Job:
         known = frozenset(finding.signature for finding in self.findings)
         seed = f"{self._generation}/{number}/{self.seed}"
-        return Job(self.worker.options, tuple(self.worker.corpus), seed, known=known, words=self.words)
+        return Job(self.worker.options, tuple(self.worker.corpus), seed, self.work, known, self.words)
 
     def _merge(self, result: Round) -> None:
         counts = self.counts
@@ -136,14 +144,14 @@ class Campaign:
             self.findings.append(finding)
             old = self._found.get(finding.kind, Found(finding.kind, 0, 0.0))
             self._found[finding.kind] = Found(finding.kind, old.total + 1, self.counts.seconds)
-            self.status.finding(finding, path)
+            self.status.finding(finding, path, self.counts.seconds)
 
     def _is_over(self, limits: Limits) -> bool:
         spent = time.monotonic() - self._started
         return bool(
             (limits.seconds and spent >= limits.seconds)
             or (limits.executions and self.counts.executions - self._before >= limits.executions)
-            or (limits.findings and len(self.findings) >= limits.findings)
+            or (limits.findings and len(self.findings) - self._known >= limits.findings)
         )
 
     # -- showing -------------------------------------------------------------------------------------------

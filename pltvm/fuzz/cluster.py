@@ -2,65 +2,100 @@
 
 Nothing that was found depends on the cluster: the campaign's process has the corpus, writes every input and
 finding as soon as its round is back, and runs rounds again that the cluster has lost. While there is no
-scheduler it waits for one at the same address, and after a while runs the rounds itself.
+scheduler, or no worker, it waits for one, and after a while runs the rounds itself.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from pltvm.errors import PltvmError
+from pltvm.fuzz import stopping
 from pltvm.fuzz.pool import run_job
 from pltvm.fuzz.worker import Job, Round
 
-PATIENCE: Final = 30.0  # seconds without a scheduler until rounds are run here
-_RETRIES: Final = 10  # of a round whose worker dies
+PATIENCE: Final = 30.0  # seconds without a scheduler until rounds are run here, and between two looks for one
+_CONNECTING: Final = 5.0  # seconds that a look takes at most
+_PAUSE: Final = 0.2  # seconds between two looks at first
+_RETRIES: Final = 10  # of a round that fails
 _MOST_ROUNDS: Final = 256  # at a time
 
 
 class Cluster:
-    """The workers of the scheduler at `address`; one round for each thread that they have."""
+    """The workers of the scheduler at `address`; `size` rounds at a time, or one for each thread of them."""
 
-    def __init__(self, address: str, patience: float = PATIENCE) -> None:
+    def __init__(self, address: str, patience: float = PATIENCE, size: int = 0) -> None:
         try:
             import distributed
         except ImportError:
             raise PltvmError("--scheduler needs Dask: pip install 'pltvm[cluster]'") from None
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is our affair
         self._distributed = distributed
         self._address, self._patience = address, patience
+        self._try_at = self._alone_at = 0.0  # when to look for a scheduler again, and to run rounds here
         try:
             self._client: Any = self._connected()
         except (OSError, ValueError) as error:
             raise PltvmError(f"--scheduler {address}: {error}") from None
-        threads = sum(worker["nthreads"] for worker in self._client.scheduler_info()["workers"].values())
-        self.size = min(max(threads, 1), _MOST_ROUNDS)
+        self.size = size or min(max(sum(self._client.nthreads().values()), 1), _MOST_ROUNDS)
 
     def _connected(self) -> Any:
-        return self._distributed.Client(self._address, timeout=5, set_as_default=False)
+        timeout = min(_CONNECTING, max(self._patience, 1))
+        return self._distributed.Client(self._address, timeout=timeout, set_as_default=False)
 
     def run(self, jobs: Sequence[Job]) -> list[Round]:
         """Run all of the jobs, whatever happens to the cluster meanwhile."""
         rounds: dict[int, Round] = {}
-        alone_at = time.monotonic() + self._patience
         while len(rounds) < len(jobs):
             waiting = [index for index in range(len(jobs)) if index not in rounds]
-            try:
-                if self._client is None:
-                    self._client = self._connected()
-                self._collect(jobs, waiting, rounds)
-            except (OSError, self._distributed.client.FutureCancelledError, TimeoutError):
-                self._drop_client()
-                if len(rounds) < len(jobs) and time.monotonic() > alone_at:
-                    index = min(index for index in range(len(jobs)) if index not in rounds)
-                    rounds[index] = run_job(jobs[index])
+            if self._is_connected():
+                try:
+                    with stopping.waiting():
+                        self._collect(jobs, waiting, rounds)
+                except (OSError, self._distributed.client.FutureCancelledError):
+                    self._lose(self._patience)
+                except self._distributed.KilledWorker:
+                    raise PltvmError(
+                        "workers of the cluster died again and again: have they enough memory?"
+                    ) from None
+            elif time.monotonic() >= self._alone_at:
+                rounds[waiting[0]] = run_job(jobs[waiting[0]])
         return [rounds[index] for index in range(len(jobs))]
+
+    def _is_connected(self) -> bool:
+        """Whether there is a connection, perhaps a new one."""
+        if self._client is None and time.monotonic() >= self._try_at:
+            try:
+                with stopping.waiting():
+                    self._client = self._connected()
+            except OSError:
+                alone = time.monotonic() >= self._alone_at
+                self._try_at = time.monotonic() + (self._patience if alone else 0)
+                time.sleep(0 if alone else _PAUSE)
+        return self._client is not None
 
     def _collect(self, jobs: Sequence[Job], waiting: Sequence[int], rounds: dict[int, Round]) -> None:
         """Submit, and note what comes back as it comes; raises when the connection is lost."""
-        submit = self._client.submit
-        futures = {submit(run_job, jobs[index], pure=False, retries=_RETRIES): index for index in waiting}
-        for future in self._distributed.as_completed(futures):
-            rounds[futures[future]] = future.result()
+        client, as_completed = self._client, self._distributed.as_completed
+        futures = {
+            client.submit(run_job, jobs[index], pure=False, retries=_RETRIES): index for index in waiting
+        }
+        while futures:
+            try:
+                for future in as_completed(list(futures), loop=client.loop, timeout=max(self._patience, 1)):
+                    index = futures.pop(future)
+                    rounds[index] = future.result()
+            except TimeoutError:
+                if not client.nthreads():
+                    self._lose(0)
+                    return
+
+    def _lose(self, patience: float) -> None:
+        """Go on without this connection: for so long waiting for another one, then alone."""
+        self._drop_client()
+        self._alone_at = time.monotonic() + patience
+        self._try_at = 0.0 if patience else self._alone_at + self._patience
 
     def _drop_client(self) -> None:
         if self._client is not None:

@@ -112,14 +112,25 @@ class _SourceFile:
 
 def lcov(modules: Iterable[Module]) -> str:
     """The text of an lcov file, one record for each source file. Empty when no ELF has line tables."""
-    files: dict[str, _SourceFile] = {}
-    for module in modules:
-        _add_module(files, module)
+    files = _source_files(modules)
     lines: list[str] = []
     for name in sorted(files):
         lines.append("TN:")
         lines += files[name].record(name)
     return "".join(f"{line}\n" for line in lines)
+
+
+def lines_reached(modules: Iterable[Module]) -> dict[str, tuple[int, int]]:
+    """For each source file: how many of its lines ran, and how many have code."""
+    files = sorted(_source_files(modules).items())
+    return {name: (sum(count > 0 for count in file.lines.values()), len(file.lines)) for name, file in files}
+
+
+def _source_files(modules: Iterable[Module]) -> dict[str, _SourceFile]:
+    files: dict[str, _SourceFile] = {}
+    for module in modules:
+        _add_module(files, module)
+    return files
 
 
 def _add_module(files: dict[str, _SourceFile], module: Module) -> None:

@@ -18,6 +18,21 @@ _STACK_GUARD: Final = 1 << 20  # bytes below a stack that only one that is used 
 _NEAR: Final = 4096  # bytes from a number of the input to an address made of it
 _SMALL: Final = 1 << 16  # numbers below are no addresses
 _SHOWN: Final = 256  # bytes of the input
+_LIBRARY: Final = frozenset(
+    (
+        "memcpy",
+        "memmove",
+        "memset",
+        "memcmp",
+        "strlen",
+        "strcpy",
+        "strncpy",
+        "strcat",
+        "strcmp",
+        "strncmp",
+        "strchr",
+    )
+)  # in which line of them a bug shows says nothing
 _ADVICE: Final = {
     results.FAULT: "the enclave is destroyed, and with it the chain of its callers",
     results.STACK: "the stack is used up: recursion, or a large local variable",
@@ -37,7 +52,8 @@ def explain(target: "Target", data: bytes, problem: "Problem") -> Finding:
     frames = [_frame(target, problem, pc) for pc in problem.stack]
     cause = problem.words if kind == results.FAULT else ""
     marks = [kind, cause, *(_mark(frame) for frame in frames[:_FRAMES])]
-    line = frames[0].partition("(")[2] if frames else ""
+    own = [frame for frame in frames if _mark(frame) not in _LIBRARY]
+    line = own[0].partition("(")[2] if own else ""
     signature = hashlib.sha256("\n".join([*marks, line]).encode()).hexdigest()[:16]
     where = "" if kind == results.HANG or not frames else f" at {frames[0]}"
     summary = f"{problem.words}{where}"

@@ -1,11 +1,12 @@
 """A harness: a Python file that says what an input does, where the ready-made layouts do not fit.
 
+    from pltvm.engine.context import A0
     from pltvm.fuzz.callers import OneCall
 
     class Harness(OneCall):
         def begin(self):                     # before each execution: the input is self.arena.input()
             super().begin()
-            self.enclave.context.regs[10] &= 7
+            self.enclave.context.regs[A0] &= 7
 
 The file defines one class called `Harness`, derived from `OneCall`, `Sequence`, `Hosted` or `Target`.
 """

@@ -36,6 +36,12 @@ def _cache_folder() -> str:
 if not numba.config.CACHE_DIR:
     numba.config.CACHE_DIR = _cache_folder()
 
+
+def is_compiled() -> bool:
+    """Whether machine code was kept by an earlier process; else the first use takes a while."""
+    return Path(numba.config.CACHE_DIR).is_dir()
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

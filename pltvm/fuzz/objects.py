@@ -15,6 +15,7 @@ from pltvm.engine.memory import Memory
 from pltvm.host.symbols import Symbols
 
 _LEFT_ALONE = (Memory, Hart, Symbols, type)
+_CONTAINERS = (list, dict, set, array, bytearray)  # which compare by content
 
 
 class ObjectSnapshot:
@@ -23,7 +24,7 @@ class ObjectSnapshot:
     def __init__(self, *roots: object, without: object) -> None:
         self._without = without
         self._seen: dict[int, object] = {}  # by id; keeps them alive, so that ids stay theirs
-        self._attributes: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._attributes: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
         self._contexts: list[tuple[memoryview, memoryview]] = []
         self._restorers: list[Callable[[], None]] = []
         waiting = list(roots)
@@ -32,10 +33,12 @@ class ObjectSnapshot:
 
     def restore(self) -> None:
         """Put all of it back."""
-        for attributes, saved in self._attributes:
+        for attributes, saved, containers in self._attributes:
             if attributes != saved:
                 attributes.clear()
                 attributes.update(saved)
+            elif containers:
+                attributes.update(containers)
         for registers, values in self._contexts:
             registers[:] = values
         for restorer in self._restorers:
@@ -74,7 +77,7 @@ class ObjectSnapshot:
         attributes = getattr(one, "__dict__", None)
         if attributes:
             saved = dict(attributes)
-            self._attributes.append((attributes, saved))
+            self._attributes.append((attributes, saved, _containers(saved)))
             yield from saved.values()
         names = [
             name
@@ -95,20 +98,24 @@ class ObjectSnapshot:
 
     def _note_sequence(self, one: Any) -> None:
         saved = one[:]
+        always = type(one) is list and any(isinstance(value, _CONTAINERS) for value in saved)
 
         def restore() -> None:
-            if one != saved:
+            if always or one != saved:
                 one[:] = saved
 
         self._restorers.append(restore)
 
     def _note_dict(self, one: dict[Any, Any]) -> None:
         saved = dict(one)
+        containers = _containers(saved)
 
         def restore() -> None:
             if one != saved or list(one) != list(saved):
                 one.clear()
                 one.update(saved)
+            elif containers:
+                one.update(containers)
 
         self._restorers.append(restore)
 
@@ -121,6 +128,11 @@ class ObjectSnapshot:
                 one.update(saved)
 
         self._restorers.append(restore)
+
+
+def _containers(saved: dict[Any, Any]) -> dict[Any, Any]:
+    """What may have been replaced by something that is equal, and yet another."""
+    return {key: value for key, value in saved.items() if isinstance(value, _CONTAINERS)}
 
 
 def _slots(kind: type) -> tuple[str, ...]:

@@ -5,13 +5,17 @@ only: its rounds are run again.
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import Final, Protocol
 
 from pltvm.errors import PltvmError
+from pltvm.fuzz import stopping
 from pltvm.fuzz.worker import Job, Round, Worker
 
 MOST_PROCESSES: Final = 256
@@ -46,19 +50,28 @@ class Here:
         """Nothing is to be stopped."""
 
 
-_worker: Worker | None = None  # of this process
+_kept = threading.local()  # the worker of each thread: a target is for one at a time
 
 
 def run_job(job: Job) -> Round:
-    """One round, in whatever process this is; its target is kept for the next one."""
-    global _worker
-    if _worker is None or _worker.options != job.options:
-        _worker = Worker(job.options)
-    return _worker.run(job)
+    """One round, in whatever process and thread this is; its target is kept for the next one."""
+    worker: Worker | None = getattr(_kept, "worker", None)
+    if worker is None or worker.options != job.options:
+        worker = _kept.worker = Worker(job.options)
+    return worker.run(job)
 
 
-def _leave_interrupts_to_parent() -> None:
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 class Processes:
@@ -72,7 +85,7 @@ class Processes:
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.size, context, _leave_interrupts_to_parent)
+        return ProcessPoolExecutor(self.size, context, _follow_parent)
 
     def run(self, jobs: Sequence[Job]) -> list[Round]:
         """Run all of the jobs; those of a process that dies again."""
@@ -82,8 +95,9 @@ class Processes:
             futures = {}
             try:
                 futures = {index: self._pool.submit(run_job, jobs[index]) for index in waiting}
-                for index, future in futures.items():
-                    rounds[index] = future.result()
+                with stopping.waiting():
+                    for index, future in futures.items():
+                        rounds[index] = future.result()
             except BrokenProcessPool:
                 for index, future in futures.items():
                     if future.done() and future.exception() is None:

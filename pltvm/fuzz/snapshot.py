@@ -36,12 +36,16 @@ class Snapshot:
         self._both: list[int] = []  # pages that may be executable and written
         self._watch(spaces)
         self.copy = self.ram.copy()
-        self._tables = sorted({page for space in spaces for page in space.table.tables()})
-        self._tables += [pa for pa, size in self._fixed_areas() for pa in range(pa, pa + size, PAGE)]
+        pages = {page for space in spaces for page in space.table.tables()}
+        pages |= {page for pa, size in self._fixed_areas() for page in range(pa, pa + size, PAGE)}
+        self._tables = np.array(sorted(pages), np.int64)  # page tables, and what the monitor writes anyway
         self._touched: set[int] = set()  # pages that Python wrote
+        self._flipped = False  # whether pages were writable and executable in turns
+        self._flips = [(space.table._flips, dict(space.table._flips)) for space in spaces]
         self._journal(memory)
         for space in spaces:
             self._journal_unmap(space.table)
+            self._journal_flip(space.table)
         self._clock = machine.hart.clock
         self._current = machine.hart.current
         self._objects = ObjectSnapshot(state, machine.kernel, machine.driver, *roots, without=user)
@@ -65,6 +69,7 @@ class Snapshot:
                 for index, entry in enumerate(mapping.entries):
                     mapping.entries[index] = entry & ~D
             for leaf in space.table.leaves():
+                space.table.slot(leaf.va)  # so that it knows the table, also after each way back
                 if leaf.pte & (W | BOTH):
                     if count == turn.MOST_SLOTS:
                         raise PltvmError(
@@ -114,6 +119,18 @@ class Snapshot:
 
         table.unmap = noting
 
+    def _journal_flip(self, table: Any) -> None:
+        """Note flips: they are counted, and what was code in between may still be translated."""
+        flip = table.flip
+
+        def noting(va: int, want: int) -> bool:
+            if not flip(va, want):
+                return False
+            self._flipped = True
+            return True
+
+        table.flip = noting
+
     # -- the ways back -------------------------------------------------------------------------------------
 
     def light(self) -> None:
@@ -126,7 +143,11 @@ class Snapshot:
         hart = self.machine.hart
         hart.clock = self._clock
         hart.translations_changed()
-        if self.arena.words[turn.FLIPPED]:
+        if self._flipped:
+            self._flipped = False
+            for flips, before in self._flips:
+                flips.clear()
+                flips.update(before)
             for page in self._both:
                 hart.forget_code(page, PAGE)
 
@@ -135,10 +156,10 @@ class Snapshot:
         base = self.memory.base
         self._harvest()
         turn.restore(self.arena.bytes, self.ram, self.copy, base)
-        for page in (*self._touched, *self._tables):
-            at = page - base
-            self.ram[at : at + PAGE] = self.copy[at : at + PAGE]
-        self._touched.clear()
+        turn.copy_back(self.ram, self.copy, self._tables, base)
+        touched = self._touched
+        turn.copy_back(self.ram, self.copy, np.fromiter(touched, np.int64, len(touched)), base)
+        touched.clear()
         self._objects.restore()
         hart = self.machine.hart
         hart.current = self._current

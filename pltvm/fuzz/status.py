@@ -122,15 +122,15 @@ class Status:
             self._due = now + self._interval
             self._show(snapshot)
 
-    def finding(self, finding: Finding, path: Path | None = None) -> None:
-        """Say that something was found, and in which file it is; shown at once."""
+    def finding(self, finding: Finding, path: Path | None = None, run_time: float | None = None) -> None:
+        """Say that something was found, in which file it is, and when; shown at once."""
         if self._json:
             about = {"kind": finding.kind, "signature": finding.signature, "summary": finding.summary}
             file = None if path is None else str(path)
-            self._emit("finding", {**about, "details": finding.details, "file": file})
+            self._emit("finding", {**about, "details": finding.details, "file": file}, run_time)
             return
         where = f"  → {path}" if path else ""
-        self._say(f"found {finding.kind}: {finding.summary}", where, "bold red")
+        self._say(f"found {finding.kind}: {finding.summary}", where, "bold red", run_time)
 
     def note(self, text: str) -> None:
         """Say something else, such as that a worker was lost; shown at once."""
@@ -148,14 +148,20 @@ class Status:
         else:
             print(_visible(line(snapshot)), file=self._err, flush=True)
 
-    def _emit(self, event: str, content: dict[str, Any]) -> None:
-        run_time = self._last.run_time if self._last else 0.0
-        text = json.dumps({"event": event, "run_time": run_time, **content}, skipkeys=True, default=_plain)
+    def _time(self, run_time: float | None) -> float:
+        """When something is: by default when it was last said how far the campaign is."""
+        if run_time is not None:
+            return run_time
+        return self._last.run_time if self._last else 0.0
+
+    def _emit(self, event: str, content: dict[str, Any], run_time: float | None = None) -> None:
+        about = {"event": event, "run_time": self._time(run_time), **content}
+        text = json.dumps(about, skipkeys=True, default=_plain)
         print(text, file=self._out, flush=True)
 
-    def _say(self, text: str, rest: str, style: str) -> None:
+    def _say(self, text: str, rest: str, style: str, run_time: float | None = None) -> None:
         """A line that stays, with the run time before it."""
-        at = clock_time(self._last.run_time if self._last else 0.0)
+        at = clock_time(self._time(run_time))
         if self._screen:
             self._screen.say(at, _visible(text), _visible(rest), style)
         else:

@@ -16,7 +16,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import BOTH, W, pte_address
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
-from pltvm.fuzz import oracles, turn
+from pltvm.fuzz import oracles, stopping, turn
 from pltvm.fuzz.options import ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG
 from pltvm.fuzz.snapshot import Snapshot
@@ -76,8 +76,8 @@ class Target:
         self.arena = turn.Arena()
         self.words = self.arena.words
         self.machine = machine = Machine(options.ram)
-        self.hart, self.monitor = machine.hart, machine.monitor
-        self.hart.watch_blocks(turn.on_block.address, self.arena.address)
+        self.hart, self.monitor, self.memory = machine.hart, machine.monitor, machine.memory
+        self.watch_edges()
         if watch is not None:
             images = [load_image(elf) for elf in (options.elf, *(path for _, path in options.servers))]
             runs = [run for image in images for run in image.runs()]
@@ -100,6 +100,7 @@ class Target:
             id(self.monitor.state.enclaves[one.eid].context): index
             for index, one in enumerate((self.created, *self.servers))
         }
+        self._new = self._path = 0  # of the parts of this execution that are over
         self.noticed: Problem | None = None  # that did not end the execution
         self.changed = False  # whether the monitor did something that lasts
         self._left = 0  # executions of the batch
@@ -107,6 +108,7 @@ class Target:
         self._one: Execution | None = None
         self._single = False
         self._keep = True
+        self.may_stop = False  # at Ctrl-C
         self._ended = False
         self.detail = False  # whether problems are described in full
         self.seen: set[tuple[object, ...]] = set()  # keys of problems that need no more description
@@ -133,6 +135,10 @@ class Target:
         """Create the target."""
         name = self.options.server_name if kind is EnclaveType.SERVER else self.options.name
         return self.machine.create(self.options.elf, name=name, type=kind)
+
+    def watch_edges(self) -> None:
+        """Have native code count edges, and blocks down to the end of the budget."""
+        self.hart.watch_blocks(turn.on_block.address, self.arena.address)
 
     def prepare(self) -> None:
         """Bring the machine to where the input is read."""
@@ -201,7 +207,10 @@ class Target:
                 self.end(None)
 
     def _begin(self) -> None:
+        if stopping.requested and self.may_stop:
+            raise KeyboardInterrupt
         self.changed, self.noticed = False, None
+        self._new = self._path = 0
         words = self.words
         words[turn.BUDGET] = self.options.blocks
         words[turn.REGION] = 0
@@ -211,7 +220,7 @@ class Target:
         """The execution is over: look at what came out, go back to the snapshot, go on with the batch."""
         arena = self.arena
         problem = problem or self.noticed
-        if self._left and problem is None and not self.changed:  # as most do
+        if self._left and problem is None and not self.changed and not self._new:  # as most do
             new = turn.turn(arena.bytes, self._ram, self._copy, self._base)
             self.snapshot.after_light()
             if not new & 3:
@@ -230,6 +239,12 @@ class Target:
             self._ended = True
             self.hart.stop()
 
+    def classify_part(self) -> int:
+        """A part of the execution is over: look at its edges by themselves. The hash of their set."""
+        self._new = max(self._new, turn.classify(self.arena.bytes, self._keep))
+        self._path = hash((self._path, self.words[turn.PATH]))
+        return self.words[turn.SET]
+
     def _end_with(self, problem: Problem | None) -> int:
         """The end of an execution that was the only one, or went wrong, or changed the monitor."""
         words = self.words
@@ -243,7 +258,8 @@ class Target:
             self.snapshot.full()
         else:
             self.snapshot.light()
-        new = max(new, turn.deeper(self.arena.bytes, keep))
+        new = max(new, self._new, turn.deeper(self.arena.bytes, keep))
+        words[turn.PATH] = hash((self._path, words[turn.PATH]))
         if self._single:
             self._one = Execution(new, words[turn.PATH], problem, blocks)
         return new
@@ -285,7 +301,6 @@ class Target:
 
     def _on_interrupt(self, _context: Context) -> None:
         """Someone wants the campaign to stop: the execution is dropped."""
-        self.words[turn.TOUCHED] = 0
         turn.classify(self.arena.bytes, False)
         self.changed = True
         self.snapshot.full()
@@ -306,7 +321,7 @@ class Target:
         if key in self.seen and not self.detail:
             return Problem(kind, key, words)
         fault = None
-        if self.monitor.state.running is not None:
+        if kind in (FAULT, HANG) and self.monitor.state.running is not None:
             fault = self.monitor.describe(context, words, cause)
         stack = stack_of(context, self.machine.memory)
         return Problem(kind, key, words, fault, stack)

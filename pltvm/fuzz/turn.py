@@ -30,6 +30,7 @@ from pltvm.fuzz.native import native
     PREVIOUS,  # block, for the edge
     TOUCHED,  # number of edges in the map
     PATH,  # hash of edges and how often they were taken, of the last run
+    SET,  # hash of the edges alone
     EDGES,  # different edges seen so far
     DIRTY,  # pages that the last run had written
     FLIPPED,  # of those, pages that were executable too: their code is old
@@ -51,12 +52,14 @@ from pltvm.fuzz.native import native
     WORK,  # blocks that executions have run, for the caller to reset
     FULL,  # executions that changed the monitor, likewise
     RNG,  # four words
-) = range(27)
+) = range(28)
 
 PAGE: Final = 4096
 EDGES_EACH: Final = 1 << 16  # of an enclave
 REGIONS: Final = 8
 EDGE_COUNT: Final = EDGES_EACH * REGIONS
+FEATURES: Final = EDGE_COUNT  # behind the edges: what is no edge and counts as one
+MAP_SIZE: Final = EDGE_COUNT + EDGES_EACH
 MOST_SLOTS: Final = 1 << 14
 MOST_INPUT: Final = 1 << 16  # bytes
 MOST_CORPUS: Final = 4 << 20
@@ -66,9 +69,9 @@ MOST_WORDS: Final = 1 << 11
 
 _SIZES: Final = {
     "state": 8 * 64,
-    "map": EDGE_COUNT,
-    "seen": EDGE_COUNT,
-    "touched": 4 * EDGE_COUNT,
+    "map": MAP_SIZE,
+    "seen": MAP_SIZE,
+    "touched": 4 * MAP_SIZE,
     "buffer": MOST_INPUT,
     "parent": MOST_INPUT,
     "slots": 8 * MOST_SLOTS,
@@ -111,6 +114,8 @@ class Arena:
     def __init__(self) -> None:
         self.bytes = np.zeros(_END, np.uint8)
         self.words = memoryview(self.bytes.data).cast("B")[: 8 * 64].cast("q")  # the state, quick for Python
+        self._counts = memoryview(self.bytes.data)[_MAP : _MAP + MAP_SIZE]
+        self._list = memoryview(self.bytes.data)[_TOUCHED:_BUFFER].cast("I")
         for name, size in _SIZES.items():
             start = _STARTS[name]
             part = self.bytes[start : start + size].view(_TYPES.get(name, np.uint8))
@@ -127,6 +132,16 @@ class Arena:
     def input(self) -> bytes:
         """The input of the last execution."""
         return bytes(self.buffer[: self.words[SIZE]])
+
+    def reach(self, feature: int) -> None:
+        """Count something that is no edge as one: any u16 number."""
+        edge = FEATURES + feature
+        counts = self._counts
+        if not counts[edge]:
+            self._list[self.words[TOUCHED]] = edge
+            self.words[TOUCHED] += 1
+        if counts[edge] < 255:
+            counts[edge] += 1
 
     def set_parent(self, data: bytes) -> None:
         """Mutate this one from now on."""
@@ -174,10 +189,11 @@ def _stop(_context: Any, function: Any, engine: Any) -> Any:
 @numba.cfunc("void(int64, uint64, uint32, voidptr)", cache=True)
 def on_block(engine, pc, _size, data):  # type: ignore[no-untyped-def]  # pragma: no cover
     """The block hook; its address is `on_block.address`."""
-    arena = numba.carray(data, _HOOK_SIZE, np.uint8)
-    state = arena[:512].view(np.int64)
-    state[BUDGET] -= 1
-    if state[BUDGET] < 0:
+    state = numba.carray(data, _HOOK_SIZE >> 3, np.int64)  # three views of one memory: a slice of one would
+    arena = numba.carray(data, _HOOK_SIZE, np.uint8)  # cost ten times what all the rest does
+    left = state[BUDGET] - 1
+    state[BUDGET] = left
+    if left < 0:
         _stop(state[STOP], engine)
         return
     here = np.int64(((pc >> np.uint64(1)) * np.uint64(0x9E3779B1) >> np.uint64(12)) & np.uint64(0xFFFF))
@@ -185,36 +201,40 @@ def on_block(engine, pc, _size, data):  # type: ignore[no-untyped-def]  # pragma
     state[PREVIOUS] = here >> 1
     count = arena[_MAP + edge]
     if count == 0:
-        touched = arena[_TOUCHED:_BUFFER].view(np.uint32)
-        touched[state[TOUCHED]] = edge
-        state[TOUCHED] += 1
+        touched = numba.carray(data, _HOOK_SIZE >> 2, np.uint32)
+        number = state[TOUCHED]
+        touched[(_TOUCHED >> 2) + number] = edge
+        state[TOUCHED] = number + 1
     if count != 255:
         arena[_MAP + edge] = count + np.uint8(1)
 
 
 @native
 def classify(arena: Any, keep: bool) -> int:
-    """What the last run reached: 2 new edges, 1 known ones more or less often, 0 nothing new.
+    """What the last run reached: 2 new edges, 1 a new feature or edges more or less often, 0 nothing new.
 
     The map is cleared. Unless `keep`, what is new stays new.
     """
     state = arena[:512].view(np.int64)
     touched = arena[_TOUCHED:_BUFFER].view(np.uint32)
-    new, path = 0, np.uint64(0)
+    new, path, edges = 0, np.uint64(0), np.uint64(0)
     for index in range(state[TOUCHED]):
         edge = np.int64(touched[index])
         kind = _CLASSES[arena[_MAP + edge]]
         arena[_MAP + edge] = 0
         path += (np.uint64(edge) * np.uint64(256) + np.uint64(kind)) * np.uint64(0x9E3779B97F4A7C15)
+        if edge < FEATURES:
+            edges += np.uint64(edge + 1) * np.uint64(0x9E3779B97F4A7C15)
         seen = arena[_SEEN + edge]
         if kind & ~seen:
-            new = max(new, 1 if seen else 2)
+            new = max(new, 1 if seen or edge >= FEATURES else 2)
             if keep:
                 state[EDGES] += 0 if seen else 1
                 arena[_SEEN + edge] = seen | kind
     state[TOUCHED] = 0
     state[PREVIOUS] = 0
     state[PATH] = np.int64(path >> np.uint64(1))
+    state[SET] = np.int64(edges >> np.uint64(1))
     return new
 
 
@@ -244,6 +264,15 @@ def restore(arena: Any, ram: Any, copy: Any, base: int) -> int:
 
 
 @native
+def copy_back(ram: Any, copy: Any, pages: Any, base: int) -> None:
+    """Copy whole pages, by their physical addresses, from the snapshot."""
+    words, old = ram.view(np.uint64), copy.view(np.uint64)
+    for index in range(len(pages)):
+        at = (pages[index] - base) >> 3
+        words[at : at + PAGE // 8] = old[at : at + PAGE // 8]
+
+
+@native
 def deeper(arena: Any, keep: bool) -> int:
     """1 if a run has written as many pages as none before, 0 if not: so that deep recursion is found.
 
@@ -252,7 +281,7 @@ def deeper(arena: Any, keep: bool) -> int:
     state = arena[:512].view(np.int64)
     pages = min(state[DIRTY], _MOST_PAGES)
     state[PATH] ^= pages << 40
-    at = _SEEN + EDGE_COUNT - 1 - pages
+    at = _SEEN + MAP_SIZE - 1 - pages
     if arena[at]:
         return 0
     if keep:

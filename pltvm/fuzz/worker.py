@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from pltvm.fuzz import turn
-from pltvm.fuzz.callers import OneCall, Sequence
+from pltvm.fuzz.callers import OneCall
 from pltvm.fuzz.compare import candidates, colorize, tokens_of
 from pltvm.fuzz.dictionary import Dictionary
 from pltvm.fuzz.explain import explain
@@ -21,16 +21,19 @@ from pltvm.fuzz.havoc import seed_state
 from pltvm.fuzz.hosts import Hosted
 from pltvm.fuzz.options import SERVER, Options
 from pltvm.fuzz.results import HANG, Entry, Finding
+from pltvm.fuzz.sequences import Sequence
 from pltvm.fuzz.target import Problem, Target, Watch
 from pltvm.fuzz.trace import Tracer
 
 _BATCH: Final = 256  # executions of one parent
-_TRIMS: Final = 64  # executions to shorten an input
+_TRIMS: Final = 32  # executions to shorten an input
+_SHORT: Final = 32  # bytes that are not worth it
 _COST_LIGHT: Final = 4_000  # of an execution, beside its blocks, in blocks
-_COST_FULL: Final = 60_000
+_COST_SINGLE: Final = 12_000  # of one outside of a batch
+_COST_FULL: Final = 90_000
 ROUND: Final = 150_000_000  # work of a round, in blocks: about half a second
 _LATEST: Final = 8
-_MOST_COMPARED: Final = 24  # inputs of a round whose compares are looked at
+_COMPARED_SHARE: Final = 0.3  # of a round's work, for inputs made of compared values
 _ENDINGS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -117,7 +120,14 @@ class Worker:
     # -- a round -------------------------------------------------------------------------------------------
 
     def run(self, job: Job) -> Round:
-        """One round."""
+        """One round. Ctrl-C ends it, see `stopping`."""
+        self.target.may_stop = True
+        try:
+            return self._run(job)
+        finally:
+            self.target.may_stop = False
+
+    def _run(self, job: Job) -> Round:
         target, words = self.target, self.target.words
         self.use(job.corpus)
         target.seen.clear()
@@ -143,24 +153,27 @@ class Worker:
                     fresh.append(len(inputs) - 1)
 
         fresh.extend(range(old) if job.seed.startswith("0/") else [])
-        work, compared = 0, 0
+        work = compared = 0
         while work < job.work:
-            if fresh and compared < _MOST_COMPARED:
-                compared += 1
-                parent, operation = fresh.pop(), "compare"
-                done = words[turn.EXECUTIONS]
-                self._compare(inputs[parent].data, rng.getrandbits(32), dictionary, interesting)
-                work += (words[turn.EXECUTIONS] - done) * 3 * _COST_LIGHT + 50 * _COST_LIGHT
-                continue
-            parent, operation = self._choose(rng, len(inputs)), "havoc"
-            target.arena.set_corpus([entry.data for entry in inputs])
-            target.arena.set_tokens(list(dictionary))
+            done = words[turn.EXECUTIONS]
             words[turn.WORK] = words[turn.FULL] = 0
-            target.fuzz(inputs[parent].data, _BATCH, interesting)
-            work += words[turn.WORK] + _BATCH * _COST_LIGHT + words[turn.FULL] * _COST_FULL
+            compares = fresh and compared <= (work + job.work // 4) * _COMPARED_SHARE
+            if compares:
+                parent, operation = fresh.pop(), "compare"
+                self._compare(inputs[parent].data, rng.getrandbits(32), dictionary, interesting)
+            else:
+                parent, operation = self._choose(rng, len(inputs)), "havoc"
+                target.arena.set_corpus([entry.data for entry in inputs])
+                target.arena.set_tokens(list(dictionary))
+                target.fuzz(inputs[parent].data, _BATCH, interesting)
+            each = _COST_SINGLE if compares else _COST_LIGHT
+            cost = words[turn.WORK] + (words[turn.EXECUTIONS] - done) * each + words[turn.FULL] * _COST_FULL
+            work += cost
+            compared += cost if compares else 0
         findings = self._findings(problems, job.known)
+        shift = old - len(job.corpus)  # the empty input is no part of an empty corpus
         entries = tuple(
-            Entry(self._trim(entry.data), entry.parent, entry.operation) for entry in inputs[old:]
+            Entry(self._trim(entry.data), entry.parent - shift, entry.operation) for entry in inputs[old:]
         )
         executions = words[turn.EXECUTIONS] - before
         return Round(entries, findings, executions, words[turn.EDGES])
@@ -201,6 +214,8 @@ class Worker:
 
     def _trim(self, data: bytes) -> bytes:
         """A shorter input with the same path."""
+        if len(data) <= _SHORT:
+            return data
         path = self.target.execute(data, keep=False).path
         return self._shorten(data, lambda other: self.target.execute(other, keep=False).path == path, _TRIMS)
 

@@ -1,0 +1,166 @@
+"""Seeds from a recorded run: what enclaves and the host send each other, as files that the fuzzer reads.
+
+    DIR/kv-store/000000         a call of the server of that name, in the layout `call`
+    DIR/kv-store.calls/000000   all its calls one after the other, in the layout `calls`
+    DIR/caller.elf.relay/000000 the relay pages that an enclave starts with, `relay`
+    DIR/caller.elf.shm/000000   the memory that it shares with the host, `shm` (the header says: no race)
+
+Recording replaces, on one machine, the monitor's handler of ecalls and its front door for the host. A machine
+that is not recorded does nothing for it.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+from pltvm.engine.context import A0, A1, A2, A3, A4, A6, A7, Context
+from pltvm.engine.memory import PAGE
+from pltvm.engine.trap import Cause
+from pltvm.errors import PltvmError
+from pltvm.fuzz import layout
+from pltvm.fuzz.layout import CALLS, RELAY, SHM, Message
+from pltvm.machine import Machine
+from pltvm.monitor import abi
+from pltvm.monitor.abi import Call, HostCall
+from pltvm.monitor.state import Enclave
+
+MOST_FILES: Final = 1000  # of one folder
+_MOST_MEMORY: Final = 16 * PAGE - 1  # bytes of one call: the size in `calls` is a u16
+_MOST_SEQUENCE: Final = 32 << 10  # bytes of one sequence, as the fuzzer takes them
+_MOST_CALLS: Final = 64  # of one sequence, likewise
+_MOST_CLIENTS: Final = 256
+_LONGEST_NAME: Final = 200
+_STARTS: Final = (HostCall.RUN, HostCall.RUN_SHADOW)
+
+
+class _Sequence:
+    """The calls of one server so far, and who made them."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.size = 0
+        self.clients: dict[int, int] = {}  # number in the file by eid
+
+    def add(self, caller: int, argument: int, memory: bytes) -> bytes | None:
+        """Add a call; gives the sequence before it as a file when that is full."""
+        size = layout.MESSAGE.size + len(memory)
+        full = None
+        if self.messages and (self.size + size > _MOST_SEQUENCE or len(self.messages) == _MOST_CALLS):
+            full = layout.join_calls(self.messages)
+            self.messages, self.size = [], 0
+        client = self.clients.setdefault(caller, len(self.clients)) % _MOST_CLIENTS
+        self.messages.append(Message(argument, memory, client))
+        self.size += size
+        return full
+
+
+class Recorder:
+    """Notes what is sent on a machine from now on, until `write`."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._state, self._driver = machine.monitor.state, machine.driver
+        self._inputs: dict[str, dict[bytes, None]] = {}  # by folder, in their order, each once
+        self._sequences: dict[str, _Sequence] = {}
+        handlers, monitor = machine.hart.handlers, cast(Any, machine.monitor)
+        self._ecall, self._host_call = handlers[Cause.ECALL_U], machine.monitor.call
+        handlers[Cause.ECALL_U] = self._on_ecall
+        monitor.call = self._on_host_call
+
+    def _on_ecall(self, context: Context) -> None:
+        regs = context.regs
+        if regs[A7] != Call.CALL or regs[A6] != abi.ENCLAVE_CALL:
+            self._ecall(context)
+            return
+        caller = self._state.running
+        self._ecall(context)
+        callee = self._state.running
+        if caller is not None and callee is not None and callee is not caller:
+            self._note_call(caller, callee)
+
+    def _note_call(self, caller: Enclave, callee: Enclave) -> None:
+        """What a server gets, as its registers say at its first instruction."""
+        regs = callee.context.regs
+        argument, memory = regs[A0], _content(callee, regs[A1], regs[A2])
+        name = callee.name.decode("latin-1")
+        self._note(name, "", layout.CALL_HEADER.pack(argument) + memory)
+        sequence = self._sequences.setdefault(name, _Sequence())
+        full = sequence.add(caller.eid, argument, memory)
+        if full is not None:
+            self._note(name, CALLS, full)
+
+    def _on_host_call(self, function: int, *arguments: int) -> int | None:
+        status = self._host_call(function, *arguments)
+        enclave = self._state.running
+        if status is None and function in _STARTS and enclave is not None:
+            self._note_start(enclave)
+        return status
+
+    def _note_start(self, enclave: Enclave) -> None:
+        """What an enclave that the host runs gets, as its registers say."""
+        known = self._driver.running
+        label = Path(known.label if known else "").name or "enclave"
+        regs = enclave.context.regs
+        if regs[A4]:
+            self._note(label, RELAY, _content(enclave, regs[A3], regs[A4]))
+        if regs[A1]:
+            shared = _content(enclave, regs[A0], regs[A1])
+            self._note(label, SHM, bytes(layout.RACE.size) + shared)
+
+    def _note(self, name: str, what: str, data: bytes) -> None:
+        folder = ".".join(filter(None, (_file_name(name), what)))
+        inputs = self._inputs.setdefault(folder, {})
+        if len(inputs) < MOST_FILES:
+            inputs[data] = None
+
+    def write(self, folder: Path) -> int:
+        """Write it all beneath a folder, and say how many files are new.
+
+        What is in the folder stays, and is not written again. Raises PltvmError.
+        """
+        for name, sequence in self._sequences.items():
+            self._note(name, CALLS, layout.join_calls(sequence.messages))
+        count = 0
+        try:
+            for name, inputs in self._inputs.items():
+                place = folder / name
+                place.mkdir(parents=True, exist_ok=True)
+                there = [file for file in place.iterdir() if file.is_file()]
+                known = {hashlib.sha256(file.read_bytes()).digest() for file in there}
+                number = max((int(file.name) for file in there if file.name.isdecimal()), default=-1) + 1
+                new = [data for data in inputs if hashlib.sha256(data).digest() not in known]
+                for data in new[: max(MOST_FILES - len(there), 0)]:
+                    (place / f"{number:06}").write_bytes(data)
+                    number, count = number + 1, count + 1
+        except OSError as error:
+            raise PltvmError(f"{folder}: cannot be written: {error.strerror}") from None
+        return count
+
+
+@contextmanager
+def recording(machine: Machine, folder: Path | None, say: Callable[[str], None]) -> Iterator[None]:
+    """Record what happens in the block, if there is a folder, and say so, also when it ends with an error."""
+    if folder is None:
+        yield
+        return
+    recorder = Recorder(machine)
+    try:
+        yield
+    finally:
+        count = recorder.write(folder)
+        say(f"recorded {count} new input{'s' * (count != 1)} in {folder}")
+
+
+def _content(enclave: Enclave, va: int, size: int) -> bytes:
+    """Memory of an enclave without the zeros at its end; at least one byte if it has any."""
+    if not size:
+        return b""
+    content = enclave.space.table.read(va, min(size, _MOST_MEMORY)) or b""
+    return content.rstrip(b"\0") or b"\0"
+
+
+def _file_name(name: str) -> str:
+    """A name that an enclave has, as that of a folder: nothing in it leads elsewhere."""
+    return re.sub(r"[^\w.+-]|^\.+", "_", name, flags=re.ASCII)[:_LONGEST_NAME] or "_"

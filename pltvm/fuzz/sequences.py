@@ -1,0 +1,200 @@
+"""A server that keeps state, and sequences of calls: layout `calls`.
+
+The snapshot is in a call of client 0. A call that is like the one before it (same client, memory passed, and
+plainly given back) leaves the monitor as it is, so it is not made: the request gets its new content, and the
+server starts anew. All other calls and returns are made by the monitor.
+"""
+
+import zlib
+from array import array
+from typing import Final
+
+from pltvm.engine.context import A0, A1, A6, A7, Context
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import D
+from pltvm.errors import PltvmError
+from pltvm.fuzz import layout, oracles, turn
+from pltvm.fuzz.callers import Caller
+from pltvm.fuzz.layout import Message
+from pltvm.fuzz.oracles import Response
+from pltvm.fuzz.results import REFUSAL
+from pltvm.fuzz.target import Target
+from pltvm.monitor import abi
+from pltvm.monitor.abi import Call
+
+_COST: Final = 4_000  # of one more call, in blocks of code
+
+
+class Sequence(Target):
+    """One to so many calls, of one client or several."""
+
+    last_call = Call.RETURN
+
+    def prepare(self) -> None:
+        oracles.paint_stack(self)
+        options = self.options
+        self._size = options.memory
+        self._fillers = [bytes(self._size)]
+        if options.clients > 1:
+            numbers = range(options.clients)
+            self._fillers = [oracles.token_of(number) * (self._size // 8) for number in numbers]
+        self._looks = oracles.needed(self)
+        self._messages: list[Message] = []
+        self._at = 0  # messages that were sent
+        self._before: dict[int, bytes] = {}
+        self._last_kind: tuple[int, int] | None = None
+        self._request = self._pa = 0  # of the call that is served
+        self._passes = True
+        self.callers: list[Caller] = []
+        for number in range(options.clients):
+            if self.callers:
+                self.callers[-1].next = None
+                self.callers[-1].ecall(Call.YIELD)
+            self.callers.append(Caller(self.machine, number, self._size))
+            self.callers[-1].inner.write = self.printed
+        self.turns = [self.callers[-1]]  # who has the hart, as the only element
+        self._call(self._turn_of(0), Message(0, b"\0"))
+        if self.hart.current is not self.enclave.context:
+            raise PltvmError(f"{self.created.name}: the monitor refused to call it")
+        self._entry = memoryview(array("Q", self.enclave.context.regs))
+        self._first = self._request, self._pa
+        memory, table = self.memory, self.enclave.space.table
+        self._slots = [
+            (table.slot(self._request + at) - memory.base) >> 3 for at in range(0, self._size, PAGE)
+        ]
+
+    def roots(self) -> tuple[object, ...]:
+        return (self.callers, self.turns)
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        options = self.options
+        data = self.arena.input()
+        self._messages = layout.split_calls(data, options.calls, options.clients) or [Message(0, b"")]
+        self._at = 0
+        self._last_kind = None
+        self._new = self._path = 0
+        self._passes = True
+        self._request, self._pa = self._first
+        first = self._messages[0]
+        if first.client == 0 and first.memory:
+            self._call_again(first)
+        else:
+            self._return_first()
+            self._send()
+
+    def _call_again(self, message: Message) -> None:
+        """The same client's next call."""
+        self._at += 1
+        self.words[turn.WORK] += _COST
+        at = self._pa - self.memory.base
+        content = message.memory[: self._size]
+        self.memory.bytes[at : at + self._size] = content + self._fillers[message.client][len(content) :]
+        for slot in self._slots:  # written since the snapshot
+            self.memory.words[slot] |= D
+        if REFUSAL in self.options.oracles:
+            self._before = oracles.writable(self)
+        regs = self.enclave.context.regs
+        regs[:] = self._entry
+        regs[A0], regs[A1] = message.argument, self._request
+        self.words[turn.REGION] = self.words[turn.PREVIOUS] = 0
+
+    def _return_first(self) -> None:
+        """Undo the call of the snapshot: the server gives the request back, by a struct in unused stack."""
+        self.changed = True
+        table, (va, _) = self.enclave.space.table, self.stack_range()
+        unused = table.read(va, abi.CALL_STRUCT.size) or b""
+        table.write(va, abi.CALL_STRUCT.pack(0, 0, self._request, self._size, 0, 0))
+        context = self.enclave.context
+        context.regs[A0], context.regs[A6], context.regs[A7] = va, abi.ENCLAVE_CALL, Call.RETURN
+        self.to_monitor(context)
+        table.write(va, unused)
+        self.turns[0].results()
+
+    def _send(self) -> None:
+        """Have the monitor make the next call, or end."""
+        self.changed = True
+        while self._at < len(self._messages):
+            message = self._messages[self._at]
+            self._at += 1
+            self._call(self._turn_of(message.client), message)
+            if self.hart.current is self.enclave.context:
+                self.words[turn.REGION] = self.words[turn.PREVIOUS] = 0
+                return
+        self.end(None)
+
+    def _call(self, caller: Caller, message: Message) -> None:
+        self.hart.translations_changed()  # the switch to the caller and back is not loaded, so does not flush
+        if not caller.va:
+            caller.get_memory()
+        content = message.memory[: self._size]
+        self._pa, self._passes = caller.pa, bool(message.memory)
+        self.memory.write(self._pa, content + self._fillers[message.client][len(content) :])
+        if REFUSAL in self.options.oracles and self._messages:
+            self._before = oracles.writable(self)
+        caller.call(self.created.eid, message.argument, self._passes)
+        self._request = self.enclave.context.regs[A1]
+
+    def _turn_of(self, client: int) -> Caller:
+        now, then = self.turns[0], self.callers[client]
+        if now is not then:
+            now.next = then
+            now.ecall(Call.YIELD)
+            self.turns[0] = then
+        return then
+
+    # -- returns -------------------------------------------------------------------------------------------
+
+    def over(self, context: Context) -> bool:
+        raw = self.enclave.space.table.read(context.regs[A0], abi.CALL_STRUCT.size)
+        if raw is None:
+            return False
+        caller = self.turns[0]
+        _, value, request, size, response, _ = abi.CALL_STRUCT.unpack(raw)
+        if not (self._passes and request == self._request and size == self._size and not response):
+            self._return(context)
+            return True
+        self._reach(caller.number)
+        problem = None
+        if self._looks:
+            texts = (self.memory.read(self._pa, size),)
+            answer = Response(value, texts)
+            problem = oracles.check(self, answer, self.arena.input(), caller.number, self._before)
+        if problem is not None or self._at == len(self._messages):
+            self.end(problem)
+            return True
+        following = self._messages[self._at]
+        if following.client == caller.number and following.memory:
+            self._call_again(following)
+        else:
+            self.changed = True
+            self.to_monitor(context)
+            caller.results()
+            self._send()
+        return True
+
+    def _return(self, context: Context) -> None:
+        """A return that is not plain: made by the monitor, which may refuse it."""
+        self.changed = True
+        self.to_monitor(context)
+        if self.hart.current is context:
+            return  # the server goes on
+        caller = self.turns[0]
+        response = caller.results()
+        self._reach(caller.number)
+        problem = oracles.check(self, response, self.arena.input(), caller.number, self._before)
+        if problem is not None:
+            self.end(problem)
+        else:
+            self._send()
+
+    def _reach(self, client: int) -> None:
+        """Count as reached: this kind of call after the kind of the call before it.
+
+        The kind is who calls, and which edges the call takes. So an input that gets the server into another
+        state is kept, though it runs no code that others do not.
+        """
+        kind = (client, self.classify_part())
+        self.arena.reach(zlib.crc32(repr((self._last_kind, kind)).encode()) & 0xFFFF)
+        self._last_kind = kind
