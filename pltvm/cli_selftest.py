@@ -2,18 +2,20 @@
 
 import json as json_format
 import textwrap
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pltvm.cli_options import Json
-from pltvm.selftest import Outcome, attacks, run_all
+
+if TYPE_CHECKING:
+    from pltvm.selftest import Outcome
 
 app = typer.Typer()
 _WIDTH: Final = 100
 
 
-def line(outcome: Outcome, width: int) -> str:
+def line(outcome: "Outcome", width: int) -> str:
     """One outcome as a row of the table, and what went wrong below it."""
     result = "stopped" if outcome.stopped else "NOT STOPPED"
     row = f"{outcome.name:{width}}  {result:11}  {outcome.attempts:5}  {outcome.mechanism}"
@@ -27,9 +29,11 @@ def selftest(
     json: Json = False,
 ) -> None:
     """Run the attack programs: kernels, enclaves, servers and callers that try to break the isolation."""
+    from pltvm.selftest import attacks, run_all
+
     width = max(len(attack.name) for attack in attacks())
 
-    def show(outcome: Outcome) -> None:
+    def show(outcome: "Outcome") -> None:
         print(line(outcome, width), flush=True)
         if verbose:
             print(textwrap.fill(outcome.tries, _WIDTH, initial_indent="    ", subsequent_indent="    "))

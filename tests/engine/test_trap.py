@@ -100,3 +100,31 @@ def test_disassemble():
 def test_every_cause_is_described_once():
     texts = [cause.text for cause in Cause]
     assert len(set(texts)) == len(texts) == len(Cause)
+
+
+def test_every_compressed_instruction_as_capstone_has_it() -> None:
+    """All 2^16 halves: the same loads and stores, with the same operands."""
+    import capstone
+
+    names = {"lw": 4, "sw": 4, "ld": 8, "sd": 8, "fld": 8, "fsd": 8}
+    sizes = {f"c.{name}{stack}": size for name, size in names.items() for stack in ("", "sp")}
+    engine = capstone.Cs(capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV64 | capstone.CS_MODE_RISCVC)
+    engine.detail = True
+    context = Context()
+    for number in range(1, 32):
+        context.set_register(number, number << 20)
+    known = 0
+    for half in range(1 << 16):
+        if half & 3 == 3:
+            continue
+        code = half.to_bytes(2, "little")
+        expected = None
+        for instruction in engine.disasm(code, 0, 1):
+            size = sizes.get(instruction.mnemonic)
+            if size is not None:
+                _, displacement, base = instruction.operands
+                register = base.reg - capstone.riscv.RISCV_REG_X0
+                expected = Access((register << 20) + displacement.imm, size)
+                known += 1
+        assert memory_access(code, context) == expected, f"{half:#06x}"
+    assert known > 20_000
