@@ -87,6 +87,7 @@ class Hart:
         self._slice = 0  # instructions until Cause.TIMER
         self._restart = False  # leave the JIT to start it with another slice
         self._running = False
+        self._watched = False  # by hooks for blocks or instructions
         self._error: BaseException | None = None
         try:
             self._uc = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
@@ -167,11 +168,12 @@ class Hart:
             quick.uc_emu_stop(self._handle)
 
     def refresh_tlb(self) -> None:
-        """From any thread: flush at the next block boundary, if user code runs that is not counted.
+        """From any thread: flush at the next block boundary, if user code runs, neither counted nor watched.
 
-        (Time slices count instructions, and in S-mode a `wfi` would be lost.)
+        (Time slices count instructions, a block that is left and entered again is seen twice, and in S-mode a
+        `wfi` would be lost.)
         """
-        if self._running and not self._slice and self.current.regs[PRIV] == ctx.U:
+        if self._running and not self._slice and not self._watched and self.current.regs[PRIV] == ctx.U:
             self._stale_tlb = self._restart = True
             quick.uc_emu_stop(self._handle)
 
@@ -181,6 +183,7 @@ class Hart:
 
         Code that was translated before is not watched: call this before any guest code has run.
         """
+        self._watched = True
         self._add_hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(function), data, start, end)
 
     def watch(self, function: Callable[[int, int], None], start: int, end: int, blocks: bool) -> None:
@@ -198,6 +201,7 @@ class Hart:
 
         callback = _CODE_HOOK(seen)
         self._callbacks.append(callback)
+        self._watched = True
         self._add_hook(uc_const.UC_HOOK_BLOCK if blocks else uc_const.UC_HOOK_CODE, callback, 0, start, end)
 
     def read_registers(self) -> None:

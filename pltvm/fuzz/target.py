@@ -77,7 +77,6 @@ class Target:
         self.words = self.arena.words
         self.machine = machine = Machine(options.ram)
         self.hart, self.monitor, self.memory = machine.hart, machine.monitor, machine.memory
-        self.hart.refresh_tlb = lambda: None  # type: ignore[method-assign]  # would count blocks twice
         self.watch_edges()
         if watch is not None:
             images = [load_image(elf) for elf in (options.elf, *(path for _, path in options.servers))]
