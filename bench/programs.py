@@ -13,7 +13,7 @@ from pltvm import EnclaveType, Machine, sdk
 
 # As installed packages have it, whatever the environment says: modules are compiled once.
 _COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
-_IMPORT = "import time; s = time.perf_counter(); from pltvm import Machine; print(time.perf_counter() - s)"
+_IMPORT = "import time; s = time.perf_counter(); {}; print(time.perf_counter() - s)"
 # name, program, the servers it calls
 _PROGRAMS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("files", "fs-client", {"filesystem": "fs-server"}),
@@ -24,7 +24,7 @@ _PROGRAMS: tuple[tuple[str, str, dict[str, str]], ...] = (
 
 
 def benchmarks(bench: Bench) -> list[Benchmark]:
-    """`cli.*` are whole processes, `program.*` a fresh machine each, `import` is without Python's start."""
+    """`cli.*` are whole processes, `program.*` a fresh machine each, `import*` without Python's start."""
     folder = cache(lambda: _tutorial(bench.scratch / "tutorial"))
     environment = {**os.environ, **_COMPILED, "PYTHONPYCACHEPREFIX": str(bench.scratch / "compiled")}
 
@@ -37,14 +37,17 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
 
         return run
 
-    def imported() -> float:
-        line = [sys.executable, "-c", _IMPORT]
-        ran = subprocess.run(line, env=environment, capture_output=True, check=True)
-        return float(ran.stdout) * 1e3
+    def imported(statement: str) -> Sample:
+        def run() -> float:
+            line = [sys.executable, "-c", _IMPORT.format(statement)]
+            return float(subprocess.run(line, env=environment, capture_output=True, check=True).stdout) * 1e3
+
+        return run
 
     pltvm = ("-m", "pltvm.cli")
     return [
-        Benchmark("import", "ms", imported),
+        Benchmark("import", "ms", imported("import pltvm")),
+        Benchmark("import.machine", "ms", imported("from pltvm import Machine")),
         Benchmark("cli.demo", "ms", command(*pltvm, "demo")),
         Benchmark("cli.hello", "ms", command(*pltvm, "run", "hello.elf")),
         Benchmark(

@@ -10,6 +10,7 @@ from bench import call_profile, targets
 from bench import plots as plots_module
 
 Results = dict[str, Any]
+_BEFORE: Final = Path(__file__).with_name("profile_before.json")
 COMMAND: Final = (
     "python bench/run.py --json docs/plots/results.json --plot docs/plots --docs docs/benchmarks.md"
 )
@@ -37,6 +38,19 @@ and page tables take.""",
     "Fuzzing": """\
 One execution, with mutation, coverage and the way back to the snapshot; 16.7 µs are 60,000 a second, on one
 core. `icicle-emu` runs the same program on one input: no mutation, no coverage, nothing restored.""",
+}
+
+# What keeps a benchmark from its target, by the start of its name.
+_LIMITS: Final = {
+    "ecall.": "a trap into Python and back is 1.9 µs, half of it calls of Unicorn through ctypes",
+    "call.": "of a call without pages a third is the hart's (registers, flush), a sixth the guest's (code, "
+    "TLB refills), half the monitor's, in Python; the table below has the parts",
+    "ocall.": "a trap, and the way through monitor, host and monitor again, in Python",
+    "cli.": "importing Unicorn, typer and pyelftools is half of it",
+    "import": "importing Unicorn's binding is half of it",
+    "compute.": "Unicorn looks every load and store up in a software TLB, and checks at every block whether "
+    "to stop; qemu-riscv64 in user mode leaves both to the host's MMU and signals",
+    "scale.": "caches: a call of another enclave each time touches memory that no call before it has touched",
 }
 
 
@@ -71,6 +85,9 @@ def page(results: Results, plot_folder: Path | None, file: Path) -> str:
             parts += [f"## {title}", *([_NOTES[title]] if title in _NOTES else [])]
             parts += [_image(plot, plot_folder, file)] if plot and plot_folder else []
             parts.append(_table(chosen))
+    missed = [row for row in rows.values() if _missed(row)]
+    if missed:
+        parts += ["## What is missed, and what limits it", _limits(missed)]
     if any(name.startswith("profile.") for name in rows):
         parts += ["## Where the time of a call goes", *_profile(rows)]
         parts += [_image("profile.svg", plot_folder, file)] if plot_folder else []
@@ -108,18 +125,45 @@ def _table(rows: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _missed(row: dict[str, Any]) -> list[str]:
+    """By how much a benchmark misses its targets."""
+    target = targets.of(row["name"])
+    words = [text for text, met in target.verdicts(row["value"]) if met is False]
+    for peer, ratio in row["peer"].items():
+        least = targets.peer_target(row["name"], peer)
+        if least is not None and ratio < least:
+            words.append(f"{peer} {ratio:.2f}× of {least:.2g}×")
+    return words
+
+
+def _limits(missed: list[dict[str, Any]]) -> str:
+    lines = ["| benchmark | value | missed |", "|---|---|---|"]
+    for row in missed:
+        figure = f"{_number(row['value'])} {row['unit']}"
+        lines.append(f"| `{row['name']}` | {figure} | {'<br>'.join(_missed(row))} |")
+    starts = [start for start in _LIMITS if any(row["name"].startswith(start) for row in missed)]
+    reasons = [f"- `{start}{'*' * start.endswith('.')}`: {_LIMITS[start]}." for start in starts]
+    return "\n".join([*lines, "", *reasons])
+
+
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _profile(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Each part beside what it was in the first version that made calls, as far as there was such a part."""
+    before: dict[str, dict[str, float]] = json.loads(_BEFORE.read_text(encoding="utf-8"))
     kinds = [kind for kind in call_profile.KINDS if f"profile.{kind}.total" in rows]
-    lines = [f"| µs | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
+    titles = [f"{kind} {when}" for kind in kinds for when in ("before", "now")]
+    lines = [f"| µs | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
     for row, text in call_profile.ROWS.items():
-        figures = [rows.get(f"profile.{kind}.{row}") for kind in kinds]
-        cells = " | ".join("" if one is None else f"{one['value']:.2f}" for one in figures)
-        lines.append(f"| {text} | {cells} |")
+        cells = []
+        for kind in kinds:
+            old, now = before[kind].get(row), rows.get(f"profile.{kind}.{row}")
+            cells += ["" if old is None else f"{old:.1f}", "" if now is None else f"{now['value']:.1f}"]
+        lines.append(f"| {text} | {' | '.join(cells)} |")
     return [
-        "Each part was measured by itself, medians of their own, so they add up to the total only about.",
+        "Before is the first version that made calls, measured the same way on the same machine. Each part "
+        "was measured by itself, medians of their own, so they add up to the total only about.",
         "\n".join(lines),
     ]

@@ -79,6 +79,7 @@ class Hart:
         self.clock = 0
         self.traps = 0
         self.flushes = 0
+        self.refreshes = 0  # flushes that only the clock knows of, see `tlb_tuning`
         self._loaded: Context | None = None  # whose registers Unicorn holds
         self._stale_tlb = False
         self._satp = 0  # what Unicorn's satp holds
@@ -86,6 +87,7 @@ class Hart:
         self._interrupted = False
         self._slice = 0  # instructions until Cause.TIMER
         self._restart = False  # leave the JIT to start it with another slice
+        self._refresh = False  # leave it to flush
         self._running = False
         self._watched = False  # by hooks for blocks or instructions
         self._error: BaseException | None = None
@@ -174,7 +176,7 @@ class Hart:
         `wfi` would be lost.)
         """
         if self._running and not self._slice and not self._watched and self.current.regs[PRIV] == ctx.U:
-            self._stale_tlb = self._restart = True
+            self._refresh = True
             quick.uc_emu_stop(self._handle)
 
     def watch_blocks(self, function: int, data: int, start: int = 1, end: int = 0) -> None:
@@ -227,7 +229,8 @@ class Hart:
 
     def run(self) -> None:
         """Run `current` until a handler calls `stop`. Raises whatever a handler raised."""
-        self._running, self._stopping, self._interrupted, self._restart = True, False, False, False
+        self._running = True
+        self._stopping = self._interrupted = self._restart = self._refresh = False
         try:
             tuner.begin(self)
             while not self._stopping:
@@ -289,10 +292,13 @@ class Hart:
         """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`."""
         context = self.current
         if self._interrupted:
-            self._interrupted = self._restart = False
+            self._interrupted = self._restart = self._refresh = False
             cause = Cause.INTERRUPT
-        elif self._restart:
-            self._restart = False
+        elif self._restart or self._refresh:
+            if self._refresh:
+                quick.uc_ctl(self._handle, _FLUSH_TLB)
+                self.refreshes += 1
+            self._restart = self._refresh = False
             return
         elif status == uc_const.UC_ERR_OK and self._slice:  # `wfi` in user mode is ILLEGAL first
             self.clock += self._slice

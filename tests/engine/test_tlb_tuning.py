@@ -31,7 +31,7 @@ def test_refresh_is_not_seen_by_the_program(machine: Machine) -> None:
 
     thread = threading.Thread(target=refresh)
     context = machine.space(count_down(30_000_000)).context()
-    flushes = machine.hart.flushes
+    refreshes = machine.hart.refreshes
     thread.start()
     try:
         end = machine.run(context)
@@ -40,15 +40,16 @@ def test_refresh_is_not_seen_by_the_program(machine: Machine) -> None:
         thread.join()
     assert end.cause == Cause.ECALL_U
     assert context.register(A1) == 30_000_000
-    assert machine.hart.flushes > flushes + 5
+    assert machine.hart.refreshes > refreshes + 5
 
 
 def test_a_program_that_computes_for_long_gets_flushes(machine: Machine) -> None:
     context = machine.space(count_down(60_000_000)).context()
-    flushes = machine.hart.flushes
+    refreshes = machine.hart.refreshes
     machine.run(context)
     assert context.register(A1) == 60_000_000
-    assert machine.hart.flushes > flushes + 3
+    assert machine.hart.flushes <= 1  # what a run reports is not for the clock to decide
+    assert machine.hart.refreshes > refreshes + 3
 
 
 def test_nothing_is_left_behind(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
