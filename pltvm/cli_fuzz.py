@@ -14,7 +14,6 @@ from pltvm.errors import PltvmError
 
 if TYPE_CHECKING:
     from pltvm.fuzz.options import Options
-    from pltvm.fuzz.worker import Worker
 
 app = typer.Typer()
 Memory = Annotated[
@@ -59,11 +58,15 @@ def fuzz(
         typer.Option(metavar="relay|shm|ocalls", help="How input gets into an enclave; may be repeated."),
     ] = None,
     memory: Memory = 4096,
-    secret: Annotated[str, typer.Option(metavar="SYMBOL|HEX", help="Bytes that nobody may see.")] = "",
+    secret: Annotated[str, typer.Option(metavar="SYMBOL|HEX|derived-key", help="What nobody may see.")] = "",
     oracle: Annotated[
         list[str] | None, typer.Option(metavar="refusal|stale", help="Look for this too; may be repeated.")
     ] = None,
     blocks: Annotated[int, typer.Option(metavar="N", help="Blocks of code until it is a hang.")] = 1_000_000,
+    ram: Annotated[
+        int,
+        typer.Option(parser=parse_size, metavar="SIZE", help="RAM of the machine: 64M are enough for most."),
+    ] = 64 << 20,
     harness: Annotated[Path | None, typer.Option(metavar="FILE.py", help="Says what an input does.")] = None,
     seeds: Annotated[Path | None, typer.Option("-i", metavar="DIR", help="Inputs to start from.")] = None,
     out: Annotated[
@@ -99,10 +102,11 @@ def fuzz(
         options = Options(
             elf=os.path.abspath(target), kind=kind, name=name, servers=_servers(server or []), calls=calls,
             clients=clients, channels=tuple(channel or ["relay"]), memory=memory, secret=secret,
-            oracles=tuple(oracle or []), blocks=blocks, harness=os.path.abspath(harness) if harness else "",
+            oracles=tuple(oracle or []), blocks=blocks, ram=ram,
+            harness=os.path.abspath(harness) if harness else "",
         )  # fmt: skip
     if replay is not None:
-        raise typer.Exit(_replay(replay, options))
+        raise typer.Exit(_replay(replay, options, harness))
     if options is None:
         raise typer.BadParameter("name the ELF of an enclave")
     limits = (seconds, executions, findings)
@@ -130,6 +134,9 @@ def _campaign(
 
     start = read_seeds(seeds)
     words = read_dictionary(dictionary) if dictionary else []
+    if scheduler and processes > 1:
+        raise PltvmError("-j is for this machine; with --scheduler the cluster decides")
+    kept = out is not None
     out = out or Path(tempfile.mkdtemp(prefix="pltvm-fuzz-"))
     worker = Worker(options)
     described = {**options.to_dict(), "seed": seed}
@@ -138,6 +145,8 @@ def _campaign(
         Status(as_json=json) as status,
     ):
         pool = open_pool(processes, scheduler, worker)
+        if not kept:
+            status.note(f"output in {out}")
         campaign = Campaign(worker, pool, folder, status, seed=seed, words=words)
         try:
             with stopping.noted():
@@ -153,29 +162,28 @@ def _campaign(
     return FOUND if campaign.findings else 0
 
 
-def _options_of(file: Path) -> "Options":
-    """The options of the campaign that a file belongs to."""
+def _options_of(file: Path, harness: Path | None) -> "Options":
+    """The options of the campaign that a file belongs to. A harness is code: it runs only if it is named."""
     from pltvm.fuzz.options import Options
     from pltvm.fuzz.store import find_campaign
 
     described, _ = find_campaign(file)
     described.pop("seed", None)
-    return Options.from_dict(described)
+    options = Options.from_dict(described)
+    if options.harness and options.harness != (os.path.abspath(harness) if harness else ""):
+        raise PltvmError(f"{file}: belongs to a campaign with a harness: add --harness {options.harness}")
+    return options
 
 
-def _worker(options: "Options") -> "Worker":
+def _replay(file: Path, options: "Options | None", harness: Path | None) -> int:
+    """Show the report on one input."""
     from pltvm.fuzz.worker import Worker
 
-    return Worker(options)
-
-
-def _replay(file: Path, options: "Options | None") -> int:
-    """Show the report on one input."""
     try:
         data = file.read_bytes()
     except OSError as error:
         raise PltvmError(f"{file}: cannot be read: {error.strerror}") from None
-    finding = _worker(options or _options_of(file)).explain(data)
+    finding = Worker(options or _options_of(file, harness)).explain(data)
     if finding is None:
         print(f"{file.name}: runs to its end, and nothing is wrong")
         return 0
@@ -191,17 +199,19 @@ def cov(
     source: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="Where source files are; may be repeated.")
     ] = None,
+    harness: Annotated[Path | None, typer.Option(metavar="FILE.py", help="That of the campaign.")] = None,
 ) -> None:
     """Show which code the inputs of a campaign reach, and write it for other tools."""
     _need_numba()
     from pltvm.fuzz.cover import cover
     from pltvm.fuzz.covfile import lines_reached, write_drcov, write_lcov
+    from pltvm.fuzz.paths import read
 
     inputs = folder / "default" / "queue" if (folder / "default").is_dir() else folder
-    files = sorted(file for file in inputs.glob("id:*")) if inputs.is_dir() else []
+    files = sorted(file for file in inputs.glob("id:*") if file.is_file()) if inputs.is_dir() else []
     if not files:
         raise PltvmError(f"{folder}: there are no inputs of a campaign in it")
-    modules = cover(_options_of(files[0]), [file.read_bytes() for file in files], source or [])
+    modules = cover(_options_of(files[0], harness), [read(file) for file in files], source or [])
     if lcov is not None:
         write_lcov(lcov, modules)
     if drcov is not None:

@@ -6,6 +6,7 @@ access (four times slower, measured). So a thread looks now and then whether a h
 time, and has it flush a few times. That changes nothing that a guest can see.
 """
 
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -25,29 +26,36 @@ class Tuner:
     def __init__(self) -> None:
         self._running: dict[Hart, tuple[int, int]] = {}  # traps when last looked, looks since the last trap
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def begin(self, hart: "Hart") -> None:
         """`hart` starts to run."""
-        self._running[hart] = (-1, 0)
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._look, daemon=True)
-            self._thread.start()
+        with self._lock:
+            self._running[hart] = (-1, 0)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._look, daemon=True)
+                self._thread.start()
 
     def end(self, hart: "Hart") -> None:
         """It does not run any more."""
-        self._running.pop(hart, None)
+        with self._lock:
+            self._running.pop(hart, None)
 
     def _look(self) -> None:
         idle = 0
-        while idle < _IDLE_LOOKS:
+        while True:
             time.sleep(_LOOK)
-            idle = 0 if self._running else idle + 1
-            for hart, (traps, looks) in list(self._running.items()):
-                looks = looks + 1 if hart.traps == traps else 0
-                if hart in self._running:
+            with self._lock:
+                idle = 0 if self._running else idle + 1
+                if idle >= _IDLE_LOOKS:
+                    self._thread = None
+                    return
+                for hart, (traps, looks) in self._running.items():
+                    looks = looks + 1 if hart.traps == traps else 0
                     self._running[hart] = (hart.traps, looks)
-                if 0 < looks <= _SOON or (looks and looks % _LATER == 0):
-                    hart.refresh_tlb()
+                    if 0 < looks <= _SOON or (looks and looks % _LATER == 0):
+                        hart.refresh_tlb()
 
 
 tuner: Final = Tuner()
+os.register_at_fork(after_in_child=tuner.__init__)  # type: ignore[misc]  # its thread stays behind

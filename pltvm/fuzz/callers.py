@@ -40,7 +40,8 @@ class Caller:
         self.inner.gives_way = True
         self.inner.on_paused = self._paused
         machine.driver.start(self.inner)
-        self.get_memory()
+        if not self.get_memory():
+            raise PltvmError("the machine has too little memory for fuzzing: give it more (--ram)")
 
     def _paused(self, _status: int) -> bool:
         called = self.enclave.innermost is not self.enclave  # a server yields, and runs on
@@ -55,12 +56,11 @@ class Caller:
         regs[A6], regs[_A7] = abi.ENCLAVE_CALL, number
         self._ecall(self.context)
 
-    def get_memory(self) -> None:
-        """Have memory to pass."""
+    def get_memory(self) -> bool:
+        """Have memory to pass; False if the machine has no more."""
         self.ecall(Call.OCALL, Ocall.MMAP, 0, self.size)
         self.va = self.context.regs[A0]
-        if not self.va:
-            raise PltvmError("the machine has too little memory for fuzzing: give it more (--ram)")
+        return bool(self.va)
 
     @property
     def pa(self) -> int:

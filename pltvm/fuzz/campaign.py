@@ -18,13 +18,14 @@ from typing import Final
 
 from pltvm.errors import PltvmError
 from pltvm.fuzz import turn
+from pltvm.fuzz.options import MOST_BYTES
 from pltvm.fuzz.pool import Pool
 from pltvm.fuzz.results import HANG, Counts, Entry, Finding
 from pltvm.fuzz.status import Found, Snapshot, Status
 from pltvm.fuzz.store import OutputFolder, Progress
 from pltvm.fuzz.worker import ROUND, Job, Round, Worker
 
-_LARGEST_SEED: Final = 1 << 20
+_READ: Final = MOST_BYTES + 1  # of a seed, so that one that is too long is noticed
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Campaign:
         self._generation = self.counts.rounds // self.pool.size
         for finding in self.folder.findings():
             self.findings.append(finding)
+            self._count(finding)
         self._known = len(self.findings)
         if queue:
             self.status.note(f"goes on with {len(queue)} inputs and {len(self.findings)} findings")
@@ -107,8 +109,9 @@ class Campaign:
                 jobs = [self._job(number) for number in range(self.pool.size)]
                 results = self.pool.run(jobs)
                 self.counts.seconds = self._run_before + time.monotonic() - self._started
+                old = len(self.worker.corpus)
                 for result in results:
-                    self._merge(result)
+                    self._merge(result, old)
                 self._generation += 1
                 spent = time.monotonic() - began
                 self._show((self.counts.executions - done) / spent)
@@ -120,16 +123,16 @@ class Campaign:
         seed = f"{self._generation}/{number}/{self.seed}"
         return Job(self.worker.options, tuple(self.worker.corpus), seed, self.work, known, self.words)
 
-    def _merge(self, result: Round) -> None:
+    def _merge(self, result: Round, old: int) -> None:
+        """Take what is still new of a round that started from the first `old` inputs of the corpus."""
         counts = self.counts
         counts.executions += result.executions
         counts.rounds += 1
         self._dry += 1
-        indexes = {index: index for index in range(len(self.worker.corpus))}
-        start = len(indexes)
-        for offset, entry in enumerate(result.entries):
+        indexes = {index: index for index in range(old)}  # in the queue, by index in the round
+        for index, entry in enumerate(result.entries, old):
             if self.worker.accept(entry.data):
-                indexes[start + offset] = len(self.worker.corpus) - 1
+                indexes[index] = len(self.worker.corpus) - 1
                 parent = indexes.get(entry.parent, -1)
                 self.folder.add_entry(Entry(entry.data, parent, entry.operation), counts)
                 self._last_path = counts.seconds
@@ -142,9 +145,13 @@ class Campaign:
         path = self.folder.add_finding(finding, self.counts)
         if path is not None:
             self.findings.append(finding)
-            old = self._found.get(finding.kind, Found(finding.kind, 0, 0.0))
-            self._found[finding.kind] = Found(finding.kind, old.total + 1, self.counts.seconds)
+            self._count(finding)
             self.status.finding(finding, path, self.counts.seconds)
+
+    def _count(self, finding: Finding) -> None:
+        """Show it among the findings, as of now."""
+        old = self._found.get(finding.kind, Found(finding.kind, 0, 0.0))
+        self._found[finding.kind] = Found(finding.kind, old.total + 1, self.counts.seconds)
 
     def _is_over(self, limits: Limits) -> bool:
         spent = time.monotonic() - self._started
@@ -195,12 +202,17 @@ def read_seeds(path: Path | None) -> list[tuple[str, bytes]]:
         return []
     try:
         files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-        seeds = [(file.name, file.read_bytes()[:_LARGEST_SEED]) for file in files if file.name[0] != "."]
+        seeds = [(file.name, _start_of(file)) for file in files if file.name[0] != "."]
     except OSError as error:
         raise PltvmError(f"{path}: cannot be read: {error.strerror}") from None
     if not seeds:
         raise PltvmError(f"{path}: there is no file in it to start from; put one there, or leave out -i")
     return seeds
+
+
+def _start_of(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(_READ)
 
 
 __all__ = ["Campaign", "Counts", "Limits", "read_seeds"]

@@ -51,8 +51,8 @@ def explain(target: "Target", data: bytes, problem: "Problem") -> Finding:
     kind = kind_of(target, data, problem)
     frames = [_frame(target, problem, pc) for pc in problem.stack]
     cause = problem.words if kind == results.FAULT else ""
-    marks = [kind, cause, *(_mark(frame) for frame in frames[:_FRAMES])]
-    own = [frame for frame in frames if _mark(frame) not in _LIBRARY]
+    marks = [kind, cause, *_marks(problem, frames)]
+    own = [frame for frame in frames if _function(frame) not in _LIBRARY]
     line = own[0].partition("(")[2] if own else ""
     signature = hashlib.sha256("\n".join([*marks, line]).encode()).hexdigest()[:16]
     where = "" if kind == results.HANG or not frames else f" at {frames[0]}"
@@ -62,9 +62,21 @@ def explain(target: "Target", data: bytes, problem: "Problem") -> Finding:
     )
 
 
-def _mark(frame: str) -> str:
-    """A frame in a signature: the function. Where a wild jump went says nothing."""
-    return "" if frame.startswith("0x") else frame.split("+")[0].split(" ")[0]
+def _marks(problem: "Problem", frames: list[str]) -> list[str]:
+    """The innermost frames in a signature: each the function, or the address where there are no symbols.
+
+    Where a wild jump went says nothing, and only code that loads or stores is known to be none.
+    """
+    marks = [_function(frame) for frame in frames[:_FRAMES]]
+    fault = problem.fault
+    if marks and marks[0].startswith("0x") and (fault is None or fault.address in (None, fault.pc)):
+        marks[0] = ""
+    return marks
+
+
+def _function(frame: str) -> str:
+    """The function of a frame, or its address."""
+    return frame.split("+")[0].split(" ")[0]
 
 
 def kind_of(target: "Target", data: bytes, problem: "Problem") -> str:

@@ -9,7 +9,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
 from pltvm.fuzz import layout, oracles, turn
 from pltvm.fuzz.layout import OCALLS, RELAY, SHM, Race
-from pltvm.fuzz.target import Target
+from pltvm.fuzz.target import Problem, Target
 from pltvm.host.api import Enclave
 from pltvm.host.driver import DriverEnclave
 from pltvm.host.shared import RelayMemory, SharedMemory
@@ -45,6 +45,7 @@ class Hosted(Target):
             raise PltvmError(f"{self.created.name}: the monitor refused to run it")
         self._entry = memoryview(array("Q", self.enclave.context.regs))
         self._race: Race | None = None
+        self._returned = 0  # by the enclave
         self._answers = b""
         self._said = [0]  # bytes of the answers that are used up
         if OCALLS in self.options.channels:
@@ -100,6 +101,15 @@ class Hosted(Target):
         self.machine.memory.write(self.shared.pa + at, race.value.to_bytes(8, "little"))
         self.words[turn.BUDGET] = self.options.blocks - race.when
 
+    def end(self, problem: Problem | None) -> None:
+        if self._race is not None:  # it was over before that: only the blocks that ran count
+            self.words[turn.BUDGET] += self.options.blocks - self._race.when
+            self._race = None
+        if problem is None and self.secrets:
+            problem = self._look_for_secret()
+        self._returned = 0
+        super().end(problem)
+
     # -- lies ------------------------------------------------------------------------------------------------
 
     def _next(self, count: int) -> bytes:
@@ -134,15 +144,16 @@ class Hosted(Target):
         return answer
 
     def over(self, context: Context) -> bool:
-        problem = None
-        if self.secrets:
-            memory = self.machine.memory
-            texts = [context.regs[A0].to_bytes(8, "little")]
-            texts += [
-                memory.read(p.pa, self.options.memory) for p in (self.shared, self.relay) if p is not None
-            ]
-            problem = oracles.find_secret(
-                self, tuple(texts), self.arena.input(), "memory that the host reads"
-            )
-        self.end(problem)
+        self._returned = context.regs[A0]
+        self.end(None)
         return True
+
+    def _look_for_secret(self) -> Problem | None:
+        """In what the host can read however the enclave ends."""
+        texts = [self._returned.to_bytes(8, "little")]
+        texts += [
+            self.memory.read(pages.pa, self.options.memory)
+            for pages in (self.shared, self.relay)
+            if pages is not None
+        ]
+        return oracles.find_secret(self, tuple(texts), self.arena.input(), "memory that the host reads")

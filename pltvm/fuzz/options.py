@@ -1,6 +1,6 @@
 """What is fuzzed, and how: the options of a campaign, the same in every process of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,9 +10,13 @@ from pltvm.fuzz import layout
 from pltvm.fuzz.results import REFUSAL, STALE
 
 SERVER, ENCLAVE = "server", "enclave"
+DERIVED_KEY: Final = "derived-key"  # as a secret: what the enclave gets from call 88
 OPT_IN: Final = (REFUSAL, STALE)  # oracles that are right for some protocols only
+MOST_CALLS: Final = 64
 MOST_CLIENTS: Final = 4
 MOST_SERVERS: Final = 7  # beside the target
+MOST_BLOCKS: Final = 1 << 40
+MOST_BYTES: Final = 32 << 10  # of an input: half of what the buffers in `turn` have room for
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Options:
     clients: int = 1
     channels: tuple[str, ...] = (layout.RELAY,)  # of an enclave
     memory: int = PAGE  # that is passed, or shared
-    secret: str = ""  # a symbol, or hexadecimal bytes
+    secret: str = ""  # a symbol, hexadecimal bytes, or DERIVED_KEY
     oracles: tuple[str, ...] = ()
     blocks: int = 1_000_000  # of code, after which a run is a hang
     ram: int = 64 << 20
@@ -37,12 +41,14 @@ class Options:
     def __post_init__(self) -> None:
         if self.kind not in (SERVER, ENCLAVE):
             raise PltvmError(f"--as {self.kind}: it is {SERVER} or {ENCLAVE}")
-        if not 1 <= self.clients <= MOST_CLIENTS or not 1 <= self.calls <= 64:
-            raise PltvmError(f"there can be 1 to {MOST_CLIENTS} clients, and 1 to 64 calls")
+        if not 1 <= self.clients <= MOST_CLIENTS or not 1 <= self.calls <= MOST_CALLS:
+            raise PltvmError(f"there can be 1 to {MOST_CLIENTS} clients, and 1 to {MOST_CALLS} calls")
         if self.clients > 1 and self.calls == 1:
             raise PltvmError("several clients need several calls: give --calls too")
         if self.kind == ENCLAVE and (self.calls > 1 or self.clients > 1):
             raise PltvmError("--calls and --clients are for servers")
+        if not self.channels:
+            raise PltvmError(f"name a channel: there are {', '.join(layout.ENCLAVE_CHANNELS)}")
         for channel in self.channels:
             if channel not in layout.ENCLAVE_CHANNELS:
                 raise PltvmError(f"--channel {channel}: there are {', '.join(layout.ENCLAVE_CHANNELS)}")
@@ -53,6 +59,10 @@ class Options:
             raise PltvmError(f"at most {MOST_SERVERS} further servers")
         if self.memory % PAGE or not PAGE <= self.memory <= 16 * PAGE:
             raise PltvmError("the memory that is passed has 1 to 16 whole pages")
+        if not 1 <= self.blocks <= MOST_BLOCKS:
+            raise PltvmError(f"--blocks {self.blocks}: it is 1 to {MOST_BLOCKS:,}")
+        if not 0 <= self.limit <= MOST_BYTES:
+            raise PltvmError(f"an input has at most {MOST_BYTES:,} bytes")
 
     @property
     def server_name(self) -> str:
@@ -71,7 +81,7 @@ class Options:
         """Bytes at the start of an input that are numbers."""
         if self.kind == SERVER:
             return 0 if self.calls > 1 else layout.CALL_HEADER.size
-        return layout.RACE.size if self.channels[0] == layout.SHM else 0
+        return layout.RACE.size if self.channels == (layout.SHM,) else 0
 
     @property
     def most_bytes(self) -> int:
@@ -79,8 +89,8 @@ class Options:
         if self.limit:
             return self.limit
         if self.kind == SERVER:
-            return min(self.calls * (self.memory + layout.MESSAGE.size), 32 << 10)
-        return min(len(self.channels) * (self.memory + layout.RACE.size), 32 << 10)
+            return min(self.calls * (self.memory + layout.MESSAGE.size), MOST_BYTES)
+        return min(len(self.channels) * (self.memory + layout.RACE.size), MOST_BYTES)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -90,11 +100,14 @@ class Options:
     def from_dict(cls, data: dict[str, Any]) -> "Options":
         """From what `to_dict` gave, also by way of JSON; PltvmError for anything else."""
         try:
-            fields = dict(data)
-            fields["servers"] = tuple((str(name), str(path)) for name, path in fields.get("servers", ()))
+            values = dict(data)
+            values["servers"] = tuple((str(name), str(path)) for name, path in values.get("servers", ()))
             for key in ("channels", "oracles"):
-                if key in fields:
-                    fields[key] = tuple(fields[key])
-            return cls(**fields)
+                if key in values:
+                    values[key] = tuple(values[key])
+            for one in fields(cls):
+                if one.type in (int, str) and type(values.get(one.name, one.default)) is not one.type:
+                    raise TypeError(f"{one.name} is {values.get(one.name)!r}")
+            return cls(**values)
         except (TypeError, ValueError) as error:
             raise PltvmError(f"these are no options of a campaign: {error}") from None

@@ -17,7 +17,7 @@ from pltvm.fuzz.results import OTHER_CLIENT, REFUSAL, SECRET, STALE
 if TYPE_CHECKING:
     from pltvm.fuzz.target import Problem, Target
 
-_WINDOW: Final = 8
+WINDOW: Final = 8
 _PAINT: Final = bytes.fromhex("f57a1ed1")  # over and over
 _SAVED_REGISTERS: Final = 256  # bytes at the top of a stack
 _SIGN: Final = 1 << 63
@@ -39,7 +39,7 @@ class Response(NamedTuple):
 
 def token_of(client: int) -> bytes:
     """Eight bytes that fill the memory of a client behind what the input says."""
-    return hashlib.sha256(b"client %d" % client).digest()[:_WINDOW]
+    return hashlib.sha256(b"client %d" % client).digest()[:WINDOW]
 
 
 def needed(target: "Target") -> bool:
@@ -70,7 +70,7 @@ def check(
             words = f"client {client} gets memory of client {other}"
             return target.problem(OTHER_CLIENT, target.enclave.context, words)
     if STALE in target.options.oracles:
-        rotations = [(_PAINT * 3)[at : at + _WINDOW] for at in range(4)]
+        rotations = [(_PAINT * 3)[at : at + WINDOW] for at in range(4)]
         if _found(rotations, texts, data):
             words = "a response holds stack that nobody has written"
             return target.problem(STALE, target.enclave.context, words)
@@ -81,8 +81,9 @@ def check(
 
 def find_secret(target: "Target", texts: tuple[bytes, ...], data: bytes, where: str) -> "Problem | None":
     """Whether any of the texts shows a part of the secret."""
-    secret = target.secrets
-    windows = [secret[at : at + _WINDOW] for at in range(max(len(secret) - _WINDOW + 1, 1))]
+    windows = [
+        secret[at : at + WINDOW] for secret in target.secrets for at in range(len(secret) - WINDOW + 1)
+    ]
     if _found(windows, texts, data):
         return target.problem(SECRET, target.enclave.context, f"its secret is in {where}")
     return None

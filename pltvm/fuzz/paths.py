@@ -100,7 +100,7 @@ def lock(folder: Path) -> int:
 
 def read_options(path: Path) -> dict[str, Any]:
     """The content of a campaign.json. Raises PltvmError when it is damaged."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         options = json.loads(read(path))
         if isinstance(options, dict):
             return options

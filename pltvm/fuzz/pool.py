@@ -121,4 +121,4 @@ def open_pool(processes: int, scheduler: str, worker: Worker) -> Pool:
         from pltvm.fuzz.cluster import Cluster
 
         return Cluster(scheduler)
-    return Processes(processes) if processes > 1 else Here(worker)
+    return Processes(processes) if processes != 1 else Here(worker)

@@ -22,6 +22,7 @@ from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
 from pltvm.fuzz import layout
 from pltvm.fuzz.layout import CALLS, RELAY, SHM, Message
+from pltvm.fuzz.options import MOST_BYTES, MOST_CALLS
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, HostCall
@@ -29,8 +30,6 @@ from pltvm.monitor.state import Enclave
 
 MOST_FILES: Final = 1000  # of one folder
 _MOST_MEMORY: Final = 16 * PAGE - 1  # bytes of one call: the size in `calls` is a u16
-_MOST_SEQUENCE: Final = 32 << 10  # bytes of one sequence, as the fuzzer takes them
-_MOST_CALLS: Final = 64  # of one sequence, likewise
 _MOST_CLIENTS: Final = 256
 _LONGEST_NAME: Final = 200
 _STARTS: Final = (HostCall.RUN, HostCall.RUN_SHADOW)
@@ -48,7 +47,7 @@ class _Sequence:
         """Add a call; gives the sequence before it as a file when that is full."""
         size = layout.MESSAGE.size + len(memory)
         full = None
-        if self.messages and (self.size + size > _MOST_SEQUENCE or len(self.messages) == _MOST_CALLS):
+        if self.messages and (self.size + size > MOST_BYTES or len(self.messages) == MOST_CALLS):
             full = layout.join_calls(self.messages)
             self.messages, self.size = [], 0
         client = self.clients.setdefault(caller, len(self.clients)) % _MOST_CLIENTS

@@ -125,9 +125,10 @@ class Sequence(Target):
         self.end(None)
 
     def _call(self, caller: Caller, message: Message) -> None:
+        """Have a caller call, if the server and others have left it memory to pass."""
         self.hart.translations_changed()  # the switch to the caller and back is not loaded, so does not flush
-        if not caller.va:
-            caller.get_memory()
+        if not caller.va and not caller.get_memory():
+            return
         content = message.memory[: self._size]
         self._pa, self._passes = caller.pa, bool(message.memory)
         self.memory.write(self._pa, content + self._fillers[message.client][len(content) :])
@@ -196,5 +197,5 @@ class Sequence(Target):
         state is kept, though it runs no code that others do not.
         """
         kind = (client, self.classify_part())
-        self.arena.reach(zlib.crc32(repr((self._last_kind, kind)).encode()) & 0xFFFF)
+        self.arena.reach(zlib.crc32(repr((self._last_kind, kind)).encode()) % turn.MOST_FEATURES)
         self._last_kind = kind

@@ -331,7 +331,7 @@ def _read_finding(paths: Paths, file: Path) -> Finding:
     """A finding from its files. Without its report, which someone may delete, less of it is known."""
     report = paths.report_of(file)
     about: dict[str, Any] = {}
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         content = json.loads(read_text(report.with_suffix(".json")))
         about = content if isinstance(content, dict) else {}
     details = about.get("details")

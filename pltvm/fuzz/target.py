@@ -17,7 +17,7 @@ from pltvm.engine.sv39 import BOTH, W, pte_address
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
 from pltvm.fuzz import oracles, stopping, turn
-from pltvm.fuzz.options import ENCLAVE, Options
+from pltvm.fuzz.options import DERIVED_KEY, ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG
 from pltvm.fuzz.snapshot import Snapshot
 from pltvm.fuzz.stack import stack_of
@@ -27,10 +27,13 @@ from pltvm.host.symbols import Symbols
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType, Ocall
+from pltvm.monitor.attest import measurement_of
 from pltvm.monitor.fault import Fault
 from pltvm.monitor.monitor import ENCLAVE_CALLS
 from pltvm.monitor.state import Enclave as MonitorEnclave
 
+_ECALL_BLOCKS: Final = 200  # that a call counts as: a loop of calls is a hang too
+_KEY_BYTES: Final = 32  # of a derived key, to be looked for
 # Calls after which the monitor is as it was; after all others the way back is the full one.
 _NEUTRAL: Final = frozenset({Call.ENCLAVE_ID, Call.CALLER_ID, Call.ACQUIRE})
 
@@ -285,7 +288,8 @@ class Target:
         self.to_monitor(context)
 
     def to_monitor(self, context: Context) -> None:
-        """Let the monitor handle an ecall."""
+        """Let the monitor handle an ecall, which costs as much as some blocks of code."""
+        self.words[turn.BUDGET] -= _ECALL_BLOCKS
         self._saved_handlers[Cause.ECALL_U](context)
         current = self.hart.current
         if current is not context:
@@ -349,22 +353,34 @@ class Target:
             problem = oracles.find_secret(self, (text,), self.arena.input(), "printed text")
             self.noticed = self.noticed or problem
 
-    def find_secrets(self) -> bytes:
-        """The bytes that nobody else may see; empty if none are marked."""
+    def find_secrets(self) -> tuple[bytes, ...]:
+        """What nobody else may see; empty if nothing is marked."""
         text = self.options.secret
         if not text:
-            return b""
-        symbols = self.created.inner.symbols
-        place = symbols.find(text) if symbols else None
-        if place is not None:
-            secret = self.enclave.space.table.read(*place)
-            if secret:
-                self.secret_address = place[0]
-                return secret
-        try:
-            return bytes.fromhex(text)
-        except ValueError:
+            return ()
+        if text == DERIVED_KEY:
+            state = self.monitor.state
+            measurement = measurement_of(state, self.enclave)
+            return tuple(state.keys.derive(kind, measurement, _KEY_BYTES) for kind in (0, 1))
+        secret = self._bytes_of_symbol(text)
+        if secret is None:
+            try:
+                secret = bytes.fromhex(text)
+            except ValueError:
+                raise PltvmError(
+                    f"--secret {text}: {Path(self.options.elf).name} has no such symbol, and it is neither "
+                    f"a hexadecimal number nor {DERIVED_KEY}"
+                ) from None
+        if len(secret) < oracles.WINDOW:
             raise PltvmError(
-                f"--secret {text}: {Path(self.options.elf).name} has no such symbol, "
-                "and it is no hexadecimal number"
-            ) from None
+                f"--secret {text}: {len(secret)} bytes are found by chance; give {oracles.WINDOW}"
+            )
+        return (secret,)
+
+    def _bytes_of_symbol(self, name: str) -> bytes | None:
+        symbols = self.created.inner.symbols
+        place = symbols.find(name) if symbols else None
+        if place is None:
+            return None
+        self.secret_address = place[0]
+        return self.enclave.space.table.read(*place)

@@ -59,6 +59,7 @@ EDGES_EACH: Final = 1 << 16  # of an enclave
 REGIONS: Final = 8
 EDGE_COUNT: Final = EDGES_EACH * REGIONS
 FEATURES: Final = EDGE_COUNT  # behind the edges: what is no edge and counts as one
+MOST_FEATURES: Final = EDGES_EACH - 256  # the last ones are for numbers of pages, see `deeper`
 MAP_SIZE: Final = EDGE_COUNT + EDGES_EACH
 MOST_SLOTS: Final = 1 << 14
 MOST_INPUT: Final = 1 << 16  # bytes
@@ -134,7 +135,7 @@ class Arena:
         return bytes(self.buffer[: self.words[SIZE]])
 
     def reach(self, feature: int) -> None:
-        """Count something that is no edge as one: any u16 number."""
+        """Count something that is no edge as one: a number below MOST_FEATURES."""
         edge = FEATURES + feature
         counts = self._counts
         if not counts[edge]:

@@ -6,8 +6,10 @@ import pytest
 
 from pltvm.errors import PltvmError
 from pltvm.fuzz.campaign import Limits, read_seeds
-from pltvm.fuzz.options import Options
+from pltvm.fuzz.options import MOST_BYTES, Options
+from pltvm.fuzz.results import Entry
 from pltvm.fuzz.store import OutputFolder
+from pltvm.fuzz.worker import Round
 from tests.fuzz.campaigns import CLIMB, Several, campaign, content, described, entries, findings
 from tests.fuzz.conftest import Build
 from tests.fuzz_targets.test_targets import call
@@ -66,6 +68,34 @@ def test_parents_are_in_the_queue(climb: Options, tmp_path: Path) -> None:
     assert any(entry.parent > 0 for entry in queue)
 
 
+class Given:
+    """Gives rounds that were made up."""
+
+    def __init__(self, rounds: list[Round]) -> None:
+        self.size, self._rounds = len(rounds), rounds
+
+    def run(self, _jobs: object) -> list[Round]:
+        """The rounds, whatever the jobs are."""
+        return self._rounds
+
+    def close(self) -> None:
+        """Nothing is to be stopped."""
+
+
+def test_parents_of_a_later_round(climb: Options, tmp_path: Path) -> None:
+    """What an input was made from is counted in its own round, whatever rounds before it have added."""
+    steps = [
+        call(0, bytes(step * 37 & 255 ^ 5 for step in range(count)) + bytes((count * 37 & 255,)))
+        for count in range(1, 5)
+    ]
+    first = Round((Entry(steps[0], 0, "havoc"), Entry(steps[1], 1, "havoc")), (), 1, 1)
+    second = Round((Entry(steps[2], 0, "havoc"), Entry(steps[3], 1, "havoc")), (), 1, 1)
+    campaign(tmp_path / "out", climb, lambda _worker: Given([first, second]), 1)
+    queue = entries(tmp_path / "out")
+    assert [entry.data for entry in queue] == [b"", *steps]
+    assert [entry.parent for entry in queue] == [-1, 0, 1, 0, 3]
+
+
 def test_seeds(climb: Options, tmp_path: Path) -> None:
     """Those that crash are findings, those that reach nothing are left out, one that is too long is cut."""
     long = call(0, bytes(20000))
@@ -79,6 +109,7 @@ def test_seeds(climb: Options, tmp_path: Path) -> None:
     assert "of 4 seeds" in said
     said = campaign(tmp_path / "out", climb, here, 0, seeds)
     assert "goes on with 1 inputs and 1 findings" in said
+    assert "findings: fault 1" in said
 
 
 def test_seeds_that_all_crash(climb: Options, tmp_path: Path) -> None:
@@ -150,3 +181,12 @@ def test_read_seeds(tmp_path: Path) -> None:
     (folder / "a").unlink()
     (folder / "a").symlink_to(tmp_path / "nowhere")
     assert read_seeds(folder) == [("b", b"two")]
+
+
+def test_seeds_without_end(tmp_path: Path) -> None:
+    """As much is read as an input can have, and one byte more, so that a cut is seen."""
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    ((_, data),) = read_seeds(tmp_path)
+    assert len(data) == MOST_BYTES + 1
+    assert len(read_seeds(Path("/dev/zero"))[0][1]) == MOST_BYTES + 1

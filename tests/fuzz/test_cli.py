@@ -118,6 +118,10 @@ def test_statuses(command: Command, climb: Path, sound: Path, tmp_path: Path) ->
         (["SOUND", "-i", "nowhere"], "nowhere: cannot be read"),
         (["SOUND", "-x", "nowhere"], "cannot read the dictionary nowhere"),
         (["SOUND", "-j", "999"], "-j 999: it is 1 to 256"),
+        (["SOUND", "-j", "0"], "-j 0: it is 1 to 256"),
+        (["SOUND", "--blocks", "0"], "--blocks 0"),
+        (["SOUND", "--blocks", "99999999999999999999"], "--blocks 99999999999999999999"),
+        (["SOUND", "--ram", "1K"], "1024 bytes of RAM"),
         (["SOUND", "--harness", "nowhere.py"], "nowhere.py"),
         (["SOUND", "-o", "FILE"], "is a file"),
         (["--replay", "nowhere"], "nowhere: cannot be read"),
@@ -196,6 +200,12 @@ def test_cov(command: Command, crashed: Path, tmp_path: Path) -> None:
     assert drcov.read_bytes().startswith(b"DRCOV VERSION: 2")
     assert command("cov", crashed / "default" / "queue", "--lcov", tmp_path / "y.info").status == 0
     assert (tmp_path / "y.info").read_text() == lcov.read_text()
+    odd = crashed / "default" / "queue" / "id:999999,a-folder"
+    odd.mkdir()
+    try:
+        assert command("cov", crashed).status == 0
+    finally:
+        odd.rmdir()
     done = command("cov", tmp_path)
     assert done.status == 1
     assert "there are no inputs of a campaign in it" in done.err

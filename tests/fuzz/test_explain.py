@@ -1,7 +1,9 @@
 """Findings in words: the same bug has the same signature, others have others; the report says where."""
 
 import re
+from pathlib import Path
 
+import lief
 import pytest
 
 from pltvm.fuzz.explain import kind_of
@@ -160,3 +162,21 @@ def test_without_symbols(worker: Worker) -> None:
     finally:
         target.created.inner.symbols = symbols
     assert re.search(r"at 0x[0-9a-f]+$", result.summary)
+
+
+def test_signatures_without_symbols(built: Build, tmp_path: Path) -> None:
+    """Where it is and who called whom tell bugs apart then, and where a wild jump went still says nothing."""
+    stripped = tmp_path / "stripped.elf"
+    elf = lief.ELF.parse(str(built(SEVERAL, name="several")))
+    assert elf is not None
+    elf.strip()
+    elf.write(str(stripped))
+    worker = Worker(Options(str(stripped), blocks=50_000))
+    assert "+" not in finding(worker, 1).summary
+    assert len({finding(worker, order).signature for order in (1, 2, 3, 5, 10)}) == 5
+    assert finding(worker, 1).signature == finding(worker, 1, b"noise" * 100).signature
+    wild = [
+        finding(worker, 7, bytes(8) + number.to_bytes(8, "little")).signature
+        for number in (0x2222_0000, 0x3333_0008)
+    ]
+    assert wild[0] == wild[1]

@@ -152,7 +152,7 @@ def test_secret_in_hexadecimal(teller: Options) -> None:
 
 
 def test_secret_that_is_none(teller: Options) -> None:
-    with pytest.raises(PltvmError, match="no such symbol, and it is no hexadecimal number"):
+    with pytest.raises(PltvmError, match="no such symbol, and it is neither a hexadecimal number"):
         open_target(dataclasses.replace(teller, secret="no_such_symbol"))
 
 

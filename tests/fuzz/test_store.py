@@ -226,9 +226,10 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         folder(tmp_path)
 
 
-def test_a_damaged_campaign_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["[1", "[" * 200_000])
+def test_a_damaged_campaign_is_named(text: str, tmp_path: Path) -> None:
     folder(tmp_path).close()
-    (tmp_path / "default" / "campaign.json").write_text("[1")
+    (tmp_path / "default" / "campaign.json").write_text(text)
     with pytest.raises(PltvmError, match="is damaged"):
         folder(tmp_path)
 
