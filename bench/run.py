@@ -73,7 +73,10 @@ def _measure(quick: bool, only: list[str]) -> list[dict[str, Any]]:
                 one for one in benchmarks(bench)
                 if not only or any(part == kind or part in one.name for part in only)
             ]  # fmt: skip
-            harness.measure(chosen, quick, show)
+            try:
+                harness.measure(chosen, quick, show)
+            except Exception as error:  # what else was measured must not be lost
+                print(f"{kind}: {type(error).__name__}: {error}", file=sys.stderr)
     if not results:
         raise typer.BadParameter(f"no benchmark is called {' or '.join(only)!r}")
     return results

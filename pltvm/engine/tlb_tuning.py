@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pltvm.engine.hart import Hart
 
-_LOOK: Final = 0.002  # seconds between looks
-_IDLE_LOOKS: Final = 100  # without a hart that runs, until the thread ends
+# Seconds between looks: usually, when harts trap, and when one does not. A look may have to wait for the
+# interpreter, and while it does, traps take a fifth longer: so where there are traps it seldom looks.
+_LOOK, _BUSY_LOOK, _QUIET_LOOK = 0.005, 0.1, 0.002
+_IDLE_LOOKS: Final = 40  # without a hart that runs, until the thread ends
 _SOON: Final = 10  # looks in a row after each of which there is a flush: enough to grow to the largest size
 _LATER: Final = 50  # looks from one flush to the next after these, as needs change
 
@@ -42,17 +44,19 @@ class Tuner:
             self._running.pop(hart, None)
 
     def _look(self) -> None:
-        idle = 0
+        idle, delay = 0, _LOOK
         while True:
-            time.sleep(_LOOK)
+            time.sleep(delay)
             with self._lock:
                 idle = 0 if self._running else idle + 1
                 if idle >= _IDLE_LOOKS:
                     self._thread = None
                     return
+                delay = _LOOK
                 for hart, (traps, looks) in self._running.items():
                     looks = looks + 1 if hart.traps == traps else 0
                     self._running[hart] = (hart.traps, looks)
+                    delay = _QUIET_LOOK if looks or traps < 0 else _BUSY_LOOK
                     if 0 < looks <= _SOON or (looks and looks % _LATER == 0):
                         hart.refresh_tlb()
 
