@@ -3,9 +3,12 @@
 import json
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
+
+from bench import harness
 
 ROOT = Path(__file__).parents[1]
 RUN = ROOT / "bench" / "run.py"
@@ -61,3 +64,18 @@ def test_unknown_name() -> None:
     result = bench("--quick", "--only", "nonsense")
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "optimized"),
+    [
+        ("'--prefix=/x' '--enable-optimizations'", True),
+        ("'--with-lto'", True),
+        ("'--enable-shared'", False),
+        ("", False),
+    ],
+)
+def test_how_python_was_built(arguments: str, optimized: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"CONFIG_ARGS": arguments, "PGO_PROF_USE_FLAG": "-fprofile-use"}
+    monkeypatch.setattr(sysconfig, "get_config_var", known.get)
+    assert harness._optimized() is optimized
