@@ -8,7 +8,7 @@ from array import array
 from typing import Final
 
 from pltvm import sdk
-from pltvm.engine.context import A0, A1, A2, A6, X0, Context
+from pltvm.engine.context import A0, A1, A2, A6, A7, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
@@ -20,7 +20,6 @@ from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, Ocall
 
 _STRUCT: Final = abi.STACK_TOP - PAGE + 64  # in a caller's stack
-_A7: Final = X0 + 17
 
 
 class Caller:
@@ -53,7 +52,7 @@ class Caller:
         regs = self.context.regs
         for index, value in enumerate(arguments):
             regs[A0 + index] = value & abi.MASK64
-        regs[A6], regs[_A7] = abi.ENCLAVE_CALL, number
+        regs[A6], regs[A7] = abi.ENCLAVE_CALL, number
         self._ecall(self.context)
 
     def get_memory(self) -> bool:

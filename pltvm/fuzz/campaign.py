@@ -20,7 +20,7 @@ from pltvm.errors import PltvmError
 from pltvm.fuzz import turn
 from pltvm.fuzz.options import MOST_BYTES
 from pltvm.fuzz.pool import Pool
-from pltvm.fuzz.results import HANG, Counts, Entry, Finding
+from pltvm.fuzz.results import Entry, Finding
 from pltvm.fuzz.status import Found, Snapshot, Status
 from pltvm.fuzz.store import OutputFolder, Progress
 from pltvm.fuzz.worker import ROUND, Job, Round, Worker
@@ -190,11 +190,6 @@ class Campaign:
         if self.counts.executions:
             self.folder.append_plot(self.counts, progress)
 
-    @property
-    def hangs(self) -> int:
-        """Findings that are hangs."""
-        return sum(finding.kind == HANG for finding in self.findings)
-
 
 def read_seeds(path: Path | None) -> list[tuple[str, bytes]]:
     """The files of a folder, or one file, as seeds; PltvmError if there are none."""
@@ -213,6 +208,3 @@ def read_seeds(path: Path | None) -> list[tuple[str, bytes]]:
 def _start_of(file: Path) -> bytes:
     with file.open("rb") as opened:
         return opened.read(_READ)
-
-
-__all__ = ["Campaign", "Counts", "Limits", "read_seeds"]

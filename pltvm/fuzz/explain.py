@@ -18,21 +18,11 @@ _STACK_GUARD: Final = 1 << 20  # bytes below a stack that only one that is used 
 _NEAR: Final = 4096  # bytes from a number of the input to an address made of it
 _SMALL: Final = 1 << 16  # numbers below are no addresses
 _SHOWN: Final = 256  # bytes of the input
-_LIBRARY: Final = frozenset(
-    (
-        "memcpy",
-        "memmove",
-        "memset",
-        "memcmp",
-        "strlen",
-        "strcpy",
-        "strncpy",
-        "strcat",
-        "strcmp",
-        "strncmp",
-        "strchr",
-    )
-)  # in which line of them a bug shows says nothing
+# Functions in which the line where a bug shows says nothing.
+_LIBRARY: Final = frozenset((
+    "memcpy", "memmove", "memset", "memcmp",
+    "strlen", "strcpy", "strncpy", "strcat", "strcmp", "strncmp", "strchr",
+))  # fmt: skip
 _ADVICE: Final = {
     results.FAULT: "the enclave is destroyed, and with it the chain of its callers",
     results.STACK: "the stack is used up: recursion, or a large local variable",
@@ -57,9 +47,7 @@ def explain(target: "Target", data: bytes, problem: "Problem") -> Finding:
     signature = hashlib.sha256("\n".join([*marks, line]).encode()).hexdigest()[:16]
     where = "" if kind == results.HANG or not frames else f" at {frames[0]}"
     summary = f"{problem.words}{where}"
-    return Finding(
-        kind, signature, summary, _report(target, data, problem, f"{kind}: {summary}", frames), data
-    )
+    return Finding(kind, signature, summary, _report(target, data, problem, kind, summary, frames), data)
 
 
 def _marks(problem: "Problem", frames: list[str]) -> list[str]:
@@ -113,8 +101,10 @@ def _frame(target: "Target", problem: "Problem", pc: int) -> str:
     return str(symbols.locate(pc)) if symbols else f"{pc:#x}"
 
 
-def _report(target: "Target", data: bytes, problem: "Problem", summary: str, frames: list[str]) -> str:
-    lines = [summary, f"  {_ADVICE[kind_of(target, data, problem)]}", ""]
+def _report(
+    target: "Target", data: bytes, problem: "Problem", kind: str, summary: str, frames: list[str]
+) -> str:
+    lines = [f"{kind}: {summary}", f"  {_ADVICE[kind]}", ""]
     if problem.fault is not None:
         report = FaultReport(problem.fault, problem.fault.name, target.symbols_of(problem.fault.eid))
         lines += [str(report), ""]

@@ -45,11 +45,27 @@ def is_compiled() -> bool:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _kept(compile_with: Callable[[bool], Any]) -> Any:
+    """Compiled so that machine code is kept for later processes, where there is a folder for it."""
+    try:
+        return compile_with(True)
+    except RuntimeError:
+        return compile_with(False)
+
+
 def native(function: F) -> F:
     """Compiles a function at its first call; no bounds are checked, and 1 / 0 does not raise."""
-    compiled: Any
-    try:
-        compiled = numba.njit(cache=True, nogil=False, error_model="numpy")(function)
-    except RuntimeError:  # no folder for a cache
-        compiled = numba.njit(cache=False, nogil=False, error_model="numpy")(function)
-    return cast(F, compiled)
+
+    def compile_with(cache: bool) -> Any:
+        return numba.njit(cache=cache, nogil=False, error_model="numpy")(function)
+
+    return cast(F, _kept(compile_with))
+
+
+def native_callback(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compiles a function that C code can call, at its attribute `address`."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        return _kept(lambda cache: numba.cfunc(signature, cache=cache)(function))
+
+    return decorate

@@ -70,7 +70,7 @@ class ObjectSnapshot:
         elif kind.__module__.startswith("pltvm."):
             self._seen[id(one)] = one
             yield from self._note_attributes(one)
-        elif isinstance(getattr(one, "__self__", None), object) and hasattr(one, "__func__"):
+        elif hasattr(one, "__func__"):
             yield one.__self__  # a bound method
 
     def _note_attributes(self, one: Any) -> Iterator[object]:

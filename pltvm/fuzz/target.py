@@ -189,12 +189,11 @@ class Target:
         turn.advance(self.arena.bytes, self._ram, self._copy)
         self._start()
 
-    def try_all(self, inputs: list[bytes], interesting: Interesting) -> None:
-        """Execute these inputs; as `fuzz`."""
-        for data in inputs:
-            execution = self.execute(data)
-            if execution.new or execution.problem:
-                interesting(data, execution.new, execution.problem)
+    def attempt(self, data: bytes, interesting: Interesting) -> None:
+        """Execute this input; as `fuzz`."""
+        execution = self.execute(data)
+        if execution.new or execution.problem:
+            interesting(data, execution.new, execution.problem)
 
     def _set_input(self, data: bytes) -> None:
         self.arena.buffer[: len(data)] = memoryview(data)
@@ -226,14 +225,14 @@ class Target:
         if self._left and problem is None and not self.changed and not self._new:  # as most do
             new = turn.turn(arena.bytes, self._ram, self._copy, self._base)
             self.snapshot.after_light()
-            if not new & 3:
+            if not new:
                 self._left -= 1
                 self.begin()
                 return
         else:
             new = self._end_with(problem)
         if not self._single and (new or problem):
-            self._interesting(arena.input(), new & 3, problem)
+            self._interesting(arena.input(), new, problem)
         if self._left:
             self._left -= 1
             turn.advance(arena.bytes, self._ram, self._copy)

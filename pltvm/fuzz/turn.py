@@ -19,8 +19,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import PPN_MASK, A, D
 from pltvm.fuzz.mutate import mutate
-from pltvm.fuzz.native import native
+from pltvm.fuzz.native import native, native_callback
 
 # State words (int64).
 (
@@ -33,7 +35,6 @@ from pltvm.fuzz.native import native
     SET,  # hash of the edges alone
     EDGES,  # different edges seen so far
     DIRTY,  # pages that the last run had written
-    FLIPPED,  # of those, pages that were executable too: their code is old
     SLOTS,  # number of leaf entries that are watched
     SIZE,  # of the input
     PARENT,  # size of the parent input
@@ -52,9 +53,8 @@ from pltvm.fuzz.native import native
     WORK,  # blocks that executions have run, for the caller to reset
     FULL,  # executions that changed the monitor, likewise
     RNG,  # four words
-) = range(28)
+) = range(27)
 
-PAGE: Final = 4096
 EDGES_EACH: Final = 1 << 16  # of an enclave
 REGIONS: Final = 8
 EDGE_COUNT: Final = EDGES_EACH * REGIONS
@@ -103,9 +103,6 @@ def _class_of(count: int) -> int:
 
 
 _CLASSES: Final = np.array([_class_of(count) for count in range(256)], np.uint8)
-_VALID, _READ, _WRITE, _EXECUTE, _DIRTY = 1, 2, 4, 8, 128
-_PPN: Final = ((1 << 44) - 1) << 10
-_ACCESSED: Final = 64
 _MOST_PAGES: Final = 255
 
 
@@ -187,7 +184,7 @@ def _stop(_context: Any, function: Any, engine: Any) -> Any:
     return types.int32(function, engine), generate
 
 
-@numba.cfunc("void(int64, uint64, uint32, voidptr)", cache=True)
+@native_callback("void(int64, uint64, uint32, voidptr)")
 def on_block(engine, pc, _size, data):  # type: ignore[no-untyped-def]  # pragma: no cover
     """The block hook; its address is `on_block.address`."""
     state = numba.carray(data, _HOOK_SIZE >> 3, np.int64)  # three views of one memory: a slice of one would
@@ -246,21 +243,18 @@ def restore(arena: Any, ram: Any, copy: Any, base: int) -> int:
     slots = arena[_SLOT:_ENTRY].view(np.int64)
     entries = arena[_ENTRY:_CORPUS].view(np.uint64)
     words, old = ram.view(np.uint64), copy.view(np.uint64)
-    dirty = flipped = 0
+    dirty = 0
     for index in range(state[SLOTS]):
         now = words[slots[index]]
         before = entries[index]
-        if (now ^ before) & ~np.uint64(_ACCESSED):
+        if (now ^ before) & ~np.uint64(A):
             words[slots[index]] = before
-            if now & np.uint64(_DIRTY):
-                page = np.int64((before & np.uint64(_PPN)) << np.uint64(2)) - base
+            if now & np.uint64(D):
+                page = np.int64((before & np.uint64(PPN_MASK)) << np.uint64(2)) - base
                 at = page >> 3
                 words[at : at + PAGE // 8] = old[at : at + PAGE // 8]
                 dirty += 1
-            if (now ^ before) & np.uint64(_WRITE | _EXECUTE):
-                flipped += 1
     state[DIRTY] = dirty
-    state[FLIPPED] = flipped
     return dirty
 
 
@@ -334,7 +328,7 @@ def advance(arena: Any, ram: Any, copy: Any) -> None:
 def turn(arena: Any, ram: Any, copy: Any, base: int) -> int:
     """After a run that ended as most do: `classify`, `restore`, and `advance` unless there is something new.
 
-    0 when the next execution can start; what is new, and 4 more if code was written.
+    0 when the next execution can start, else what is new.
     """
     state = arena[:512].view(np.int64)
     state[EXECUTIONS] += 1
@@ -346,4 +340,4 @@ def turn(arena: Any, ram: Any, copy: Any, base: int) -> int:
         advance(arena, ram, copy)
         state[BUDGET] = state[BLOCKS]
         state[REGION] = 0
-    return new + 4 if state[FLIPPED] else new
+    return new

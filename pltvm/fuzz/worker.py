@@ -34,7 +34,7 @@ _COST_FULL: Final = 90_000
 ROUND: Final = 150_000_000  # work of a round, in blocks: about half a second
 _LATEST: Final = 8
 _COMPARED_SHARE: Final = 0.3  # of a round's work, for inputs made of compared values
-_ENDINGS: Final = (1, 2, 4, 8, 16, 32, 64)
+_LONGER: Final = 64  # zeros behind an input, where the program may look for more
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Worker:
         inputs = [Entry(data) for data in job.corpus] or [Entry(b"")]
         old = len(inputs)
         dictionary = Dictionary((*job.words, *self._own_words))
-        problems: list[tuple[bytes, Problem]] = []
+        problems: list[bytes] = []
         fresh: list[int] = []  # indexes of inputs whose compares were not looked at
         parent = 0
         operation = "havoc"
@@ -146,7 +146,7 @@ class Worker:
             if problem is not None:
                 if problem.key not in target.seen:
                     target.seen.add(problem.key)
-                    problems.append((data, problem))
+                    problems.append(data)
             elif new:
                 inputs.append(Entry(data, parent, operation))
                 if new == 2:
@@ -154,6 +154,7 @@ class Worker:
 
         fresh.extend(range(old) if job.seed.startswith("0/") else [])
         work = compared = 0
+        given = (0, 0)  # inputs and words that mutations know of
         while work < job.work:
             done = words[turn.EXECUTIONS]
             words[turn.WORK] = words[turn.FULL] = 0
@@ -163,8 +164,10 @@ class Worker:
                 self._compare(inputs[parent].data, rng.getrandbits(32), dictionary, interesting)
             else:
                 parent, operation = self._choose(rng, len(inputs)), "havoc"
-                target.arena.set_corpus([entry.data for entry in inputs])
-                target.arena.set_tokens(list(dictionary))
+                if given != (len(inputs), len(dictionary)):
+                    given = len(inputs), len(dictionary)
+                    target.arena.set_corpus([entry.data for entry in inputs])
+                    target.arena.set_tokens(list(dictionary))
                 target.fuzz(inputs[parent].data, _BATCH, interesting)
             each = _COST_SINGLE if compares else _COST_LIGHT
             cost = words[turn.WORK] + (words[turn.EXECUTIONS] - done) * each + words[turn.FULL] * _COST_FULL
@@ -196,7 +199,7 @@ class Worker:
         if self._tracer is None:
             self._tracer = Tracer(lambda watch: open_target(self.options, watch))
         room = self.options.most_bytes
-        longer = data.ljust(min(max(_ENDINGS) + len(data), room), b"\0")
+        longer = data.ljust(min(len(data) + _LONGER, room), b"\0")
         path = target.execute(data, keep=False).path
         basis = longer if target.execute(longer, keep=False).path == path else data
         clear = colorize(basis, lambda other: target.execute(other, keep=False).path == path, seed)
@@ -208,7 +211,7 @@ class Worker:
             for candidate in candidates(version, pairs, room):
                 if candidate not in tried:
                     tried.add(candidate)
-                    target.try_all([candidate], interesting)
+                    target.attempt(candidate, interesting)
 
     # -- after it ------------------------------------------------------------------------------------------
 
@@ -232,10 +235,10 @@ class Worker:
             size //= 2
         return data
 
-    def _findings(self, problems: list[tuple[bytes, Problem]], known: frozenset[str]) -> tuple[Finding, ...]:
+    def _findings(self, problems: list[bytes], known: frozenset[str]) -> tuple[Finding, ...]:
         """The problems, each bug once, with short inputs and a report."""
         found: dict[str, Finding] = {}
-        for data, _ in problems:
+        for data in problems:
             finding = self.explain(data)
             if finding is None or finding.signature in known or finding.signature in found:
                 continue
