@@ -25,6 +25,17 @@ class OutOfMemory(PltvmError):
     """Guest RAM is used up."""
 
 
+class FromCallback(BaseException):
+    """Carries what a callback of the user's raised past everything that contains our own errors.
+
+    `Hart.run` raises `original`.
+    """
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__(str(original))
+        self.original = original
+
+
 class EngineError(PltvmError):
     """Unicorn refused something that no guest could have caused."""
 

@@ -2,6 +2,7 @@
 
 from pltvm.engine import sv39
 from pltvm.engine.hart import Hart
+from pltvm.engine.memory import Memory
 from pltvm.engine.sv39 import PageTable
 from pltvm.host import loading
 from pltvm.monitor import lifecycle, ocall, relay, secure_shm, server
@@ -199,7 +200,7 @@ ENCLAVE_HOLES = [
     hole(
         "the flush of a call: an ASID for each, and a flush when only the root changes",
         "c-given-away",
-        State.new_asid,
+        State.next_asid,
         "if self.free_asids:",
         "return 1\n    if self.free_asids:",
         Hart._load,
@@ -212,5 +213,19 @@ ENCLAVE_HOLES = [
         server.call,
         "= top.kbuffer_pte",
         "= next((e for e in state.enclaves.values() if e.state == CALLING), top).kbuffer_pte",
+    ),
+    hole(
+        "forgetting code that a report wrote over",
+        "c-stale-code",
+        Memory.write,
+        "self.on_code_changed(pa, size)",
+        "pass",
+    ),
+    hole(
+        "forgetting code that the results of a call wrote over",
+        "c-stale-code",
+        Memory.pack,
+        "self.on_code_changed(pa, layout.size)",
+        "pass",
     ),
 ]

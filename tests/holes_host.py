@@ -1,6 +1,8 @@
 """Holes in what keeps a hostile host out: PMP, its page tables, TVM, the TLB, and checks of its calls."""
 
 from pltvm.engine.hart import Hart
+from pltvm.engine.memory import Memory
+from pltvm.engine.sv39 import PageTable
 from pltvm.host.supervisor import Supervisor
 from pltvm.monitor import attest, lifecycle, relay, shadow
 from pltvm.monitor.guard import HostTables
@@ -55,6 +57,22 @@ HOST_HOLES = [
     hole("the flush of set PTE", "s-stale-tlb", HostTables.set_pte, "self._changed()", "pass"),
     hole(
         "the flush when pages become private", "s-stale-tlb", HostTables._set_valid, "self._changed()", "pass"
+    ),
+    hole(
+        "whose wish makes a page writable",
+        "s-wish",
+        PageTable.flip,
+        "not self._wants_both(pte_address(pte))",
+        "not pte & 0x100",
+    ),
+    hole("whose privilege it is", "s-user", Hart._on_trap, "if context.regs[PRIV] != _U:", "if False:"),
+    hole("forgetting code that is gone", "s-stale-code", Memory.executable, "self._code[first] = 1", "pass"),
+    hole(
+        "forgetting code that a call wrote over",
+        "s-stale-code",
+        Memory.write,
+        "self.on_code_changed(pa, size)",
+        "pass",
     ),
     # -- create
     hole(

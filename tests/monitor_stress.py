@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check-every", type=int, default=200, metavar="K", help="steps between deep checks")
+    parser.add_argument(
+        "--refused-every", type=int, default=10, metavar="K", help="refused calls between comparisons of all"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress, no counts")
     options = parser.parse_args(arguments)
 
@@ -32,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = 0
     while done < options.steps:
         walk = Walk(options.check_every)
+        walk.pair.refused_every = options.refused_every
         steps: list[Step] = []
         try:
             length = min(EPISODE, options.steps - done)

@@ -89,3 +89,44 @@ sv_exit:
     .balign 8
 sv_attempts:
     .zero 8
+
+# User mode at a0 until it traps, with a1, a2, a3, a4 in its a0 … a3; then the cause and the pc of the trap.
+    .section .text.sv_user, "ax"
+    .globl sv_user
+    .balign 4
+sv_user:
+    la t0, 9f
+    csrw stvec, t0
+    la t0, sv_saved
+    sd ra, 0(t0)
+    sd sp, 8(t0)
+    sd gp, 16(t0)
+    sd tp, 24(t0)
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    sd s\n, (32 + 8 * \n)(t0)
+    .endr
+    csrw sepc, a0
+    li t0, 0x100
+    csrc sstatus, t0
+    mv a0, a1
+    mv a1, a2
+    mv a2, a3
+    mv a3, a4
+    sret
+    .balign 4
+9:  la t0, sv_saved
+    ld ra, 0(t0)
+    ld sp, 8(t0)
+    ld gp, 16(t0)
+    ld tp, 24(t0)
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    ld s\n, (32 + 8 * \n)(t0)
+    .endr
+    csrr a0, scause
+    csrr a1, sepc
+    ret
+
+    .section .bss.sv_saved, "aw", @nobits
+    .balign 8
+sv_saved:
+    .zero 128

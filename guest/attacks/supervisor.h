@@ -13,7 +13,7 @@
 
 #include "eapp.h"
 
-enum { CAUSE_ILLEGAL = 2, CAUSE_LOAD_ACCESS = 5, CAUSE_STORE_ACCESS = 7, CAUSE_FETCH_ACCESS = 1,
+enum { CAUSE_ILLEGAL = 2, CAUSE_ECALL_U = 8, CAUSE_LOAD_ACCESS = 5, CAUSE_STORE_ACCESS = 7, CAUSE_FETCH_ACCESS = 1,
        CAUSE_FETCH_PAGE = 12, CAUSE_LOAD_PAGE = 13, CAUSE_STORE_PAGE = 15 };
 enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_A = 64, PTE_D = 128 };
 /* The victims of `pltvm selftest`: a paused enclave's own block, and what it got from the host: memory (mmap), relay
@@ -51,6 +51,9 @@ struct sv_result {
 };
 struct sv_result sv_call(unsigned long function, unsigned long a0, unsigned long a1, unsigned long a2,
                          unsigned long a3, unsigned long a4); /* a monitor call, ABI section 8 */
+
+/* Runs user mode at `pc` until it traps: error is the cause, value the pc of the trap. Arguments come in its a0 … a3. */
+struct sv_result sv_user(uint64_t pc, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3);
 
 void sv_put(char character);
 void sv_exit(unsigned long code) __attribute__((noreturn));

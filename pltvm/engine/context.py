@@ -30,6 +30,8 @@ FCSR: Final = 68
 SLOTS: Final = 69
 SAVED_FROM: Final = X0 + 1  # saving starts at x1
 
+MSTATUS_SIE: Final = 1 << 1
+MSTATUS_SPIE: Final = 1 << 5
 MSTATUS_SPP: Final = 1 << 8
 MSTATUS_FS: Final = 3 << 13
 MSTATUS_TVM: Final = 1 << 20
@@ -94,6 +96,10 @@ class Context:
         """Start afresh from the registers of another context; gives the own registers."""
         self.regs[:] = registers
         return self.regs
+
+    def step(self, by: int) -> None:
+        """Move pc by so many bytes, around the end of the address space if need be."""
+        self.regs[PC] = self.regs[PC] + by & 0xFFFF_FFFF_FFFF_FFFF
 
     def register(self, number: int) -> int:
         """The value of x`number`."""

@@ -20,13 +20,24 @@ from unicorn import riscv_const as riscv
 from unicorn import unicorn_const as uc_const
 
 from pltvm.engine import context as ctx
-from pltvm.engine.context import MSTATUS_SPP, PC, PRIV, SATP, SAVED_FROM, SLOTS, Context
+from pltvm.engine.context import (
+    MSTATUS,
+    MSTATUS_SIE,
+    MSTATUS_SPIE,
+    MSTATUS_SPP,
+    PC,
+    PRIV,
+    SATP,
+    SAVED_FROM,
+    SLOTS,
+    Context,
+)
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.engine.sv39 import ASID_MASK, R, W, X
 from pltvm.engine.tlb_tuning import tuner
 from pltvm.engine.trap import FETCHES, Access, Cause, memory_access
 from pltvm.engine.unicorn_library import CYCLE, INSTRET, TIME, control_word, library, quick
-from pltvm.errors import EngineError
+from pltvm.errors import EngineError, FromCallback, Interrupted
 
 Handler = Callable[[Context], None]
 
@@ -53,6 +64,7 @@ _STVEC_ID: Final = (ctypes.c_int * 1)(riscv.UC_RISCV_REG_STVEC)
 _SAVED: Final = SLOTS - SAVED_FROM
 
 _ECALL_U: Final = int(Cause.ECALL_U)
+_U: Final = ctx.U
 _BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2, "little"))
 
 _WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
@@ -91,6 +103,9 @@ class Hart:
         self._running = False
         self._watched = False  # by hooks for blocks or instructions
         self._error: BaseException | None = None
+        # Told of an error of ours in a handler and the context that trapped; True when that is dealt with.
+        self.on_error: Callable[[Exception, Context], bool] = lambda _error, _context: False
+        memory.on_code_changed = self.forget_code
         try:
             self._uc = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
             self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_CPU)
@@ -113,26 +128,30 @@ class Hart:
         self._loaded = None
 
     def deliver(self, context: Context, cause: int, value: int) -> bool:
-        """Let the current context take a trap in S-mode, as the hardware would: on at `stvec`.
+        """Let the current context, in S- or U-mode, take a trap as the hardware would: in S-mode at `stvec`.
 
         `value` is for `stval`. False when there is no trap vector, or when the trap is of the vector's own
         first instruction and would come forever.
         """
-        block = (ctypes.c_uint64 * 5)(ctx.M, context.regs[PC], cause, value, 0)
+        regs = context.regs
+        block = (ctypes.c_uint64 * 5)(ctx.M, regs[PC], cause, value, 0)
         pointers = ctx.pointers_to(block)
         _write(self._handle, _TRAP_IDS, _byref(pointers), 4)
         _read(self._handle, _STVEC_ID, _byref(pointers, 8 * 4), 1)
-        vector = block[4] & ~3
-        if vector in (0, context.regs[PC]):
+        vector, from_supervisor = block[4] & ~3, regs[PRIV] == ctx.S
+        if vector == 0 or (from_supervisor and vector == regs[PC]):
             return False
-        context.regs[PC] = vector
-        context.regs[ctx.MSTATUS] |= MSTATUS_SPP
+        status = regs[MSTATUS] & ~(MSTATUS_SPP | MSTATUS_SPIE | MSTATUS_SIE)
+        status |= MSTATUS_SPIE if regs[MSTATUS] & MSTATUS_SIE else 0
+        regs[MSTATUS] = status | (MSTATUS_SPP if from_supervisor else 0)
+        regs[PC], regs[PRIV] = vector, ctx.S
         self.context_changed()
         return True
 
     def forget_code(self, pa: int, size: int) -> None:
         """Code in this physical range was replaced from outside the guest: translate it anew.
 
+        `Memory` calls it where its own methods write; who writes otherwise has to.
         Unicorn takes the addresses as the current privilege would: only M-mode sees physical ones.
         """
         self._set_privilege(ctx.M)
@@ -239,9 +258,9 @@ class Hart:
                 status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
                 if self._error is not None:
                     error, self._error = self._error, None
-                    raise error
+                    raise error.original if isinstance(error, FromCallback) else error
                 if not self._stopping:
-                    _read(self._handle, _SAVE_IDS, self.current.saved_pointers, _SAVED)
+                    self._save(self.current)
                     self._left_without_trap(status)
         finally:
             self._running, self._loaded = False, None
@@ -260,10 +279,18 @@ class Hart:
             self.traps += 1
             context = self.current
             _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
-            if cause == _ECALL_U:  # Unicorn reports it for every privilege
-                self.handlers[cause](context)
-            else:
-                self._on_fault(cause, context)
+            if context.regs[PRIV] != _U:
+                self._save_privilege(context)
+            try:
+                if cause == _ECALL_U:  # Unicorn reports it for every privilege
+                    self.handlers[cause](context)
+                else:
+                    self._on_fault(cause, context)
+            except Interrupted:
+                raise
+            except Exception as error:
+                if not self.on_error(error, context):
+                    raise
             if self._stopping:
                 return
             context = self.current
@@ -277,10 +304,9 @@ class Hart:
 
     def _on_fault(self, cause: int, context: Context) -> None:
         """A trap that is no ecall: perhaps nobody else's affair, else for its handler."""
-        # Unicorn reports the trapping pc + 4, whatever the length; that may wrap around.
-        context.regs[PC] = context.regs[PC] - 4 & _LAST_ADDRESS
+        context.step(-4)  # Unicorn reports the trapping pc + 4, whatever the length; that may wrap around
         if cause == Cause.ILLEGAL and self.fetch(context).startswith(_WAIT):
-            context.regs[PC] = context.regs[PC] + 4 & _LAST_ADDRESS
+            context.step(4)
             cause = Cause.WFI  # Unicorn refuses it in user mode
         elif self._absorb(cause, context):
             return
@@ -310,9 +336,32 @@ class Hart:
         else:
             cause = Cause.OUTSIDE_RAM
         self.traps += 1
-        self.handlers[cause](context)
+        try:
+            self.handlers[cause](context)
+        except Interrupted:
+            raise
+        except FromCallback as error:
+            raise error.original from None
+        except Exception as error:
+            if not self.on_error(error, context):
+                raise
 
     # -- switching -------------------------------------------------------------------------------------
+
+    def _save(self, context: Context) -> None:
+        _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
+        if context.regs[PRIV] != _U:
+            self._save_privilege(context)
+
+    def _save_privilege(self, context: Context) -> None:
+        """What S-mode code changes by itself: `sret` the privilege, and it has its part of mstatus."""
+        value = ctypes.c_uint64()
+        quick.uc_reg_read(self._handle, ctx.REGISTER_IDS[PRIV], _byref(value))
+        context.regs[PRIV] = value.value
+        self._set_privilege(ctx.M)  # only there mstatus is readable
+        quick.uc_reg_read(self._handle, ctx.REGISTER_IDS[MSTATUS], _byref(value))
+        self._set_privilege(context.regs[PRIV])
+        context.regs[MSTATUS] = value.value
 
     def _load(self) -> None:
         new = self.current
@@ -363,7 +412,7 @@ class Hart:
         if is_read and word >> 20 in _COUNTERS:
             self.clock += _TICKS_A_READ
             context.set_register(word >> 7 & 31, self.clock)
-            context.regs[PC] = context.regs[PC] + 4 & _LAST_ADDRESS
+            context.step(4)
             return True
         return False
 

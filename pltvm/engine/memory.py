@@ -3,10 +3,16 @@
 RAM is reserved, not allocated: a page costs host memory only once it is touched. All addresses are guest
 physical addresses in bytes. Every range is checked here, so a wrong address is an error of the caller and
 never a silent access to something else.
+
+The JIT sees what guest code stores, but not what Python writes. So RAM knows which pages may hold translated
+code, and has it forgotten whenever one of its own methods changes such a page. Who makes a page executable
+says so (`executable`), and so does who ends that (`not_executable`).
 """
 
 import ctypes
 import mmap
+from collections.abc import Callable
+from struct import Struct
 from typing import Final
 
 from pltvm.errors import PhysicalAddressError
@@ -46,6 +52,9 @@ class Memory:
         self.bytes = memoryview(self._map)
         self.words = self.bytes.cast("Q")
         self.halves = self.bytes.cast("I")
+        self._code = bytearray(size >> PAGE_SHIFT)  # a page: 1 if it is executable somewhere
+        # Told of (physical address, bytes) whose translated code no longer holds: the hart.
+        self.on_code_changed: Callable[[int, int], None] = lambda _pa, _size: None
 
     @property
     def host_address(self) -> int:
@@ -67,9 +76,19 @@ class Memory:
         return bytes(self.bytes[offset : offset + size])
 
     def write(self, pa: int, data: bytes | memoryview) -> None:
-        """Put `data` at `pa`. Code that may already have run there must be forgotten by the hart too."""
-        offset = self._offset(pa, len(data))
-        self.bytes[offset : offset + len(data)] = data
+        """Put `data` at `pa`."""
+        size = len(data)
+        offset = self._offset(pa, size)
+        self.bytes[offset : offset + size] = data
+        if self._code.find(1, offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT) >= 0:
+            self.on_code_changed(pa, size)
+
+    def pack(self, pa: int, layout: Struct, *values: int) -> None:
+        """Put `values` at `pa` in the form of `layout`, which must not cross the end of a page."""
+        offset = pa - self.base
+        layout.pack_into(self.bytes, offset, *values)
+        if self._code[offset >> PAGE_SHIFT]:
+            self.on_code_changed(pa, layout.size)
 
     def load(self, pa: int) -> int:
         """The u64 at `pa`, which must be 8-byte aligned."""
@@ -81,7 +100,10 @@ class Memory:
         """Set the u64 at `pa`, which must be 8-byte aligned."""
         if pa & 7:
             raise PhysicalAddressError(f"u64 at {pa:#x} is not aligned")
-        self.words[self._offset(pa, 8) >> 3] = value & 0xFFFF_FFFF_FFFF_FFFF
+        offset = self._offset(pa, 8)
+        self.words[offset >> 3] = value & 0xFFFF_FFFF_FFFF_FFFF
+        if self._code[offset >> PAGE_SHIFT]:
+            self.on_code_changed(pa, 8)
 
     def zero(self, pa: int, size: int) -> None:
         """Make `size` bytes at `pa` zero; large page-aligned ranges stop costing host memory as well."""
@@ -92,3 +114,31 @@ class Memory:
             self.bytes[offset : offset + size] = _ZEROS[:size]
         else:
             self.bytes[offset : offset + size] = bytes(size)
+        if self._code.find(1, offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT) >= 0:
+            self.on_code_changed(pa, size)
+
+    def copy(self, source: int, target: int, size: int) -> None:
+        """Copy `size` bytes from one physical address to another; the ranges do not overlap."""
+        at = self._offset(source, size)
+        self.write(target, self.bytes[at : at + size])
+
+    # -- pages that hold code ------------------------------------------------------------------------------
+
+    def executable(self, pa: int, pages: int = 1) -> None:
+        """These pages are mapped executable now."""
+        first = self._offset(pa, pages << PAGE_SHIFT) >> PAGE_SHIFT
+        if pages == 1:
+            self._code[first] = 1
+        else:
+            self._code[first : first + pages] = b"\1" * pages
+
+    def not_executable(self, pa: int, pages: int = 1) -> None:
+        """These pages are nowhere mapped executable any more; forgets the code that ran there."""
+        first = self._offset(pa, pages << PAGE_SHIFT) >> PAGE_SHIFT
+        if self._code.find(1, first, first + pages) >= 0:
+            self._code[first : first + pages] = bytes(pages)
+            self.on_code_changed(pa, pages << PAGE_SHIFT)
+
+    def is_executable(self, pa: int) -> bool:
+        """Whether the page of `pa` is mapped executable somewhere."""
+        return bool(self._code[self._offset(pa, 1) >> PAGE_SHIFT])

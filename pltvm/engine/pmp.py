@@ -69,4 +69,4 @@ def program(hart: Hart, entries: dict[int, Entry], scratch: int) -> None:
     memory.write(scratch, text)
     hart.run_bare(context)
     memory.write(scratch, saved)
-    hart.forget_code(scratch, PAGE)
+    hart.forget_code(scratch, PAGE)  # run without translation, so no entry made the page executable

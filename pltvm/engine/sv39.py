@@ -6,8 +6,9 @@
     virtual address:  38 … 30 root index | 29 … 21 middle | 20 … 12 leaf | 11 … 0 offset
 
 A store to a page that is writable and executable at once costs ten times one to a page that is only
-writable. So a page that is both by its owner's wish is never mapped as both: the software bit `BOTH` marks
-it, and `flip` turns it from RW to RX and back as it faults. A page that mixes code and data and keeps
+writable. So a page that is to be both is mapped as one at a time, and `flip` turns it from RW to RX and back
+as it faults. Which pages these are is not told by entries, which others may have filled: whoever makes the
+table says so (`wants_both`). The RSW bits count the flips, no more; a page that mixes code and data and keeps
 flipping is left RWX.
 
 Nothing here flushes: the caller tells the hart that translations changed (`Hart.translations_changed`).
@@ -21,11 +22,11 @@ from pltvm.engine.memory import PAGE, Memory
 from pltvm.errors import PhysicalAddressError
 
 V, R, W, X, U, G, A, D = (1 << bit for bit in range(8))
-BOTH: Final = 1 << 8  # RSW bit: the owner wants W and X on this page
 READ_ONLY_DATA = V | R | U | A | D
 RW: Final = V | R | W | U | A | D
 RX: Final = V | R | X | U | A | D
-RWX: Final = RW | BOTH  # starts writable; the first fetch flips it
+RWX: Final = RW | X
+FLIP_SHIFT, FLIPS = 8, 3 << 8  # RSW: how often the page has flipped
 
 PPN_SHIFT: Final = 10
 PPN_MASK: Final = ((1 << 44) - 1) << PPN_SHIFT
@@ -36,7 +37,7 @@ SATP_SV39: Final = 8 << 60
 ASID_SHIFT: Final = 44
 ASID_MASK: Final = 0xFFFF << ASID_SHIFT
 VA_MASK: Final = (1 << 39) - 1
-FLIPS_BEFORE_GIVING_UP: Final = 8
+FLIPS_BEFORE_GIVING_UP: Final = FLIPS >> FLIP_SHIFT
 
 
 def canonical(va: int) -> bool:
@@ -79,6 +80,10 @@ def contiguous_entries(memory: Memory, pa: int, pages: int, flags: int) -> memor
     return memoryview(array("Q", range(first, first + pages * PAGE_STEP, PAGE_STEP)))
 
 
+def _never(_pa: int) -> bool:
+    return False
+
+
 def _no_table(va: int, create: bool) -> int:
     if create:
         raise PhysicalAddressError(f"no page table can map {va:#x}: not canonical, or in a huge page")
@@ -89,16 +94,24 @@ class PageTable:
     """The address space whose root table is at physical address `root`.
 
     `take_page` gives the physical address of a zeroed page for a new table, or raises. `user` says whether
-    user mode looks through it, or supervisor mode.
+    user mode looks through it, or supervisor mode. `wants_both` tells of a mapped page, by its physical
+    address, whether it is to be writable and executable.
     """
 
-    def __init__(self, memory: Memory, root: int, take_page: Callable[[], int], user: bool = True) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        root: int,
+        take_page: Callable[[], int],
+        user: bool = True,
+        wants_both: Callable[[int], bool] = _never,
+    ) -> None:
         self.memory = memory
+        self._wants_both = wants_both
         self._needed = V | U if user else V
         self.root = root
         self._take_page = take_page
         self._words = memory.words
-        self._flips: dict[int, int] = {}
         # va >> 21 → index in `words` of the last-level table; tables are never freed while in use.
         self._leaf_tables: dict[int, int] = {}
 
@@ -175,6 +188,8 @@ class PageTable:
         Raises PhysicalAddressError when RAM does not hold them, as the JIT cannot survive such an entry.
         """
         self.put(va, contiguous_entries(self.memory, pa, pages, flags))
+        if flags & X:
+            self.memory.executable(pa, pages)
 
     def unmap(self, va: int, pages: int) -> None:
         """Clear the entries of `pages` pages from `va`; unmapped ones stay unmapped."""
@@ -215,27 +230,32 @@ class PageTable:
             if table < 0:
                 return None
         pte = self._words[table + ((va >> 12) & (ENTRIES - 1))]
-        if pte & BOTH:
-            pte |= W | X
         needed = flags | self._needed
         if pte & needed != needed:
-            return None
+            missing = needed & ~pte
+            if missing & ~(W | X) or not pte & V or not self._wants_both(pte_address(pte)):
+                return None
         return (pte & PPN_MASK) << 2 | va & (PAGE - 1)
 
     def flip(self, va: int, want: int) -> bool:
         """Give the page at `va` the permission `want` (W or X) that its owner allows but that is off now."""
         slot = self.slot(va)
         pte = self.memory.load(slot) if slot else 0
-        if not pte & V or not pte & BOTH or pte & want:
+        if not pte & V or pte & want or not self._wants_both(pte_address(pte)):
             return False
-        flips = self._flips.get(slot, 0) + 1
-        self._flips[slot] = flips
-        if flips > FLIPS_BEFORE_GIVING_UP:
+        flips = pte & FLIPS
+        if flips == FLIPS:
             pte |= W | X
         else:
-            pte = (pte & ~(W | X)) | want
+            pte = (pte & ~(W | X | FLIPS)) | want | flips + (1 << FLIP_SHIFT)
         self.memory.store(slot, pte)
+        if pte & X:
+            self.memory.executable(pte_address(pte))
         return True
+
+    def writable(self, pte: int) -> bool:
+        """Whether the page of this valid entry is, or may become, writable."""
+        return bool(pte & W) or self._wants_both(pte_address(pte))
 
     def leaves(self) -> Iterator[Leaf]:
         """Every mapped page in order of its table index, root to leaf.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pltvm.engine.memory import PAGE
-from pltvm.engine.sv39 import BOTH, D, W, pte_address
+from pltvm.engine.sv39 import D, pte_address
 from pltvm.errors import PltvmError
 from pltvm.fuzz import turn
 from pltvm.fuzz.objects import ObjectSnapshot
@@ -41,7 +41,6 @@ class Snapshot:
         self._tables = np.array(sorted(pages), np.int64)  # page tables, and what the monitor writes anyway
         self._touched: set[int] = set()  # pages that Python wrote
         self._flipped = False  # whether pages were writable and executable in turns
-        self._flips = [(space.table._flips, dict(space.table._flips)) for space in spaces]
         self._journal(memory)
         for space in spaces:
             self._journal_unmap(space.table)
@@ -64,13 +63,14 @@ class Snapshot:
         Entries that moving mappings carry with them lose it too.
         """
         memory, arena, count = self.memory, self.arena, 0
+        owners = self.machine.monitor.state.owners
         for space in spaces:
             for mapping in space.mappings():
                 for index, entry in enumerate(mapping.entries):
                     mapping.entries[index] = entry & ~D
             for leaf in space.table.leaves():
                 space.table.slot(leaf.va)  # so that it knows the table, also after each way back
-                if leaf.pte & (W | BOTH):
+                if space.table.writable(leaf.pte):
                     if count == turn.MOST_SLOTS:
                         raise PltvmError(
                             f"more than {turn.MOST_SLOTS * PAGE >> 20} MiB of writable memory: "
@@ -80,7 +80,7 @@ class Snapshot:
                     arena.slots[count] = (leaf.slot - memory.base) >> 3
                     arena.entries[count] = leaf.pte & ~D
                     count += 1
-                    if leaf.pte & BOTH:
+                    if owners.wants_both(pte_address(leaf.pte)):
                         self._both.append(pte_address(leaf.pte))
         arena.state[turn.SLOTS] = count
 
@@ -96,8 +96,8 @@ class Snapshot:
         touched = self._touched
 
         def noting(method: Callable[..., None], size_of: Callable[[Any], int]) -> Callable[..., None]:
-            def write(pa: int, value: Any) -> None:
-                method(pa, value)
+            def write(pa: int, value: Any, *more: int) -> None:
+                method(pa, value, *more)
                 touched.update(range(pa & -PAGE, pa + size_of(value), PAGE))
 
             return write
@@ -105,6 +105,7 @@ class Snapshot:
         memory.write = noting(memory.write, len)
         memory.store = noting(memory.store, lambda _value: 8)
         memory.zero = noting(memory.zero, int)
+        memory.pack = noting(memory.pack, lambda layout: layout.size)
 
     def _journal_unmap(self, table: Any) -> None:
         """Note the pages that guest code wrote before they were unmapped: the D bit goes with the entry."""
@@ -120,7 +121,7 @@ class Snapshot:
         table.unmap = noting
 
     def _journal_flip(self, table: Any) -> None:
-        """Note flips: they are counted, and what was code in between may still be translated."""
+        """Note flips: what was code in between may still be translated."""
         flip = table.flip
 
         def noting(va: int, want: int) -> bool:
@@ -145,9 +146,6 @@ class Snapshot:
         hart.translations_changed()
         if self._flipped:
             self._flipped = False
-            for flips, before in self._flips:
-                flips.clear()
-                flips.update(before)
             for page in self._both:
                 hart.forget_code(page, PAGE)
 

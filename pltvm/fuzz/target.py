@@ -13,7 +13,7 @@ from typing import Final
 
 from pltvm.engine.context import A0, A6, A7, PC, RA, Context
 from pltvm.engine.memory import PAGE
-from pltvm.engine.sv39 import BOTH, W, pte_address
+from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
 from pltvm.fuzz import oracles, stopping, turn
@@ -123,10 +123,11 @@ class Target:
         handlers[Cause.ECALL_U] = self._on_ecall
         handlers[Cause.WFI] = self._on_wfi
         handlers[Cause.INTERRUPT] = self._on_interrupt
+        self.hart.on_error = lambda _error, _context: False  # one in the fuzzer is not the target's
         self.own_pages = [  # of the ELF that can be written: virtual and physical address
             (leaf.va, pte_address(leaf.pte))
             for leaf in self.enclave.space.table.leaves()
-            if leaf.pte & (W | BOTH) and leaf.va < abi.HEAP_BASE
+            if self.enclave.space.table.writable(leaf.pte) and leaf.va < abi.HEAP_BASE
         ]
         self.snapshot = Snapshot(machine, self.arena, *self.roots(), user=self)
         self._ram, self._copy = self.snapshot.ram, self.snapshot.copy

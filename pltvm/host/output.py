@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+from pltvm.errors import FromCallback
+
 KEPT: Final = 16 << 20  # bytes of a run's output that its result has
 
 
@@ -22,7 +24,10 @@ class Output:
             self._parts.append(text[: self._room])
             self._room -= len(self._parts[-1])
         if self._on_output is not None:
-            self._on_output(text)
+            try:
+                self._on_output(text)
+            except Exception as error:
+                raise FromCallback(error) from error
 
     @property
     def text(self) -> bytes:

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any, Final
 
 from pltvm.engine import sv39
-from pltvm.engine.context import A0, A7, MSTATUS_TVM, PC, SP, Context, S
+from pltvm.engine.context import A0, A7, MSTATUS_TVM, PC, PRIV, SP, Context, S
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.sv39 import ENTRIES, A, D, R, V, W, X, make_pte, satp_for
 from pltvm.engine.trap import Cause
@@ -30,6 +30,7 @@ STACK: Final = 64 << 10
 FREE_PAGES: Final = 1024  # for the program's own use
 TABLES_A_LEVEL: Final = 2  # free pages of the PT area for it, of each level
 MOST_VICTIMS: Final = 8
+_DELEGATED: Final = frozenset(cause for cause in Cause if cause >= 0)  # of user mode, to the program's vector
 
 # ram, its bytes, monitor, bytes, bitmap, bytes, PT area, bytes, root table, free memory, bytes,
 # three times two free table pages, number of victims, then (block, bytes, eid, extra) of each.
@@ -113,7 +114,6 @@ class Supervisor:
     def _map_own(self, va: int, pages: int, data: bytes, flags: int) -> None:
         block = self.kernel.blocks.take(pages)
         self.memory.write(block, data)
-        self.kernel.hart.forget_code(block, pages * PAGE)
         for page in range(pages):
             slot = self._leaf_table(va + page * PAGE) + (((va >> 12) + page) & (ENTRIES - 1)) * 8
             if not self._set(SetPte.ONE, slot, make_pte(block + page * PAGE, V | A | D | flags)):
@@ -163,6 +163,10 @@ class Supervisor:
     def _trap(self, cause: int, context: Context) -> None:
         """What neither the monitor nor the program's trap vector takes: the firmware's calls, and the end."""
         number = context.regs[A7]
+        if context.regs[PRIV] != S and cause in _DELEGATED:
+            if monitor_side.deliver(self.kernel.monitor, cause, context):
+                return
+            number = 0
         if cause == Cause.ECALL_U and number == PUT_CHARACTER:
             text = bytes([context.regs[A0] & 0xFF])
             self._output += text

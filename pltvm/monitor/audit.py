@@ -6,7 +6,7 @@ Not part of any call: tests and the debug switch run it whenever the host has co
 from collections.abc import Iterator
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT
-from pltvm.engine.sv39 import BOTH, W, pte_address
+from pltvm.engine.sv39 import X, pte_address
 from pltvm.errors import PhysicalAddressError
 from pltvm.monitor import abi
 from pltvm.monitor.lifecycle import pages_of
@@ -25,12 +25,18 @@ def audit(state: State) -> list[str]:
         if expected.get(pa) is not None:
             found.append(f"{pa:#x} is private and held as a page of the host")
         expected[pa] = holds
-    for index, entry in enumerate(state.owners.entries.tolist()):
+    for index, entry in enumerate(state.owners.who()):
         pa = state.memory.base + (index << PAGE_SHIFT)
         if entry != expected.get(pa, 0):
             found.append(f"{pa:#x}: the bitmap says {_words(entry)}, it is {_words(expected.get(pa, 0))}")
     for enclave in state.enclaves.values():
         found += _mapped_wrongly(state, enclave)
+    if state.tables is not None:
+        found += [
+            f"{pa:#x}: code of the host there would not be forgotten when it is written"
+            for pa in state.tables.executable_pages()
+            if not state.memory.is_executable(pa)
+        ]
     for segment, users in _users(state).items():
         if users != segment.users:
             found.append(f"shared memory {segment.key:#x}: {users} users, counted {segment.users}")
@@ -108,11 +114,13 @@ def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
             elif abi.SHM_BASE <= va < abi.SHM_BASE + enclave.shm[1]:
                 right = pa == enclave.shm_pa + va - abi.SHM_BASE and owner is None
             elif enclave.template is not None and owner == enclave.template.owner:
-                right = not pte & (W | BOTH)
+                right = not table.writable(pte)
             else:
                 right = owner == enclave.owner
             if not right:
                 yield f"{enclave}: {va:#x} maps {pa:#x}, which it may not have so"
+            elif pte & X and not state.memory.is_executable(pa):
+                yield f"{enclave}: code at {va:#x} would not be forgotten when {pa:#x} is written"
     except PhysicalAddressError as error:
         yield f"{enclave}: {error}"
     for va in attached:

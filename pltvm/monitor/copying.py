@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import BOTH, ENTRIES, PAGE_STEP, R, V, W, X, make_pte, pte_address
+from pltvm.engine.sv39 import ENTRIES, FLIPS, PAGE_STEP, R, V, W, X, make_pte, pte_address
+from pltvm.monitor.pages import PageOwners
 
 _LEAF: Final = R | W | X
 _PAGE_WORDS: Final = PAGE // 8
@@ -36,17 +37,23 @@ class _Run(NamedTuple):
 
 
 class TableCopy:
-    """How to copy the address space of `root`. The template must not change afterwards."""
+    """How to copy the address space of `root`. The template must not change afterwards.
 
-    def __init__(self, memory: Memory, root: int) -> None:
-        self._memory = memory
+    `both` are the pages of a copy, counted from its start, that are to be writable and executable.
+    """
+
+    def __init__(self, owners: PageOwners, root: int) -> None:
+        self._memory: Memory = owners.memory
+        self._owners = owners
         self._tables = [root]
         self._links: list[_Link] = []
         self._runs: list[_Run] = []
         self.writable = 0  # pages
+        self.both: list[int] = []
         self._walk(0, 0)
         first = len(self._tables)
         self._runs = [run._replace(target=run.target + first) for run in self._runs]
+        self.both = [page + first for page in self.both]
 
     @property
     def pages(self) -> int:
@@ -63,11 +70,13 @@ class TableCopy:
                 self._links.append(_Link(word, len(self._tables)))
                 self._tables.append(pte_address(pte))
                 self._walk(len(self._tables) - 1, level + 1)
-            elif pte & (W | BOTH):
+            elif pte & W or self._owners.wants_both(pte_address(pte)):
                 self._add(word, pte)
 
     def _add(self, word: int, pte: int) -> None:
-        flags, page = pte & ~sv39.PPN_MASK, pte_address(pte)
+        flags, page = pte & ~(sv39.PPN_MASK | FLIPS), pte_address(pte)
+        if self._owners.wants_both(page):
+            self.both.append(self.writable)
         last = self._runs[-1] if self._runs else None
         if (
             last is not None
@@ -97,5 +106,4 @@ class TableCopy:
             words[start + word : start + word + pages] = array(
                 "Q", range(first, first + pages * PAGE_STEP, PAGE_STEP)
             )
-            source, target, count = (origin - base) >> 3, (goal - base) >> 3, pages * _PAGE_WORDS
-            words[target : target + count] = words[source : source + count]
+            memory.copy(origin, goal, pages * PAGE)

@@ -81,7 +81,10 @@ class HostTables:
             self._forget(slot)
             self.memory.store(slot, pte)
             if pte & _LEAF:
-                self._entries.setdefault(pte_address(pte) >> PAGE_SHIFT, set()).add(slot)
+                page = pte_address(pte)
+                self._entries.setdefault(page >> PAGE_SHIFT, set()).add(slot)
+                if pte & X:
+                    self.memory.executable(page)
         self._changed()
         return Status.OK
 
@@ -137,22 +140,39 @@ class HostTables:
     def _forget(self, slot: int) -> None:
         old = self.memory.load(slot)
         if old & _LEAF:
-            number = pte_address(old) >> PAGE_SHIFT
-            slots = self._entries.get(number)
-            if slots is not None:
-                slots.discard(slot)
-                if not slots:
-                    del self._entries[number]
+            page = pte_address(old)
+            number = page >> PAGE_SHIFT
+            slots = self._entries.get(number, set())
+            slots.discard(slot)
+            if old & X and self.owners.owner(page) is None and not self._executable(slots):
+                self.memory.not_executable(page)
+            if not slots:
+                self._entries.pop(number, None)
+
+    def executable_pages(self) -> list[int]:
+        """Physical addresses of the pages that the host can execute now."""
+        load = self.memory.load
+        return [
+            number << PAGE_SHIFT
+            for number, slots in self._entries.items()
+            if any(load(slot) & (V | X) == V | X for slot in slots)
+        ]
+
+    def _executable(self, slots: set[int]) -> bool:
+        return any(self.memory.load(slot) & X for slot in slots)
 
     def _hide(self, pa: int, pages: int) -> None:
         self._set_valid(pa, pages, lambda pte: pte & ~V)
 
     def _show(self, pa: int, pages: int) -> None:
-        self._set_valid(pa, pages, lambda pte: pte | V)
+        for number in self._set_valid(pa, pages, lambda pte: pte | V):
+            if self._executable(self._entries[number]):
+                self.memory.executable(number << PAGE_SHIFT)
 
-    def _set_valid(self, pa: int, pages: int, change: Callable[[int], int]) -> None:
+    def _set_valid(self, pa: int, pages: int, change: Callable[[int], int]) -> list[int]:
+        """Change the entries that map these pages; the numbers of the pages that have any."""
         if not self._entries:
-            return
+            return []
         first = pa >> PAGE_SHIFT
         numbers = range(first, first + pages)
         if pages > len(self._entries):
@@ -164,3 +184,4 @@ class HostTables:
                 self.memory.store(slot, change(self.memory.load(slot)))
         if found:
             self._changed()
+        return found

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pltvm.engine import sv39
 from pltvm.engine.context import A0, A1, A2, A3, A4, SP, Context, U
 from pltvm.engine.memory import PAGE
-from pltvm.engine.sv39 import Leaf, R, X, make_pte, pte_address
+from pltvm.engine.sv39 import Leaf, R, W, X, make_pte, pte_address
 from pltvm.errors import PhysicalAddressError
 from pltvm.monitor import abi, measure, ocall, relay, secure_shm
 from pltvm.monitor.abi import CreateParams, EnclaveType, Mailbox, ResumeReason, RunParams, Status
-from pltvm.monitor.pages import MONITOR
+from pltvm.monitor.pages import MONITOR, OWNERS
 from pltvm.monitor.space import AddressSpace
 from pltvm.monitor.state import (
     DESTROYED,
@@ -60,29 +60,28 @@ def create_as(state: State, params_pa: int, kind: EnclaveType) -> int:
         return Status.ERROR
     if state.record_space < RECORD_BYTES:
         return Status.NO_MONITOR_MEMORY
-    asid = state.new_asid()
-    if asid is None:
+    asid, leaves = state.next_asid(), _sound_layout(state, params)
+    if asid is None or leaves is None or state.next_eid >= OWNERS:
+        return Status.ERROR
+    root = params.paddr + PAGE
+    space = AddressSpace(state.owners, root, params.free_mem, params.paddr + params.size, asid)
+    shm_pages = params.shm_size // PAGE
+    if kind is EnclaveType.SHADOW:
+        stack = abi.STACK_TOP - abi.DEFAULT_STACK, abi.DEFAULT_STACK // PAGE
+        if shm_pages or not space.table.is_free(*stack):
+            return Status.ERROR
+    elif not space.has_room((abi.KBUFFER, 1), (abi.SHM_BASE, shm_pages)):
         return Status.ERROR
 
-    eid = state.next_eid
-    root = params.paddr + PAGE
-    space = AddressSpace(state.memory, root, params.free_mem, params.paddr + params.size, asid)
-    enclave = Enclave(eid, name, kind, space, params.entry)
-    shm_pages = params.shm_size // PAGE
-    leaves = _sound_layout(state, params)
-    if leaves is None:
-        complete = False
-    elif kind is EnclaveType.SHADOW:
-        stack = abi.STACK_TOP - abi.DEFAULT_STACK, abi.DEFAULT_STACK // PAGE
-        complete = not shm_pages and space.table.is_free(*stack)
-    else:
-        complete = map_host_pages(space, params, shm_pages)
-        leaves += _host_leaves(params)
-    if leaves is None or not complete:
-        state.free_asids.append(asid)
-        return Status.ERROR
-    enclave.snapshot = measure.capture(state.memory, params.entry, leaves)
+    # Nothing can fail from here on.
+    enclave = Enclave(state.next_eid, name, kind, space, params.entry)
+    host_leaves = []
+    if kind is not EnclaveType.SHADOW:
+        map_host_pages(space, params)
+        host_leaves = list(_host_leaves(params))
+    enclave.snapshot = measure.capture(state.memory, params.entry, leaves + host_leaves)
     settle(state, enclave, params)
+    _settle_permissions(state, leaves)
     if kind is EnclaveType.SERVER:
         state.servers[name] = enclave
         enclave.state = RUNNABLE
@@ -93,13 +92,13 @@ def settle(state: State, enclave: Enclave, params: CreateParams) -> None:
     """Take what checked parameters name, and let the enclave exist. Can not fail."""
     space, eid, pages, shm_pages = enclave.space, enclave.eid, params.size // PAGE, params.shm_size // PAGE
     state.next_eid += 1
+    state.use_asid(space.asid)
     state.record_space -= RECORD_BYTES
     state.owners.claim(params.paddr, pages, enclave.owner)
     state.owners.hold(params.kbuffer, 1)
     state.owners.hold(params.shm_paddr, shm_pages)
     for page in mailbox_pages(params):
         state.owners.hold(page, 1)
-    state.hart.forget_code(params.paddr, params.size)
     enclave.block, enclave.block_pages = params.paddr, pages
     enclave.kbuffer = params.kbuffer
     enclave.kbuffer_pte = space.table.entry(abi.KBUFFER)
@@ -111,6 +110,17 @@ def settle(state: State, enclave: Enclave, params: CreateParams) -> None:
     enclave.retval_pointer = params.retval
     state.enclaves[eid] = enclave
     state.memory.write(params.eid_pointer, eid.to_bytes(4, "little"))
+
+
+def _settle_permissions(state: State, leaves: list[Leaf]) -> None:
+    """Note which pages are code, and map those that are to be written as well as one of both at a time."""
+    for _, pte, slot in leaves:
+        page = pte_address(pte)
+        if pte & W and pte & X:
+            state.owners.want_both(page)
+            state.memory.store(slot, pte & ~X)
+        elif pte & X:
+            state.memory.executable(page)
 
 
 def parameters_are_sound(state: State, params: CreateParams) -> bool:
@@ -199,14 +209,11 @@ def _host_leaves(params: CreateParams) -> Iterator[Leaf]:
     yield Leaf(abi.KBUFFER, make_pte(params.kbuffer, sv39.RW), 0)
 
 
-def map_host_pages(space: AddressSpace, params: CreateParams, shm_pages: int) -> bool:
-    """Map the kbuffer and the memory shared with the host; False when no page is left for the tables."""
-    if not space.make_tables(abi.KBUFFER, 1) or not space.make_tables(abi.SHM_BASE, shm_pages):
-        return False
+def map_host_pages(space: AddressSpace, params: CreateParams) -> None:
+    """Map the kbuffer and the memory shared with the host; there is room for the tables."""
     space.table.map(abi.KBUFFER, params.kbuffer, 1, sv39.RW)
-    if shm_pages:
-        space.table.map(abi.SHM_BASE, params.shm_paddr, shm_pages, sv39.RW)
-    return True
+    if params.shm_size:
+        space.table.map(abi.SHM_BASE, params.shm_paddr, params.shm_size // PAGE, sv39.RW)
 
 
 # -- run and resume ----------------------------------------------------------------------------------------

@@ -99,6 +99,8 @@ class Monitor:
         hart.handlers[Cause.WFI] = self._waits
         hart.handlers[Cause.INTERRUPT] = partial(self._preempted, Cause.INTERRUPT)
         hart.handlers[Cause.TIMER] = partial(self._preempted, Cause.TIMER)
+        hart.on_error = self._contain
+        self.errors: list[str] = []  # of ours that guests have brought about: each is a bug of pltvm
         base = hart.memory.base
         pmp.program(
             hart, {0: pmp.Entry(base, MONITOR_SIZE, pmp.NO_ACCESS), pmp.LAST: _EVERYTHING}, scratch=base
@@ -213,7 +215,7 @@ class Monitor:
         elif regs[A7] == abi.LINUX_IOCTL:
             regs[A0] = 0
             return
-        regs[PC] -= 4
+        context.step(-4)
         self._destroy(context, f"unknown enclave call: a6 = {regs[A6]:#x}, a7 = {regs[A7]}")
 
     def _waits(self, _context: Context) -> None:
@@ -242,6 +244,17 @@ class Monitor:
                 self._destroy(context, reason_for(cause), cause)
 
         return fault
+
+    def _contain(self, error: Exception, context: Context) -> bool:
+        """An error of ours while an enclave was served ends that enclave, with a report, and nothing else."""
+        enclave = self.state.running
+        if enclave is None or enclave.eid not in self.state.enclaves:
+            return False
+        reason = f"error in pltvm, please report it: {type(error).__name__}: {error}"
+        self.errors.append(reason)
+        del self.errors[:-_ERRORS_KEPT]
+        self._destroy(context, reason)
+        return True
 
     def _destroy(self, context: Context, reason: str, cause: Cause | None = None) -> None:
         """End the running enclave and its chain, report why, and give the host control with an error."""
@@ -297,6 +310,7 @@ class Monitor:
         return None
 
 
+_ERRORS_KEPT: Final = 100
 _EVERYTHING: Final = pmp.Entry(0, 0, pmp.ALL)
 # How many arguments each call takes beside the state, as registers always hold five.
 _ARITY: Final = {number: handler.__code__.co_argcount - 1 for number, handler in HOST_CALLS.items()}

@@ -1,9 +1,11 @@
 """Who owns each page of RAM: one u32 a page, in a bitmap that lies in guest RAM (§8).
 
-    31        30 … 0
-    private | private: the owner's number; public: by how many enclave mappings and mailboxes it is held
+    31        30     29     28 … 0
+    private | shared | both | private: the owner's number; public: by how many enclave mappings and mailboxes
+                              it is held (30 … 0)
 
-    owner   0 monitor | eid + 1 enclave | 2^30 + n the n-th memory shared between enclaves
+    owner   0 monitor | eid + 1 enclave | with `shared`: the number of a memory shared between enclaves
+    both    the owner wants the page writable and executable; it is mapped as one at a time (engine/sv39.py)
 
 A public page belongs to the host. One that an enclave holds (kbuffer, shared memory, mailbox) can not
 become private while it does. A private page belongs to exactly one owner.
@@ -17,7 +19,9 @@ from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory, pages_for
 
 PRIVATE: Final = 1 << 31
 MONITOR: Final = 0  # owner number of the monitor itself; enclaves have eid + 1
-SHARED: Final = 1 << 30  # from here on: memory shared between enclaves
+SHARED: Final = 1 << 30
+BOTH: Final = 1 << 29
+OWNERS: Final = BOTH - 1  # owner numbers that there are
 ENTRY_SIZE: Final = 4
 _SMALLEST: Final = 2  # pages of the smallest block of mmap
 _FEW: Final = 4  # pages up to which single stores are faster than a slice
@@ -75,6 +79,7 @@ class PageOwners:
             return False
         self.set_owner(pa, pages, owner)
         self.on_private(pa, pages)
+        self.memory.not_executable(pa, pages)  # the host can not reach them any more
         return True
 
     def set_owner(self, pa: int, pages: int, owner: int) -> None:
@@ -87,6 +92,14 @@ class PageOwners:
                 entries[index] = entry
         else:
             entries[first : first + pages] = array("I", (entry,)) * pages
+
+    def want_both(self, pa: int) -> None:
+        """The owner wants this private page writable and executable, until the page changes hands."""
+        self.entries[(pa - self.memory.base) >> PAGE_SHIFT] |= BOTH
+
+    def wants_both(self, pa: int) -> bool:
+        """Whether the owner wants this page writable and executable."""
+        return self.entries[(pa - self.memory.base) >> PAGE_SHIFT] & (PRIVATE | BOTH) == PRIVATE | BOTH
 
     def release(self, pa: int, pages: int) -> None:
         """Give private pages back to the host; the caller has cleared them."""
@@ -109,10 +122,14 @@ class PageOwners:
         for index in range(span.start, span.stop):
             self.entries[index] += change
 
+    def who(self) -> list[int]:
+        """The entry of every page of RAM, without what owners want of their pages."""
+        return [entry & ~BOTH if entry > PRIVATE else entry for entry in self.entries]
+
     def owner(self, pa: int) -> int | None:
         """The owner number of a private page, None for one of the host."""
         entry = self.entries[(pa - self.memory.base) >> PAGE_SHIFT]
-        return entry & ~PRIVATE if entry & PRIVATE else None
+        return entry & ~(PRIVATE | BOTH) if entry & PRIVATE else None
 
     def holds(self, pa: int) -> int:
         """How often enclaves hold a public page; 0 for a private one."""

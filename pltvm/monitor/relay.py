@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi
-from pltvm.monitor.abi import FAILED, RELAY_BASE, RELAY_REGIONS, Ocall, Status
+from pltvm.monitor.abi import FAILED, RELAY_BASE, RELAY_REGIONS, SHM_BASE, Ocall, Status
 from pltvm.monitor.pages import MONITOR
 from pltvm.monitor.space import AddressSpace, Mapping
 from pltvm.monitor.state import Block, Enclave, State
@@ -29,10 +29,12 @@ class Offer:
     def __init__(self, pages: Block | None, bound: list[Mapping]) -> None:
         self._pages = pages  # of the host
         self._bound = bound  # to the enclave's name
+        self.pages = (pages[1] if pages else 0) + sum(region.pages for region in bound)
 
     def take(self, state: State, enclave: Enclave) -> None:
         """Make the pages the enclave's and map them from RELAY_BASE on."""
         va = RELAY_BASE
+        enclave.space.make_tables(va, self.pages)
         if self._pages is not None:
             pa, pages = self._pages
             state.owners.claim(pa, pages, enclave.owner)
@@ -47,9 +49,10 @@ class Offer:
             state.hart.translations_changed()
 
 
-def offer(state: State, name: bytes, space: AddressSpace, pa: int, size: int) -> Offer | None:
+def offer(state: State, name: bytes, space: AddressSpace | None, pa: int, size: int) -> Offer | None:
     """Check relay pages that the host names for the enclave `name`; None when they are not acceptable.
 
+    `space` is where they go, None for one that is still to be made: then the caller sees to the page tables.
     `pa`, `size`: host pages, or RELAY_BOUND and 0 for what is bound to the name, or 0 and 0 for none.
     """
     bound = state.bound.get(name, []) if pa == abi.RELAY_BOUND and not size else []
@@ -57,14 +60,17 @@ def offer(state: State, name: bytes, space: AddressSpace, pa: int, size: int) ->
         return Offer(None, [])
     total = size or sum(region.size for region in bound)
     pages = total // PAGE
-    if total % PAGE or not space.is_free(RELAY_BASE, pages) or not _is_unique(state, name, space):
+    fits = RELAY_BASE + total <= SHM_BASE if space is None else space.is_free(RELAY_BASE, pages)
+    if total % PAGE or not fits or not _is_unique(state, name, space):
         return None
-    if (size and not state.owners.is_free(pa, pages)) or not space.make_tables(RELAY_BASE, pages):
+    if size and not state.owners.is_free(pa, pages):
+        return None
+    if space is not None and not space.has_room((RELAY_BASE, pages)):
         return None
     return Offer((pa, pages) if size else None, bound)
 
 
-def _is_unique(state: State, name: bytes, space: AddressSpace) -> bool:
+def _is_unique(state: State, name: bytes, space: AddressSpace | None) -> bool:
     """Whether no other enclave that could get relay pages has this name; the empty name is none."""
     return not name or not any(
         other.name == name and other.space is not space and other.copies is None

@@ -132,9 +132,12 @@ def _is_over(state: State, segment: Segment) -> bool:
 
 
 def _place(enclave: Enclave, pages: int) -> int | None:
-    """Where `pages` pages go: below the lowest mapping. None when there is no place or no page for tables."""
+    """Where `pages` pages go: below the lowest mapping. None when there is no place or no page for tables.
+
+    Changes nothing: the tables are made when the pages are mapped.
+    """
     va = min(enclave.attached.values(), default=SECURE_SHM_TOP) - pages * PAGE
-    if va < SHM_BASE + enclave.shm[1] or not enclave.space.make_tables(va, pages):
+    if va < SHM_BASE + enclave.shm[1] or not enclave.space.has_room((va, pages)):
         return None
     return va
 

@@ -173,8 +173,9 @@ def _write_results(state: State, current: Call, *results: int) -> None:
     memory, struct = state.memory, current.struct
     resp_val, req_vaddr, resp_vaddr, resp_size = results
     if len(struct) == 1:
-        at = struct[0][0] - memory.base + _RESULTS_AT
-        _RESULTS.pack_into(memory.bytes, at, resp_val, req_vaddr, current.size, resp_vaddr, resp_size)
+        memory.pack(
+            struct[0][0] + _RESULTS_AT, _RESULTS, resp_val, req_vaddr, current.size, resp_vaddr, resp_size
+        )
         return
     req_arg = b"".join(memory.read(pa, n) for pa, n in struct)[:_RESULTS_AT]
     data = req_arg + _RESULTS.pack(resp_val, req_vaddr, current.size, resp_vaddr, resp_size)

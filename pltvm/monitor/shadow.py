@@ -12,10 +12,12 @@ from pltvm.engine.memory import PAGE, pages_for
 from pltvm.monitor import abi, lifecycle, relay
 from pltvm.monitor.abi import CreateParams, EnclaveType, RunShadowParams, Status
 from pltvm.monitor.copying import TableCopy
+from pltvm.monitor.pages import OWNERS
 from pltvm.monitor.space import AddressSpace
 from pltvm.monitor.state import RECORD_BYTES, Enclave, State
 
 _STACK_PAGES = abi.DEFAULT_STACK // PAGE
+_STACK_VA = abi.STACK_TOP - abi.DEFAULT_STACK
 _RUNNING_NUMBERS = 5  # a2 of an instance is modulo this (§2)
 
 
@@ -25,7 +27,7 @@ def create(state: State, params_pa: int) -> int:
     status = lifecycle.create_as(state, params_pa, EnclaveType.SHADOW)
     if status == Status.OK:
         template = state.enclaves[eid]
-        template.copies = TableCopy(state.memory, template.space.table.root)
+        template.copies = TableCopy(state.owners, template.space.table.root)
     return status
 
 
@@ -41,25 +43,22 @@ def run(state: State, eid: int, params_pa: int) -> int | None:
         return Status.ERROR
     if state.record_space < RECORD_BYTES:
         return Status.NO_MONITOR_MEMORY
-    if params.size < (template.copies.pages + _STACK_PAGES) * PAGE:
-        return Status.ERROR
-    asid = state.new_asid()
-    if asid is None:
-        return Status.ERROR
-
     name = abi.clean_name(asked.name)
-    space = _address_space(state, params, template.copies, asid)
-    pages = relay.offer(state, name, space, asked.relay_paddr, asked.relay_size) if space else None
-    if space is None or pages is None:
-        state.free_asids.append(asid)
-        state.memory.zero(params.paddr, params.size)
+    pages = relay.offer(state, name, None, asked.relay_paddr, asked.relay_size)
+    asid = state.next_asid()
+    if pages is None or asid is None or state.next_eid >= OWNERS:
+        return Status.ERROR
+    if params.size < _pages_needed(template, params, pages.pages) * PAGE:
         return Status.ERROR
 
     # Nothing can fail from here on.
+    space = _address_space(state, params, template.copies, asid)
     instance = Enclave(state.next_eid, name, EnclaveType.NORMAL, space, template.entry)
     instance.template = template
     template.instances += 1
     lifecycle.settle(state, instance, params)
+    for page in template.copies.both:
+        state.owners.want_both(params.paddr + page * PAGE)
     pages.take(state, instance)
     lifecycle.start(state, instance, state.started % _RUNNING_NUMBERS)
     return None
@@ -84,17 +83,26 @@ def _relay_is_apart(params: CreateParams, asked: RunShadowParams) -> bool:
     return all(end <= pa or pa + size <= start for pa, size in spans if size)
 
 
-def _address_space(state: State, params: CreateParams, copies: TableCopy, asid: int) -> AddressSpace | None:
+def _pages_needed(template: Enclave, params: CreateParams, relay_pages: int) -> int:
+    """Pages of an instance: the copy, its stack, and the tables for what the template does not map."""
+    assert template.copies is not None
+    ranges = (
+        (_STACK_VA, _STACK_PAGES),
+        (abi.KBUFFER, 1),
+        (abi.SHM_BASE, pages_for(params.shm_size)),
+        (abi.RELAY_BASE, relay_pages),
+    )
+    tables = sum(template.space.table.missing_tables(va, pages) for va, pages in ranges if pages)
+    return template.copies.pages + _STACK_PAGES + tables
+
+
+def _address_space(state: State, params: CreateParams, copies: TableCopy, asid: int) -> AddressSpace:
     """The copy of the template in the host's block, with stack, kbuffer and shared memory."""
     memory, block = state.memory, params.paddr
     stack = block + copies.pages * PAGE
     copies.make(block)
     memory.zero(stack, abi.DEFAULT_STACK)
-    space = AddressSpace(memory, block, stack + abi.DEFAULT_STACK, block + params.size, asid)
-    stack_va = abi.STACK_TOP - abi.DEFAULT_STACK
-    if not space.make_tables(stack_va, _STACK_PAGES) or not lifecycle.map_host_pages(
-        space, params, pages_for(params.shm_size)
-    ):
-        return None
-    space.table.map(stack_va, stack, _STACK_PAGES, sv39.RW)
+    space = AddressSpace(state.owners, block, stack + abi.DEFAULT_STACK, block + params.size, asid)
+    lifecycle.map_host_pages(space, params)
+    space.table.map(_STACK_VA, stack, _STACK_PAGES, sv39.RW)
     return space

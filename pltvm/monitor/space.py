@@ -14,6 +14,7 @@ from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.sv39 import PageTable
 from pltvm.errors import OutOfMemory
 from pltvm.monitor.abi import HEAP_BASE, MMAP_TOP, RELAY_BASE, SHM_BASE
+from pltvm.monitor.pages import PageOwners
 
 
 class Mapping:
@@ -47,9 +48,9 @@ class AddressSpace:
     come out of them.
     """
 
-    def __init__(self, memory: Memory, root: int, free: int, free_end: int, asid: int) -> None:
-        self.memory = memory
-        self.table = PageTable(memory, root, self.take_page)
+    def __init__(self, owners: PageOwners, root: int, free: int, free_end: int, asid: int) -> None:
+        self.memory = memory = owners.memory
+        self.table = PageTable(memory, root, self.take_page, wants_both=owners.wants_both)
         self.asid = asid
         self.satp = sv39.satp_for(root, asid)
         self.free = free
@@ -72,15 +73,19 @@ class AddressSpace:
         self.free += PAGE
         return page
 
+    def has_room(self, *ranges: tuple[int, int], reserve: int = 0) -> bool:
+        """Whether the tables for these ranges (address, pages), of different GiB, leave `reserve` pages."""
+        missing = sum(self.table.missing_tables(va, pages) for va, pages in ranges if pages)
+        return not missing or missing <= (self.free_end - self.free) // PAGE - reserve
+
     def make_tables(self, va: int, pages: int, reserve: int = 0) -> bool:
         """Make sure that mapping these pages needs no new table.
 
         False, and nothing done, when that would leave less than `reserve` pages of the block.
         """
-        missing = self.table.missing_tables(va, pages)
-        if missing:
-            if missing > (self.free_end - self.free) // PAGE - reserve:
-                return False
+        if not self.has_room((va, pages), reserve=reserve):
+            return False
+        if pages:
             self.table.make_tables(va, pages)
         return True
 

@@ -162,10 +162,10 @@ class State:
         """Give the host control with a request in the mailbox (§4)."""
         mailbox = enclave.mailbox
         assert mailbox is not None
-        words, base = self.memory.words, self.memory.base
-        words[(mailbox.ocall - base) >> 3] = number
-        words[(mailbox.arg0 - base) >> 3] = arg0
-        words[(mailbox.arg1 - base) >> 3] = arg1
+        store = self.memory.store
+        store(mailbox.ocall, number)
+        store(mailbox.arg0, arg0)
+        store(mailbox.arg1, arg1)
         enclave.waiting_for = number
         enclave.state = WAITING
         self.leave(enclave, Status.OCALL)
@@ -178,11 +178,9 @@ class State:
         return shaped and self.owners.is_free(block, size // PAGE)
 
     def clear(self, pa: int, pages: int) -> None:
-        """Zero private pages and make them the host's again.
-
-        Code that ran there is forgotten where pages become executable, not here.
-        """
+        """Zero private pages and make them the host's again."""
         self.memory.zero(pa, pages * PAGE)
+        self.memory.not_executable(pa, pages)  # nobody maps them now; the host may soon
         self.owners.release(pa, pages)
 
     def give_back(self, blocks: Sequence[Block], kept: Sequence[Block] = ()) -> None:
@@ -196,7 +194,7 @@ class State:
             self.clear(pa, pages)
         if len(blocks) == 1 and not kept:
             pa, pages = blocks[0]
-            abi.FREED_BLOCK.pack_into(self.memory.bytes, pa - self.memory.base, 0, 1, pa, pages * PAGE)
+            self.memory.pack(pa, abi.FREED_BLOCK, 0, 1, pa, pages * PAGE)
             return
         rows = [(pa, pages * PAGE) for pa, pages in (*blocks, *kept)]
         parts = [rows[at : at + abi.FREED_ROWS] for at in range(0, len(rows), abi.FREED_ROWS)]
@@ -209,14 +207,18 @@ class State:
         """`size` bytes of host memory, None where the host may not be."""
         return self.memory.read(pa, size) if self.owners.is_public(pa, size) else None
 
-    def new_asid(self) -> int | None:
-        """An address-space number that no living enclave has; 0 is the host's."""
+    def next_asid(self) -> int | None:
+        """An address-space number that no living enclave has, 0 being the host's; `use_asid` takes it."""
         if self.free_asids:
-            return self.free_asids.pop()
-        if self.asids == LAST_ASID:
-            return None
-        self.asids += 1
-        return self.asids
+            return self.free_asids[-1]
+        return self.asids + 1 if self.asids < LAST_ASID else None
+
+    def use_asid(self, asid: int) -> None:
+        """The number that `next_asid` gave has a user now."""
+        if self.free_asids:
+            self.free_asids.pop()
+        else:
+            self.asids = asid
 
     def answer(self, context: Context, value: int) -> None:
         """Set the result of a call."""

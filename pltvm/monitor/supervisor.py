@@ -2,12 +2,14 @@
 
 With `mstatus.TVM` set, S-mode cannot touch `satp` or fence by itself. The monitor does it: a new `satp` must
 name a root in the root part of the PT area, with Sv39 on; a fence is a flush. What is refused, and every
-fault of S-mode, goes to the kernel's own trap vector, as the hardware would do it.
+fault of S-mode, goes to the kernel's own trap vector, as the hardware would do it (`deliver`).
+
+A host kernel in Python has no such vector: what its user programs do goes to its `trap_vector`.
 """
 
 from typing import TYPE_CHECKING, Final
 
-from pltvm.engine.context import A0, A1, A2, A3, A4, A6, A7, PC, PRIV, SATP, Context, S
+from pltvm.engine.context import A0, A1, A2, A3, A4, A6, A7, PRIV, SATP, Context, S
 from pltvm.engine.sv39 import PageTable
 from pltvm.engine.trap import Cause
 from pltvm.monitor import abi
@@ -16,6 +18,7 @@ from pltvm.monitor.fault import describe_access
 if TYPE_CHECKING:
     from pltvm.monitor.monitor import Monitor
 
+_FIRMWARE: Final = frozenset({Cause.ECALL_U, Cause.WFI, Cause.INTERRUPT, Cause.TIMER})
 _SYSTEM: Final = 0x73
 _CSR_SATP: Final = 0x180
 _SFENCE_VMA, _SFENCE_MASK = 0x1200_0073, 0xFE00_7FFF
@@ -34,13 +37,20 @@ def trap(monitor: "Monitor", cause: int, context: Context) -> None:
     elif cause == Cause.ECALL_U and context.regs[A7] == abi.HOST_CALL:
         _monitor_call(monitor, context)
     elif cause == Cause.ILLEGAL and _emulated(monitor, context):
-        context.regs[PC] += 4
-    elif cause in (Cause.ECALL_U, Cause.WFI, Cause.INTERRUPT, Cause.TIMER):
+        context.step(4)
+    elif cause in _FIRMWARE or not deliver(monitor, cause, context):
         monitor.state.trap_vector(cause, context)
-    else:
-        access = describe_access(monitor.hart, cause, context)
-        if not monitor.hart.deliver(context, cause, access[0] if access else 0):
-            monitor.state.trap_vector(cause, context)
+
+
+def deliver(monitor: "Monitor", cause: int, context: Context) -> bool:
+    """Let the kernel take the trap at its own vector; False when it has none."""
+    behind = 4 if cause == Cause.ECALL_U else 0  # of the `ecall`, where a handler here finds pc
+    access = None if behind else describe_access(monitor.hart, cause, context)
+    context.step(-behind)
+    if monitor.hart.deliver(context, cause, access[0] if access else 0):
+        return True
+    context.step(behind)
+    return False
 
 
 def _monitor_call(monitor: "Monitor", context: Context) -> None:

@@ -22,6 +22,9 @@ CODE = 0x1_0000  # where programs run
 DATA = 0x20_0000  # a page to load from and store to: not in the leaf table of CODE
 NOWHERE = 0x30_0000  # never mapped
 
+BOTH = 1 << 63  # a flag of `Space.map`: the pages may be written and executed in turns
+RW_X, RX_W = sv39.RW | BOTH, sv39.RX | BOTH  # such pages, as they are at first
+
 ALL_MEMORY = {pmp.LAST: pmp.Entry(0, 0, pmp.ALL)}
 FAULTS = {
     *(Cause.FETCH_ACCESS, Cause.LOAD_ACCESS, Cause.STORE_ACCESS),
@@ -95,14 +98,19 @@ class Space:
 
     def __init__(self, machine: Machine, asid: int) -> None:
         self.memory, self.pool = machine.memory, machine.pool
-        self.table = PageTable(self.memory, self.pool.take(), self.pool.take)
+        self.both: set[int] = set()
+        self.table = PageTable(
+            self.memory, self.pool.take(), self.pool.take, wants_both=lambda pa: pa in self.both
+        )
         self.satp = sv39.satp_for(self.table.root, asid)
 
     def map(self, va: int, flags: int, content: bytes = b"", pages: int = 1) -> int:
         """Map fresh pages at `va` that start with `content`; the physical address of the first."""
         pa = self.pool.take(pages)
         self.memory.write(pa, content)
-        self.table.map(va, pa, pages, flags)
+        self.table.map(va, pa, pages, flags & ~BOTH)
+        if flags & BOTH:
+            self.both.update(range(pa, pa + pages * PAGE, PAGE))
         return pa
 
     def point(self, va: int, pa: int, flags: int) -> None:

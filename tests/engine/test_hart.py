@@ -51,7 +51,7 @@ from tests.asm import (
     sw,
     unimp,
 )
-from tests.engine.harness import BASE, CODE, DATA, NOWHERE, OUTSIDE, End, Machine
+from tests.engine.harness import BASE, CODE, DATA, NOWHERE, OUTSIDE, RW_X, RX_W, End, Machine
 
 RETURN = jalr(ZERO, RA)
 TOP = (1 << 64) - PAGE
@@ -228,7 +228,7 @@ def test_straddling_access_with_both_pages(machine, access, cause, size):
     """A store that spans two pages which are writable and executable flips both."""
     space = machine.space(access + ecall())
     data = bytes(range(1, 17))
-    pages = [space.map(va, sv39.RX | sv39.BOTH) for va in (DATA, DATA + PAGE)]
+    pages = [space.map(va, RX_W) for va in (DATA, DATA + PAGE)]
     machine.memory.write(pages[0] + PAGE - 8, data[:8])
     machine.memory.write(pages[1], data[8:])
     context = space.context()
@@ -299,7 +299,7 @@ def test_instruction_that_straddles_into_a_page_that_is_not_executable(machine, 
 
 
 @pytest.mark.parametrize("before", [0, 1, 5])
-@pytest.mark.parametrize("second", [sv39.RX, sv39.RWX])
+@pytest.mark.parametrize("second", [sv39.RX, RW_X])
 def test_instruction_that_straddles_two_executable_pages(machine, second, before):
     _, context = straddling_program(machine, second, before)
     assert machine.run(context) == End(Cause.ECALL_U, CODE + PAGE + 6)
@@ -324,7 +324,7 @@ def test_straddling_instruction_goes_on_once_its_page_is_there(machine):
 def test_program_writes_data_then_executes_it(machine):
     code = li(T0, DATA) + li(T1, word(addi(A0, A0, 7))) + sw(T1, T0) + li(T1, word(RETURN)) + sw(T1, T0, 4)
     space = machine.space(code + fence_i() + jalr(RA, T0) + ecall())
-    space.map(DATA, sv39.RWX)
+    space.map(DATA, RW_X)
     context = space.context()
     assert permissions(space, DATA) == sv39.W
     assert machine.run(context).cause == Cause.ECALL_U
@@ -339,7 +339,7 @@ def test_self_modifying_code_runs_as_it_is_each_time(machine):
     loop = sw(T1, T0) + fence_i() + jalr(RA, T0) + add(T1, T1, T2) + addi(A1, A1, -1)
     code = li(T0, DATA) + li(T1, word(addi(A0, A0, 1))) + li(T2, 1 << 20) + li(A1, 20)
     space = machine.space(code + loop + bne(A1, ZERO, -len(loop)) + ecall())
-    space.map(DATA, sv39.RWX, nop() + RETURN)
+    space.map(DATA, RW_X, nop() + RETURN)
     context = space.context()
     assert machine.run(context).cause == Cause.ECALL_U
     assert context.register(A0) == sum(range(1, 21))
@@ -352,7 +352,7 @@ def test_code_that_stores_to_its_own_page(machine):
     """Each store and each fetch after it flip the page, until it is left writable and executable."""
     loop = sd(A0, T0) + addi(A0, A0, 1)
     code = li(T0, CODE + 0x800) + li(A1, 100) + loop + bne(A0, A1, -len(loop)) + ecall()
-    context, space, end = run(machine, code, sv39.RWX)
+    context, space, end = run(machine, code, RW_X)
     assert end == End(Cause.ECALL_U, CODE + len(code))
     assert context.register(A0) == 100
     assert space.table.read(CODE + 0x800, 8) == (99).to_bytes(8, "little")
@@ -363,7 +363,7 @@ def test_code_that_stores_to_its_own_page(machine):
 
 def test_code_that_replaces_the_instruction_behind_it(machine):
     """On a page left writable and executable as well: nothing stale runs."""
-    for flags in (sv39.RWX, sv39.RWX | sv39.X):
+    for flags in (RW_X, RW_X | sv39.X):
         code = li(T1, word(addi(A0, A0, 5))) + li(T0, CODE)
         code += sw(T1, T0, len(code) + 8) + fence_i() + addi(A0, A0, 1) + ecall()
         context, _, end = run(machine, code, flags)
@@ -387,7 +387,7 @@ def test_atomics_and_compressed_stores_flip_as_well(machine):
     )
     space = machine.space(code)
     for va in (DATA, DATA + PAGE):
-        space.map(va, sv39.RX | sv39.BOTH)
+        space.map(va, RX_W)
     assert machine.run(space.context()).cause == Cause.ECALL_U
     assert space.table.read(DATA, 8) == space.table.read(DATA + PAGE, 8) == (3).to_bytes(8, "little")
 
@@ -640,7 +640,7 @@ def traced_run() -> list[tuple[int, dict[str, int]]]:
     body += jalr(RA, T1) + addi(A0, A0, 1)
     code = li(T0, DATA) + li(T1, DATA + 0x800) + li(A1, 12) + body + bne(A0, A1, -len(body)) + ebreak()
     space = machine.space(code)
-    space.map(DATA, sv39.RWX, bytes(0x800) + RETURN)
+    space.map(DATA, RW_X, bytes(0x800) + RETURN)
     trace = []
 
     def record(context):
@@ -834,7 +834,6 @@ def test_code_replaced_by_python_runs_as_the_new_code(machine, inside_a_handler,
 
     def replace(_context):
         machine.memory.write(pa, addi(A0, A0, 100))
-        machine.hart.forget_code(pa, 4)
         if not inside_a_handler:
             machine.hart.stop()
 
@@ -855,7 +854,6 @@ def test_page_given_to_another_program_runs_its_code(machine):
     pa = space.table.translate(CODE)
     machine.memory.zero(pa, PAGE)
     machine.memory.write(pa, addi(A0, A0, 2) + ecall())
-    machine.hart.forget_code(pa, PAGE)
     second = space.context()
     machine.run(second)
     assert (first.register(A0), second.register(A0)) == (1, 2)

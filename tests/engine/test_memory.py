@@ -1,5 +1,7 @@
 """Guest RAM: ranges are checked, the views are one memory, zeroed pages are zero."""
 
+from struct import Struct
+
 import pytest
 
 from pltvm.engine.memory import GIVE_BACK, PAGE, Memory, pages_for
@@ -101,3 +103,63 @@ def test_zero_clears_exactly_the_range(memory, offset, size):
     assert memory.read(BASE + offset, size) == bytes(size)
     assert memory.read(BASE, offset) == b"\xff" * offset
     assert memory.read(BASE + offset + size, PAGE) == b"\xff" * PAGE
+
+
+# -- pages that hold code ----------------------------------------------------------------------------------
+
+CODE = BASE + 4 * PAGE
+CHANGES = {
+    "write": lambda memory, at: memory.write(at, b"12345678"),
+    "store": lambda memory, at: memory.store(at, 1),
+    "pack": lambda memory, at: memory.pack(at, Struct("<Q"), 1),
+    "zero": lambda memory, at: memory.zero(at, 8),
+    "zero of many pages": lambda memory, at: memory.zero(at & -PAGE, GIVE_BACK),
+    "copy": lambda memory, at: memory.copy(BASE, at, 8),
+    "across": lambda memory, at: memory.write((at & -PAGE) - 4, b"12345678"),
+    "all around": lambda memory, at: memory.write((at & -PAGE) - 8, bytes(2 * PAGE)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("offset", [0, 8, PAGE - 8])
+def test_whoever_changes_an_executable_page_has_its_code_forgotten(memory, change, offset):
+    told = []
+    memory.on_code_changed = lambda pa, size: told.append(range(pa, pa + size))
+    CHANGES[change](memory, CODE + offset)
+    assert not told
+    memory.executable(CODE)
+    assert memory.is_executable(CODE + PAGE - 1)
+    assert not memory.is_executable(CODE + PAGE)
+    CHANGES[change](memory, CODE + offset)
+    assert len(told) == 1
+    changed = CODE + offset if change in ("write", "store", "pack", "zero", "copy") else CODE
+    assert changed in told[0]
+    memory.not_executable(CODE)
+    assert len(told) == 2
+    assert set(told[1]) >= {CODE, CODE + PAGE - 1}
+    CHANGES[change](memory, CODE + offset)
+    memory.not_executable(CODE)
+    assert len(told) == 2
+
+
+def test_changes_beside_executable_pages_forget_nothing(memory):
+    told = []
+    memory.on_code_changed = lambda pa, size: told.append((pa, size))
+    memory.executable(CODE, 2)
+    memory.write(CODE - 8, bytes(8))
+    memory.write(CODE + 2 * PAGE, bytes(PAGE))
+    memory.write(CODE, b"")
+    memory.zero(CODE + 2 * PAGE, GIVE_BACK)
+    assert not told
+    memory.store(CODE + PAGE, 1)
+    assert told == [(CODE + PAGE, 8)]
+
+
+def test_a_copy_takes_what_is_there(memory):
+    memory.write(BASE, bytes(range(256)))
+    memory.copy(BASE + 3, CODE - 7, 200)
+    assert memory.read(CODE - 7, 200) == bytes(range(3, 203))
+    with pytest.raises(PhysicalAddressError):
+        memory.copy(memory.end - 8, BASE, 16)
+    with pytest.raises(PhysicalAddressError):
+        memory.copy(BASE, memory.end - 8, 16)

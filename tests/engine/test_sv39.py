@@ -227,7 +227,6 @@ def test_tables_made_ahead_suffice(tables):
         (sv39.RW, sv39.R | sv39.W),
         (sv39.RX, sv39.R | sv39.X),
         (sv39.RWX, sv39.R | sv39.W | sv39.X),
-        (sv39.RX | sv39.BOTH, sv39.R | sv39.W | sv39.X),
         (sv39.RW & ~sv39.U, 0),
         (sv39.RW & ~sv39.V, 0),
     ],
@@ -285,36 +284,60 @@ def test_read_and_write_as_user_mode_may(tables):
 # -- W^X ---------------------------------------------------------------------------------------------------
 
 
-def test_flip_turns_a_page_from_writable_to_executable_and_back(table):
-    table.map(0, RAM, 1, sv39.RWX)
+@pytest.fixture
+def both(tables) -> PageTable:
+    """A table whose first two pages of RAM may be written and executed in turns."""
+    return PageTable(
+        tables.memory, tables.table.root, tables.pool.take, wants_both=lambda pa: pa in (RAM, RAM + PAGE)
+    )
+
+
+def test_flip_turns_a_page_from_writable_to_executable_and_back(both):
+    both.map(0, RAM, 1, sv39.RW)
     for want, other in ((sv39.X, sv39.W), (sv39.W, sv39.X)):
-        assert table.flip(0, want)
-        assert table.entry(0) & (sv39.W | sv39.X) == want
-        assert not table.flip(0, want)
-        assert table.entry(0) & (sv39.W | sv39.X | other) == want
-    assert table.translate(0, sv39.R) == RAM
+        assert both.flip(0, want)
+        assert both.entry(0) & (sv39.W | sv39.X) == want
+        assert not both.flip(0, want)
+        assert both.entry(0) & (sv39.W | sv39.X | other) == want
+    assert both.translate(0, sv39.R) == RAM
 
 
+@pytest.mark.parametrize("rsw", [0, 1 << 8, 1 << 9, 3 << 8])
 @pytest.mark.parametrize("flags", [sv39.RW, sv39.RX, sv39.READ_ONLY_DATA])
-def test_flip_gives_nothing_the_owner_did_not_allow(table, flags):
-    table.map(0, RAM, 1, flags)
-    before = table.entry(0)
+def test_flip_gives_nothing_the_owner_did_not_allow(both, flags, rsw):
+    """No bit of an entry says what a page may become: tables are filled by others too."""
+    frame = RAM + 2 * PAGE
+    both.map(0, frame, 1, flags | rsw)
+    before = both.entry(0)
     for want in (sv39.W, sv39.X):
-        assert not table.flip(0, want)
-    assert not table.flip(PAGE, sv39.W)
-    assert not table.flip(MIDDLE_TABLE, sv39.W)
-    assert table.entry(0) == before
+        assert not both.flip(0, want)
+    for wanted in (sv39.W, sv39.X):
+        assert (both.translate(0, wanted) is not None) == bool(flags & wanted)
+    assert both.writable(before) == bool(flags & sv39.W)
+    assert not both.flip(PAGE, sv39.W)
+    assert not both.flip(MIDDLE_TABLE, sv39.W)
+    assert both.entry(0) == before
 
 
-def test_flipping_ends_with_both(table):
-    table.map(0, RAM, 2, sv39.RWX)
+def test_flipping_ends_with_both(both):
+    both.map(0, RAM, 2, sv39.RW)
     for number in range(sv39.FLIPS_BEFORE_GIVING_UP):
-        assert table.flip(0, (sv39.X, sv39.W)[number % 2])
-        assert table.entry(0) & (sv39.W | sv39.X) != sv39.W | sv39.X
-    assert table.flip(0, sv39.X)
-    assert table.entry(0) & (sv39.W | sv39.X) == sv39.W | sv39.X
-    assert not table.flip(0, sv39.W)
-    assert table.entry(PAGE) & (sv39.W | sv39.X) == sv39.W  # counted page by page
+        assert both.flip(0, (sv39.X, sv39.W)[number % 2])
+        assert both.entry(0) & (sv39.W | sv39.X) != sv39.W | sv39.X
+    assert both.flip(0, (sv39.X, sv39.W)[sv39.FLIPS_BEFORE_GIVING_UP % 2])
+    assert both.entry(0) & (sv39.W | sv39.X) == sv39.W | sv39.X
+    assert not both.flip(0, sv39.W)
+    assert both.entry(PAGE) & (sv39.W | sv39.X) == sv39.W  # counted page by page
+
+
+@pytest.mark.parametrize("flags", [sv39.RW, sv39.RX])
+def test_translate_sees_what_a_page_may_become(both, flags):
+    both.map(0, RAM, 1, flags)
+    assert both.writable(both.entry(0))
+    for wanted in range(2, 16, 2):
+        assert both.translate(5, wanted) == RAM + 5
+    both.map(0, RAM, 1, flags & ~sv39.U)
+    assert both.translate(5, sv39.W | sv39.X) is None
 
 
 # -- any sequence ------------------------------------------------------------------------------------------

@@ -79,3 +79,66 @@ def test_it_runs_an_enclave_and_gets_the_result(tmp_path: Path) -> None:
         "    sv_exit(r.error == 0 ? 100 + r.value : 1);",
     )
     assert machine.supervise(elf, [Victim(0, 0, enclave.eid)]).code == 100 + 2, "2: it waits for an ocall"
+
+
+LAST_PAGE = """
+    uint32_t *code = (uint32_t *)info->free;
+    for (int i = 0; i < 1024; i++)
+        code[i] = 0x13;              /* nop */
+    code[1022] = 0x8067;             /* ret */
+    code[1023] = LAST;
+    value |= sv_call(101, 1, info->root + 511 * 8, info->free_middle[0] >> 12 << 10 | 1, 0, 0).error;
+    value |= sv_call(101, 1, info->free_middle[0] + 511 * 8, info->free_leaf[0] >> 12 << 10 | 1, 0, 0).error;
+    value |= sv_call(101, 1, info->free_leaf[0] + 511 * 8, pte_of(info->free, 15), 0, 0).error;
+    sv_fence();
+    if (value)
+        sv_exit(100);
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "cause"),
+    [
+        (0x12000073, 12),  # sfence.vma, which is done; then there is nothing at 0
+        (0x180022F3, 12),  # csrr t0, satp
+        (0xC01022F3, 12),  # rdtime
+        (0x00000013, 12),  # nop
+        (0x30200073, 2),  # mret
+        (0x00100073, 3),  # ebreak
+        (0x00000000, 2),
+        (0x00002003, 13),  # lw zero, 0(zero)
+    ],
+)
+def test_the_last_instruction_of_the_address_space(tmp_path: Path, last: int, cause: int) -> None:
+    body = LAST_PAGE.replace("LAST", hex(last)) + "    sv_exit(sv_fetch(-4UL));"
+    result = Machine(RAM).supervise(build(tmp_path, body))
+    assert (result.code, result.end) == (cause, "")
+
+
+def test_a_call_of_the_firmware_there(tmp_path: Path) -> None:
+    """pc wraps around behind it."""
+    body = LAST_PAGE.replace("LAST", "0x73") + "    sv_put('a'); sv_exit(sv_fetch(-8UL));"
+    result = Machine(RAM).supervise(build(tmp_path, body.replace("0x8067", "0x13")))
+    assert result.output[:1] == b"a"
+    assert result.code in (12, None)
+
+
+def test_user_mode_of_the_program_traps_to_it(tmp_path: Path) -> None:
+    """And has none of its privileges: not even the firmware's calls. Its mstatus stays its own."""
+    body = """
+    uint32_t *code = (uint32_t *)info->free;
+    code[0] = 0x00800893;            /* li a7, 8: shut down */
+    code[1] = 0x73;
+    sv_call(101, 1, info->root + 40, info->free_middle[0] >> 12 << 10 | 1, 0, 0);
+    sv_call(101, 1, info->free_middle[0], info->free_leaf[0] >> 12 << 10 | 1, 0, 0);
+    sv_call(101, 1, info->free_leaf[0], pte_of(info->free, 4 + 2 + 8 + 16), 0, 0);
+    sv_call(101, 1, info->free_leaf[0], pte_of(info->free, 2 + 8 + 16), 0, 0);
+    struct sv_result end = sv_user(5UL << 30, 0, 0, 0, 0);
+    if (end.error != 8 || end.value != (5L << 30) + 4)
+        sv_exit(1);
+    __asm__ volatile("csrs sstatus, %0" ::"r"(1UL << 18)); /* SUM */
+    sv_fence();
+    __asm__ volatile("csrr %0, sstatus" : "=r"(value));
+    sv_exit(value >> 18 & 1 ? 0 : 2);"""
+    result = Machine(RAM).supervise(build(tmp_path, body))
+    assert (result.code, result.end) == (0, "")

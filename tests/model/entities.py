@@ -152,10 +152,15 @@ class Enclave:
         pages = range(va // PAGE * PAGE, va + size, PAGE)
         return all(any(a <= page < b and (w or not write) for a, b, w in areas) for page in pages)
 
+    def has_room(self, va: int, pages: int, reserve: int = 0) -> bool:
+        """Whether the block has enough pages for the page tables of a range."""
+        missing = tables_of(va, pages) - self.tables
+        return not missing or len(missing) <= self.free - reserve
+
     def make_tables(self, va: int, pages: int, reserve: int = 0) -> bool:
         """Make the page tables for a range; False, and none made, when the block has too few pages left."""
         missing = tables_of(va, pages) - self.tables
-        if missing and len(missing) > self.free - reserve:
+        if not self.has_room(va, pages, reserve):
             return False
         self.free -= len(missing)
         self.tables |= missing
@@ -184,7 +189,7 @@ class Enclave:
 
     def place_segment(self, size: int) -> int | None:
         va = min(self.attached.values(), default=SECURE_TOP) - size
-        return va if va >= SHM + self.shm_size and self.make_tables(va, size // PAGE) else None
+        return va if va >= SHM + self.shm_size and self.has_room(va, size // PAGE) else None
 
     def put(self, region: Region, va: int) -> None:
         region.va = va

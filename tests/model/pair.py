@@ -20,9 +20,11 @@ from pltvm.monitor.pages import MONITOR, PRIVATE, enclave_owner, shared_owner
 from tests.model.entities import KBUFFER, PAGE, SERVER, SHM, STACK_TOP, Block, Enclave, Result
 from tests.model.host import CODE, EID, MAILBOX, Arena
 from tests.model.reference import Model
+from tests.model.whole import Whole
 
 RAM: Final = 16 << 20
 ARENA_PAGES: Final = (8 << 20) // PAGE
+REFUSED: Final = (-1, -2)  # results of calls that change nothing
 TAG_AT: Final = 0x100  # in the first mapped page: where the driver marks what it put there
 STATES: Final = {"fresh": "fresh", "runnable": "runnable", "running": "running"} | {
     "waiting for an ocall": "waiting",
@@ -64,6 +66,8 @@ class Pair:
         self.asking = 0  # eid of who made the enclave call
         self.tags = 0
         self.marks: dict[int, int] = {}  # by page
+        self.refused_every = 10  # every so many refused calls all of RAM and of the state is compared
+        self.refused = 0
 
     def _control_is_back(self, status: int) -> bool:
         self.statuses.append(status)
@@ -73,7 +77,9 @@ class Pair:
 
     def host(self, expected: Result, function: HostCall, *arguments: int) -> Result:
         """A call of the host, when the model has made it already."""
+        before = self._before(expected) if self.model.running is None else None
         got = self.monitor.call(function, *arguments)
+        self._nothing_changed(before)
         running = self.model.running
         if running is None:
             expect("status", got, expected.value)
@@ -88,7 +94,10 @@ class Pair:
         """An enclave call of who was running, when the model has made it already."""
         regs = self.machine.hart.current.regs
         regs[A0 : A0 + 8] = _registers(number, a6, arguments)
-        return self.trap(expected, Cause.ECALL_U)
+        before = self._before(expected)
+        result = self.trap(expected, Cause.ECALL_U)
+        self._nothing_changed(before)
+        return result
 
     def trap(self, expected: Result, cause: Cause) -> Result:
         hart = self.machine.hart
@@ -102,6 +111,17 @@ class Pair:
             self._host_runs()
             self.statuses.clear()
         return self._settle(expected)
+
+    def _before(self, expected: Result) -> Whole | None:
+        """The machine before a call that is to be refused, now and then."""
+        if expected.entered is not None or expected.status is not None or expected.value not in REFUSED:
+            return None
+        self.refused += 1
+        return Whole(self.machine) if self.refused % self.refused_every == 0 else None
+
+    def _nothing_changed(self, before: Whole | None) -> None:
+        if before is not None:
+            expect("a refused call changed", before.changes(), [])
 
     def _host_runs(self) -> None:
         expect("control", self.machine.hart.current is self.host_context, True)
@@ -228,7 +248,7 @@ class Pair:
         for e in model.enclaves.values():
             for page in e.host_pages():
                 entries[(page - base) // PAGE] += 1
-        expect("bitmap", state.owners.entries.tolist() == entries, True)
+        expect("bitmap", state.owners.who() == entries, True)
         expect("records", state.record_space // 512, model.records)
         expect("started", (state.started, state.next_eid), (model.started, model.next_eid))
         for e in model.enclaves.values():

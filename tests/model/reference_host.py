@@ -230,6 +230,7 @@ class HostCalls(Base):
         if va is None:
             va = e.place_segment(segment.size)
             if va is not None:
+                e.make_tables(va, segment.size // PAGE)
                 e.attached[segment] = va
                 segment.users += 1
         return va

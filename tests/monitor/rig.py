@@ -308,6 +308,7 @@ class Rig:
                 enclave.destroy()
         self.check()
         assert self.free_pages == self.pages_at_start - self.leak
+        assert not self.machine.monitor.errors, "an error of ours is a bug"
 
     # -- page owners -------------------------------------------------------------------------------------
 
@@ -341,7 +342,7 @@ class Rig:
             for pa in [enclave.kbuffer, *mailbox, *shm]:
                 expected[(pa - base) // PAGE] += 1
             self._check_tables(enclave)
-        assert owners.entries.tolist() == expected.tolist()
+        assert owners.who() == expected.tolist()
 
     def _check_tables(self, enclave: Any) -> None:
         """Every page that an enclave reaches is its own, a kbuffer (its own or its top caller's) or shm."""

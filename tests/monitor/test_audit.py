@@ -89,7 +89,15 @@ def leaf(rig: SharedRig, enclave, va: int, pa: int, flags: int = sv39.RW) -> Cal
     return set_word(rig, table.slot(va), sv39.make_pte(pa, flags))
 
 
+def unmarked(rig: SharedRig) -> Callable[[], None]:
+    page = next(leaf for leaf in other_of(rig).space.table.leaves() if leaf.pte & sv39.X)
+    pa = sv39.pte_address(page.pte)
+    rig.machine.memory.not_executable(pa)
+    return lambda: rig.machine.memory.executable(pa)
+
+
 WRONG: dict[str, tuple[Callable[[SharedRig], Callable[[], None]], str]] = {
+    "code that would not be forgotten": (unmarked, "would not be forgotten"),
     "a free page is called private": (
         lambda rig: owner_entry(rig, rig.machine.memory.end - PAGE, PRIVATE | 5),
         "the bitmap says owner 0x5, it is the host's",

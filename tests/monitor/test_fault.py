@@ -7,6 +7,8 @@ import pytest
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
+from pltvm.monitor.monitor import _enclave_id
+from tests.holes import Edit, make
 from tests.monitor.rig import FILL, JUMP, NOWHERE, RAW, RECURSE, SCRATCH, STRUCT, SUM, Rig, Script, Server
 
 SOURCE = (Path(__file__).parents[1] / "guest" / "script.c").read_text().splitlines()
@@ -456,3 +458,49 @@ def test_return_refused_then_fault_by_sdk(rig: Rig) -> None:
     script = Script()
     result = script.ecall(Call.RETURN, STRUCT)
     assert rig.run(script)[result] == 2**64 - 1
+
+
+# -- errors of ours ----------------------------------------------------------------------------------------
+
+
+def test_an_error_of_ours_ends_the_enclave_and_nobody_else(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should one escape while an enclave is served: it ends, with a report, and is counted as a bug."""
+    other = rig.enclave(Script())
+    script = Script()
+    script.enclave_id()
+    with monkeypatch.context() as patch:
+        make(patch, Edit(_enclave_id, "return enclave.eid", "return (enclave.eid).to_bytes(0)[0]"))
+        outcome = rig.run(script, name=b"victim")
+    assert outcome.result.status == "faulted"
+    assert "error in pltvm, please report it: OverflowError" in outcome.fault.reason
+    assert len(rig.machine.monitor.errors) == 1
+    rig.machine.monitor.errors.clear()
+    assert other.run().ok
+
+
+def test_an_error_of_ours_in_a_server_ends_its_chain(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = Script()
+    inside.enclave_id()
+    server = rig.server(inside)
+    caller = Script()
+    caller.call(caller.acquire(b"server"))
+    with monkeypatch.context() as patch:
+        make(patch, Edit(_enclave_id, "return enclave.eid", "return [][0]"))
+        outcome = rig.run(caller)
+    assert "error in pltvm, please report it: IndexError" in outcome.fault.reason
+    assert set(outcome.fault.destroyed) == {server.eid, outcome.fault.destroyed[1]}
+    rig.machine.monitor.errors.clear()
+
+
+def test_an_error_in_a_callback_is_the_callers(rig: Rig) -> None:
+    script = Script()
+    script.print(b"text")
+
+    def fails(_text: bytes) -> None:
+        raise ValueError("mine")
+
+    enclave = rig.enclave(script)
+    with pytest.raises(ValueError, match="mine"):
+        enclave.run(on_output=fails)
+    assert not rig.machine.monitor.errors
+    enclave.destroy()

@@ -165,3 +165,40 @@ def test_satp(tables: Tables) -> None:
     for bad in (0, tables.root >> 12, sv39.satp_for(tables.middle, 0), sv39.satp_for(tables.pages, 0),
                 9 << 60 | tables.root >> 12):  # fmt: skip
         assert not accepts(bad)
+
+
+# -- what an entry may become ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rsw", [0, 1 << 8, 1 << 9, 3 << 8])
+@pytest.mark.parametrize("flags", [sv39.READ_ONLY_DATA, RX, RW])
+def test_bits_for_software_give_no_permission(tables: Tables, flags: int, rsw: int) -> None:
+    pte = make_pte(tables.pages, flags | rsw)
+    assert tables.set(SetPte.ONE, tables.leaf, pte) == Status.OK
+    assert tables.memory.load(tables.leaf) == pte
+    assert not tables.machine.monitor.state.owners.wants_both(tables.pages)
+
+
+def test_pages_that_are_mapped_executable_are_known(tables: Tables) -> None:
+    """And only these: what is unmapped, or mapped once less, or private, is not the host's code."""
+    executable, page, kernel = tables.memory.is_executable, tables.pages, tables.machine.kernel
+    tables.set(SetPte.ONE, tables.leaf, make_pte(page, RW))
+    assert not executable(page)
+    for slot in (0, 8):
+        tables.set(SetPte.ONE, tables.leaf + slot, make_pte(page, RX))
+    assert executable(page)
+    assert not executable(page + PAGE)
+    tables.set(SetPte.ZERO, tables.leaf)
+    assert executable(page)
+    tables.set(SetPte.ONE, tables.leaf + 8, make_pte(page, RW))
+    assert not executable(page)
+
+    tables.set(SetPte.ONE, tables.leaf, make_pte(page, RX))
+    monitor = tables.machine.monitor
+    assert monitor.state.owners.claim(page, 1, enclave_owner(77))
+    assert not executable(page), "hidden from the host"
+    monitor.state.clear(page, 1)
+    assert executable(page), "its entry is valid again"
+    tables.set(SetPte.ZERO, tables.leaf)
+    assert not executable(page)
+    kernel.blocks.give(tables.pages)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pltvm.engine.memory import PAGE
-from pltvm.engine.sv39 import BOTH, W, pte_address
+from pltvm.engine.sv39 import pte_address
 from pltvm.errors import EnclaveError
 from pltvm.host import driver, forking
 from pltvm.host.api import Enclave
@@ -15,6 +15,7 @@ from pltvm.host.elf import load_image
 from pltvm.host.shared import BOUND
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType, HostCall, Ocall, RunShadowParams, Status
+from tests.model.whole import Whole
 from tests.monitor.rig import BUMP, MINUS_1, NOWHERE, SPIN, Script
 from tests.monitor.shared_rig import RELAY, SharedRig, numbered, send
 
@@ -105,7 +106,7 @@ def test_read_only_pages_are_shared_and_writable_ones_are_not(rig: SharedRig) ->
     writable = 0
     for va, pte in pages.items():
         same = pte_address(pte) == pte_address(copied[va])
-        assert same is not bool(pte & (W | BOTH))
+        assert same is not inner.space.table.writable(pte)
         writable += not same
     assert 0 < writable < len(pages)
     assert abi.KBUFFER in copied
@@ -245,7 +246,10 @@ def run_shadow(rig: SharedRig, template: Enclave, **changes: Any) -> int | None:
     raw = forking.run_params(rig.machine.driver, instance, (0, 0), mailbox, page + 296)
     params = RunShadowParams(*abi.RUN_SHADOW_PARAMS.unpack(raw))._replace(**changes)
     rig.machine.memory.write(page, abi.RUN_SHADOW_PARAMS.pack(*params))
-    return rig.call(HostCall.RUN_SHADOW, template.eid, page)
+    before = Whole(rig.machine)
+    status = rig.call(HostCall.RUN_SHADOW, template.eid, page)
+    assert status is None or before.changes() == []
+    return status
 
 
 @pytest.mark.parametrize(
@@ -274,16 +278,36 @@ def test_refused_run(rig: SharedRig, what: str) -> None:
         "two uses": {"free_page": block, "size": 64 * PAGE, "kbuffer": block},
         "no kbuffer": {"kbuffer_size": 0},
     }
-    enclaves, space, asids = dict(rig.state.enclaves), rig.state.record_space, len(rig.state.free_asids)
-    before = rig.machine.memory.read(secret, 64 * PAGE)
+    rig.machine.memory.write(block, b"the host's own" * 1000)
     assert run_shadow(rig, template, **changes[what]) == Status.ERROR
     rig.check()
-    assert rig.state.enclaves == enclaves
-    assert rig.state.record_space == space
-    assert len(rig.state.free_asids) - asids in (0, 1)
-    assert rig.machine.memory.read(secret, 64 * PAGE) == before
     blocks.give(block)
     blocks.give(page)
+
+
+def test_refused_relay_pages_leave_the_block_as_it_was(rig: SharedRig) -> None:
+    """The pages are looked at last; nothing of the host's block is used before."""
+    template, blocks = rig.template(), rig.machine.kernel.blocks
+    rig.enclave(Script(), name=b"same")
+    block, relay = blocks.take(256), blocks.take(1)
+    rig.machine.memory.write(block, b"the host's own" * 1000)
+    asked = {"free_page": block, "size": 256 * PAGE, "relay_paddr": relay, "relay_size": PAGE}
+    assert run_shadow(rig, template, **asked, name=b"same") == Status.ERROR
+    for one in (block, relay):
+        blocks.give(one)
+
+
+def test_nothing_of_the_host_is_in_an_instance(rig: SharedRig) -> None:
+    """Its stack and its tables' unused entries are clear, whatever was in the block."""
+    template = rig.template()
+    places = range(abi.STACK_TOP - abi.DEFAULT_STACK, abi.STACK_TOP - PAGE, PAGE // 4)
+    script = Script()
+    words = [script.peek(va) for va in places]
+    instance = rig.instance(template, script)
+    block, blocks = instance._inner.block, rig.machine.kernel.blocks
+    rig.machine.memory.write(block, b"HOSTDATA" * (blocks.size(block) // 8))
+    outcome = rig.outcome(instance)
+    assert [outcome[word] for word in words] == [0] * len(places)
 
 
 @pytest.mark.parametrize("eid", [-1, 0, 99])

@@ -10,12 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.sv39 import R, W
 from pltvm.monitor.abi import HEAP_BASE, MMAP_TOP, RELAY_BASE, SHM_BASE
+from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.space import AddressSpace, Mapping
 
 BASE = 0x8000_0000
 TABLES = 64
 BLOCKS = BASE + TABLES * PAGE
 RAM_PAGES = 2048
+BITMAP = BASE + (RAM_PAGES - 2) * PAGE
 
 sizes = st.sampled_from([1, 3, 7, 15])
 # Addresses around the ends of the area, so that mappings meet each other and the heap.
@@ -28,7 +30,7 @@ addresses = st.one_of(
 
 def new_space() -> tuple[AddressSpace, Callable[[int], Mapping]]:
     memory = Memory(BASE, RAM_PAGES * PAGE)
-    space = AddressSpace(memory, BASE, BASE + PAGE, BLOCKS, 1)
+    space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BLOCKS, 1)
     following = BLOCKS
 
     def new_mapping(pages: int) -> Mapping:
@@ -156,7 +158,7 @@ def test_relay_region_goes_where_it_was_or_into_the_mmap_area() -> None:
 
 def test_no_place_when_no_page_is_left_for_tables() -> None:
     memory = Memory(BASE, RAM_PAGES * PAGE)
-    space = AddressSpace(memory, BASE, BASE + PAGE, BASE + 3 * PAGE, 1)
+    space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BASE + 3 * PAGE, 1)
     assert space.place_for(MMAP_TOP - PAGE, 1) == MMAP_TOP - PAGE
     assert not space.make_tables(MMAP_TOP - (4 << 20), 1)
     assert space.place_for(MMAP_TOP - (4 << 20), 1) == space.place_below(1) == MMAP_TOP - PAGE
@@ -164,7 +166,7 @@ def test_no_place_when_no_page_is_left_for_tables() -> None:
 
 def test_tables_are_made_all_or_not_at_all() -> None:
     memory = Memory(BASE, RAM_PAGES * PAGE)
-    space = AddressSpace(memory, BASE, BASE + PAGE, BASE + 4 * PAGE, 1)
+    space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BASE + 4 * PAGE, 1)
     assert not space.make_tables(MMAP_TOP - (8 << 20), 2048)
     assert not space.make_tables(MMAP_TOP - PAGE, 1, reserve=2)
     assert space.free == BASE + PAGE

@@ -106,6 +106,7 @@ class Space:
         self._areas: list[Area] = []  # sorted, without overlaps
         self._own: dict[int, int] = {}  # page address → block of RAM that is the process's own
         self._mapped: set[int] = set()  # page addresses with an entry in the table
+        self._flips: dict[int, int] = {}  # how often such a page went from writable to executable or back
         self.break_start = self.break_end = 0
 
     # -- areas -------------------------------------------------------------------------------------------
@@ -185,6 +186,7 @@ class Space:
         for va in _within(self._mapped, start, end):
             self.table.set_entry(va, 0)
             self._mapped.discard(va)
+            self._flips.pop(va, None)
 
     # -- pages -------------------------------------------------------------------------------------------
 
@@ -196,18 +198,34 @@ class Space:
         """
         page = va & ~(PAGE - 1)
         area = self.area(page)
-        if area is None or area.prot & access != access or page in self._mapped:
+        if area is None or area.prot & access != access:
             return False
+        if page in self._mapped:
+            return self._flip(page, area.prot, access)
         if area.shared is not None:
             pa = area.shared + page - area.start
         else:
             if page not in self._own:
                 self._own[page] = self.kernel.blocks.take(1)
             pa = self._own[page]
-        if area.prot & EXEC:
-            self.kernel.hart.forget_code(pa, PAGE)
-        self.table.set_entry(page, sv39.make_pte(pa, _flags(area.prot)))
+        self.table.set_entry(page, sv39.make_pte(pa, _flags(area.prot, access)))
         self._mapped.add(page)
+        return True
+
+    def _flip(self, page: int, prot: int, access: int) -> bool:
+        """Give a mapped page that is to be writable and executable the other of the two; False for others.
+
+        One at a time, as stores to a page that is both at once are slow; one that keeps flipping is left so.
+        """
+        pte = self.table.raw_entry(page)
+        if prot & access & (WRITE | EXEC) == 0 or prot & (WRITE | EXEC) != WRITE | EXEC:
+            return False
+        if not pte & sv39.V or pte & _PTE_BITS[access] & ~sv39.R:
+            return False  # hidden by the monitor, or not what was lacking
+        flips = self._flips.get(page, 0)
+        self._flips[page] = flips + 1
+        flags = _flags(prot, access) | (sv39.W | sv39.X if flips >= sv39.FLIPS_BEFORE_GIVING_UP else 0)
+        self.table.set_entry(page, sv39.make_pte(sv39.pte_address(pte), flags))
         return True
 
     def _locate(self, va: int, access: int) -> int:
@@ -268,18 +286,20 @@ class Space:
             self.kernel.blocks.give(block)
         self._own.clear()
         self._mapped.clear()
+        self._flips.clear()
         self._areas.clear()
 
 
 _PTE_BITS: Final = {READ: sv39.R, WRITE: sv39.R | sv39.W, EXEC: sv39.X}
 
 
-def _flags(prot: int) -> int:
+def _flags(prot: int, access: int) -> int:
+    """The entry's flags; of a page that is to be writable and executable, for this access."""
     flags = sv39.READ_ONLY_DATA
-    if prot & WRITE:
+    if prot & WRITE and not (prot & EXEC and access == EXEC):
         flags |= sv39.W
-    if prot & EXEC:
-        flags |= sv39.BOTH if prot & WRITE else sv39.X
+    elif prot & EXEC:
+        flags |= sv39.X
     return flags
 
 

@@ -1,0 +1,100 @@
+"""Everything there is of a machine's monitor, for comparison: all of RAM, and every object it remembers.
+
+A refused call must leave all of it as it was. The objects are walked by what they are made of, without
+knowing them: what a later version of the monitor remembers is looked at too. Registers are not.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from typing import Any
+
+from pltvm.engine.context import Context
+from pltvm.engine.hart import Hart
+from pltvm.engine.memory import Memory
+from pltvm.machine import Machine
+
+_PLAIN = (int, str, bytes, bool, float, type(None))
+# Not state: RAM is compared by itself; what the hart has loaded and how often it flushed is no matter.
+_ELSEWHERE = (Memory, Hart)
+_CACHES = {"_leaf_tables", "certificate", "snapshot"}  # derived, or never changed
+
+
+# One copy of RAM for each size: a fresh one each time would mostly be page faults.
+_buffers: dict[int, bytearray] = {}
+
+
+class Whole:
+    """The machine as it is now. Only the last one made can be compared."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._ram = _buffers.setdefault(machine.memory.size, bytearray(machine.memory.size))
+        self._ram[:] = machine.memory.bytes
+        self._state = dict(_walk(machine.monitor.state))
+
+    def changes(self) -> list[str]:
+        """What is different now, in words; at most a few."""
+        found = []
+        ram = self._machine.memory
+        copy = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
+        if ctypes.CDLL(None).memcmp(ctypes.c_void_p(ram.host_address), ctypes.c_void_p(copy), ram.size):
+            pages = range(0, ram.size, 4096)
+            found = [
+                f"RAM at {ram.base + at:#x}"
+                for at in pages
+                if bytes(ram.bytes[at : at + 4096]) != self._ram[at : at + 4096]
+            ]
+        now = dict(_walk(self._machine.monitor.state))
+        keys = [*self._state, *(key for key in now if key not in self._state)]
+        found += [
+            f"{key}: {self._state.get(key)!r} became {now.get(key)!r}"
+            for key in keys
+            if self._state.get(key, _walk) != now.get(key, _walk)
+        ]
+        return found[:5]
+
+
+def _walk(root: object) -> Iterator[tuple[str, Any]]:
+    """Every plain value that can be reached, with the way to it."""
+    seen: dict[int, str] = {}
+    todo: list[tuple[str, Any]] = [("state", root)]
+    while todo:
+        path, value = todo.pop()
+        if isinstance(value, _PLAIN):
+            yield path, value
+            continue
+        if id(value) in seen:
+            yield path, f"as {seen[id(value)]}"
+            continue
+        seen[id(value)] = path
+        if isinstance(value, _ELSEWHERE) or callable(value):
+            continue
+        if isinstance(value, Context):
+            yield path, "a context"  # registers are checked one by one
+        elif isinstance(value, memoryview):
+            yield path, value.tobytes() if value.nbytes <= 1 << 16 else len(value)
+        elif isinstance(value, dict):
+            yield f"{path} keys", len(value)
+            todo += [(f"{path}[{_name(key)}]", key) for key in value if not isinstance(key, _PLAIN)]
+            todo += [(f"{path}[{_name(key)}]", one) for key, one in value.items()]
+        elif isinstance(value, list | tuple):
+            yield f"{path} length", len(value)
+            todo += [(f"{path}[{at}]", one) for at, one in enumerate(value)]
+        elif isinstance(value, set | frozenset):
+            yield path, sorted(value)
+        else:
+            names = [*getattr(value, "__dict__", ()), *_slots(value)]
+            todo += [(f"{path}.{name}", getattr(value, name)) for name in names if name not in _CACHES]
+
+
+def _name(key: object) -> str:
+    return repr(key) if isinstance(key, _PLAIN) else f"{type(key).__name__} {getattr(key, 'key', '')}"
+
+
+def _slots(value: object) -> list[str]:
+    return [
+        name
+        for kind in type(value).__mro__
+        for name in getattr(kind, "__slots__", ())
+        if hasattr(value, name)
+    ]
