@@ -13,7 +13,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from pltvm import cli_attest, cli_fuzz, cli_selftest
-from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text
+from pltvm.cli_options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
 from pltvm.errors import PltvmError
 from pltvm.fuzz.record import recording
 from pltvm.host.api import Enclave
@@ -96,21 +96,24 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="Write what is sent, as inputs for pltvm fuzz.")
     ] = None,
     verbose: Annotated[bool, typer.Option("-v", help="Also list system calls that are not offered.")] = False,
+    confine: Confined = True,
     json: Json = False,
 ) -> None:
     """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments."""
     if supervisor:
-        _supervise(file, ram, record, json)
+        _supervise(file, ram, record, confine, json)
     if sniff(file) is Kind.LINUX_PROGRAM:
         if server or shm or relay or name:
             raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
         machine = _machine(ram, keys, disk)
+        build_wall(confine, [file], [root], folder=record, file=disk)
         with recording(machine, record, _say):
             _run_program(file, args or [], machine, timeout, root, real_time, verbose, json)
     if args:
         raise PltvmError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
     machine = _machine(ram, keys, disk)
-    content = file_or_text(shm)
+    content, handed = file_or_text(shm), file_or_text(relay)
+    build_wall(confine, [file, *(one.partition("=")[2] for one in server or [])], folder=record, file=disk)
     memory: bytes | SharedMemory | None = content
     if disk is not None:  # the servers share the memory that sectors go through
         memory = machine.shm(content or SECTOR)
@@ -121,15 +124,16 @@ def run(
             raise typer.BadParameter(f"{option!r}: write --server NAME=ELF")
         shared = memory if isinstance(memory, SharedMemory) else None
         machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
-    enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=file_or_text(relay))
+    enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=handed)
     with recording(machine, record, _say):
         _run(enclave, json, timeout)
 
 
-def _supervise(file: str, ram: int, record: Path | None, as_json: bool) -> NoReturn:
+def _supervise(file: str, ram: int, record: Path | None, confine: bool, as_json: bool) -> NoReturn:
     """Run a kernel program in S-mode, and leave with its exit status."""
     ram = SUPERVISOR_RAM if ram == DEFAULT_RAM else ram  # all of it gets mapped, page by page
     machine = Machine(ram)
+    build_wall(confine, [file], folder=record)
     with recording(machine, record, _say):
         result = machine.supervise(file, on_output=None if as_json else _print_output)
     if as_json:

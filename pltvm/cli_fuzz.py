@@ -3,13 +3,15 @@
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pltvm.cli_options import parse_size
+from pltvm.cli_options import Confined, build_wall, parse_size
 from pltvm.errors import PltvmError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ _Elf = Annotated[Path | None, typer.Argument(metavar="TARGET.elf", help="The enc
 def _need_numba() -> None:
     if find_spec("numba") is None:
         raise PltvmError("fuzzing needs numba and rich: pip install 'pltvm[fuzz]'")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads are of no use here
     from pltvm.fuzz.native import is_compiled
 
     if not is_compiled():
@@ -88,6 +91,7 @@ def fuzz(
     processes: Annotated[int, typer.Option("-j", metavar="N", help="Processes that share the corpus.")] = 1,
     scheduler: Annotated[str, typer.Option(metavar="ADDRESS", help="Dask scheduler of a cluster.")] = "",
     replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Run one input, show a report.")] = None,
+    confine: Confined = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead.")] = False,
 ) -> None:
     """Fuzz an enclave: find inputs that make it fault, hang, or tell what it must not.
@@ -106,11 +110,42 @@ def fuzz(
             harness=os.path.abspath(harness) if harness else "",
         )  # fmt: skip
     if replay is not None:
-        raise typer.Exit(_replay(replay, options, harness))
+        raise typer.Exit(_replay(replay, options, harness, confine))
     if options is None:
         raise typer.BadParameter("name the ELF of an enclave")
     limits = (seconds, executions, findings)
-    raise typer.Exit(_campaign(options, seeds, out, dictionary, limits, seed, processes, scheduler, json))
+    raise typer.Exit(
+        _campaign(options, seeds, out, dictionary, limits, seed, processes, scheduler, confine, json)
+    )
+
+
+def _files_of(options: "Options") -> list[str]:
+    """What a target is made of: behind a wall it can be read."""
+    harness = [os.path.dirname(options.harness)] if options.harness else []
+    return [options.elf, *(path for _, path in options.servers), *harness]
+
+
+@contextmanager
+def _walled(
+    wanted: bool, options: "Options", out: Path, processes: int, scheduler: str
+) -> Iterator[list[str] | None]:
+    """Build the wall of a campaign; gives what its processes may read, None when there is to be no wall."""
+    from pltvm.fuzz import turn
+    from pltvm.fuzz.native import lent
+
+    if not wanted:
+        yield None
+        return
+    turn.load()
+    files, several = _files_of(options), processes != 1
+    dask = [Path(place).expanduser() for place in ("/etc/dask", "~/.config/dask") if scheduler]
+    with lent(out) if several else nullcontext():
+        build_wall(wanted, [*files, *dask], folder=out, network=bool(scheduler), spawn=several)
+        if scheduler:
+            print(
+                "pltvm: workers of the cluster are not confined (see docs/threat-model.md)", file=sys.stderr
+            )
+        yield files
 
 
 def _campaign(
@@ -122,6 +157,7 @@ def _campaign(
     seed: int,
     processes: int,
     scheduler: str,
+    confine: bool,
     json: bool,
 ) -> int:
     from pltvm.fuzz import stopping
@@ -138,13 +174,15 @@ def _campaign(
         raise PltvmError("-j is for this machine; with --scheduler the cluster decides")
     kept = out is not None
     out = out or Path(tempfile.mkdtemp(prefix="pltvm-fuzz-"))
-    worker = Worker(options)
     described = {**options.to_dict(), "seed": seed}
-    with (
-        OutputFolder(out, options=described, command=sys.argv, target=(options.elf,)) as folder,
-        Status(as_json=json) as status,
-    ):
-        pool = open_pool(processes, scheduler, worker)
+    with ExitStack() as held:
+        wall = held.enter_context(_walled(confine, options, out, processes, scheduler))
+        worker = Worker(options)
+        folder = held.enter_context(
+            OutputFolder(out, options=described, command=sys.argv, target=(options.elf,))
+        )
+        status = held.enter_context(Status(as_json=json))
+        pool = open_pool(processes, scheduler, worker, wall)
         if not kept:
             status.note(f"output in {out}")
         campaign = Campaign(worker, pool, folder, status, seed=seed, words=words)
@@ -175,15 +213,19 @@ def _options_of(file: Path, harness: Path | None) -> "Options":
     return options
 
 
-def _replay(file: Path, options: "Options | None", harness: Path | None) -> int:
+def _replay(file: Path, options: "Options | None", harness: Path | None, confine: bool) -> int:
     """Show the report on one input."""
+    from pltvm.fuzz import turn
     from pltvm.fuzz.worker import Worker
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise PltvmError(f"{file}: cannot be read: {error.strerror}") from None
-    finding = Worker(options or _options_of(file, harness)).explain(data)
+    options = options or _options_of(file, harness)
+    turn.load()
+    build_wall(confine, _files_of(options))
+    finding = Worker(options).explain(data)
     if finding is None:
         print(f"{file.name}: runs to its end, and nothing is wrong")
         return 0
@@ -200,9 +242,11 @@ def cov(
         list[Path] | None, typer.Option(metavar="DIR", help="Where source files are; may be repeated.")
     ] = None,
     harness: Annotated[Path | None, typer.Option(metavar="FILE.py", help="That of the campaign.")] = None,
+    confine: Confined = True,
 ) -> None:
     """Show which code the inputs of a campaign reach, and write it for other tools."""
     _need_numba()
+    from pltvm.fuzz import turn
     from pltvm.fuzz.cover import cover
     from pltvm.fuzz.covfile import lines_reached, write_drcov, write_lcov
     from pltvm.fuzz.paths import read
@@ -211,7 +255,11 @@ def cov(
     files = sorted(file for file in inputs.glob("id:*") if file.is_file()) if inputs.is_dir() else []
     if not files:
         raise PltvmError(f"{folder}: there are no inputs of a campaign in it")
-    modules = cover(_options_of(files[0], harness), [read(file) for file in files], source or [])
+    options, contents = _options_of(files[0], harness), [read(file) for file in files]
+    written = [place for path in (lcov, drcov) if path for place in (path, path.resolve().parent)]
+    turn.load()
+    build_wall(confine, _files_of(options), written)
+    modules = cover(options, contents, source or [])
     if lcov is not None:
         write_lcov(lcov, modules)
     if drcov is not None:

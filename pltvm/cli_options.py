@@ -2,6 +2,9 @@
 
 import os
 import re
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -32,9 +35,41 @@ def file_or_text(value: str | None) -> bytes | None:
         raise PltvmError(f"{value}: cannot be read: {error.strerror}") from None
 
 
+def build_wall(
+    wanted: bool,
+    read: Iterable[str | Path],
+    write: Iterable[str | Path] = (),
+    *,
+    folder: Path | None = None,
+    file: Path | None = None,
+    **keeps: bool,
+) -> None:
+    """Confine this process before it runs somebody else's program, and say what could not be had.
+
+    Arguments as of `pltvm.confine.confine`. `folder` and `file` are for output: behind the wall they could
+    not be made, so they are made here. Raises PltvmError when the folder can not.
+    """
+    if not wanted:
+        return
+    from pltvm.confine import confine
+
+    if folder is not None and not folder.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PltvmError(f"{folder}: cannot be written: {error.strerror}") from None
+    if file is not None and not file.exists():
+        with suppress(OSError):  # then it is for those who write to it to say so
+            file.touch()
+    missing = confine(read, [*write, *(path for path in (folder, file) if path is not None)], **keeps)
+    if missing:
+        print(f"pltvm: {'; '.join(missing)} (see docs/threat-model.md)", file=sys.stderr)
+
+
 Size = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Shm = Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="Memory shared with the host.")]
 KeyFile = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="Keys of the machine; made if there is no file.")
 ]
+Confined = Annotated[bool, typer.Option("--confine/--no-confine", help="Confine this process to its files.")]

@@ -37,6 +37,18 @@ def script_elf(build_guest: Callable[[str], bytes]) -> bytes:
     return build_guest("script")
 
 
+def _confined() -> bool:
+    return "NoNewPrivs:\t1" in Path("/proc/self/status").read_text()
+
+
+@pytest.fixture(autouse=True)
+def stays_free() -> Iterator[None]:
+    """A test that confines this process (see `pltvm.confine`) would spoil all later ones: it fails itself."""
+    before = _confined()
+    yield
+    assert _confined() == before, "run this in a process of its own, or with --no-confine"
+
+
 @pytest.fixture
 def rig(script_elf: bytes) -> Iterator[Rig]:
     """A machine for listed enclaves; when the test ends every page must be back."""

@@ -9,7 +9,11 @@ everywhere, and values of the guest uint64 everywhere; `signed` and `np.uint64` 
 """
 
 import hashlib
-from collections.abc import Callable
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -17,6 +21,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from platformdirs import user_cache_path
+
+from pltvm.fuzz.paths import errors_about
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Offsets: TypeAlias = npt.NDArray[np.int64]
@@ -40,6 +46,29 @@ if not numba.config.CACHE_DIR:
 def is_compiled() -> bool:
     """Whether machine code was kept by an earlier process; else the first use takes a while."""
     return Path(numba.config.CACHE_DIR).is_dir()
+
+
+@contextmanager
+def lent(folder: Path) -> Iterator[None]:
+    """Processes that are started meanwhile use a copy of the machine code, in `folder`.
+
+    numba writes wherever it reads. Behind a wall (see `pltvm.confine`) that must not be the user's cache:
+    later processes execute what is in it. Raises PltvmError.
+    """
+    with errors_about(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        copy = Path(tempfile.mkdtemp(dir=folder, prefix=".native-"))
+        shutil.copytree(numba.config.CACHE_DIR, copy, dirs_exist_ok=True)
+    before = os.environ.get("NUMBA_CACHE_DIR")
+    os.environ["NUMBA_CACHE_DIR"] = str(copy)
+    try:
+        yield
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+        if before is None:
+            del os.environ["NUMBA_CACHE_DIR"]
+        else:
+            os.environ["NUMBA_CACHE_DIR"] = before
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -14,8 +14,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
 from typing import Final, Protocol
 
+from pltvm.confine import confine
 from pltvm.errors import PltvmError
-from pltvm.fuzz import stopping
+from pltvm.fuzz import stopping, turn
 from pltvm.fuzz.worker import Job, Round, Worker
 
 MOST_PROCESSES: Final = 256
@@ -61,9 +62,12 @@ def run_job(job: Job) -> Round:
     return worker.run(job)
 
 
-def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end with it, however it ends."""
+def _begin(wall: Sequence[str] | None) -> None:
+    """Leave Ctrl-C to the parent, and end with it, however it ends; confine this process, see `Processes`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if wall is not None:
+        turn.load()
+        confine(wall)  # the parent has said what could not be had
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -75,17 +79,18 @@ def _end_with(parent: BaseProcess) -> None:
 
 
 class Processes:
-    """Rounds in so many processes of this machine."""
+    """Rounds in so many processes of this machine. With a `wall` these can read its files, and no others."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, wall: Sequence[str] | None = None) -> None:
         if not 1 <= size <= MOST_PROCESSES:
             raise PltvmError(f"-j {size}: it is 1 to {MOST_PROCESSES}")
         self.size = size
+        self._wall = wall
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.size, context, _follow_parent)
+        return ProcessPoolExecutor(self.size, context, _begin, (self._wall,))
 
     def run(self, jobs: Sequence[Job]) -> list[Round]:
         """Run all of the jobs; those of a process that dies again."""
@@ -115,10 +120,10 @@ class Processes:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def open_pool(processes: int, scheduler: str, worker: Worker) -> Pool:
-    """The pool that the command line asks for; `worker` is that of this process."""
+def open_pool(processes: int, scheduler: str, worker: Worker, wall: Sequence[str] | None = None) -> Pool:
+    """The pool that the command line asks for; `worker` is that of this process. `wall`: see `Processes`."""
     if scheduler:
         from pltvm.fuzz.cluster import Cluster
 
         return Cluster(scheduler)
-    return Processes(processes) if processes != 1 else Here(worker)
+    return Processes(processes, wall) if processes != 1 else Here(worker)

@@ -341,3 +341,18 @@ def turn(arena: Any, ram: Any, copy: Any, base: int) -> int:
         state[BUDGET] = state[BLOCKS]
         state[REGION] = 0
     return new
+
+
+def load() -> None:
+    """Have all that Python calls here compiled, or read from where it is kept, before there is a wall.
+
+    Behind one (see `pltvm.confine`) nothing can be kept. It does one of each on nothing: no input, no memory.
+    """
+    arena, ram, copy = Arena().bytes, np.zeros(PAGE, np.uint8), np.zeros(PAGE, np.uint8)
+    advance(arena, ram, copy)
+    place(arena, ram, copy)
+    turn(arena, ram, copy, 0)
+    restore(arena, ram, copy, 0)
+    copy_back(ram, copy, np.zeros(0, np.int64), 0)
+    classify(arena, True)
+    deeper(arena, True)

@@ -1,0 +1,120 @@
+"""Landlock: from now on, only these files, and no TCP. Three system calls; see `landlock(7)`.
+
+Why this is no package: `landlock` knows files only, `py-landlock` nothing after ABI 7; `landlockpy`, the best
+of them, is some months old. Each starts a process (`ldconfig`) to find libc, and takes 5 ms of the 190 that a
+short `pltvm run` takes; this takes one.
+
+Each version (ABI) of Landlock in a kernel knows some more rights. Rights that it does not know are not
+asked for: `gaps` says what that leaves open.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from collections.abc import Iterable
+from typing import Final
+
+EXECUTE: Final = 1 << 0
+WRITE_FILE: Final = 1 << 1
+READ_FILE: Final = 1 << 2
+READ_DIR: Final = 1 << 3
+REMOVE_DIR: Final = 1 << 4
+REMOVE_FILE: Final = 1 << 5
+MAKE_DIR: Final = 1 << 7  # bit 6 and 9 to 12: to make devices, sockets, pipes, links. Nobody gets those
+MAKE_REG: Final = 1 << 8
+REFER: Final = 1 << 13  # to move a file to another folder; ABI 2, and refused before
+TRUNCATE: Final = 1 << 14  # ABI 3
+
+READ: Final = READ_FILE | READ_DIR
+WRITE: Final = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER
+
+_OF_A_FILE: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
+_FILE_RIGHTS: Final = (0, 13, 14, 15, 15, 16)  # how many bits each ABI knows; 16 from 5 on
+_TCP: Final = 0b11  # bind and connect, ABI 4
+_SCOPES: Final = 0b11  # abstract Unix sockets and signals of processes outside, ABI 6
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on all architectures
+_VERSION: Final = 1  # flag: say the ABI
+_PATH_BENEATH: Final = 1
+_ALL_THREADS: Final = 1 << 3  # flag, ABI 8
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def call(number: int, *arguments: object) -> int:
+    """A system call; raises OSError."""
+    plain = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    result = int(_libc.syscall(ctypes.c_long(number), *plain))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def no_new_privileges() -> None:
+    """What the kernel wants first: no program that is started gains rights (set-uid)."""
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def abi() -> int:
+    """The version that the kernel has; 0 if none, or if it is switched off."""
+    try:
+        return call(_CREATE_RULESET, None, 0, _VERSION)
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):
+            return 0
+        raise
+
+
+def gaps(version: int, threads: int) -> list[str]:
+    """What `restrict` leaves open with this ABI, in a process that has so many threads."""
+    open_still = []
+    if version < 3:
+        open_still.append(f"Landlock {version} of this kernel lets files be truncated")
+    if version < 8 and threads > 1:
+        open_still.append(f"Landlock {version} of this kernel leaves out threads that run already")
+    return open_still
+
+
+def restrict(rules: Iterable[tuple[str | os.PathLike[str], int]], *, network: bool = False) -> None:
+    """Refuse this thread, and all that it starts, what `rules` (a path and its rights) do not allow.
+
+    Rights of a folder are those of all in it. What is not there is left out. `network`: TCP stays. With ABI 8
+    this is for all threads of the process. There is no way back. Raises OSError, and then nothing is changed.
+    """
+    version = abi()
+    if not version:
+        raise OSError(errno.ENOSYS, "this kernel has no Landlock")
+    files = (1 << _FILE_RIGHTS[min(version, len(_FILE_RIGHTS) - 1)]) - 1
+    tcp = _TCP if version >= 4 and not network else 0
+    attributes = struct.pack("=QQQ", files, tcp, _SCOPES if version >= 6 else 0)
+    ruleset = call(_CREATE_RULESET, attributes, len(attributes), 0)
+    try:
+        for path, rights in rules:
+            _allow(ruleset, path, rights & files)
+        no_new_privileges()
+        call(_RESTRICT_SELF, ruleset, _ALL_THREADS if version >= 8 else 0)
+    finally:
+        os.close(ruleset)
+
+
+def _allow(ruleset: int, path: str | os.PathLike[str], rights: int) -> None:
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return  # nor can it be opened later
+    try:
+        if not stat.S_ISDIR(os.fstat(place).st_mode):
+            rights &= _OF_A_FILE
+        if rights:
+            call(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, place), 0)
+    except OSError as error:
+        if error.errno != errno.EBADFD:  # a pipe or socket: Landlock leaves those alone
+            raise
+    finally:
+        os.close(place)
