@@ -177,6 +177,27 @@ def rebuild_attacks(into: Path) -> list[Path]:
     ]
 
 
+def rebuild_monitor(into: Path) -> Path:
+    """Build the code that the monitor runs on a hart of its own: one function, as bytes, into a directory."""
+    from elftools.elf.elffile import ELFFile
+
+    source, code = guest_dir() / "monitor" / "digest.c", into / "digest.bin"
+    with tempfile.TemporaryDirectory(prefix="pltvm-build-") as scratch:
+        made = Path(scratch) / "digest.o"
+        compile_it = ["cc", *_TARGET, *_FLAGS, "-O3", "-g0", "-c", str(source), "-o", str(made)]
+        _zig(compile_it, made, code, made.parent)
+        with made.open("rb") as file:
+            elf = ELFFile(file)
+            parts = {section.name: section for section in elf.iter_sections() if section["sh_flags"] & 2}
+            text = parts.pop(".text.compress").data()
+            parts.pop(".eh_frame", None)  # the compiler describes the function all the same
+            others = [name for name, section in parts.items() if section["sh_size"]]
+            if others or elf.get_section_by_name(".rela.text.compress") is not None:
+                raise BuildError(f"{source}: must be code alone, without data or references {others}")
+    code.write_bytes(text)
+    return code
+
+
 def _prefix_maps(directories: set[Path]) -> list[str]:
     """Flags that make the paths in line tables relative. The last match wins: the innermost directory's."""
     return [f"-ffile-prefix-map={directory}/=" for directory in sorted(directories)]
@@ -257,6 +278,7 @@ def main(arguments: Sequence[str]) -> int:
         into = Path(arguments[1]) if len(arguments) == 2 else guest_dir() / "elf"
         for elf in [*rebuild(into), *rebuild_attacks(into / "attacks")]:
             print(elf)
+        print(rebuild_monitor(into if len(arguments) == 2 else Path(__file__).parent / "monitor"))
     except (BuildError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -8,28 +8,29 @@ and complements are modulo 2^64, and a rotation takes its left part from the low
 so what has been carried into the high half comes back into the low one. Only the low half of each state word
 is put out. Tables, schedule and padding are those of SM3 (GB/T 32905-2016).
 
-How it is made fast enough in plain Python: the message schedule has no addition, so many blocks go through
-it side by side, in the 64-bit lanes of one big integer. The rounds depend on each other and stay a loop.
+`compress` is the definition in Python. What is longer than a few blocks goes through machine code that does
+the same (`digest_code`).
 """
 
 import hashlib
-from array import array
 from collections.abc import Iterable
 from enum import StrEnum
 from struct import Struct
 from typing import Final
 
 from pltvm.errors import PltvmError
+from pltvm.monitor.digest_code import MOST, rounds
 
 SIZE: Final = 32  # bytes of a digest
 _BLOCK: Final = 64  # bytes
-_BATCH: Final = 64 * _BLOCK  # bytes that go through the schedule side by side
+_FEW: Final = 16 * _BLOCK  # bytes for which Python is fast enough
 _LOW: Final = 0xFFFF_FFFF
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 _START: Final = (
     0x7380166F, 0x4914B2B9, 0x172442D7, 0xDA8A0600, 0xA96F30BC, 0x163138AA, 0xE38DEE4D, 0xB0FB0E4E,
 )  # fmt: skip
+_WORDS: Final = Struct(">16I")
 _OUTPUT: Final = Struct(">8I")
 
 
@@ -64,7 +65,7 @@ class PenglaiDigest:
 
     def __init__(self) -> None:
         self._state: tuple[int, ...] = _START
-        self._waiting = bytearray()  # less than a batch
+        self._waiting = bytearray()  # less than a go of the machine code
         self._length = 0
 
     def update(self, data: bytes) -> None:
@@ -72,17 +73,16 @@ class PenglaiDigest:
         self._length += len(data)
         waiting = self._waiting
         waiting += data
-        if len(waiting) >= _BATCH:
-            whole = len(waiting) - len(waiting) % _BATCH
-            for at in range(0, whole, _BATCH):
-                self._state = _compress(self._state, bytes(waiting[at : at + _BATCH]))
+        if len(waiting) >= MOST:
+            whole = len(waiting) - len(waiting) % MOST
+            self._state = _compress_all(self._state, bytes(waiting[:whole]))
             del waiting[:whole]
 
     def digest(self) -> bytes:
         """The digest of everything so far; more may follow."""
         tail = bytes(self._waiting) + b"\x80"
         tail += bytes(-(len(tail) + 8) % _BLOCK) + (self._length * 8 & _ALL).to_bytes(8, "big")
-        state = _compress(self._state, tail)
+        state = _compress_all(self._state, tail)
         return _OUTPUT.pack(*(word & _LOW for word in state))
 
 
@@ -95,62 +95,33 @@ def _rotl(x: int, n: int) -> int:
 _T: Final = tuple(_rotl(0x79CC4519 if j < 16 else 0x7A879D8A, j) for j in range(64))
 
 
-def _schedule(data: bytes) -> tuple[list[list[int]], list[list[int]]]:
-    """The message words W and W′ of whole blocks: for each round the words of all blocks."""
-    blocks = len(data) // _BLOCK
-    size = blocks * 8
-    words = array("I", data)
-    words.byteswap()
-    lanes = [int.from_bytes(array("Q", words[j::16]).tobytes(), "little") for j in range(16)]
-    # In a lane a shift to the right must not bring in bits of the lane above.
-    ones = int.from_bytes((1).to_bytes(8, "little") * blocks, "little")
-    low, shr25, shr17, shr9 = (ones * ((1 << bits) - 1) for bits in (32, 39, 47, 55))
-    for j in range(16, 68):
-        x = lanes[j - 3]
-        x = lanes[j - 16] ^ lanes[j - 9] ^ ((x & low) << 15 | x >> 17 & shr17)
-        y = lanes[j - 13]
-        half = x & low
-        lanes.append(
-            x ^ (half << 15 | x >> 17 & shr17) ^ (half << 23 | x >> 9 & shr9)
-            ^ ((y & low) << 7 | y >> 25 & shr25)
-            ^ lanes[j - 6]
-        )  # fmt: skip
-    first = [_columns(lanes[j], size) for j in range(64)]
-    second = [_columns(lanes[j] ^ lanes[j + 4], size) for j in range(64)]
-    return first, second
+def _compress_all(state: tuple[int, ...], data: bytes) -> tuple[int, ...]:
+    """The state after whole blocks, the fast way if that is worth it."""
+    if len(data) <= _FEW:
+        return compress(state, data)
+    view, code = memoryview(data), rounds(_T)
+    for at in range(0, len(data), MOST):
+        state = code.compress(state, view[at : at + MOST])
+    return state
 
 
-def _columns(lanes: int, size: int) -> list[int]:
-    """The lanes of a big integer, the lowest first."""
-    return memoryview(lanes.to_bytes(size, "little")).cast("Q").tolist()
-
-
-def _compress(state: tuple[int, ...], data: bytes) -> tuple[int, ...]:
-    """The state after some whole blocks."""
-    first, second = _schedule(data)
-    low, every = _LOW, _ALL
-    early, late = _T[:16], _T[16:]
-    for words, words2 in zip(zip(*first, strict=True), zip(*second, strict=True), strict=True):
+def compress(state: tuple[int, ...], data: bytes) -> tuple[int, ...]:
+    """The state after whole blocks, as §9 defines it."""
+    for at in range(0, len(data), _BLOCK):
+        w = list(_WORDS.unpack_from(data, at))
+        for j in range(16, 68):
+            w.append(_p1(w[j - 16] ^ w[j - 9] ^ _rotl(w[j - 3], 15)) ^ _rotl(w[j - 13], 7) ^ w[j - 6])
         a, b, c, d, e, f, g, h = state
-        for t, w, w2 in zip(early, words, words2):  # noqa: B905 - the 16 rounds stop the longer words
-            a12 = (a & low) << 12 | a >> 20
-            ss1 = a12 + e + t & every
-            ss1 = (ss1 & low) << 7 | ss1 >> 25
-            tt1 = (a ^ b ^ c) + d + (ss1 ^ a12) + w2 & every
-            x = (e ^ f ^ g) + h + ss1 + w & every
-            d, c, b, a = c, (b & low) << 9 | b >> 23, a, tt1
-            h, g, f = g, (f & low) << 19 | f >> 13, e
-            half = x & low
-            e = x ^ (half << 9 | x >> 23) ^ (half << 17 | x >> 15)
-        for t, w, w2 in zip(late, words[16:], words2[16:]):  # noqa: B905 - equal, and this loop is hot
-            a12 = (a & low) << 12 | a >> 20
-            ss1 = a12 + e + t & every
-            ss1 = (ss1 & low) << 7 | ss1 >> 25
-            tt1 = (a & b | c & (a | b)) + d + (ss1 ^ a12) + w2 & every
-            x = (g ^ e & (f ^ g)) + h + ss1 + w & every
-            d, c, b, a = c, (b & low) << 9 | b >> 23, a, tt1
-            h, g, f = g, (f & low) << 19 | f >> 13, e
-            half = x & low
-            e = x ^ (half << 9 | x >> 23) ^ (half << 17 | x >> 15)
+        for j in range(64):
+            ss1 = _rotl(_rotl(a, 12) + e + _T[j] & _ALL, 7)
+            ff, gg = (a ^ b ^ c, e ^ f ^ g) if j < 16 else (a & b | a & c | b & c, e & f | ~e & g)
+            tt1 = ff + d + (ss1 ^ _rotl(a, 12)) + (w[j] ^ w[j + 4]) & _ALL
+            tt2 = gg + h + ss1 + w[j] & _ALL
+            d, c, b, a = c, _rotl(b, 9), a, tt1
+            h, g, f, e = g, _rotl(f, 19), e, tt2 ^ _rotl(tt2, 9) ^ _rotl(tt2, 17)
         state = tuple(old ^ new for old, new in zip(state, (a, b, c, d, e, f, g, h), strict=True))
     return state
+
+
+def _p1(x: int) -> int:
+    return x ^ _rotl(x, 15) ^ _rotl(x, 23)

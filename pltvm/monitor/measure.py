@@ -8,7 +8,7 @@
 
 An address starts with 0xffff_ff80_0000_0000 in low halves of the address space too, as the original's does.
 
-The digest takes a tenth of a second for a small enclave, and most are never asked for it. So creation only
+The digest takes longer than creating an enclave, and most are never asked for it. So creation only
 takes a `Snapshot` of what goes in. Enclaves with the same memory share one, and its measurement with it.
 """
 
