@@ -68,22 +68,23 @@ ENCLAVE_CALLS: Final[dict[int, EnclaveCall]] = {
     Call.SHM_STAT: secure_shm.stat,
 }
 
-HOST_CALLS: Final[dict[int, Callable[..., int | None]]] = {
-    HostCall.CREATE: lifecycle.create,
-    HostCall.CREATE_SERVER: lifecycle.create_server,
-    HostCall.ATTEST: attest.attest,
-    HostCall.ATTEST_SHADOW: attest.attest,
-    HostCall.RUN: lifecycle.run,
-    HostCall.RESUME: lifecycle.resume,
-    HostCall.STOP: lifecycle.stop,
-    HostCall.DESTROY: lifecycle.destroy,
-    HostCall.DESTROY_SERVER: lifecycle.destroy,
-    HostCall.CREATE_SHADOW: shadow.create,
-    HostCall.RUN_SHADOW: shadow.run,
-    HostCall.DESTROY_SHADOW: lifecycle.destroy,
-    HostCall.EXTEND: lifecycle.extend,
-    HostCall.RELAY_INIT: lifecycle.extend,
-    HostCall.RECLAIM: relay.reclaim,
+# Each with how many arguments it takes: registers always hold five.
+HOST_CALLS: Final[dict[int, tuple[int, Callable[..., int | None]]]] = {
+    HostCall.CREATE: (1, lifecycle.create),
+    HostCall.CREATE_SERVER: (1, lifecycle.create_server),
+    HostCall.ATTEST: (3, attest.attest),
+    HostCall.ATTEST_SHADOW: (3, attest.attest),
+    HostCall.RUN: (2, lifecycle.run),
+    HostCall.RESUME: (5, lifecycle.resume),
+    HostCall.STOP: (1, lifecycle.stop),
+    HostCall.DESTROY: (1, lifecycle.destroy),
+    HostCall.DESTROY_SERVER: (1, lifecycle.destroy),
+    HostCall.CREATE_SHADOW: (1, shadow.create),
+    HostCall.RUN_SHADOW: (2, shadow.run),
+    HostCall.DESTROY_SHADOW: (1, lifecycle.destroy),
+    HostCall.EXTEND: (2, lifecycle.extend),
+    HostCall.RELAY_INIT: (2, lifecycle.extend),
+    HostCall.RECLAIM: (2, relay.reclaim),
 }
 
 
@@ -123,10 +124,10 @@ class Monitor:
             return tables.set_pte(*_exactly(4, arguments))
         if function == HostCall.SEPARATE:
             return tables.separate(*_exactly(2, arguments))
-        handler = HOST_CALLS.get(function)
-        if handler is None:
+        known = HOST_CALLS.get(function)
+        if known is None:
             return Status.ERROR
-        arity = _ARITY[function]
+        arity, handler = known
         if len(arguments) != arity:
             arguments = _exactly(arity, arguments)
         return handler(self.state, *arguments)
@@ -312,8 +313,6 @@ class Monitor:
 
 _ERRORS_KEPT: Final = 100
 _EVERYTHING: Final = pmp.Entry(0, 0, pmp.ALL)
-# How many arguments each call takes beside the state, as registers always hold five.
-_ARITY: Final = {number: handler.__code__.co_argcount - 1 for number, handler in HOST_CALLS.items()}
 
 
 def _exactly(count: int, arguments: tuple[int, ...]) -> tuple[int, ...]:
