@@ -151,7 +151,7 @@ def parameters_are_sound(state: State, params: CreateParams) -> bool:
 
 def _entry_registers(enclave: Enclave) -> memoryview:
     """The registers that are the same at every entry (§2); a server gets its shared memory in a3, a4."""
-    start = Context(U, enclave.space.satp, enclave.entry)
+    start = Context(U, enclave.space.satp, enclave.entry & ~1)  # as mret takes it from mepc
     start.regs[SP] = abi.STACK_TOP
     if enclave.is_server:
         start.regs[A3], start.regs[A4] = enclave.shm

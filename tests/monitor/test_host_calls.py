@@ -258,6 +258,15 @@ def test_entry_0_is_refused_even_where_there_is_code(forge: Forge, rig: Rig) -> 
     assert forge.create() == Status.OK
 
 
+def test_an_odd_entry_is_the_even_one(forge: Forge, rig: Rig) -> None:
+    """As `mret` does it: bit 0 of mepc is always 0."""
+    assert forge.create(entry=0x1001) == Status.OK
+    monitor = rig.machine.monitor
+    forge.memory.write(forge.page, abi.RUN_PARAMS.pack(0, 0))
+    assert monitor.call(HostCall.RUN, forge.eid, forge.page) is None
+    assert monitor.run_guest() == Status.OK
+
+
 def test_names_of_servers(forge: Forge, rig: Rig) -> None:
     for name in (b"server", b"server\0tail", b""):
         assert forge.create(HostCall.CREATE_SERVER, name=name, type=1) == Status.ERROR
