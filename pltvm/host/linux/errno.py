@@ -1,6 +1,8 @@
 """Linux error numbers as system calls return them, negated."""
 
-from typing import Final
+from collections.abc import Callable
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 EPERM: Final = 1
 ENOENT: Final = 2
@@ -25,7 +27,11 @@ ESPIPE: Final = 29
 ERANGE: Final = 34
 ENAMETOOLONG: Final = 36
 ENOSYS: Final = 38
+ELOOP: Final = 40
 ETIMEDOUT: Final = 110
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class LinuxError(Exception):
@@ -34,3 +40,20 @@ class LinuxError(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+def linux_errors(call: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`call`, but what the real system or Python refuse raises LinuxError: a guest chose the arguments."""
+
+    @wraps(call)
+    def checked(*arguments: _P.args, **options: _P.kwargs) -> _T:
+        try:
+            return call(*arguments, **options)
+        except OSError as error:
+            raise LinuxError(error.errno or EIO) from None
+        except (OverflowError, ValueError):  # a number beyond a C type, a NUL in a path
+            raise LinuxError(EINVAL) from None
+        except MemoryError:
+            raise LinuxError(ENOMEM) from None
+
+    return checked

@@ -1,44 +1,59 @@
-"""What a Linux program may open: regular files and folders beneath one folder, and a few devices of our own.
+"""What a Linux program has open: regular files and folders beneath one folder, and a few devices of our own.
 
-Every path is resolved here, link by link, and must end up beneath the root; other kinds of files (devices,
-pipes, sockets) do not exist for the program. It sees the root as its current folder and as `/`.
+Where a path leads is decided in `paths`; here it is acted on, through the descriptors that the walk ends
+with. Other kinds of files (devices, pipes, sockets) can be seen, renamed and removed, but are never opened.
+The program sees the root as its current folder and as `/`.
 """
 
 import os
 import random
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from pltvm.host.linux.errno import (
     EACCES,
     EBADF,
+    EBUSY,
+    EEXIST,
     EINVAL,
-    EIO,
+    EISDIR,
     EMFILE,
     ENOENT,
-    ENOSPC,
-    EPERM,
+    ENOTDIR,
     ESPIPE,
     LinuxError,
+    linux_errors,
 )
-
-_T = TypeVar("_T")
+from pltvm.host.linux.opening import (
+    O_ACCESS,
+    O_APPEND,
+    O_CREAT,
+    O_NOFOLLOW,
+    O_RDWR,
+    O_WRONLY,
+    is_exclusive,
+    open_place,
+)
+from pltvm.host.linux.paths import Place, Tree
+from pltvm.host.linux.room import Room
 
 AT_FDCWD: Final = -100
-MOST_FILES: Final = 1024
+MOST_FILES: Final = 512  # half of what a process usually may have: pltvm needs some too
 MOST_GROWTH: Final = 1 << 30  # bytes by which a program may make files grow, all together
-_OPEN_FLAGS: Final = 0o3 | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND | os.O_DIRECTORY  # as on riscv64
-
-_ALWAYS: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+MOST_NEW: Final = 1 << 17  # files and folders that a program may make
+LARGEST_OFFSET: Final = (1 << 63) - 1
+PART: Final = 1 << 20  # bytes of a file that are in our memory at a time when it is mapped
+_TRIES: Final = 100  # when what a path names comes and goes meanwhile
 
 
 class File:
     """Something open. Offsets are bytes; operations raise LinuxError."""
 
-    path = ""
     mode = stat.S_IFREG | 0o644
+    flags = O_RDWR  # as F_GETFL gives them
     tty = False
 
     def read(self, size: int) -> bytes:
@@ -94,7 +109,6 @@ class Device(File):
     mode = stat.S_IFCHR | 0o666
 
     def __init__(self, name: str, generator: random.Random) -> None:
-        self.path = f"/dev/{name}"
         self._name = name
         self._generator = generator
 
@@ -110,80 +124,94 @@ class Device(File):
         return 0
 
 
-class Room:
-    """How much files may still grow."""
-
-    def __init__(self) -> None:
-        self.left = MOST_GROWTH
-
-    def take(self, size: int) -> None:
-        """Use up `size` bytes; raises LinuxError(ENOSPC) when there are not so many."""
-        if size > self.left:
-            raise LinuxError(ENOSPC)
-        self.left -= size
-
-
 class HostFile(File):
-    """A regular file or folder of the real file system, by its descriptor."""
+    """A regular file or folder of the real file system, by its descriptor; `flags` as it was opened with."""
 
-    def __init__(self, descriptor: int, path: str, room: "Room") -> None:
+    def __init__(self, descriptor: int, flags: int, room: Room) -> None:
         self._room = room
         self.descriptor = descriptor
-        self.path = path
+        self.flags = flags & (O_ACCESS | O_APPEND)
         self.mode = os.fstat(descriptor).st_mode
 
+    @linux_errors
     def read(self, size: int) -> bytes:
-        return _checked(os.read, self.descriptor, size)
+        return os.read(self.descriptor, size)
 
+    @linux_errors
     def write(self, data: bytes) -> int:
-        here = _checked(os.lseek, self.descriptor, 0, os.SEEK_CUR)
-        size = self.size()
-        self._room.take(max(here + len(data) - size, 0))
-        return _checked(os.write, self.descriptor, data)
+        self._make_room(os.lseek(self.descriptor, 0, os.SEEK_CUR), len(data))
+        return os.write(self.descriptor, data)
 
+    @linux_errors
     def seek(self, offset: int, whence: int) -> int:
         if whence not in (0, 1, 2):
             raise LinuxError(EINVAL)
-        return _checked(os.lseek, self.descriptor, offset, whence)
+        return os.lseek(self.descriptor, offset, whence)
 
+    @linux_errors
     def read_at(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes at `offset`."""
-        return _checked(os.pread, self.descriptor, size, offset)
+        return os.pread(self.descriptor, size, offset)
+
+    @linux_errors
+    def write_at(self, data: bytes, offset: int) -> int:
+        """Write at `offset`, or at the end of a file that was opened to append; the number of bytes taken."""
+        if offset < 0:
+            raise LinuxError(EINVAL)
+        self._make_room(offset, len(data))
+        return os.pwrite(self.descriptor, data, offset)
+
+    def parts(self, size: int, offset: int) -> Iterator[tuple[int, bytes]]:
+        """Up to `size` bytes at `offset` in small parts: how far from `offset`, and the bytes."""
+        done = 0
+        while done < size and (part := self.read_at(min(size - done, PART), offset + done)):
+            yield done, part
+            done += len(part)
+
+    def _make_room(self, offset: int, size: int) -> None:
+        if self.flags & O_ACCESS not in (O_WRONLY, O_RDWR):
+            raise LinuxError(EBADF)
+        info = self.stat()
+        start = info.st_size if self.flags & O_APPEND else offset
+        if start + size > LARGEST_OFFSET:
+            raise LinuxError(EINVAL)
+        if size:
+            self._room.grow(info, start + size)
 
     def size(self) -> int:
         """Bytes in the file."""
-        return os.fstat(self.descriptor).st_size
+        return self.stat().st_size
 
+    @linux_errors
     def truncate(self, size: int) -> None:
         """Make the file `size` bytes long."""
-        if size < 0:
+        if size < 0 or self.flags & O_ACCESS not in (O_WRONLY, O_RDWR):
             raise LinuxError(EINVAL)
-        self._room.take(max(size - self.size(), 0))
-        _checked(os.ftruncate, self.descriptor, size)
+        self._room.grow(self.stat(), size)
+        os.ftruncate(self.descriptor, size)
 
+    @linux_errors
     def stat(self) -> os.stat_result:
         return os.fstat(self.descriptor)
 
+    @linux_errors
     def close(self) -> None:
         os.close(self.descriptor)
 
 
-def _checked(call: Callable[..., _T], *arguments: object) -> _T:
-    try:
-        return call(*arguments)
-    except OSError as error:
-        raise LinuxError(error.errno or EIO) from None
-
-
 class Files:
-    """The open files of a process, and the folder it is confined to."""
+    """The open files of a process, and the folder it is confined to. Paths and errors as for Linux.
+
+    A path starts at the folder `directory`, an open one, or at the root for AT_FDCWD. Everything raises
+    LinuxError.
+    """
 
     def __init__(
         self, root: Path, output: Callable[[bytes], None], source: Callable[[int], bytes], seed: int
     ) -> None:
-        self.root = Path(os.path.realpath(root))
+        self.tree = Tree(root)
         self._generator = random.Random(seed)
-        self._room = Room()
+        self._room = Room(MOST_GROWTH, MOST_NEW)
         self.devices: dict[str, Callable[[], File]] = {
             f"/dev/{name}": self._device(name) for name in ("null", "zero", "urandom", "random")
         }
@@ -204,9 +232,15 @@ class Files:
 
     def add(self, file: File, lowest: int = 0) -> int:
         """A descriptor for `file`: the lowest free one from `lowest` on."""
-        for descriptor in range(max(lowest, 0), MOST_FILES):
+        descriptor = self._free(lowest)
+        self._open[descriptor] = file
+        return descriptor
+
+    def _free(self, lowest: int = 0) -> int:
+        if not 0 <= lowest < MOST_FILES:
+            raise LinuxError(EINVAL)
+        for descriptor in range(lowest, MOST_FILES):
             if descriptor not in self._open:
-                self._open[descriptor] = file
                 return descriptor
         raise LinuxError(EMFILE)
 
@@ -229,63 +263,109 @@ class Files:
     def close_all(self) -> None:
         """Close everything, at the end of the process."""
         for descriptor in list(self._open):
-            self.close(descriptor)
+            with suppress(LinuxError):  # it is closed nevertheless
+                self.close(descriptor)
+        self.tree.close()
 
     # -- paths -------------------------------------------------------------------------------------------
 
-    def resolve(self, directory: int, path: bytes, follow: bool = True) -> Path:
-        """Where a path leads; raises LinuxError for one that leads out of the root."""
-        name = os.fsdecode(path)
-        if not name:
-            raise LinuxError(ENOENT)
-        if os.path.isabs(name):
-            inside = Path(name) if Path(name).is_relative_to(self.root) else self.root / name.lstrip("/")
-        elif directory == AT_FDCWD:
-            inside = self.root / name
-        else:
-            base = self.get(directory)
-            if not isinstance(base, HostFile):
-                raise LinuxError(EBADF)
-            inside = Path(base.path) / name
-        try:
-            folder = inside if follow else inside.parent
-            real = Path(os.path.realpath(folder)) if follow else Path(os.path.realpath(folder), inside.name)
-        except (OSError, ValueError):
-            raise LinuxError(ENOENT) from None
-        if not real.is_relative_to(self.root) or real.name == "..":
-            raise LinuxError(EACCES)
-        return real
+    def _find(self, directory: int, path: bytes, follow: bool = True) -> Place:
+        base = None
+        if directory != AT_FDCWD and not path.startswith(b"/"):
+            file = self.get(directory)
+            if not (isinstance(file, HostFile) and stat.S_ISDIR(file.mode)):
+                raise LinuxError(ENOTDIR if path else ENOENT)
+            base = file.descriptor
+        return self.tree.find(base, path, follow)
 
     def open(self, directory: int, path: bytes, flags: int, mode: int) -> int:
-        """Open a file; gives a descriptor. Raises LinuxError."""
+        """Open a file; gives a descriptor."""
         device = self.devices.get(os.fsdecode(path))
         if device is not None:
             return self.add(device())
-        real = self.resolve(directory, path)
-        if real.exists() and not (real.is_file() or real.is_dir()):
-            raise LinuxError(EACCES)
-        opened = _checked(
-            os.open, real, flags & _OPEN_FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode & 0o777
-        )
-        assert isinstance(opened, int)
-        if stat.S_IFMT(os.fstat(opened).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
-            os.close(opened)
-            raise LinuxError(EACCES)
-        try:
-            return self.add(HostFile(opened, str(real), self._room))
-        except LinuxError:
-            os.close(opened)
-            raise
+        number = self._free()
+        if flags & O_CREAT and path.endswith(b"/"):
+            with self._name(directory, path):  # what is wrong with the way there comes first
+                raise LinuxError(EISDIR)
+        follow = not (flags & O_NOFOLLOW or is_exclusive(flags))
+        for _ in range(_TRIES):
+            with self._find(directory, path, follow) as place:
+                opened = open_place(place, flags, mode, self._room)
+            if opened is not None:
+                self._open[number] = HostFile(opened, flags, self._room)
+                return number
+        raise LinuxError(EBUSY)
 
     def stat(self, directory: int, path: bytes, follow: bool) -> os.stat_result | File:
         """The state of what a path names."""
         device = self.devices.get(os.fsdecode(path))
         if device is not None:
             return device()
-        return _checked(os.stat if follow else os.lstat, self.resolve(directory, path, follow))
+        with self._find(directory, path, follow) as place:
+            return place.state
 
-    def change(self, what: Callable[..., object], *paths: Path) -> None:
-        """Unlink, rename, make a folder …: an operation of `os` on resolved paths."""
-        if any(path == self.root for path in paths):
-            raise LinuxError(EPERM)
-        _checked(what, *paths)
+    @linux_errors
+    def access(self, directory: int, path: bytes, mode: int, follow: bool = True) -> None:
+        """Whether a file may be read (4), written (2), executed (1); raises LinuxError(EACCES) if not."""
+        if os.fsdecode(path) in self.devices:
+            return
+        with self._find(directory, path, follow) as place:
+            never = place.kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+            if (mode and never) or not os.access(place.itself, mode):
+                raise LinuxError(EACCES)
+
+    def read_link(self, directory: int, path: bytes) -> bytes:
+        """Where a link points to."""
+        with self._find(directory, path, follow=False) as place:
+            if place.kind != stat.S_IFLNK:
+                raise LinuxError(EINVAL)
+            return place.link()
+
+    # -- changes of folders --------------------------------------------------------------------------------
+
+    def _name(self, directory: int, path: bytes) -> Place:
+        """The place of a name that is to be made, removed or given away: a link stands for itself."""
+        return self._find(directory, path.rstrip(b"/") or path, follow=False)
+
+    @linux_errors
+    def make_folder(self, directory: int, path: bytes, mode: int) -> None:
+        """Make a folder."""
+        with self._name(directory, path) as place:
+            if place.found is not None:
+                raise LinuxError(EEXIST)
+            self._room.make(lambda: os.mkdir(place.name, mode & 0o777, dir_fd=place.folder))
+
+    @linux_errors
+    def unlink(self, directory: int, path: bytes) -> None:
+        """Remove a name that is no folder."""
+        with self._name(directory, path) as place:
+            if place.kind == stat.S_IFDIR:
+                raise LinuxError(EISDIR)
+            if path.endswith(b"/"):
+                raise LinuxError(ENOTDIR)
+            os.unlink(place.name, dir_fd=place.folder)
+
+    @linux_errors
+    def remove_folder(self, directory: int, path: bytes) -> None:
+        """Remove an empty folder."""
+        with self._name(directory, path) as place:
+            if place.name == b".":
+                raise LinuxError(EBUSY if not path.strip(b"/") else EINVAL)
+            os.rmdir(place.name, dir_fd=place.folder)
+
+    @linux_errors
+    def rename(self, old_directory: int, old: bytes, new_directory: int, new: bytes) -> None:
+        """Give a file, folder or link another name, in place of what has it."""
+        with self._name(old_directory, old) as source, self._name(new_directory, new) as target:
+            if b"." in (source.name, target.name):
+                raise LinuxError(EBUSY)
+            if source.kind != stat.S_IFDIR and (old.endswith(b"/") or new.endswith(b"/")):
+                raise LinuxError(ENOTDIR)
+            os.rename(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder)
+
+    def is_root(self, directory: int, path: bytes) -> bool:
+        """Whether a path leads to the root; raises LinuxError(ENOTDIR) for what is no folder."""
+        with self._find(directory, path) as place:
+            if place.kind != stat.S_IFDIR:
+                raise LinuxError(ENOTDIR)
+            return (place.state.st_dev, place.state.st_ino) == self.tree.id

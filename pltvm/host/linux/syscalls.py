@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from pltvm.engine.context import SP, TP, Context
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.host.linux import fs_calls, signal_calls
+from pltvm.errors import OutOfMemory
+from pltvm.host.linux import fs_calls, path_calls, signal_calls
 from pltvm.host.linux.device import EnclaveFile
 from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, LinuxError
 from pltvm.host.linux.files import HostFile
@@ -74,9 +75,12 @@ def mmap(
     if flags & MAP_SHARED and prot & 2:
         raise LinuxError(EINVAL)  # changes would have to reach the file
     space.map(address, length, prot & 7)
-    space.load(
-        address, file.read_at(min(size, file.size() - offset), offset) if offset < file.size() else b""
-    )
+    try:
+        for at, part in file.parts(size, offset) if offset < file.size() else ():
+            space.load(address + at, part)
+    except (OutOfMemory, LinuxError):
+        space.unmap(address, length)
+        raise
     return address
 
 
@@ -333,6 +337,7 @@ def nothing(*_: object) -> int:
 
 SYSTEM_CALLS: Final[dict[int, SystemCall]] = {
     **fs_calls.SYSTEM_CALLS,
+    **path_calls.SYSTEM_CALLS,
     **signal_calls.SYSTEM_CALLS,
     93: exit_thread, 94: exit_group, 96: set_tid_address, 98: futex, 99: set_robust_list, 101: nanosleep,
     113: clock_gettime, 114: clock_getres, 115: clock_nanosleep, 122: zero, 123: sched_getaffinity,

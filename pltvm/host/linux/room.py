@@ -1,0 +1,44 @@
+"""How much a Linux program may leave on the disk."""
+
+import os
+from collections.abc import Callable
+
+from pltvm.host.linux.errno import EFBIG, ENOSPC, LinuxError
+
+
+class Room:
+    """`growth` bytes by which files may grow, all together, and `new` files and folders that may be made.
+
+    Growth is counted once for each file, up to the size it ever had: writing over, or cutting a file off and
+    writing it anew, takes nothing. Space of removed files does not come back, as someone may have them open.
+    """
+
+    def __init__(self, growth: int, new: int) -> None:
+        self._growth = self._left = growth
+        self._new = new
+        self._highest: dict[tuple[int, int], int] = {}  # by device and inode
+
+    def grow(self, info: os.stat_result, end: int) -> None:
+        """Let the file with the state `info` reach up to `end` bytes.
+
+        Raises LinuxError: EFBIG for more than there ever was, ENOSPC for more than is left.
+        """
+        key = info.st_dev, info.st_ino
+        before = max(self._highest.get(key, 0), info.st_size)
+        if end - before > self._growth:
+            raise LinuxError(EFBIG)
+        if end - before > self._left:
+            raise LinuxError(ENOSPC)
+        self._left -= max(end - before, 0)
+        self._highest[key] = max(end, before)
+
+    def make(self, call: Callable[[], int | None]) -> int | None:
+        """Make a file (then `call` gives its descriptor) or a folder; raises LinuxError(ENOSPC)."""
+        if not self._new:
+            raise LinuxError(ENOSPC)
+        made = call()
+        self._new -= 1
+        if made is not None:  # its inode may be that of a file that is gone
+            info = os.fstat(made)
+            self._highest.pop((info.st_dev, info.st_ino), None)
+        return made

@@ -1,0 +1,269 @@
+/* Files of Linux programs, by raw system calls: `linux_files NAME [ARGUMENT]` runs one test, 0 when all is well. */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { GETCWD = 17, DUP3 = 24, FCNTL = 25, MKDIRAT = 34, UNLINKAT = 35, FTRUNCATE = 46, FACCESSAT = 48, CHDIR = 49,
+       OPENAT = 56, LSEEK = 62, READ = 63, WRITE = 64, READV = 65, WRITEV = 66, PREAD = 67, PWRITE = 68,
+       READLINKAT = 78, FSTATAT = 79, MMAP = 222, RENAMEAT2 = 276, STATX = 291, FACCESSAT2 = 439 };
+enum { NOENT = -2, BADF = -9, ACCES = -13, FAULT = -14, BUSY = -16, EXIST = -17, NOTDIR = -20, ISDIR = -21,
+       INVAL = -22, FBIG = -27, TOOLONG = -36, LOOP = -40 };
+#define HERE (-100)
+
+static long call(long number, long a, long b, long c, long d, long e, long f)
+{
+    register long a7 asm("a7") = number, a0 asm("a0") = a, a1 asm("a1") = b, a2 asm("a2") = c, a3 asm("a3") = d,
+                  a4 asm("a4") = e, a5 asm("a5") = f;
+    asm volatile("ecall" : "+r"(a0) : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5), "r"(a7) : "memory");
+    return a0;
+}
+#define SIX(n, a, b, c, d, e, f, ...) call(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define S(...) SIX(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define GIVES(wanted, ...) \
+    do { long got = S(__VA_ARGS__); \
+         if (got != (wanted)) { printf("line %d: %s gives %ld, not %ld\n", __LINE__, #__VA_ARGS__, got, (long)(wanted)); return 1; } \
+    } while (0)
+
+static char buffer[65536];
+
+/* Every call that takes a path, with one that leads nowhere that the program may go. */
+static int refused(const char *path, long number)
+{
+    static char info[256];
+    GIVES(number, OPENAT, HERE, path, O_RDONLY);
+    GIVES(number, OPENAT, HERE, path, O_WRONLY | O_CREAT, 0644);
+    GIVES(number, OPENAT, HERE, path, O_WRONLY | O_TRUNC);
+    GIVES(number, OPENAT, HERE, path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    GIVES(number, OPENAT, HERE, path, O_RDONLY | O_NOFOLLOW);
+    GIVES(number, OPENAT, HERE, path, O_RDONLY | O_DIRECTORY);
+    GIVES(number, OPENAT, HERE, path, O_PATH);
+    GIVES(number, MKDIRAT, HERE, path, 0755);
+    GIVES(number, UNLINKAT, HERE, path, 0);
+    GIVES(number, UNLINKAT, HERE, path, 0x200);
+    GIVES(number, RENAMEAT2, HERE, path, HERE, "stolen", 0);
+    GIVES(number, RENAMEAT2, HERE, "mine", HERE, path, 0);
+    GIVES(number, FACCESSAT, HERE, path, 0);
+    GIVES(number, FACCESSAT2, HERE, path, 4, 0x100);
+    GIVES(number, READLINKAT, HERE, path, buffer, 100);
+    GIVES(number, FSTATAT, HERE, path, info, 0);
+    GIVES(number, FSTATAT, HERE, path, info, 0x100);
+    GIVES(number, STATX, HERE, path, 0, 0x7ff, info);
+    GIVES(number, CHDIR, path);
+    return 0;
+}
+
+static int escape(const char *path)
+{
+    char number[8] = "";
+    int length = strcspn(path, ":");
+    memcpy(number, path, length < 7 ? length : 7);
+    return refused(path + length + 1, -atol(number));
+}
+
+static int names(const char *unused)
+{
+    static char name[8192];
+    memset(name, 'a', 300);
+    if (refused(name, TOOLONG)) return 1;
+    for (int i = 0; i < 4100; i++) name[i] = i % 2 ? '/' : '.';
+    if (refused(name, TOOLONG)) return 1;
+    memset(name, 0xff, 255);
+    name[255] = 0;
+    int fd = S(OPENAT, HERE, name, O_RDWR | O_CREAT, 0644);
+    if (fd < 3) return 2;
+    GIVES(0, UNLINKAT, HERE, name, 0);
+    if (refused("", NOENT)) return 1;
+    return 0;
+}
+
+static int numbers(const char *unused)
+{
+    int fd = S(OPENAT, HERE, "t", O_RDWR | O_CREAT, 0644), folder = S(OPENAT, HERE, ".", O_RDONLY);
+    int readonly = S(OPENAT, HERE, "t", O_RDONLY), writeonly = S(OPENAT, HERE, "t", O_WRONLY);
+    struct iovec vector = {buffer, 1UL << 63};
+    const long top = 0x7fffffffffffffff, bottom = (long)(1UL << 63);
+    GIVES(5, WRITE, fd, "hello", 5);
+    GIVES(INVAL, PREAD, fd, buffer, 10, -1);
+    GIVES(INVAL, PWRITE, fd, buffer, 10, -1);
+    GIVES(INVAL, PREAD, fd, buffer, 10, bottom);
+    GIVES(INVAL, PREAD, fd, buffer, 10, top);
+    GIVES(INVAL, PWRITE, fd, buffer, 10, top);
+    GIVES(0, PREAD, fd, buffer, 10, top - 10);
+    GIVES(FBIG, PWRITE, fd, buffer, 10, top - 10);
+    GIVES(INVAL, FTRUNCATE, fd, -1);
+    GIVES(INVAL, FTRUNCATE, fd, bottom);
+    GIVES(FBIG, FTRUNCATE, fd, top);
+    GIVES(INVAL, FTRUNCATE, readonly, 0);
+    GIVES(INVAL, LSEEK, fd, -1, SEEK_SET);
+    GIVES(INVAL, LSEEK, fd, bottom, SEEK_CUR);
+    GIVES(INVAL, LSEEK, fd, 0, 77);
+    GIVES(0, LSEEK, fd, 0, SEEK_SET);
+    GIVES(FAULT, READ, fd, buffer, -1);
+    GIVES(FAULT, WRITE, fd, buffer, bottom);
+    GIVES(FAULT, PREAD, fd, buffer, top, 0);
+    GIVES(5, READ, fd, buffer, 32 << 20);
+    GIVES(INVAL, READV, fd, &vector, 1);
+    GIVES(INVAL, WRITEV, fd, &vector, 1);
+    GIVES(INVAL, READV, fd, &vector, -1);
+    GIVES(INVAL, WRITEV, fd, &vector, -1);
+    GIVES(INVAL, WRITEV, fd, &vector, 1025);
+    GIVES(0, WRITEV, fd, &vector, 0);
+    GIVES(FAULT, WRITEV, fd, -16L, 4);
+    GIVES(BADF, WRITE, readonly, buffer, 1);
+    GIVES(BADF, PWRITE, readonly, buffer, 1, 0);
+    GIVES(BADF, READ, writeonly, buffer, 1);
+    GIVES(BADF, PREAD, writeonly, buffer, 1, 0);
+    GIVES(ISDIR, READ, folder, buffer, 1);
+    GIVES(BADF, WRITE, folder, buffer, 1);
+    GIVES(INVAL, FCNTL, fd, F_DUPFD, -1);
+    GIVES(INVAL, FCNTL, fd, F_DUPFD, 1 << 20);
+    GIVES(O_RDWR, FCNTL, fd, F_GETFL);
+    GIVES(O_RDONLY, FCNTL, readonly, F_GETFL);
+    GIVES(BADF, DUP3, fd, 0x7fffffff, 0);
+    GIVES(BADF, DUP3, fd, -1, 0);
+    GIVES(INVAL, READLINKAT, HERE, "t", buffer, 100);
+    GIVES(INVAL, READLINKAT, HERE, "link", buffer, 0);
+    GIVES(INVAL, READLINKAT, HERE, "link", buffer, -1);
+    GIVES(1, READLINKAT, HERE, "link", buffer, 1);
+    GIVES(INVAL, UNLINKAT, HERE, "t", 1);
+    GIVES(INVAL, FACCESSAT, HERE, "t", 8);
+    GIVES(BADF, OPENAT, 77, "t", 0);
+    GIVES(NOTDIR, OPENAT, fd, "t", 0);
+    GIVES(NOTDIR, OPENAT, 1, "t", 0);
+    GIVES(INVAL, MMAP, 0, 4096, PROT_READ, MAP_SHARED | MAP_PRIVATE | PROT_WRITE, fd, 1);
+    long at = S(MMAP, 0, 8192, PROT_READ, MAP_PRIVATE, fd, 1UL << 63);
+    if (at <= 0 || *(char *)at != 0) return 3;
+    at = S(MMAP, 0, 8192, PROT_READ, MAP_PRIVATE, fd, 0);
+    return at > 0 && !memcmp((char *)at, "hello", 6) ? 0 : 4;
+}
+
+static int kinds(const char *unused)
+{
+    static const char *const special[] = {"pipe", "socket", "to-pipe"};
+    static const int flags[] = {O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC, O_RDONLY | O_NONBLOCK,
+                                O_WRONLY | O_CREAT, O_WRONLY | O_APPEND, O_PATH};
+    struct stat info;
+    for (int i = 0; i < 3; i++) {
+        for (unsigned j = 0; j < sizeof flags / sizeof *flags; j++) GIVES(ACCES, OPENAT, HERE, special[i], flags[j], 0644);
+        GIVES(ACCES, FACCESSAT, HERE, special[i], 4);
+        GIVES(0, FACCESSAT, HERE, special[i], 0);
+        GIVES(NOTDIR, OPENAT, HERE, special[i], O_DIRECTORY);
+        GIVES(EXIST, OPENAT, HERE, special[i], O_CREAT | O_EXCL | O_RDWR, 0644);
+    }
+    GIVES(0, FSTATAT, HERE, "pipe", &info, 0);
+    if (!S_ISFIFO(info.st_mode)) return 2;
+    GIVES(0, FSTATAT, HERE, "to-file", &info, 0x100);
+    if (!S_ISLNK(info.st_mode)) return 3;
+    GIVES(0, FSTATAT, HERE, "to-file", &info, 0);
+    if (!S_ISREG(info.st_mode) || info.st_size != 6) return 4;
+    GIVES(LOOP, OPENAT, HERE, "to-file", O_RDONLY | O_NOFOLLOW);
+    GIVES(LOOP, OPENAT, HERE, "to-file", O_WRONLY | O_TRUNC | O_NOFOLLOW);
+    GIVES(LOOP, OPENAT, HERE, "to-nothing", O_RDWR | O_CREAT | O_NOFOLLOW, 0644);
+    GIVES(NOTDIR, OPENAT, HERE, "to-file", O_RDONLY | O_NOFOLLOW | O_DIRECTORY);
+    GIVES(EXIST, OPENAT, HERE, "to-file", O_RDWR | O_CREAT | O_EXCL, 0644);
+    GIVES(EXIST, OPENAT, HERE, "to-nothing", O_RDWR | O_CREAT | O_EXCL, 0644);
+    GIVES(EXIST, MKDIRAT, HERE, "to-nothing", 0755);
+    GIVES(NOTDIR, OPENAT, HERE, "file", O_DIRECTORY);
+    GIVES(NOTDIR, OPENAT, HERE, "file/", 0);
+    GIVES(NOTDIR, OPENAT, HERE, "file/.", 0);
+    GIVES(NOTDIR, OPENAT, HERE, "file/..", 0);
+    GIVES(NOTDIR, UNLINKAT, HERE, "file/", 0);
+    GIVES(NOTDIR, UNLINKAT, HERE, "to-folder/", 0x200);
+    GIVES(NOTDIR, RENAMEAT2, HERE, "file/", HERE, "other");
+    GIVES(NOTDIR, RENAMEAT2, HERE, "file", HERE, "other/");
+    GIVES(ISDIR, OPENAT, HERE, "new/", O_RDWR | O_CREAT, 0644);
+    GIVES(NOENT, OPENAT, HERE, "new/", O_RDWR);
+    GIVES(ISDIR, OPENAT, HERE, "folder", O_RDWR);
+    GIVES(ISDIR, OPENAT, HERE, "folder", O_CREAT, 0644);
+    GIVES(ISDIR, UNLINKAT, HERE, "folder", 0);
+    GIVES(ISDIR, UNLINKAT, HERE, "/", 0);
+    GIVES(BUSY, UNLINKAT, HERE, "/", 0x200);
+    GIVES(INVAL, UNLINKAT, HERE, "folder/.", 0x200);
+    GIVES(BUSY, RENAMEAT2, HERE, ".", HERE, "other");
+    GIVES(BUSY, RENAMEAT2, HERE, "file", HERE, "//");
+    GIVES(EXIST, MKDIRAT, HERE, "folder/..", 0755);
+    GIVES(NOENT, OPENAT, HERE, "nothing/../file", 0);
+    GIVES(0, CHDIR, "folder/..");
+    GIVES(ACCES, CHDIR, "folder");
+    GIVES(NOTDIR, CHDIR, "file");
+    GIVES(0, FSTATAT, HERE, "", &info, 0x1000);
+    if (!S_ISDIR(info.st_mode)) return 5;
+    int fd = S(OPENAT, HERE, "to-folder/", O_NOFOLLOW);
+    GIVES(0, MKDIRAT, fd, "made/", 0700);
+    GIVES(0, RENAMEAT2, fd, "made/", HERE, "moved/");
+    GIVES(0, UNLINKAT, HERE, "moved/", 0x200);
+    GIVES(0, RENAMEAT2, HERE, "to-file", HERE, "to-file2"); /* the link, not the file */
+    GIVES(0, UNLINKAT, HERE, "to-file2", 0);
+    GIVES(0, FACCESSAT, HERE, "file", 6);
+    fd = S(OPENAT, HERE, "to-nothing", O_RDWR | O_CREAT, 0644);
+    GIVES(0, FACCESSAT, HERE, "nothing", 0);
+    return fd < 3;
+}
+
+static int base(const char *unused)
+{
+    int fd = S(OPENAT, HERE, "a/b", O_RDONLY | O_DIRECTORY);
+    GIVES(6, READ, S(OPENAT, fd, "../../file", O_RDONLY), buffer, 100);
+    GIVES(ACCES, OPENAT, fd, "../../..", O_RDONLY);
+    GIVES(ACCES, OPENAT, fd, "../../../root/file", O_RDONLY);
+    GIVES(0, MKDIRAT, HERE, "c", 0755);
+    GIVES(0, RENAMEAT2, HERE, "a/b", HERE, "c/moved");
+    int made = S(OPENAT, fd, "new", O_RDWR | O_CREAT, 0644);
+    GIVES(5, WRITE, made, "hello", 5);
+    GIVES(5, READ, S(OPENAT, HERE, "c/moved/new", O_RDONLY), buffer, 100);
+    GIVES(NOENT, OPENAT, fd, "../b", O_RDONLY);
+    GIVES(5, READ, S(OPENAT, fd, "../moved/new", O_RDONLY), buffer, 100);
+    GIVES(6, READ, S(OPENAT, fd, "/file", O_RDONLY), buffer, 100);
+    GIVES(0, UNLINKAT, fd, "new", 0);
+    GIVES(0, UNLINKAT, HERE, "c/moved", 0x200);
+    GIVES(NOENT, OPENAT, fd, "new", O_RDWR | O_CREAT, 0644); /* the folder is gone */
+    return 0;
+}
+
+static int vectors(const char *unused)
+{
+    struct iovec parts[3] = {{"one ", 4}, {"two ", 4}, {(void *)8, 4}}, into[3] = {{buffer, 4}, {buffer + 10, 3}, {(void *)8, 4}};
+    int fd = S(OPENAT, HERE, "t", O_RDWR | O_CREAT, 0644);
+    GIVES(8, WRITEV, fd, parts, 2);
+    GIVES(8, WRITEV, fd, parts, 3); /* as far as it can be read */
+    GIVES(FAULT, WRITEV, fd, parts + 2, 1);
+    GIVES(0, LSEEK, fd, 0, SEEK_SET);
+    GIVES(7, READV, fd, into, 2);
+    if (memcmp(buffer, "one ", 4) || memcmp(buffer + 10, "two", 3)) return 2;
+    GIVES(0, LSEEK, fd, 0, SEEK_SET);
+    GIVES(7, READV, fd, into, 3);
+    GIVES(FAULT, READV, fd, into + 2, 1);
+    return 0;
+}
+
+/* One call with 256 buffers of 16 MiB each. */
+static int huge(const char *unused)
+{
+    static char big[16 << 20];
+    static struct iovec parts[1024];
+    for (int i = 0; i < 256; i++) parts[i] = (struct iovec){big, sizeof big};
+    int null = S(OPENAT, HERE, "/dev/null", O_RDWR), zero = S(OPENAT, HERE, "/dev/zero", O_RDWR);
+    GIVES(sizeof big, WRITEV, null, parts, 256);
+    GIVES(sizeof big, READV, zero, parts, 256);
+    int sparse = S(OPENAT, HERE, "sparse", O_RDONLY);
+    GIVES(sizeof big, READV, sparse, parts, 256);
+    return S(MMAP, 0, 1L << 30, PROT_READ, MAP_PRIVATE, sparse, 0) < 0 ? 0 : 3; /* more than there is RAM */
+}
+
+static const struct { const char *name; int (*run)(const char *); } tests[] = {
+    {"escape", escape}, {"names", names}, {"numbers", numbers}, {"kinds", kinds}, {"base", base}, {"vectors", vectors},
+    {"huge", huge},
+};
+
+int main(int argc, char **argv)
+{
+    for (unsigned i = 0; i < sizeof tests / sizeof *tests; i++)
+        if (argc > 1 && !strcmp(argv[1], tests[i].name)) return tests[i].run(argc > 2 ? argv[2] : "");
+    return 99;
+}
