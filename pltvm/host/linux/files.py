@@ -17,7 +17,6 @@ from pltvm.host.linux.errno import (
     EACCES,
     EBADF,
     EBUSY,
-    EEXIST,
     EINVAL,
     EISDIR,
     EMFILE,
@@ -331,8 +330,6 @@ class Files:
     def make_folder(self, directory: int, path: bytes, mode: int) -> None:
         """Make a folder."""
         with self._name(directory, path) as place:
-            if place.found is not None:
-                raise LinuxError(EEXIST)
             self._room.make(lambda: os.mkdir(place.name, mode & 0o777, dir_fd=place.folder))
 
     @linux_errors

@@ -32,7 +32,9 @@ def open_place(place: Place, flags: int, mode: int, room: Room) -> int | None:
 
     None when someone else has made it meanwhile: walk again. Raises LinuxError.
     """
-    if place.folder >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - KEPT_DESCRIPTORS:
+    next_one = os.dup(place.folder)
+    os.close(next_one)
+    if next_one >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - KEPT_DESCRIPTORS:
         raise LinuxError(EMFILE)
     if place.found is not None:
         return _open_found(place, flags, room)

@@ -214,9 +214,7 @@ class _Walk:
                 os.close(found)
 
     def _up(self) -> None:
-        """To the folder above, which is beneath the root unless someone moved this one out."""
-        if _identity(os.fstat(self.folder)) == self._tree.id:
-            raise LinuxError(EACCES)
+        """To the folder above; raises LinuxError(EACCES) if it is not beneath the root, or the root."""
         above = os.open(b"..", _LOOK, dir_fd=self.folder)
         self._enter(above)
         if _identity(os.fstat(above)) not in self._known:

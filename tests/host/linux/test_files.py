@@ -1,13 +1,16 @@
 """Files of Linux programs: how much they may grow, and descriptors."""
 
 import os
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pltvm.host.linux import files
-from pltvm.host.linux.errno import EBADF, EMFILE, ENOSPC, LinuxError
+from pltvm.host.linux.errno import EBADF, EEXIST, EFBIG, EINVAL, EMFILE, ENOMEM, ENOSPC, LinuxError
 from pltvm.host.linux.files import AT_FDCWD, Files, HostFile
+from pltvm.host.linux.opening import KEPT_DESCRIPTORS, O_APPEND, O_CREAT, O_RDWR, O_TRUNC, O_WRONLY
 
 
 @pytest.fixture
@@ -47,3 +50,130 @@ def test_descriptors(opened: Files) -> None:
     with pytest.raises(LinuxError) as error:
         opened.close(5)
     assert error.value.number == EBADF
+
+
+def _file(opened: Files, name: bytes, flags: int) -> HostFile:
+    file = opened.get(opened.open(AT_FDCWD, name, flags, 0o644))
+    assert isinstance(file, HostFile)
+    return file
+
+
+def _error(call: Callable[..., object], *arguments: object) -> int:
+    with pytest.raises(LinuxError) as error:
+        call(*arguments)
+    return error.value.number
+
+
+def test_appending_grows_a_file_at_its_end(opened: Files, tmp_path: Path) -> None:
+    file = _file(opened, b"a", O_RDWR | O_CREAT | O_APPEND)
+    for _ in range(9):
+        file.seek(0, os.SEEK_SET)
+        assert file.write(bytes(100)) == 100
+    assert file.write_at(bytes(100), 0) == 100, "pwrite appends as well"
+    file.seek(0, os.SEEK_SET)
+    assert _error(file.write, b"x") == ENOSPC
+    assert _error(file.write_at, b"x", 0) == ENOSPC
+    assert (tmp_path / "a").stat().st_size == 1000
+
+
+def test_holes_count_as_growth(opened: Files, tmp_path: Path) -> None:
+    file = _file(opened, b"a", O_RDWR | O_CREAT)
+    assert file.write_at(b"x", 899) == 1
+    assert file.write_at(b"y", 0) == 1
+    assert _error(file.write_at, bytes(101), 900) == ENOSPC
+    file.seek(990, os.SEEK_SET)
+    assert _error(file.write, bytes(11)) == ENOSPC
+    assert _error(file.truncate, 1901) == EFBIG
+    assert _error(file.write_at, b"x", 1 << 60) == EFBIG
+    assert file.write(bytes(10)) == 10
+    assert (tmp_path / "a").stat().st_size == 1000
+
+
+def test_writing_a_file_anew_takes_nothing(opened: Files, tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(bytes(5000))
+    for _ in range(5):
+        for name, size in ((b"a", 900), (b"old", 5000)):
+            file = _file(opened, name, O_WRONLY | O_CREAT | O_TRUNC)
+            assert file.size() == 0
+            assert file.write(bytes(size)) == size
+            file.truncate(10)
+            file.truncate(size)
+    other = _file(opened, b"b", O_WRONLY | O_CREAT)
+    assert _error(other.write, bytes(101)) == ENOSPC
+    assert other.write(bytes(100)) == 100
+
+
+def test_removing_files_gives_no_room_back(opened: Files) -> None:
+    """Somebody may have them open; and a new file may have an old one's inode."""
+    for size, name in ((600, b"a"), (400, b"b")):
+        descriptor = opened.open(AT_FDCWD, name, O_RDWR | O_CREAT, 0o644)
+        assert opened.get(descriptor).write(bytes(size)) == size
+        opened.close(descriptor)
+        opened.unlink(AT_FDCWD, name)
+    assert _error(_file(opened, b"c", O_RDWR | O_CREAT).write, b"x") == ENOSPC
+
+
+def test_refused_writes_take_nothing(opened: Files, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    file = _file(opened, b"a", os.O_RDONLY)
+    assert _error(file.write, bytes(600)) == EBADF
+    assert _error(file.write_at, bytes(600), 0) == EBADF
+    assert _error(file.truncate, 600) == EINVAL
+    assert _error(_file(opened, b"a", O_WRONLY).write_at, bytes(600), -1) == EINVAL
+    assert _file(opened, b"b", O_WRONLY | O_CREAT).write(bytes(1000)) == 1000
+
+
+def test_so_many_files_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_NEW", 3)
+    opened = Files(tmp_path, lambda _text: None, lambda _size: b"", 0)
+    opened.make_folder(AT_FDCWD, b"folder", 0o755)
+    for _ in range(5):
+        opened.close(opened.open(AT_FDCWD, b"a", O_RDWR | O_CREAT, 0o644))
+    assert _error(opened.make_folder, AT_FDCWD, b"folder", 0o755) == EEXIST
+    opened.close(opened.open(AT_FDCWD, b"b", O_RDWR | O_CREAT, 0o644))
+    assert _error(opened.open, AT_FDCWD, b"c", O_RDWR | O_CREAT, 0o644) == ENOSPC
+    assert _error(opened.make_folder, AT_FDCWD, b"d", 0o755) == ENOSPC
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "folder"]
+
+
+def test_a_full_table_makes_no_file(opened: Files, tmp_path: Path) -> None:
+    while True:
+        try:
+            opened.open(AT_FDCWD, b"/dev/null", O_RDWR, 0)
+        except LinuxError:
+            break
+    assert _error(opened.open, AT_FDCWD, b"new", O_RDWR | O_CREAT, 0o644) == EMFILE
+    assert not list(tmp_path.iterdir())
+
+
+def test_descriptors_of_our_own_process_are_left(opened: Files, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    (tmp_path / "a").touch()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        error = 0
+        for _ in range(100):
+            try:
+                opened.open(AT_FDCWD, b"a", O_RDWR, 0)
+            except LinuxError as failed:
+                error = failed.number
+        assert error == EMFILE
+        spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(KEPT_DESCRIPTORS - 4)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for descriptor in spare:
+        os.close(descriptor)
+    opened.close_all()
+
+
+def test_whatever_is_asked_ends_in_an_error_number(opened: Files) -> None:
+    file = _file(opened, b"a", O_RDWR | O_CREAT)
+    calls: tuple[Callable[[int], object], ...] = (
+        lambda wild: file.seek(wild, 0), lambda wild: file.read_at(10, wild),
+        lambda wild: file.write_at(b"x", wild), file.truncate, file.read, lambda wild: file.read_at(wild, 0),
+        lambda wild: opened.add(file, wild), lambda wild: opened.put(wild, file), opened.get,
+        lambda wild: opened.open(wild, b"a", 0, 0), lambda wild: list(file.parts(10, wild)),
+    )  # fmt: skip
+    for call in calls:
+        for wild in (-1, -(1 << 63), 1 << 63, 1 << 64, 1 << 200):
+            assert _error(call, wild) in (EINVAL, EBADF, EFBIG, ENOMEM)

@@ -94,14 +94,14 @@ from pltvm.host.linux.runner import run_program
 machine = Machine(256 << 20)
 run_program(machine.driver, sys.argv[1], ["warm"], root=sys.argv[2])
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
 result = run_program(machine.driver, sys.argv[1], ["huge"], root=sys.argv[2])
 sys.exit(result.output.decode() + result.end or result.exit_code)
 """
 
 
 def test_one_call_gathers_little(build_linux: Callable[[str], Path], tmp_path: Path) -> None:
-    """256 buffers of 16 MiB each, and a mapping of a file of 1 TiB, in 200 MiB of further address space."""
+    """256 buffers of 16 MiB each, and mappings of a file of 1 TiB, in 100 MiB of further address space."""
     with (tmp_path / "sparse").open("wb") as sparse:
         sparse.truncate(1 << 40)
     command = [sys.executable, "-c", MEASURED, str(build_linux("linux_files")), str(tmp_path)]
