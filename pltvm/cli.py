@@ -16,7 +16,7 @@ from pltvm import cli_attest, cli_fuzz, cli_selftest
 from pltvm.cli_options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
 from pltvm.errors import PltvmError
 from pltvm.fuzz.record import recording
-from pltvm.host.api import Enclave
+from pltvm.host.api import RELAY_RETURNED, Enclave
 from pltvm.host.elf import Kind, sniff
 from pltvm.host.services import SECTOR
 from pltvm.host.shared import SharedMemory
@@ -42,8 +42,13 @@ def _say(text: str) -> None:
 
 
 def _print_output(text: bytes) -> None:
-    sys.stdout.buffer.write(text)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise PltvmError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _machine(ram: int, keys: Path | None, disk: Path | None) -> Machine:
@@ -67,6 +72,8 @@ def _run(enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
         _say(str(result.fault))
     elif result.ok:
         _say(f"{enclave.name} returned {result.retval}")
+    elif result.status == RELAY_RETURNED:
+        _say(f"pltvm: {enclave.name}: has returned its relay pages and waits for new ones: stopped")
     else:
         _say(f"pltvm: {enclave.name}: still running after {limit:g} s (--timeout), stopped")
     raise typer.Exit(0 if result.ok else 1)
@@ -101,7 +108,7 @@ def run(
 ) -> None:
     """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments."""
     if supervisor:
-        _supervise(file, ram, record, confine, json)
+        _supervise(file, ram, record, timeout, confine, json)
     if sniff(file) is Kind.LINUX_PROGRAM:
         if server or shm or relay or name:
             raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
@@ -129,15 +136,22 @@ def run(
         _run(enclave, json, timeout)
 
 
-def _supervise(file: str, ram: int, record: Path | None, confine: bool, as_json: bool) -> NoReturn:
+def _supervise(
+    file: str, ram: int, record: Path | None, limit: float | None, confine: bool, as_json: bool
+) -> NoReturn:
     """Run a kernel program in S-mode, and leave with its exit status."""
     ram = SUPERVISOR_RAM if ram == DEFAULT_RAM else ram  # all of it gets mapped, page by page
     machine = Machine(ram)
     build_wall(confine, [file], folder=record)
     with recording(machine, record, _say):
-        result = machine.supervise(file, on_output=None if as_json else _print_output)
+        try:
+            result = machine.supervise(file, on_output=None if as_json else _print_output, timeout=limit)
+        except KeyboardInterrupt:
+            raise PltvmError(f"{file}: stopped by Ctrl-C") from None
     if as_json:
         print(json_format.dumps(result.to_dict(), indent=2))
+    elif result.timed_out:
+        _say(f"pltvm: {file}: still running after {limit:g} s (--timeout), stopped")
     elif result.code is None:
         _say(f"pltvm: {file}: stopped: {result.end}")
     else:
@@ -166,7 +180,7 @@ def _run_program(
             root=root,
             on_output=None if as_json else _print_output,
             on_fault=None if as_json else lambda fault: _say(str(fault)),
-            source=lambda size: os.read(0, size),
+            source=0,
             timeout=limit,
             real_time=real_time,
         )
@@ -180,7 +194,8 @@ def _run_program(
         _say(f"pltvm: {file}: {result.end}")
     if verbose:
         for number, count in sorted(result.missing.items()):
-            _say(f"pltvm: system call {number} is not offered: {count} times")
+            which = f"system call {number} is" if number >= 0 else "other system calls are"
+            _say(f"pltvm: {which} not offered: {count} times")
     raise typer.Exit(result.exit_code)
 
 

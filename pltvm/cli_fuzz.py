@@ -225,7 +225,10 @@ def _replay(file: Path, options: "Options | None", harness: Path | None, confine
     options = options or _options_of(file, harness)
     turn.load()
     build_wall(confine, _files_of(options))
-    finding = Worker(options).explain(data)
+    try:
+        finding = Worker(options).explain(data)
+    except KeyboardInterrupt:
+        raise PltvmError(f"{file}: stopped by Ctrl-C") from None
     if finding is None:
         print(f"{file.name}: runs to its end, and nothing is wrong")
         return 0

@@ -28,10 +28,10 @@ class OutOfMemory(PltvmError):
 class FromCallback(BaseException):
     """Carries what a callback of the user's raised past everything that contains our own errors.
 
-    `Hart.run` raises `original`.
+    Made and unwrapped in `pltvm.host.output`.
     """
 
-    def __init__(self, original: BaseException) -> None:
+    def __init__(self, original: Exception) -> None:
         super().__init__(str(original))
         self.original = original
 
@@ -44,5 +44,6 @@ class EnclaveError(PltvmError):
     """A request about an enclave that the monitor or the driver refused."""
 
 
-class Interrupted(PltvmError):
-    """A run was stopped from outside: by its time limit or by Ctrl-C."""
+class Interrupted(BaseException):
+    """The run in progress is to end (see `pltvm.engine.halt`). Says nothing went wrong, so no handler of
+    errors takes it for one; whoever started the run catches it."""

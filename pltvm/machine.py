@@ -105,12 +105,16 @@ class Machine:
         return run_program(self.driver, program, arguments, **options)
 
     def supervise(
-        self, elf: Source, victims: Sequence["Victim"] = (), on_output: OnOutput | None = None
+        self,
+        elf: Source,
+        victims: Sequence["Victim"] = (),
+        on_output: OnOutput | None = None,
+        timeout: float | None = None,
     ) -> "SupervisorResult":
         """Run a kernel program in S-mode, in the place of the host kernel: see `pltvm.host.supervisor`.
 
-        Raises ElfError, OutOfMemory.
+        `timeout` is in seconds. Raises ElfError, OutOfMemory; KeyboardInterrupt on Ctrl-C.
         """
         from pltvm.host.supervisor import Supervisor
 
-        return Supervisor(self.driver, load_image(elf), Symbols(elf)).run(victims, on_output)
+        return Supervisor(self.driver, load_image(elf), Symbols(elf)).run(victims, on_output, timeout)

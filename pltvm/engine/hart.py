@@ -32,12 +32,13 @@ from pltvm.engine.context import (
     SLOTS,
     Context,
 )
+from pltvm.engine.halt import Halt
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.engine.sv39 import ASID_MASK, R, W, X
 from pltvm.engine.tlb_tuning import tuner
 from pltvm.engine.trap import FETCHES, Access, Cause, memory_access
 from pltvm.engine.unicorn_library import CYCLE, INSTRET, TIME, control_word, library, quick
-from pltvm.errors import EngineError, FromCallback, Interrupted
+from pltvm.errors import EngineError
 
 Handler = Callable[[Context], None]
 
@@ -88,6 +89,7 @@ class Hart:
         self.memory = memory
         self.handlers: dict[int, Handler] = {}
         self.current = Context(ctx.M)
+        self.halt = Halt()  # of the run in progress, or the next one
         self.clock = 0
         self.traps = 0
         self.flushes = 0
@@ -180,9 +182,9 @@ class Hart:
                 quick.uc_emu_stop(self._handle)
 
     def interrupt(self) -> None:
-        """From any thread: trap with Cause.INTERRUPT at the next block boundary.
+        """From any thread: trap with Cause.INTERRUPT at the next block boundary. Lost while nothing runs.
 
-        One that comes while nothing runs is forgotten, so repeat it until `run` is left.
+        To end a run, set `halt`, which is not lost, and repeat this until the run is left.
         """
         if self._running:
             self._interrupted = True
@@ -247,18 +249,26 @@ class Hart:
     # -- running ---------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run `current` until a handler calls `stop`. Raises whatever a handler raised."""
+        """Run `current` until a handler calls `stop`. Raises whatever a handler raised.
+
+        Once `halt` is asked for no guest code runs any more: the handler of Cause.INTERRUPT is called to put
+        things in order, and the run ends, whatever that did.
+        """
         self._running = True
         self._stopping = self._interrupted = self._restart = self._refresh = False
         try:
             tuner.begin(self)
             while not self._stopping:
+                if self.halt.asked:
+                    self.traps += 1
+                    self.handlers[Cause.INTERRUPT](self.current)
+                    break
                 self._load()
                 slice_ = self._slice
                 status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
                 if self._error is not None:
                     error, self._error = self._error, None
-                    raise error.original if isinstance(error, FromCallback) else error
+                    raise error
                 if not self._stopping:
                     self._save(self.current)
                     self._left_without_trap(status)
@@ -286,8 +296,6 @@ class Hart:
                     self.handlers[cause](context)
                 else:
                     self._on_fault(cause, context)
-            except Interrupted:
-                raise
             except Exception as error:
                 if not self.on_error(error, context):
                     raise
@@ -317,6 +325,8 @@ class Hart:
     def _left_without_trap(self, status: int) -> None:
         """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`."""
         context = self.current
+        if self.halt.asked:
+            return  # `run` sees to it
         if self._interrupted:
             self._interrupted = self._restart = self._refresh = False
             cause = Cause.INTERRUPT
@@ -338,10 +348,6 @@ class Hart:
         self.traps += 1
         try:
             self.handlers[cause](context)
-        except Interrupted:
-            raise
-        except FromCallback as error:
-            raise error.original from None
         except Exception as error:
             if not self.on_error(error, context):
                 raise

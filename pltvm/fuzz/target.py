@@ -21,6 +21,7 @@ from pltvm.fuzz.options import DERIVED_KEY, ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG
 from pltvm.fuzz.snapshot import Snapshot
 from pltvm.fuzz.stack import stack_of
+from pltvm.host import interrupts
 from pltvm.host.api import Enclave
 from pltvm.host.elf import load_image
 from pltvm.host.symbols import Symbols
@@ -205,7 +206,8 @@ class Target:
         self._ended = False
         self._begin()
         while not self._ended:
-            self.hart.run()
+            with interrupts.Watch(self.hart, None):  # Ctrl-C, where a campaign does not take it
+                self.hart.run()
             if not self._ended:  # the enclave waits for something that the host does not give
                 self.end(None)
 

@@ -20,7 +20,7 @@ from pltvm.host import forking
 from pltvm.host.driver import GONE, NO_PAGES, RELAY_PAGE, Driver, DriverEnclave
 from pltvm.host.elf import Source, load_image, name_of
 from pltvm.host.interrupts import Watch
-from pltvm.host.output import Output
+from pltvm.host.output import Output, passed_on
 from pltvm.host.report import FaultReport
 from pltvm.host.shared import HostPages
 from pltvm.host.symbols import Symbols
@@ -199,7 +199,7 @@ class Enclave:
         output = Output(on_output)
         inner.write = output.write
         traps, flushes = hart.traps, hart.flushes
-        with Watch(hart, timeout) as watch:
+        with passed_on(), Watch(hart, timeout) as watch:
             status = go()
         if watch.cancelled:
             raise KeyboardInterrupt

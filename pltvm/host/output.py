@@ -1,18 +1,53 @@
-"""What guests print: passed on as it comes, kept up to a limit, so that no guest fills the host's memory."""
+"""What guests print: passed on as it comes, kept up to a limit, so that no guest fills the host's memory.
 
-from collections.abc import Callable
-from typing import Final
+And the other functions of a caller that a run calls: what they raise is the caller's. On its way back it goes
+through code that serves guests, where an error would be taken for one of serving them. So it travels as a
+`FromCallback`, which no handler of errors stops, and `passed_on`, around the run, unwraps it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, ParamSpec, TypeVar
 
 from pltvm.errors import FromCallback
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 KEPT: Final = 16 << 20  # bytes of a run's output that its result has
 
 
+def of_caller(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """A function of the caller, to be called during a run inside `passed_on`."""
+
+    def call(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        try:
+            return function(*arguments, **named)
+        except Exception as error:
+            raise FromCallback(error) from None
+
+    return call
+
+
+@contextmanager
+def passed_on() -> Iterator[None]:
+    """Around a run: the caller gets what its own functions raised."""
+    error = None
+    try:
+        yield
+    except FromCallback as raised:
+        error = raised.original
+    if error is not None:
+        raise error
+
+
 class Output:
-    """Takes the bytes of one run; `on_output` gets all of them, `text` has the first KEPT."""
+    """Takes the bytes of one run; `on_output` gets all of them, `text` has the first KEPT.
+
+    For a run inside `passed_on`.
+    """
 
     def __init__(self, on_output: Callable[[bytes], None] | None) -> None:
-        self._on_output = on_output
+        self._on_output = of_caller(on_output) if on_output is not None else None
         self._parts: list[bytes] = []
         self._room = KEPT
         self.size = 0

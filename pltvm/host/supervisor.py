@@ -8,6 +8,7 @@ firmware are there too: print a character (a7 = 1) and end (a7 = 8).
 
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
@@ -17,9 +18,11 @@ from pltvm.engine.context import A0, A7, MSTATUS_TVM, PC, PRIV, SP, Context, S
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.sv39 import ENTRIES, A, D, R, V, W, X, make_pte, satp_for
 from pltvm.engine.trap import Cause
-from pltvm.errors import PltvmError
+from pltvm.errors import Interrupted, PltvmError
 from pltvm.host.driver import Driver
 from pltvm.host.elf import EnclaveImage
+from pltvm.host.interrupts import Watch
+from pltvm.host.output import of_caller, passed_on
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
 from pltvm.monitor import supervisor as monitor_side
@@ -49,15 +52,21 @@ class Victim:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorResult:
-    """How the program ended: the code it gave, or None and what stopped it."""
+    """How the program ended: the code it gave, or None and what stopped it: a trap, or the time limit."""
 
     code: int | None
     end: str
     output: bytes
+    timed_out: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
-        return {"code": self.code, "end": self.end, "output": self.output.decode("utf-8", "replace")}
+        return {
+            "code": self.code,
+            "end": self.end,
+            "output": self.output.decode("utf-8", "replace"),
+            "timed_out": self.timed_out,
+        }
 
 
 class Supervisor:
@@ -122,10 +131,16 @@ class Supervisor:
     # -- running -----------------------------------------------------------------------------------------
 
     def run(
-        self, victims: Sequence[Victim] = (), on_output: Callable[[bytes], None] | None = None
+        self,
+        victims: Sequence[Victim] = (),
+        on_output: Callable[[bytes], None] | None = None,
+        timeout: float | None = None,
     ) -> SupervisorResult:
-        """Run the program until it ends itself, or stops at a trap that it has no vector for."""
-        self._on_output = on_output
+        """Run the program until it ends itself, stops at a trap that it has no vector for, or time is up.
+
+        `timeout` is in seconds. Raises KeyboardInterrupt on Ctrl-C.
+        """
+        self._on_output = of_caller(on_output) if on_output is not None else None
         info = self._write_info(victims)
         satp = satp_for(self.root, 0)
         monitor = self.kernel.monitor
@@ -135,11 +150,16 @@ class Supervisor:
         monitor.set_host_vector(self._control_is_back)
         self.kernel.hart.current = context
         try:
-            self.kernel.hart.run()
+            with passed_on(), Watch(self.kernel.hart, timeout) as watch, suppress(Interrupted):
+                self.kernel.hart.run()
         finally:
             self.kernel.hart.current = self.kernel.context
             monitor.set_host_vector(self.driver.control_is_back)
-        return SupervisorResult(self._code, self._end, bytes(self._output))
+        if watch.cancelled:
+            raise KeyboardInterrupt
+        timed_out = watch.timed_out and self._code is None
+        end = f"still running after {timeout:g} s" if timed_out else self._end
+        return SupervisorResult(self._code, end, bytes(self._output), timed_out)
 
     def _write_info(self, victims: Sequence[Victim]) -> int:
         if len(victims) > MOST_VICTIMS:
@@ -175,7 +195,7 @@ class Supervisor:
             return
         if cause == Cause.ECALL_U and number == SHUT_DOWN:
             self._code = context.regs[A0]
-        else:
+        elif cause != Cause.INTERRUPT:
             where = self._symbols.locate(context.regs[PC])
             self._end = f"{Cause(cause).text} at {where}, and no trap vector"
         self.kernel.hart.stop()

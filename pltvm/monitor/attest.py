@@ -7,11 +7,14 @@
 An enclave's hash is digest(measurement ‖ nonce), with the measurement made at creation. Only in a report of
 an enclave on itself it is a new measurement of its memory as it is, with the nonce.
 
-Here as everywhere all is checked first; the slow part, digest and signatures, comes after that.
+Here as everywhere all is checked first; the slow part, digest and signatures, comes after that. It can take
+minutes, and the run may be asked to end meanwhile. Nothing has changed by then, so an enclave makes its call
+again when it goes on.
 """
 
 from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.sv39 import W
+from pltvm.errors import Interrupted
 from pltvm.monitor import abi
 from pltvm.monitor.abi import FAILED, Report, Status
 from pltvm.monitor.keys import LARGEST_DERIVED
@@ -20,8 +23,16 @@ from pltvm.monitor.server import read_name
 from pltvm.monitor.state import Enclave, State
 
 
-def report(state: State, enclave: Enclave, context: Context) -> int:
+def report(state: State, enclave: Enclave, context: Context) -> int | None:
     """Enclave call 94: a0 name of a living server, or 0 for oneself; a1 → report; a2 nonce. 0 or −1."""
+    try:
+        return _report(state, enclave, context)
+    except Interrupted:
+        context.step(-4)
+        return None
+
+
+def _report(state: State, enclave: Enclave, context: Context) -> int:
     name_va, report_va, nonce = context.regs[A0], context.regs[A1], context.regs[A2]
     table = enclave.space.table
     if table.spans(report_va, abi.REPORT.size, W) is None:
@@ -33,12 +44,12 @@ def report(state: State, enclave: Enclave, context: Context) -> int:
             return FAILED
         content = report_hash(state.digest, measurement_of(state, server), nonce)
     else:
-        content = measure_now(state.digest, state.memory, enclave.entry, table, nonce)
+        content = measure_now(state.digest, state.memory, enclave.entry, table, nonce, state.hart.halt.check)
     table.write(report_va, signed_report(state, content, nonce))
     return 0
 
 
-def derive_key(state: State, enclave: Enclave, context: Context) -> int:
+def derive_key(state: State, enclave: Enclave, context: Context) -> int | None:
     """Enclave call 88: a0 kind, a1 → key, a2 size from 1 to 8160 bytes. 0 or −1.
 
     The key depends on the enclave's measurement at creation and on the root key of that kind.
@@ -49,7 +60,12 @@ def derive_key(state: State, enclave: Enclave, context: Context) -> int:
         return FAILED
     if table.spans(key_va, size, W) is None:
         return FAILED
-    table.write(key_va, state.keys.derive(kind, measurement_of(state, enclave), size))
+    try:
+        measurement = measurement_of(state, enclave)
+    except Interrupted:
+        context.step(-4)
+        return None
+    table.write(key_va, state.keys.derive(kind, measurement, size))
     return 0
 
 
@@ -71,7 +87,7 @@ def measurement_of(state: State, enclave: Enclave) -> bytes:
     """The measurement of an enclave as it was created; a shadow instance has that of its template (§6)."""
     source = enclave.template or enclave
     assert source.snapshot is not None
-    return source.snapshot.measurement(state.digest)
+    return source.snapshot.measurement(state.digest, state.hart.halt.check)
 
 
 def signed_report(state: State, content: bytes, nonce: int) -> bytes:

@@ -13,7 +13,7 @@ the same (`digest_code`).
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from struct import Struct
 from typing import Final
@@ -41,9 +41,10 @@ class Digest(StrEnum):
     SM3 = "sm3"  # the standard
 
 
-def digest(kind: Digest, chunks: Iterable[bytes]) -> bytes:
+def digest(kind: Digest, chunks: Iterable[bytes], check: Callable[[], None] = lambda: None) -> bytes:
     """The 32-byte digest of the chunks one after the other.
 
+    `check` is called before each of them, and may raise what ends that: a page takes some milliseconds.
     Raises PltvmError for standard SM3 where this Python's OpenSSL lacks it.
     """
     if kind is Digest.SM3:
@@ -52,10 +53,12 @@ def digest(kind: Digest, chunks: Iterable[bytes]) -> bytes:
         except ValueError:
             raise PltvmError("the OpenSSL of this Python has no SM3: use the digest 'penglai'") from None
         for chunk in chunks:
+            check()
             standard.update(chunk)
         return standard.digest()
     own = PenglaiDigest()
     for chunk in chunks:
+        check()
         own.update(chunk)
     return own.digest()
 

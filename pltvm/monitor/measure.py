@@ -12,7 +12,7 @@ The digest takes longer than creating an enclave, and most are never asked for i
 takes a `Snapshot` of what goes in. Enclaves with the same memory share one, and its measurement with it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from struct import Struct
 from typing import Final
@@ -42,19 +42,28 @@ class Snapshot:
         self.pages = pages
         self._measurements: dict[Digest, bytes] = {}
 
-    def measurement(self, kind: Digest) -> bytes:
-        """The measurement at creation: instant, but for the first time that this content is asked for."""
+    def measurement(self, kind: Digest, check: Callable[[], None] = lambda: None) -> bytes:
+        """The measurement at creation: instant, but for the first time that this content is asked for.
+
+        `check` as for `digest`.
+        """
         known = self._measurements.get(kind)
         if known is None:
-            key = (kind, sha256(b"".join(_stream(self.entry, self.pages, 0))).digest())
+            key = (kind, self._content())
             known = _remembered.get(key)
             if known is None:
-                known = digest(kind, _stream(self.entry, self.pages, 0))
+                known = digest(kind, _stream(self.entry, self.pages, 0), check)
                 if len(_remembered) >= _REMEMBERED:
                     del _remembered[next(iter(_remembered))]
                 _remembered[key] = known
             self._measurements[kind] = known
         return known
+
+    def _content(self) -> bytes:
+        content = sha256()
+        for part in _stream(self.entry, self.pages, 0):
+            content.update(part)
+        return content.digest()
 
 
 _snapshots: WeakValueDictionary[tuple[int, tuple[_Page, ...]], Snapshot] = WeakValueDictionary()
@@ -70,10 +79,12 @@ def capture(memory: Memory, entry: int, leaves: Iterable[Leaf]) -> Snapshot:
     return snapshot
 
 
-def measure_now(kind: Digest, memory: Memory, entry: int, table: PageTable, nonce: int) -> bytes:
-    """The measurement of an address space as it is now, relay pages left out."""
+def measure_now(
+    kind: Digest, memory: Memory, entry: int, table: PageTable, nonce: int, check: Callable[[], None]
+) -> bytes:
+    """The measurement of an address space as it is now, relay pages left out; `check` as for `digest`."""
     counted = (leaf for leaf in table.leaves() if not RELAY_BASE <= leaf.va < SHM_BASE)
-    return digest(kind, _stream(entry, _pages(memory, counted), nonce))
+    return digest(kind, _stream(entry, _pages(memory, counted), nonce), check)
 
 
 def report_hash(kind: Digest, measurement: bytes, nonce: int) -> bytes:

@@ -1,51 +1,61 @@
 """A Linux process on the machine: system calls, page faults, signals, threads, until it ends.
 
 All of it happens inside the hart's trap handler: a system call that blocks, or an enclave that the process
-runs, just puts another context on the hart. `run` returns when the process has ended.
+runs, just puts another context on the hart. `run` returns when the process has ended, or its run was halted.
+
+Here is the boundary between what a guest asks for and this Python process: an error of serving it is an error
+number for the guest, or else, as it should not have come up, the end of the guest with a line that says so.
 """
 
+import os
 import random
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from pltvm.engine import context as ctx
-from pltvm.engine.context import A0, A1, A2, A3, A4, A5, A7, MSTATUS_TVM, PC, RA, SP, Context
+from pltvm.engine.context import A0, A1, A2, A3, A4, A5, A7, MSTATUS_TVM, PC, SP, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import satp_for
 from pltvm.engine.trap import Cause, disassemble
-from pltvm.errors import EngineError, OutOfMemory
+from pltvm.errors import EngineError, Interrupted, OutOfMemory
 from pltvm.host.kernel import Kernel
-from pltvm.host.linux.errno import EINVAL, ENOMEM, ENOSYS, LinuxError
+from pltvm.host.linux import signals
+from pltvm.host.linux.errno import EINVAL, EIO, ENOMEM, ENOSYS, LinuxError
 from pltvm.host.linux.files import Files
 from pltvm.host.linux.program import load_program
-from pltvm.host.linux.signal_calls import SIGNALS
 from pltvm.host.linux.space import EXEC, READ, WRITE, Space
 from pltvm.host.linux.syscalls import SYSTEM_CALLS
 from pltvm.host.linux.threads import Scheduler, Thread
 from pltvm.host.symbols import Symbols
 from pltvm.monitor.abi import MASK64
 
+Source = Callable[[int], bytes] | int  # standard input: a function of the most bytes, or a descriptor
+
 PID: Final = 100
 MOST_THREADS: Final = 1024
-_RETURN_PAGE: Final = 0x3F_FFFF_F000  # `rt_sigreturn`, where a signal handler returns to
-_RETURN_CODE: Final = bytes.fromhex("9308b008 73000000")  # li a7, 139; ecall
-_IGNORED: Final = {17, 18, 23, 28}  # SIGCHLD, SIGCONT, SIGURG, SIGWINCH
+MOST_MISSING: Final = 1024  # numbers that are counted each for itself
+_LONGEST_REPORT: Final = 200  # characters of an error's text
+OTHERS: Final = -1  # all other numbers of system calls that are not offered
 _SIGNAL_NAMES: Final = {
     4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV",
     13: "SIGPIPE", 15: "SIGTERM",
 }  # fmt: skip
 _ACCESS: Final = {Cause.FETCH_PAGE: EXEC, Cause.LOAD_PAGE: READ, Cause.STORE_PAGE: WRITE}
 _SIGNAL_OF: Final = {Cause.ILLEGAL: 4, Cause.BREAKPOINT: 5}
-_SIGINFO_SIZE, _UCONTEXT_SIZE = 128, 1024
+_SIGBUS, _SIGSEGV = 7, 11
+_CRASHES: Final = {4, 5, _SIGBUS, _SIGSEGV}  # an instruction did it
 
 
 class Process:
     """The process of the program `data`, with `arguments` (the first is its name).
 
     `exit_code` is set when it has ended, as a shell gives it: 128 + the signal if one ended it, and then
-    `end_report` says where. `missing` counts the system calls that are not offered.
+    `end_report` says where. `missing` counts the system calls that are not offered, `bugs` lists what went
+    wrong in serving it and never should: at most one, as that ends it. `source` is what standard input gives:
+    a function of the most bytes, or a file descriptor. All functions are called as of `output.of_caller`.
     """
 
     def __init__(
@@ -56,14 +66,14 @@ class Process:
         *,
         root: Path,
         output: Callable[[bytes], None],
-        source: Callable[[int], bytes] = lambda _size: b"",
+        source: Source = lambda _size: b"",
         real_time: bool = False,
         seed: int = 0,
     ) -> None:
         self.kernel = kernel
         self.hart = kernel.hart
         self.random = random.Random(seed)
-        self.files = Files(root, output, source, seed)
+        self.files = Files(root, output, self._reader(source), seed)
         self.scheduler = Scheduler(kernel.hart, real_time)
         self.pid = PID
         self.program_name = arguments[0]
@@ -72,14 +82,15 @@ class Process:
         self.missing: Counter[int] = Counter()
         self.exit_code: int | None = None
         self.end_report = ""
-        self.interrupted = False
+        self.bugs: list[str] = []
+        self._served = ""  # what it asked for last
         self.at_end: list[Callable[[], None]] = []
         self._next_tid = PID
         self.space = Space(kernel)
         try:
             entry, stack = load_program(self.space, data, arguments, self.random.randbytes(16))
-            self.space.map(_RETURN_PAGE, PAGE, READ | EXEC)
-            self.space.load(_RETURN_PAGE, _RETURN_CODE)
+            self.space.map(signals.RETURN_PAGE, PAGE, READ | EXEC)
+            self.space.load(signals.RETURN_PAGE, signals.RETURN_CODE)
         except BaseException:
             self.space.free()
             raise
@@ -89,15 +100,38 @@ class Process:
 
     # -- life --------------------------------------------------------------------------------------------
 
+    def _reader(self, source: Source) -> Callable[[int], bytes]:
+        if not isinstance(source, int):
+            return source
+
+        def read(size: int) -> bytes:
+            self.hart.halt.wait(descriptor=source)
+            return os.read(source, size)
+
+        return read
+
     def run(self) -> int:
-        """Run to the end of the process, or until something outside interrupts; the exit code."""
+        """Run to the end of the process, or until the run is halted (`Hart.halt`); the exit code."""
         self.kernel.monitor.set_trap_vector(self._trap)
         try:
             if self._go_on():
                 self.hart.run()
+        except Interrupted:
+            pass
+        except Exception as error:
+            self._bug(error)
         finally:
             self._clean_up()
         return self.exit_code if self.exit_code is not None else 1
+
+    def _bug(self, error: Exception) -> None:
+        """An error that serving the guest should have handled: its end, and a line for who can mend it."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REPORT]
+        self.bugs.append(f"a bug of pltvm, in serving {self._served or 'its start'}: {what} ({where})")
+        self.end(1)
+        self.end_report = self.bugs[-1]
 
     def new_thread(self, context: Context) -> Thread:
         """A thread that starts with `context`, in this process's address space."""
@@ -151,21 +185,27 @@ class Process:
         elif cause == Cause.TIMER:
             self.scheduler.rotate()
         elif cause == Cause.INTERRUPT:
-            self.interrupted = True
             self.hart.stop()
             return
         elif cause != Cause.WFI:
+            self._served = f"a trap, {Cause(cause).text}"
             self._fault(thread, cause, context)
+        if thread.pending:
+            signals.deliver(self, thread)
         if self.scheduler.current is not thread and not self._go_on():
             self.hart.stop()
 
     def _go_on(self) -> bool:
-        """Let the next thread have the hart; False when the process is over."""
-        if self.exit_code is not None:
-            return False
-        if self.scheduler.switch():
-            return True
-        if self.exit_code is None:
+        """Let the next thread have the hart; False when the process is over, or its run is to end."""
+        scheduler = self.scheduler
+        while self.exit_code is None and scheduler.switch():
+            thread = scheduler.current
+            assert thread is not None
+            if thread.pending and thread.enter is None:
+                signals.deliver(self, thread)
+            if scheduler.current is thread:
+                return True
+        if self.exit_code is None and not self.hart.halt.asked:
             self.exit_code = 1
             self.end_report = "deadlock: every thread waits for another one"
         return False
@@ -180,21 +220,31 @@ class Process:
         self.scheduler.count_system_call()
         call = SYSTEM_CALLS.get(number)
         if call is None:
-            self.missing[number] += 1
+            self._count_missing(number)
             regs[A0] = -ENOSYS & MASK64
             return
+        self._served = f"system call {number} ({call.__name__})"
         try:
             result = call(self, thread, regs[A0], regs[A1], regs[A2], regs[A3], regs[A4], regs[A5])
         except LinuxError as error:
             result = -error.number
-        except OutOfMemory:
+        except OSError as error:
+            result = -(error.errno or EIO)
+        except (OverflowError, ValueError):  # an argument that no function of Python's takes
+            result = -EINVAL
+        except (OutOfMemory, MemoryError):
             result = -ENOMEM
         if result is not None:
             regs[A0] = result & MASK64
 
+    def _count_missing(self, number: int) -> None:
+        known = number in self.missing or len(self.missing) < MOST_MISSING
+        self.missing[number if known else OTHERS] += 1
+
     def _fault(self, thread: Thread, cause: int, context: Context) -> None:
         access = self.hart.faulting_access(cause, context)
         wanted = _ACCESS.get(Cause(cause))
+        number = _SIGNAL_OF.get(Cause(cause), _SIGSEGV)
         if wanted is not None and access is not None:
             try:
                 if self.space.fault(access.address, wanted):
@@ -203,64 +253,22 @@ class Process:
                 self.end(137)
                 self.end_report = f"killed: {error}"
                 return
-        number = _SIGNAL_OF.get(Cause(cause), 11)
-        address = access.address if access else context.regs[PC]
-        self.signal(thread, number, address, fatal_if_blocked=True)
+            except LinuxError:  # the monitor refused: the memory is an enclave's now
+                number = _SIGBUS
+        signals.force(self, thread, number, access.address if access else context.regs[PC])
 
-    # -- signals -----------------------------------------------------------------------------------------
+    def killed(self, thread: Thread, number: int, address: int, why: str = "") -> None:
+        """The end of the process by a signal; `address` is what the instruction wanted, if one did it.
 
-    def signal(
-        self, thread: Thread, number: int, address: int = 0, fatal_if_blocked: bool = False
-    ) -> int | None:
-        """Deliver a signal: by its handler, or by what it does by default. 0, or None if that was done."""
-        if not 0 <= number <= SIGNALS:
-            raise LinuxError(EINVAL)
-        handler, flags, mask = self.actions.get(number, (0, 0, 0))
-        if number == 0 or handler == 1 or (handler == 0 and number in _IGNORED):
-            return 0
-        if handler == 0 or (fatal_if_blocked and thread.signal_mask >> (number - 1) & 1):
-            self._killed(thread, number, address)
-            return None
-        self._call_handler(thread, number, (handler, flags, mask), address)
-        return None
-
-    def _call_handler(self, thread: Thread, number: int, action: tuple[int, ...], address: int) -> None:
-        regs = thread.context.regs
-        if thread is self.scheduler.current and not address:
-            regs[A0] = 0  # of the system call that sent it
-        handler, flags, mask = action
-        thread.signal_frames.append([*regs, thread.signal_mask])
-        base, stack_flags, size = thread.alternate_stack
-        on_alternate = flags & 0x0800_0000 and size and not stack_flags & 2
-        top = (base + size if on_alternate else regs[SP]) & ~15
-        context_at = top - _UCONTEXT_SIZE
-        info_at = context_at - _SIGINFO_SIZE
-        try:
-            info = number.to_bytes(4, "little") + bytes(12) + address.to_bytes(8, "little")
-            self.space.write(info_at, info.ljust(_SIGINFO_SIZE, b"\0") + bytes(_UCONTEXT_SIZE))
-        except LinuxError:
-            self._killed(thread, 11, info_at)
-            return
-        thread.signal_mask |= mask | 1 << (number - 1)
-        regs[A0], regs[A1], regs[A2] = number, info_at, context_at
-        regs[RA], regs[SP], regs[PC] = _RETURN_PAGE, info_at, handler
-
-    def return_from_signal(self, thread: Thread) -> None:
-        """`rt_sigreturn`: the registers from before the signal."""
-        if not thread.signal_frames:
-            self._killed(thread, 11, thread.context.regs[PC])
-            return
-        *regs, thread.signal_mask = thread.signal_frames.pop()
-        for index, value in enumerate(regs):
-            thread.context.regs[index] = value
-
-    def _killed(self, thread: Thread, number: int, address: int) -> None:
+        `why` says what else did.
+        """
         pc = thread.context.regs[PC]
         name = _SIGNAL_NAMES.get(number, f"signal {number}")
         code = self.hart.fetch(thread.context)
         self.end_report = f"killed by {name} at {self.symbols.locate(pc)}"
-        if number in (4, 5, 7, 11):
-            self.end_report += f": {disassemble(code, pc) if code else 'jump'}, address {address:#x}"
+        if number in _CRASHES:
+            why = why or (disassemble(code, pc) if code else "jump")
+            self.end_report += f": {why}, address {address:#x}"
         self.end(128 + number)
 
     # -- for system calls --------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from pltvm.host.driver import Driver
 from pltvm.host.elf import name_of, read_source
 from pltvm.host.interrupts import Watch
 from pltvm.host.linux.device import EnclaveDevice
-from pltvm.host.linux.process import Process
-from pltvm.host.output import Output
+from pltvm.host.linux.process import Process, Source
+from pltvm.host.output import Output, of_caller, passed_on
 from pltvm.host.report import FaultReport
 
 
@@ -22,7 +22,8 @@ class LinuxResult:
 
     `exit_code` is as a shell gives it; `end` says what ended it when that was not its own doing, else "";
     `output` is what it and its enclaves printed; `faults` the enclaves that were destroyed for a fault;
-    `missing` how often it made which system call that is not offered.
+    `missing` how often it made which system call that is not offered (−1: all numbers behind the first 1024);
+    `bugs` is how often serving it went wrong as it never should, which `end` then tells.
     """
 
     exit_code: int
@@ -31,6 +32,7 @@ class LinuxResult:
     faults: tuple[FaultReport, ...]
     missing: dict[int, int]
     timed_out: bool = False
+    bugs: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
@@ -41,6 +43,7 @@ class LinuxResult:
             "faults": [fault.to_dict() for fault in self.faults],
             "missing_system_calls": self.missing,
             "timed_out": self.timed_out,
+            "bugs": self.bugs,
         }
 
 
@@ -52,15 +55,17 @@ def run_program(
     root: str | os.PathLike[str] = ".",
     on_output: Callable[[bytes], None] | None = None,
     on_fault: Callable[[FaultReport], None] | None = None,
-    source: Callable[[int], bytes] = lambda _size: b"",
+    source: Source = lambda _size: b"",
     timeout: float | None = None,
     real_time: bool = False,
     seed: int = 0,
 ) -> LinuxResult:
     """Run a static RISC-V Linux program with `arguments`.
 
-    It sees files beneath `root` only. `timeout` is in seconds. Raises ElfError for a program that cannot
-    run here, OutOfMemory; KeyboardInterrupt on Ctrl-C.
+    It sees files beneath `root` only. `source` is its standard input: a function of the most bytes wanted, or
+    a file descriptor, which alone does not hold up the end of the run. `timeout` is in seconds. Raises
+    ElfError for a program that cannot run here, OutOfMemory; KeyboardInterrupt on Ctrl-C; and what
+    `on_output`, `on_fault` and `source` raise.
     """
     folder = Path(root)
     if not folder.is_dir():
@@ -71,7 +76,7 @@ def run_program(
     def fault(report: FaultReport) -> None:
         faults.append(report)
         if on_fault is not None:
-            on_fault(report)
+            of_caller(on_fault)(report)
 
     names = [os.fsencode(os.fspath(program)), *(os.fsencode(one) for one in arguments)]
     try:
@@ -81,22 +86,24 @@ def run_program(
             names,
             root=folder,
             output=output.write,
-            source=source,
+            source=source if isinstance(source, int) else of_caller(source),
             real_time=real_time,
             seed=seed,
         )
     except ElfError as error:
         raise ElfError(f"{name_of(os.fspath(program))}: {error}") from None
     EnclaveDevice(process, driver, fault)
-    with Watch(driver.kernel.hart, timeout) as watch:
+    with passed_on(), Watch(driver.kernel.hart, timeout) as watch:
         code = process.run()
     if watch.cancelled:
         raise KeyboardInterrupt
+    timed_out = watch.timed_out and process.exit_code is None
     return LinuxResult(
-        exit_code=1 if watch.timed_out else code,
+        exit_code=code,
         end=process.end_report,
         output=output.text,
         faults=tuple(faults),
         missing=dict(process.missing),
-        timed_out=watch.timed_out,
+        timed_out=timed_out,
+        bugs=len(process.bugs),
     )

@@ -20,6 +20,7 @@ USER_END: Final = 0x40_0000_0000  # Sv39: the lower half
 MMAP_TOP: Final = 0x3F_0000_0000
 READ, WRITE, EXEC = 1, 2, 4  # as PROT_*
 LOWEST: Final = 0x10000
+MOST_AREAS: Final = 65530  # as on Linux
 
 
 class ProcessTable(PageTable):
@@ -69,8 +70,9 @@ class ProcessTable(PageTable):
     def free(self) -> None:
         """Clear every entry and give the tables back."""
         for level, page in reversed(self._pages):
-            for index in range(ENTRIES):
-                if self.memory.load(page + 8 * index):
+            first = (page - self.memory.base) >> 3
+            for index, pte in enumerate(self.memory.words[first : first + ENTRIES].tolist()):
+                if pte:
                     self._set(page + 8 * index, 0)
             self._kernel.tables.give(level, page)
         self._pages.clear()
@@ -133,14 +135,18 @@ class Space:
         return end - size
 
     def map(self, start: int, size: int, prot: int, shared: int | None = None) -> None:
-        """Make an area of whole pages, in place of whatever was there."""
+        """Make an area of whole pages, in place of whatever was there; LinuxError for one too many."""
         end = start + pages_for(size) * PAGE
+        self._must_have_room()
         self.unmap(start, end - start)
         self._insert(Area(start, end, prot, shared))
 
     def unmap(self, start: int, size: int) -> None:
-        """Remove a range: its pages go back to the kernel."""
+        """Remove a range: its pages go back to the kernel. LinuxError if that splits an area too many."""
         end = start + pages_for(size) * PAGE
+        split = self.area(start)
+        if split is not None and split.start < start and end < split.end:
+            self._must_have_room()
         self._carve(start, end)
         self.drop(start, size)
 
@@ -157,11 +163,16 @@ class Space:
         Entries are cleared and made anew, with the new protection, when the pages are touched.
         """
         end = start + pages_for(size) * PAGE
+        self._must_have_room()
         parts = self._carve(start, end)
         for part in parts:
             self._insert(replace(part, prot=prot))
         self._clear_entries(start, end)
         if sum(part.end - part.start for part in parts) != end - start:
+            raise LinuxError(ENOMEM)
+
+    def _must_have_room(self) -> None:
+        if len(self._areas) >= MOST_AREAS:
             raise LinuxError(ENOMEM)
 
     def _insert(self, area: Area) -> None:

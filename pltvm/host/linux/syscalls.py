@@ -5,6 +5,7 @@ thread does not go on now. It raises LinuxError for an error number. What is mis
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pltvm.engine.context import SP, TP, Context
@@ -139,13 +140,14 @@ def clone(
     if flags & CLONE_SETTLS:
         context.regs[TP] = tls
     child = process.new_thread(context)
-    if flags & CLONE_PARENT_SETTID:
-        process.space.write(parent_tid, child.tid.to_bytes(4, "little"))
-    if flags & CLONE_CHILD_SETTID:
-        process.space.write(child_tid, child.tid.to_bytes(4, "little"))
+    child.signal_mask = thread.signal_mask
+    child.answer(0)
     if flags & CLONE_CHILD_CLEARTID:
         child.clear_tid = child_tid
-    child.answer(0)
+    for asked, address in ((CLONE_PARENT_SETTID, parent_tid), (CLONE_CHILD_SETTID, child_tid)):
+        with suppress(LinuxError):  # as Linux does: the thread is there, and nobody is told
+            if flags & asked:
+                process.space.write(address, child.tid.to_bytes(4, "little"))
     return child.tid
 
 
@@ -180,8 +182,10 @@ def futex(
     if command in (3, 4):  # REQUEUE, CMP_REQUEUE
         if command == 4 and process.space.word(address) != third & 0xFFFF_FFFF:
             raise LinuxError(EAGAIN)
-        woken = scheduler.wake_futex(address, signed(value, 32))
-        return woken + scheduler.requeue_futex(address, second, signed(timeout, 32))
+        wakes, moves = signed(value, 32), signed(timeout, 32)
+        if second % 4 or wakes < 0 or moves < 0:
+            raise LinuxError(EINVAL)
+        return scheduler.wake_futex(address, wakes) + scheduler.requeue_futex(address, second, moves)
     raise LinuxError(ENOSYS)
 
 

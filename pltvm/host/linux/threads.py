@@ -13,12 +13,14 @@ from typing import Final
 
 from pltvm.engine.context import A0, Context
 from pltvm.engine.hart import Hart
-from pltvm.host.linux.errno import ETIMEDOUT
+from pltvm.host.linux.errno import EINTR, ETIMEDOUT
 
 TICK_NS: Final = 10
 BOOT_NS: Final = 1_700_000_000_000_000_000  # the time of day at which every run starts
 TIME_SLICE: Final = 100_000  # instructions, 1 ms
+SS_DISABLE: Final = 2  # a flag of stack_t: there is no alternate stack
 _SYSCALL_TICKS: Final = 100
+_STALE_TIMERS: Final = 4096  # that are kept before they are thrown out
 
 
 class Thread:
@@ -29,9 +31,9 @@ class Thread:
         self.context = context
         self.clear_tid = 0  # user address to clear and wake at the end
         self.robust_list = 0
-        self.signal_mask = 0
-        self.signal_frames: list[list[int]] = []  # registers to return to, innermost last
-        self.alternate_stack = (0, 0, 0)  # as stack_t: address, flags, size
+        self.signal_mask = 0  # bit n − 1 for signal n
+        self.pending = 0  # signals sent and not delivered yet, likewise
+        self.alternate_stack = (0, SS_DISABLE, 0)  # as stack_t: address, flags, size
         self.enter: Callable[[], bool] | None = None  # instead of running user code
         self.futex = 0  # user address it waits for
         self.deadline: int | None = None
@@ -98,6 +100,9 @@ class Scheduler:
         if deadline is not None:
             self._order += 1
             heapq.heappush(self._timers, (deadline, self._order, thread))
+            if len(self._timers) > len(self.threads) + _STALE_TIMERS:
+                self._timers = [one for one in self._timers if _is_due(*one)]
+                heapq.heapify(self._timers)
         if futex:
             self._futexes.setdefault(futex, deque()).append(thread)
         if self.current is thread:
@@ -115,6 +120,11 @@ class Scheduler:
         if result is not None:
             thread.answer(result)
         self._ready.append(thread)
+
+    def disturb(self, thread: Thread) -> None:
+        """A signal has come: a wait for a time or a futex ends with EINTR."""
+        if thread.futex or thread.deadline is not None:
+            self.wake(thread, -EINTR)
 
     def _forget(self, thread: Thread) -> None:
         if thread.futex:
@@ -136,16 +146,18 @@ class Scheduler:
         return woken
 
     def requeue_futex(self, source: int, target: int, most: int) -> int:
-        """Let up to `most` threads that wait for `source` wait for `target` instead."""
-        moved = 0
-        while moved < most and source in self._futexes:
-            thread = self._futexes[source].popleft()
-            if not self._futexes[source]:
-                del self._futexes[source]
-            self._futexes.setdefault(target, deque()).append(thread)
+        """Let up to `most` threads that wait for `source` wait for `target` instead; how many that were."""
+        waiters = self._futexes.get(source, deque())
+        count = max(min(most, len(waiters)), 0)
+        if source == target:
+            return count
+        for _ in range(count):
+            thread = waiters.popleft()
             thread.futex = target
-            moved += 1
-        return moved
+            self._futexes.setdefault(target, deque()).append(thread)
+        if not waiters:
+            self._futexes.pop(source, None)
+        return count
 
     # -- switching ---------------------------------------------------------------------------------------
 
@@ -156,8 +168,11 @@ class Scheduler:
             self.current = None
 
     def switch(self) -> bool:
-        """Give the hart to the next thread. False when there is none that will ever be ready."""
-        while True:
+        """Give the hart to the next thread. False when none will ever be ready, or the run is to end.
+
+        Raises Interrupted when it is asked to end while it waits.
+        """
+        while not self.hart.halt.asked:
             self._wake_sleepers()
             if self._ready:
                 thread = self._ready.popleft()
@@ -167,25 +182,31 @@ class Scheduler:
                     return True
             elif not self._pass_time():
                 return False
+        return False
 
     def _wake_sleepers(self) -> None:
         now = self.monotonic()
         while self._timers and self._timers[0][0] <= now:
             deadline, _, thread = heapq.heappop(self._timers)
-            if thread.alive and thread.deadline == deadline:
+            if _is_due(deadline, 0, thread):
                 self.wake(thread, -ETIMEDOUT if thread.futex else 0)
 
     def _pass_time(self) -> bool:
         """Nobody can run: go on to the next deadline. False when there is none."""
         while self._timers:
             deadline, _, thread = self._timers[0]
-            if not thread.alive or thread.deadline != deadline:
+            if not _is_due(deadline, 0, thread):
                 heapq.heappop(self._timers)
                 continue
             wait = deadline - self.monotonic()
             if self.real_time:
-                time.sleep(max(wait, 0) / 1e9)
+                self.hart.halt.wait(max(wait, 0) / 1e9)
             else:
                 self._skipped_ns += max(wait, 0)
             return True
         return False
+
+
+def _is_due(deadline: int, _order: int, thread: Thread) -> bool:
+    """Whether a timer is still that of its thread's wait."""
+    return thread.alive and thread.deadline == deadline

@@ -1,0 +1,84 @@
+/* A host program that never ends: `endless_host WHERE [ELF]`. It prints "ready" when it is there. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define REQUEST(nr) _IOC(_IOC_READ, 0xa4, nr, 112)
+
+struct user_param {
+    unsigned long eid;
+    char name[16];
+    int type;
+    void *elf;
+    long elf_size, stack_size;
+    int shmid, is_shadow;
+    unsigned long shm_offset, shm_size;
+    int relay_id, rerun_reason;
+    unsigned long relay_offset, relay_size, retval;
+};
+
+static int fd, word;
+static struct user_param param = {.stack_size = 65536};
+
+static void create(const char *name)
+{
+    static char data[4 << 20];
+    int file = open(name, O_RDONLY);
+    param.elf = data;
+    param.elf_size = read(file, data, sizeof data);
+    fd = open("/dev/penglai_enclave_dev", O_RDWR);
+    if (ioctl(fd, REQUEST(0), &param)) exit(3);
+}
+
+static void *run(void *unused)
+{
+    long result = ioctl(fd, REQUEST(1), &param);
+    printf("the enclave ended: %ld\n", result);
+    return 0;
+}
+
+static void *wait_on(void *time) { for (;;) syscall(SYS_futex, &word, 0, 0, time); }
+static void nothing(int number) {}
+static void again(int number) { raise(number); }
+
+int main(int argc, char **argv)
+{
+    const char *where = argv[1];
+    struct timespec years = {100000, 0}, soon = {0, 1000};
+    pthread_t thread;
+    char byte;
+
+    setvbuf(stdout, 0, _IONBF, 0);
+    if (argc > 2) {
+        if (!strcmp(where, "attest")) param.stack_size = 32 << 20;
+        create(argv[2]);
+    }
+    printf("ready\n");
+    if (!strcmp(where, "sleep")) nanosleep(&years, 0);
+    if (!strcmp(where, "stdin")) read(0, &byte, 1);
+    if (!strcmp(where, "futex")) wait_on(&years);
+    if (!strcmp(where, "threads")) pthread_create(&thread, 0, wait_on, &soon), wait_on(&soon);
+    if (!strcmp(where, "requeue")) {
+        pthread_create(&thread, 0, wait_on, 0);
+        sched_yield();
+        for (;;) syscall(SYS_futex, &word, 3, 0, 0x7fffffffL, &word, 0);
+    }
+    if (!strcmp(where, "signals")) { signal(SIGUSR1, again); raise(SIGUSR1); }
+    if (!strcmp(where, "clone")) for (;;) if (!pthread_create(&thread, 0, (void *(*)(void *))nothing, 0)) pthread_join(thread, 0);
+    if (!strcmp(where, "enclave")) run(0);
+    if (!strcmp(where, "both")) { pthread_create(&thread, 0, run, 0); for (;;) sched_yield(); }
+    if (!strcmp(where, "relay")) for (;;) ioctl(fd, REQUEST(1), &param);
+    if (!strcmp(where, "attest")) {
+        struct { int eid, is_shadow; unsigned long nonce; unsigned char report[328]; } report = {param.eid};
+        ioctl(fd, REQUEST(2), &report);
+    }
+    if (!strcmp(where, "spin")) for (;;);
+    return 4;
+}
