@@ -35,7 +35,8 @@ def fork(
     block, page, kbuffer = taken
     instance = type(template)(NO_EID, name, EnclaveType.NORMAL, block, page, kbuffer)
     instance.shm, instance.template = shm, template
-    instance.label, instance.symbols = name.decode() or template.label, template.symbols
+    instance.label = name.decode("utf-8", "backslashreplace") or template.label
+    instance.symbols = template.symbols
     driver.enclaves[block] = instance
     return instance
 

@@ -54,7 +54,7 @@ def mmap(
 ) -> int:
     """Map anonymous memory, a private copy of a file, or what the enclave device has ready."""
     space = process.space
-    if not 0 < size < USER_END or offset % PAGE:
+    if not 0 < size < USER_END or offset % PAGE or offset >> 63:
         raise LinuxError(EINVAL)
     fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)
     length = pages_for(size) * PAGE
@@ -78,6 +78,7 @@ def mmap(
     space.map(address, length, prot & 7)
     try:
         for at, part in file.parts(size, offset) if offset < file.size() else ():
+            process.hart.halt.check()
             space.load(address + at, part)
     except (OutOfMemory, LinuxError):
         space.unmap(address, length)
