@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from pltvm import sdk
 from tests.monitor.rig import Rig
 
 GUEST = Path(__file__).parent / "guest"
+
+# Tests of Ctrl-C send it to themselves and to children, which ignore it where this process was started so.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
 """After any executions the machine is what it was, and an execution gives the same whatever ran before it."""
 
+import os
 import random
+import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +212,21 @@ def test_an_interrupt_ends_the_batch_and_leaves_nothing(
     monkeypatch.undo()
     assert picture.differs() == []
     assert recorder.run(data) == first
+
+
+def test_ctrl_c_ends_an_execution_that_would_take_for_ever(anything: Path, anything_enclave: Path) -> None:
+    """Outside a campaign, as for one input that is shown: with any limit of blocks."""
+    options = replace(options_of("call", anything, anything_enclave), blocks=1 << 40)
+    recorder = Recorder(options)
+    first = recorder.run(bytes(8))
+    target = recorder.target
+    timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+    guard = threading.Timer(20, target.hart.interrupt)  # which ends it too, late
+    began = time.monotonic()
+    timer.start()
+    guard.start()
+    with pytest.raises(KeyboardInterrupt):
+        target.execute(bytes(8) + bytes((runs.HANG, 255)))
+    guard.cancel()
+    assert time.monotonic() - began < 15
+    assert recorder.run(bytes(8)) == first

@@ -172,6 +172,23 @@ static int timers(const char *times) /* waits that end long before their time */
     return pthread_join(thread, 0);
 }
 
+static int many(const char *unused) /* threads, until there are no more */
+{
+    static char stacks[1100][256] __attribute__((aligned(16)));
+    long made = 0, flags = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000;
+    for (; made < 1100; made++) {
+        register long a0 __asm__("a0") = flags, a1 __asm__("a1") = (long)stacks[made + 1], a7 __asm__("a7") = 220;
+        register long a2 __asm__("a2") = 0, a3 __asm__("a3") = 0, a4 __asm__("a4") = 0;
+        /* the child waits for a futex for ever */
+        __asm__ volatile("ecall\nbnez a0, 2f\n1: mv a0, %1\nli a1, 0\nli a2, 0\nli a3, 0\nli a7, 98\necall\nj 1b\n2:"
+                         : "+r"(a0) : "r"(&word), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a7) : "memory");
+        if (a0 < 0) break;
+    }
+    printf("%ld threads\n", made);
+    fflush(stdout);
+    _exit(0);
+}
+
 static int unknown(const char *times)
 {
     for (long i = 0; i < atol(times); i++) CHECK(syscall(1000000 + i) == -1 && errno == ENOSYS);
@@ -181,7 +198,7 @@ static int unknown(const char *times)
 static const struct { const char *name; int (*run)(const char *); } tests[] = {
     {"nested", nested}, {"deferred", deferred}, {"blocked", blocked}, {"context", context}, {"leaves", leaves},
     {"interrupts", interrupts}, {"endless", endless}, {"endless-other", endless_other}, {"returns", returns},
-    {"timers", timers}, {"unknown", unknown},
+    {"timers", timers}, {"unknown", unknown}, {"many", many},
 };
 
 int main(int argc, char **argv)
