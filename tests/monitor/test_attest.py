@@ -35,10 +35,10 @@ def done(build_guest: Callable[[str], bytes]) -> tuple[Result, dict[str, bytes]]
 
     now, original = {}, attest.measure_now
 
-    def spy(kind: Digest, memory: object, entry: int, table: object, nonce: int) -> bytes:
+    def spy(kind: Digest, memory: object, entry: int, table: object, nonce: int, *rest: object) -> bytes:
         pages = {leaf.va: memory.read(leaf.pte >> 10 << 12, PAGE) for leaf in table.leaves()}  # type: ignore[attr-defined]
         now["hash"] = independent_measure.digest(independent_measure.message(entry, pages, nonce))
-        return original(kind, memory, entry, table, nonce)  # type: ignore[arg-type]
+        return original(kind, memory, entry, table, nonce, *rest)  # type: ignore[arg-type]
 
     attest.measure_now = spy  # type: ignore[assignment]
     try:
