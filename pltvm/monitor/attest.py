@@ -8,7 +8,7 @@ An enclave's hash is digest(measurement ‖ nonce), with the measurement made at
 an enclave on itself it is a new measurement of its memory as it is, with the nonce.
 
 Here as everywhere all is checked first; the slow part, digest and signatures, comes after that. It can take
-minutes, and the run may be asked to end meanwhile. Nothing has changed by then, so an enclave makes its call
+seconds, and the run may be asked to end meanwhile. Nothing has changed by then, so an enclave makes its call
 again when it goes on.
 """
 

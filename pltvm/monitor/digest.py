@@ -44,7 +44,7 @@ class Digest(StrEnum):
 def digest(kind: Digest, chunks: Iterable[bytes], check: Callable[[], None] = lambda: None) -> bytes:
     """The 32-byte digest of the chunks one after the other.
 
-    `check` is called before each of them, and may raise what ends that: a page takes some milliseconds.
+    `check` is called before each of them, and may raise what ends that: all of an enclave can take seconds.
     Raises PltvmError for standard SM3 where this Python's OpenSSL lacks it.
     """
     if kind is Digest.SM3:

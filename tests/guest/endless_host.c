@@ -77,7 +77,7 @@ int main(int argc, char **argv)
     if (!strcmp(where, "relay")) for (;;) ioctl(fd, REQUEST(1), &param);
     if (!strcmp(where, "attest")) {
         struct { int eid, is_shadow; unsigned long nonce; unsigned char report[328]; } report = {param.eid};
-        ioctl(fd, REQUEST(2), &report);
+        for (;;) ioctl(fd, REQUEST(2), &report);
     }
     if (!strcmp(where, "spin")) for (;;);
     return 4;
