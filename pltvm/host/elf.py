@@ -2,6 +2,7 @@
 
 `load_image` checks a file and says, without touching guest memory, what the driver has to map: its *pieces*
 (what the file names, in the order of §1) and its *runs* (what every page finally holds). Loaders copy runs.
+Both are views of the file, which is so the only copy that there is.
 
 Where the ELF and the original loader disagree, these rules hold; `EnclaveImage.warnings` names each that a
 file needs:
@@ -18,24 +19,26 @@ file needs:
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pltvm.errors import ElfError
 from pltvm.host.elf_details import arch_string, section_name, segment_name, unsupported_extensions
+from pltvm.host.elf_pages import PAGE, Piece, Run, intervals, runs_of
 
-PAGE = 4096
 HEAP_BASE = 0x10_0000_0000  # §1: the heap starts here, so nothing of the ELF may reach it
 MAX_MEMORY = 512 << 20  # §1: bytes of ELF memory
 MAX_FILE = MAX_MEMORY + (64 << 20)  # bytes: all the memory an ELF can fill, and some debug information
+MAX_NAMED = 2 * MAX_MEMORY  # bytes of all headers together: many can name the same part of a file
 MAX_PIECES = 64  # a real enclave has about five; bounds the work that a hostile file can cause
 MAX_SECTIONS = 4096
-CACHEABLE = 4 << 20  # bytes: bigger files are parsed again, so that the cache stays small
+CACHED = 16  # files
+CACHEABLE = 1 << 20  # bytes: bigger files are parsed again, so that the cache never has more than 16 MiB
 
 PF_X, PF_W, PF_R = 1, 2, 4
 SHF_TLS = 0x400
@@ -43,43 +46,7 @@ EM_RISCV = 243
 MACHINES = {3: "x86", 8: "MIPS", 21: "PowerPC", 40: "Arm", 62: "x86-64", 183: "AArch64", 258: "LoongArch"}
 
 Source = str | os.PathLike[str] | bytes
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One thing the file wants mapped: a program header's bytes or a NOBITS section. Sizes in bytes."""
-
-    vaddr: int
-    memory_size: int
-    data: bytes = field(repr=False)  # placed at vaddr; the rest of memory_size is zero
-    writable: bool  # mapped R W X U; otherwise R X U
-    what: str  # e.g. "segment LOAD R-X", "section .bss"
-    decides: bool = True  # rule 3: False for headers that only describe part of a PT_LOAD, and for .tbss
-
-    @property
-    def end(self) -> int:
-        return self.vaddr + self.memory_size
-
-    @property
-    def first_page(self) -> int:
-        return self.vaddr & -PAGE
-
-    @property
-    def end_page(self) -> int:
-        return (self.end + PAGE - 1) & -PAGE
-
-    def has_data_in(self, start: int, end: int) -> bool:
-        return bool(self.data) and self.vaddr < end and start < self.vaddr + len(self.data)
-
-
-@dataclass(frozen=True)
-class Run:
-    """Contiguous pages with the same permissions and their final content; runs never overlap."""
-
-    vaddr: int  # page aligned
-    npages: int
-    data: bytes = field(repr=False)  # from vaddr; what is missing up to npages * 4096 is zero
-    writable: bool  # R W X U; otherwise R X U
+_NOTHING = memoryview(b"")
 
 
 @dataclass(frozen=True)
@@ -92,7 +59,7 @@ class EnclaveImage:
 
     @cached_property
     def _runs(self) -> tuple[Run, ...]:
-        return tuple(_runs_of(self.pieces))
+        return tuple(runs_of(self.pieces))
 
     def runs(self) -> tuple[Run, ...]:
         """What to map, sorted by address: page aligned, not overlapping. Computed once."""
@@ -101,7 +68,7 @@ class EnclaveImage:
     @cached_property
     def pages(self) -> int:
         """Distinct pages the pieces touch: the "elf pages" by which the driver sizes the block (§1)."""
-        return sum((end - start) // PAGE for start, end, _ in _intervals(self.pieces))
+        return sum((end - start) // PAGE for start, end, _ in intervals(self.pieces))
 
 
 class Kind(Enum):
@@ -117,9 +84,14 @@ def load_image(source: Source) -> EnclaveImage:
 
     Raises ElfError, one line that starts with the file's name, for anything that cannot run as an enclave.
     """
+    return load_named(source)[1]
+
+
+def load_named(source: Source) -> tuple[bytes, EnclaveImage]:
+    """The bytes of a source, read once, and what `load_image` makes of them."""
     try:
         data = read_source(source)
-        return _cached_parse(data) if len(data) <= CACHEABLE else _parse(data)
+        return data, _cached_parse(data) if len(data) <= CACHEABLE else _parse(data)
     except ElfError as error:
         raise ElfError(f"{name_of(source)}: {error}") from None
 
@@ -147,25 +119,28 @@ def sniff(source: Source) -> Kind:
 def name_of(source: Source) -> str:
     """The name that messages use for a source, always printable on one line."""
     name = "ELF image" if isinstance(source, bytes) else os.fspath(source)
-    return name if name.isprintable() else repr(name)
+    return name if name and name.isprintable() else repr(name)
 
 
 def read_source(source: Source) -> bytes:
     """The bytes of a source. Raises ElfError (without the file's name) if there are none."""
     if isinstance(source, bytes):
         return source
-    path = Path(source)
     try:
-        if path.is_dir():
-            raise ElfError("is a directory; name the enclave's ELF file")
-        if (size := path.stat().st_size) > MAX_FILE:
-            raise ElfError(
-                f"is {size >> 20} MiB, far more than an enclave's {MAX_MEMORY >> 20} MiB of memory"
-            )
-        if not path.is_file():  # a device or pipe may never end
-            raise ElfError("is not a regular file")
-        return path.read_bytes()
-    except FileNotFoundError:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # no wait at a FIFO
+        with open(descriptor, "rb", buffering=0) as file:
+            about = os.fstat(descriptor)
+            if stat.S_ISDIR(about.st_mode):
+                raise ElfError("is a directory; name the enclave's ELF file")
+            if not stat.S_ISREG(about.st_mode):  # a device or pipe may never end
+                raise ElfError("is not a regular file")
+            if about.st_size > MAX_FILE:
+                size = about.st_size >> 20
+                raise ElfError(f"is {size} MiB, far more than an enclave's {MAX_MEMORY >> 20} MiB of memory")
+            return file.read(about.st_size)  # not what is written to it meanwhile
+    except IsADirectoryError:
+        raise ElfError("is a directory; name the enclave's ELF file") from None
+    except (FileNotFoundError, NotADirectoryError):
         raise ElfError("no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ElfError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -251,7 +226,7 @@ def _parse(data: bytes) -> EnclaveImage:
     return EnclaveImage(elf.header["e_entry"], pieces, tuple(_warnings(elf, pieces)))
 
 
-_cached_parse = lru_cache(maxsize=16)(_parse)
+_cached_parse = lru_cache(maxsize=CACHED)(_parse)
 
 
 def _check_type(elf: Headers) -> None:
@@ -274,11 +249,12 @@ def _nobits(elf: Headers) -> Iterator[Piece]:
         if section["sh_type"] == "SHT_NOBITS" and section["sh_addr"] and section["sh_size"]:
             tls = bool(section["sh_flags"] & SHF_TLS)  # .tbss: its addresses belong to what follows it
             name = f"section {section_name(elf, section)}"
-            yield Piece(section["sh_addr"], section["sh_size"], b"", True, name, not tls)
+            yield Piece(section["sh_addr"], section["sh_size"], _NOTHING, True, name, not tls)
 
 
 def _segments(elf: Headers) -> Iterator[Piece]:
     """§1, second step: every program header with bytes in the file, whatever its type, in table order."""
+    content = memoryview(elf.data)
     for number, segment in enumerate(elf.segments):
         offset, size, memory_size = segment["p_offset"], segment["p_filesz"], segment["p_memsz"]
         load = segment["p_type"] == "PT_LOAD"
@@ -292,7 +268,7 @@ def _segments(elf: Headers) -> Iterator[Piece]:
             memory_size = size
         if memory_size:
             writable = load and bool(segment["p_flags"] & PF_W)
-            data = elf.data[offset : offset + size]
+            data = content[offset : offset + size]
             yield Piece(segment["p_vaddr"], memory_size, data, writable, segment_name(segment), load)
 
 
@@ -304,6 +280,8 @@ def _check_memory(pieces: tuple[Piece, ...], elf: Headers) -> None:
         )
     if len(pieces) > MAX_PIECES:
         raise ElfError(f"maps {len(pieces)} segments and sections; at most {MAX_PIECES} are accepted")
+    if (named := sum(len(piece.data) for piece in pieces)) > MAX_NAMED:
+        raise ElfError(f"names {named >> 20} MiB of its bytes; at most {MAX_NAMED >> 20} MiB are accepted")
     ends = [(piece.end, piece.what) for piece in pieces]
     ends += [(load["p_vaddr"] + load["p_memsz"], segment_name(load)) for load in loads]
     for end, what in ends:
@@ -313,7 +291,7 @@ def _check_memory(pieces: tuple[Piece, ...], elf: Headers) -> None:
     for low, high in pairwise(loads):
         if low["p_vaddr"] + low["p_memsz"] > high["p_vaddr"]:
             raise ElfError(f"segments at {low['p_vaddr']:#x} and {high['p_vaddr']:#x} overlap")
-    size = sum(end - start for start, end, _ in _intervals(pieces))
+    size = sum(end - start for start, end, _ in intervals(pieces))
     if size > MAX_MEMORY:
         raise ElfError(f"needs {size >> 20} MiB of memory; an enclave ELF may have {MAX_MEMORY >> 20} MiB")
 
@@ -328,42 +306,6 @@ def _check_entry(entry: int, pieces: tuple[Piece, ...]) -> None:
         raise ElfError(f"entry point {entry:#x} is odd; RISC-V instructions are 2-byte aligned")
 
 
-# ---- from pieces to pages ----
-
-
-def _intervals(pieces: tuple[Piece, ...]) -> Iterator[tuple[int, int, list[Piece]]]:
-    """Page ranges (start, end, pieces on them), sorted, cut wherever a piece or its bytes begin or end."""
-    cuts = {piece.first_page for piece in pieces} | {piece.end_page for piece in pieces}
-    cuts |= {(piece.vaddr + len(piece.data) + PAGE - 1) & -PAGE for piece in pieces if piece.data}
-    for start, end in pairwise(sorted(cuts)):
-        if on := [piece for piece in pieces if piece.first_page < end and start < piece.end_page]:
-            yield start, end, on
-
-
-def _runs_of(pieces: tuple[Piece, ...]) -> Iterator[Run]:
-    """Merge neighbouring intervals that are alike. Zero ones stay apart, so that a big .bss costs nothing."""
-    runs: list[tuple[int, int, bool, bool]] = []
-    for start, end, on in _intervals(pieces):
-        deciding = [piece for piece in on if piece.decides] or on
-        alike = any(piece.writable for piece in deciding), any(piece.has_data_in(start, end) for piece in on)
-        if runs and runs[-1][1:] == (start, *alike):
-            start = runs.pop()[0]
-        runs.append((start, end, *alike))
-    for start, end, writable, _ in runs:
-        yield Run(start, (end - start) // PAGE, _content(pieces, start, end), writable)
-
-
-def _content(pieces: tuple[Piece, ...], start: int, end: int) -> bytes:
-    """The final bytes of [start, end) up to the last that a piece brings. PT_LOAD bytes go last: they win."""
-    inside = [piece for piece in pieces if piece.has_data_in(start, end)]
-    inside.sort(key=lambda piece: piece.decides)  # stable: otherwise the order of §1
-    content = bytearray(max((min(end, piece.vaddr + len(piece.data)) - start for piece in inside), default=0))
-    for piece in inside:
-        low, high = max(start, piece.vaddr), min(end, piece.vaddr + len(piece.data))
-        content[low - start : high - start] = piece.data[low - piece.vaddr : high - piece.vaddr]
-    return bytes(content)
-
-
 # ---- warnings ----
 
 
@@ -372,7 +314,7 @@ ORIGINAL = "the original loader would"
 
 def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[str]:
     """What a user should know about a file that loads: the rules it needed, and what it lacks."""
-    mapped = list(_intervals(pieces))
+    mapped = list(intervals(pieces))
     loaded = [(start, end) for start, end, on in mapped if any(piece.decides and piece.data for piece in on)]
     for piece in pieces:
         where = f"{piece.what} at {piece.vaddr:#x}"

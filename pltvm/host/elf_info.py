@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pltvm.errors import ElfError
-from pltvm.host.elf import PAGE, EnclaveImage, Kind, Piece, Source, load_image, name_of, read_source, sniff
+from pltvm.host.elf import EnclaveImage, Kind, Source, load_named, name_of, sniff
+from pltvm.host.elf_pages import PAGE, Piece
 from pltvm.host.symbols import Symbols
+from pltvm.host.text import one_line
 
 DEFAULT_STACK = 64 << 10  # §1, bytes
 MAX_STACK = 64 << 20  # §1, bytes
@@ -70,21 +72,22 @@ def describe(source: Source, stack_size: int = DEFAULT_STACK) -> ElfInfo:
     """Describe an enclave ELF with a stack of `stack_size` bytes. Raises ElfError as `load_image` does."""
     if not 0 <= stack_size <= MAX_STACK:
         raise ElfError(f"a stack of {stack_size} bytes is impossible; use 0 to {MAX_STACK} (64 MiB)")
-    image = load_image(source)
-    data = read_source(source)
+    data, image = load_named(source)
     stack_pages = -(-stack_size // PAGE)
+    symbols = Symbols(data)
+    entry_symbol = symbols.locate(image.entry).symbol
     return ElfInfo(
         name=name_of(source),
         kind="Linux program" if sniff(data) is Kind.LINUX_PROGRAM else "Penglai enclave",
         file_size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         entry=image.entry,
-        entry_symbol=Symbols(data).locate(image.entry).symbol,
+        entry_symbol=None if entry_symbol is None else one_line(entry_symbol),
         mappings=_mappings(image, stack_pages),
         elf_pages=image.pages,
         stack_pages=stack_pages,
         block_pages=block_pages(image.pages, stack_pages),
-        warnings=image.warnings,
+        warnings=image.warnings + ((symbols.note,) if symbols.note else ()),
     )
 
 

@@ -35,7 +35,7 @@ def fork(
     block, page, kbuffer = taken
     instance = type(template)(NO_EID, name, EnclaveType.NORMAL, block, page, kbuffer)
     instance.shm, instance.template = shm, template
-    instance.label = name.decode("utf-8", "backslashreplace") or template.label
+    instance.label = name.decode("ascii", "backslashreplace") or template.label
     instance.symbols = template.symbols
     driver.enclaves[block] = instance
     return instance

@@ -26,6 +26,7 @@ def load(memory: Memory, image: EnclaveImage, block: int, block_pages: int, stac
         table.map(abi.STACK_TOP - stack_pages * PAGE, take(stack_pages), stack_pages, sv39.RW)
     for run in image.runs():
         pa = take(run.npages)
-        memory.write(pa, run.data)
+        for offset, data in run.parts:
+            memory.write(pa + offset, data)
         table.map(run.vaddr, pa, run.npages, sv39.RWX if run.writable else sv39.RX)
     return free

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pltvm.host.symbols import Symbols
+from pltvm.host.text import one_line
 from pltvm.monitor.fault import Fault
 
 _COLUMNS = 4
@@ -16,11 +17,12 @@ class FaultReport:
         self.fault = fault
         self.label = label
         self.location = str(symbols.locate(fault.pc)) if symbols else f"{fault.pc:#x}"
+        self.note = symbols.note if symbols else ""  # why the location says less than it might
 
     @property
     def summary(self) -> str:
         """One line: who, what and where."""
-        return f"{self._who} at {self.location}: {self.fault.reason}"
+        return one_line(f"{self._who} at {self.location}: {self.fault.reason}")
 
     @property
     def _who(self) -> str:
@@ -29,6 +31,8 @@ class FaultReport:
     def __str__(self) -> str:
         fault = self.fault
         lines = [f"fault: {self.summary}", f"  pc {fault.pc:#x}   {fault.instruction}"]
+        if self.note:
+            lines.append(f"  note: {self.note}")
         if fault.address is not None:
             lines.append(f"  touched {fault.size} bytes at {fault.address:#x}: {fault.owner}")
         if len(fault.chain) > 1:
@@ -38,8 +42,8 @@ class FaultReport:
         registers = [f"{name:>4} {value:016x}" for name, value in fault.registers.items() if name != "zero"]
         for at in range(0, len(registers), _COLUMNS):
             lines.append("  " + "  ".join(registers[at : at + _COLUMNS]).rstrip())
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
-        return {**asdict(self.fault), "location": self.location}
+        return {**asdict(self.fault), "location": self.location, "note": self.note}

@@ -23,6 +23,7 @@ from pltvm.host.driver import Driver
 from pltvm.host.elf import EnclaveImage
 from pltvm.host.interrupts import Watch
 from pltvm.host.output import of_caller, passed_on
+from pltvm.host.elf_pages import Parts
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
 from pltvm.monitor import supervisor as monitor_side
@@ -83,8 +84,8 @@ class Supervisor:
         self.root = self.kernel.tables.take(0)
         self._map_all_of_ram()
         for run in image.runs():
-            self._map_own(run.vaddr, run.npages, run.data, R | X | (W if run.writable else 0))
-        self._map_own(abi.STACK_TOP - STACK, pages_for(STACK), b"", R | W)
+            self._map_own(run.vaddr, run.npages, run.parts, R | X | (W if run.writable else 0))
+        self._map_own(abi.STACK_TOP - STACK, pages_for(STACK), (), R | W)
         self._entry = image.entry
         self._free = self.kernel.blocks.take(FREE_PAGES)
         self._spare = [self.kernel.tables.take(level) for level in range(3) for _ in range(TABLES_A_LEVEL)]
@@ -120,9 +121,10 @@ class Supervisor:
                     self._set(SetPte.ONE, table + 8 * index, pte)
         self.kernel.blocks.give(scratch)
 
-    def _map_own(self, va: int, pages: int, data: bytes, flags: int) -> None:
+    def _map_own(self, va: int, pages: int, parts: Parts, flags: int) -> None:
         block = self.kernel.blocks.take(pages)
-        self.memory.write(block, data)
+        for offset, data in parts:
+            self.memory.write(block + offset, data)
         for page in range(pages):
             slot = self._leaf_table(va + page * PAGE) + (((va >> 12) + page) & (ENTRIES - 1)) * 8
             if not self._set(SetPte.ONE, slot, make_pte(block + page * PAGE, V | A | D | flags)):

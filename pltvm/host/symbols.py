@@ -1,26 +1,41 @@
 """From a program counter to `main+0x1c (caller.c:42)`, for fault reports.
 
-Nothing is read before the first `locate`, and a file with no symbols, no DWARF, or damaged ones only makes
-the answer poorer: no method here raises. DWARF 2 to 5 line tables are read by pyelftools.
+Nothing is read before the first question, and a file with no symbols, no DWARF, damaged ones or too much of
+them only makes the answer poorer: no method here raises. `note` says what was too much.
+
+What is kept has bounds, as a host program can make thousands of enclaves of different ELFs: the same ELF is
+kept once, of all ELFs the latest KEPT bytes, and what was read of MOST_READ of them.
 """
 
 from __future__ import annotations
 
-import io
 import os.path
-import posixpath
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from struct import Struct
+from typing import Final, NamedTuple
+from weakref import WeakValueDictionary, ref
 
-from pltvm.host.elf import Source, read_headers, read_source
+from pltvm.errors import ElfError
+from pltvm.host import debug_sections
+from pltvm.host.elf import Headers, Source, read_headers, read_source
+from pltvm.host.line_tables import Span, TooMuch, read_lines
+from pltvm.host.text import one_line
 
-MAX_SYMBOLS = 200_000  # about two seconds of parsing
-MAX_DEBUG = 32 << 20  # bytes of one debug section, compressed or not; more is left unread
-MAX_PATH = 1024  # bytes of one file's directory; a longer one is left out
+__all__ = ["Location", "Span", "Symbols"]
+
+MAX_SYMBOLS: Final = 200_000  # half a second
+MAX_NAME: Final = 4096  # bytes; longer ones are cut
+MAX_NAMES: Final = 16 << 20  # bytes of all names: thousands of symbols can share a long one
+KEPT: Final = 256 << 20  # bytes of ELFs that were given as bytes
+KEPT_FILES: Final = 1024
+MOST_READ: Final = 4  # files of which what was read is kept, up to 150 MiB each
+
+_SYMBOL: Final = Struct("<IBBHQQ")  # name, info, other, section, value, size
+_NOTYPE, _OBJECT, _FUNC = 0, 1, 2
+_RESERVED: Final = 0xFF00  # section numbers from here on mean something else
 
 
 @dataclass(frozen=True)
@@ -39,29 +54,25 @@ class Location:
             text = f"{self.symbol}+{self.offset:#x}" if self.offset else self.symbol
         if self.file is not None:
             text += f" ({os.path.basename(self.file)}:{self.line})"
-        return text
-
-
-class Span(NamedTuple):
-    """Something known about the addresses [start, end)."""
-
-    start: int
-    end: int
-    name: str  # a symbol or a file
-    line: int = 0
+        return one_line(text)
 
 
 class Symbols:
     """The symbols and line numbers of one ELF."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self._file = _share(source) if isinstance(source, bytes) else _File(source)
+
+    @property
+    def note(self) -> str:
+        """Why less is known than the file may tell, in words; "" when that is not so."""
+        return self._file.tables.note
 
     def locate(self, pc: int) -> Location:
         """The function (else the object or label) and the source line at `pc`, as far as the file tells."""
-        functions, others = self._symbols
-        symbol = _find(functions, pc) or _find(others, pc)
-        line = _find(self._lines, pc)
+        tables = self._file.tables
+        symbol = _find(tables.functions, pc) or _find(tables.others, pc)
+        line = _find(tables.lines, pc)
         return Location(
             pc,
             symbol.name if symbol else None,
@@ -72,50 +83,112 @@ class Symbols:
 
     def functions(self) -> list[Span]:
         """Every function, sorted by address."""
-        return list(self._symbols[0])
+        return list(self._file.tables.functions)
 
     def lines(self) -> list[Span]:
         """Every row of the line tables, sorted by address: `name` is a file's path, `line` counts from 1.
 
         A line can have many rows, and rows of code from several files follow each other where it is inlined.
         """
-        return list(self._lines)
+        return list(self._file.tables.lines)
 
     def find(self, name: str) -> tuple[int, int] | None:
         """Address and bytes of the function or object of that name."""
-        for spans in self._symbols:
-            for span in spans:
-                if span.name == name:
-                    return span.start, span.end - span.start
+        tables = self._file.tables
+        for span in (*tables.functions, *tables.others):
+            if span.name == name:
+                return span.start, span.end - span.start
         return None
 
-    @cached_property
-    def _elf(self) -> Any:
-        """pyelftools' view of the file, or None when it is not a RISC-V ELF with sound headers."""
-        with suppress(Exception):  # ElfError, and whatever pyelftools raises on damage
-            data = read_source(self._source)
-            read_headers(data)  # bounds the number of sections, which pyelftools does not
-            from elftools.elf.elffile import ELFFile
 
-            return ELFFile(io.BytesIO(data))
-        return None
+# ---- what is kept ----
 
-    @cached_property
-    def _symbols(self) -> tuple[list[Span], list[Span]]:
-        """Functions, and everything else that has an address; each sorted for `_find`."""
-        functions: list[Span] = []
-        others: list[Span] = []
-        with suppress(Exception):  # damaged table: keep what came before the damage
-            for span, is_function in _read_symbols(self._elf):
-                (functions if is_function else others).append(span)
-        return sorted(functions), sorted(others)
 
-    @cached_property
-    def _lines(self) -> list[Span]:
-        lines: list[Span] = []
-        with suppress(Exception):  # damaged DWARF: keep what came before the damage
-            lines.extend(_read_lines(self._elf))
-        return sorted(lines)
+class _Tables(NamedTuple):
+    """What was read of a file; each list is sorted for `_find`."""
+
+    functions: list[Span]
+    others: list[Span]
+    lines: list[Span]
+    note: str = ""
+
+
+class _File:
+    """An ELF, and what was read of it."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.gone = False  # it is not kept any more
+        self._tables: _Tables | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.source) if isinstance(self.source, bytes) else 0
+
+    @property
+    def tables(self) -> _Tables:
+        if self._tables is None:
+            self._tables = _read(self.source)
+            if self.gone:
+                limit = f"more than {KEPT >> 20} MiB, or {KEPT_FILES}, ELFs were in use"
+                self._tables = self._tables._replace(note=f"its symbols are not kept: {limit}")
+            while len(_latest) >= MOST_READ:
+                if (old := _latest.popleft()()) is not None:
+                    old._tables = None
+            _latest.append(ref(self))
+        return self._tables
+
+    def let_go(self) -> None:
+        """Keep it no more; what was read of it stays until others are read."""
+        self.source, self.gone = b"", True
+
+
+_shared: WeakValueDictionary[bytes, _File] = WeakValueDictionary()  # in the order in which they came
+_latest: deque[ref[_File]] = deque()
+
+
+def _share(data: bytes) -> _File:
+    """The file of this content: the one that there is, or a new one, for which older ones may have to go."""
+    file = _shared.get(data)
+    if file is not None:
+        return file
+    living = list(_shared.items())
+    size = len(data) + sum(len(key) for key, _ in living)
+    for count, (key, old) in zip(range(len(living), 0, -1), living, strict=True):
+        if size <= KEPT and count < KEPT_FILES:
+            break
+        size -= len(key)
+        del _shared[key]
+        old.let_go()
+    _shared[data] = file = _File(data)
+    return file
+
+
+# ---- reading ----
+
+
+def _read(source: Source) -> _Tables:
+    """All that a file tells."""
+    functions: list[Span] = []
+    others: list[Span] = []
+    lines: list[Span] = []
+    notes: list[str] = []
+    try:
+        elf = read_headers(read_source(source))
+    except ElfError:
+        return _Tables([], [], [])
+    try:
+        for span, is_function in _read_symbols(elf):
+            (functions if is_function else others).append(span)
+    except TooMuch as error:
+        notes.append(str(error))
+    try:
+        lines.extend(read_lines(debug_sections.line_sections(elf)))
+    except (TooMuch, debug_sections.TooBig) as error:
+        notes.append(str(error))
+    except debug_sections.Damaged as error:
+        notes.append(f"its debug information cannot be unpacked: {one_line(str(error))}")
+    return _Tables(sorted(functions), sorted(others), sorted(lines), "; ".join(notes))
 
 
 def _find(spans: list[Span], pc: int) -> Span | None:
@@ -126,99 +199,30 @@ def _find(spans: list[Span], pc: int) -> Span | None:
     return spans[index]
 
 
-def _read_symbols(elf: Any) -> Iterator[tuple[Span, bool]]:
-    """Every named address of .symtab, and whether it is a function.
+def _read_symbols(elf: Headers) -> Iterator[tuple[Span, bool]]:
+    """Every named address of .symtab, and whether it is a function. Raises TooMuch.
 
     A label without a size (assembly) reaches to the end of its section, so `_end` does not claim the stack.
     """
-    if elf is None:
+    table = next((one for one in elf.sections if one["sh_type"] == "SHT_SYMTAB"), None)
+    if table is None or table["sh_link"] >= len(elf.sections):
         return
-    table = elf.get_section_by_name(".symtab")
-    if table is None or table["sh_size"] // 24 > MAX_SYMBOLS:
-        return
-    section_ends = [section["sh_addr"] + section["sh_size"] for section in elf.iter_sections()]
-    for symbol in table.iter_symbols():
-        kind, index, start = symbol["st_info"]["type"], symbol["st_shndx"], symbol["st_value"]
-        if kind not in ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE") or not isinstance(index, int):
+    data = debug_sections.section_data(elf, table)
+    count = len(data) // _SYMBOL.size
+    if count > MAX_SYMBOLS:
+        raise TooMuch(f"it has {count:,} symbols, of which at most {MAX_SYMBOLS:,} would be read")
+    strings = debug_sections.section_data(elf, elf.sections[table["sh_link"]])
+    section_ends = [section["sh_addr"] + section["sh_size"] for section in elf.sections]
+    room = MAX_NAMES
+    for at, info, _, index, start, size in _SYMBOL.iter_unpack(data[: count * _SYMBOL.size]):
+        if info & 15 not in (_FUNC, _OBJECT, _NOTYPE) or not 0 < index < min(_RESERVED, len(section_ends)):
             continue  # sections and files; undefined and absolute symbols
-        if not symbol.name or symbol.name.startswith(("$", ".L")):
+        name = bytes(strings[at : at + MAX_NAME]).partition(b"\0")[0].decode("utf-8", "replace")
+        if not name or name.startswith(("$", ".L")):
             continue  # mapping symbols ("$x": code starts here) and local labels
-        end = start + symbol["st_size"] if symbol["st_size"] else section_ends[index]
+        end = start + size if size else section_ends[index]
         if end > start:
-            yield Span(start, end, symbol.name), kind == "STT_FUNC"
-
-
-def _read_lines(elf: Any) -> Iterator[Span]:
-    """Every row of every line table, as the addresses up to the next row."""
-    if elf is None or not elf.has_dwarf_info(strict=True):
-        return
-    for section in elf.iter_sections():
-        if section.name.startswith((".debug_", ".zdebug_")) and section.data_size > MAX_DEBUG:
-            return
-    dwarf = elf.get_dwarf_info(follow_links=False)
-    for unit in dwarf.iter_CUs():
-        attributes = unit.get_top_DIE().attributes
-        table = attributes.get("DW_AT_stmt_list")
-        if table is None or not _is_bounded(dwarf, unit, table.value):
-            continue
-        program = dwarf.line_program_for_CU(unit)
-        folder = attributes.get("DW_AT_comp_dir")
-        files = _file_names(program, folder.value if folder else b"")
-        row: Any = None
-        dead = False  # the linker dropped this function and left its table at address 0
-        for state in (entry.state for entry in program.get_entries() if entry.state is not None):
-            if row is None:
-                dead = state.address == 0
-            elif not dead and row.line and row.address < state.address:
-                name = files.get(row.file)
-                if name is not None:
-                    yield Span(row.address, state.address, name, row.line)
-            row = None if state.end_sequence else state
-
-
-def _file_names(program: Any, compiled_in: Any) -> dict[int, str]:
-    """File number → path. Numbers start at 1 up to DWARF 4 and at 0 from DWARF 5 on.
-
-    Directory 0 is the one that was compiled in, which DWARF 5 writes into the table.
-    """
-    modern = program["version"] >= 5
-    directories = list(program.header.get("include_directory") or ())
-    if not modern or not directories:
-        directories.insert(0, compiled_in if isinstance(compiled_in, bytes) else b"")
-    names: dict[int, str] = {}
-    for number, entry in enumerate(program.header.get("file_entry") or (), 0 if modern else 1):
-        if entry["name"]:
-            names[number] = _path(directories, entry["dir_index"], entry["name"])
-    return names
-
-
-def _path(directories: list[bytes], index: int | None, name: bytes) -> str:
-    """A file's path; just its name when the table does not say, or damaged, where it is."""
-    path = name
-    if index is not None and index < len(directories):
-        folder = posixpath.join(directories[0], directories[index])
-        if len(folder) <= MAX_PATH:  # a damaged table may give each of its files megabytes
-            path = posixpath.normpath(posixpath.join(folder, name))
-    return path.decode("utf-8", "replace")
-
-
-# Forms whose value takes no bytes in the table.
-_EMPTY_FORMS = {"DW_FORM_flag_present", "DW_FORM_implicit_const"}
-
-
-def _is_bounded(dwarf: Any, unit: Any, offset: int) -> bool:
-    """False for a DWARF 5 line table that may list 2**64 files in no bytes: pyelftools would not end.
-
-    Parses the table's header up to each list's format, to see that an entry takes at least one byte.
-    """
-    from elftools.common.utils import struct_parse
-    from elftools.construct import Struct
-
-    fields: list[Any] = []
-    for field in unit.structs.Dwarf_lineprog_header.subcons:
-        fields.append(field)
-        if field.name in ("directory_entry_format", "file_name_entry_format"):
-            header = struct_parse(Struct("header", *fields), dwarf.debug_line_sec.stream, offset)
-            if header["version"] >= 5 and all(entry.form in _EMPTY_FORMS for entry in header[field.name]):
-                return False
-    return True
+            room -= len(name)
+            if room < 0:
+                raise TooMuch(f"the names of its symbols have more than {MAX_NAMES >> 20} MiB")
+            yield Span(start, end, name), info & 15 == _FUNC

@@ -67,7 +67,7 @@ def test_runs_are_the_final_pages():
 
 def test_big_bss_costs_nothing():
     image = load(TEXT, sections=[Section(".bss", addr=0x2000, size=256 << 20)])
-    assert image.runs()[1] == Run(0x2000, 65536, b"", True)
+    assert image.runs()[1] == Run(0x2000, 65536, (), True)
     assert image.pages == 65537
 
 
@@ -221,15 +221,10 @@ def test_paths_that_cannot_be_read(path, cause, tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_unreadable_file(tmp_path, monkeypatch):
-    path = tmp_path / "secret.elf"
-    path.write_bytes(bytes(Elf()))
-
-    def refuse(self):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # as root, chmod 0 would not do
-    with pytest.raises(ElfError, match=r"secret.elf: cannot be read: Permission denied"):
+def test_unreadable_file(tmp_path):
+    path = tmp_path / "loop.elf"
+    path.symlink_to(path)
+    with pytest.raises(ElfError, match=r"loop.elf: cannot be read: Too many levels of symbolic links"):
         load_image(path)
 
 

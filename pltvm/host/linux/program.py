@@ -1,17 +1,18 @@
 """Loading a static Linux program: its segments, and a stack with arguments, environment, auxiliary vector."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.errors import ElfError
-from pltvm.host.elf import read_headers
+from pltvm.errors import ElfError, PltvmError
+from pltvm.host.elf import MAX_NAMED, Headers, read_headers
 from pltvm.host.linux.space import EXEC, READ, WRITE, Space
 
 STACK_TOP: Final = 0x3F_FFFF_F000
 STACK_SIZE: Final = 8 << 20
 PIE_BASE: Final = 0x2A_0000_0000
 BREAK_LIMIT: Final = 16 << 30
+MOST_ARGUMENTS: Final = STACK_SIZE // 4  # bytes, as in Linux
 
 _AT: Final = {
     "PHDR": 3, "PHENT": 4, "PHNUM": 5, "PAGESZ": 6, "BASE": 7, "FLAGS": 8, "ENTRY": 9, "UID": 11, "EUID": 12,
@@ -26,17 +27,14 @@ def load_program(space: Space, data: bytes, arguments: Sequence[bytes], random: 
     `random` are the 16 bytes that the C library takes its canaries from. Raises ElfError for an ELF that is
     no static RISC-V program.
     """
+    if sum(map(len, arguments)) > MOST_ARGUMENTS:
+        raise PltvmError(f"the arguments of the program have more than {MOST_ARGUMENTS >> 20} MiB")
     elf = read_headers(data)
-    header = elf.header
-    if header["e_machine"] != "EM_RISCV":
-        raise ElfError("is not built for RISC-V")
-    if any(segment["p_type"] == "PT_INTERP" for segment in elf.segments):
-        raise ElfError("is dynamically linked: link it with -static")
+    header, loads = elf.header, _loads_of(elf)
     base = PIE_BASE if header["e_type"] == "ET_DYN" else 0
+    content = memoryview(data)
     phdr = end = 0
-    for segment in elf.segments:
-        if segment["p_type"] != "PT_LOAD":
-            continue
+    for segment in loads:
         start, size = base + segment["p_vaddr"], segment["p_memsz"]
         first = start & ~(PAGE - 1)
         last = first + pages_for(start + size - first) * PAGE
@@ -50,12 +48,10 @@ def load_program(space: Space, data: bytes, arguments: Sequence[bytes], random: 
             first = end
         if first < last:
             space.map(first, last - first, protection)
-        space.load(start, data[offset : offset + length])
+        space.load(start, content[offset : offset + length])
         if offset <= header["e_phoff"] < offset + length:
             phdr = start + header["e_phoff"] - offset
         end = max(end, last)
-    if not end:
-        raise ElfError("has no segment to load")
     space.break_start = space.break_end = end
 
     vector = {
@@ -64,6 +60,28 @@ def load_program(space: Space, data: bytes, arguments: Sequence[bytes], random: 
         "HWCAP": _HWCAP_IMAFDC, "CLKTCK": 100, "SECURE": 0,
     }  # fmt: skip
     return base + header["e_entry"], _build_stack(space, arguments, vector, random)
+
+
+def _loads_of(elf: Headers) -> list[Any]:
+    """The segments to load, checked as far as they can be without a process. Raises ElfError."""
+    if any(segment["p_type"] == "PT_INTERP" for segment in elf.segments):
+        raise ElfError("is dynamically linked: link it with -static")
+    if elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
+        raise ElfError(f"is not an executable (e_type {elf.header['e_type']})")
+    loads = [one for one in elf.segments if one["p_type"] == "PT_LOAD" and one["p_memsz"]]
+    if not loads:
+        raise ElfError("has no segment to load")
+    for one in loads:
+        if one["p_filesz"] > one["p_memsz"]:
+            raise ElfError("is corrupt: a segment has more bytes in the file than in memory")
+        if one["p_filesz"] and one["p_offset"] + one["p_filesz"] > len(elf.data):
+            raise ElfError("is truncated: bytes of a segment are beyond the end of the file")
+    if (named := sum(one["p_filesz"] for one in loads)) > MAX_NAMED:
+        raise ElfError(f"names {named >> 20} MiB of its bytes; at most {MAX_NAMED >> 20} MiB are accepted")
+    entry = elf.header["e_entry"]
+    if not any(one["p_vaddr"] <= entry < one["p_vaddr"] + one["p_memsz"] for one in loads):
+        raise ElfError(f"entry point {entry:#x} is outside every loaded segment")
+    return loads
 
 
 def _protection(flags: int) -> int:

@@ -265,7 +265,7 @@ class Space:
             self.memory.write(self._locate(va, WRITE), view[:n])
             va, view = va + n, view[n:]
 
-    def load(self, va: int, data: bytes) -> None:
+    def load(self, va: int, data: bytes | memoryview) -> None:
         """Put `data` where the process itself may not write: its program text."""
         view = memoryview(data)
         while view:

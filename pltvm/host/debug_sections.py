@@ -1,0 +1,88 @@
+"""The sections that symbols and lines are read from, also compressed ones, within bounds."""
+
+import sys
+import zlib
+from typing import Any, Final
+
+from pltvm.host.elf import Headers
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MAX_UNPACKED: Final = 64 << 20  # bytes that compressed sections of one file may take, all together
+LINES: Final = (".debug_info", ".debug_abbrev", ".debug_line", ".debug_str", ".debug_line_str")
+_NOBITS: Final = "SHT_NOBITS"
+_SHF_COMPRESSED: Final = 0x800
+_ZLIB, _ZSTD = 1, 2  # ch_type
+_CHDR, _OLD_CHDR = 24, 12  # bytes before the packed ones: Elf64_Chdr, or "ZLIB" and the size
+_LONGEST_NAME: Final = 64
+_WINDOW_LOG: Final = 26  # of zstd: 64 MiB, or its decoder would take up to 2 GiB
+
+
+class TooBig(Exception):
+    """The sections take more than there is room for."""
+
+
+class Damaged(Exception):
+    """A compressed section that is none."""
+
+
+def section_data(elf: Headers, section: Any) -> memoryview:
+    """The bytes of a section that are in the file, as they are in it."""
+    if section["sh_type"] == _NOBITS:
+        return memoryview(b"")
+    start = section["sh_offset"]
+    return memoryview(elf.data)[start : start + section["sh_size"]]
+
+
+def line_sections(elf: Headers) -> dict[str, memoryview]:
+    """The sections of LINES that the file has, by name, unpacked. Raises TooBig, Damaged."""
+    found: dict[str, memoryview] = {}
+    room = MAX_UNPACKED
+    for section in elf.sections:
+        name = _name(elf, section)
+        plain = ".debug_" + name.removeprefix(".zdebug_") if name.startswith(".zdebug_") else name
+        if plain not in LINES or plain in found:
+            continue
+        data = section_data(elf, section)
+        if section["sh_flags"] & _SHF_COMPRESSED:
+            header = bytes(data[:_CHDR])
+            kind, size = int.from_bytes(header[:4], "little"), int.from_bytes(header[8:16], "little")
+            data, room = _unpacked(data[_CHDR:], kind, size, room), room - size
+        elif plain != name and bytes(data[:4]) == b"ZLIB":
+            size = int.from_bytes(data[4:_OLD_CHDR], "big")
+            data, room = _unpacked(data[_OLD_CHDR:], _ZLIB, size, room), room - size
+        found[plain] = data
+    return found
+
+
+def _name(elf: Headers, section: Any) -> str:
+    """A section's name; "" when the table of names is missing or damaged."""
+    index = elf.header["e_shstrndx"]
+    if not isinstance(index, int) or index >= len(elf.sections):
+        return ""
+    start = section["sh_name"]
+    text = section_data(elf, elf.sections[index])[start : start + _LONGEST_NAME]
+    return bytes(text).partition(b"\0")[0].decode("latin-1")
+
+
+def _unpacked(data: memoryview, kind: int, size: int, room: int) -> memoryview:
+    """`size` bytes, as the section's header says, or what there is of them; never more."""
+    if size > room:
+        raise TooBig(
+            f"its debug information takes more than {MAX_UNPACKED >> 20} MiB when it is unpacked, "
+            "so there are no source lines"
+        )
+    if not size:
+        return memoryview(b"")
+    try:
+        if kind == _ZLIB:
+            return memoryview(zlib.decompressobj().decompress(data, size))
+        if kind == _ZSTD:
+            options = {int(zstd.DecompressionParameter.window_log_max): _WINDOW_LOG}
+            return memoryview(zstd.ZstdDecompressor(options=options).decompress(data, size))
+    except (zlib.error, zstd.ZstdError) as error:
+        raise Damaged(str(error)) from None
+    raise Damaged(f"compression {kind} is not known")
