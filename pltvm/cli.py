@@ -6,20 +6,22 @@ asked for. Exit status 0 when the enclave ran to its end, else 1; 2 for a comman
 
 import json as json_format
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
 
-from pltvm import cli_attest, cli_fuzz, cli_selftest
+from pltvm import cli_attest, cli_fuzz, cli_selftest, cli_streams
 from pltvm.cli_options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
+from pltvm.cli_run import RunCommand
+from pltvm.cli_streams import print_output, say
 from pltvm.errors import PltvmError
 from pltvm.fuzz.record import recording
 from pltvm.host.api import RELAY_RETURNED, Enclave
-from pltvm.host.elf import Kind, sniff
+from pltvm.host.elf import Kind, load_image, name_of, sniff
 from pltvm.host.services import SECTOR
 from pltvm.host.shared import SharedMemory
+from pltvm.host.text import one_line
 from pltvm.machine import DEFAULT_RAM, Machine
 from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
 
@@ -37,20 +39,6 @@ app.add_typer(cli_selftest.app)
 app.add_typer(cli_fuzz.app)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _print_output(text: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise PltvmError(f"standard output cannot be written: {error.strerror}") from None
-
-
 def _machine(ram: int, keys: Path | None, disk: Path | None) -> Machine:
     """A machine with the keys of a file, made if need be, or with the development keys."""
     if keys is None:
@@ -63,23 +51,23 @@ def _machine(ram: int, keys: Path | None, disk: Path | None) -> Machine:
 def _run(enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
     """Run an enclave, show how that ended, and leave with its exit status."""
     try:
-        result = enclave.run(limit, None if as_json else _print_output)
+        result = enclave.run(limit, None if as_json else print_output)
     except KeyboardInterrupt:
         raise PltvmError(f"{enclave.name}: stopped by Ctrl-C") from None
     if as_json:
         print(json_format.dumps(result.to_dict(), indent=2))
     elif result.fault is not None:
-        _say(str(result.fault))
+        say(str(result.fault))
     elif result.ok:
-        _say(f"{enclave.name} returned {result.retval}")
+        say(f"{enclave.name} returned {result.retval}")
     elif result.status == RELAY_RETURNED:
-        _say(f"pltvm: {enclave.name}: has returned its relay pages and waits for new ones: stopped")
+        say(f"pltvm: {enclave.name}: has returned its relay pages and waits for new ones: stopped")
     else:
-        _say(f"pltvm: {enclave.name}: still running after {limit:g} s (--timeout), stopped")
+        say(f"pltvm: {enclave.name}: still running after {limit:g} s (--timeout), stopped")
     raise typer.Exit(0 if result.ok else 1)
 
 
-@app.command()
+@app.command(cls=RunCommand)
 def run(
     file: Annotated[str, typer.Argument(help="The ELF of an enclave, or of a host program.")],
     args: Annotated[list[str] | None, typer.Argument(help="Arguments of a host program.")] = None,
@@ -106,7 +94,10 @@ def run(
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments."""
+    """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments.
+
+    What follows a host program belongs to it; options for pltvm go before it.
+    """
     if supervisor:
         _supervise(file, ram, record, timeout, confine, json)
     if sniff(file) is Kind.LINUX_PROGRAM:
@@ -114,9 +105,10 @@ def run(
             raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
         machine = _machine(ram, keys, disk)
         build_wall(confine, [file], [root], folder=record, file=disk)
-        with recording(machine, record, _say):
+        with recording(machine, record, say):
             _run_program(file, args or [], machine, timeout, root, real_time, verbose, json)
     if args:
+        load_image(file)  # or there is no such file, and nothing more to say
         raise PltvmError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
     machine = _machine(ram, keys, disk)
     content, handed = file_or_text(shm), file_or_text(relay)
@@ -132,7 +124,7 @@ def run(
         shared = memory if isinstance(memory, SharedMemory) else None
         machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
     enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=handed)
-    with recording(machine, record, _say):
+    with recording(machine, record, say):
         _run(enclave, json, timeout)
 
 
@@ -143,19 +135,19 @@ def _supervise(
     ram = SUPERVISOR_RAM if ram == DEFAULT_RAM else ram  # all of it gets mapped, page by page
     machine = Machine(ram)
     build_wall(confine, [file], folder=record)
-    with recording(machine, record, _say):
+    with recording(machine, record, say):
         try:
-            result = machine.supervise(file, on_output=None if as_json else _print_output, timeout=limit)
+            result = machine.supervise(file, on_output=None if as_json else print_output, timeout=limit)
         except KeyboardInterrupt:
             raise PltvmError(f"{file}: stopped by Ctrl-C") from None
     if as_json:
         print(json_format.dumps(result.to_dict(), indent=2))
     elif result.timed_out:
-        _say(f"pltvm: {file}: still running after {limit:g} s (--timeout), stopped")
+        say(f"pltvm: {file}: still running after {limit:g} s (--timeout), stopped")
     elif result.code is None:
-        _say(f"pltvm: {file}: stopped: {result.end}")
+        say(one_line(f"pltvm: {name_of(file)}: stopped: {result.end}"))
     else:
-        _say(f"{file} ended with {result.code}")
+        say(f"{name_of(file)} ended with {result.code}")
     raise typer.Exit(0 if result.code == 0 else 1)
 
 
@@ -178,8 +170,8 @@ def _run_program(
             file,
             args,
             root=root,
-            on_output=None if as_json else _print_output,
-            on_fault=None if as_json else lambda fault: _say(str(fault)),
+            on_output=None if as_json else print_output,
+            on_fault=None if as_json else lambda fault: say(str(fault)),
             source=0,
             timeout=limit,
             real_time=real_time,
@@ -189,13 +181,13 @@ def _run_program(
     if as_json:
         print(json_format.dumps(result.to_dict(), indent=2))
     if result.timed_out:
-        _say(f"pltvm: {file}: still running after {limit:g} s (--timeout), stopped")
+        say(f"pltvm: {name_of(file)}: still running after {limit:g} s (--timeout), stopped")
     elif result.end:
-        _say(f"pltvm: {file}: {result.end}")
+        say(one_line(f"pltvm: {name_of(file)}: {result.end}"))
     if verbose:
         for number, count in sorted(result.missing.items()):
             which = f"system call {number} is" if number >= 0 else "other system calls are"
-            _say(f"pltvm: {which} not offered: {count} times")
+            say(f"pltvm: {which} not offered: {count} times")
     raise typer.Exit(result.exit_code)
 
 
@@ -237,7 +229,7 @@ def build(
 
     if opt not in ("0", "1", "2", "3", "s", "z"):
         raise typer.BadParameter(f"-O {opt}: write one of 0, 1, 2, 3, s, z")
-    _say(f"built {sdk.build(sources, output or sources[0].with_suffix('.elf'), opt=f'-O{opt}')}")
+    say(f"built {sdk.build(sources, output or sources[0].with_suffix('.elf'), opt=f'-O{opt}')}")
 
 
 @app.command()
@@ -253,19 +245,12 @@ def examples(
         print(f"\nTheir ELFs are in {sdk.guest_dir() / 'elf'}; `pltvm examples DIR` copies their sources.")
         return
     for path in sdk.copy_examples(copy):
-        _say(f"copied {path}")
+        say(f"copied {path}")
 
 
 def main() -> None:
     """The `pltvm` command: every error of ours is one line and exit status 1."""
-    try:
-        app()
-    except PltvmError as error:
-        _say(f"pltvm: {error}")
-        sys.exit(1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes stdout once more
-        sys.exit(1)
+    cli_streams.run(app)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text
+from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text, refuse_host_program
 from pltvm.errors import PltvmError
 from pltvm.monitor.abi import DEFAULT_STACK, MASK64, EnclaveType
 from pltvm.monitor.digest import Digest
@@ -90,6 +90,7 @@ def _enclave(
     from pltvm.machine import Machine
     from pltvm.monitor.keys import DEVELOPMENT
 
+    refuse_host_program(elf)
     machine = Machine(keys=keys or DEVELOPMENT, digest=digest)
     name = "" if kind is EnclaveType.NORMAL else "measured"
     return machine.create(elf, name=name, type=kind, stack_size=stack_size, shm=shm)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pltvm.cli_options import Confined, build_wall, parse_size
+from pltvm.cli_options import Confined, build_wall, parse_size, refuse_host_program
 from pltvm.errors import PltvmError
+from pltvm.host.text import one_line
 
 if TYPE_CHECKING:
     from pltvm.fuzz.options import Options
@@ -103,6 +104,7 @@ def fuzz(
 
     options = None
     if target is not None:
+        refuse_host_program(target)
         options = Options(
             elf=os.path.abspath(target), kind=kind, name=name, servers=_servers(server or []), calls=calls,
             clients=clients, channels=tuple(channel or ["relay"]), memory=memory, secret=secret,
@@ -268,6 +270,10 @@ def cov(
     if drcov is not None:
         write_drcov(drcov, modules)
     for module in modules:
-        print(f"{Path(module.name).name}: {len(module.blocks)} blocks reached by {len(files)} inputs")
+        if module.symbols.note:
+            print(f"pltvm: {one_line(module.name)}: {module.symbols.note}", file=sys.stderr)
+        print(
+            f"{one_line(Path(module.name).name)}: {len(module.blocks)} blocks reached by {len(files)} inputs"
+        )
     for name, (reached, lines) in lines_reached(modules).items():
-        print(f"{reached:6} of {lines} lines of {Path(name).name}")
+        print(f"{reached:6} of {lines} lines of {one_line(Path(name).name)}")

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from pltvm.errors import PltvmError
+from pltvm.host.elf import Kind, name_of, sniff
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -30,7 +31,7 @@ def file_or_text(value: str | None) -> bytes | None:
     if value is None:
         return None
     try:
-        return Path(value).read_bytes() if os.path.isfile(value) else value.encode()
+        return Path(value).read_bytes() if os.path.isfile(value) else os.fsencode(value)
     except OSError as error:
         raise PltvmError(f"{value}: cannot be read: {error.strerror}") from None
 
@@ -64,6 +65,12 @@ def build_wall(
     missing = confine(read, [*write, *(path for path in (folder, file) if path is not None)], **keeps)
     if missing:
         print(f"pltvm: {'; '.join(missing)} (see docs/threat-model.md)", file=sys.stderr)
+
+
+def refuse_host_program(file: str | os.PathLike[str]) -> None:
+    """Raises PltvmError for what looks like a Linux program, where only an enclave makes sense."""
+    if sniff(file) is Kind.LINUX_PROGRAM:
+        raise PltvmError(f"{name_of(file)}: is a host program, no enclave (those are linked below 0x10000)")
 
 
 Size = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE")]

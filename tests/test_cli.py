@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk
+from pltvm import sdk, sdk_host
 
 ELVES = {name: str(example.elf) for name, example in sdk.examples().items()}
+HOST = str(sdk.guest_dir() / "elf" / "host" / "musl" / "host")
 COMMAND = [sys.executable, "-m", "pltvm.cli"]
 CHAIN = """\
 [caller] shared memory starts with 11111
@@ -119,7 +120,16 @@ def test_compile_error_names_file_and_line(tmp_path: Path) -> None:
         (["run", "x86"], "x86-64"),
         (["run", "truncated"], "truncated"),
         (["run", "zero-entry"], "entry"),
+        (["run", "./missing", "arg"], "./missing: no such file"),
+        (["run", "./missing", "-l"], "./missing: no such file"),
+        (["run", "text", "-l"], "text: is not an ELF file"),
         (["run", ELVES["hello-world"], "argument"], "takes no arguments"),
+        (["run", ELVES["hello-world"], "--ram", "64M", "--", "-l"], "takes no arguments ('-l')"),
+        (["measure", HOST], "is a host program, no enclave"),
+        (["attest", HOST, "--nonce", "1", "-o", "report"], "is a host program, no enclave"),
+        (["fuzz", HOST], "is a host program, no enclave"),
+        (["run", ELVES["hello-world"], "--name", "\udcff" * 17], "has 17 bytes"),
+        (["run", "--", "a\nb\x1b[2J\udcff"], r"'a\nb\x1b[2J\udcff': no such file"),
         (["run", ELVES["hello-world"], "--ram", "1M"], "RAM"),
         (["run", ELVES["hello-world"], "--stack-size", "0"], "stack"),
         (["run", ELVES["hello-world"], "--stack-size", "1G"], "stack"),
@@ -151,8 +161,10 @@ def test_what_is_wrong_gets_one_line(tmp_path: Path, arguments: list[str], messa
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["run", "x.elf", "--ram", "lots"],
-        ["run", "x.elf", "--timeout", "-1"],
+        ["run", "--ram", "lots", "x.elf"],
+        ["run", "--timeout", "-1", "x.elf"],
+        ["run", ELVES["hello-world"], "--ram", "lots"],
+        ["run", ELVES["hello-world"], "--timeout", "-1"],
         ["run", ELVES["hello-world"], "--server", "no-equals-sign"],
         ["nonsense"],
         ["build", "x.c", "-O", "fast"],
@@ -208,6 +220,68 @@ def test_closed_pipe_is_no_traceback() -> None:
     assert b"Traceback" not in result.stderr
 
 
+HELLO = ELVES["hello-world"]
+FULL, CLOSED = (">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")
+HOST_RUN = ["run", "--root", str(sdk.guest_dir() / "elf"), HOST, "hello-world.elf"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirect", "why"),
+    [
+        (["run", HELLO], *FULL),
+        (["run", HELLO], *CLOSED),
+        (["run", "--json", HELLO], *FULL),
+        (HOST_RUN, *FULL),
+        (["info", HELLO], *CLOSED),
+        (["measure", HELLO], *FULL),
+        (["--help"], *FULL),
+        (["fuzz", HELLO, "--as", "enclave", "--execs", "1", "--json"], *FULL),
+    ],
+)
+def test_a_stdout_that_takes_nothing(arguments: list[str], redirect: str, why: str) -> None:
+    command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *COMMAND, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line.startswith("pltvm:")]
+    assert [line for line in lines if why in line] == lines != []
+    assert "Traceback" not in result.stderr
+    assert "Exception" not in result.stderr
+
+
+@pytest.mark.parametrize("redirect", ["2>/dev/full", "2>&-"])
+def test_a_stderr_that_takes_nothing(redirect: str) -> None:
+    for arguments in (["run", HELLO], ["run", "missing"], ["run", HOST], ["nonsense"]):
+        command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *COMMAND, *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert result.returncode != 0 or "hello" in arguments[-1], arguments
+        assert result.stderr == ""
+
+
+def test_a_closed_stdin_has_nothing_to_read(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "run", HELLO]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (result.returncode, result.stdout) == (0, "hello world\n")
+
+
+def test_any_bytes_are_a_name_or_a_text(build_guest: Callable[[str], bytes]) -> None:
+    arguments = ["--name", "\udcff\udcfe", "--shm", "\udcff", "--relay", "\udc80"]
+    result = pltvm("run", HELLO, *arguments)
+    assert (result.returncode, result.stderr) == (0, r"'\udcff\udcfe' returned 0" + "\n")
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path: Path) -> None:
+    path = tmp_path / "é\udcff.elf"
+    path.write_bytes(Path(HELLO).read_bytes())
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    attest = [str(path), "--nonce", "1", "-o", f"{path}r", "--keys", "k"]
+    for arguments in (["info", str(path)], ["attest", *attest]):
+        result = subprocess.run(
+            [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, env=environment, timeout=100
+        )
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert b"\\xe9" in result.stdout
+
+
 @pytest.mark.parametrize("libc", ["glibc", "musl"])
 def test_the_tutorial(tmp_path: Path, libc: str) -> None:
     host = sdk.guest_dir() / "elf" / "host" / libc / "test-caller"
@@ -219,18 +293,29 @@ def test_the_tutorial(tmp_path: Path, libc: str) -> None:
     assert CHAIN in result.stdout
     assert "the enclave returned 0" in result.stdout
     as_json = json.loads(
-        pltvm("run", "test-caller", "caller", "server", "server1", "--json", cwd=tmp_path).stdout
+        pltvm("run", "--json", "test-caller", "caller", "server", "server1", cwd=tmp_path).stdout
     )
     assert as_json["output"] == result.stdout
 
 
+def test_what_follows_a_host_program_is_its_own(tmp_path: Path) -> None:
+    source = Path(__file__).parent / "guest" / "arguments.c"
+    program = sdk_host.build_host([source], tmp_path / "arguments", "musl")
+    own = ["-l", "--json", "--help", "--", "-v", "--ram", "x", "a b"]
+    result = pltvm("run", "--ram", "64M", str(program), *own, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [str(program), *own]
+    result = pltvm("run", "--", str(program), "--", "-x", cwd=tmp_path)
+    assert result.stdout.splitlines() == [str(program), "--", "-x"]
+
+
 def test_host_program_options(tmp_path: Path) -> None:
     host = str(sdk.guest_dir() / "elf" / "host" / "musl" / "host")
-    result = pltvm("run", host, "hello-world.elf", "--root", str(sdk.guest_dir() / "elf"), "-v", cwd=tmp_path)
+    result = pltvm("run", "--root", str(sdk.guest_dir() / "elf"), "-v", host, "hello-world.elf", cwd=tmp_path)
     assert result.returncode == 0
     assert "hello world" in result.stdout
     assert "takes" not in result.stderr
     for arguments in (["--root", "missing"], ["--server", "a=b"], ["--shm", "x"]):
-        result = pltvm("run", host, *arguments, cwd=tmp_path)
+        result = pltvm("run", *arguments, host, cwd=tmp_path)
         assert result.returncode == 1
         assert len(result.stderr.splitlines()) == 1

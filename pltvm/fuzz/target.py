@@ -29,7 +29,7 @@ from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType, Ocall
 from pltvm.monitor.attest import measurement_of
-from pltvm.monitor.fault import Fault
+from pltvm.monitor.fault import Fault, unknown_call
 from pltvm.monitor.monitor import ENCLAVE_CALLS
 from pltvm.monitor.state import Enclave as MonitorEnclave
 
@@ -279,13 +279,13 @@ class Target:
                 return
             if number not in ENCLAVE_CALLS:
                 regs[PC] -= 4
-                self.end(self.problem(FAULT, context, f"unknown enclave call {number}"))
+                self.end(self.problem(FAULT, context, unknown_call(regs[A6], number)))
                 return
             if number not in _NEUTRAL and not (number == Call.OCALL and regs[A0] == Ocall.WRITE):
                 self.changed = True
         elif number != abi.LINUX_IOCTL:
             regs[PC] -= 4
-            self.end(self.problem(FAULT, context, f"unknown enclave call: a6 = {regs[A6]:#x}"))
+            self.end(self.problem(FAULT, context, unknown_call(regs[A6], number)))
             return
         self.to_monitor(context)
 

@@ -24,6 +24,7 @@ from pltvm.host.output import Output, passed_on
 from pltvm.host.report import FaultReport
 from pltvm.host.shared import HostPages
 from pltvm.host.symbols import Symbols
+from pltvm.host.text import shown
 from pltvm.monitor import abi
 from pltvm.monitor.abi import EnclaveType, Report, Status
 
@@ -287,7 +288,7 @@ def create(
     if kind is EnclaveType.SERVER and (relay is not None or isinstance(shm, bytes)):
         raise EnclaveError("bytes go to enclaves that the host runs, not to servers: see Machine.shm")
     image = load_image(elf)
-    label = name or name_of(elf)
+    label = shown(name) if name else name_of(elf)
     with _pages(driver, shm, relay, label) as (shm_pages, relay_pages):
         inner = driver.create(image, raw_name, kind, stack_size, shm_pages.span if shm_pages else NO_PAGES)
     inner.label, inner.symbols = label, Symbols(elf)
@@ -314,7 +315,10 @@ def _pages(
 
 
 def _checked_name(name: str, kind: EnclaveType) -> bytes:
-    raw = name.encode()
+    try:
+        raw = name.encode("utf-8", "surrogateescape")  # on a command line a name is any bytes
+    except UnicodeEncodeError:
+        raise EnclaveError(f"the name {name!r} is no text that has bytes") from None
     if len(raw) > abi.NAME_SIZE:
         raise EnclaveError(f"the name {name!r} has {len(raw)} bytes: at most {abi.NAME_SIZE} fit")
     if "\0" in name:

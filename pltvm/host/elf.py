@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 from pltvm.errors import ElfError
 from pltvm.host.elf_details import arch_string, section_name, segment_name, unsupported_extensions
 from pltvm.host.elf_pages import PAGE, Piece, Run, intervals, runs_of
+from pltvm.host.text import shown
 
 HEAP_BASE = 0x10_0000_0000  # §1: the heap starts here, so nothing of the ELF may reach it
 MAX_MEMORY = 512 << 20  # §1: bytes of ELF memory
@@ -118,8 +119,7 @@ def sniff(source: Source) -> Kind:
 
 def name_of(source: Source) -> str:
     """The name that messages use for a source, always printable on one line."""
-    name = "ELF image" if isinstance(source, bytes) else os.fspath(source)
-    return name if name and name.isprintable() else repr(name)
+    return "ELF image" if isinstance(source, bytes) else shown(os.fspath(source))
 
 
 def read_source(source: Source) -> bytes:

@@ -4,11 +4,15 @@ The monitor knows addresses, registers and owners; symbols and source lines are 
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from pltvm.engine.context import PC, Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.trap import Cause, disassemble
+from pltvm.monitor import abi
 from pltvm.monitor.pages import SHARED, PageOwners
+
+_OLDEST: Final = 2  # the first function of the older call interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,16 @@ def describe_owner(owners: PageOwners, context: Context, address: int) -> str:
     if owner & SHARED:
         return "the page belongs to memory shared between enclaves"
     return f"the page belongs to enclave {owner - 1}" if owner else "the page belongs to the monitor"
+
+
+def unknown_call(a6: int, a7: int) -> str:
+    """An `ecall` that is none of §2 in words; binaries of Penglai's other interfaces are called that."""
+    text = f"unknown enclave call: a6 = {a6:#x}, a7 = {a7}"
+    if a7 == abi.ENCLAVE_CALL:
+        return f"{text}: the PMP variant of Penglai has the two the other way round; build for Penglai-TVM"
+    if a6 == 0 and a7 >= _OLDEST:
+        return f"{text}: an older call interface of Penglai has a6 = 0, as Linux programs may; build anew"
+    return text
 
 
 def reason_for(cause: int) -> str:

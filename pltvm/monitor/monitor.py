@@ -21,7 +21,14 @@ from pltvm.engine.trap import Cause
 from pltvm.monitor import abi, attest, lifecycle, ocall, relay, secure_shm, server, shadow, supervisor
 from pltvm.monitor.abi import Call, HostCall, Status
 from pltvm.monitor.digest import Digest
-from pltvm.monitor.fault import Fault, describe_access, describe_owner, instruction_at, reason_for
+from pltvm.monitor.fault import (
+    Fault,
+    describe_access,
+    describe_owner,
+    instruction_at,
+    reason_for,
+    unknown_call,
+)
 from pltvm.monitor.guard import HostTables
 from pltvm.monitor.keys import DEVELOPMENT, Keys
 from pltvm.monitor.pages import PageOwners
@@ -217,7 +224,7 @@ class Monitor:
             regs[A0] = 0
             return
         context.step(-4)
-        self._destroy(context, f"unknown enclave call: a6 = {regs[A6]:#x}, a7 = {regs[A7]}")
+        self._destroy(context, unknown_call(regs[A6], regs[A7]))
 
     def _waits(self, _context: Context) -> None:
         """`wfi`: let the host run, as if the enclave had yielded."""

@@ -221,7 +221,7 @@ def test_wfi_goes_on(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("a6", "a7"), [(0x100101, 29), (0x100101, 0), (0x100101, 2**64 - 1), (0x100100, 99), (0, 64), (1, 93)]
+    ("a6", "a7"), [(0x100101, 29), (0x100101, 0), (0x100101, 2**64 - 1), (0x100100, 99), (0, 1), (1, 93)]
 )
 def test_unknown_calls_destroy(rig: Rig, a6: int, a7: int) -> None:
     script = Script()
@@ -229,6 +229,21 @@ def test_unknown_calls_destroy(rig: Rig, a6: int, a7: int) -> None:
     fault = rig.run(script).fault
     assert fault.reason == f"unknown enclave call: a6 = {a6:#x}, a7 = {a7}"
     assert fault.instruction == "ecall"
+
+
+@pytest.mark.parametrize(
+    ("a6", "a7", "words"),
+    [
+        (0, 2, "an older call interface of Penglai has a6 = 0, as Linux programs may; build anew"),
+        (0, 64, "an older call interface of Penglai has a6 = 0, as Linux programs may; build anew"),
+        (98, 0x100101, "the PMP variant of Penglai has the two the other way round; build for Penglai-TVM"),
+        (99, 0x100101, "the PMP variant of Penglai has the two the other way round; build for Penglai-TVM"),
+    ],
+)
+def test_calls_of_other_interfaces_are_called_that(rig: Rig, a6: int, a7: int, words: str) -> None:
+    script = Script()
+    script.step(RAW, a6, a7, 1)
+    assert rig.run(script).fault.reason == f"unknown enclave call: a6 = {a6:#x}, a7 = {a7}: {words}"
 
 
 def test_ioctl_probe_returns_0(rig: Rig) -> None:

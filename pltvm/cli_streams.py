@@ -1,0 +1,73 @@
+"""Standard input, output and error of a command: whatever is wrong with them is one line and a status."""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from pltvm.errors import PltvmError
+from pltvm.host.text import one_line
+
+_STREAMS: Final = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))  # writing to a closed stdout fails
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr)
+
+
+def print_output(text: bytes) -> None:
+    """What a guest prints, at once."""
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
+
+
+def run(command: Callable[[], None]) -> None:
+    """Run a command to its SystemExit; every error of ours is one line on stderr and exit status 1."""
+    _prepare()
+    try:
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
+    except PltvmError as error:
+        _end(str(error))
+    except BrokenPipeError:
+        _end("")
+    except OSError as error:  # files have messages of their own: this is about the streams
+        _end(f"{error.filename or 'the output cannot be written'}: {error.strerror or error}")
+    except MemoryError:
+        _end("out of memory")
+
+
+def _prepare() -> None:
+    """Have three streams that can print any text, also where the caller closed some."""
+    for number, mode in _STREAMS:
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest free number, which is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end(message: str) -> None:
+    """Say what is wrong, if anyone listens, and leave."""
+    if message:
+        with suppress(OSError):
+            say(one_line(f"pltvm: {' '.join(message.splitlines())}"))
+    _silence(sys.stdout, 1)
+    _silence(sys.stderr, 2)
+    sys.exit(1)
+
+
+def _silence(stream: object, number: int) -> None:
+    """The interpreter flushes once more when it ends: what could not be written must not fail again."""
+    try:
+        stream.flush()  # type: ignore[attr-defined]
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)

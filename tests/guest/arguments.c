@@ -1,0 +1,9 @@
+/* A host program that prints its arguments, a line each. */
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        puts(argv[i]);
+    return 0;
+}
