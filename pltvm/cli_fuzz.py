@@ -218,12 +218,10 @@ def _options_of(file: Path, harness: Path | None) -> "Options":
 def _replay(file: Path, options: "Options | None", harness: Path | None, confine: bool) -> int:
     """Show the report on one input."""
     from pltvm.fuzz import turn
+    from pltvm.fuzz.paths import read_input
     from pltvm.fuzz.worker import Worker
 
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise PltvmError(f"{file}: cannot be read: {error.strerror}") from None
+    data = read_input(file.parent, file)
     options = options or _options_of(file, harness)
     turn.load()
     build_wall(confine, _files_of(options))
@@ -254,13 +252,12 @@ def cov(
     from pltvm.fuzz import turn
     from pltvm.fuzz.cover import cover
     from pltvm.fuzz.covfile import lines_reached, write_drcov, write_lcov
-    from pltvm.fuzz.paths import read
+    from pltvm.fuzz.paths import inputs_of, read_input
 
-    inputs = folder / "default" / "queue" if (folder / "default").is_dir() else folder
-    files = sorted(file for file in inputs.glob("id:*") if file.is_file()) if inputs.is_dir() else []
+    files = inputs_of(folder)
     if not files:
         raise PltvmError(f"{folder}: there are no inputs of a campaign in it")
-    options, contents = _options_of(files[0], harness), [read(file) for file in files]
+    options, contents = _options_of(files[0], harness), [read_input(folder, file) for file in files]
     written = [place for path in (lcov, drcov) if path for place in (path, path.resolve().parent)]
     turn.load()
     build_wall(confine, _files_of(options), written)

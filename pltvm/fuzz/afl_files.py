@@ -8,11 +8,10 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Final
 
 from pltvm.fuzz.results import Counts
@@ -22,7 +21,7 @@ PLOT_HEADER: Final = (
     "saved_crashes, saved_hangs, max_depth, execs_per_sec, total_execs, edges_found\n"
 )
 _LONGEST_NAME: Final = 255  # bytes of a file name
-_ID: Final = re.compile(r"id:(\d+)")
+_ID: Final = re.compile(r"id:(\d{1,18})(?!\d)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,10 @@ class Tally:
 # ---- file names ----
 
 
-def ids(folder: Path) -> dict[int, str]:
-    """The inputs of a folder: id → file name, in the order of the ids. Other files are ignored."""
-    found = {}
-    for path in folder.iterdir():
-        match = _ID.match(path.name)
-        if match and path.is_file():
-            found[int(match[1])] = path.name
-    return dict(sorted(found.items()))
+def ids(names: Iterable[str]) -> dict[int, str]:
+    """The inputs among the files of a folder: id → file name, in the order of the ids."""
+    matches = [match for match in map(_ID.match, names) if match]
+    return dict(sorted((int(match[1]), match.string) for match in matches))
 
 
 def seed_name(number: int, time_ms: int, executions: int, name: str) -> str:

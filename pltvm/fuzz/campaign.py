@@ -10,6 +10,8 @@ the corpus if it still reaches something new. So the same seed and number of wor
 also when it is stopped and resumed, or loses workers.
 """
 
+import os
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -206,5 +208,8 @@ def read_seeds(path: Path | None) -> list[tuple[str, bytes]]:
 
 
 def _start_of(file: Path) -> bytes:
-    with file.open("rb") as opened:
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # no wait at a FIFO
+    with open(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise PltvmError(f"{file}: is no plain file")
         return opened.read(_READ)

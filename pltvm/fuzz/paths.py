@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pltvm.errors import PltvmError
+from pltvm.fuzz import beneath
 
 CAMPAIGN: Final = "campaign.json"
 
@@ -54,8 +55,8 @@ def find_campaign(file: Path) -> tuple[dict[str, Any], Paths]:
     changes nothing and needs no lock, so it works while the campaign runs.
     """
     for folder in file.absolute().parents:
-        if (folder / CAMPAIGN).is_file():
-            return read_options(folder / CAMPAIGN), Paths(folder)
+        if os.path.lexists(folder / CAMPAIGN):
+            return read_options(folder, folder / CAMPAIGN), Paths(folder)
     raise PltvmError(f"{file}: is in no campaign's folder (there is no {CAMPAIGN} beside or above it)")
 
 
@@ -69,24 +70,13 @@ def write_whole(path: Path, data: bytes) -> None:
             path.write_bytes(data)
             return
         place = path.resolve()  # a link stays a link
-        replace(place, data, place.with_name(f".{place.name[:60]}.{os.getpid()}"))
+        beneath.write(place.parent, place, data, place.with_name(f".{place.name[:60]}.{os.getpid()}"))
 
 
-def replace(place: Path, data: bytes, scratch: Path) -> None:
-    """Write a file under another name on the same file system, which no other writer uses, and rename it."""
-    with errors_about(place):
-        try:
-            scratch.write_bytes(data)
-            os.replace(scratch, place)
-        except BaseException:
-            with suppress(OSError):
-                scratch.unlink()
-            raise
-
-
-def lock(folder: Path) -> int:
-    """Lock a folder, as afl-fuzz does; the lock lasts as long as the file descriptor that this returns."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def lock(root: Path, folder: Path) -> int:
+    """Lock a folder beneath `root`, as afl-fuzz does; that lasts as long as the descriptor it gives."""
+    with beneath.opened(root, folder) as opened:
+        descriptor = os.dup(opened)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -98,23 +88,38 @@ def lock(folder: Path) -> int:
     return descriptor
 
 
-def read_options(path: Path) -> dict[str, Any]:
-    """The content of a campaign.json. Raises PltvmError when it is damaged."""
+def read_options(root: Path, path: Path) -> dict[str, Any]:
+    """The content of a campaign.json beneath `root`. Raises PltvmError when it is damaged."""
     with suppress(ValueError, RecursionError):
-        options = json.loads(read(path))
+        options = json.loads(read_text(root, path))
         if isinstance(options, dict):
             return options
     raise PltvmError(f"{path}: is damaged: no JSON object")
 
 
-def read(path: Path) -> bytes:
+def read_input(root: Path, path: Path) -> bytes:
+    """An input beneath `root`. Raises PltvmError."""
     with errors_about(path):
-        return path.read_bytes()
+        data = beneath.read(root, path, beneath.MOST_INPUT)
+        if data is None:
+            raise PltvmError(f"{path}: cannot be read: no such file")
+        return data
 
 
-def read_text(path: Path) -> str:
-    """The text of a file; nothing if there is none."""
-    return read(path).decode("utf-8", "replace") if path.exists() else ""
+def inputs_of(folder: Path) -> list[Path]:
+    """The inputs of a campaign whose output `folder` is, or those that are in it. Raises PltvmError."""
+    inputs = folder / "default" / "queue" if (folder / "default").is_dir() else folder
+    if not folder.is_dir():
+        return []
+    with errors_about(inputs):
+        names = beneath.plain_files(folder, inputs)
+    return [inputs / name for name in names if name.startswith("id:")]
+
+
+def read_text(root: Path, path: Path) -> str:
+    """The text of a file beneath `root`; nothing if there is none. Raises PltvmError."""
+    with errors_about(path):
+        return (beneath.read(root, path, beneath.MOST_TEXT) or b"").decode("utf-8", "replace")
 
 
 def encode(text: str) -> bytes:

@@ -20,9 +20,10 @@ from pltvm.engine.context import A0, A1, A2, A3, A4, A6, A7, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
-from pltvm.fuzz import layout
+from pltvm.fuzz import beneath, layout
 from pltvm.fuzz.layout import CALLS, RELAY, SHM, Message
 from pltvm.fuzz.options import MOST_BYTES, MOST_CALLS
+from pltvm.fuzz.paths import read_input
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, HostCall
@@ -124,15 +125,18 @@ class Recorder:
         count = 0
         try:
             for name, inputs in self._inputs.items():
+                folder.mkdir(parents=True, exist_ok=True)
                 place = folder / name
-                place.mkdir(parents=True, exist_ok=True)
-                there = [file for file in place.iterdir() if file.is_file()]
-                known = {hashlib.sha256(file.read_bytes()).digest() for file in there}
-                number = max((int(file.name) for file in there if file.name.isdecimal()), default=-1) + 1
+                beneath.make_folder(folder, place)
+                there = beneath.plain_files(folder, place)
+                known = {hashlib.sha256(read_input(folder, place / file)).digest() for file in there}
+                numbers = (int(file) for file in there if re.fullmatch(r"[0-9]{1,18}", file))
+                number = max(numbers, default=-1) + 1
                 new = [data for data in inputs if hashlib.sha256(data).digest() not in known]
-                for data in new[: max(MOST_FILES - len(there), 0)]:
-                    (place / f"{number:06}").write_bytes(data)
-                    number, count = number + 1, count + 1
+                with beneath.opened(folder, place) as descriptor:
+                    for data in new[: max(MOST_FILES - len(there), 0)]:
+                        beneath.create(descriptor, f"{number:06}", data)
+                        number, count = number + 1, count + 1
         except OSError as error:
             raise PltvmError(f"{folder}: cannot be written: {error.strerror}") from None
         return count

@@ -8,6 +8,7 @@
         campaign.json         ours: the options, for a replay and to resume
 
 Every file is written under another name and then renamed: it is whole or absent, whenever the process ends.
+Somebody else may have made the folder: no link in it is followed, see `beneath`.
 The report comes before its input, so an input always has one. The folder is locked (flock) while a campaign
 uses it; the lock ends with the process, and a forked child does not hold it.
 """
@@ -25,7 +26,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pltvm.errors import PltvmError
-from pltvm.fuzz import afl_files
+from pltvm.fuzz import afl_files, beneath
 from pltvm.fuzz.afl_files import Progress, Tally
 from pltvm.fuzz.paths import (
     CAMPAIGN,
@@ -34,10 +35,9 @@ from pltvm.fuzz.paths import (
     errors_about,
     find_campaign,
     lock,
-    read,
+    read_input,
     read_options,
     read_text,
-    replace,
 )
 from pltvm.fuzz.results import FAULT, HANG, STACK, Counts, Entry, Finding
 
@@ -45,6 +45,7 @@ __all__ = ["OutputFolder", "Paths", "Progress", "find_campaign"]
 
 _NEW: Final = ".new"  # what is being written; hidden, so no tool takes it for an input
 _SIGABRT, _SIGSEGV = 6, 11  # what an oracle finds looks like what a sanitizer does
+_LONGEST_LINE: Final = 4096  # bytes, of plot_data
 _NO_PROGRESS: Final = Progress()
 
 
@@ -72,12 +73,13 @@ class OutputFolder:
     ) -> None:
         if not name or name.startswith(".") or "/" in name:
             raise PltvmError(f"{name!r}: is no name for a part of a campaign's folder")
-        self.paths = Paths(Path(path) / name)
+        self._out = Path(path)
+        self.paths = Paths(self._out / name)
         self._command, self._target, self._clock = tuple(command), tuple(target), clock
         self._lock = -1
         with errors_about(self.paths.root):
-            self._check_and_make(Path(path))
-            self._lock = lock(self.paths.root)
+            self._check_and_make()
+            self._lock = lock(self._out, self.paths.root)
             try:
                 self._open(options)
             except BaseException:
@@ -103,22 +105,20 @@ class OutputFolder:
 
     def queue(self) -> list[Entry]:
         """The inputs in the order of their ids; `parent` is an index in this list. `blocks` is 0."""
-        names = afl_files.ids(self.paths.queue)
+        names = self._ids(self.paths.queue)
         index = {number: at for at, number in enumerate(names)}
         entries = []
         for name in names.values():
             parent, operation = afl_files.origin(name)
-            data = read(self.paths.queue / name)
+            data = read_input(self._out, self.paths.queue / name)
             entries.append(Entry(data, index.get(parent, -1), operation))
         return entries
 
     def findings(self) -> list[Finding]:
         """What was found so far, in the order of the ids."""
         folders = (self.paths.crashes, self.paths.hangs)
-        files = {
-            number: folder / name for folder in folders for number, name in afl_files.ids(folder).items()
-        }
-        return [_read_finding(self.paths, files[number]) for number in sorted(files)]
+        files = {number: folder / name for folder in folders for number, name in self._ids(folder).items()}
+        return [_read_finding(self._out, self.paths, files[number]) for number in sorted(files)]
 
     def saved_counts(self) -> Counts:
         """How far the campaign was at the last fuzzer_stats before the folder was opened."""
@@ -212,45 +212,47 @@ class OutputFolder:
         """Add a line to plot_data; afl-plot needs two. One that a kill cut off is removed on resume."""
         path = self.paths.root / "plot_data"
         line = afl_files.plot_line(counts, progress, self._tally, self._clock())
-        with errors_about(path), path.open("ab", buffering=0) as file:
-            file.write(line.encode())
+        with errors_about(path):
+            beneath.append(self._out, path, line.encode())
 
     # ---- inside ----
 
-    def _check_and_make(self, out: Path) -> None:
+    def _check_and_make(self) -> None:
         """Make the folder if it is ours to make. Changes nothing before that is known."""
-        root = self.paths.root
+        out, root = self._out, self.paths.root
+        there = os.path.lexists(root)
         for folder in (out, root):
             if folder.exists() and not folder.is_dir():
                 raise PltvmError(f"{folder}: is a file; name a folder for the campaign")
-        if out.exists() and not root.exists():
+        if out.exists() and not there:
             for path in sorted(out.iterdir()):
                 instance = any((path / file).exists() for file in (CAMPAIGN, "fuzzer_stats", "fuzzer_setup"))
                 if not instance and not path.name.startswith("."):
                     raise PltvmError(f"{out}: holds something else ({path.name}); name a new or empty folder")
-        if root.exists() and not self.paths.campaign.exists():
-            for path in sorted(root.iterdir()):
-                if path.name != _NEW:
-                    raise PltvmError(f"{root}: holds something else ({path.name}), no campaign of pltvm")
-        root.mkdir(parents=True, exist_ok=True)
+        if there and not os.path.lexists(self.paths.campaign):
+            with beneath.opened(out, root) as descriptor:
+                others = sorted({*os.listdir(descriptor)} - {_NEW})
+            if others:
+                raise PltvmError(f"{root}: holds something else ({others[0]}), no campaign of pltvm")
+        out.mkdir(parents=True, exist_ok=True)
+        beneath.make_folder(out, root)
 
     def _open(self, options: dict[str, Any]) -> None:
         """Read what is there, make what is missing."""
         paths = self.paths
         wanted = json.loads(json.dumps(options))  # tuples become lists, as in the file
-        if paths.campaign.exists():
-            _compare(paths.root, read_options(paths.campaign), wanted)
+        if os.path.lexists(paths.campaign):
+            _compare(paths.root, read_options(self._out, paths.campaign), wanted)
         else:  # first of all, so that a folder without it is known to be empty
             self._write(paths.campaign, encode(json.dumps(wanted, indent=2) + "\n"))
         for folder in (paths.queue, paths.crashes, paths.hangs, paths.reports):
-            folder.mkdir(exist_ok=True)
+            beneath.make_folder(self._out, folder)
         self._write(paths.root / "cmdline", encode("".join(f"{word}\n" for word in self._target)))
         self._write(paths.root / "fuzzer_setup", encode(afl_files.fuzzer_setup(self._command)))
         plot = paths.root / "plot_data"
-        text = plot.read_bytes() if plot.exists() else b""
-        if not text.endswith(b"\n"):
-            self._write(plot, text[: text.rfind(b"\n") + 1] or afl_files.PLOT_HEADER.encode())
-        self._before = afl_files.parse_stats(read_text(paths.root / "fuzzer_stats"))
+        if not beneath.cut_last_line(self._out, plot, _LONGEST_LINE):
+            self._write(plot, afl_files.PLOT_HEADER.encode())
+        self._before = afl_files.parse_stats(read_text(self._out, paths.root / "fuzzer_stats"))
         self._count()
 
     def _count(self) -> None:
@@ -261,12 +263,12 @@ class OutputFolder:
         last = [afl_files.number(self._before, f"last_{what}") for what in ("find", "crash", "hang")]
         self._tally = tally = Tally(self._clock() - run_time)
         tally.last_find, tally.last_crash, tally.last_hang = last
-        names = afl_files.ids(self.paths.queue)
+        names = self._ids(self.paths.queue)
         index = {number: at for at, number in enumerate(names)}
         for number, name in names.items():
             parent, operation = afl_files.origin(name)
             self._note_entry(number, index.get(parent, -1), operation)
-        crashes, hangs = afl_files.ids(self.paths.crashes), afl_files.ids(self.paths.hangs)
+        crashes, hangs = self._ids(self.paths.crashes), self._ids(self.paths.hangs)
         tally.crashes, tally.hangs = len(crashes), len(hangs)
         self._next_finding = max([*crashes, *hangs], default=-1) + 1
         self._signatures = {finding.signature for finding in self.findings()}
@@ -289,8 +291,13 @@ class OutputFolder:
         """The id of an input of the queue, for `src`."""
         return self._numbers[index] if 0 <= index < len(self._numbers) else None
 
+    def _ids(self, folder: Path) -> dict[int, str]:
+        with errors_about(folder):
+            return afl_files.ids(beneath.plain_files(self._out, folder))
+
     def _write(self, path: Path, data: bytes) -> None:
-        replace(path, data, self.paths.root / _NEW)
+        with errors_about(path):
+            beneath.write(self._out, path, data, self.paths.root / _NEW)
 
 
 _OPEN: weakref.WeakSet[OutputFolder] = weakref.WeakSet()
@@ -327,20 +334,20 @@ def _plain(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _read_finding(paths: Paths, file: Path) -> Finding:
+def _read_finding(out: Path, paths: Paths, file: Path) -> Finding:
     """A finding from its files. Without its report, which someone may delete, less of it is known."""
     report = paths.report_of(file)
     about: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):
-        content = json.loads(read_text(report.with_suffix(".json")))
+        content = json.loads(read_text(out, report.with_suffix(".json")))
         about = content if isinstance(content, dict) else {}
     details = about.get("details")
     return Finding(
         str(about.get("kind", HANG if file.parent == paths.hangs else FAULT)),
         str(about.get("signature", file.name)),
         str(about.get("summary", "")),
-        read_text(report).removesuffix("\n"),
-        read(file),
+        read_text(out, report).removesuffix("\n"),
+        read_input(out, file),
         details if isinstance(details, dict) else {},
     )
 

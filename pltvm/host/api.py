@@ -24,7 +24,7 @@ from pltvm.host.output import Output, passed_on
 from pltvm.host.report import FaultReport
 from pltvm.host.shared import HostPages
 from pltvm.host.symbols import Symbols
-from pltvm.host.text import shown
+from pltvm.host.text import one_line
 from pltvm.monitor import abi
 from pltvm.monitor.abi import EnclaveType, Report, Status
 
@@ -288,7 +288,7 @@ def create(
     if kind is EnclaveType.SERVER and (relay is not None or isinstance(shm, bytes)):
         raise EnclaveError("bytes go to enclaves that the host runs, not to servers: see Machine.shm")
     image = load_image(elf)
-    label = shown(name) if name else name_of(elf)
+    label = one_line(name) or name_of(elf)
     with _pages(driver, shm, relay, label) as (shm_pages, relay_pages):
         inner = driver.create(image, raw_name, kind, stack_size, shm_pages.span if shm_pages else NO_PAGES)
     inner.label, inner.symbols = label, Symbols(elf)

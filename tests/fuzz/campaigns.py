@@ -121,7 +121,7 @@ def findings(out: Path) -> list[tuple[str, str, str, bytes]]:
 
 def described(out: Path) -> dict[str, Any]:
     """The options in a folder."""
-    return read_options(out / "default" / "campaign.json")
+    return read_options(out, out / "default" / "campaign.json")
 
 
 def content(out: Path) -> tuple[Any, ...]:

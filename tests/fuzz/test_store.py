@@ -238,7 +238,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with folder(tmp_path) as store:
         fill(store)
 
-        def full(*_: object) -> None:
+        def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
@@ -289,21 +289,22 @@ def run_until_killed(out: Path, step: int) -> bool:
     def dies_now() -> bool:
         return next(steps) == step
 
-    def write_bytes(path: Path, data: bytes) -> int:
-        with path.open("wb", buffering=0) as file:
-            file.write(data[: len(data) // 2])
-            if dies_now():
-                os.kill(os.getpid(), signal.SIGKILL)
-            return file.write(data[len(data) // 2 :])
+    whole_write, rename = os.write, os.replace
 
-    def replace(source: Path, place: Path) -> None:
+    def write(descriptor: int, data: bytes) -> int:
+        done = whole_write(descriptor, data[: len(data) // 2])
         if dies_now():
             os.kill(os.getpid(), signal.SIGKILL)
-        os.rename(source, place)
+        return done + whole_write(descriptor, data[len(data) // 2 :])
+
+    def replace(*places: str, **folders: int) -> None:
+        if dies_now():
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(*places, **folders)
 
     try:
-        Path.write_bytes = write_bytes  # type: ignore[assignment, method-assign]
-        os.replace = replace
+        os.write = write  # type: ignore[assignment]
+        os.replace = replace  # type: ignore[assignment]
         store = folder(out)
         fill(store)
         store.write_stats(COUNTS)
