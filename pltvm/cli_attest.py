@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text, refuse_host_program
+from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text, read_small, refuse_host_program
 from pltvm.errors import PltvmError
 from pltvm.monitor.abi import DEFAULT_STACK, MASK64, EnclaveType
 from pltvm.monitor.digest import Digest
@@ -49,10 +49,7 @@ def parse_kind(text: str | EnclaveType) -> EnclaveType:
 def _hex_of(text: str, size: int, what: str) -> bytes:
     """`size` bytes in hex: the text itself, or what the file of that name holds."""
     if not re.fullmatch(r"[0-9a-fA-F]*", text) and Path(text).is_file():
-        try:
-            text = Path(text).read_text().strip()
-        except (OSError, ValueError) as error:
-            raise PltvmError(f"{text}: cannot be read: {error}") from None
+        text = read_small(Path(text)).decode("ascii", "replace").strip()
     if not re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", text):
         raise typer.BadParameter(f"a {what} is {2 * size} hex digits, or a file that holds them")
     return bytes.fromhex(text)
@@ -173,10 +170,7 @@ def verify(
 
     if device_key is None:
         device_key = keyfile.load(keys or keyfile.default_path()).device.public
-    try:
-        raw = report.read_bytes()
-    except OSError as error:
-        raise PltvmError(f"{report}: cannot be read: {error.strerror}") from None
+    raw = read_small(report)
     try:
         verdict = attestation.verify(raw, device_key, expect, nonce, digest)
     except PltvmError as error:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,6 +14,7 @@ import typer
 from pltvm.errors import PltvmError
 from pltvm.host.elf import Kind, name_of, sniff
 
+_SMALL: Final = 1 << 20  # bytes
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -65,6 +67,21 @@ def build_wall(
     missing = confine(read, [*write, *(path for path in (folder, file) if path is not None)], **keeps)
     if missing:
         print(f"pltvm: {'; '.join(missing)} (see docs/threat-model.md)", file=sys.stderr)
+
+
+def read_small(path: Path) -> bytes:
+    """The bytes of a file that holds a report or a key. Raises PltvmError, also for what has no end."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PltvmError(f"{path}: is no plain file")
+            content = file.read(_SMALL + 1)
+    except OSError as error:
+        raise PltvmError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > _SMALL:
+        raise PltvmError(f"{path}: has more than {_SMALL >> 20} MiB")
+    return content
 
 
 def refuse_host_program(file: str | os.PathLike[str]) -> None:

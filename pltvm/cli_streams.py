@@ -26,19 +26,20 @@ def print_output(text: bytes) -> None:
 def run(command: Callable[[], None]) -> None:
     """Run a command to its SystemExit; every error of ours is one line on stderr and exit status 1."""
     _prepare()
+    sink = os.open(os.devnull, os.O_WRONLY)  # now: a confined process may not open it
     try:
         try:
             command()
         finally:
             sys.stdout.flush()
     except PltvmError as error:
-        _end(str(error))
+        _end(str(error), sink)
     except BrokenPipeError:
-        _end("")
+        _end("", sink)
     except OSError as error:  # files have messages of their own: this is about the streams
-        _end(f"{error.filename or 'the output cannot be written'}: {error.strerror or error}")
+        _end(f"{error.filename or 'the output cannot be written'}: {error.strerror or error}", sink)
     except MemoryError:
-        _end("out of memory")
+        _end("out of memory", sink)
 
 
 def _prepare() -> None:
@@ -55,19 +56,19 @@ def _prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _end(message: str) -> None:
+def _end(message: str, sink: int) -> None:
     """Say what is wrong, if anyone listens, and leave."""
     if message:
         with suppress(OSError):
             say(one_line(f"pltvm: {' '.join(message.splitlines())}"))
-    _silence(sys.stdout, 1)
-    _silence(sys.stderr, 2)
+    _silence(sys.stdout, 1, sink)
+    _silence(sys.stderr, 2, sink)
     sys.exit(1)
 
 
-def _silence(stream: object, number: int) -> None:
+def _silence(stream: object, number: int, sink: int) -> None:
     """The interpreter flushes once more when it ends: what could not be written must not fail again."""
     try:
         stream.flush()  # type: ignore[attr-defined]
     except (OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        os.dup2(sink, number)

@@ -1,6 +1,7 @@
 """measure, attest and verify on the command line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,21 @@ def test_unusable_files(tmp_path: Path) -> None:
     error = pltvm("attest", HELLO, *STACK, "--nonce", 1, "-o", tmp_path / "no" / "report").exception
     assert isinstance(error, PltvmError)
     assert "cannot be written" in str(error)
+
+
+def test_reports_and_keys_that_have_no_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(1 << 40)
+    for path, why in (
+        ("/dev/zero", "is no plain file"),
+        ("fifo", "is no plain file"),
+        ("big", "more than 1 MiB"),
+    ):
+        place = tmp_path / path
+        result = pltvm("verify", place, "--expect", "00" * 32, "--device-key", "00" * 64)
+        assert isinstance(result.exception, PltvmError)
+        assert str(result.exception).startswith(f"{place}: ")
+        assert why in str(result.exception)
+    result = pltvm("verify", tmp_path / "x", "--expect", tmp_path / "big", "--device-key", "00" * 64)
+    assert "more than 1 MiB" in str(result.exception)

@@ -24,6 +24,7 @@ from typing import Final
 from pltvm.fuzz.paths import write_whole
 from pltvm.host.elf import Source, load_image, name_of
 from pltvm.host.symbols import Span, Symbols
+from pltvm.host.text import one_line
 
 _BLOCK: Final = Struct("<IHH")  # start from the module's base, bytes, module
 _LONGEST: Final = 0xFFFF  # bytes of one block in drcov
@@ -152,7 +153,7 @@ def _add_module(files: dict[str, _SourceFile], module: Module) -> None:
         if first is not None:
             count = times.most(function.start, function.start + 1)
             functions = files[paths[first.name]].functions
-            name = _printable(function.name)
+            name = one_line(function.name, "_")
             line, before = functions.get(name, (first.line, 0))
             functions[name] = line, before + count
 
@@ -165,7 +166,7 @@ def _row_at(rows: list[Span], address: int) -> Span | None:
 
 def _find_source(name: str, folders: Sequence[Path]) -> str:
     """Where a file is: its absolute path if it is in one of the folders, else what the line table says."""
-    name = _printable(name)
+    name = one_line(name, "_")
     for folder in folders:
         path = os.path.abspath(folder / name)
         if os.path.isfile(path):
@@ -187,7 +188,7 @@ def drcov(modules: Sequence[Module]) -> bytes:
     head = ["DRCOV VERSION: 2", "DRCOV FLAVOR: drcov", f"Module Table: version 2, count {len(modules)}"]
     head.append("Columns: id, base, end, entry, path")
     for number, module in enumerate(modules):
-        path = _printable(module.name).replace(", ", "_")  # a comma would start another column
+        path = one_line(module.name, "_").replace(", ", "_")  # a comma would start another column
         head.append(f"{number:3}, {module.start:#018x}, {module.end:#018x}, {module.entry:#018x}, {path}")
     blocks = [
         _BLOCK.pack(start + at - module.start, min(size - at, _LONGEST), number)
@@ -197,8 +198,3 @@ def drcov(modules: Sequence[Module]) -> bytes:
     ]
     head.append(f"BB Table: {len(blocks)} bbs")
     return "".join(f"{line}\n" for line in head).encode() + b"".join(blocks)
-
-
-def _printable(name: str) -> str:
-    """A name without what would end its line: names come from the ELF, which may be hostile."""
-    return "".join(letter if letter.isprintable() else "_" for letter in name)

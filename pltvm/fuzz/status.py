@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pltvm.fuzz.results import HANG, Finding
+from pltvm.host.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -146,7 +147,7 @@ class Status:
         elif self._screen:
             self._screen.draw(snapshot)
         else:
-            print(_visible(line(snapshot)), file=self._err, flush=True)
+            print(one_line(line(snapshot)), file=self._err, flush=True)
 
     def _time(self, run_time: float | None) -> float:
         """When something is: by default when it was last said how far the campaign is."""
@@ -163,9 +164,9 @@ class Status:
         """A line that stays, with the run time before it."""
         at = clock_time(self._time(run_time))
         if self._screen:
-            self._screen.say(at, _visible(text), _visible(rest), style)
+            self._screen.say(at, one_line(text), one_line(rest), style)
         else:
-            print(_visible(f"{at}  {text}{rest}"), file=self._err, flush=True)
+            print(one_line(f"{at}  {text}{rest}"), file=self._err, flush=True)
 
 
 class _Screen:
@@ -227,11 +228,11 @@ def panel(snapshot: Snapshot, console: Console) -> RenderableType:
     for found in snapshot.findings:
         style = "yellow" if found.kind == HANG else "bold red"
         last = f"last {ago(snapshot.run_time - found.last)}"
-        findings.add_row(Text(_visible(found.kind), style), str(found.total), last)
+        findings.add_row(Text(one_line(found.kind), style), str(found.total), last)
     if not snapshot.findings:
         findings.add_row(Text("none yet", "dim"))
     content = Group(numbers, Text(), Text("findings", "dim"), findings)
-    title = Text.assemble(("pltvm fuzz ", "not dim bold"), (_visible(snapshot.target), "not dim cyan"))
+    title = Text.assemble(("pltvm fuzz ", "not dim bold"), (one_line(snapshot.target), "not dim cyan"))
     subtitle = Text("Ctrl-C stops, the same -o resumes", "dim")
     return Panel(
         content,
@@ -298,11 +299,6 @@ def ago(seconds: float) -> str:
         if seconds >= unit:
             return f"{seconds // unit:.0f} {name} ago"
     return f"{int(max(seconds, 0))} s ago"
-
-
-def _visible(text: str) -> str:
-    """Text on one line, in which nothing steers a terminal."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def _plain(value: Any) -> str:

@@ -76,6 +76,22 @@ def test_nobits_without_address_or_size_is_not_mapped():
     assert image.pages == 1
 
 
+def test_zero_pages_are_runs_of_their_own():
+    """So that a .bss costs nothing: the cut is at the page where the bytes end."""
+    tail = {"flags": s.RW, "memory_size": 0x5000}
+    for data in (CODE, CODE.ljust(4096, b"x"), CODE.ljust(4095, b"x")):
+        image = load(Segment(0x1000, data, **tail), sections=None)
+        assert [(r.vaddr, r.npages, len(r.data)) for r in image.runs()] == [
+            (0x1000, 1, len(data)),
+            (0x2000, 4, 0),
+        ]
+    for start in (0x2000, 0x2010):  # the first byte of .bss need not be the first of its page
+        image = load(Segment(0x1000, bytes(4096), s.RW), sections=[Section(".bss", addr=start, size=0x2800)])
+        assert [(r.vaddr, r.npages, len(r.data)) for r in image.runs()] == [(0x1000, 1, 4096), (0x2000, 3, 0)]
+    image = load(Segment(0x1000, bytes(4097), s.RW), sections=[Section(".bss", addr=0x2001, size=0x1FFF)])
+    assert [(r.vaddr, r.npages, len(r.data)) for r in image.runs()] == [(0x1000, 2, 4097), (0x3000, 1, 0)]
+
+
 def test_unaligned_segment_goes_where_it_says_with_a_warning():
     image = load(Segment(0x1234, CODE), entry=0x1234)
     assert memory(image)[0x1000][0x234:].startswith(CODE)
