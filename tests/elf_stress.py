@@ -28,6 +28,7 @@ from pltvm.fuzz.options import ENCLAVE, SERVER, Options
 from pltvm.fuzz.worker import open_target
 from pltvm.host.elf import load_image, sniff
 from pltvm.host.elf_info import describe
+from pltvm.host.interrupts import Watch
 from pltvm.host.linux.program import load_program
 from pltvm.host.linux.space import Space
 from pltvm.host.symbols import Symbols
@@ -215,7 +216,9 @@ class Loaders:
             enclave.destroy()
 
     def _supervisor(self, data: bytes, _rng: random.Random) -> None:
-        Machine(RAM).supervise(data)
+        machine = Machine(RAM)
+        with Watch(machine.hart, LIMIT):
+            machine.supervise(data)
 
     def _target(self, data: bytes, rng: random.Random) -> None:
         kind = rng.choice((SERVER, ENCLAVE))

@@ -1,6 +1,7 @@
 """A short run of mutated ELFs through every loader; the long one is `python -m tests.elf_stress`."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -24,15 +25,29 @@ def test_a_mutant_is_the_same_each_time() -> None:
     assert len(set(made)) > 45
 
 
-def test_it_sees_an_error_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_sees_an_error_that_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def byte(reader: _Reader) -> int:
         reader.at += 1
         return reader.data[reader.at - 1]  # IndexError at the end
 
     monkeypatch.setattr(_Reader, "byte", byte)
-    wrong, _, _ = elf_stress.stress(first=0, count=150, seed=7)
-    assert "IndexError" in wrong[0]
-    assert "python -m tests.elf_stress --seed 7 --first " in wrong[0]
+    originals, loaders = elf_stress.seeds(), elf_stress.Loaders(tmp_path)
+
+    def all_symbols() -> None:
+        for number in range(5000):  # it takes some hundred
+            rng = random.Random(f"7/{number}")
+            loaders._symbols(elf_stress.mutant(originals, rng), rng)
+
+    with pytest.raises(IndexError):
+        all_symbols()
+
+    def wrong_sniff(_: bytes) -> None:
+        raise KeyError("wrong")
+
+    monkeypatch.setattr(elf_stress, "sniff", wrong_sniff)
+    wrong, _, _ = elf_stress.stress(first=1, count=1, seed=7)
+    assert "KeyError: 'wrong'" in wrong[0]
+    assert wrong[0].endswith("python -m tests.elf_stress --seed 7 --first 1 --count 1")
 
 
 def test_it_sees_pages_that_do_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
