@@ -5,7 +5,6 @@ asked for. Exit status 0 when the enclave ran to its end, else 1; 2 for a comman
 """
 
 import json as json_format
-import os
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 

@@ -59,10 +59,7 @@ class Output:
             self._parts.append(text[: self._room])
             self._room -= len(self._parts[-1])
         if self._on_output is not None:
-            try:
-                self._on_output(text)
-            except Exception as error:
-                raise FromCallback(error) from error
+            self._on_output(text)
 
     @property
     def text(self) -> bytes:

@@ -21,9 +21,9 @@ from pltvm.engine.trap import Cause
 from pltvm.errors import Interrupted, PltvmError
 from pltvm.host.driver import Driver
 from pltvm.host.elf import EnclaveImage
+from pltvm.host.elf_pages import Parts
 from pltvm.host.interrupts import Watch
 from pltvm.host.output import of_caller, passed_on
-from pltvm.host.elf_pages import Parts
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
 from pltvm.monitor import supervisor as monitor_side
