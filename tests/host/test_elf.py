@@ -92,6 +92,38 @@ def test_zero_pages_are_runs_of_their_own():
     assert [(r.vaddr, r.npages, len(r.data)) for r in image.runs()] == [(0x1000, 2, 4097), (0x3000, 1, 0)]
 
 
+def test_what_is_just_within_its_limit():
+    notes = [Segment(0x9000 + 16 * n, b"n", s.R, type=s.PT_NOTE) for n in range(module.MAX_PIECES)]
+    assert len(load(TEXT, *notes[1:]).pieces) == module.MAX_PIECES
+    bss = Section(".bss", addr=0x20000, size=16)
+    with pytest.raises(ElfError, match="maps 65 segments and sections; at most 64"):
+        load(TEXT, *notes[1:], sections=[bss])
+    end = module.HEAP_BASE
+    high = Segment(end - 4096, CODE, s.RW, memory_size=4096)
+    assert load(TEXT, high, sections=None).pieces[-1].end == end
+    with pytest.raises(ElfError, match="but the heap starts at"):
+        load(TEXT, Segment(end - 4096, CODE, s.RW, memory_size=4097), sections=None)
+    touching = load(Segment(0x1000, CODE.ljust(16, b"\0")), Segment(0x1010, b"data", s.RW))
+    assert memory(touching)[0x1000].startswith(CODE.ljust(16, b"\0") + b"data")
+    with pytest.raises(ElfError, match="segments at 0x1000 and 0x1010 overlap"):
+        load(Segment(0x1000, CODE.ljust(17, b"\0")), Segment(0x1010, b"data", s.RW))
+
+
+def test_bytes_that_headers_name_together(monkeypatch):
+    monkeypatch.setattr(module, "MAX_NAMED", len(CODE) + 4)
+    assert load(TEXT, Segment(0x3000, b"four", s.R)).pages == 2
+    with pytest.raises(ElfError, match="names 0 MiB of its bytes"):
+        load(TEXT, Segment(0x3000, b"fiver", s.R))
+
+
+def test_a_fixed_address_may_have_a_dynamic_section():
+    dynamic = Segment(0x3000, bytes(16), s.RW, type=s.PT_DYNAMIC)
+    assert load(TEXT, dynamic).pages == 2
+    with pytest.raises(ElfError, match="position independent"):
+        load(TEXT, dynamic, type=s.ET_DYN)
+    assert load(TEXT, type=s.ET_DYN).pages == 1
+
+
 def test_unaligned_segment_goes_where_it_says_with_a_warning():
     image = load(Segment(0x1234, CODE), entry=0x1234)
     assert memory(image)[0x1000][0x234:].startswith(CODE)

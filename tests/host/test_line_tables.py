@@ -165,3 +165,82 @@ def test_the_format_with_wide_offsets() -> None:
         debug_info=b"\xff" * 4 + struct.pack("<Q", len(body)) + body, debug_abbrev=ABBREV, debug_line=line
     )
     assert [tuple(row) for row in Symbols(data).lines()] == [(0x1000, 0x1004, "f.c", 1)]
+
+
+def test_numbers_at_their_ends() -> None:
+    padded = SET + COPY + b"\x02" + b"\x88" + b"\x80" * 14 + b"\0" + END  # 8, in as many bytes as are taken
+    assert lines_of(padded) == [(0x1000, 0x1008, "f.c", 1)]
+    longer = SET + COPY + b"\x02\x04" + COPY + b"\x02" + b"\x88" + b"\x80" * 15 + b"\0" + END
+    assert lines_of(longer) == [(0x1000, 0x1004, "f.c", 1)]
+    far = SET + b"\x03" + b"\xff" * 9 + b"\x01" + b"\x03\x09" + COPY + b"\x02\x04" + END  # line −1 + 9
+    assert lines_of(far) == [(0x1000, 0x1004, "f.c", 9)]
+    assert lines_of(SET + b"\x04\x03" + COPY + b"\x02\x04" + END) == []  # two files, and number 3
+
+
+def test_the_base_of_lines_is_signed() -> None:
+    program = SET + b"\x03\xc8\x01" + bytes([13 + 5]) + b"\x02\x04" + END  # 1 + 200 + base + 5
+    assert lines_of(program, base=0x80) == [(0x1000, 0x1004, "f.c", 78)]
+    assert lines_of(program, base=0x7F) == [(0x1000, 0x1004, "f.c", 333)]
+
+
+@pytest.mark.parametrize(("version", "read"), [(1, False), (2, True), (3, True), (4, True), (6, False)])
+def test_versions(version: int, read: bool) -> None:
+    rows = [(0x1000, 0x1004, "f.c", 1)]
+    program = SET + COPY + b"\x02\x04" + END
+    assert lines_of(program, version=version) == (rows if read else [])
+    unit = struct.pack("<HIB", version, 0, 8) + b"\x01" + bytes(4)
+    data = debug_elf(
+        debug_info=struct.pack("<I", len(unit)) + unit, debug_abbrev=ABBREV, debug_line=table(program)
+    )
+    assert [tuple(row) for row in Symbols(data).lines()] == (rows if read else [])
+
+
+def dwarf5(
+    directories: bytes, files: bytes, file: int = 1, version: int = 5, kind: bytes = b"\x01"
+) -> list[str]:
+    """The names in the rows of a table of DWARF 5; `kind` is the unit's, with what follows it."""
+    header = bytes([1, 1, 1, 0xFB, 14, 13]) + _OPCODES + directories + files
+    program = SET + bytes([4, file]) + COPY + b"\x02\x04" + END
+    line = struct.pack("<HBBI", version, 8, 0, len(header)) + header + program
+    line = struct.pack("<I", len(line)) + line
+    unit = struct.pack("<H", version) + kind[:1] + b"\x08" + bytes(4) + kind[1:] + b"\x01" + bytes(4)
+    data = debug_elf(
+        debug_info=struct.pack("<I", len(unit)) + unit,
+        debug_abbrev=ABBREV,
+        debug_line=line,
+        debug_str=b"-\0/str\0g.c\0",
+        debug_line_str=b"--\0/line\0h.c\0",
+    )
+    return [row.name for row in Symbols(data).lines()]
+
+
+MD5 = bytes(range(16))
+PLAIN_DIRECTORIES = b"\1\1\x08\2/src\0sub\0"
+
+
+@pytest.mark.parametrize(
+    ("directories", "files", "name"),
+    [
+        (PLAIN_DIRECTORIES, b"\2\1\x08\2\x0b\2a.c\0\0b.c\0\1", "/src/sub/b.c"),  # directory: data1
+        (PLAIN_DIRECTORIES, b"\2\1\x08\2\x05\2a.c\0\0\0b.c\0\1\0", "/src/sub/b.c"),  # data2
+        (PLAIN_DIRECTORIES, b"\2\1\x08\2\x0f\2a.c\0\0b.c\0\x81\0", "/src/sub/b.c"),  # udata
+        (PLAIN_DIRECTORIES, b"\2\1\x08\2\x0f\2a.c\0\0b.c\0\x02", "b.c"),  # there is no directory 2
+        (PLAIN_DIRECTORIES, b"\2\2\x0b\1\x08\2\0a.c\0\1b.c\0", "/src/sub/b.c"),  # the other way round
+        (PLAIN_DIRECTORIES, b"\3\1\x08\2\x0b\5\x1e\2a.c\0\0" + MD5 + b"b.c\0\1" + MD5, "/src/sub/b.c"),
+        (PLAIN_DIRECTORIES, b"\3\1\x08\2\x0b\3\x0f\2a.c\0\0\7b.c\0\1\x87\1", "/src/sub/b.c"),  # and its time
+        (b"\1\1\x0e\1\2\0\0\0", b"\2\1\x0e\2\x0b\2\7\0\0\0\0\7\0\0\0\0", "/str/g.c"),
+        (b"\1\1\x1f\1\3\0\0\0", b"\2\1\x1f\2\x0b\2\x09\0\0\0\0\x09\0\0\0\0", "/line/h.c"),
+        (b"\0\0", b"\2\1\x08\2\x0b\2a.c\0\0b.c\0\0", "b.c"),  # no directories at all
+    ],
+)  # fmt: skip
+def test_lists_of_dwarf_5(directories: bytes, files: bytes, name: str) -> None:
+    assert dwarf5(directories, files) == [name]
+
+
+def test_units_of_dwarf_5() -> None:
+    files = b"\2\1\x08\2\x0b\2a.c\0\0b.c\0\1"
+    assert dwarf5(PLAIN_DIRECTORIES, files, file=0) == ["/src/a.c"]
+    assert dwarf5(PLAIN_DIRECTORIES, files, file=2) == []
+    assert dwarf5(PLAIN_DIRECTORIES, files, version=6) == []
+    for kind in (4, 5):  # skeleton and split units have an id of eight bytes
+        assert dwarf5(PLAIN_DIRECTORIES, files, kind=bytes([kind]) + bytes(8)) == ["/src/sub/b.c"]
