@@ -24,6 +24,7 @@ from typing import Final
 from pltvm import Machine, sdk
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
+from pltvm.fuzz import turn
 from pltvm.fuzz.options import ENCLAVE, SERVER, Options
 from pltvm.fuzz.worker import open_target
 from pltvm.host.elf import load_image, sniff
@@ -36,7 +37,7 @@ from pltvm.monitor.abi import EnclaveType
 
 RAM: Final = 48 << 20  # bytes
 LIMIT: Final = 0.01  # seconds that a mutant runs
-HANG: Final = 60.0  # seconds of one mutant, after which it counts as a hang
+HANG: Final = 300.0  # seconds of one mutant, after which it counts as a hang
 GROWTH: Final = 96 << 20  # bytes that the process may grow by, after the first WARM mutants
 WARM: Final = 300
 EPISODE: Final = 400  # mutants on one machine
@@ -240,6 +241,7 @@ def resident() -> int:
 
 def stress(first: int, count: int, seed: int, quiet: bool = True) -> tuple[list[str], Counter[str], int]:
     """Give so many mutants to all loaders: what went wrong, counts, and by how many bytes it grew."""
+    turn.load()  # which may compile
     originals = seeds()
     wrong: list[str] = []
     started = told = time.monotonic()
