@@ -165,7 +165,6 @@ def read_headers(data: bytes) -> Headers:
     symbols, attributes) than loading needs, and would refuse a file for damage in its debug information.
     """
     _check_identity(data)
-    from elftools.elf.structs import ELFStructs  # 35 ms, so not when the package is imported
 
     def table(kind: str, struct: Any, offset: int, size: int, count: int, most: int) -> list[Any]:
         if count and size != struct.sizeof():
@@ -177,10 +176,8 @@ def read_headers(data: bytes) -> Headers:
         return [struct.parse(data[at : at + size]) for at in range(offset, offset + count * size, size or 1)]
 
     try:
-        structs = ELFStructs(little_endian=True, elfclass=64)
-        structs.create_basic_structs()
-        head = structs.Elf_Ehdr.parse(data[:64])
-        structs.create_advanced_structs(head["e_type"], head["e_machine"], head["e_ident"]["EI_OSABI"])
+        head = _structs().Elf_Ehdr.parse(data[:64])
+        structs = _structs(head["e_type"], head["e_ident"]["EI_OSABI"])
         phoff, phentsize, phnum = head["e_phoff"], head["e_phentsize"], head["e_phnum"]
         segments = table("program", structs.Elf_Phdr, phoff, phentsize, phnum, MAX_PIECES)
         shoff, shentsize, shnum = (
@@ -194,6 +191,17 @@ def read_headers(data: bytes) -> Headers:
     except Exception as error:  # pyelftools raises its own, construct's and plain Python errors on damage
         raise ElfError(f"is corrupt: {' '.join(str(error).split()) or type(error).__name__}") from None
     return Headers(data, head, segments, sections)
+
+
+@lru_cache(maxsize=16)
+def _structs(kind: str | int = "ET_EXEC", abi: str | int = "ELFOSABI_SYSV") -> Any:
+    """What pyelftools parses files of this kind with; making it takes longer than parsing."""
+    from elftools.elf.structs import ELFStructs  # 35 ms, so not when the package is imported
+
+    structs = ELFStructs(little_endian=True, elfclass=64)
+    structs.create_basic_structs()
+    structs.create_advanced_structs(kind, "EM_RISCV", abi)
+    return structs
 
 
 def _check_identity(data: bytes) -> None:

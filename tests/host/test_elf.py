@@ -297,6 +297,7 @@ def test_error_inside_pyelftools_is_an_elf_error(monkeypatch):
         raise KeyError("two\nlines")
 
     monkeypatch.setattr(ELFStructs, "create_basic_structs", fail)
+    module._structs.cache_clear()
     with pytest.raises(ElfError, match=r"^ELF image: is corrupt: 'two\\nlines'$"):
         load_image(bytes(Elf(entry=0x1002)))
 
