@@ -21,6 +21,10 @@ class PhysicalAddressError(PltvmError):
     """A physical address or range outside guest RAM."""
 
 
+class AccessFault(PltvmError):
+    """The host kernel touched memory that is not its own; nothing was read or written."""
+
+
 class OutOfMemory(PltvmError):
     """Guest RAM is used up."""
 

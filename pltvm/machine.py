@@ -95,8 +95,12 @@ class Machine:
         self.driver.services.persistent = shm
 
     def reclaim(self) -> int:
-        """Take back memory that enclaves shared and left behind; how many bytes that gave."""
-        return self.driver.secure.reclaim()
+        """Take back what enclaves left behind; how many bytes that gave.
+
+        That is memory that they shared, and relay pages on their way to a name whose giver has ended. The
+        driver does it by itself when it runs out of memory, the oldest first.
+        """
+        return self.driver.away.reclaim()
 
     def run_program(self, program: str | os.PathLike[str], *arguments: str, **options: Any) -> "LinuxResult":
         """Run a static RISC-V Linux host program; options as of `pltvm.host.linux.runner.run_program`."""

@@ -1,14 +1,21 @@
 """Fixtures: guest programs built once for all workers, and machines that are audited when a test ends."""
 
+import functools
 import hashlib
 import os
 import signal
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pltvm import sdk
+from pltvm import Machine, sdk
+from pltvm.host.audit import audit as audit_host
+from pltvm.host.blocks import Blocks
+from pltvm.monitor.audit import audit as audit_monitor
 from tests.monitor.rig import Rig
 
 GUEST = Path(__file__).parent / "guest"
@@ -16,6 +23,46 @@ GUEST = Path(__file__).parent / "guest"
 # Tests of Ctrl-C send it to themselves and to children, which ignore it where this process was started so.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def audited(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """When a test is over, free lists, blocks and page owners of the machines that it made last agree.
+
+    Blocks that a test takes itself, to play the host, are its own affair. Not for tests that take parts of
+    the machine out of use: `@pytest.mark.broken`.
+    """
+    made: deque[Machine] = deque(maxlen=4)
+    init, take, give = Machine.__init__, Blocks.take, Blocks.give
+    mine: dict[Blocks, set[int]] = {}
+
+    @functools.wraps(init)
+    def noting(machine: Machine, *arguments: Any, **options: Any) -> None:
+        init(machine, *arguments, **options)
+        made.append(machine)
+        kernel = machine.kernel
+        kernel.holders.append(lambda: mine.get(kernel.blocks, ()))
+
+    @functools.wraps(take)
+    def taking(blocks: Blocks, pages: int) -> int:
+        block = take(blocks, pages)
+        if sys._getframe(1).f_globals["__name__"].startswith("tests."):
+            mine.setdefault(blocks, set()).add(block)
+        return block
+
+    @functools.wraps(give)
+    def giving(blocks: Blocks, block: int, dirty: int | None = None) -> None:
+        give(blocks, block, dirty)
+        mine.get(blocks, set()).discard(block)
+
+    monkeypatch.setattr(Machine, "__init__", noting)
+    monkeypatch.setattr(Blocks, "take", taking)
+    monkeypatch.setattr(Blocks, "give", giving)
+    yield
+    if request.node.get_closest_marker("broken") is None:
+        for machine in made:
+            assert audit_host(machine.kernel) == []
+            assert audit_monitor(machine.monitor.state) == []
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from typing import Any, Final
 from pltvm.errors import EnclaveError, PltvmError
 from pltvm.host import driver as driver_module
 from pltvm.host import forking
-from pltvm.host.driver import GONE, NO_PAGES, RELAY_PAGE, Driver, DriverEnclave
+from pltvm.host.driver import GONE, NO_PAGES, REFUSED, RELAY_PAGE, Driver, DriverEnclave
 from pltvm.host.elf import Source, load_image, name_of
 from pltvm.host.interrupts import Watch
 from pltvm.host.output import Output, passed_on
@@ -204,6 +204,8 @@ class Enclave:
             status = go()
         if watch.cancelled:
             raise KeyboardInterrupt
+        if status == REFUSED:
+            raise EnclaveError(f"{self.name}: the monitor refused to go on with the enclave")
         stats = Stats(hart.traps - traps, hart.flushes - flushes, output.size)
         result = Result(
             status=_RESULTS.get(status, FAULTED),

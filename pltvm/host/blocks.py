@@ -1,11 +1,18 @@
 """The host kernel's page allocator: naturally aligned power-of-two blocks (a buddy system).
 
-Blocks are handed out cleared. The allocator keeps sizes itself, so a wrong free is an error of the kernel
-and not a corrupted list.
+Blocks are handed out cleared. What is free, taken, and how big each block is the allocator keeps itself, so a
+wrong free is an error of the kernel and not a corrupted list. Whose a page is the page bitmap says: a block
+with a private page in it is neither handed out nor freed.
 """
 
-from pltvm.engine.memory import PAGE, Memory, pages_for
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import OutOfMemory
+from pltvm.monitor.host_memory import HostMemory
+
+_MOST_SHRINKS: Final = 16  # for one block
 
 
 def order_for(pages: int) -> int:
@@ -14,10 +21,15 @@ def order_for(pages: int) -> int:
 
 
 class Blocks:
-    """Allocator for the RAM from `start` to `end` (physical addresses, page aligned)."""
+    """Allocator for the RAM from `start` to `end` (physical addresses, page aligned).
 
-    def __init__(self, memory: Memory, start: int, end: int) -> None:
+    `shrink` is called when no block is left; it makes others give memory back, False if they have none.
+    """
+
+    def __init__(self, memory: HostMemory, start: int, end: int) -> None:
         self.memory = memory
+        self.start, self.end = start, end
+        self.shrink: Callable[[], bool] = lambda: False
         self._orders = order_for((end - start) // PAGE) + 1
         # By order, the free blocks; a dict serves as an ordered set, so that runs repeat exactly.
         self._free: list[dict[int, None]] = [{} for _ in range(self._orders)]
@@ -37,26 +49,42 @@ class Blocks:
         Raises OutOfMemory.
         """
         order = order_for(pages)
+        for _ in range(_MOST_SHRINKS):
+            block = self._split_off(order)
+            if block is not None:
+                return block
+            if order >= self._orders or not self.shrink():
+                break
+        size = (PAGE << order) >> 10
+        raise OutOfMemory(f"guest RAM has no free block of {size} KiB left: give the machine more (--ram)")
+
+    def _split_off(self, order: int) -> int | None:
+        """A free block of this order, out of the smallest that there is; None when there is none."""
         at = order
-        while at < self._orders and not self._free[at]:
-            at += 1
-        if at >= self._orders:
-            size = (PAGE << order) >> 10
-            raise OutOfMemory(
-                f"guest RAM has no free block of {size} KiB left: give the machine more (--ram)"
-            )
-        block, _ = self._free[at].popitem()
-        while at > order:  # keep the lower half, free the upper
-            at -= 1
-            self._free[at][block + (PAGE << at)] = None
-        self._taken[block] = order
-        self.free_pages -= 1 << order
-        return block
+        while at < self._orders:
+            if not self._free[at]:
+                at += 1
+                continue
+            block, _ = self._free[at].popitem()
+            self.free_pages -= 1 << order
+            for half in range(at - 1, order - 1, -1):  # keep the lower half, free the upper
+                self._free[half][block + (PAGE << half)] = None
+            self._taken[block] = order
+            if self.memory.is_public(block, PAGE << order):
+                return block
+            at = order  # somebody took it past the allocator: it stays out of the lists
+        return None
 
     def give(self, block: int, dirty: int | None = None) -> None:
-        """Free a block that `take` gave, and clear it, or only its first `dirty` bytes."""
-        order = self._taken.pop(block)
-        self.memory.zero(block, PAGE << order if dirty is None else dirty)
+        """Free a block that `take` gave, and clear it, or only its first `dirty` bytes.
+
+        Raises AccessFault, and changes nothing, if not all of it is the host's.
+        """
+        order = self._taken[block]
+        size = PAGE << order
+        self.memory.require(block, size)
+        self.memory.zero(block, size if dirty is None else dirty)
+        del self._taken[block]
         self.free_pages += 1 << order
         while order + 1 < self._orders:
             buddy = block ^ PAGE << order
@@ -67,13 +95,30 @@ class Blocks:
             order += 1
         self._free[order][block] = None
 
-    def owns(self, block: int) -> bool:
-        """Whether `block` is the start of a taken block."""
-        return block in self._taken
-
     def size(self, block: int) -> int:
         """Bytes of a taken block."""
         return PAGE << self._taken[block]
+
+    def holding(self, pa: int) -> int | None:
+        """The taken block that holds the page at `pa`; None when that is free, or not RAM of the host."""
+        if pa in self._taken:
+            return pa
+        for order in range(1, self._orders):
+            block = pa & -(PAGE << order)
+            if self._taken.get(block, -1) == order:
+                return block
+        return None
+
+    def free_blocks(self) -> Iterator[tuple[int, int]]:
+        """Every free block and its bytes."""
+        for order, blocks in enumerate(self._free):
+            for block in blocks:
+                yield block, PAGE << order
+
+    def taken_blocks(self) -> Iterator[tuple[int, int]]:
+        """Every taken block and its bytes."""
+        for block, order in self._taken.items():
+            yield block, PAGE << order
 
 
 __all__ = ["Blocks", "order_for", "pages_for"]

@@ -7,20 +7,21 @@ One page a driver-side enclave holds what the monitor reads and writes by physic
     1024  report
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Final
 
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.errors import EnclaveError, OutOfMemory
+from pltvm.errors import AccessFault, EnclaveError, EngineError, OutOfMemory, PltvmError
 from pltvm.host import forking
+from pltvm.host.away import Away
 from pltvm.host.blocks import order_for
 from pltvm.host.elf import EnclaveImage
 from pltvm.host.kernel import Kernel
 from pltvm.host.loading import load
 from pltvm.host.report import FaultReport
 from pltvm.host.services import Services
-from pltvm.host.shared import HandedOver, SecureBlocks, Span
+from pltvm.host.shared import HostPages, Span
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
 from pltvm.monitor.abi import (
@@ -52,7 +53,8 @@ _DESTROY_CALLS: Final = {
 RELAY_PAGE: Final = 10  # the enclave has returned its relay pages and waits for new ones (ocall 7)
 STOPPED: Final = 11  # by `stop`, from a callback
 GONE: Final = 12  # by `destroy`, from a callback
-RUNS_ON: Final = 13
+REFUSED: Final = 13  # the monitor refused to let it go on: it is as it was
+RUNS_ON: Final = 14
 
 NO_PAGES: Final = (0, 0)
 
@@ -96,15 +98,16 @@ class Driver:
         self.blocks = kernel.blocks
         self.running: DriverEnclave | None = None
         self.enclaves: dict[int, DriverEnclave] = {}  # living ones, by their block
-        self.handed_over = HandedOver()
-        self.secure = SecureBlocks(self)
+        self.pages: dict[int, HostPages] = {}  # memory for enclaves that the host keeps, by its block
+        self.away = Away(kernel)
+        kernel.holders.append(self._held)
         self._ids = 0
         self.serving: dict[int, Callable[[DriverEnclave, int, int], tuple[int, int]]] = {
             Ocall.MMAP: self._serve_block,
             Ocall.SBRK: self._serve_sbrk,
-            Ocall.MUNMAP: self._serve_munmap,
+            Ocall.MUNMAP: self._serve_freed,
             Ocall.WRITE: self._serve_write,
-            Ocall.SHM_GET: self._serve_secure,
+            Ocall.SHM_GET: self._serve_shared,
             Ocall.SHM_DETACH: self._serve_freed,
             Ocall.SHM_DESTROY: self._serve_freed,
         }
@@ -146,7 +149,7 @@ class Driver:
             self.memory.write(page, abi.CREATE_PARAMS.pack(*params))
             if self.kernel.call(_CREATE_CALLS[kind], page) != Status.OK:
                 raise EnclaveError("the monitor refused to create the enclave")
-        except (EnclaveError, OutOfMemory):
+        except PltvmError:
             for one in taken:
                 self.blocks.give(one)
             raise
@@ -196,14 +199,15 @@ class Driver:
         page, template = enclave.page, enclave.template
         if template is None:
             self.memory.write(page, abi.RUN_PARAMS.pack(*RunParams(*relay)))
-            return self._handing_over(relay, self.enter(enclave, HostCall.RUN, page))
+            return self.enter(enclave, HostCall.RUN, page)
         mailbox = (page + _OCALL, page + _ARG0, page + _ARG1, page + _SYSCALL, page + _RETVAL)
         self.memory.write(page, forking.run_params(self, enclave, relay, mailbox, page + _EID))
         self.running, self.fault = enclave, None
-        entered = self.kernel.call(HostCall.RUN_SHADOW, template.eid, page) is None
-        if entered:
-            enclave.eid = int.from_bytes(self.memory.read(page + _EID, 4), "little")
-        return self._handing_over(relay, entered)
+        if self.kernel.call(HostCall.RUN_SHADOW, template.eid, page) is not None:
+            self.running = None
+            return False
+        enclave.eid = int.from_bytes(self.memory.read(page + _EID, 4), "little")
+        return True
 
     def go_on(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
         """Make the resume call that the enclave waits for; as `start`. Undoes `stop`."""
@@ -212,24 +216,14 @@ class Driver:
             self.kernel.call(HostCall.RESUME, enclave.eid, ResumeReason.STOP)
             enclave.stopped = False
         if enclave.status == RELAY_PAGE:
-            how: tuple[int, ...] = (ResumeReason.OCALL, Ocall.RETURN_RELAY, *relay)
-            return self._handing_over(relay, self.enter(enclave, HostCall.RESUME, *how))
+            return self.enter(enclave, HostCall.RESUME, ResumeReason.OCALL, Ocall.RETURN_RELAY, *relay)
         if relay != NO_PAGES:
             raise EnclaveError("the enclave does not wait for relay pages")
-        entered = self.enter(enclave, HostCall.RESUME, *enclave.pending)
-        self._answer_taken(enclave)
-        return entered
+        return self._enter_with_answer(enclave)
 
     def _must_be_idle(self) -> None:
         if self.running is not None:
             raise EnclaveError("an enclave is running: wait for its end")
-
-    def _handing_over(self, relay: Span, entered: bool) -> bool:
-        if not entered:
-            self.running = None
-        elif relay[1]:
-            self.handed_over.add(*relay)
-        return entered
 
     def stop(self, enclave: DriverEnclave) -> None:
         """Keep a started enclave from running until it goes on; EnclaveError when the monitor refuses."""
@@ -240,7 +234,17 @@ class Driver:
     def enter(self, enclave: DriverEnclave, function: HostCall, *arguments: int) -> bool:
         """Make a run or resume call; True when the hart is the enclave's now, False when it was refused."""
         self.running, self.fault = enclave, None
-        return self.kernel.call(function, enclave.eid, *arguments) is None
+        if self.kernel.call(function, enclave.eid, *arguments) is None:
+            return True
+        self.running = None
+        return False
+
+    def _enter_with_answer(self, enclave: DriverEnclave) -> bool:
+        """As `enter`, with what the enclave waits for; memory that the answer was in comes back."""
+        entered = self.enter(enclave, HostCall.RESUME, *enclave.pending)
+        if entered and enclave.lent:
+            self._answer_taken(enclave)
+        return entered
 
     def control_is_back(self, status: int) -> bool:
         """The host vector: serve an ocall, or tell who runs the enclave; True when guest code goes on."""
@@ -248,51 +252,68 @@ class Driver:
         if enclave is None:
             return False
         if status == Status.OCALL:
-            number, arg0, arg1 = _REQUEST.unpack_from(
-                self.memory.bytes, enclave.page - self.memory.base + _OCALL
-            )
-            if number == Ocall.RETURN_RELAY:
-                self._collect(arg0)
-                return self._paused(enclave, RELAY_PAGE)
-            enclave.pending = (ResumeReason.OCALL, number, *self.serving[number](enclave, arg0, arg1))
-            status = self._answer(enclave)
+            status = self._serve(enclave)
             if status == RUNS_ON:
                 return True
         elif status in (Status.TIMER, Status.YIELD):
             enclave.pending = (ResumeReason.TIMER,)
-        if status in (Status.OK, Status.ERROR, GONE):
-            self.running, enclave.status = None, status
-            if enclave.alive:
-                self._ended(enclave)
-            return enclave.on_ended(status)
-        if status == Status.YIELD and not enclave.gives_way:
-            return self.enter(enclave, HostCall.RESUME, ResumeReason.TIMER)
-        return self._paused(enclave, status)
+            if status == Status.YIELD and not enclave.gives_way:
+                if self._enter_with_answer(enclave):
+                    return True
+                status = REFUSED
+        if status not in (Status.OK, Status.ERROR, GONE):
+            return self._paused(enclave, status)
+        self.running, enclave.status = None, status
+        if enclave.alive:
+            self._ended(enclave)
+        return enclave.on_ended(status)
 
-    def _answer(self, enclave: DriverEnclave) -> int:
-        """Resume after an ocall, unless serving it has stopped or destroyed the enclave."""
+    def _serve(self, enclave: DriverEnclave) -> int:
+        """Serve an ocall and resume, unless that has stopped or destroyed the enclave; how it goes on."""
+        number, arg0, arg1 = _REQUEST.unpack(self.memory.read(enclave.page + _OCALL, _REQUEST.size))
+        try:
+            if number == Ocall.RETURN_RELAY:
+                self._collect(arg0)
+                return RELAY_PAGE
+            enclave.pending = (ResumeReason.OCALL, number, *self.serving[number](enclave, arg0, arg1))
+        except OutOfMemory as error:
+            what = Ocall(number).name.lower()
+            return self._fail(enclave, f"the host has no memory for {what} of {arg0} bytes: {error}")
+        except AccessFault as error:
+            return self._fail(enclave, str(error))
         if not enclave.alive:
             return GONE
         if enclave.stopped:
             return STOPPED
-        entered = self.enter(enclave, HostCall.RESUME, *enclave.pending)
-        if enclave.lent:
-            self._answer_taken(enclave)
-        return RUNS_ON if entered else Status.ERROR
+        return RUNS_ON if self._enter_with_answer(enclave) else REFUSED
+
+    def _fail(self, enclave: DriverEnclave, reason: str) -> int:
+        """An ocall gets no answer: the enclave ends, with a report (§4)."""
+        monitor = self.kernel.monitor
+        fault = monitor.describe_waiting(enclave.eid, reason)
+        if fault is None or self.kernel.call(_DESTROY_CALLS[enclave.kind], enclave.eid) != Status.OK:
+            raise EngineError(f"{reason}; and the monitor refused to destroy the enclave")
+        self._note_fault(fault)
+        return Status.ERROR
 
     def _paused(self, enclave: DriverEnclave, status: int) -> bool:
         self.running, enclave.status = None, status
         return enclave.on_paused(status)
 
     def lend(self, enclave: DriverEnclave, size: int) -> int:
-        """Physical address of memory for an answer, freed when the monitor has read it; or OutOfMemory."""
+        """Physical address of memory that goes with an answer; raises OutOfMemory.
+
+        When the answer is taken the block is freed, or, if the monitor has made it private, it is away.
+        """
         block = self.blocks.take(pages_for(size))
         enclave.lent.append(block)
         return block
 
     def _answer_taken(self, enclave: DriverEnclave) -> None:
         while enclave.lent:
-            self.blocks.give(enclave.lent.pop())
+            block = enclave.lent.pop()
+            self.away.add(block)
+            self.away.freed(block)
 
     def _note_fault(self, fault: Fault) -> None:
         who = next((one for one in self.enclaves.values() if one.eid == fault.eid), None)
@@ -305,12 +326,15 @@ class Driver:
         enclave.write(text.partition(b"\0")[0])
         return 0, 0
 
-    def _serve_block(self, _enclave: DriverEnclave, size: int, _arg1: int) -> tuple[int, int]:
+    def _serve_block(self, enclave: DriverEnclave, size: int, _arg1: int) -> tuple[int, int]:
+        block = self.lend(enclave, size + PAGE)
+        return block, self.blocks.size(block)
+
+    def _serve_shared(self, enclave: DriverEnclave, size: int, _arg1: int) -> tuple[int, int]:
         try:
-            block = self.blocks.take(pages_for(size) + 1)
+            return self._serve_block(enclave, size, 0)
         except OutOfMemory:
             return 0, 0
-        return block, self.blocks.size(block)
 
     def _serve_sbrk(self, enclave: DriverEnclave, size: int, freed: int) -> tuple[int, int]:
         if size:
@@ -318,16 +342,7 @@ class Driver:
         self._collect(freed)
         return 0, 0
 
-    def _serve_secure(self, enclave: DriverEnclave, size: int, _arg1: int) -> tuple[int, int]:
-        block, length = self._serve_block(enclave, size, 0)
-        self.secure.add(block, length)
-        return block, length
-
     def _serve_freed(self, _enclave: DriverEnclave, block: int, _arg1: int) -> tuple[int, int]:
-        self._collect(block)
-        return 0, 0
-
-    def _serve_munmap(self, _enclave: DriverEnclave, block: int, _arg1: int) -> tuple[int, int]:
         self._collect(block)
         return 0, 0
 
@@ -346,10 +361,6 @@ class Driver:
         return Report(*abi.REPORT.unpack(self.memory.read(report, abi.REPORT.size)))
 
     # -- ending ------------------------------------------------------------------------------------------
-
-    def is_back(self, block: int) -> bool:
-        """Whether relay pages that were handed over are the host's again."""
-        return block not in self.handed_over
 
     def destroy(self, enclave: DriverEnclave) -> None:
         """Have the monitor end the enclave; raises EnclaveError when it refuses."""
@@ -370,35 +381,48 @@ class Driver:
         del self.enclaves[enclave.block]
         enclave.alive = False
         enclave.value = self.memory.load(enclave.page + _RETVAL)
+        self.away.add(enclave.block)
         self._collect(enclave.block)
         self._answer_taken(enclave)
         self.blocks.give(enclave.kbuffer)
         self.blocks.give(enclave.page)
 
     def _collect(self, table: int) -> None:
-        """Free the blocks listed in the table that the monitor left at `table`; relay pages are kept."""
-        rows: list[Span] = []
-        following, count, block, size = abi.FREED_BLOCK.unpack_from(
-            self.memory.bytes, table - self.memory.base
-        )
-        if count == 1 and not following:
-            rows, table = [(block, size)], 0
-        while table:
-            following, count = self.memory.load(table), self.memory.load(table + 8)
-            places = range(table + 16, table + 16 + 16 * count, 16)
-            rows += [(self.memory.load(at), self.memory.load(at + 8)) for at in places]
-            table = following
-        for block, size in rows:
-            if block in self.enclaves:
-                other = self.enclaves[block]
+        """Look after the pages listed in the table that the monitor left at `table`: they may be back.
+
+        What the host keeps (relay pages, memory shared with it) stays as it is, whoever had it last.
+        """
+        rows = self._rows(table)
+        for pa, size in rows:
+            block = self.blocks.holding(pa)
+            if block is None:
+                continue
+            other = self.enclaves.get(block)
+            if other is not None and self.memory.is_public(block, PAGE):
                 self._ended(other)
                 other.on_end()
                 continue
-            self.secure.discard(block)
-            was_relay, complete = self.handed_over.returned(block, size)
-            if complete:
-                self.blocks.give(complete)
-            elif not was_relay and self.blocks.owns(block):
-                self.blocks.give(
-                    block, dirty=PAGE
-                )  # the monitor cleared it; its table lies in the first page
+            # A block that comes back alone was cleared by the monitor, which then put the table into it.
+            alone = len(rows) == 1 and table == pa == block and size == self.blocks.size(block)
+            self.away.freed(block, PAGE if alone else None)
+
+    def _rows(self, table: int) -> list[Span]:
+        """Physical address and bytes of what a table of the monitor lists: see `State.give_back`."""
+        rows: list[Span] = []
+        while table:
+            following, count, block, size = abi.FREED_BLOCK.unpack(
+                self.memory.read(table, abi.FREED_BLOCK.size)
+            )
+            if count == 1:
+                rows.append((block, size))
+            else:
+                numbers = memoryview(self.memory.read(table + 16, 16 * count)).cast("Q").tolist()
+                rows += zip(numbers[::2], numbers[1::2], strict=True)
+            table = following
+        return rows
+
+    def _held(self) -> Iterator[int]:
+        """The blocks that the driver has taken, but for those that are away."""
+        yield from self.pages
+        for enclave in self.enclaves.values():
+            yield from (enclave.block, enclave.page, enclave.kbuffer, *enclave.lent)

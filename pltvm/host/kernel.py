@@ -7,6 +7,7 @@
 Its own context is an S-mode context with `mstatus.TVM` set: nothing but the monitor may change `satp`.
 """
 
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -54,8 +55,10 @@ class Kernel:
     def __init__(self, hart: Hart, monitor: Monitor) -> None:
         self.hart = hart
         self.monitor = monitor
-        self.memory = hart.memory
-        memory = self.memory
+        self.memory = memory = monitor.host_memory
+        # What each part of the host has taken from `blocks`: physical addresses. For the audit.
+        self.holders: list[Callable[[], Iterable[int]]] = [self._held]
+        self._lent: list[int] = []  # blocks that the monitor has for its records
         self.context = Context(S, mstatus=MSTATUS_TVM)
         hart.current = self.context
         self.blocks = Blocks(memory, memory.base + MONITOR_SIZE, memory.end)
@@ -76,6 +79,12 @@ class Kernel:
         status = self.monitor.call(function, *arguments)
         if status == Status.NO_MONITOR_MEMORY:
             block = self.blocks.take(MONITOR_MEMORY // PAGE)
-            if self.monitor.call(HostCall.EXTEND, block, MONITOR_MEMORY) == Status.OK:
-                status = self.monitor.call(function, *arguments)
+            if self.monitor.call(HostCall.EXTEND, block, MONITOR_MEMORY) != Status.OK:
+                self.blocks.give(block)
+                return status
+            self._lent.append(block)
+            status = self.monitor.call(function, *arguments)
         return status
+
+    def _held(self) -> Iterable[int]:
+        return (self.bitmap, self.pt_area, *self._lent)

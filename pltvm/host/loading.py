@@ -1,14 +1,27 @@
 """Putting an enclave's ELF, its stack and its page tables into a block of host memory (§1)."""
 
 from pltvm.engine import sv39
-from pltvm.engine.memory import PAGE, Memory, pages_for
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.memory import PAGE, pages_for
+from pltvm.engine.sv39 import ENTRIES, PageTable
 from pltvm.errors import OutOfMemory
 from pltvm.host.elf import EnclaveImage
 from pltvm.monitor import abi
+from pltvm.monitor.host_memory import HostMemory
 
 
-def load(memory: Memory, image: EnclaveImage, block: int, block_pages: int, stack_size: int) -> int:
+class BlockTable(PageTable):
+    """A page table that the host lays out in its own memory: each entry is a store of the host's."""
+
+    def put(self, va: int, entries: memoryview) -> None:
+        """Set the leaf entries from `va` on, making tables as needed; raises AccessFault."""
+        while entries:
+            count = min(len(entries), ENTRIES - (va >> 12) % ENTRIES)
+            self.make_tables(va, count)
+            self.memory.write(self.slot(va), entries[:count].cast("B"))
+            entries, va = entries[count:], va + count * PAGE
+
+
+def load(memory: HostMemory, image: EnclaveImage, block: int, block_pages: int, stack_size: int) -> int:
     """Put the image and its page tables into `block` (§1); physical address of the first unused page."""
     free = block + abi.RESERVED_PAGES * PAGE
     end = block + block_pages * PAGE
@@ -20,7 +33,7 @@ def load(memory: Memory, image: EnclaveImage, block: int, block_pages: int, stac
             raise OutOfMemory("the enclave's tables do not fit its block")
         return taken
 
-    table = PageTable(memory, block + PAGE, take)
+    table = BlockTable(memory, block + PAGE, take)
     stack_pages = pages_for(stack_size)
     if stack_pages:
         table.map(abi.STACK_TOP - stack_pages * PAGE, take(stack_pages), stack_pages, sv39.RW)

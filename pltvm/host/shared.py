@@ -19,74 +19,6 @@ if TYPE_CHECKING:
 Span = tuple[int, int]  # physical address, bytes
 
 
-class HandedOver:
-    """Relay blocks that enclaves, or the monitor, have now. They may come back in parts."""
-
-    def __init__(self) -> None:
-        self._missing: dict[int, int] = {}  # bytes that are not back, by the block's address
-        self._sizes: dict[int, int] = {}
-        self._abandoned: set[int] = set()
-
-    def __contains__(self, block: int) -> bool:
-        return block in self._missing
-
-    def add(self, block: int, size: int) -> None:
-        """`size` bytes from `block` on are handed over."""
-        self._missing[block] = self._sizes[block] = size
-
-    def discard(self, block: int) -> None:
-        """All of it is back."""
-        self._missing.pop(block, None)
-        self._sizes.pop(block, None)
-
-    def abandon(self, block: int) -> None:
-        """Nobody waits for it: the driver frees it once it is back."""
-        self._abandoned.add(block)
-
-    def returned(self, pa: int, size: int) -> tuple[bool, int]:
-        """Note that these bytes are back: whether they were handed over, and a block to be freed or 0."""
-        for block, total in self._sizes.items():
-            if block <= pa < block + total:
-                break
-        else:
-            return False, 0
-        self._missing[block] -= size
-        if self._missing[block] > 0:
-            return True, 0
-        self.discard(block)
-        if block not in self._abandoned:
-            return True, 0
-        self._abandoned.remove(block)
-        return True, block
-
-
-class SecureBlocks:
-    """Blocks given for memory that enclaves share. It outlives them unless one of them destroys it."""
-
-    def __init__(self, driver: "Driver") -> None:
-        self._driver = driver
-        self._sizes: dict[int, int] = {}
-
-    def add(self, block: int, size: int) -> None:
-        """A block was given."""
-        if size:
-            self._sizes[block] = size
-
-    def discard(self, block: int) -> None:
-        """The block, if it is one of these, is back."""
-        self._sizes.pop(block, None)
-
-    def reclaim(self) -> int:
-        """Take back the blocks that no living enclave has attached; their bytes in all."""
-        total = 0
-        for block, size in list(self._sizes.items()):
-            if self._driver.kernel.call(HostCall.RECLAIM, block, size) == Status.OK:
-                del self._sizes[block]
-                self._driver.blocks.give(block)
-                total += size
-        return total
-
-
 class HostPages:
     """Whole pages of host memory, enough for `size` bytes and for `data`, which is at the start."""
 
@@ -94,6 +26,7 @@ class HostPages:
         self._driver = driver
         self.size = max(pages_for(max(len(data), size)), 1) * PAGE
         self.pa = driver.blocks.take(self.size // PAGE)
+        driver.pages[self.pa] = self
         driver.memory.write(self.pa, data)
 
     @property
@@ -103,8 +36,8 @@ class HostPages:
 
     @property
     def here(self) -> bool:
-        """Whether the host has all of the pages."""
-        return self._driver.is_back(self.pa)
+        """Whether the host has all of the pages: the page bitmap says so."""
+        return self._driver.memory.is_public(self.pa, self.size)
 
     def read(self) -> bytes:
         """The pages as they are now."""
@@ -113,6 +46,7 @@ class HostPages:
     def free(self) -> None:
         """Give the pages back to the kernel."""
         self._driver.blocks.give(self.pa)
+        del self._driver.pages[self.pa]
 
     def take(self) -> None:
         """An enclave has them from now on."""
@@ -122,7 +56,12 @@ class HostPages:
         if self.here:
             self.free()
         else:
-            self._driver.handed_over.abandon(self.pa)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Nobody waits for the pages any more: the driver frees them when they are back."""
+        del self._driver.pages[self.pa]
+        self._driver.away.add(self.pa)
 
 
 class SharedMemory(HostPages):
@@ -197,10 +136,8 @@ class RelayMemory(HostPages):
     def reclaim(self) -> None:
         """Take back, cleared, what is bound to a name but not mapped; or EnclaveError."""
         driver = self._driver
-        if not self.here:
-            if driver.kernel.call(HostCall.RECLAIM, self.pa, self.size) != Status.OK:
-                raise EnclaveError(f"relay pages {self.id}: a living enclave has some of them")
-            driver.handed_over.discard(self.pa)
+        if not self.here and driver.kernel.call(HostCall.RECLAIM, self.pa, self.size) != Status.OK:
+            raise EnclaveError(f"relay pages {self.id}: a living enclave has some of them")
 
     def let_go(self) -> None:
         """The enclave has ended: the pages are kept."""

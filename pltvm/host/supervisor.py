@@ -81,14 +81,20 @@ class Supervisor:
         self._output = bytearray()
         self._end = ""
         self._code: int | None = None
+        self._blocks: list[int] = []  # all of the program's memory; it is not given back
+        self.kernel.holders.append(lambda: self._blocks)
         self.root = self.kernel.tables.take(0)
         self._map_all_of_ram()
         for run in image.runs():
             self._map_own(run.vaddr, run.npages, run.parts, R | X | (W if run.writable else 0))
         self._map_own(abi.STACK_TOP - STACK, pages_for(STACK), (), R | W)
         self._entry = image.entry
-        self._free = self.kernel.blocks.take(FREE_PAGES)
+        self._free = self._take(FREE_PAGES)
         self._spare = [self.kernel.tables.take(level) for level in range(3) for _ in range(TABLES_A_LEVEL)]
+
+    def _take(self, pages: int) -> int:
+        self._blocks.append(self.kernel.blocks.take(pages))
+        return self._blocks[-1]
 
     # -- page tables: only through monitor calls ---------------------------------------------------------
 
@@ -122,7 +128,7 @@ class Supervisor:
         self.kernel.blocks.give(scratch)
 
     def _map_own(self, va: int, pages: int, parts: Parts, flags: int) -> None:
-        block = self.kernel.blocks.take(pages)
+        block = self._take(pages)
         for offset, data in parts:
             self.memory.write(block + offset, data)
         for page in range(pages):
@@ -178,7 +184,7 @@ class Supervisor:
         numbers += [*self._spare, len(victims)]
         for one in victims:
             numbers += [one.block, one.size, one.eid, one.extra]
-        page = kernel.blocks.take(1)
+        page = self._take(1)
         ram.write(page, _INFO.pack(*numbers, *(0,) * (_INFO.size // 8 - len(numbers))))
         return page
 

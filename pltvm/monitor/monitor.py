@@ -30,6 +30,7 @@ from pltvm.monitor.fault import (
     unknown_call,
 )
 from pltvm.monitor.guard import HostTables
+from pltvm.monitor.host_memory import HostMemory
 from pltvm.monitor.keys import DEVELOPMENT, Keys
 from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.state import RUNNABLE, Enclave, State
@@ -101,6 +102,7 @@ class Monitor:
     def __init__(self, hart: Hart, keys: Keys = DEVELOPMENT, digest: Digest = Digest.PENGLAI) -> None:
         self.hart = hart
         self.state = State(hart, keys, digest)
+        self.host_memory = HostMemory(hart.memory, MONITOR_SIZE)  # what the host reads and writes RAM by
         for cause in Cause:
             hart.handlers[cause] = self._handler_for(cause)
         hart.handlers[Cause.ECALL_U] = self._enclave_call
@@ -195,6 +197,7 @@ class Monitor:
         self.state.tables = HostTables(
             memory, self.state.pages, pt_area, pt_size, regions, self.hart.translations_changed
         )
+        self.host_memory.guard(self.state.pages, range(pt_area, pt_area + pt_size))
         entries = {
             0: pmp.Entry(*regions[0], pmp.NO_ACCESS),
             1: pmp.Entry(*regions[1], pmp.READ_ONLY),
@@ -276,9 +279,22 @@ class Monitor:
         state.on_fault(replace(fault, destroyed=ended))
         state.leave(enclave, Status.ERROR)
 
-    def describe(self, context: Context, reason: str, cause: Cause | None = None) -> Fault:
-        """What is to be said of a fault of the running enclave; changes nothing."""
-        enclave = self.state.running
+    def describe_waiting(self, eid: int, reason: str) -> Fault | None:
+        """What is to be said when the host does not answer the chain that starts at `eid`: a debug port."""
+        top = self.state.enclaves.get(eid)
+        if top is None:
+            return None
+        context = top.innermost.context
+        context.regs[PC] -= 4  # the ecall
+        fault = self.describe(context, reason, enclave=top.innermost)
+        context.regs[PC] += 4
+        return fault
+
+    def describe(
+        self, context: Context, reason: str, cause: Cause | None = None, enclave: Enclave | None = None
+    ) -> Fault:
+        """What is to be said of a fault of `enclave`, by default the running one; changes nothing."""
+        enclave = enclave or self.state.running
         assert enclave is not None
         access = describe_access(self.hart, cause, context) if cause is not None else None
         link, chain = enclave, [str(enclave)]

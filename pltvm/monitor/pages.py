@@ -122,9 +122,10 @@ class PageOwners:
         for index in range(span.start, span.stop):
             self.entries[index] += change
 
-    def who(self) -> list[int]:
-        """The entry of every page of RAM, without what owners want of their pages."""
-        return [entry & ~BOTH if entry > PRIVATE else entry for entry in self.entries]
+    def who(self, first: int = 0, pages: int | None = None) -> list[int]:
+        """The entries of pages, by default of all, without what owners want of their pages."""
+        entries = self.entries[first:] if pages is None else self.entries[first : first + pages]
+        return [entry & ~BOTH if entry > PRIVATE else entry for entry in entries]
 
     def owner(self, pa: int) -> int | None:
         """The owner number of a private page, None for one of the host."""

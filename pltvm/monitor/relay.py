@@ -13,7 +13,7 @@ from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi
 from pltvm.monitor.abi import FAILED, RELAY_BASE, RELAY_REGIONS, SHM_BASE, Ocall, Status
-from pltvm.monitor.pages import MONITOR
+from pltvm.monitor.pages import MONITOR, SHARED
 from pltvm.monitor.space import AddressSpace, Mapping
 from pltvm.monitor.state import Block, Enclave, State
 
@@ -181,6 +181,9 @@ def reclaim(state: State, pa: int, size: int) -> int:
     """
     if size <= 0 or pa % PAGE or size % PAGE or not state.memory.contains(pa, size):
         return Status.ERROR
+    holder = state.owners.owner(pa)
+    if holder is not None and MONITOR < holder < SHARED:
+        return Status.ERROR  # an enclave's: told at once, as the host may ask for many
     regions = [(name, r) for name, bound in state.bound.items() for r in bound if _within(r, pa, size)]
     segments = [s for s in state.segments.values() if not s.users and _within(s, pa, size)]
     idle = {page for _, region in regions for page in _pages(region)}

@@ -9,7 +9,7 @@ from pltvm.host.driver import DriverEnclave
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, Ocall
-from tests.monitor.rig import DATA, FILL, MINUS_1, NOWHERE, REPEAT, STRUCT, SUM, Rig, Script
+from tests.monitor.rig import DATA, FILL, MINUS_1, NOWHERE, REPEAT, STRUCT, SUM, Outcome, Rig, Script
 
 TOP = abi.MMAP_TOP
 HEAP = abi.HEAP_BASE
@@ -121,32 +121,65 @@ def test_mmap_gives_zeroed_pages_whatever_was_there(rig: Rig) -> None:
 def test_mmap_failures_leave_the_enclave_running(rig: Rig) -> None:
     script = Script()
     none = script.mmap(0)
-    huge = [script.mmap(size) for size in (1 << 30, 1 << 36, 1 << 40, 1 << 63, MINUS_1)]
-    heap_huge = [script.sbrk(size) for size in (1 << 30, 1 << 40, (1 << 63) - PAGE)]
+    huge = [script.mmap(size) for size in (1 << 40, 1 << 63, MINUS_1)]
+    heap_huge = [script.sbrk(size) for size in (1 << 40, (1 << 63) - PAGE)]
     fine = script.mmap(PAGE)
     script.poke(fine, 1)
     outcome = rig.run(script)
     assert outcome[none] == 0
-    assert [outcome[ref] for ref in huge] == [0] * 5
-    assert [outcome[ref] for ref in heap_huge] == [MINUS_1] * 3
+    assert [outcome[ref] for ref in huge] == [0] * 3
+    assert [outcome[ref] for ref in heap_huge] == [MINUS_1] * 2
     assert outcome[fine] == TOP - PAGE
 
 
-def test_out_of_memory_and_back(rig: Rig) -> None:
+@pytest.mark.parametrize("size", [1 << 30, 1 << 36, (256 << 20) - PAGE])
+@pytest.mark.parametrize("what", ["mmap", "sbrk"])
+def test_without_memory_for_it_the_run_fails(rig: Rig, what: str, size: int) -> None:
+    """An answer of 0 would make the original library ask again without end (§4)."""
     script = Script()
-    areas = [script.mmap(PAGE + (16 << 20)) for _ in range(10)]  # 32 MiB each, of less than 256
-    heap = script.sbrk(PAGE + (16 << 20))
+    refused = script.mmap(size) if what == "mmap" else script.sbrk(size)
+    script.poke(DATA, 1)
+    enclave = rig.enclave(script)
+    outcome = Outcome(enclave.run(timeout=20))
+    assert not enclave.alive
+    assert not outcome.done(refused)
+    assert f"no memory for {what} of {size} bytes" in outcome.fault.reason
+    assert "--ram" in outcome.fault.reason
+    assert outcome.fault.instruction.startswith("ecall")
+    rig.check()
+    assert rig.run(Script()).result.ok
+
+
+def test_without_memory_in_a_server_the_chain_ends(rig: Rig) -> None:
+    server_list, caller = Script(), Script()
+    server_list.mmap(1 << 30)
+    server_list.give(resp_val=1)
+    server = rig.server(server_list)
+    area = caller.mmap(PAGE)
+    caller.call(server.eid, req_vaddr=area, req_size=PAGE)
+    enclave = rig.enclave(caller)
+    outcome = Outcome(enclave.run(timeout=20))
+    assert len(outcome.fault.chain) == 2
+    assert not enclave.alive
+    assert server.enclave.alive  # idle again, without what was passed to it
+    rig.check()
+
+
+def test_out_of_memory_and_back(rig: Rig) -> None:
+    """Memory that is given back is there again; what does not fit any more ends the run."""
+    script = Script()
+    areas = [script.mmap(PAGE + (16 << 20)) for _ in range(6)]  # 32 MiB each, of less than 256
     small = script.sbrk(PAGE)
     script.munmap(areas[0], PAGE)
     again = script.mmap(PAGE + (16 << 20))
+    more = [script.mmap(PAGE + (16 << 20)) for _ in range(3)]
     outcome = rig.run(script)
-    got = [bool(outcome[area]) for area in areas]
-    assert got == sorted(got, reverse=True)
-    assert 1 <= sum(got) < 10
-    assert outcome[heap] == MINUS_1
+    assert all(outcome[area] for area in areas)
     assert outcome[small] == HEAP + PAGE
     assert outcome[again] == outcome[areas[0]]
-    assert outcome.result.ok
+    assert not outcome.done(more[-1])
+    assert "--ram" in outcome.fault.reason
+    assert rig.run(script).fault.reason == outcome.fault.reason
 
 
 def test_300_mappings_all_come_back(rig: Rig) -> None:
@@ -292,10 +325,6 @@ Answer = tuple[int, int]
 Liar = Callable[[Machine, int], Answer]
 
 
-def _block(machine: Machine, pages: int) -> int:
-    return machine.kernel.blocks.take(pages)
-
-
 def _monitor(machine: Machine, _size: int) -> Answer:
     return machine.memory.base, 2 << 20
 
@@ -321,7 +350,7 @@ def _kbuffer(machine: Machine, _size: int) -> Answer:
 
 def _free(offset: int, size: int) -> Liar:
     def lie(machine: Machine, _size: int) -> Answer:
-        block = _block(machine, 8)
+        block = machine.kernel.blocks.take(8)
         machine.kernel.blocks.give(block)
         return block + offset, size
 
@@ -386,8 +415,8 @@ def test_lying_answer_in_a_server(rig: Rig) -> None:
 def test_a_larger_block_than_asked_for_is_taken(rig: Rig) -> None:
     machine = rig.machine
 
-    def serve(_enclave: DriverEnclave, _size: int, _more: int) -> Answer:
-        return _block(machine, 16), 16 * PAGE
+    def serve(enclave: DriverEnclave, _size: int, _more: int) -> Answer:
+        return machine.driver.lend(enclave, 16 * PAGE), 16 * PAGE
 
     machine.driver.serving[Ocall.MMAP] = serve
     script = Script()

@@ -272,12 +272,13 @@ def test_a_hostile_host_offers_pages_that_are_not_its_own(rig: SharedRig) -> Non
         (0, 0),
         (0, 4 * PAGE),
     ]
+    honest = driver.serving[Ocall.SHM_GET]
     for offer in blocks:
         driver.serving[Ocall.SHM_GET] = lambda _enclave, _size, _arg, offer=offer: offer
         script = Script()
         refused = get(script)
         assert rig.outcome(rig.enclave(script))[refused] == MINUS_1
-    driver.serving[Ocall.SHM_GET] = driver._serve_secure
+    driver.serving[Ocall.SHM_GET] = honest
 
 
 def test_the_pages_have_an_owner_of_their_own(rig: SharedRig) -> None:

@@ -30,7 +30,7 @@ class ProcessTable(PageTable):
         self._kernel = kernel
         self._pages: list[tuple[int, int]] = []  # level, page
         root = self._take(0)
-        super().__init__(kernel.memory, root, lambda: 0)
+        super().__init__(kernel.hart.memory, root, lambda: 0)  # what the MMU walks
 
     def _take(self, level: int) -> int:
         page = self._kernel.tables.take(level)
@@ -110,6 +110,7 @@ class Space:
         self._mapped: set[int] = set()  # page addresses with an entry in the table
         self._flips: dict[int, int] = {}  # how often such a page went from writable to executable or back
         self.break_start = self.break_end = 0
+        kernel.holders.append(self._own.values)
 
     # -- areas -------------------------------------------------------------------------------------------
 
@@ -204,8 +205,8 @@ class Space:
     def fault(self, va: int, access: int) -> bool:
         """Make the page at `va` present for `access` (READ, WRITE, EXEC); False when that is not allowed.
 
-        Memory that the monitor has taken for an enclave stays away: its entry exists, without V. Raises
-        OutOfMemory.
+        Memory that the monitor has taken for an enclave stays away: its entry exists without V, or the
+        monitor refuses one. Raises OutOfMemory.
         """
         page = va & ~(PAGE - 1)
         area = self.area(page)
@@ -219,6 +220,8 @@ class Space:
             if page not in self._own:
                 self._own[page] = self.kernel.blocks.take(1)
             pa = self._own[page]
+        if not self.memory.is_public(pa, PAGE):
+            return False
         self.table.set_entry(page, sv39.make_pte(pa, _flags(area.prot, access)))
         self._mapped.add(page)
         return True
@@ -292,6 +295,7 @@ class Space:
 
     def free(self) -> None:
         """Give everything back to the kernel."""
+        self.kernel.holders.remove(self._own.values)
         self.table.free()
         for block in self._own.values():
             self.kernel.blocks.give(block)
