@@ -13,7 +13,7 @@ import typer
 from pltvm import cli_attest, cli_fuzz, cli_selftest, cli_streams
 from pltvm.cli_options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
 from pltvm.cli_run import RunCommand
-from pltvm.cli_streams import print_output, say
+from pltvm.cli_streams import print_error, print_output, say
 from pltvm.errors import PltvmError
 from pltvm.fuzz.record import recording
 from pltvm.host.api import RELAY_RETURNED, Enclave
@@ -38,6 +38,11 @@ app.add_typer(cli_selftest.app)
 app.add_typer(cli_fuzz.app)
 
 
+def _say_what_is_lost(machine: Machine) -> None:
+    if machine.driver.services.disk.is_lost:
+        say("pltvm: sectors were written and are not kept: name a file for them (--disk)")
+
+
 def _machine(ram: int, keys: Path | None, disk: Path | None) -> Machine:
     """A machine with the keys of a file, made if need be, or with the development keys."""
     if keys is None:
@@ -47,7 +52,7 @@ def _machine(ram: int, keys: Path | None, disk: Path | None) -> Machine:
     return Machine(ram, disk=disk, keys=keyfile.load_or_create(keys))
 
 
-def _run(enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
+def _run(machine: Machine, enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
     """Run an enclave, show how that ended, and leave with its exit status."""
     try:
         result = enclave.run(limit, None if as_json else print_output)
@@ -63,6 +68,7 @@ def _run(enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
         say(f"pltvm: {enclave.name}: has returned its relay pages and waits for new ones: stopped")
     else:
         say(f"pltvm: {enclave.name}: still running after {limit:g} s (--timeout), stopped")
+    _say_what_is_lost(machine)
     raise typer.Exit(0 if result.ok else 1)
 
 
@@ -112,19 +118,19 @@ def run(
     machine = _machine(ram, keys, disk)
     content, handed = file_or_text(shm), file_or_text(relay)
     build_wall(confine, [file, *(one.partition("=")[2] for one in server or [])], folder=record, file=disk)
-    memory: bytes | SharedMemory | None = content
-    if disk is not None:  # the servers share the memory that sectors go through
+    memory: SharedMemory | None = None
+    if content is not None or disk is not None:  # sectors go through it
         memory = machine.shm(content or SECTOR)
         machine.use_for_persistency(memory)
     for option in server or []:
         server_name, separator, elf = option.partition("=")
         if not separator or not server_name or not elf:
             raise typer.BadParameter(f"{option!r}: write --server NAME=ELF")
-        shared = memory if isinstance(memory, SharedMemory) else None
+        shared = memory if disk is not None else None  # servers share it where sectors are meant
         machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
     enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=handed)
     with recording(machine, record, say):
-        _run(enclave, json, timeout)
+        _run(machine, enclave, json, timeout)
 
 
 def _supervise(
@@ -170,6 +176,7 @@ def _run_program(
             args,
             root=root,
             on_output=None if as_json else print_output,
+            on_error=None if as_json else print_error,
             on_fault=None if as_json else lambda fault: say(str(fault)),
             source=0,
             timeout=limit,
@@ -187,6 +194,12 @@ def _run_program(
         for number, count in sorted(result.missing.items()):
             which = f"system call {number} is" if number >= 0 else "other system calls are"
             say(f"pltvm: {which} not offered: {count} times")
+        for request in result.failed_requests:
+            say(f"pltvm: {request}")
+    elif result.failures:
+        counts = ", ".join(f"{name} ({count})" for name, count in sorted(result.failures.items()))
+        say(f"pltvm: requests to the enclave device that failed: {counts}; -v tells more")
+    _say_what_is_lost(machine)
     raise typer.Exit(result.exit_code)
 
 
@@ -201,7 +214,7 @@ def demo(json: Json = False) -> None:
     machine.create(elves["server1"], name="test-server1", type=EnclaveType.SERVER)
     shm, relay = ((number).to_bytes(4, "little") for number in (11111, 22222))
     caller = machine.create(elves["caller"], name="caller", shm=shm, relay=relay)
-    _run(caller, json, None)
+    _run(machine, caller, json, None)
 
 
 @app.command()

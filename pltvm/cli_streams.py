@@ -23,6 +23,12 @@ def print_output(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def print_error(text: bytes) -> None:
+    """What a host program prints to its stderr, at once."""
+    sys.stderr.buffer.write(text)
+    sys.stderr.buffer.flush()
+
+
 def run(command: Callable[[], None]) -> None:
     """Run a command to its SystemExit; every error of ours is one line on stderr and exit status 1."""
     _prepare()

@@ -12,7 +12,7 @@ from pltvm.host.api import Enclave, OnOutput, Pages
 from pltvm.host.driver import Driver
 from pltvm.host.elf import Source, load_image
 from pltvm.host.kernel import SMALLEST_RAM, Kernel
-from pltvm.host.services import DISK_LIMIT, Disk, Random
+from pltvm.host.services import DISK_LIMIT, Disk, FileDisk, Random
 from pltvm.host.shared import RelayMemory, SharedMemory
 from pltvm.host.symbols import Symbols
 from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
@@ -33,10 +33,10 @@ class Machine:
     """One RISC-V machine with a secure monitor.
 
     `ram` is in bytes, a page multiple; it is allocated as it is touched. `seed` determines the random numbers
-    that enclaves get. `disk` is a file for their sectors (§4), made when the first one is written; it holds
-    at most `disk_limit` bytes. `keys` sign reports and are what enclaves derive their keys from; the default
-    is a published set that proves nothing. `digest` measures enclaves. Raises PltvmError for a size or file
-    that does not work.
+    that enclaves get. `disk` is a file for their sectors (§4), made when memory for them is named, of at most
+    `disk_limit` bytes; without it they are in memory, and lost. `keys` sign reports and are what enclaves
+    derive their keys from; the default is a published set that proves nothing. `digest` measures enclaves.
+    Raises PltvmError for a size or file that does not work.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Machine:
         self.kernel = Kernel(self.hart, self.monitor)
         self.driver = Driver(self.kernel)
         self.driver.services.random = Random(seed)
-        self.driver.services.disk = Disk(disk, disk_limit) if disk is not None else None
+        self.driver.services.disk = Disk(disk_limit) if disk is None else FileDisk(disk, disk_limit)
 
     def create(
         self,
@@ -91,8 +91,8 @@ class Machine:
         return RelayMemory(self.driver, bytes(content))
 
     def use_for_persistency(self, shm: SharedMemory) -> None:
-        """Name the memory through which sectors go (ioctl 0x18); until then it is each enclave's own."""
-        self.driver.services.persistent = shm
+        """Name the memory through which sectors go (ioctl 0x18); until then there are none."""
+        self.driver.services.use(shm)
 
     def reclaim(self) -> int:
         """Take back what enclaves left behind; how many bytes that gave.

@@ -319,3 +319,19 @@ def test_host_program_options(tmp_path: Path) -> None:
         result = pltvm("run", *arguments, host, cwd=tmp_path)
         assert result.returncode == 1
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_enclave_that_returns_its_relay_pages(build_guest: Callable[[str], bytes], tmp_path: Path) -> None:
+    (tmp_path / "user.elf").write_bytes(build_guest("relay_user"))
+    (tmp_path / "page").write_bytes((3).to_bytes(8, "little"))
+    result = pltvm("run", "user.elf", "--relay", "page", "--timeout", "50", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "pltvm: user.elf: has returned its relay pages and waits for new ones: stopped\n"
+
+
+def test_sectors_that_are_not_kept() -> None:
+    lost = "pltvm: sectors were written and are not kept: name a file for them (--disk)\n"
+    result = pltvm("run", ELVES["sectors"], "--shm", "x")
+    assert result.returncode == 0
+    assert result.stderr.endswith(lost)
+    assert lost not in pltvm("run", ELVES["hello-world"], "--shm", "x").stderr

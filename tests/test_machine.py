@@ -202,7 +202,7 @@ def test_timeout_and_resume(machine: Machine, script_elf: bytes) -> None:
     assert first.shm is not None
     assert enclave.alive
     second = enclave.resume(timeout=20)
-    assert (second.status, second.retval, first.output + second.output) == ("exited", 3, "one two")
+    assert (second.status, second.retval, first.output + second.output) == ("exited", 3, "one \ntwo\n")
 
 
 def test_destroy_an_interrupted_enclave(machine: Machine, script_elf: bytes) -> None:
@@ -223,9 +223,9 @@ def test_output_that_is_not_utf8(machine: Machine, script_elf: bytes) -> None:
     script.print(b"a\xffb")
     printed: list[bytes] = []
     result = machine.create(script_elf, shm=shm_of(script)).run(on_output=printed.append)
-    assert printed == [b"a\xffb"]
-    assert result.output == "a\ufffdb"
-    assert result.stats.output_bytes == 3
+    assert printed == [b"a\xffb\n"]
+    assert result.output == "a\ufffdb\n"
+    assert result.stats.output_bytes == 4
 
 
 def test_fault_result(machine: Machine, script_elf: bytes) -> None:

@@ -271,7 +271,7 @@ class TestExamples:
         for line in (
             "test-stop: stopped, the counter stands still",
             "test-stop: resumed, the counter moves",
-            "test-stop: run failed, as expected",
+            "test-stop: run ended with the enclave",
         ):
             assert line in text(result).splitlines()
 
@@ -305,7 +305,7 @@ class TestExamples:
             ("text", "text is not a RISC-V ELF file\n"),
         ):
             result = run(host, root, file)
-            assert (result.exit_code, text(result)) == (1, line)
+            assert (result.exit_code, text(result), result.errors.decode()) == (1, "", line)
 
 
 @pytest.mark.parametrize("libc", sdk_host.LIBCS)
@@ -362,8 +362,9 @@ int main(int argc, char **argv)
     WORKS(PLenclave_destruct(&one));
     FAILS(PLenclave_destruct(&one));
     args.type = NORMAL_ENCLAVE;
-    args.shmid = 99;
-    FAILS(PLenclave_create(&one, &elf, &args));
+    args.shmid = 99; /* there is no such: the enclave has none */
+    WORKS(PLenclave_create(&one, &elf, &args));
+    WORKS(PLenclave_destruct(&one));
 
     FAILS(PLenclave_shmget(0));
     FAILS(PLenclave_shmget(-1UL));
@@ -378,7 +379,6 @@ int main(int argc, char **argv)
     if (memory != (char *)0x1550000000)
         return 1;
     memory[8191] = 1;
-    FAILS(PLenclave_shmdt(id, memory + 4096));
     FAILS(PLenclave_schrodinger_dt(id, memory));
     char *again = PLenclave_shmat(id, 0);
 
@@ -416,10 +416,10 @@ def test_failures_are_reported(root: Path) -> None:
     result = run(program, root, "hello-world.elf")
 
     assert result.exit_code == 0, text(result)
-    *lines, last = text(result).splitlines()
-    assert last == "00ff10"
-    assert lines.count("hello world") == 1
-    reports = [line for line in lines if line != "hello world"]
+    assert text(result).splitlines() == ["hello world", "00ff10"]
+    reports = result.errors.decode().splitlines()
     assert len(reports) == len(re.findall(r"^ +FAILS\(", FAILURES, re.MULTILINE))
     assert all(re.fullmatch(r"penglai: cannot [^:]+: [A-Z][^:]+", line) for line in reports), reports
-    assert 'penglai: cannot run enclave "exactly16letters": Operation not permitted' in reports
+    assert 'penglai: cannot run enclave "exactly16letters": Bad address' in reports
+    driver = [request for request in result.failed_requests if request.name == "run"]
+    assert "it is a server" in str(driver[0])

@@ -3,8 +3,11 @@
 
 #include "eapp.h"
 #include "ecall.h"
+#include "print_bytes.h"
 
 #define MOST_FUNCTIONS 32
+
+void (*flush_at_end)(void);
 
 static void (*at_exit[MOST_FUNCTIONS])(void);
 static int functions;
@@ -33,11 +36,15 @@ void eapp_return(unsigned long value)
 {
     while (functions > 0)
         at_exit[--functions]();
+    if (flush_at_end)
+        flush_at_end();
     leave(value);
 }
 
 void server_return(struct call_enclave_arg_t *arg)
 {
+    if (flush_at_end)
+        flush_at_end();
     enclave_call(CALL_SERVER_RETURN, (unsigned long)arg, 0, 0, 0);
     abort(); /* refused: nobody called */
 }

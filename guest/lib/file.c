@@ -145,8 +145,13 @@ int fflush(FILE *file)
 {
     int result = 0;
 
+    if (file && !file->buffer) {
+        print_waiting();
+        return 0;
+    }
     if (file)
         return file->unwritten ? settle(file) : 0;
+    print_waiting();
     for (file = open_files; file; file = file->next)
         if (fflush(file))
             result = EOF;

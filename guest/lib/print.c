@@ -1,6 +1,8 @@
 /* Printing: text goes into the kbuffer, the page shared with the host, and an ocall makes the host print it.
  *
- * The host prints at most 511 bytes up to the NUL, so a longer text takes several ocalls. A NUL in the text itself
+ * The host takes at most 511 bytes up to the NUL, as one message, and ends each message with a newline. So stdout is
+ * line buffered: what does not end in a newline yet waits for the rest of its line, for fflush, or for the end of the
+ * program. Longer text takes several messages, cut behind a newline where there is one. A NUL in the text itself
  * (from "%c") would hide what follows it and is left out.
  */
 #include "print.h"
@@ -8,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "ecall.h"
 #include "format.h"
@@ -16,45 +19,60 @@
 #define KBUFFER ((volatile char *)0xffffffe000000000UL)
 #define KBUFFER_TEXT 511
 
-struct printer {
-    size_t used;
-};
+static char waiting[KBUFFER_TEXT];
+static size_t used;
 
-static void flush(struct printer *printer)
+/* Has the host print the first `size` bytes. */
+static void send(size_t size)
 {
-    if (printer->used == 0)
+    if (size == 0)
         return;
-    KBUFFER[printer->used] = '\0';
+    for (size_t i = 0; i < size; i++)
+        KBUFFER[i] = waiting[i];
+    KBUFFER[size] = '\0';
     ocall(OCALL_WRITE, 0, 0, 0);
-    printer->used = 0;
+    used -= size;
+    memmove(waiting, waiting + size, used);
+}
+
+/* How many of the bytes are whole lines. */
+static size_t lines(void)
+{
+    size_t size = used;
+
+    while (size > 0 && waiting[size - 1] != '\n')
+        size--;
+    return size;
 }
 
 static void put(void *sink, char c)
 {
-    struct printer *printer = sink;
-
+    (void)sink;
     if (c == '\0')
         return;
-    KBUFFER[printer->used++] = c;
-    if (printer->used == KBUFFER_TEXT)
-        flush(printer);
+    if (used == KBUFFER_TEXT)
+        send(lines() ? lines() : used);
+    waiting[used++] = c;
+    flush_at_end = print_waiting;
+}
+
+void print_waiting(void)
+{
+    send(used);
 }
 
 void print_bytes(const char *bytes, size_t size)
 {
-    struct printer printer = {0};
-
     for (size_t i = 0; i < size; i++)
-        put(&printer, bytes[i]);
-    flush(&printer);
+        put(NULL, bytes[i]);
+    send(lines());
 }
 
 int vprintf(const char *text, va_list args)
 {
-    struct printer printer = {0};
-    int count = format(put, &printer, text, args);
+    int count = format(put, NULL, text, args);
 
-    flush(&printer);
+    send(lines());
     return count;
 }
 
@@ -75,6 +93,7 @@ int eapp_print(const char *text, ...)
     va_start(args, text);
     int count = vprintf(text, args);
     va_end(args);
+    print_waiting();
     return count;
 }
 

@@ -213,8 +213,7 @@ class Driver:
         """Make the resume call that the enclave waits for; as `start`. Undoes `stop`."""
         self._must_be_idle()
         if enclave.stopped:
-            self.kernel.call(HostCall.RESUME, enclave.eid, ResumeReason.STOP)
-            enclave.stopped = False
+            self.unstop(enclave)
         if enclave.status == RELAY_PAGE:
             return self.enter(enclave, HostCall.RESUME, ResumeReason.OCALL, Ocall.RETURN_RELAY, *relay)
         if relay != NO_PAGES:
@@ -230,6 +229,13 @@ class Driver:
         if not enclave.alive or self.kernel.call(HostCall.STOP, enclave.eid) != Status.OK:
             raise EnclaveError("the monitor refused to stop the enclave: only one that has started can be")
         enclave.stopped = True
+
+    def unstop(self, enclave: DriverEnclave) -> bool:
+        """Undo `stop`; False when the monitor refuses."""
+        if self.kernel.call(HostCall.RESUME, enclave.eid, ResumeReason.STOP) != Status.OK:
+            return False
+        enclave.stopped = False
+        return True
 
     def enter(self, enclave: DriverEnclave, function: HostCall, *arguments: int) -> bool:
         """Make a run or resume call; True when the hart is the enclave's now, False when it was refused."""
@@ -322,8 +328,9 @@ class Driver:
     # -- ocalls (§4) -------------------------------------------------------------------------------------
 
     def _serve_write(self, enclave: DriverEnclave, _arg0: int, _arg1: int) -> tuple[int, int]:
-        text = self.memory.read(enclave.kbuffer, abi.WRITE_LIMIT)
-        enclave.write(text.partition(b"\0")[0])
+        text = self.memory.read(enclave.kbuffer, abi.WRITE_LIMIT).partition(b"\0")[0]
+        if text:
+            enclave.write(text if text.endswith(b"\n") else text + b"\n")
         return 0, 0
 
     def _serve_block(self, enclave: DriverEnclave, size: int, _arg1: int) -> tuple[int, int]:

@@ -1,13 +1,13 @@
 """What the driver serves from outside the machine: random numbers, sectors of a file (ocalls 8, 5, 6).
 
-Random numbers come from a seed, so that runs repeat. The disk is a file of the host's; it grows as sectors
-are written, up to a limit, and reads as zeros behind its end.
+Random numbers come from a seed, so that runs repeat. There always is a disk (§8, "persistency init"): a file
+of the host's, or memory of this process that nobody keeps.
 """
 
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from pltvm.errors import OutOfMemory, PltvmError
 from pltvm.monitor.abi import MASK64, Ocall
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 SECTOR: Final = 4096
 DISK_LIMIT: Final = 256 << 20  # bytes
+FIRST_SIZE: Final = 4 << 20  # bytes of a new file
 MOST_RANDOM: Final = 1 << 20  # bytes for one ocall
+_BLANK: Final = bytes(SECTOR)
 _OK: Final = (0, 0)
 _FAILED: Final = (MASK64, 0)
 
@@ -37,33 +39,70 @@ class Random:
 
 
 class Disk:
-    """A file of sectors, made when the first one is written. Raises PltvmError for a directory."""
+    """Sectors that are kept nowhere but here, up to `limit` bytes; what was never written is zero."""
 
-    def __init__(self, path: str | os.PathLike[str], limit: int = DISK_LIMIT) -> None:
-        self.path = Path(path)
+    def __init__(self, limit: int = DISK_LIMIT) -> None:
         self.limit = limit
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            raise PltvmError(f"{self.path}: is not a file, nor can one be made there")
+        self._sectors: dict[int, bytes] = {}
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether something was written that ends with the machine."""
+        return bool(self._sectors)
+
+    def make(self) -> None:
+        """A host program has named memory for sectors: the disk is to be there."""
 
     def read(self, sector: int) -> bytes | None:
-        """The sector, zeros where the file has nothing; None when it cannot be read."""
-        if (sector + 1) * SECTOR > self.limit:
-            return bytes(SECTOR)
-        try:
-            with self.path.open("rb") as file:
-                file.seek(sector * SECTOR)
-                return file.read(SECTOR).ljust(SECTOR, b"\0")
-        except FileNotFoundError:
-            return bytes(SECTOR)
-        except OSError:
-            return None
+        """The sector, zeros where the disk has nothing; None when it cannot be read."""
+        return self._sectors.get(sector, _BLANK)
 
     def write(self, sector: int, data: bytes) -> bool:
         """Write the sector; False for one behind the limit, or when the host's file system refuses."""
         if (sector + 1) * SECTOR > self.limit:
             return False
+        self._sectors[sector] = data
+        return True
+
+
+class FileDisk(Disk):
+    """A file of sectors, which grows as they are written. Raises PltvmError for a directory."""
+
+    def __init__(self, path: str | os.PathLike[str], limit: int = DISK_LIMIT) -> None:
+        super().__init__(limit)
+        self.path = Path(path)
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise PltvmError(f"{self.path}: is not a file, nor can one be made there")
+
+    def _open(self) -> BinaryIO:
+        return os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+
+    def make(self) -> None:
+        """Make the file, of zeros, if there is none."""
         try:
-            with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+            if not self.path.exists():
+                with self._open() as file:
+                    file.truncate(min(FIRST_SIZE, self.limit))
+        except OSError:
+            pass  # reading or writing it will say so
+
+    def read(self, sector: int) -> bytes | None:
+        if (sector + 1) * SECTOR > self.limit:
+            return _BLANK
+        try:
+            with self.path.open("rb") as file:
+                file.seek(sector * SECTOR)
+                return file.read(SECTOR).ljust(SECTOR, b"\0")
+        except FileNotFoundError:
+            return _BLANK
+        except OSError:
+            return None
+
+    def write(self, sector: int, data: bytes) -> bool:
+        if (sector + 1) * SECTOR > self.limit:
+            return False
+        try:
+            with self._open() as file:
                 file.seek(sector * SECTOR)
                 file.write(data)
         except OSError:
@@ -82,11 +121,16 @@ class Services:
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
         self.random = Random(0)
-        self.disk: Disk | None = None
+        self.disk = Disk()
         self.persistent: HostPages | None = None
         driver.serving[Ocall.GET_RANDOM] = self._serve_random
         driver.serving[Ocall.READ_SECTOR] = self._serve_read
         driver.serving[Ocall.WRITE_SECTOR] = self._serve_write
+
+    def use(self, pages: "HostPages | None") -> None:
+        """Name the memory that sectors go through; the disk is there from now on."""
+        self.persistent = pages
+        self.disk.make()
 
     def _serve_random(self, enclave: "DriverEnclave", size: int, _arg1: int) -> tuple[int, int]:
         size = min(size, MOST_RANDOM)
@@ -103,7 +147,7 @@ class Services:
 
     def _serve_read(self, _enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
         place = self._sector_at()
-        data = self.disk.read(sector) if self.disk is not None and place else None
+        data = self.disk.read(sector) if place else None
         if data is None:
             return _FAILED
         self._driver.memory.write(place, data)
@@ -111,6 +155,6 @@ class Services:
 
     def _serve_write(self, _enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
         place = self._sector_at()
-        if self.disk is None or not place:
+        if not place:
             return _FAILED
         return _OK if self.disk.write(sector, self._driver.memory.read(place, SECTOR)) else _FAILED

@@ -174,7 +174,10 @@ USER_PARAM: Final = Struct("<Q16si4xQqqiiQQiiQQQ")
 ATTEST_HEAD: Final = Struct("<iiQ")  # eid, is_shadow, nonce; the report follows
 SHM_GET: Final = Struct("<i4xQi4x")  # key, size, flags
 SHM_ATTACH: Final = Struct("<i4xQQi4x")  # id, address, size, flags
+SHM_DETACH: Final = Struct("<i4xQQ")  # id, address, size
 SHM_ID: Final = Struct("<i")
+FIRST_ENCLAVE_ID: Final = 0x1000  # of what host programs name enclaves by
+FIRST_MEMORY_ID: Final = 0x10000  # of shared memory, and of relay pages
 RELAY_PAGE: Final = 1  # what a run request gives when the enclave returned its relay pages
 
 

@@ -68,8 +68,8 @@ def _munmap(state: State, enclave: Enclave, context: Context) -> int | None:
 def _sbrk(state: State, enclave: Enclave, context: Context) -> int | None:
     """4: a1 signed bytes, a page multiple → the heap top after the change, −1 on failure.
 
-    Shrinking gives back every block that lies wholly above the new top; the top becomes the end of what
-    is left.
+    Shrinking gives back every block that starts at or above the new top; the top becomes the end of what is
+    left. By more than there is: the heap is empty.
     """
     size = context.regs[A1]
     if size >> 63:
@@ -87,7 +87,7 @@ def _sbrk(state: State, enclave: Enclave, context: Context) -> int | None:
 def _shrink(state: State, enclave: Enclave, size: int) -> int | None:
     space = enclave.space
     new_top = space.heap_top - size
-    if size % PAGE or new_top < abi.HEAP_BASE:
+    if size % PAGE:
         return FAILED
     freed = []
     while space.heap and space.heap[-1].va >= new_top:

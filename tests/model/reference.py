@@ -163,7 +163,7 @@ class Model(HostCalls):
         e = self.me
         if size == 0:
             return Result(e.heap_top)
-        if size % PAGE or size > MMAP_TOP - HEAP or e.heap_top + size < HEAP:
+        if size % PAGE or size > MMAP_TOP - HEAP:
             return Result(FAILED)
         e_asked = (0, max(size, 0))
         if size > 0:

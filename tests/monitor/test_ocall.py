@@ -27,14 +27,15 @@ def test_write_prints_at_most_511_bytes_up_to_the_nul(rig: Rig) -> None:
     script.ocall(Ocall.WRITE)
     outcome = rig.run(script)
     assert outcome[result] == 0
-    assert outcome.output == ("abcdefgh" * 64)[:511] + "short"
+    assert outcome.output == ("abcdefgh" * 64)[:511] + "\nshort\n"  # each message gets the newline it lacks
 
 
 def test_sdk_splits_long_texts(rig: Rig) -> None:
     script = Script()
     script.step(FILL, DATA, int.from_bytes(b"01234567", "little"), 160)
     script.step(11, DATA)  # PRINT
-    assert rig.run(script).output == "01234567" * 160
+    text = "01234567" * 160
+    assert rig.run(script).output == "".join(text[at : at + 511] + "\n" for at in range(0, len(text), 511))
 
 
 def test_unknown_ocalls_give_minus_1(rig: Rig) -> None:
@@ -308,15 +309,27 @@ def test_shrunk_heap_is_gone(rig: Rig) -> None:
 def test_sbrk_refuses(rig: Rig) -> None:
     script = Script()
     top = script.sbrk(2 * PAGE)
-    bad = [
-        script.sbrk(size)
-        for size in (1, 8, PAGE + 1, -1, -8, -PAGE - 1, -4 * PAGE, -(1 << 40), -(1 << 63), (1 << 63) - PAGE)
-    ]
+    bad = [script.sbrk(size) for size in (1, 8, PAGE + 1, -1, -8, -PAGE - 1, (1 << 63) - PAGE)]
     still = script.sbrk(0)
     script.step(FILL, HEAP, 1, 3 * PAGE // 8)
     outcome = rig.run(script)
     assert [outcome[ref] for ref in bad] == [MINUS_1] * len(bad)
     assert outcome[top] == outcome[still] == HEAP + 3 * PAGE
+
+
+@pytest.mark.parametrize("size", [-3 * PAGE, -6 * PAGE, -7 * PAGE, -(1 << 40), -(1 << 63)])
+def test_sbrk_of_more_than_the_heap_has_empties_it(rig: Rig, size: int) -> None:
+    script = Script()
+    grown = [script.sbrk(2 * PAGE), script.sbrk(2 * PAGE)]
+    shrunk = script.sbrk(size)
+    again = script.sbrk(size if size < -3 * PAGE else 0)
+    back = script.sbrk(PAGE)
+    script.poke(back - PAGE, 1)
+    outcome = rig.run(script)
+    assert [outcome[one] for one in grown] == [HEAP + 3 * PAGE, HEAP + 6 * PAGE]
+    assert outcome[shrunk] == (HEAP + 3 * PAGE if size == -3 * PAGE else HEAP)
+    assert outcome[again] == outcome[shrunk]
+    assert outcome[back] == outcome[shrunk] + PAGE
 
 
 # -- lying hosts -------------------------------------------------------------------------------------------

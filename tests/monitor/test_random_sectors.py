@@ -8,8 +8,9 @@ import pytest
 
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
-from pltvm.host.services import MOST_RANDOM, Disk, Random
+from pltvm.host.services import MOST_RANDOM, FileDisk, Random
 from pltvm.host.shared import HostPages
+from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Ocall
 from tests.monitor.rig import DATA, MINUS_1, NOWHERE, Outcome, Ref, Script
@@ -234,11 +235,37 @@ def test_a_guest_cannot_fill_the_disk(make: MakeRig, tmp_path: Path) -> None:
     assert disk.stat().st_size == 4 * PAGE
 
 
-def test_without_disk_or_memory(make: MakeRig, tmp_path: Path) -> None:
+def test_without_a_file_sectors_are_kept_for_the_run(make: MakeRig) -> None:
+    """A machine always has a disk (§8): programs that need one would ask for ever."""
+    script = Script()
+    script.poke(DATA, 77)
+    results = [sector(script, 9, True)]
+    script.poke(DATA, 0)
+    results.append(sector(script, 9, False))
+    value = script.peek(DATA)
+    results += [sector(script, 1 << 50, False), sector(script, 1 << 50, True)]
+    nothing = script.peek(DATA)
+    rig = make()
+    assert not rig.machine.driver.services.disk.is_lost
+    outcome = persistent(rig, script)
+    assert [outcome[result] for result in results] == [0, 0, 0, MINUS_1]
+    assert (outcome[value], outcome[nothing]) == (77, 0)
+    assert rig.machine.driver.services.disk.is_lost
+
+
+def test_the_file_is_made_when_memory_is_named(tmp_path: Path) -> None:
+    machine = Machine(64 << 20, disk=tmp_path / "disk")
+    assert not (tmp_path / "disk").exists()
+    machine.use_for_persistency(machine.shm(PAGE))
+    assert (tmp_path / "disk").read_bytes() == bytes(4 << 20)
+    (tmp_path / "disk").write_bytes(b"kept")
+    machine.use_for_persistency(machine.shm(PAGE))
+    assert (tmp_path / "disk").read_bytes() == b"kept"
+
+
+def test_without_memory(make: MakeRig, tmp_path: Path) -> None:
     script = Script()
     results = [sector(script, 0, False), sector(script, 0, True)]
-    outcome = persistent(make(), script)
-    assert [outcome[result] for result in results] == [MINUS_1, MINUS_1]
     rig = make(disk=tmp_path / "disk")
     rig.machine.driver.services.persistent = Part(0, 0)
     outcome = rig_outcome(rig, script)
@@ -256,7 +283,7 @@ def test_a_disk_that_cannot_be_written(make: MakeRig, tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fails(tmp_path: Path) -> None:
-    disk = Disk(tmp_path / "disk")
+    disk = FileDisk(tmp_path / "disk")
     (tmp_path / "disk").mkdir()
     assert disk.read(0) is None
     assert not disk.write(0, bytes(PAGE))
@@ -265,7 +292,7 @@ def test_a_disk_that_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", [".", "missing/disk"])
 def test_a_path_that_is_no_file(make: MakeRig, tmp_path: Path, path: str) -> None:
     with pytest.raises(PltvmError, match="not a file"):
-        Disk(tmp_path / path)
+        FileDisk(tmp_path / path)
 
 
 def test_no_sectors_while_no_memory_is_named(make: MakeRig, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ static void *thread(void *argument)
 {
     int result = PLenclave_run(argument);
 
-    printf("test-stop: run %s\n", result < 0 ? "failed, as expected" : "ended, which was not expected");
-    return result < 0 ? NULL : argument;
+    printf("test-stop: run %s\n", result == 0 ? "ended with the enclave" : "failed, which was not expected");
+    return result == 0 ? NULL : argument;
 }
 
 /* Say what was done, and whether the enclave counts now: 0 when that is as it should be. */

@@ -47,7 +47,7 @@ int PLenclave_create(struct PLenclave *enclave, struct elf_args *elf, struct enc
         .type = args->type,
         .elf_ptr = (uintptr_t)elf->ptr,
         .elf_size = elf->size,
-        .stack_size = args->stack_size,
+        .stack_size = args->type == SHADOW_ENCLAVE ? 0 : args->stack_size, /* instances get their own */
         .shmid = args->shmid,
         .shm_offset = args->shm_offset,
         .shm_size = args->shm_size,

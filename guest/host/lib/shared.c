@@ -1,29 +1,16 @@
 /* Memory shared with enclaves, and relay pages: get, attach, detach, remove (ABI sections 7 and 8).
  *
  * Attaching is a request that prepares the pages, then an mmap of the same descriptor. So each call opens the device
- * for itself: threads cannot map each other's pages, and a mapping outlives its descriptor.
+ * for itself: threads cannot map each other's pages, and a mapping outlives its descriptor. Nothing is kept here: the
+ * driver knows sizes, and what is attached.
  */
 #include "internal.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define PAGE 4096UL
-
-/* What is mapped: detaching needs the size. */
-struct mapping {
-    struct mapping *next;
-    void *address;
-    size_t size;
-    int kind;
-    int id;
-};
-
-static struct mapping *mappings;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const char *name(int kind)
 {
@@ -57,79 +44,45 @@ static int get(int kind, size_t size)
     return id < 0 ? penglai_failed("get %zu bytes of %s", size, name(kind)) : id;
 }
 
-static void *map(int fd, int kind, struct mapping *mapping, void *where)
+static void *map(int fd, int kind, int id, void *where)
 {
-    struct penglai_shmat_param param = {.id = mapping->id, .addr = (uintptr_t)where};
+    struct penglai_shmat_param param = {.id = id, .addr = (uintptr_t)where};
 
     if (ioctl(fd, PENGLAI_IOC_ATTACH(kind), &param) < 0)
         return MAP_FAILED;
-    mapping->size = param.size;
-    mapping->address = mmap(where, param.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (mapping->address == MAP_FAILED) {
+
+    void *address = mmap(where, param.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (address == MAP_FAILED) {
         int cause = errno;
-        struct penglai_shmdt_param undo = {.id = param.id, .size = param.size};
+        struct penglai_shmdt_param undo = {.id = id};
 
         ioctl(fd, PENGLAI_IOC_DETACH(kind), &undo);
         errno = cause;
     }
-    return mapping->address;
+    return address;
 }
 
 static void *attach(int kind, int id, void *where)
 {
-    struct mapping *mapping = malloc(sizeof *mapping);
     int fd = penglai_open();
-    void *address = MAP_FAILED;
+    void *address = fd < 0 ? MAP_FAILED : map(fd, kind, id, where);
 
-    if (mapping && fd >= 0) {
-        mapping->kind = kind;
-        mapping->id = id;
-        address = map(fd, kind, mapping, where);
-    }
-    if (address == MAP_FAILED) {
+    if (address == MAP_FAILED)
         penglai_failed("attach %s %d", name(kind), id);
-        free(mapping);
-    } else {
-        pthread_mutex_lock(&lock);
-        mapping->next = mappings;
-        mappings = mapping;
-        pthread_mutex_unlock(&lock);
-    }
     if (fd >= 0)
         close(fd);
     return address;
 }
 
-/* Take a mapping off the list; NULL when there is no such. */
-static struct mapping *forget(int kind, int id, const void *address)
-{
-    struct mapping *found = NULL;
-
-    pthread_mutex_lock(&lock);
-    for (struct mapping **at = &mappings; *at; at = &(*at)->next)
-        if ((*at)->kind == kind && (*at)->id == id && (*at)->address == address) {
-            found = *at;
-            *at = found->next;
-            break;
-        }
-    pthread_mutex_unlock(&lock);
-    return found;
-}
-
+/* The driver says how much was mapped. */
 static int detach(int kind, int id, void *address)
 {
-    struct mapping *mapping = forget(kind, id, address);
-    int result = -1;
+    struct penglai_shmdt_param param = {.id = id, .addr = (uintptr_t)address};
+    int result = request(PENGLAI_IOC_DETACH(kind), &param);
 
-    if (mapping) {
-        struct penglai_shmdt_param param = {.id = id, .addr = (uintptr_t)address, .size = mapping->size};
-
-        munmap(address, mapping->size);
-        free(mapping);
-        result = request(PENGLAI_IOC_DETACH(kind), &param);
-    } else {
-        errno = EINVAL;
-    }
+    if (result == 0)
+        result = munmap(address, param.size);
     return result < 0 ? penglai_failed("detach %s %d", name(kind), id) : 0;
 }
 

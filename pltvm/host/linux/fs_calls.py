@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from pltvm.host.linux.device import EnclaveFile
+from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.errno import EFAULT, EINVAL, ENOTTY, ESPIPE, LinuxError
 from pltvm.host.linux.files import HostFile
 from pltvm.host.linux.signal_calls import signed

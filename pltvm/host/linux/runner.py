@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pltvm.errors import ElfError, PltvmError
+from pltvm.errors import AccessFault, ElfError, PltvmError
 from pltvm.host.driver import Driver
 from pltvm.host.elf import name_of, read_source
 from pltvm.host.interrupts import Watch
 from pltvm.host.linux.device import EnclaveDevice
+from pltvm.host.linux.enclave_file import PATH, EnclaveFile
+from pltvm.host.linux.files import Output as Terminal
 from pltvm.host.linux.process import Process, Source
+from pltvm.host.linux.requests import FailedRequest
 from pltvm.host.output import Output, of_caller, passed_on
 from pltvm.host.report import FaultReport
 
@@ -21,9 +24,11 @@ class LinuxResult:
     """How a host program ended.
 
     `exit_code` is as a shell gives it; `end` says what ended it when that was not its own doing, else "";
-    `output` is what it and its enclaves printed; `faults` the enclaves that were destroyed for a fault;
-    `missing` how often it made which system call that is not offered (−1: all numbers behind the first 1024);
-    `bugs` is how often serving it went wrong as it never should, which `end` then tells.
+    `output` is what it and its enclaves printed, `errors` what it wrote to stderr; `faults` the enclaves that
+    were destroyed for a fault; `missing` how often it made which system call that is not offered (−1: all
+    numbers behind the first 1024); `failed_requests` the first requests to the enclave device that failed,
+    `failures` how many of each; `bugs` is how often serving it went wrong as it never should, which `end`
+    then tells.
     """
 
     exit_code: int
@@ -33,6 +38,9 @@ class LinuxResult:
     missing: dict[int, int]
     timed_out: bool = False
     bugs: int = 0
+    errors: bytes = b""
+    failed_requests: tuple[FailedRequest, ...] = ()
+    failures: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
@@ -40,10 +48,12 @@ class LinuxResult:
             "exit_code": self.exit_code,
             "end": self.end,
             "output": self.output.decode("utf-8", "replace"),
+            "errors": self.errors.decode("utf-8", "replace"),
             "faults": [fault.to_dict() for fault in self.faults],
             "missing_system_calls": self.missing,
             "timed_out": self.timed_out,
             "bugs": self.bugs,
+            "failed_requests": self.failures,
         }
 
 
@@ -54,6 +64,7 @@ def run_program(
     *,
     root: str | os.PathLike[str] = ".",
     on_output: Callable[[bytes], None] | None = None,
+    on_error: Callable[[bytes], None] | None = None,
     on_fault: Callable[[FaultReport], None] | None = None,
     source: Source = lambda _size: b"",
     timeout: float | None = None,
@@ -62,15 +73,15 @@ def run_program(
 ) -> LinuxResult:
     """Run a static RISC-V Linux program with `arguments`.
 
-    It sees files beneath `root` only. `source` is its standard input: a function of the most bytes wanted, or
-    a file descriptor, which alone does not hold up the end of the run. `timeout` is in seconds. Raises
-    ElfError for a program that cannot run here, OutOfMemory; KeyboardInterrupt on Ctrl-C; and what
-    `on_output`, `on_fault` and `source` raise.
+    It sees files beneath `root` only. `on_output` and `on_error` get what it writes as it comes. `source` is
+    its standard input: a function of the most bytes wanted, or a file descriptor, which alone does not hold
+    up the end of the run. `timeout` is in seconds. Raises ElfError for a program that cannot run here,
+    OutOfMemory; KeyboardInterrupt on Ctrl-C; and what the functions given raise.
     """
     folder = Path(root)
     if not folder.is_dir():
         raise PltvmError(f"{folder}: is no folder that a program could be given (--root)")
-    output = Output(on_output)
+    output, errors = Output(on_output), Output(on_error)
     faults: list[FaultReport] = []
 
     def fault(report: FaultReport) -> None:
@@ -92,9 +103,14 @@ def run_program(
         )
     except ElfError as error:
         raise ElfError(f"{name_of(os.fspath(program))}: {error}") from None
-    EnclaveDevice(process, driver, fault)
+    device = EnclaveDevice(process, driver, fault)
+    process.files.devices[PATH] = lambda: EnclaveFile(device)
+    process.files.put(2, Terminal(errors.write))
     with passed_on(), Watch(driver.kernel.hart, timeout) as watch:
-        code = process.run()
+        try:
+            code = process.run()
+        except AccessFault as error:  # of the host kernel
+            code, process.end_report = 1, str(error)
     if watch.cancelled:
         raise KeyboardInterrupt
     timed_out = watch.timed_out and process.exit_code is None
@@ -105,5 +121,8 @@ def run_program(
         faults=tuple(faults),
         missing=dict(process.missing),
         timed_out=timed_out,
+        errors=errors.text,
+        failed_requests=tuple(device.failures.kept),
+        failures=dict(device.failures.counts),
         bugs=len(process.bugs),
     )

@@ -1,94 +1,132 @@
 """Memory that a Linux program names by an id: shared with enclaves, or handed over to them (§8, 0x10 … 0x17).
 
-Ids are like System V's: `get` makes pages or finds those of that key, `attach` and `detach` count mappings,
-`remove` lets the pages go once nobody uses them any more. Ids start at 1; 0 in a request means none.
+`get` makes pages, or finds those of a key; `attach` and `detach` count; after `remove` nobody finds the id,
+and the pages go once they are neither attached nor mapped, and no enclave has them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
+from typing import Final
 
 from pltvm.engine.memory import PAGE
-from pltvm.errors import EnclaveError
-from pltvm.host.linux.errno import EINVAL, LinuxError
-from pltvm.host.shared import RelayMemory, SharedMemory
+from pltvm.errors import EnclaveError, OutOfMemory
+from pltvm.host.linux.errno import EPERM
+from pltvm.host.linux.requests import Refused
+from pltvm.host.shared import RelayMemory, SharedMemory, Span
+from pltvm.monitor.abi import FIRST_MEMORY_ID
 
-PRIVATE_KEY = 0
-LARGEST = 1 << 40
+PRIVATE_KEY: Final = 0
+MOST_IDS: Final = 4096  # of one kind; as many as Linux has for System V's
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
-    """Pages with an id: how often they are mapped, and whether they go away with their last user."""
+    """Pages with an id: how often they are attached, and whether they go away with their last user."""
 
     id: int
     key: int
     pages: SharedMemory | RelayMemory
-    mapped: int = 0
+    attached: int = 0
     removed: bool = False
 
 
 class SharedIds:
-    """Ids of one kind; `make` makes cleared pages of so many bytes."""
+    """Ids of one kind. `make` makes cleared pages of so many bytes, `is_mapped` says whether the program maps
+    any of a range. With `alone` the pages are in one place: they can be attached once at a time.
+    """
 
-    def __init__(self, make: Callable[[int], SharedMemory | RelayMemory]) -> None:
+    def __init__(
+        self,
+        make: Callable[[int], SharedMemory | RelayMemory],
+        is_mapped: Callable[[int, int], bool],
+        alone: bool,
+    ) -> None:
         self._make = make
+        self._is_mapped = is_mapped
+        self._alone = alone
         self._entries: dict[int, Entry] = {}
-        self._next_id = 1
 
     def get(self, key: int, size: int) -> int:
-        """The id of pages of `size` bytes, a page multiple. Raises LinuxError, OutOfMemory."""
-        if not 0 < size < LARGEST or size % PAGE:
-            raise LinuxError(EINVAL)
+        """The id of pages of `size` bytes, a page multiple. Raises Refused."""
+        if not size or size % PAGE:
+            raise Refused(EPERM, f"{size} bytes: not a page multiple")
         for entry in self._entries.values():
             if key != PRIVATE_KEY and entry.key == key and not entry.removed:
                 if entry.pages.size < size:
-                    raise LinuxError(EINVAL)
+                    raise Refused(EPERM, f"the memory of key {key} has {entry.pages.size} bytes only")
                 return entry.id
-        entry = Entry(self._next_id, key, self._make(size))
-        self._next_id += 1
-        self._entries[entry.id] = entry
-        return entry.id
+        self.tidy()
+        if len(self._entries) >= MOST_IDS:
+            raise Refused(EPERM, f"there are {MOST_IDS} ids already")
+        try:
+            pages = self._make(size)
+        except OutOfMemory as error:
+            raise Refused(EPERM, str(error)) from None
+        number = next(number for number in count(FIRST_MEMORY_ID) if number not in self._entries)
+        self._entries[number] = Entry(number, key, pages)
+        return number
 
     def find(self, number: int) -> Entry:
-        """The entry of an id that is not removed; raises LinuxError."""
+        """The entry of an id that is not removed; raises Refused."""
         entry = self._entries.get(number)
         if entry is None or entry.removed:
-            raise LinuxError(EINVAL)
+            raise Refused(EPERM, f"there is no id {number:#x}")
         return entry
 
-    def part(self, number: int, offset: int, size: int) -> tuple[int, int]:
-        """Physical address and bytes of whole pages; size 0 means all behind the offset."""
-        pages = self.find(number).pages
-        size = size or pages.size - offset
-        if offset % PAGE or size % PAGE or not 0 <= offset < offset + size <= pages.size:
-            raise LinuxError(EINVAL)
-        return pages.pa + offset, size
+    def has(self, entry: Entry) -> bool:
+        """Whether the entry's pages are still there."""
+        return self._entries.get(entry.id) is entry
 
-    def detach(self, number: int) -> None:
-        """One mapping less; raises LinuxError when there was none."""
+    def part(self, number: int, offset: int, size: int) -> Span | None:
+        """Physical address and bytes of whole pages; None where the id or the range does not exist."""
         entry = self._entries.get(number)
-        if entry is None or not entry.mapped:
-            raise LinuxError(EINVAL)
-        entry.mapped -= 1
+        if entry is None or entry.removed or offset % PAGE or not size or size % PAGE:
+            return None
+        return (entry.pages.pa + offset, size) if offset + size <= entry.pages.size else None
+
+    def attach(self, number: int) -> Entry:
+        """One more place where the pages are; raises Refused."""
+        entry = self.find(number)
+        if self._alone and entry.attached:
+            raise Refused(EPERM, f"{number:#x} is attached: relay pages are in one place")
+        entry.attached += 1
+        return entry
+
+    def detach(self, number: int) -> int:
+        """One place less; the bytes of the pages. Raises Refused."""
+        entry = self._entries.get(number)
+        if entry is None or not entry.attached:
+            raise Refused(EPERM, f"{number:#x} is not attached")
+        entry.attached -= 1
         self.tidy()
+        return entry.pages.size
 
     def remove(self, number: int) -> None:
-        """Let the pages go as soon as nobody uses them; raises LinuxError."""
-        self.find(number).removed = True
+        """Let the pages go as soon as nobody uses them; raises Refused."""
+        entry = self.find(number)
+        if self._alone and entry.attached:
+            raise Refused(EPERM, f"{number:#x} is attached")
+        entry.removed = True
         self.tidy()
 
     def tidy(self) -> None:
         """Free what is removed and no longer used; what an enclave still has stays until it ends."""
-        for entry in list(self._entries.values()):
-            if entry.removed and not entry.mapped:
-                try:
-                    entry.pages.free()
-                except EnclaveError:
-                    continue
-                del self._entries[entry.id]
+        for entry in [entry for entry in self._entries.values() if entry.removed and not entry.attached]:
+            if not self._is_mapped(*entry.pages.span):
+                self._free(entry)
+
+    def _free(self, entry: Entry) -> bool:
+        try:
+            entry.pages.free()
+        except EnclaveError:
+            return False
+        del self._entries[entry.id]
+        return True
 
     def close(self) -> None:
-        """The process is over: nothing is mapped any more."""
-        for entry in self._entries.values():
-            entry.removed, entry.mapped = True, 0
-        self.tidy()
+        """The process is over: nothing is mapped any more. What enclaves of others have is freed later."""
+        for entry in list(self._entries.values()):
+            if not self._free(entry):
+                del self._entries[entry.id]
+                entry.pages.abandon()

@@ -123,6 +123,13 @@ class Space:
         """Whether any area touches the range."""
         return any(area.start < end and start < area.end for area in self._areas)
 
+    def maps(self, pa: int, size: int) -> bool:
+        """Whether any area maps pages of this physical range that belong to someone else."""
+        return any(
+            area.shared is not None and area.shared < pa + size and pa < area.shared + area.end - area.start
+            for area in self._areas
+        )
+
     def place(self, size: int) -> int:
         """A free range of `size` bytes, as high as possible; raises LinuxError when there is none."""
         end = MMAP_TOP

@@ -12,7 +12,7 @@ from pltvm.engine.context import SP, TP, Context
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import OutOfMemory
 from pltvm.host.linux import fs_calls, path_calls, signal_calls
-from pltvm.host.linux.device import EnclaveFile
+from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, LinuxError
 from pltvm.host.linux.files import HostFile
 from pltvm.host.linux.program import BREAK_LIMIT

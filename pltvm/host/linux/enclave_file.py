@@ -1,0 +1,105 @@
+"""The enclave device, opened: how a request is copied in, served, and copied back (§8)."""
+
+from typing import Any, Final
+
+from pltvm.host.linux.device import EnclaveDevice
+from pltvm.host.linux.errno import EFAULT, EPERM, LinuxError
+from pltvm.host.linux.files import File
+from pltvm.host.linux.requests import (
+    MOST_BYTES,
+    REQUESTS,
+    AttachParam,
+    DetachParam,
+    GetParam,
+    IdParam,
+    Refused,
+)
+from pltvm.host.linux.shared_ids import Entry, SharedIds
+from pltvm.host.linux.threads import Thread
+from pltvm.monitor import abi
+from pltvm.monitor.abi import Ioctl
+
+PATH: Final = "/dev/penglai_enclave_dev"
+
+
+class EnclaveFile(File):
+    """What `attach` prepared is mapped by the next mmaps of this descriptor."""
+
+    def __init__(self, device: EnclaveDevice) -> None:
+        self._device = device
+        self._ready: tuple[SharedIds, Entry] | None = None
+
+    def pages_to_map(self, size: int) -> int:
+        """Physical address of the memory that was attached last; raises LinuxError if it is smaller."""
+        if self._ready is None:
+            raise LinuxError(EPERM)
+        ids, entry = self._ready
+        if not ids.has(entry) or size > entry.pages.size:
+            raise LinuxError(EPERM)
+        return entry.pages.pa
+
+    def ioctl(self, thread: Thread, request: int, address: int) -> int | None:
+        """One request: the result, or None when the thread waits for an enclave; raises LinuxError."""
+        device, space = self._device, self._device.process.space
+        number, size = request & 0xFF, request >> 16 & 0x3FFF
+        layout = REQUESTS.get(number) if request >> 8 & 0xFF == abi.IOCTL_TYPE else None
+        name = layout.name if layout is not None else f"{request:#x}"
+        param = None
+        try:
+            if size > MOST_BYTES:
+                raise Refused(EFAULT, f"a struct of {size} bytes")
+            try:
+                raw = space.read(address, max(size, layout.struct.size if layout is not None else 0))
+            except LinuxError as error:
+                raise Refused(error.number, f"the struct at {address:#x} can not be read") from None
+            if layout is None:
+                raise Refused(EFAULT, "there is no such request")
+            param = layout.unpack(raw)
+            if number == Ioctl.RUN:
+                device.run(thread, address, param)
+                return None
+            result, param = self._serve(number, param)
+        except LinuxError as error:
+            refused = error if isinstance(error, Refused) else Refused(EFAULT, "user memory can not be read")
+            device.failures.note(name, param, refused)
+            result = -refused.number
+        if layout is not None and param is not None:
+            space.write(address, layout.struct.pack(*param))
+        return result
+
+    def _serve(self, number: int, param: Any) -> tuple[int, Any]:
+        """The result of a request, and its struct as it is copied back."""
+        device = self._device
+        if number == Ioctl.CREATE:
+            return 0, device.create(param)
+        if number == Ioctl.STOP:
+            return 0, device.stop(param)
+        if number == Ioctl.RESUME:
+            return 0, device.resume(param)
+        if number == Ioctl.DESTROY:
+            return 0, device.destroy(param)
+        if number == Ioctl.ATTEST:
+            return 0, device.attest(param)
+        if number == Ioctl.PERSISTENCY:
+            device.name_persistent(param.id)
+            return 0, param
+        ids = device.shm if number <= Ioctl.SHM_REMOVE else device.relays
+        return self._shared(ids, param)
+
+    def _shared(
+        self, ids: SharedIds, param: GetParam | AttachParam | DetachParam | IdParam
+    ) -> tuple[int, GetParam | AttachParam | DetachParam | IdParam]:
+        """get, attach, detach, remove of shared memory or relay pages."""
+        match param:
+            case GetParam():
+                return ids.get(param.key, param.size), param
+            case AttachParam():
+                entry = ids.attach(param.id)
+                self._ready = ids, entry
+                return 0, param._replace(size=entry.pages.size)
+            case DetachParam():
+                size = ids.detach(param.id)
+                self._ready = None
+                return 0, param._replace(size=size)
+        ids.remove(param.id)
+        return 0, param
