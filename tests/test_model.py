@@ -204,6 +204,7 @@ def test_the_sequences_find_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
         run_state_machine_as_test(Monitor, settings=settings(SETTINGS, phases=[Phase.generate]))
 
 
+@pytest.mark.broken
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.what)
 def test_a_broken_monitor_diverges_and_the_shortest_way_is_a_test(
     broken: Break, monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,5 @@
 /* Uses the server kv-store: puts, gets, lists and deletes values. Prints "[kv] ok" at the end. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,10 +62,10 @@ static void list(void)
 {
     if (ask(KV_LIST, "") != KV_OK)
         return;
-    eapp_print("[kv] %lu keys:", request->size);
+    printf("[kv] %lu keys:", request->size);
     for (unsigned long i = 0; i < request->size; i++)
-        eapp_print(" %.*s", KV_KEY_SIZE, value() + i * KV_KEY_SIZE);
-    eapp_print("\n");
+        printf(" %.*s", KV_KEY_SIZE, value() + i * KV_KEY_SIZE);
+    printf("\n");
 }
 
 int EAPP_ENTRY main()

@@ -2,6 +2,8 @@
  *
  * The host decides what they are: where that matters, mix them with a key from eapp_derive_key.
  */
+#include <stdio.h>
+
 #include "eapp.h"
 #include "print.h"
 
@@ -17,7 +19,7 @@ int EAPP_ENTRY main()
         EAPP_RETURN(1);
     }
     for (unsigned long i = 0; i < sizeof few; i++)
-        eapp_print("%02x", few[i]);
+        printf("%02x", few[i]);
     for (unsigned long i = 0; i < sizeof many; i++)
         for (int bit = 0; bit < 8; bit++)
             ones += many[i] >> bit & 1;

@@ -276,7 +276,7 @@ class Driver:
 
     def _serve(self, enclave: DriverEnclave) -> int:
         """Serve an ocall and resume, unless that has stopped or destroyed the enclave; how it goes on."""
-        number, arg0, arg1 = _REQUEST.unpack(self.memory.read(enclave.page + _OCALL, _REQUEST.size))
+        number, arg0, arg1 = self.memory.unpack(_REQUEST, enclave.page + _OCALL)
         try:
             if number == Ocall.RETURN_RELAY:
                 self._collect(arg0)
@@ -417,9 +417,7 @@ class Driver:
         """Physical address and bytes of what a table of the monitor lists: see `State.give_back`."""
         rows: list[Span] = []
         while table:
-            following, count, block, size = abi.FREED_BLOCK.unpack(
-                self.memory.read(table, abi.FREED_BLOCK.size)
-            )
+            following, count, block, size = self.memory.unpack(abi.FREED_BLOCK, table)
             if count == 1:
                 rows.append((block, size))
             else:

@@ -73,6 +73,12 @@ class HostMemory(Memory):
             self._refuse("read", pa, size)
         return self._ram.read(pa, size)
 
+    def unpack(self, layout: Struct, pa: int) -> tuple[int, ...]:
+        """The structure at `pa`; raises AccessFault."""
+        if not self.is_public(pa, layout.size):
+            self._refuse("read", pa, layout.size)
+        return layout.unpack_from(self.bytes, pa - self.base)
+
     def write(self, pa: int, data: bytes | memoryview) -> None:
         """Put `data` at `pa`; raises AccessFault, and then has written nothing."""
         if not self.is_public(pa, len(data)):

@@ -44,7 +44,7 @@ def test_report_of_a_load(rig: Rig) -> None:
         assert part in str(report)
     assert outcome.result.status == "faulted"
     assert outcome.result.retval is None
-    assert outcome.output == "before"
+    assert outcome.output == "before\n"
 
 
 def test_report_of_a_store(rig: Rig) -> None:
@@ -214,7 +214,7 @@ def test_wfi_goes_on(rig: Rig) -> None:
     script.print(b"awake")
     outcome = rig.run(script)
     assert outcome.result.ok
-    assert outcome.output == "awake"
+    assert outcome.output == "awake\n"
 
 
 # -- unknown calls -----------------------------------------------------------------------------------------

@@ -394,7 +394,7 @@ def test_stop_and_resume(rig: Rig) -> None:
     with while_host_has_control(machine, act) as statuses:
         result = enclave.run()
     assert statuses == [Status.YIELD, Status.OCALL, Status.OK]
-    assert result.output == "on"
+    assert result.output == "on\n"
 
 
 @pytest.mark.parametrize("victim", ["top", "outer", "inner"])

@@ -72,7 +72,7 @@ def test_yield_returns_0(rig: Rig) -> None:
     script.print(b"done")
     outcome = rig.run(script)
     assert [outcome[result] for result in results] == [0] * 5
-    assert outcome.output == "done"
+    assert outcome.output == "done\n"
 
 
 def test_ids_are_not_used_twice(rig: Rig) -> None:
@@ -103,7 +103,7 @@ def test_interrupted_run_goes_on(rig: Rig, in_server: bool) -> None:
     enclave = rig.enclave(script)
     result = enclave.run(timeout=0.02)
     assert result.status == "interrupted"
-    assert (result.output, result.retval) == ("a", None)
+    assert (result.output, result.retval) == ("a\n", None)
     rig.check()
     with pytest.raises(EnclaveError, match="has run already"):
         enclave.run()
@@ -112,7 +112,7 @@ def test_interrupted_run_goes_on(rig: Rig, in_server: bool) -> None:
     if again.status == "interrupted":
         again = enclave.resume(timeout=20)
         output += again.output
-    assert (again.status, again.retval, output) == ("exited", 8, "b")
+    assert (again.status, again.retval, output) == ("exited", 8, "b\n")
 
 
 def test_destroying_a_server_ends_the_interrupted_caller_and_frees_its_shared_memory(rig: Rig) -> None:

@@ -666,27 +666,27 @@ def test_relay_pages_that_a_server_keeps_come_back_with_it(rig: Rig) -> None:
 
 def test_ocalls_deep_in_a_chain_print_in_order(rig: Rig) -> None:
     inner = Script()
-    inner.print(b"3 ")
+    inner.print(b"3")
     page = inner.mmap(PAGE)
     inner.poke(page, 5)
     heap = inner.sbrk(PAGE)
     inner.yield_()
-    inner.print(b"4 ")
+    inner.print(b"4")
     inner.give(resp_val=page)
     inner_server = rig.server(inner, b"inner")
     outer = Script()
-    outer.print(b"2 ")
+    outer.print(b"2")
     outer.call(inner_server.eid)
-    outer.print(b"5 ")
+    outer.print(b"5")
     outer.give()
     outer_server = rig.server(outer, b"outer")
     caller = Script()
-    caller.print(b"1 ")
+    caller.print(b"1")
     caller.call(outer_server.eid)
     caller.print(b"6")
     for _ in range(2):
         outcome = rig.run(caller)
-        assert outcome.output == "1 2 3 4 5 6"
+        assert outcome.output == "".join(f"{step}\n" for step in range(1, 7))
     assert inner_server.now[heap] == abi.HEAP_BASE + 2 * PAGE, "the heap of the second run, on top"
 
 
@@ -706,7 +706,7 @@ def test_kbuffer_is_the_top_callers_only_during_a_call(rig: Rig) -> None:
         own_after, seen = caller.peek(abi.KBUFFER), caller.peek(STRUCT + 8)
         outcome = rig.run(caller)
         assert (outcome[own_before], outcome[own_after], outcome[seen]) == (0, 0x41, 0x42)
-        assert outcome.output == "A"
+        assert outcome.output == "A\n"
         assert rig.state.servers[b"server"].space.table.entry(abi.KBUFFER) == 0
 
 

@@ -145,7 +145,7 @@ def test_an_instance_can_do_what_an_enclave_can(rig: SharedRig) -> None:
     outcome = rig.outcome(instance)
     assert outcome[shared] == abi.SECURE_SHM_TOP - PAGE
     assert outcome[called] == 0
-    assert outcome.output == "hello"
+    assert outcome.output == "hello\n"
     assert outcome[eid] == instance.eid
 
 
