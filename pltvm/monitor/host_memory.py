@@ -110,7 +110,7 @@ class HostMemory(Memory):
         self.require(pa, size)
         self._ram.zero(pa, size)
 
-    # -- pages that hold code: noted where the JIT's owner looks ----------------------------------------------
+    # -- pages that hold code -----------------------------------------------------------------------------
 
     def executable(self, pa: int, pages: int = 1) -> None:
         """These pages are mapped executable now."""
