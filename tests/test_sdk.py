@@ -431,3 +431,29 @@ def test_text_numbers_and_sorting(tmp_path: Path) -> None:
         tmp_path,
     )
     assert run(elf) == (3, ["first second "])
+
+
+def test_stdout_is_line_buffered(tmp_path: Path) -> None:
+    """The host ends each message with a newline: what has none yet waits for its line."""
+    elf = build_text(
+        r"""
+        #include <stdio.h>
+        #include "eapp.h"
+        #include "print.h"
+        int EAPP_ENTRY main() {
+          printf("a"); putchar('b'); fputs("c", stdout); printf("d\ne"); fprintf(stderr, "f\n");
+          printf("g"); fflush(stdout); printf("h"); eapp_print("i"); eapp_print("j\n");
+          for (int i = 0; i < 200; i++) printf("%d,", i % 10);
+          printf("\n");
+          for (int i = 0; i < 60; i++) printf("line %4d\n", i);
+          printf("the end");
+          return 0;
+        }
+        """,
+        tmp_path,
+    )
+    value, messages = run(elf)
+    assert (value, messages[:5]) == (0, ["abcd\n", "ef\n", "g", "hi", "j\n"])
+    assert messages[5] == ",".join(str(i % 10) for i in range(200)) + ",\n"
+    assert messages[6:-1] == [f"line {i:4}\n" for i in range(60)]
+    assert messages[-1] == "the end"

@@ -7,8 +7,9 @@ import pytest
 from pltvm import BOUND, Machine
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError
-from pltvm.monitor.abi import Ocall
-from tests.monitor.rig import LIST_PAGES, SHM_PAGES, STRUCT, Memory, Script
+from pltvm.host.driver import DriverEnclave
+from pltvm.monitor.abi import HostCall, Ocall, Status
+from tests.monitor.rig import DATA, LIST_PAGES, SHM_PAGES, STRUCT, Memory, Script
 from tests.monitor.shared_rig import RELAY, SharedRig, numbered, send, split
 from tests.relay_walk import fine, walk
 
@@ -175,3 +176,56 @@ def test_an_answer_that_the_monitor_does_not_take_is_freed(rig: SharedRig) -> No
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_enclaves_do_the_books_are_right(script_elf: bytes, seed: int) -> None:
     walk(script_elf, seed, 25)
+
+
+# -- the host goes wrong -------------------------------------------------------------------------------------
+
+
+def test_a_host_that_touches_private_memory_ends_that_run(rig: SharedRig) -> None:
+    """An access fault in the host kernel: nothing is written, the enclave ends with a report, others live."""
+    victim = rig.enclave(Script())
+    driver, block = rig.machine.driver, victim.inner.block
+    before = rig.machine.memory.read(block, victim.inner.copy_pages * PAGE)
+
+    def serve(enclave: DriverEnclave, size: int, more: int) -> tuple[int, int]:
+        driver.memory.write(block + PAGE, b"overwritten")
+        return honest(enclave, size, more)
+
+    honest, driver.serving[Ocall.MMAP] = driver.serving[Ocall.MMAP], serve
+    script = Script()
+    script.mmap(PAGE)
+    enclave = rig.enclave(script)
+    result = enclave.run(timeout=20)
+    assert result.status == "faulted"
+    assert result.fault is not None
+    assert f"access fault in the host kernel: it may not write {block + PAGE:#x}" in result.fault.summary
+    assert not enclave.alive
+    assert rig.machine.memory.read(block, victim.inner.copy_pages * PAGE) == before
+    driver.serving[Ocall.MMAP] = honest
+    assert rig.outcome(victim).result.ok
+
+
+@pytest.mark.parametrize("how", ["ocall", "yield"])
+def test_a_resume_that_the_monitor_refuses_leaves_the_enclave_as_it_was(rig: SharedRig, how: str) -> None:
+    """§10: it is not freed while it lives; the run goes on when it is resumed again."""
+    script = Script()
+    area = script.mmap(PAGE) if how == "ocall" else script.yield_()
+    script.poke(area if how == "ocall" else DATA, 5)
+    enclave = rig.enclave(script)
+    monitor, call = rig.machine.monitor, rig.machine.monitor.call
+    refusals = [Status.ERROR]
+
+    def refuse_once(function: int, *arguments: int) -> int | None:
+        if function == HostCall.RESUME and refusals:
+            return refusals.pop()
+        return call(function, *arguments)
+
+    monitor.call = refuse_once  # type: ignore[method-assign]
+    with pytest.raises(EnclaveError, match="refused to go on"):
+        enclave.run(timeout=20)
+    assert enclave.alive
+    fine(rig.machine)
+    outcome = rig.resumed(enclave)
+    assert outcome.result.ok
+    assert outcome.done(area)
+    fine(rig.machine)
