@@ -33,7 +33,7 @@ def audited(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     the machine out of use: `@pytest.mark.broken`.
     """
     made: deque[Machine] = deque(maxlen=4)
-    init, take, give = Machine.__init__, Blocks.take, Blocks.give
+    init, take, give = Machine.__init__, Blocks.take, Blocks.give_if_back
     mine: dict[Blocks, set[int]] = {}
 
     @functools.wraps(init)
@@ -51,13 +51,15 @@ def audited(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         return block
 
     @functools.wraps(give)
-    def giving(blocks: Blocks, block: int, dirty: int | None = None) -> None:
-        give(blocks, block, dirty)
-        mine.get(blocks, set()).discard(block)
+    def giving(blocks: Blocks, block: int, dirty: int | None = None) -> bool:
+        freed = give(blocks, block, dirty)
+        if freed:
+            mine.get(blocks, set()).discard(block)
+        return freed
 
     monkeypatch.setattr(Machine, "__init__", noting)
     monkeypatch.setattr(Blocks, "take", taking)
-    monkeypatch.setattr(Blocks, "give", giving)
+    monkeypatch.setattr(Blocks, "give_if_back", giving)
     yield
     if request.node.get_closest_marker("broken") is None:
         for machine in made:

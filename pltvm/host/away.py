@@ -30,11 +30,9 @@ class Away:
 
     def freed(self, block: int, dirty: int | None = None) -> bool:
         """Free `block` if it is one of these and all of it is back; `dirty` as of `Blocks.give`."""
-        blocks = self._kernel.blocks
-        if block not in self._blocks or not self._kernel.memory.is_public(block, blocks.size(block)):
+        if block not in self._blocks or not self._kernel.blocks.give_if_back(block, dirty):
             return False
         del self._blocks[block]
-        blocks.give(block, dirty)
         return True
 
     def reclaim(self, most: int | None = None) -> int:

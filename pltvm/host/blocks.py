@@ -60,19 +60,19 @@ class Blocks:
 
     def _split_off(self, order: int) -> int | None:
         """A free block of this order, out of the smallest that there is; None when there is none."""
-        at = order
+        free, at = self._free, order
         while at < self._orders:
-            if not self._free[at]:
+            if not free[at]:
                 at += 1
                 continue
-            block, _ = self._free[at].popitem()
+            block, _ = free[at].popitem()
             self.free_pages -= 1 << order
-            for half in range(at - 1, order - 1, -1):  # keep the lower half, free the upper
-                self._free[half][block + (PAGE << half)] = None
+            while at > order:  # keep the lower half, free the upper
+                at -= 1
+                free[at][block + (PAGE << at)] = None
             self._taken[block] = order
             if self.memory.is_public(block, PAGE << order):
-                return block
-            at = order  # somebody took it past the allocator: it stays out of the lists
+                return block  # else somebody took it past the allocator: it stays out of the lists
         return None
 
     def give(self, block: int, dirty: int | None = None) -> None:
@@ -80,10 +80,15 @@ class Blocks:
 
         Raises AccessFault, and changes nothing, if not all of it is the host's.
         """
+        if not self.give_if_back(block, dirty):
+            self.memory.require(block, self.size(block))
+
+    def give_if_back(self, block: int, dirty: int | None = None) -> bool:
+        """As `give`; False, and nothing changed, if not all of the block is the host's."""
         order = self._taken[block]
         size = PAGE << order
-        self.memory.require(block, size)
-        self.memory.zero(block, size if dirty is None else dirty)
+        if not self.memory.clear(block, size, size if dirty is None else dirty):
+            return False
         del self._taken[block]
         self.free_pages += 1 << order
         while order + 1 < self._orders:
@@ -94,6 +99,7 @@ class Blocks:
             block = min(block, buddy)
             order += 1
         self._free[order][block] = None
+        return True
 
     def size(self, block: int) -> int:
         """Bytes of a taken block."""

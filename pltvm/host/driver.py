@@ -36,6 +36,7 @@ from pltvm.monitor.abi import (
 )
 from pltvm.monitor.fault import Fault
 
+_NEWLINE: Final = ord("\n")
 _REPORT: Final = 1024
 _REQUEST: Final = Struct("<3Q")  # ocall number and arguments
 _OCALL, _ARG0, _ARG1, _SYSCALL, _RETVAL, _EID = (256 + 8 * index for index in range(6))
@@ -318,8 +319,10 @@ class Driver:
     def _answer_taken(self, enclave: DriverEnclave) -> None:
         while enclave.lent:
             block = enclave.lent.pop()
-            self.away.add(block)
-            self.away.freed(block)
+            if self.memory.is_public(block, PAGE):
+                self.blocks.give(block)
+            else:
+                self.away.add(block)
 
     def _note_fault(self, fault: Fault) -> None:
         who = next((one for one in self.enclaves.values() if one.eid == fault.eid), None)
@@ -330,7 +333,7 @@ class Driver:
     def _serve_write(self, enclave: DriverEnclave, _arg0: int, _arg1: int) -> tuple[int, int]:
         text = self.memory.read(enclave.kbuffer, abi.WRITE_LIMIT).partition(b"\0")[0]
         if text:
-            enclave.write(text if text.endswith(b"\n") else text + b"\n")
+            enclave.write(text if text[-1] == _NEWLINE else text + b"\n")
         return 0, 0
 
     def _serve_block(self, enclave: DriverEnclave, size: int, _arg1: int) -> tuple[int, int]:
@@ -399,7 +402,8 @@ class Driver:
 
         What the host keeps (relay pages, memory shared with it) stays as it is, whoever had it last.
         """
-        rows = self._rows(table)
+        following, count, pa, size = self.memory.unpack(abi.FREED_BLOCK, table)
+        rows = [(pa, size)] if count == 1 and not following else self._rows(table)
         for pa, size in rows:
             block = self.blocks.holding(pa)
             if block is None:
@@ -417,12 +421,9 @@ class Driver:
         """Physical address and bytes of what a table of the monitor lists: see `State.give_back`."""
         rows: list[Span] = []
         while table:
-            following, count, block, size = self.memory.unpack(abi.FREED_BLOCK, table)
-            if count == 1:
-                rows.append((block, size))
-            else:
-                numbers = memoryview(self.memory.read(table + 16, 16 * count)).cast("Q").tolist()
-                rows += zip(numbers[::2], numbers[1::2], strict=True)
+            following, count, _, _ = self.memory.unpack(abi.FREED_BLOCK, table)
+            numbers = memoryview(self.memory.read(table + 16, 16 * count)).cast("Q").tolist()
+            rows += zip(numbers[::2], numbers[1::2], strict=True)
             table = following
         return rows
 

@@ -30,6 +30,7 @@ class HostMemory(Memory):
         self.bytes = ram.bytes.toreadonly()
         self.words = ram.words.toreadonly()
         self.halves = ram.halves.toreadonly()
+        self._pages = ram.size >> PAGE_SHIFT
         self._first = ram.base + monitor_size
         self._tables = range(0)  # the PT area
         self._entries: memoryview[int] | None = None  # of the page bitmap, once there is one
@@ -49,14 +50,19 @@ class HostMemory(Memory):
         if entries is None:
             return pa >= self._first
         first = offset >> PAGE_SHIFT
-        if (offset & _IN_PAGE) + size <= PAGE:
-            return size == 0 or entries[first] < PRIVATE
-        return max(entries[first : (offset + size - 1 >> PAGE_SHIFT) + 1]) < PRIVATE
+        last = offset + size - 1 >> PAGE_SHIFT
+        if last - first <= 1:  # most accesses, and a slice costs more
+            return size == 0 or (entries[first] < PRIVATE and entries[last] < PRIVATE)
+        return max(entries[first : last + 1]) < PRIVATE
 
     def require(self, pa: int, size: int) -> None:
         """Raise AccessFault unless the host may write all of these bytes."""
         if not self.is_public(pa, size):
             self._refuse("write", pa, size)
+
+    def _check_read(self, pa: int, size: int) -> None:
+        if not self.is_public(pa, size) and not (pa in self._tables and pa + size <= self._tables.stop):
+            self._refuse("read", pa, size)
 
     def _refuse(self, what: str, pa: int, size: int) -> NoReturn:
         for at in range(pa & ~_IN_PAGE, min(pa + size, self.end), PAGE):
@@ -69,15 +75,24 @@ class HostMemory(Memory):
 
     def read(self, pa: int, size: int) -> bytes:
         """A copy of `size` bytes at `pa`; raises AccessFault."""
-        if not self.is_public(pa, size) and not (pa in self._tables and pa + size <= self._tables.stop):
-            self._refuse("read", pa, size)
-        return self._ram.read(pa, size)
+        offset, entries = pa - self.base, self._entries
+        page = offset >> PAGE_SHIFT
+        if (  # the plain case, in one go: inside a public page
+            entries is None
+            or not 0 <= page < self._pages
+            or entries[page] >= PRIVATE
+            or (offset & _IN_PAGE) + size > PAGE
+        ):
+            self._check_read(pa, size)
+        return bytes(self.bytes[offset : offset + size])
 
     def unpack(self, layout: Struct, pa: int) -> tuple[int, ...]:
-        """The structure at `pa`; raises AccessFault."""
-        if not self.is_public(pa, layout.size):
-            self._refuse("read", pa, layout.size)
-        return layout.unpack_from(self.bytes, pa - self.base)
+        """The structure at `pa`, which must not cross the end of a page; raises AccessFault."""
+        offset, entries = pa - self.base, self._entries
+        page = offset >> PAGE_SHIFT
+        if entries is None or not 0 <= page < self._pages or entries[page] >= PRIVATE:
+            self._check_read(pa, layout.size)
+        return layout.unpack_from(self.bytes, offset)
 
     def write(self, pa: int, data: bytes | memoryview) -> None:
         """Put `data` at `pa`; raises AccessFault, and then has written nothing."""
@@ -87,8 +102,7 @@ class HostMemory(Memory):
 
     def load(self, pa: int) -> int:
         """The u64 at `pa`, which must be 8-byte aligned; raises AccessFault."""
-        if not self.is_public(pa, 8) and pa not in self._tables:
-            self._refuse("read", pa, 8)
+        self._check_read(pa, 8)
         return self._ram.load(pa)
 
     def store(self, pa: int, value: int) -> None:
@@ -109,6 +123,13 @@ class HostMemory(Memory):
         """Make `size` bytes at `pa` zero; raises AccessFault, and then has changed nothing."""
         self.require(pa, size)
         self._ram.zero(pa, size)
+
+    def clear(self, pa: int, size: int, dirty: int) -> bool:
+        """Zero the first `dirty` of `size` bytes; False, and nothing changed, if not all are its."""
+        if not self.is_public(pa, size):
+            return False
+        self._ram.zero(pa, dirty)
+        return True
 
     # -- pages that hold code -----------------------------------------------------------------------------
 
