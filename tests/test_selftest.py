@@ -41,6 +41,7 @@ def test_it_is_stopped_the_same_way_every_time(name: str) -> None:
     assert all(run_traced(ATTACKS[name]) == first for _ in range(RUNS - 1))
 
 
+@pytest.mark.broken
 @pytest.mark.parametrize("hole", HOLES, ids=lambda hole: f"{hole.attack}: {hole.what}")
 def test_with_a_hole_the_attack_gets_through(hole: Hole, monkeypatch: pytest.MonkeyPatch) -> None:
     for edit in hole.edits:
