@@ -30,6 +30,7 @@ from pltvm.engine.trap import Cause
 from pltvm.host.interrupts import Watch
 from pltvm.host.kernel import MONITOR_MEMORY
 from pltvm.host.linux.device import EnclaveDevice
+from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.process import PID, Process
 from pltvm.host.linux.signals import RETURN_PAGE
 from pltvm.host.linux.space import READ, USER_END, WRITE
@@ -105,7 +106,7 @@ class Stress:
             machine.kernel, program(), [b"stress"], root=self.folder, output=lambda _text: None,
             source=lambda size: bytes(min(size, 10)), seed=self.rng.getrandbits(32),
         )  # fmt: skip
-        EnclaveDevice(process, machine.driver, lambda _fault: None)
+        device = EnclaveDevice(process, machine.driver, lambda _fault: None)
         space = process.space
         space.map(ARENA, ARENA_SIZE, READ | WRITE)
         space.map(READ_ONLY, PAGE, READ)
@@ -117,7 +118,7 @@ class Stress:
             space.write(at, elf)
             self._places.append((at, len(elf)))
             at += (pages_for(len(elf)) + 1) * PAGE
-        process.files.put(DEVICE, process.files.devices["/dev/penglai_enclave_dev"]())
+        process.files.put(DEVICE, EnclaveFile(device))
         try:
             with Watch(machine.hart, STUCK) as watch:
                 process.run()

@@ -27,6 +27,7 @@ ESPIPE: Final = 29
 ERANGE: Final = 34
 ENAMETOOLONG: Final = 36
 ENOSYS: Final = 38
+EOVERFLOW: Final = 75
 ELOOP: Final = 40
 ETIMEDOUT: Final = 110
 

@@ -212,7 +212,7 @@ class Space:
     def fault(self, va: int, access: int) -> bool:
         """Make the page at `va` present for `access` (READ, WRITE, EXEC); False when that is not allowed.
 
-        Memory that the monitor has taken for an enclave stays away: its entry exists without V, or the
+        Raises LinuxError(EFAULT) for memory that is an enclave's now: its entry exists without V, or the
         monitor refuses one. Raises OutOfMemory.
         """
         page = va & ~(PAGE - 1)
@@ -220,6 +220,8 @@ class Space:
         if area is None or area.prot & access != access:
             return False
         if page in self._mapped:
+            if not self.table.raw_entry(page) & sv39.V:
+                raise LinuxError(EFAULT)
             return self._flip(page, area.prot, access)
         if area.shared is not None:
             pa = area.shared + page - area.start
@@ -228,7 +230,7 @@ class Space:
                 self._own[page] = self.kernel.blocks.take(1)
             pa = self._own[page]
         if not self.memory.is_public(pa, PAGE):
-            return False
+            raise LinuxError(EFAULT)
         self.table.set_entry(page, sv39.make_pte(pa, _flags(area.prot, access)))
         self._mapped.add(page)
         return True
@@ -241,8 +243,8 @@ class Space:
         pte = self.table.raw_entry(page)
         if prot & access & (WRITE | EXEC) == 0 or prot & (WRITE | EXEC) != WRITE | EXEC:
             return False
-        if not pte & sv39.V or pte & _PTE_BITS[access] & ~sv39.R:
-            return False  # hidden by the monitor, or not what was lacking
+        if pte & _PTE_BITS[access] & ~sv39.R:
+            return False  # not what was lacking
         flips = self._flips.get(page, 0)
         self._flips[page] = flips + 1
         flags = _flags(prot, access) | (sv39.W | sv39.X if flips >= sv39.FLIPS_BEFORE_GIVING_UP else 0)

@@ -13,7 +13,7 @@ from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import OutOfMemory
 from pltvm.host.linux import fs_calls, path_calls, signal_calls
 from pltvm.host.linux.enclave_file import EnclaveFile
-from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, LinuxError
+from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOVERFLOW, LinuxError
 from pltvm.host.linux.files import HostFile
 from pltvm.host.linux.program import BREAK_LIMIT
 from pltvm.host.linux.signal_calls import signed
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SystemCall = Callable[..., int | None]
 MAP_SHARED, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 1, 0x10, 0x20, 0x100000
 CLONE_VM, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID = 0x100, 0x100000, 0x200000
+LARGEST_OFFSET: Final = (1 << 63) - 1
 CLONE_SETTLS, CLONE_CHILD_SETTID = 0x80000, 0x1000000
 
 
@@ -54,7 +55,7 @@ def mmap(
 ) -> int:
     """Map anonymous memory, a private copy of a file, or what the enclave device has ready."""
     space = process.space
-    if not 0 < size < USER_END or offset % PAGE or offset >> 63:
+    if not 0 < size < USER_END or offset % PAGE:
         raise LinuxError(EINVAL)
     fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)
     length = pages_for(size) * PAGE
@@ -75,6 +76,8 @@ def mmap(
         raise LinuxError(EBADF)
     if flags & MAP_SHARED and prot & 2:
         raise LinuxError(EINVAL)  # changes would have to reach the file
+    if offset + length > LARGEST_OFFSET:
+        raise LinuxError(EOVERFLOW)
     space.map(address, length, prot & 7)
     try:
         for at, part in file.parts(size, offset) if offset < file.size() else ():
