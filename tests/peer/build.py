@@ -1,0 +1,186 @@
+"""Compiles the host program and the enclaves, once: the results are kept by content in a temporary folder."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from pltvm import sdk, sdk_host
+
+GUEST: Final = Path(__file__).parent / "guest"
+ENCLAVES: Final = GUEST / "enclaves"
+FLOATS: Final = {"soft": ("+m+a+c", "lp64"), "hard": ("+m+a+f+d+c", "lp64d")}
+_ZIG: Final = (sys.executable, "-m", "ziglang", "cc")
+_PLAIN: Final = (
+    *("-std=gnu17", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all"),
+    # Line tables keep zig's linker from leaving the symbols out; no path of this machine in them.
+    *("-g1", "-fdebug-compilation-dir=.", f"-ffile-prefix-map={GUEST}/="),
+)
+_BARE: Final = (
+    *(
+        "-target",
+        "riscv64-freestanding-none",
+        "-mcmodel=medany",
+        "-ffreestanding",
+        "-fno-builtin",
+        "-fno-pic",
+    ),
+    *("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-mno-relax", "-nostdlib", "-static"),
+)
+
+Float = Literal["soft", "hard"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """How the host program is compiled. Debian's cross compiler has its glibc for hard float only."""
+
+    libc: sdk_host.Libc
+    opt: str
+    float: Float
+
+    def __str__(self) -> str:
+        return f"{self.libc}{self.opt}-{self.float}"
+
+    @property
+    def available(self) -> bool:
+        return self.libc == "musl" or sdk_host.toolchain() is not None
+
+
+@dataclass(frozen=True)
+class Enclaves:
+    """How the enclaves are compiled; `attributes`: with a PT_RISCV_ATTRIBUTES program header (§1)."""
+
+    opt: str
+    float: Float
+    attributes: bool
+
+    def __str__(self) -> str:
+        return f"enclaves{self.opt}-{self.float}-{'attributes' if self.attributes else 'plain'}"
+
+
+HOSTS: Final = tuple(
+    Host(libc, opt, float)
+    for libc, floats in (("glibc", ("hard",)), ("musl", ("soft", "hard")))
+    for opt in ("-O0", "-O2")
+    for float in floats
+)
+ENCLAVE_SETS: Final = tuple(
+    Enclaves(opt, float, attributes)
+    for opt in ("-O0", "-O2")
+    for float in ("soft", "hard")
+    for attributes in (False, True)
+)
+_EXAMPLES: Final = ("caller", "server", "server1", "relay", "shadow", "fs-server", "fs-client")
+
+
+def host_program(host: Host) -> Path:
+    """The executable with all host programs in it: `peer NAME ARGUMENTS`."""
+    sources = sorted(GUEST.glob("*.c"))
+    if host.libc == "glibc":
+        compiler = ["riscv64-linux-gnu-gcc", "-march=rv64gc", "-mabi=lp64d"]
+        flags = [flag for flag in _PLAIN if not flag.startswith(("-fdebug-c", "-fno-sanitize"))]
+        made_by = sdk_host.toolchain() or ""
+    else:
+        cpu, abi = FLOATS[host.float]
+        compiler = [*_ZIG, "-target", "riscv64-linux-musl", f"-mcpu=generic_rv64{cpu}", f"-mabi={abi}"]
+        flags, made_by = list(_PLAIN), "zig"
+    command = [*compiler, *flags, host.opt]
+    # As pltvm.sdk_host links: with other flags zig would compile the C library anew.
+    link = [*compiler, "-Os", "-g1", "-fno-sanitize=all", "-static", "-pthread", "-Wl,--build-id=none"]
+
+    def make(folder: Path) -> None:
+        objects = [folder / f"{source.stem}.o" for source in sources]
+        _together(
+            lambda source=source, to=to: _compile([*command, "-c", str(source), "-o", str(to)])  # type: ignore[misc]
+            for source, to in zip(sources, objects, strict=True)
+        )
+        _compile([*link, *map(str, objects), "-o", str(folder / "peer")])
+
+    return _kept([*command, *link, made_by], [*sources, *GUEST.glob("*.h")], make) / "peer"
+
+
+def enclaves(kind: Enclaves) -> Path:
+    """The folder with the enclaves, the example ones among them: the root of the host programs."""
+    script = "attributes.ld" if kind.attributes else "plain.ld"
+    cpu, abi = FLOATS[kind.float]
+    command = [
+        *(*_ZIG, *_BARE, *_PLAIN, kind.opt, f"-mcpu=generic_rv64{cpu}", f"-mabi={abi}"),
+        *("-T", str(ENCLAVES / script), str(ENCLAVES / "start.S")),
+    ]
+    bare = [source for source in sorted(ENCLAVES.glob("*.c")) if source.stem != "vault"]
+    examples = [sdk.examples()[name].elf for name in _EXAMPLES]
+
+    def make(folder: Path) -> None:
+        def one(source: Path, name: str, *defines: str) -> Callable[[], None]:
+            return lambda: _compile([*command, *defines, str(source), "-o", str(folder / f"{name}.elf")])
+
+        def vault(name: str, **defines: None) -> Callable[[], None]:
+            elf = folder / f"{name}.elf"
+            return lambda: sdk.build([ENCLAVES / "vault.c"], elf, opt=kind.opt, defines=defines) and None
+
+        jobs = [one(source, source.stem) for source in bare]
+        jobs += [one(ENCLAVES / "greedy.c", "greedy-heap", "-DHEAP_TOO")]
+        jobs += [vault("vault"), vault("vault-thief", THIEF=None)]
+        _together(jobs)
+        for elf in examples:
+            shutil.copy(elf, folder)
+
+    inputs = [*ENCLAVES.iterdir(), *examples, *(sdk.guest_dir() / "lib").iterdir()]
+    return _kept(command, inputs, make)
+
+
+def _together(jobs: Iterable[Callable[[], None]]) -> None:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for job in [pool.submit(job) for job in jobs]:
+            job.result()
+
+
+def _compile(command: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="pltvm-peer-") as scratch:
+        cache = str(sdk._cache_dir(scratch))
+        environment = os.environ | {
+            "ZIG_GLOBAL_CACHE_DIR": cache,
+            "ZIG_LOCAL_CACHE_DIR": cache,
+            "LC_ALL": "C",
+        }
+        # From here linker scripts find what they include.
+        result = subprocess.run(command, cwd=ENCLAVES, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{result.stderr}")
+
+
+def _kept(command: Sequence[str], inputs: Sequence[Path], make: Callable[[Path], None]) -> Path:
+    """The folder that `make` fills: by the first process that wants it, and found there by all others."""
+    content = hashlib.sha256("\0".join(command).encode())
+    for path in sorted(inputs):
+        content.update(f"{path.name}\0".encode() + path.read_bytes())
+    kept = Path(tempfile.gettempdir()) / f"pltvm-peer-{os.getuid()}"
+    kept.mkdir(mode=0o700, exist_ok=True)
+    folder = kept / content.hexdigest()[:24]
+    with _locked(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            unfinished = folder.with_suffix(f".{os.getpid()}")
+            unfinished.mkdir()
+            try:
+                make(unfinished)
+                unfinished.rename(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
