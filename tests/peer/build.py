@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,7 +19,7 @@ from pltvm import sdk, sdk_host
 
 GUEST: Final = Path(__file__).parent / "guest"
 ENCLAVES: Final = GUEST / "enclaves"
-FLOATS: Final = {"soft": ("+m+a+c", "lp64"), "hard": ("+m+a+f+d+c", "lp64d")}
+CPU_AND_ABI: Final = {"soft": ("+m+a+c", "lp64"), "hard": ("+m+a+f+d+c", "lp64d")}
 _ZIG: Final = (sys.executable, "-m", "ziglang", "cc")
 _PLAIN: Final = (
     *("-std=gnu17", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all"),
@@ -38,6 +39,7 @@ _BARE: Final = (
 )
 
 Float = Literal["soft", "hard"]
+Job = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,14 @@ class Enclaves:
         return f"enclaves{self.opt}-{self.float}-{'attributes' if self.attributes else 'plain'}"
 
 
-HOSTS: Final = tuple(
-    Host(libc, opt, float)
-    for libc, floats in (("glibc", ("hard",)), ("musl", ("soft", "hard")))
-    for opt in ("-O0", "-O2")
-    for float in floats
+_OPTS: Final = ("-O0", "-O2")
+_FLOATS: Final[tuple[Float, ...]] = ("soft", "hard")
+HOSTS: Final = (
+    *(Host("glibc", opt, "hard") for opt in _OPTS),
+    *(Host("musl", opt, float) for opt in _OPTS for float in _FLOATS),
 )
 ENCLAVE_SETS: Final = tuple(
-    Enclaves(opt, float, attributes)
-    for opt in ("-O0", "-O2")
-    for float in ("soft", "hard")
-    for attributes in (False, True)
+    Enclaves(opt, float, attributes) for opt in _OPTS for float in _FLOATS for attributes in (False, True)
 )
 _EXAMPLES: Final = ("caller", "server", "server1", "relay", "shadow", "fs-server", "fs-client")
 
@@ -91,7 +90,7 @@ def host_program(host: Host) -> Path:
         flags = [flag for flag in _PLAIN if not flag.startswith(("-fdebug-c", "-fno-sanitize"))]
         made_by = sdk_host.toolchain() or ""
     else:
-        cpu, abi = FLOATS[host.float]
+        cpu, abi = CPU_AND_ABI[host.float]
         compiler = [*_ZIG, "-target", "riscv64-linux-musl", f"-mcpu=generic_rv64{cpu}", f"-mabi={abi}"]
         flags, made_by = list(_PLAIN), "zig"
     command = [*compiler, *flags, host.opt]
@@ -100,10 +99,10 @@ def host_program(host: Host) -> Path:
 
     def make(folder: Path) -> None:
         objects = [folder / f"{source.stem}.o" for source in sources]
-        _together(
-            lambda source=source, to=to: _compile([*command, "-c", str(source), "-o", str(to)])  # type: ignore[misc]
-            for source, to in zip(sources, objects, strict=True)
-        )
+        commands = [
+            [*command, "-c", str(source), "-o", str(to)] for source, to in zip(sources, objects, strict=True)
+        ]
+        _together(partial(_compile, command) for command in commands)
         _compile([*link, *map(str, objects), "-o", str(folder / "peer")])
 
     return _kept([*command, *link, made_by], [*sources, *GUEST.glob("*.h")], make) / "peer"
@@ -112,7 +111,7 @@ def host_program(host: Host) -> Path:
 def enclaves(kind: Enclaves) -> Path:
     """The folder with the enclaves, the example ones among them: the root of the host programs."""
     script = "attributes.ld" if kind.attributes else "plain.ld"
-    cpu, abi = FLOATS[kind.float]
+    cpu, abi = CPU_AND_ABI[kind.float]
     command = [
         *(*_ZIG, *_BARE, *_PLAIN, kind.opt, f"-mcpu=generic_rv64{cpu}", f"-mabi={abi}"),
         *("-T", str(ENCLAVES / script), str(ENCLAVES / "start.S")),
@@ -121,25 +120,31 @@ def enclaves(kind: Enclaves) -> Path:
     examples = [sdk.examples()[name].elf for name in _EXAMPLES]
 
     def make(folder: Path) -> None:
-        def one(source: Path, name: str, *defines: str) -> Callable[[], None]:
-            return lambda: _compile([*command, *defines, str(source), "-o", str(folder / f"{name}.elf")])
+        def elf(name: str) -> Path:
+            return folder / f"{name}.elf"
 
-        def vault(name: str, **defines: None) -> Callable[[], None]:
-            elf = folder / f"{name}.elf"
-            return lambda: sdk.build([ENCLAVES / "vault.c"], elf, opt=kind.opt, defines=defines) and None
+        def one(source: Path, name: str, *defines: str) -> Job:
+            return partial(_compile, [*command, *defines, str(source), "-o", str(elf(name))])
 
-        jobs = [one(source, source.stem) for source in bare]
-        jobs += [one(ENCLAVES / "greedy.c", "greedy-heap", "-DHEAP_TOO")]
-        jobs += [vault("vault"), vault("vault-thief", THIEF=None)]
-        _together(jobs)
-        for elf in examples:
-            shutil.copy(elf, folder)
+        def with_sdk(source: Path, name: str, **defines: None) -> Job:
+            return partial(sdk.build, [source], elf(name), opt=kind.opt, defines=defines)
+
+        _together(
+            [
+                *(one(source, source.stem) for source in bare),
+                one(ENCLAVES / "greedy.c", "greedy-heap", "-DHEAP_TOO"),
+                with_sdk(ENCLAVES / "vault.c", "vault"),
+                with_sdk(ENCLAVES / "vault.c", "vault-thief", THIEF=None),
+            ]
+        )
+        for example in examples:
+            shutil.copy(example, folder)
 
     inputs = [*ENCLAVES.iterdir(), *examples, *(sdk.guest_dir() / "lib").iterdir()]
     return _kept(command, inputs, make)
 
 
-def _together(jobs: Iterable[Callable[[], None]]) -> None:
+def _together(jobs: Iterable[Job]) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for job in [pool.submit(job) for job in jobs]:
             job.result()

@@ -24,7 +24,9 @@ void program(const u64 *x)
         shared[8 + i] = x[10 + i];
     shared[13] = x[2];
     for (;; shared[0]++) {
-        switch (shared[1]) {
+        u64 command = shared[1];
+
+        switch (command) {
         case LEAVE:
             leave(shared[2]);
         case FAULT:
@@ -38,7 +40,7 @@ void program(const u64 *x)
             raw(0x100102, 90, 0, 0, 0, 0);
             break;
         }
-        if (shared[1] > LEAVE)
+        if (command != GO_ON)
             leave(0xbad);
     }
 }
