@@ -92,6 +92,7 @@ PROGRAMS: Final = (
     Case("relay_rerun_instance"),
     Case("relay_part"),
     Case("relay_destroyed"),
+    Case("relay_name_taken"),
     Case("relay_example", printed=RELAY),
     Case("asynchronous_before"),
     Case("asynchronous_after"),
@@ -110,6 +111,7 @@ PROGRAMS: Final = (
     Case("thread_run_twice"),
     Case("thread_destroy_instance"),
     Case("thread_destroy_in_server"),
+    Case("thread_relay_taken"),
     Case("thread_many"),
 )
 
@@ -121,7 +123,7 @@ def rows() -> list[Case]:
         for source in sorted(GUEST.glob("rows_*.c"))
         for name in re.findall(r"^ROW\((\w+)\)", source.read_text(), re.MULTILINE)
     ]
-    small = {"create_no_host_memory": 128 << 20}
+    small = {"create_no_host_memory": 128 << 20, "run_no_memory_for_instance": 64 << 20}
     return [Case(name, ram=small.get(name, 1 << 30)) for name in names]
 
 

@@ -166,6 +166,23 @@ PROGRAM(relay_destroyed)
     MUST(memory_remove(RELAY, relay.id), 0);
 }
 
+/* Names must be unique among those with relay pages; a refused run leaves everything where it was. */
+PROGRAM(relay_name_taken)
+{
+    struct memory relay = memory_new(RELAY, PAGE);
+    struct enclave one = enclave_create("collector.elf", "name", NORMAL, NULL);
+    struct enclave two = enclave_create("collector.elf", "name", NORMAL, NULL);
+    uint64_t retval;
+
+    fill_pages(relay, 5);
+    MUST(enclave_run(&one, &relay, NULL), -EFAULT);
+    check_pages(relay, 5);
+    MUST(enclave_destroy(&two), 0);
+    MUST(enclave_run(&one, &relay, &retval), 0);
+    MUST(retval, 5);
+    check_pages(relay, 1005);
+}
+
 /* The tutorial of relay pages: half of them passed on, and one returned. */
 PROGRAM(relay_example)
 {

@@ -446,6 +446,23 @@ ROW(run_no_memory_for_heap)
     run_fails("greedy-heap.elf");
 }
 
+/* With 64 MiB of RAM, all of them in use. */
+ROW(run_no_memory_for_instance)
+{
+    struct enclave template = enclave_create("instance.elf", "template", SHADOW, NULL), instance = template;
+    struct memory room = memory_new(SHM, 4 * MIB);
+    uint64_t retval;
+
+    for (uint64_t size = 32 * MIB; size >= PAGE; size /= 2)
+        while (memory_get(SHM, size) >= 0)
+            ;
+    MUST(enclave_run(&instance, NULL, NULL), -EFAULT);
+    MUST(memory_remove(SHM, room.id), 0);
+    instance = template;
+    MUST(enclave_run(&instance, NULL, &retval), 0);
+    MUST(retval, 100);
+}
+
 ROW(run_stale)
 {
     run_fails("stale.elf");

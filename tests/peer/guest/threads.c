@@ -1,6 +1,8 @@
 /* Stop, resume and destroy, by another thread than the one that is in run. */
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "peer.h"
@@ -10,6 +12,7 @@ struct runner {
     pthread_t thread;
     long result;
     uint64_t retval;
+    const struct memory *relay;
 };
 
 static void *run(void *argument)
@@ -17,7 +20,7 @@ static void *run(void *argument)
     struct runner *runner = argument;
     struct enclave enclave = runner->enclave;
 
-    runner->result = enclave_run(&enclave, NULL, &runner->retval);
+    runner->result = enclave_run(&enclave, runner->relay, &runner->retval);
     return NULL;
 }
 
@@ -172,6 +175,51 @@ PROGRAM(thread_destroy_in_server)
     (void)service;
     memory_close(SHM, shared, (void *)words);
     MUST(memory_remove(SHM, shared.id), 0);
+}
+
+static sigjmp_buf elsewhere;
+
+static void on_segv(int signal)
+{
+    siglongjmp(elsewhere, signal);
+}
+
+/* Whether the page is there; for a short time, SIGSEGV is not the end of the program. */
+static int readable(const volatile uint64_t *word)
+{
+    struct sigaction action = {.sa_handler = on_segv}, before;
+    volatile int there = 0;
+
+    MUST(sigaction(SIGSEGV, &action, &before), 0);
+    if (sigsetjmp(elsewhere, 1) == 0)
+        there = *word || 1;
+    MUST(sigaction(SIGSEGV, &before, NULL), 0);
+    return there;
+}
+
+/* Relay pages are in one place: while the enclave has them, the host has not, even where they are mapped. */
+PROGRAM(thread_relay_taken)
+{
+    struct counter counter = counting();
+    struct memory relay = memory_new(RELAY, PAGE);
+    volatile uint64_t *words = memory_open(RELAY, relay);
+
+    words[0] = 12;
+    HOLDS(readable(words));
+    counter.runner.relay = &relay;
+    start(&counter.runner);
+    wait_for_more(&counter, 0);
+    HOLDS(!readable(words));
+    MUST(counter.words[11], RELAY_AT);
+    MUST(counter.words[12], PAGE);
+    counter.words[1] = 1;
+    join(&counter.runner, 0);
+    memory_close(RELAY, relay, (void *)words);
+    words = memory_open(RELAY, relay); /* back at exit */
+    MUST(words[0], 12);
+    memory_close(RELAY, relay, (void *)words);
+    MUST(memory_remove(RELAY, relay.id), 0);
+    finish(&counter);
 }
 
 /* Many at once, each told to leave with its own number. */
