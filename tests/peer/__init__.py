@@ -7,5 +7,5 @@
     build.py                            compiles them, for each C library, optimization and float ABI, once
     cases.py                            what is run and what must come out
 
-`pytest tests/peer` runs each case twice in two variants; `python -m tests.peer --all` runs them all.
+`pytest tests/peer` runs each case in two variants; `python -m tests.peer --all` runs all, ten times.
 """
