@@ -83,6 +83,9 @@ RELAY: Final = """\
 # a2 is the running number of started instances, modulo 5 (§2).
 SHADOW: Final = "".join(f"[shadow] number {i}, eid {i + 1}, counter 42\n" for i in range(3))
 
+THIEF: Final = "a thief looks at the vault\n"
+STORE: Final = f"[filesystem] made a file system on the disk\n{THIEF}"
+
 PROGRAMS: Final = (
     Case("tutorial", ("caller.elf", "server.elf", "server1.elf"), TUTORIAL),
     Case("tutorial", ("caller.elf", "server.elf"), WITHOUT_SERVER1),
@@ -104,7 +107,7 @@ PROGRAMS: Final = (
     Case("fork_example", printed=SHADOW),
     Case("sectors"),
     Case("sectors_unnamed"),
-    Case("store", printed="a thief looks at the vault\n"),
+    Case("store", printed=STORE),
     Case("thread_stop_resume"),
     Case("thread_destroy"),
     Case("thread_destroy_stopped"),

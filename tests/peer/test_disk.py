@@ -60,7 +60,5 @@ def test_file_system(variant: Variant, tmp_path: Path, kept: bool) -> None:
 def test_store_of_keys_is_there_again(variant: Variant, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
 
-    first = run(Case("store", ("1",)), variant, disk)
-    second = run(Case("store", ("3",)), variant, disk)
-
-    assert first == second == "a thief looks at the vault\nstore: ok\n"
+    assert run(Case("store", ("1",)), variant, disk) == f"{cases.STORE}store: ok\n"
+    assert run(Case("store", ("3",)), variant, disk) == f"{cases.THIEF}store: ok\n"
