@@ -9,6 +9,7 @@ from tests.peer.cases import Case
 from tests.peer.conftest import Variant
 
 SECTOR = 4096
+OLD_DISK = "[filesystem] 1 files on the disk\n"
 
 
 def run(case: Case, variant: Variant, disk: Path | None) -> str:
@@ -61,4 +62,4 @@ def test_store_of_keys_is_there_again(variant: Variant, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
 
     assert run(Case("store", ("1",)), variant, disk) == f"{cases.STORE}store: ok\n"
-    assert run(Case("store", ("3",)), variant, disk) == f"{cases.THIEF}store: ok\n"
+    assert run(Case("store", ("3",)), variant, disk) == f"{OLD_DISK}{cases.THIEF}store: ok\n"
