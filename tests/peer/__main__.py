@@ -20,19 +20,6 @@ from tests.peer.cases import Case
 from tests.peer.conftest import VARIANTS, Variant
 
 
-def check(runs: int, job: tuple[Case, Host, Enclaves]) -> str:
-    """Run a case so many times; what is wrong, or nothing."""
-    case, host, kind = job
-    first = cases.run(case, host, kind)
-    wrong = cases.wrong(first, case.output)
-    if wrong:
-        return wrong
-    for number in range(2, runs + 1):
-        if cases.run(case, host, kind) != first:
-            return f"run {number} is not like run 1"
-    return ""
-
-
 def jobs(variants: Sequence[Variant], only: str) -> Iterator[tuple[Case, Host, Enclaves]]:
     for case, (host, kind) in itertools.product([*cases.rows(), *cases.PROGRAMS], variants):
         if only in str(case):
@@ -57,7 +44,7 @@ def main() -> int:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     with multiprocessing.get_context("spawn").Pool(options.j, maxtasksperchild=200) as pool:
         for (case, host, kind), wrong in zip(
-            todo, pool.imap(partial(check, options.runs), todo), strict=True
+            todo, pool.imap(partial(cases.check, options.runs), todo), strict=True
         ):
             if wrong:
                 found[str(case), wrong].append(f"{host}+{kind}")

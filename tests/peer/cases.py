@@ -154,3 +154,15 @@ def run(case: Case, host: Host, kind: Enclaves, disk: Path | None = None) -> tup
             host_program(host), *arguments(case, kind), root=root, timeout=TIME_LIMIT
         )
     return result.exit_code, result.end, result.output.decode(errors="replace")
+
+
+def check(runs: int, job: tuple[Case, Host, Enclaves]) -> str:
+    """Run a case so many times, and tell as `wrong` does."""
+    case, host, kind = job
+    first = run(case, host, kind)
+    if told := wrong(first, case.output):
+        return told
+    for number in range(2, runs + 1):
+        if run(case, host, kind) != first:
+            return f"run {number} is not like run 1"
+    return ""
