@@ -80,16 +80,6 @@ ROW(any_not_listed)
     MUST(device_once(0x5401, memory), -EFAULT);         /* TCGETS: a C library may ask */
 }
 
-ROW(any_other_direction_or_size)
-{
-    static char memory[1024];
-
-    MUST(device_once(REQUEST(WRITES, 1, sizeof(struct user_param)), memory), -EFAULT);
-    MUST(device_once(REQUEST(READS, 5, sizeof(struct user_param)), memory), -EFAULT);
-    MUST(device_once(REQUEST(READS, 1, 8), memory), -EFAULT);
-    MUST(device_once(REQUEST(0UL, 1, sizeof(struct user_param)), memory), -EFAULT);
-}
-
 ROW(any_struct_anywhere)
 {
     struct enclave enclave = enclave_create("entry.elf", "entry", NORMAL, NULL);
