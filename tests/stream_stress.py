@@ -1,0 +1,139 @@
+"""Random instruction streams: `python -m tests.stream_stress --count N --seed S`.
+
+Half of the batches run them in U-mode as enclaves and servers, half in S-mode as a kernel and in user mode of
+it. After each stream nothing may have changed that is not the guest's (see tests/streams/world.py). Children
+run them, so that one that ends the process or hangs is told of and the others go on. Exit status 1, and what
+broke with a command that repeats it, if anything did. The same seed gives the same trace.
+"""
+
+import argparse
+import hashlib
+import json
+import selectors
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tests.streams import batches
+from tests.streams.batches import Step
+
+BATCHES_A_CHILD: Final = 20  # each of its machines keeps some memory
+SILENCE: Final = 60.0  # seconds without a stream that ends: it hangs
+PROGRESS: Final = 5.0  # seconds
+MOST_BROKEN: Final = 20  # until the command gives up
+
+
+class Child:
+    """A process that runs batches, and tells one line for each step."""
+
+    def __init__(self, seed: int, first: int, sizes: Sequence[int], audit_every: int) -> None:
+        self.first, self.count = first, len(sizes)
+        arguments = [f"--seed={seed}", f"--audit-every={audit_every}", f"--child={first}"]
+        arguments += [str(size) for size in sizes]
+        command = [sys.executable, "-m", "tests.stream_stress", *arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self._out = self._process.stdout
+
+    def steps(self, silence: float = SILENCE) -> Iterator[tuple[int, Step]]:
+        """(batch, step); the last one is "broken" if the process ended early or hung."""
+        batch = self.first
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._out, selectors.EVENT_READ)
+            line = b"\n"
+            while line:
+                if not selector.select(silence):
+                    self._process.kill()
+                    self._process.wait()
+                    yield batch, Step("broken", f"hangs: {silence:.0f} s without an end\n")
+                    return
+                line = self._out.readline()
+                if line:
+                    step = Step(*json.loads(line))
+                    yield batch, step
+                    batch += step.kind != "done"
+        status = self._process.wait()
+        if batch < self.first + self.count:
+            yield batch, Step("broken", f"the process ended with status {status}\n")
+
+
+def _child(seed: int, first: int, sizes: Sequence[int], audit_every: int) -> int:
+    for number, size in enumerate(sizes, first):
+        for step in batches.batch(seed, number, size, audit_every):
+            print(json.dumps(step), flush=True)
+    return 0
+
+
+class Run:
+    """All batches of one command, and what came of them."""
+
+    def __init__(self, seed: int, audit_every: int, quiet: bool) -> None:
+        self.seed, self.audit_every, self._quiet = seed, audit_every, quiet
+        self.counts: Counter[str] = Counter()
+        self.broken = 0
+        self.trace = hashlib.sha256()
+        self._started = self._told = time.monotonic()
+
+    @property
+    def rate(self) -> float:
+        return self.counts.total() / (time.monotonic() - self._started)
+
+    def run(self, first: int, sizes: Sequence[int]) -> None:
+        """Run batches of these sizes, in as many children as it takes."""
+        at = 0
+        while at < len(sizes) and self.broken < MOST_BROKEN:
+            part = sizes[at : at + BATCHES_A_CHILD]
+            done = 0
+            for number, step in Child(self.seed, first + at, part, self.audit_every).steps():
+                done = number - first - at + 1
+                self._take(number, step)
+            at += max(done, 1)
+
+    def _take(self, number: int, step: Step) -> None:
+        if step.kind == "done":
+            self.counts[step.text] += 1
+        elif step.kind == "trace":
+            self.trace.update(step.text.encode())
+        else:
+            self.broken += 1
+            print(f"{step.text}python -m tests.stream_stress --seed {self.seed} --batch {number}")
+        if not self._quiet and time.monotonic() - self._told >= PROGRESS:
+            self._told = time.monotonic()
+            print(f"{self.counts.total():,} streams, {self.rate:,.0f} a second", file=sys.stderr)
+
+    def summary(self) -> None:
+        for end, count in self.counts.most_common():
+            print(f"{count:9,}  {end}")
+        verdict = f"{self.broken} broken" if self.broken else "nothing broken"
+        total = f"{self.counts.total():,} streams, seed {self.seed}"
+        print(f"{total}: {verdict}, {self.rate:,.0f} streams a second\ntrace {self.trace.hexdigest()[:16]}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--audit-every", type=int, default=8, metavar="K", help="streams between audits")
+    parser.add_argument("--batch", type=int, metavar="N", help="only this batch, with an audit each time")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("sizes", type=int, nargs="*", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child is not None:
+        return _child(options.seed, options.child, options.sizes, options.audit_every)
+    if options.batch is not None:
+        run, first, sizes = Run(options.seed, 1, options.quiet), options.batch, [batches.SIZE]
+    else:
+        run, first = Run(options.seed, options.audit_every, options.quiet), 0
+        whole, rest = divmod(options.count, batches.SIZE)
+        sizes = [batches.SIZE] * whole + [rest] * bool(rest)
+    run.run(first, sizes)
+    run.summary()
+    return 1 if run.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
