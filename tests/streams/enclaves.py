@@ -4,7 +4,6 @@ import hashlib
 from typing import Final
 
 from pltvm.engine.memory import PAGE
-from pltvm.errors import OutOfMemory
 from pltvm.host.driver import NO_PAGES, RELAY_PAGE, DriverEnclave
 from pltvm.host.elf import EnclaveImage, Piece
 from pltvm.host.shared import BOUND, RelayMemory

@@ -1,4 +1,4 @@
-"""Random RISC-V instructions: uniform words, encodings that exist with random operands, and those that matter.
+"""Random RISC-V instructions: uniform words, and encodings that exist with random operands.
 
 Everything comes from the `random.Random` that is passed in, so the same seed gives the same bytes.
 """

@@ -1,4 +1,4 @@
-"""Random programs as kernels: in S-mode, in the place of the host kernel, and in user mode of such a kernel."""
+"""Random programs as kernels: in S-mode, in the place of the host kernel, and in its user mode."""
 
 from typing import Any, Final
 
@@ -48,8 +48,7 @@ class RandomKernel(Supervisor):
     @property
     def tables(self) -> list[int]:
         """Pages of the PT area that it knows: its root, a middle table, its leaf tables, and free ones."""
-        own = [table for table in self.table.tables()]
-        return [*self._spare, *own]
+        return [*self._spare, *self.table.tables()]
 
     def start(self, program: Program) -> Any:
         """Run a program; as `run`."""

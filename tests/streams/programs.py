@@ -158,7 +158,7 @@ class Writer:
         return Program(code, self.data(), entry, writable=rng.random() < 0.5)
 
     def enclave_call(self) -> bytes:
-        """An ecall, mostly of a number that there is, with arguments that are right, wild, or what is there."""
+        """An ecall, mostly of a number that there is; arguments are right, wild, or what is there."""
         rng = self.rng
         number = rng.choice(tuple(Call)) if rng.random() < 0.5 else Call.OCALL
         if number == Call.EXIT and rng.random() < 0.8:

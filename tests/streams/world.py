@@ -16,10 +16,10 @@ from pltvm import sdk
 from pltvm.engine.memory import PAGE
 from pltvm.host.api import Enclave
 from pltvm.machine import Machine
+from pltvm.monitor.abi import EnclaveType
 from pltvm.monitor.audit import audit
 from pltvm.monitor.digest import Digest
 from pltvm.monitor.monitor import MONITOR_SIZE
-from pltvm.monitor.abi import EnclaveType
 
 RAM = 64 << 20
 SECRET = (0x5EC2_E75E_C2E7).to_bytes(6, "little")  # the upper part of the victim's marker (victim.c)
