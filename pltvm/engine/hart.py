@@ -72,6 +72,10 @@ _WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
 
 _DATA_PAGE_FAULTS: Final = {Cause.LOAD_PAGE, Cause.STORE_PAGE}
 
+# A breakpoint leaves the JIT, which then counts from the start. So many of them make a slice, or a program of
+# breakpoints would never come to the end of one.
+_MOST_BROKEN_OFF: Final = 256
+
 # The counter CSRs a program may read, all answered from one deterministic clock.
 _COUNTERS: Final = {CYCLE, TIME, INSTRET}
 _TICKS_A_READ: Final = 100
@@ -100,6 +104,7 @@ class Hart:
         self._stopping = False
         self._interrupted = False
         self._slice = 0  # instructions until Cause.TIMER
+        self._broken_off = 0  # slices that did not come to their end, since the last Cause.TIMER
         self._restart = False  # leave the JIT to start it with another slice
         self._refresh = False  # leave it to flush
         self._running = False
@@ -337,7 +342,6 @@ class Hart:
             self._restart = self._refresh = False
             return
         elif status == uc_const.UC_ERR_OK and self._slice:  # `wfi` in user mode is ILLEGAL first
-            self.clock += self._slice
             cause = Cause.TIMER
         elif status == uc_const.UC_ERR_OK:
             cause = Cause.WFI
@@ -345,7 +349,17 @@ class Hart:
             cause = Cause.BREAKPOINT
         else:
             cause = Cause.OUTSIDE_RAM
+        self._broken_off = self._broken_off + 1 if self._slice and status != uc_const.UC_ERR_OK else 0
+        self._trap_outside(cause, context)
+        if self._broken_off >= _MOST_BROKEN_OFF and not self._stopping:
+            self._trap_outside(Cause.TIMER, self.current)
+
+    def _trap_outside(self, cause: Cause, context: Context) -> None:
+        """Hand over a trap that has left the JIT."""
         self.traps += 1
+        if cause == Cause.TIMER:
+            self.clock += self._slice
+            self._broken_off = 0
         try:
             self.handlers[cause](context)
         except Exception as error:

@@ -802,6 +802,17 @@ def test_other_ends_keep_their_names_within_a_slice(machine, code, cause):
     assert run(machine, nop() + code)[2] == End(cause, CODE + 4)
 
 
+def test_a_loop_of_breakpoints_does_not_escape_its_slice(machine):
+    """Each one leaves the JIT, which would then count from the start: 256 make a slice."""
+    machine.hart.handlers[Cause.BREAKPOINT] = lambda context: context.step(4)
+    machine.hart.set_time_slice(1000)
+    context = machine.space(addi(A0, A0, 1) + ebreak() + jal(ZERO, -8)).context()
+    assert machine.run(context) == End(Cause.TIMER, CODE + 8)
+    assert (context.register(A0), machine.hart.clock) == (256, 1000)
+    assert machine.run(context) == End(Cause.TIMER, CODE + 8)
+    assert context.register(A0) == 512
+
+
 @pytest.mark.parametrize("also_stop", [False, True])
 def test_slice_set_in_a_handler_begins_there(machine, also_stop):
     def begin(_context):
