@@ -9,6 +9,7 @@ broke with a command that repeats it, if anything did. The same seed gives the s
 import argparse
 import hashlib
 import json
+import os
 import selectors
 import subprocess
 import sys
@@ -27,37 +28,45 @@ MOST_BROKEN: Final = 20  # until the command gives up
 
 
 class Child:
-    """A process that runs batches, and tells one line for each step."""
+    """A process that runs `count` batches from `first` on, and tells one line for each step."""
 
-    def __init__(self, seed: int, first: int, sizes: Sequence[int], audit_every: int) -> None:
-        self.first, self.count = first, len(sizes)
-        arguments = [f"--seed={seed}", f"--audit-every={audit_every}", f"--child={first}"]
-        arguments += [str(size) for size in sizes]
-        command = [sys.executable, "-m", "tests.stream_stress", *arguments]
+    def __init__(self, command: Sequence[str], first: int, count: int) -> None:
+        self.first, self.count = first, count
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self._out = self._process.stdout
 
     def steps(self, silence: float = SILENCE) -> Iterator[tuple[int, Step]]:
-        """(batch, step); the last one is "broken" if the process ended early or hung."""
-        batch = self.first
+        """(batch, step); the last one is "broken" if the process ended early, or said nothing for so long."""
+        batch, end = self.first, ""
+        try:
+            for line in self._lines(silence):
+                step = Step(*json.loads(line))
+                yield batch, step
+                batch += step.kind != "done"
+        except TimeoutError:
+            end = f"hangs: {silence:.0f} s without an end\n"
+        finally:
+            self._out.close()
+            if end:
+                self._process.kill()
+            status = self._process.wait()
+        if batch < self.first + self.count:
+            yield batch, Step("broken", end or f"the process ended with status {status}\n")
+
+    def _lines(self, silence: float) -> Iterator[bytes]:
+        """What it says; TimeoutError when it says nothing for so many seconds."""
+        rest = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self._out, selectors.EVENT_READ)
-            line = b"\n"
-            while line:
+            while True:
                 if not selector.select(silence):
-                    self._process.kill()
-                    self._process.wait()
-                    yield batch, Step("broken", f"hangs: {silence:.0f} s without an end\n")
+                    raise TimeoutError
+                said = os.read(self._out.fileno(), 1 << 16)
+                if not said:
                     return
-                line = self._out.readline()
-                if line:
-                    step = Step(*json.loads(line))
-                    yield batch, step
-                    batch += step.kind != "done"
-        status = self._process.wait()
-        if batch < self.first + self.count:
-            yield batch, Step("broken", f"the process ended with status {status}\n")
+                *lines, rest = (rest + said).split(b"\n")
+                yield from lines
 
 
 def _child(seed: int, first: int, sizes: Sequence[int], audit_every: int) -> int:
@@ -87,10 +96,14 @@ class Run:
         while at < len(sizes) and self.broken < MOST_BROKEN:
             part = sizes[at : at + BATCHES_A_CHILD]
             done = 0
-            for number, step in Child(self.seed, first + at, part, self.audit_every).steps():
+            for number, step in Child(self._command(first + at, part), first + at, len(part)).steps():
                 done = number - first - at + 1
                 self._take(number, step)
             at += max(done, 1)
+
+    def _command(self, first: int, sizes: Sequence[int]) -> list[str]:
+        arguments = [f"--seed={self.seed}", f"--audit-every={self.audit_every}", f"--child={first}"]
+        return [sys.executable, "-m", "tests.stream_stress", *arguments, *(str(size) for size in sizes)]
 
     def _take(self, number: int, step: Step) -> None:
         if step.kind == "done":
@@ -128,8 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run, first, sizes = Run(options.seed, 1, options.quiet), options.batch, [batches.SIZE]
     else:
         run, first = Run(options.seed, options.audit_every, options.quiet), 0
-        whole, rest = divmod(options.count, batches.SIZE)
-        sizes = [batches.SIZE] * whole + [rest] * bool(rest)
+        size = max(min(batches.SIZE, options.count // 2), 1)  # some of each kind
+        whole, rest = divmod(options.count, size)
+        sizes = [size] * whole + [rest] * bool(rest)
     run.run(first, sizes)
     run.summary()
     return 1 if run.broken else 0

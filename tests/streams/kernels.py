@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
+from unicorn.riscv_const import UC_RISCV_REG_PRIV
+
 from pltvm.engine import sv39
-from pltvm.engine.context import Context
+from pltvm.engine.context import Context, S
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import A, D, R, U, V, W, X, make_pte, pte_address
 from pltvm.host.elf import EnclaveImage, Piece
@@ -82,6 +84,8 @@ class KernelWorld(World):
     def __init__(self, seed: str, audit_every: int = 1) -> None:
         super().__init__(seed, audit_every)
         self.kernel = RandomKernel(self.driver)
+        self._call, self._in_guest = self.monitor.call, False
+        self.monitor.call = self._call_of_kernel  # type: ignore[method-assign]
         own = self.state.enclaves[self.victim.eid]
         template = self.state.enclaves[self.template.eid]
         host = self.machine.kernel
@@ -119,6 +123,12 @@ class KernelWorld(World):
         self.memory.write(self.params, abi.CREATE_PARAMS.pack(*create_params("normal", b"", birth)))
         assert mailbox_of(self.params)
 
+    def _call_of_kernel(self, function: int, *arguments: int) -> int | None:
+        """A monitor call: one of the guest is made in S-mode, whatever anybody remembers."""
+        if self._in_guest and self.hart._uc.reg_read(UC_RISCV_REG_PRIV) != S:
+            raise Broken("user mode has made a monitor call")
+        return self._call(function, *arguments)
+
     def _victim_state(self) -> list[object]:
         enclaves = [self.state.enclaves.get(one.eid) for one in (self.victim, self.template)]
         return [
@@ -129,9 +139,11 @@ class KernelWorld(World):
     def stream(self) -> str:
         """Run one random program; how it ended."""
         self.streams += 1
-        program = self.writer.kernel(self.kernel.tables, self._eids)
+        program = self.writer.kernel(self.kernel.tables, self._eids, self.params)
         self.hart.set_time_slice(SLICE)
+        self._in_guest = True
         result = self.kernel.start(program)
+        self._in_guest = False
         self.note(result.code, result.end, result.output, self.hart.clock, self.hart.traps, self.kernel.regs)
         self._settle()
         what = "end of the program" if result.code is not None else result.end.partition(" at ")[0]
@@ -144,7 +156,7 @@ class KernelWorld(World):
             self.check(self.audited)
             self.must_not_know(self.kernel.regs)
         changed = self._changed_entries()
-        self._check_entries(changed)
+        self._check_entries(self._all_entries() if self.audited else changed)
         for eid in list(self.state.enclaves):
             if eid not in (self.victim.eid, self.template.eid):
                 assert self.monitor.call(HostCall.DESTROY, eid) == Status.OK
@@ -169,6 +181,11 @@ class KernelWorld(World):
                     if now != before:
                         changed[start + at + 8 * index] = now
         return changed
+
+    def _all_entries(self) -> dict[int, int]:
+        start, size = self._area
+        words = memoryview(self.memory.read(start, size)).cast("Q")
+        return {start + 8 * index: pte for index, pte in enumerate(words) if pte}
 
     def _restore(self, changed: dict[int, int]) -> bool:
         """Set entries back by monitor calls; False when one can not be, as it maps private memory."""

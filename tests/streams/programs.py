@@ -8,6 +8,7 @@ at the start, across pages, or with its end on the last bytes before a page that
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -214,10 +215,13 @@ class Writer:
 
     # -- kernels
 
-    def kernel(self, tables: Sequence[int], eids: Sequence[int]) -> Program:
-        """A program for S-mode, or for S-mode that goes into user mode. `tables` are pages of the PT area."""
+    def kernel(self, tables: Sequence[int], eids: Sequence[int], params: int) -> Program:
+        """A program for S-mode, or for S-mode that goes into user mode.
+
+        `tables` are pages of the PT area, at `params` lie good parameters of a create call.
+        """
         rng = self.rng
-        calls = lambda: self.kernel_part(tables, eids)  # noqa: E731
+        calls = partial(self.kernel_part, tables, eids, params)
         handled = rng.random() < 0.85
         start = asm.li(asm.T0, HANDLER) + asm.csrrw(0, 0x105, asm.T0) if handled else b""
         start += asm.li(asm.T0, SAVE) + asm.csrrw(0, 0x140, asm.T0) if rng.random() < 0.95 else b""
@@ -239,7 +243,7 @@ class Writer:
         registers = {asm.A7: rng.choice((abi.HOST_CALL, 8, 1, 0)), asm.A6: rng.choice((97, 99, 101))}
         return self.set_registers(registers) + asm.ecall()
 
-    def kernel_part(self, tables: Sequence[int], eids: Sequence[int]) -> bytes:
+    def kernel_part(self, tables: Sequence[int], eids: Sequence[int], params: int) -> bytes:
         """Something privileged: CSRs, a fence, a call of the monitor."""
         rng, roll = self.rng, self.rng.random()
         if roll < 0.35:
@@ -250,9 +254,9 @@ class Writer:
             return asm.li(asm.T0, satp) + _word(0x1800_1073 | asm.T0 << 15 | rng.randrange(2) << 13)
         if roll < 0.55:
             return asm.li(asm.T0, self.address()) + _word(0x1200_0073 | asm.T0 << 15)
-        return self.host_call(tables, eids)
+        return self.host_call(tables, eids, params)
 
-    def host_call(self, tables: Sequence[int], eids: Sequence[int]) -> bytes:
+    def host_call(self, tables: Sequence[int], eids: Sequence[int], params: int) -> bytes:
         """A monitor call."""
         rng = self.rng
         number = rng.choice(tuple(HostCall)) if rng.random() < 0.6 else HostCall.SET_PTE
@@ -262,8 +266,10 @@ class Writer:
             page = rng.choice((*tables, self.address(), self.address())) & -PAGE
             flags = rng.choice((1, 0xC7, 0xCF, 0xDF, 0xC3, rng.getrandbits(10)))
             arguments[:4] = rng.choice((1, 1, 1, 2, 3, 4, 5)), slot, make_pte(page, flags), rng.randrange(4)
-        elif rng.random() < 0.5:
+        elif rng.random() < 0.6:
             arguments[0] = rng.choice(eids)
+            if number == HostCall.CREATE or rng.random() < 0.1:  # and use it, in whatever way
+                number, arguments[0] = HostCall.CREATE, params
         if rng.random() < 0.03:
             number = rng.choice((0, 1, 82, 200, self.number()))
         registers = {asm.A0 + index: value & _MASK for index, value in enumerate(arguments)}
