@@ -13,7 +13,6 @@ from tests import asm
 from tests.streams.programs import CODE, DATA, STRUCTS, Program, Writer
 from tests.streams.world import Broken, World
 
-SLICE: Final = 2000  # instructions
 SLICES: Final = 4  # until an enclave that still runs is destroyed
 # A server that gives back what it got: fields 2 and 3 of its struct.
 _ECHO: Final = (
@@ -82,7 +81,6 @@ class EnclaveWorld(World):
         program = self.writer.enclave()
         shm = self.shm.span if rng.random() < 0.5 else NO_PAGES
         relay = RelayMemory(driver, bytes(rng.choice((1, 3)) * PAGE)) if rng.random() < 0.4 else None
-        self.hart.set_time_slice(SLICE)
         name = rng.choice((b"", b"", b"wild", b"\xff\xfe", b"sixteen-bytes-id"))
         if as_server:
             server = driver.create(image_of(program), b"wild", EnclaveType.SERVER, shm=shm)
@@ -100,6 +98,7 @@ class EnclaveWorld(World):
 
     def _run(self, enclave: DriverEnclave, relay: RelayMemory | None) -> str:
         rng, driver = self.rng, self.driver
+        self.limit()
         status = driver.run(enclave, relay.span if relay else NO_PAGES)
         for _ in range(SLICES):
             self._note(enclave, status)
@@ -110,6 +109,7 @@ class EnclaveWorld(World):
             if rng.random() < 0.1:
                 driver.stop(enclave)
             pages = BOUND.span if status == RELAY_PAGE and rng.random() < 0.3 else NO_PAGES
+            self.limit()
             status = driver.resume(enclave, pages)
         self._note(enclave, status)
         return _ENDS.get(status, f"status {status}")

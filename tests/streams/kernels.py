@@ -17,7 +17,6 @@ from tests.model.host import create_params, lay_out, mailbox_of
 from tests.streams.programs import CODE, CODE_PAGES, DATA, HANDLER, USER, Program, Writer, handler
 from tests.streams.world import Broken, World
 
-SLICE: Final = 3000  # instructions
 ENCLAVE_SLICES: Final = 20  # how often an enclave may have the hart until the kernel is ended
 _USER_PAGES: Final = 2  # one of code, one of data
 _FORGED_PAGES: Final = 64  # of a block ready for a create call
@@ -140,14 +139,14 @@ class KernelWorld(World):
         """Run one random program; how it ended."""
         self.streams += 1
         program = self.writer.kernel(self.kernel.tables, self._eids, self.params)
-        self.hart.set_time_slice(SLICE)
+        self.limit()
         self._in_guest = True
         result = self.kernel.start(program)
         self._in_guest = False
         self.note(result.code, result.end, result.output, self.hart.clock, self.hart.traps, self.kernel.regs)
         self._settle()
         what = "end of the program" if result.code is not None else result.end.partition(" at ")[0]
-        return f"kernel, {what or 'its enclave kept the hart'}"
+        return f"kernel, {what or 'out of time'}"
 
     def _settle(self) -> None:
         """What must hold now; then end what the program has made."""

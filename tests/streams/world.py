@@ -25,6 +25,9 @@ RAM = 64 << 20
 SECRET = (0x5EC2_E75E_C2E7).to_bytes(6, "little")  # the upper part of the victim's marker (victim.c)
 SECRET_NUMBER = 0x5EC2_E75E_C2E7
 
+SLICE = 2000  # instructions
+BLOCKS = 500
+
 _compare = ctypes.CDLL(None).memcmp
 
 
@@ -43,6 +46,9 @@ class World:
         self.memory, self.monitor = self.machine.memory, self.machine.monitor
         self.state, self.hart, self.driver = self.monitor.state, self.machine.hart, self.machine.driver
         self.trace = hashlib.sha256(seed.encode())
+        self._counted, self._blocks = self.rng.random() < 0.5, 1 << 30
+        if self._counted:
+            self.hart.watch(self._block, 1, 0, blocks=True)
         self.victim = self._victim()
         self.template = self.machine.create(
             sdk.attack_elf("victim"), name="template", type=EnclaveType.SHADOW
@@ -54,6 +60,19 @@ class World:
         victim = self.machine.create(elf, name="victim", relay=bytes(PAGE))
         victim.run(on_output=lambda _text: victim.stop())
         return victim
+
+    def limit(self) -> None:
+        """Bound what runs next, in half of the machines by instructions, which are translated one by one
+        then; in the others by blocks, which are translated as they are for users."""
+        if self._counted:
+            self._blocks = BLOCKS
+        else:
+            self.hart.set_time_slice(SLICE)
+
+    def _block(self, _pc: int, _size: int) -> None:
+        self._blocks -= 1
+        if self._blocks < 0:
+            self.hart.interrupt()
 
     @property
     def audited(self) -> bool:
