@@ -128,7 +128,7 @@ def test_registers_of_the_host_and_of_an_enclave_stay_apart(rig: Rig) -> None:
     enclave = rig.enclave(script, relay=bytes(PAGE))
     result = enclave.run()
     outcome = Outcome(result)
-    assert result.output == "an ocall"
+    assert result.output == "an ocall\n"
     assert list(regs) == before
     expected = [0] * 32
     expected[2], expected[10], expected[11] = abi.STACK_TOP, abi.SHM_BASE, 10 * PAGE

@@ -84,7 +84,7 @@ class HostMemory(Memory):
             or (offset & _IN_PAGE) + size > PAGE
         ):
             self._check_read(pa, size)
-        return bytes(self.bytes[offset : offset + size])
+        return self._ram.read(pa, size)
 
     def unpack(self, layout: Struct, pa: int) -> tuple[int, ...]:
         """The structure at `pa`, which must not cross the end of a page; raises AccessFault."""
