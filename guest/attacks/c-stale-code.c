@@ -9,7 +9,7 @@
 #define WORDS (PAGE_SIZE / 8)
 #define NONCE_AT 32 /* words into a report */
 
-static uint64_t page[2 * WORDS] __attribute__((aligned(PAGE_SIZE))) = {1};
+static uint64_t page[2 * WORDS] __attribute__((aligned(PAGE_SIZE)));
 
 static uint64_t run(uint64_t *code)
 {
