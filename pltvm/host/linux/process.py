@@ -253,8 +253,8 @@ class Process:
                 self.end(137)
                 self.end_report = f"killed: {error}"
                 return
-            except LinuxError:  # the monitor refused: the memory is an enclave's now
-                number = _SIGBUS
+            except LinuxError:  # the memory is an enclave's now: unmapped from the host (§7)
+                number = _SIGSEGV
         signals.force(self, thread, number, access.address if access else context.regs[PC])
 
     def killed(self, thread: Thread, number: int, address: int, why: str = "") -> None:

@@ -62,12 +62,12 @@ def test_any_other_error_ends_the_program_with_a_line_that_names_the_call(
     assert "test_boundary.py:" in result.end
 
 
-def test_pages_that_an_enclave_kept_are_a_bus_error(run_linux: Run, tmp_path: Path) -> None:
+def test_pages_that_an_enclave_kept_are_no_memory_of_the_program(run_linux: Run, tmp_path: Path) -> None:
     (tmp_path / "relay.elf").write_bytes(sdk.examples()["relay"].elf.read_bytes())
     result = run_linux("relay_touch", "relay.elf")
     assert b"touch\n" in result.output
-    assert (result.exit_code, result.bugs) == (128 + 7, 0)
-    assert result.end.startswith("killed by SIGBUS at main")
+    assert (result.exit_code, result.bugs) == (128 + 11, 0)
+    assert result.end.startswith("killed by SIGSEGV at main")
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def test_row(run_linux: Run, row: str) -> None:
 @pytest.mark.usefixtures("elves")
 def test_pages_that_were_given_away_are_a_signal_at_the_first_touch(run_linux: Run) -> None:
     result = run_linux("driver", "gone", "user")
-    assert (result.exit_code, result.output) == (128 + 7, b"still here\n")
-    assert result.end.startswith("killed by SIGBUS at gone")
+    assert (result.exit_code, result.output) == (128 + 11, b"still here\n")
+    assert result.end.startswith("killed by SIGSEGV at gone")
 
 
 @pytest.mark.usefixtures("elves")
