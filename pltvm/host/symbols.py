@@ -122,10 +122,6 @@ class _File:
         self._tables: _Tables | None = None
 
     @property
-    def size(self) -> int:
-        return len(self.source) if isinstance(self.source, bytes) else 0
-
-    @property
     def tables(self) -> _Tables:
         if self._tables is None:
             self._tables = _read(self.source)

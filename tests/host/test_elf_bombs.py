@@ -5,6 +5,7 @@ import zlib
 import pytest
 
 from pltvm.errors import ElfError
+from pltvm.host import debug_sections
 from pltvm.host import symbols as symbols_module
 from pltvm.host.elf import load_image
 from pltvm.host.line_tables import MAX_ROWS
@@ -133,6 +134,29 @@ def test_compressed_sections_are_read(packed):
     found = Symbols(debug_elf(**packed))
     assert found.lines() == Symbols(debug_elf(**PLAIN)).lines() != []
     assert (str(found.locate(0x1001)), found.note) == ("0x1001 (f.c:2)", "")
+
+
+def test_which_sections_are_unpacked(monkeypatch):
+    lines = Symbols(debug_elf(**PLAIN)).lines()
+    bomb = compressed(1, b"", 1 << 40)
+    assert Symbols(debug_elf(debug_loc=bomb, **PLAIN)).lines() == lines  # nobody needs that one
+    not_packed = {f"z{name}": data for name, data in PLAIN.items()}  # by name only: taken as it is
+    assert Symbols(debug_elf(**not_packed)).lines() == lines
+    twice = debug_elf(**PLAIN, zdebug_line=b"a second one of the name")
+    assert Symbols(twice).lines() == lines
+    total = sum(map(len, PLAIN.values()))
+    packed = {name: compressed(1, zlib.compress(data), len(data)) for name, data in PLAIN.items()}
+    monkeypatch.setattr(debug_sections, "MAX_UNPACKED", total)
+    assert Symbols(debug_elf(**packed) + b"1").lines() == lines
+    monkeypatch.setattr(debug_sections, "MAX_UNPACKED", total - 1)
+    assert Symbols(debug_elf(**packed) + b"2").lines() == []
+
+
+@pytest.mark.parametrize("index", [0, 4, 5, 0xFFF1, 0xFFFF])
+def test_names_of_sections_that_are_nowhere(index):
+    data = bytearray(debug_elf(**PLAIN))
+    data[62:64] = index.to_bytes(2, "little")
+    assert bool(Symbols(bytes(data)).lines()) == (index == 4)
 
 
 @pytest.mark.parametrize(

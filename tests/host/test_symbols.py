@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pltvm.host import symbols as module
 from pltvm.host.symbols import Location, Symbols
 from tests.host import elf_samples as s
 from tests.host.elf_samples import CODE, Elf, Section, Segment
@@ -104,6 +105,81 @@ def test_lines(version):
     assert at(data, 0x1020) == "main+0x10"
     assert at(data, 0x100C) == "_start+0xc"
     assert Symbols(data).locate(0x1014) == Location(0x1014, "main", 4, "sub/caller.c", 42)
+
+
+def test_which_symbols_count():
+    odd = [
+        ("undefined", 0x1040, 8, FUNC, 0),
+        ("absolute", 0x1040, 8, FUNC, 0xFFF1),
+        ("last section", 0x1048, 8, FUNC, 5),
+        ("no such section", 0x1050, 8, FUNC, 6),
+        ("", 0x1058, 8, FUNC, 1),
+        (".Llocal", 0x1060, 8, NOTYPE, 1),
+        ("empty", 0x1100, 0, NOTYPE, 1),  # at the end of its section
+        ("file", 0x1068, 8, 4, 1),
+        ("one byte", 0x1070, 1, OBJECT, 1),
+    ]
+    text = Section(".text", s.SHT_PROGBITS, 0x1000, data=bytes(0x100))
+    tables = s.symbol_table(odd, 3)
+    found = Symbols(bytes(Elf(sections=[text, Section(".bss", addr=0x2000, size=8), *tables])))
+    assert found.functions() == [(0x1048, 0x1050, "last section", 0)]
+    assert found._file.tables.others == [(0x1070, 0x1071, "one byte", 0)]
+    assert found.locate(0x1040) == Location(0x1040)
+    assert found.locate(0x1070) == Location(0x1070, "one byte", 0)
+
+
+def test_find():
+    found = Symbols(sample())
+    assert found.find("main") == (0x1010, 0x20)
+    assert found.find("buffer") == (0x2000, 0x40)
+    assert found.find("_start") == (0x1000, 0x100)  # a label reaches to the end of its section
+    assert found.find("mai") is found.find("constant") is found.find("") is None
+
+
+@pytest.mark.parametrize("link", [4, 5, 99, 2**32 - 1])
+def test_a_table_without_names_has_no_symbols(link):
+    table, names = s.symbol_table(SYMBOLS, 2)
+    table.link = link  # 4: the names of sections, in which none of these begins where it should
+    text = Section(".text", s.SHT_PROGBITS, 0x1000, data=bytes(0x100))
+    found = Symbols(bytes(Elf(sections=[text, table, names])))
+    assert found.find("main") is None
+    assert found.note == ""
+
+
+def test_long_names_are_cut_and_all_of_them_counted(monkeypatch):
+    long = "n" * 5000
+    text = Section(".text", s.SHT_PROGBITS, 0x1000, data=bytes(0x100))
+    data = bytes(
+        Elf(sections=[text, *s.symbol_table([(long, 0x1000, 8, FUNC, 1), ("f", 0x1008, 8, FUNC, 1)], 2)])
+    )
+    assert [len(one.name) for one in Symbols(data).functions()] == [4096, 1]
+    monkeypatch.setattr(module, "MAX_NAMES", 4097)
+    assert len(Symbols(data + b"1").functions()) == 2
+    monkeypatch.setattr(module, "MAX_NAMES", 4096)
+    found = Symbols(data + b"2")
+    assert len(found.functions()) == 1
+    assert found.note == "the names of its symbols have more than 0 MiB"
+
+
+def test_files_that_are_kept_are_counted(monkeypatch):
+    monkeypatch.setattr(module, "KEPT_FILES", 3)
+    monkeypatch.setattr(module, "_shared", type(module._shared)())
+    held = [Symbols(sample() + bytes([number])) for number in range(5)]
+    assert [one.locate(0x1010).symbol for one in held] == [None, None, "main", "main", "main"]
+    monkeypatch.setattr(module, "_shared", type(module._shared)())
+    monkeypatch.setattr(module, "KEPT", 2 * len(sample()) + 2)
+    held = [Symbols(sample() + bytes([number])) for number in range(3)]
+    assert [one.locate(0x1010).symbol for one in held] == [None, "main", "main"]
+    del held
+    assert Symbols(sample() + b"4").locate(0x1010).symbol == "main"
+
+
+def test_what_is_shown_of_a_name_is_one_line():
+    table = s.symbol_table([("a\nb\x1b[2J", 0x1000, 8, FUNC, 1)], 2)
+    text = Section(".text", s.SHT_PROGBITS, 0x1000, data=bytes(0x100))
+    data = bytes(Elf(sections=[text, *table]))
+    assert at(data, 0x1004) == "a\ufffdb\ufffd[2J+0x4"
+    assert Symbols(data).find("a\nb\x1b[2J") == (0x1000, 8)
 
 
 def test_line_without_symbol():
