@@ -7,7 +7,8 @@ A context is one block of u64 laid out so that a single batch call to Unicorn lo
 CSRs can only be written in M-mode, so loading goes through privilege 3 first. Saving needs 4…68 alone:
 mstatus, satp and the privilege change only when the monitor changes them.
 
-Floating point is always on. Turning it on when a program first uses it would not do: with `mstatus.FS` off
+Floating point is always on, but for a guest kernel that turns it off, and then fcsr can be neither read nor
+written: see `Hart._with_fcsr`. Turning it on when a program first uses it would not do: with `mstatus.FS` off
 Unicorn runs the compressed loads and stores as no-ops instead of trapping. In the same batch the registers
 cost little; a call of their own would cost more than all the others.
 """
@@ -69,7 +70,7 @@ class Context:
     names, for reading what the program sees; None with translation off.
     """
 
-    __slots__ = ("_block", "_pointers", "loaded_pointers", "regs", "saved_pointers", "table")
+    __slots__ = ("_block", "_pointers", "loaded_pointers", "privileged", "regs", "saved_pointers", "table")
 
     def __init__(
         self, priv: int = U, satp: int = 0, pc: int = 0, mstatus: int = 0, table: PageTable | None = None
@@ -86,6 +87,7 @@ class Context:
         """Start afresh: every register zero."""
         regs = self.regs
         ctypes.memset(self._block, 0, 8 * SLOTS)
+        self.privileged = priv != U  # its code changes privilege and mstatus by itself
         regs[_FIRST_PRIV] = M
         regs[MSTATUS] = mstatus | _UXL_SXL_64 | MSTATUS_FS
         regs[SATP] = satp

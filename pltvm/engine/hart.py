@@ -21,7 +21,9 @@ from unicorn import unicorn_const as uc_const
 
 from pltvm.engine import context as ctx
 from pltvm.engine.context import (
+    FCSR,
     MSTATUS,
+    MSTATUS_FS,
     MSTATUS_SIE,
     MSTATUS_SPIE,
     MSTATUS_SPP,
@@ -65,7 +67,6 @@ _STVEC_ID: Final = (ctypes.c_int * 1)(riscv.UC_RISCV_REG_STVEC)
 _SAVED: Final = SLOTS - SAVED_FROM
 
 _ECALL_U: Final = int(Cause.ECALL_U)
-_U: Final = ctx.U
 _BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2, "little"))
 
 _WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
@@ -294,7 +295,7 @@ class Hart:
             self.traps += 1
             context = self.current
             _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
-            if context.regs[PRIV] != _U:
+            if context.privileged:
                 self._save_privilege(context)
             try:
                 if cause == _ECALL_U:  # Unicorn reports it for every privilege
@@ -370,7 +371,7 @@ class Hart:
 
     def _save(self, context: Context) -> None:
         _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
-        if context.regs[PRIV] != _U:
+        if context.privileged:
             self._save_privilege(context)
 
     def _save_privilege(self, context: Context) -> None:
@@ -380,8 +381,22 @@ class Hart:
         context.regs[PRIV] = value.value
         self._set_privilege(ctx.M)  # only there mstatus is readable
         quick.uc_reg_read(self._handle, ctx.REGISTER_IDS[MSTATUS], _byref(value))
-        self._set_privilege(context.regs[PRIV])
         context.regs[MSTATUS] = value.value
+        if not value.value & MSTATUS_FS:
+            self._with_fcsr(context, quick.uc_reg_read)
+        self._set_privilege(context.regs[PRIV])
+
+    def _with_fcsr(self, context: Context, access: Callable[..., int]) -> None:
+        """Read or write fcsr for a context that has turned floating point off, when Unicorn would give
+        whatever is in its memory, or leave what the context before had. In M-mode."""
+        mstatus, fcsr = (
+            ctypes.c_uint64(context.regs[MSTATUS] | MSTATUS_FS),
+            ctypes.c_uint64(context.regs[FCSR]),
+        )
+        quick.uc_reg_write(self._handle, ctx.REGISTER_IDS[MSTATUS], _byref(mstatus))
+        access(self._handle, ctx.REGISTER_IDS[FCSR], _byref(fcsr))
+        mstatus.value, context.regs[FCSR] = context.regs[MSTATUS], fcsr.value
+        quick.uc_reg_write(self._handle, ctx.REGISTER_IDS[MSTATUS], _byref(mstatus))
 
     def _load(self) -> None:
         new = self.current
@@ -391,6 +406,10 @@ class Hart:
             self._flush()  # when the ASID changes, writing satp flushes
         self._stale_tlb, self._satp = False, satp
         _write(self._handle, _LOAD_IDS, new.loaded_pointers, SLOTS)
+        if new.privileged and not new.regs[MSTATUS] & MSTATUS_FS:
+            self._set_privilege(ctx.M)
+            self._with_fcsr(new, quick.uc_reg_write)
+            self._set_privilege(new.regs[PRIV])
         self._loaded = new
 
     def _flush(self) -> None:

@@ -609,6 +609,34 @@ def test_floating_point_survives(machine, how):
     assert context.register(A1) == 77
 
 
+@pytest.mark.parametrize("where", [ctx.S, ctx.U], ids=["in S-mode", "in its user mode"])
+def test_fcsr_stays_with_a_kernel_that_turned_floating_point_off(machine, where):
+    """It can be neither read nor written then: another program's would be found when it is on again, and
+    what is saved would be anything."""
+    set_status, clear_status = 0x1002_A073, 0x1002_B073  # csrs, csrc sstatus, t0
+    turned = {True: set_status.to_bytes(4, "little"), False: clear_status.to_bytes(4, "little")}
+    fs = li(asm.T0, ctx.MSTATUS_FS)
+    start = li(A0, 0x15) + asm.csrrw(ZERO, asm.CSR_FCSR, A0) + fs + turned[False]
+    to_user = li(asm.T1, DATA) + asm.csrrw(ZERO, 0x141, asm.T1) + (0x1020_0073).to_bytes(4, "little")
+    again = turned[True] + csrrs(A1, asm.CSR_FCSR) + ecall()
+    start += (to_user if where == ctx.U else b"") + ecall()
+    space = machine.space()
+    space.map(CODE, sv39.RX & ~sv39.U, start + again)
+    space.map(DATA, sv39.RX, ecall() * 2)
+    kernel = space.context(priv=ctx.S)
+    other = machine.space(li(A0, 0xC2) + asm.csrrw(ZERO, asm.CSR_FCSR, A0) + ecall(), asid=2).context()
+
+    assert machine.run(kernel).cause == Cause.ECALL_U
+    assert kernel.regs[ctx.PRIV] == where
+    assert kernel.regs[ctx.FCSR] == 0x15
+    machine.run(other)
+    if where == ctx.U:
+        assert machine.run(kernel).cause == Cause.ECALL_U
+        kernel.regs[PC], kernel.regs[ctx.PRIV] = CODE + len(start), ctx.S
+    assert machine.run(kernel).cause == Cause.ECALL_U
+    assert (kernel.register(A1), kernel.regs[ctx.FCSR], other.regs[ctx.FCSR]) == (0x15, 0x15, 0xC2)
+
+
 # -- the same input gives the same run ---------------------------------------------------------------------
 
 
