@@ -79,11 +79,13 @@ def _child(seed: int, first: int, sizes: Sequence[int], audit_every: int) -> int
 class Run:
     """All batches of one command, and what came of them."""
 
-    def __init__(self, seed: int, audit_every: int, quiet: bool) -> None:
-        self.seed, self.audit_every, self._quiet = seed, audit_every, quiet
+    def __init__(self, seed: int, audit_every: int, repeat_every: int, quiet: bool) -> None:
+        self.seed, self.audit_every, self._repeat_every, self._quiet = seed, audit_every, repeat_every, quiet
+        self.repeated = 0
         self.counts: Counter[str] = Counter()
         self.broken = 0
         self.trace = hashlib.sha256()
+        self._traces: dict[int, str] = {}  # by batch
         self._started = self._told = time.monotonic()
 
     @property
@@ -100,6 +102,19 @@ class Run:
                 done = number - first - at + 1
                 self._take(number, step)
             at += max(done, 1)
+        for number in range(first, first + len(sizes), self._repeat_every):
+            self._repeat(number, sizes[number - first])
+
+    def _repeat(self, number: int, size: int) -> None:
+        """Run a batch again: it has to give the same trace."""
+        steps = [step for _, step in Child(self._command(number, [size]), number, 1).steps()]
+        self.repeated += 1
+        if number in self._traces and steps[-1] != Step("trace", self._traces[number]):
+            self._broke(number, f"another trace when run again: {steps[-1]}\n")
+
+    def _broke(self, number: int, text: str) -> None:
+        self.broken += 1
+        print(f"{text}python -m tests.stream_stress --seed {self.seed} --batch {number}")
 
     def _command(self, first: int, sizes: Sequence[int]) -> list[str]:
         arguments = [f"--seed={self.seed}", f"--audit-every={self.audit_every}", f"--child={first}"]
@@ -110,9 +125,9 @@ class Run:
             self.counts[step.text] += 1
         elif step.kind == "trace":
             self.trace.update(step.text.encode())
+            self._traces[number] = step.text
         else:
-            self.broken += 1
-            print(f"{step.text}python -m tests.stream_stress --seed {self.seed} --batch {number}")
+            self._broke(number, step.text)
         if not self._quiet and time.monotonic() - self._told >= PROGRESS:
             self._told = time.monotonic()
             print(f"{self.counts.total():,} streams, {self.rate:,.0f} a second", file=sys.stderr)
@@ -121,7 +136,7 @@ class Run:
         for end, count in self.counts.most_common():
             print(f"{count:9,}  {end}")
         verdict = f"{self.broken} broken" if self.broken else "nothing broken"
-        total = f"{self.counts.total():,} streams, seed {self.seed}"
+        total = f"{self.counts.total():,} streams, seed {self.seed}, {self.repeated} batches repeated"
         print(f"{total}: {verdict}, {self.rate:,.0f} streams a second\ntrace {self.trace.hexdigest()[:16]}")
 
 
@@ -129,7 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--audit-every", type=int, default=8, metavar="K", help="streams between audits")
+    parser.add_argument("--audit-every", type=int, default=25, metavar="K", help="streams between audits")
+    parser.add_argument(
+        "--repeat-every", type=int, default=20, metavar="K", help="batches between repeated ones"
+    )
     parser.add_argument("--batch", type=int, metavar="N", help="only this batch, with an audit each time")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
@@ -138,9 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.child is not None:
         return _child(options.seed, options.child, options.sizes, options.audit_every)
     if options.batch is not None:
-        run, first, sizes = Run(options.seed, 1, options.quiet), options.batch, [batches.SIZE]
+        run, first, sizes = Run(options.seed, 1, 1, options.quiet), options.batch, [batches.SIZE]
     else:
-        run, first = Run(options.seed, options.audit_every, options.quiet), 0
+        run, first = Run(options.seed, options.audit_every, options.repeat_every, options.quiet), 0
         size = max(min(batches.SIZE, options.count // 2), 1)  # some of each kind
         whole, rest = divmod(options.count, size)
         sizes = [size] * whole + [rest] * bool(rest)

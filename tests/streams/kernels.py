@@ -13,12 +13,13 @@ from pltvm.host.supervisor import Supervisor
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
 from pltvm.monitor.abi import HostCall, SetPte, Status
-from tests.model.host import create_params, lay_out, mailbox_of
+from tests.model.host import create_params, lay_out
 from tests.streams.programs import CODE, CODE_PAGES, DATA, HANDLER, USER, Program, Writer, handler
 from tests.streams.world import Broken, World
 
 ENCLAVE_SLICES: Final = 20  # how often an enclave may have the hart until the kernel is ended
 _USER_PAGES: Final = 2  # one of code, one of data
+_CODE_PAGE: Final = 5  # of a block that `lay_out` fills
 _FORGED_PAGES: Final = 64  # of a block ready for a create call
 
 
@@ -89,7 +90,8 @@ class KernelWorld(World):
         template = self.state.enclaves[self.template.eid]
         host = self.machine.kernel
         free = self.kernel.pages["free"]
-        self._forge(free + _FORGED_PAGES * PAGE)
+        self._block = free + _FORGED_PAGES * PAGE  # naturally aligned, as the free memory is
+        self.params = self._block - PAGE
         self.writer = Writer(
             self.rng,
             (
@@ -115,12 +117,13 @@ class KernelWorld(World):
         self._records = len(self.state.monitor_blocks)
         self.remember()
 
-    def _forge(self, block: int) -> None:
-        """A block and parameters of create in the free memory: a program can have an enclave."""
-        self.params = block - PAGE
+    def _forge(self) -> None:
+        """A block and parameters of create in the free memory: a program can have an enclave, which is a
+        random program too."""
+        block = self._block
         birth = lay_out(self.memory, "normal", block, _FORGED_PAGES, self.params, block - 2 * PAGE, (0, 0))
         self.memory.write(self.params, abi.CREATE_PARAMS.pack(*create_params("normal", b"", birth)))
-        assert mailbox_of(self.params)
+        self.memory.write(block + _CODE_PAGE * PAGE, self.writer.enclave_page())
 
     def _call_of_kernel(self, function: int, *arguments: int) -> int | None:
         """A monitor call: one of the guest is made in S-mode, whatever anybody remembers."""
@@ -139,6 +142,7 @@ class KernelWorld(World):
         """Run one random program; how it ended."""
         self.streams += 1
         program = self.writer.kernel(self.kernel.tables, self._eids, self.params)
+        self._forge()
         self.limit()
         self._in_guest = True
         result = self.kernel.start(program)

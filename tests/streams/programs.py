@@ -158,6 +158,10 @@ class Writer:
         code, entry = self.placed(body, self.pointers(len(POINTERS)) if rng.random() < 0.9 else b"")
         return Program(code, self.data(), entry, writable=rng.random() < 0.5)
 
+    def enclave_page(self) -> bytes:
+        """A page that starts with a program for an enclave."""
+        return (self.pointers(len(POINTERS)) + self.body(self.enclave_call, 400)).ljust(PAGE, b"\0")[:PAGE]
+
     def enclave_call(self) -> bytes:
         """An ecall, mostly of a number that there is; arguments are right, wild, or what is there."""
         rng = self.rng

@@ -26,7 +26,7 @@ SECRET = (0x5EC2_E75E_C2E7).to_bytes(6, "little")  # the upper part of the victi
 SECRET_NUMBER = 0x5EC2_E75E_C2E7
 
 SLICE = 2000  # instructions
-BLOCKS = 500
+BLOCKS = 1500
 
 _compare = ctypes.CDLL(None).memcmp
 
