@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
-from pltvm.engine.sv39 import SATP_SV39, R, V, W, X, pte_address
+from pltvm.engine.sv39 import ENTRIES, SATP_SV39, R, V, W, X, pte_address
 from pltvm.monitor.abi import SetPte, Status
 from pltvm.monitor.pages import PageOwners
 
@@ -19,6 +19,7 @@ _RESERVED: Final = ~((1 << 54) - 1)
 _SATP_MODE: Final = 0xF << 60
 _SATP_PPN: Final = (1 << 44) - 1
 ROOT, MIDDLE, LEAVES = range(3)
+MOST_ENTRIES: Final = 32 * ENTRIES  # of one call, which nothing can interrupt
 
 
 class HostTables:
@@ -71,7 +72,7 @@ class HostTables:
 
         ONE sets the entry at `address` to `value`, ZERO clears it. COPY sets `size` bytes of entries from
         those at the physical address `value`. BATCH_SET and BATCH_ZERO take `size` records of (entry
-        address, entry) at `value`. All or nothing.
+        address, entry) at `value`. All or nothing; refused beyond MOST_ENTRIES.
         """
         changes = self._requested(kind, address, value, size)
         if changes is None or not all(self._acceptable(slot, pte) for slot, pte in changes):
@@ -94,10 +95,11 @@ class HostTables:
             return [(address, value)]
         if kind == SetPte.ZERO:
             return [(address, 0)]
-        limit = self.end - self.start
         width = 8 if kind == SetPte.COPY else 16
         length = size if kind == SetPte.COPY else size * width
-        if kind not in (SetPte.COPY, SetPte.BATCH_ZERO, SetPte.BATCH_SET) or not 0 < length <= limit * 2:
+        if kind not in (SetPte.COPY, SetPte.BATCH_ZERO, SetPte.BATCH_SET):
+            return None
+        if not 0 < length <= MOST_ENTRIES * width:
             return None
         if value % 8 or length % width or not self.owners.is_public(value, length):
             return None

@@ -8,6 +8,7 @@ from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.sv39 import RW, RX, V, make_pte
 from pltvm.monitor.abi import HostCall, SetPte, Status
+from pltvm.monitor.guard import MOST_ENTRIES
 from pltvm.monitor.monitor import Monitor
 from pltvm.monitor.pages import enclave_owner
 
@@ -144,6 +145,21 @@ def test_nonsense_is_refused(tables: Tables, kind: int, slot: object, value: obj
     before = tables.memory.read(tables.machine.kernel.pt_area, 1 << 16)
     assert tables.set(kind, number(slot), number(value), size) == Status.ERROR
     assert tables.memory.read(tables.machine.kernel.pt_area, 1 << 16) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "width"), [(SetPte.COPY, 8), (SetPte.BATCH_ZERO, 16), (SetPte.BATCH_SET, 16)]
+)
+def test_one_call_takes_so_many_entries_and_no_more(tables: Tables, kind: int, width: int) -> None:
+    """Nothing can interrupt a call: with all that RAM has room for it would take seconds, and much memory."""
+    pages = (MOST_ENTRIES + 1) * width // PAGE + 1
+    source, unit = tables.machine.kernel.blocks.take(pages), 1 if width == 16 else width
+    if width == 16:
+        tables.memory.write(
+            source, b"".join(tables.leaf.to_bytes(8, "little") + bytes(8) for _ in range(MOST_ENTRIES + 1))
+        )
+    assert tables.set(kind, tables.leaf, source, MOST_ENTRIES * unit) == Status.OK
+    assert tables.set(kind, tables.leaf, source, (MOST_ENTRIES + 1) * unit) == Status.ERROR
 
 
 def test_pages_that_become_private_disappear_and_come_back(tables: Tables) -> None:
