@@ -64,6 +64,10 @@ _TRAP_IDS: Final = (ctypes.c_int * 4)(
     riscv.UC_RISCV_REG_PRIV, riscv.UC_RISCV_REG_SEPC, riscv.UC_RISCV_REG_SCAUSE, riscv.UC_RISCV_REG_STVAL
 )
 _STVEC_ID: Final = (ctypes.c_int * 1)(riscv.UC_RISCV_REG_STVEC)
+_SUPERVISOR_IDS: Final = (ctypes.c_int * 7)(
+    riscv.UC_RISCV_REG_PRIV, riscv.UC_RISCV_REG_SEPC, riscv.UC_RISCV_REG_SCAUSE, riscv.UC_RISCV_REG_STVAL,
+    riscv.UC_RISCV_REG_STVEC, riscv.UC_RISCV_REG_SSCRATCH, riscv.UC_RISCV_REG_SCOUNTEREN,
+)  # fmt: skip
 _SAVED: Final = SLOTS - SAVED_FROM
 
 _ECALL_U: Final = int(Cause.ECALL_U)
@@ -155,6 +159,12 @@ class Hart:
         regs[PC], regs[PRIV] = vector, ctx.S
         self.context_changed()
         return True
+
+    def clear_supervisor(self) -> None:
+        """Another program is to be in S-mode: it finds zero in the registers there that no context has."""
+        block = (ctypes.c_uint64 * 7)(ctx.M)
+        _write(self._handle, _SUPERVISOR_IDS, _byref(ctx.pointers_to(block)), 7)
+        self.context_changed()
 
     def forget_code(self, pa: int, size: int) -> None:
         """Code in this physical range was replaced from outside the guest: translate it anew.

@@ -154,6 +154,7 @@ class Supervisor:
         monitor = self.kernel.monitor
         context = Context(S, satp, self._entry, MSTATUS_TVM, monitor_side.table_for(monitor, satp))
         context.regs[SP], context.regs[A0] = abi.STACK_TOP, info
+        self.kernel.hart.clear_supervisor()
         monitor.set_trap_vector(self._trap)
         monitor.set_host_vector(self._control_is_back)
         self.kernel.hart.current = context

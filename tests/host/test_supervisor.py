@@ -9,6 +9,7 @@ from pltvm.host.supervisor import Victim
 
 ATTACKS = sdk.guest_dir() / "attacks"
 RAM = 64 << 20
+FLOATING = '__asm__ volatile(".option push\\n.option arch, +f, +d\\n%s\\n.option pop" '
 
 
 def build(tmp_path: Path, body: str) -> bytes:
@@ -142,3 +143,34 @@ def test_user_mode_of_the_program_traps_to_it(tmp_path: Path) -> None:
     sv_exit(value >> 18 & 1 ? 0 : 2);"""
     result = Machine(RAM).supervise(build(tmp_path, body))
     assert (result.code, result.end) == (0, "")
+
+
+def test_it_finds_no_fcsr_of_an_enclave(tmp_path: Path) -> None:
+    """Also with floating point off, when fcsr can not be written."""
+    source = tmp_path / "enclave.c"
+    source.write_text(
+        '#include "eapp.h"\n#include "ecall.h"\nint EAPP_ENTRY main()\n{\n    unsigned long *args;\n'
+        f'    EAPP_RESERVE_REG;\n    {FLOATING % "fscsr %0"}: : "r"(0x75));\n'
+        "    enclave_call(CALL_YIELD, 0, 0, 0, 0);\n    EAPP_RETURN(0);\n}\n"
+    )
+    machine = Machine(RAM)
+    enclave = machine.create(sdk.build([source], tmp_path / "enclave.elf"))
+    body = f"""
+    {FLOATING % "fscsr %0"}: : "r"(0x21));
+    __asm__ volatile("csrc sstatus, %0" : : "r"(0x6000)); /* FS */
+    struct sv_result r = sv_call(97, info->victim[0].eid, info->free, 0, 0, 0);
+    __asm__ volatile("csrs sstatus, %0" : : "r"(0x6000));
+    {FLOATING % "frcsr %0"} : "=r"(value));
+    sv_exit(r.error == 0 && r.value == 3 ? value : 1);"""
+    result = machine.supervise(build(tmp_path, body), [Victim(0, 0, enclave.eid)])
+    assert (result.code, result.end) == (0x21, "")
+
+
+def test_it_finds_nothing_of_the_program_before_it(tmp_path: Path) -> None:
+    """Its trap vector above all: a fault of the next one would run on there."""
+    registers = ("stvec", "sepc", "sscratch", "scounteren", "scause", "stval")
+    sets = "".join(f'__asm__ volatile("csrw {name}, %0" : : "r"(0x10));' for name in registers)
+    looks = "".join(f'__asm__ volatile("csrr %0, {name}" : "=r"(v)); value |= v;' for name in registers)
+    machine = Machine(4 * RAM)
+    assert machine.supervise(build(tmp_path, sets)).code == 0
+    assert machine.supervise(build(tmp_path, f"uint64_t v; {looks} sv_exit(value);")).code == 0
