@@ -4,10 +4,13 @@ Random numbers come from a seed, so that runs repeat. There always is a disk (§
 of the host's, or memory of this process that nobody keeps.
 """
 
+import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
+from weakref import finalize
 
 from pltvm.errors import OutOfMemory, PltvmError
 from pltvm.monitor.abi import MASK64, Ocall
@@ -66,31 +69,48 @@ class Disk:
 
 
 class FileDisk(Disk):
-    """A file of sectors, which grows as they are written. Raises PltvmError for a directory."""
+    """A file of sectors, which grows as they are written. Raises PltvmError for what is no plain file.
+
+    `path` may be a link, but it leads where it did when this was made: a host program may have the folder
+    that the file is in as its own, and rename links and pipes there.
+    """
 
     def __init__(self, path: str | os.PathLike[str], limit: int = DISK_LIMIT) -> None:
         super().__init__(limit)
         self.path = Path(path)
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            raise PltvmError(f"{self.path}: is not a file, nor can one be made there")
+        folder, self._name = os.path.split(os.path.realpath(path))
+        try:
+            if self.path.exists() and not self.path.is_file():
+                raise OSError
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            raise PltvmError(f"{self.path}: is not a file, nor can one be made there") from None
+        finalize(self, os.close, self._folder)
 
-    def _open(self) -> BinaryIO:
-        return os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+    def _open(self, flags: int) -> BinaryIO:
+        how = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: it may be a FIFO by now
+        descriptor = os.open(self._name, how, 0o644, dir_fd=self._folder)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "is no plain file")
+            return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "r+b")
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def make(self) -> None:
         """Make the file, of zeros, if there is none."""
         try:
-            if not self.path.exists():
-                with self._open() as file:
-                    file.truncate(min(FIRST_SIZE, self.limit))
+            with self._open(os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
+                file.truncate(min(FIRST_SIZE, self.limit))
         except OSError:
-            pass  # reading or writing it will say so
+            pass  # it is there; or reading or writing it will say so
 
     def read(self, sector: int) -> bytes | None:
         if (sector + 1) * SECTOR > self.limit:
             return _BLANK
         try:
-            with self.path.open("rb") as file:
+            with self._open(os.O_RDONLY) as file:
                 file.seek(sector * SECTOR)
                 return file.read(SECTOR).ljust(SECTOR, b"\0")
         except FileNotFoundError:
@@ -102,7 +122,7 @@ class FileDisk(Disk):
         if (sector + 1) * SECTOR > self.limit:
             return False
         try:
-            with self._open() as file:
+            with self._open(os.O_RDWR | os.O_CREAT) as file:
                 file.seek(sector * SECTOR)
                 file.write(data)
         except OSError:

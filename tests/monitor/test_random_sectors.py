@@ -8,7 +8,7 @@ import pytest
 
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
-from pltvm.host.services import MOST_RANDOM, FileDisk, Random
+from pltvm.host.services import MOST_RANDOM, SECTOR, FileDisk, Random
 from pltvm.host.shared import HostPages
 from pltvm.machine import Machine
 from pltvm.monitor import abi
@@ -317,3 +317,36 @@ def test_a_server_reads_through_the_named_memory(make: MakeRig, tmp_path: Path) 
     caller.call(server.eid)
     rig_outcome(rig, caller)
     assert (server.now[done], server.now[value]) == (0, 0x0909090909090909)
+
+
+def test_a_link_or_a_pipe_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    """A host program may rename what is in its folder, and the disk may lie there."""
+    outside, folder = tmp_path / "outside", tmp_path / "folder"
+    outside.mkdir()
+    (outside / "disk").write_bytes(bytes([7]) * SECTOR)
+    folder.mkdir()
+    (folder / "link").symlink_to("../outside/disk")
+    os.mkfifo(folder / "pipe")
+    disk = FileDisk(folder / "disk")
+    disk.make()
+    for name in ("link", "pipe"):
+        (folder / name).rename(folder / "disk")
+        assert disk.read(0) is None, name
+        assert not disk.write(0, bytes(SECTOR)), name
+    assert (outside / "disk").read_bytes() == bytes([7]) * SECTOR
+    (folder / "disk").unlink()
+    folder.rename(tmp_path / "away")
+    (tmp_path / "folder").symlink_to("outside")
+    assert disk.write(0, bytes([5]) * SECTOR)
+    assert disk.read(0) == bytes([5]) * SECTOR
+    assert (outside / "disk").read_bytes() == bytes([7]) * SECTOR
+
+
+def test_a_disk_may_be_named_by_a_link_but_is_a_plain_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    disk = FileDisk(tmp_path / "link")
+    assert disk.write(1, bytes([3]) * SECTOR)
+    assert (tmp_path / "file").stat().st_size == 2 * SECTOR
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PltvmError, match="is not a file"):
+        FileDisk(tmp_path / "pipe")
