@@ -10,6 +10,7 @@ that is not recorded does nothing for it.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from pltvm.monitor.abi import Call, HostCall
 from pltvm.monitor.state import Enclave
 
 MOST_FILES: Final = 1000  # of one folder
+MOST_FOLDERS: Final = 256  # of one run: programs choose the names of their enclaves
+MOST_KEPT: Final = 256 << 20  # bytes of one run
 _MOST_MEMORY: Final = 16 * PAGE - 1  # bytes of one call: the size in `calls` is a u16
 _MOST_CLIENTS: Final = 256
 _LONGEST_NAME: Final = 200
@@ -63,6 +66,7 @@ class Recorder:
     def __init__(self, machine: Machine) -> None:
         self._state, self._driver = machine.monitor.state, machine.driver
         self._inputs: dict[str, dict[bytes, None]] = {}  # by folder, in their order, each once
+        self._left = MOST_KEPT
         self._sequences: dict[str, _Sequence] = {}
         handlers, monitor = machine.hart.handlers, cast(Any, machine.monitor)
         self._ecall, self._host_call = handlers[Cause.ECALL_U], machine.monitor.call
@@ -86,7 +90,11 @@ class Recorder:
         argument, memory = regs[A0], _content(callee, regs[A1], regs[A2])
         name = callee.name.decode("latin-1")
         self._note(name, "", layout.CALL_HEADER.pack(argument) + memory)
-        sequence = self._sequences.setdefault(name, _Sequence())
+        sequence = self._sequences.get(name)
+        if sequence is None:
+            if len(self._sequences) >= MOST_FOLDERS:
+                return
+            sequence = self._sequences[name] = _Sequence()
         full = sequence.add(caller.eid, argument, memory)
         if full is not None:
             self._note(name, CALLS, full)
@@ -111,9 +119,11 @@ class Recorder:
 
     def _note(self, name: str, what: str, data: bytes) -> None:
         folder = ".".join(filter(None, (_file_name(name), what)))
-        inputs = self._inputs.setdefault(folder, {})
-        if len(inputs) < MOST_FILES:
-            inputs[data] = None
+        inputs = self._inputs.get(folder, {})
+        room = len(inputs) < MOST_FILES and (folder in self._inputs or len(self._inputs) < MOST_FOLDERS)
+        if room and data not in inputs and len(data) <= self._left:
+            self._left -= len(data)
+            self._inputs.setdefault(folder, inputs)[data] = None
 
     def write(self, folder: Path) -> int:
         """Write it all beneath a folder, and say how many files are new.
@@ -148,12 +158,26 @@ def recording(machine: Machine, folder: Path | None, say: Callable[[str], None])
     if folder is None:
         yield
         return
-    recorder = Recorder(machine)
+    recorder, there = Recorder(machine), _identity(folder)
     try:
         yield
     finally:
+        if (
+            _identity(folder) != there
+        ):  # a host program may have it in its own folder, and rename a link there
+            raise PltvmError(f"{folder}: is no longer the folder that it was: nothing is recorded")
         count = recorder.write(folder)
         say(f"recorded {count} new input{'s' * (count != 1)} in {folder}")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Which folder it is, made if need be. Raises PltvmError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        info = os.stat(folder)
+    except OSError as error:
+        raise PltvmError(f"{folder}: cannot be written: {error.strerror}") from None
+    return info.st_dev, info.st_ino
 
 
 def _content(enclave: Enclave, va: int, size: int) -> bytes:

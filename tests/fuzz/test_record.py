@@ -188,3 +188,33 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     machine.create(ELVES["kv-client"]).run()
     with pytest.raises(PltvmError, match="file: cannot be written: "):
         recorder.write(tmp_path / "file")
+
+
+def test_a_link_in_place_of_the_folder_leads_nowhere(tmp_path: Path) -> None:
+    """A host program may rename what is in its folder, and the recorded inputs may go there."""
+    folder, outside = tmp_path / "seeds", tmp_path / "outside"
+    outside.mkdir()
+    machine = machine_with_store()
+
+    def run() -> None:
+        machine.create(ELVES["kv-client"]).run()
+        folder.rename(tmp_path / "away")
+        folder.symlink_to("outside")
+
+    with pytest.raises(PltvmError, match="no longer the folder"), recording(machine, folder, print):
+        run()
+    assert not list(outside.iterdir())
+
+
+def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever names and messages a program chooses."""
+    monkeypatch.setattr(record, "MOST_FOLDERS", 8)
+    monkeypatch.setattr(record, "MOST_KEPT", 10_000)
+    machine = machine_with_store()
+    recorder = Recorder(machine)
+    for number in range(100):
+        recorder._note(f"name{number}", "", b"%100d" % number)
+        recorder._note("name1", "", b"%1000d" % number)
+    recorder.write(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 8
+    assert 9_000 < sum(len(data) for data in files(tmp_path).values()) <= 10_000
