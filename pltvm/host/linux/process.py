@@ -153,7 +153,7 @@ class Process:
             try:
                 self.space.write(thread.clear_tid, bytes(4))
                 self.scheduler.wake_futex(thread.clear_tid, 1)
-            except LinuxError:
+            except (LinuxError, OutOfMemory):  # it ends all the same
                 pass
         self.scheduler.remove(thread)
         if not self.scheduler.threads:

@@ -13,7 +13,7 @@ from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.sv39 import ENTRIES, LEVEL_SHIFTS, PageTable
 from pltvm.host.kernel import Kernel
-from pltvm.host.linux.errno import EFAULT, ENAMETOOLONG, ENOMEM, LinuxError
+from pltvm.host.linux.errno import EACCES, EFAULT, ENAMETOOLONG, ENOMEM, LinuxError
 from pltvm.monitor.abi import HostCall, SetPte, Status
 
 USER_END: Final = 0x40_0000_0000  # Sv39: the lower half
@@ -168,10 +168,15 @@ class Space:
     def protect(self, start: int, size: int, prot: int) -> None:
         """Change the protection of a range; raises LinuxError where part of it is not mapped.
 
-        Entries are cleared and made anew, with the new protection, when the pages are touched.
+        Entries are cleared and made anew, with the new protection, when the pages are touched. What belongs
+        to someone else can not be executed: it may be mapped twice, and the JIT does not see all stores that
+        come to code by another address.
         """
         end = start + pages_for(size) * PAGE
         self._must_have_room()
+        shared = (area for area in self._areas if area.shared is not None)
+        if prot & EXEC and any(area.start < end and start < area.end for area in shared):
+            raise LinuxError(EACCES)
         parts = self._carve(start, end)
         for part in parts:
             self._insert(replace(part, prot=prot))

@@ -13,11 +13,11 @@ from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import OutOfMemory
 from pltvm.host.linux import fs_calls, path_calls, signal_calls
 from pltvm.host.linux.enclave_file import EnclaveFile
-from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOVERFLOW, LinuxError
+from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOVERFLOW, EPERM, LinuxError
 from pltvm.host.linux.files import HostFile
 from pltvm.host.linux.program import BREAK_LIMIT
 from pltvm.host.linux.signal_calls import signed
-from pltvm.host.linux.space import USER_END
+from pltvm.host.linux.space import EXEC, USER_END
 from pltvm.host.linux.threads import Thread
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def mmap(
         return address
     file = process.files.get(signed(fd, 32))
     if isinstance(file, EnclaveFile):
+        if prot & EXEC:
+            raise LinuxError(EPERM)  # as on a file system without execution
         pa = file.pages_to_map(length)
         space.map(address, length, prot & 7, shared=pa)
         return address

@@ -110,3 +110,13 @@ def test_the_driver_of_it_notices_what_goes_wrong(monkeypatch: pytest.MonkeyPatc
         stress.run(2000)
     stress.close()
     assert "a bug of pltvm, in serving system call 172" in stress.wrong[0]
+
+
+def test_a_thread_ends_also_without_memory_for_telling_who_waits(build_linux: Callable[[str], Path]) -> None:
+    result = Machine(32 << 20).run_program(build_linux("corners"), "exit", timeout=20)
+    assert (result.exit_code, result.end) == (7, "")
+
+
+def test_memory_of_the_device_is_not_executed(run_linux: Run) -> None:
+    """It may be mapped twice, and stores through one mapping would leave the other's old code running."""
+    assert run_linux("corners", "execute").exit_code == 0
