@@ -512,3 +512,9 @@ def test_all_native_code_is_there_before_the_wall() -> None:
     """What would be compiled behind it could not be kept, and numba does not take that well."""
     done = python(LOADED, ELVES["server"], ELVES["caller"])
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "", "missing/file"])
+def test_a_path_that_can_not_be_opened_is_left_out(path: str) -> None:
+    """A campaign's options name ELFs, and may be somebody else's."""
+    landlock._allow(-1, path, landlock.READ)

@@ -106,7 +106,7 @@ def restrict(rules: Iterable[tuple[str | os.PathLike[str], int]], *, network: bo
 def _allow(ruleset: int, path: str | os.PathLike[str], rights: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: it may be named by a file of somebody else's, with a NUL
         return  # nor can it be opened later
     try:
         if not stat.S_ISDIR(os.fstat(place).st_mode):

@@ -195,9 +195,9 @@ def parse_stats(text: str) -> dict[str, str]:
 
 
 def number(stats: dict[str, str], key: str) -> float:
-    """A number of fuzzer_stats; 0 when it is missing or damaged."""
+    """A number of fuzzer_stats; 0 when it is missing, damaged, or longer than any of a campaign."""
     text = stats.get(key, "").removesuffix("%")
-    return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else 0.0
+    return float(text) if re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", text, re.ASCII) else 0.0
 
 
 def counts_of(stats: dict[str, str]) -> Counts:

@@ -94,12 +94,25 @@ def test_no_stats_before_there_is_something_to_divide_by(tmp_path: Path) -> None
         assert (store.paths.root / "fuzzer_stats").exists()
 
 
-def test_damaged_stats_do_no_harm(tmp_path: Path) -> None:
+NINES = b"9" * 400  # as a float: infinity
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"run_time : x\nexecs_done\n\xff:\nedges_found:inf\n",
+        b"run_time : -%b\nlast_find : %b\nexecs_done : %b\nexecs_since_crash : %b\nexec_seconds : 1.%b"
+        % ((NINES,) * 5),
+        "execs_done : \u0661\n".encode(),
+    ],
+)
+def test_damaged_stats_do_no_harm(tmp_path: Path, text: bytes) -> None:
     with folder(tmp_path) as store:
         fill(store)
-        (store.paths.root / "fuzzer_stats").write_bytes(b"run_time : x\nexecs_done\n\xff:\nedges_found:inf\n")
+        (store.paths.root / "fuzzer_stats").write_bytes(text)
     with folder(tmp_path) as store:
         assert store.saved_counts() == Counts()
+        store.write_stats(COUNTS)
 
 
 def test_half_a_line_of_the_plot_is_cut_off(tmp_path: Path) -> None:
