@@ -23,7 +23,7 @@ from pltvm.host.driver import Driver
 from pltvm.host.elf import EnclaveImage
 from pltvm.host.elf_pages import Parts
 from pltvm.host.interrupts import Watch
-from pltvm.host.output import of_caller, passed_on
+from pltvm.host.output import Output, passed_on
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
 from pltvm.monitor import supervisor as monitor_side
@@ -78,7 +78,7 @@ class Supervisor:
         self.kernel = driver.kernel
         self.memory = driver.memory
         self._symbols = symbols
-        self._output = bytearray()
+        self._output = Output(None)
         self._end = ""
         self._code: int | None = None
         self._blocks: list[int] = []  # all of the program's memory; it is not given back
@@ -148,7 +148,7 @@ class Supervisor:
 
         `timeout` is in seconds. Raises KeyboardInterrupt on Ctrl-C.
         """
-        self._on_output = of_caller(on_output) if on_output is not None else None
+        self._output = Output(on_output)
         info = self._write_info(victims)
         satp = satp_for(self.root, 0)
         monitor = self.kernel.monitor
@@ -168,7 +168,7 @@ class Supervisor:
             raise KeyboardInterrupt
         timed_out = watch.timed_out and self._code is None
         end = f"still running after {timeout:g} s" if timed_out else self._end
-        return SupervisorResult(self._code, end, bytes(self._output), timed_out)
+        return SupervisorResult(self._code, end, self._output.text, timed_out)
 
     def _write_info(self, victims: Sequence[Victim]) -> int:
         if len(victims) > MOST_VICTIMS:
@@ -197,10 +197,7 @@ class Supervisor:
                 return
             number = 0
         if cause == Cause.ECALL_U and number == PUT_CHARACTER:
-            text = bytes([context.regs[A0] & 0xFF])
-            self._output += text
-            if self._on_output is not None:
-                self._on_output(text)
+            self._output.write(bytes([context.regs[A0] & 0xFF]))
             return
         if cause == Cause.ECALL_U and number == SHUT_DOWN:
             self._code = context.regs[A0]

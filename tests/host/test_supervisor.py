@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pltvm import Machine, sdk
+from pltvm.host import output
 from pltvm.host.supervisor import Victim
 
 ATTACKS = sdk.guest_dir() / "attacks"
@@ -174,3 +175,11 @@ def test_it_finds_nothing_of_the_program_before_it(tmp_path: Path) -> None:
     machine = Machine(4 * RAM)
     assert machine.supervise(build(tmp_path, sets)).code == 0
     assert machine.supervise(build(tmp_path, f"uint64_t v; {looks} sv_exit(value);")).code == 0
+
+
+def test_of_its_output_the_first_part_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "KEPT", 100)
+    body = "    for (int i = 0; i < 1000; i++) sv_put('x');"
+    seen: list[bytes] = []
+    result = Machine(RAM).supervise(build(tmp_path, body), on_output=seen.append)
+    assert (len(result.output), len(seen)) == (100, 1000)
