@@ -48,20 +48,17 @@ class Output:
 
     def __init__(self, on_output: Callable[[bytes], None] | None) -> None:
         self._on_output = of_caller(on_output) if on_output is not None else None
-        self._parts: list[bytes] = []
-        self._room = KEPT
+        self._kept = bytearray()  # not a list of parts: they may be single bytes
         self.size = 0
 
     def write(self, text: bytes) -> None:
         """More output."""
         self.size += len(text)
-        if self._room and text:
-            self._parts.append(text[: self._room])
-            self._room -= len(self._parts[-1])
+        self._kept += text[: KEPT - len(self._kept)]
         if self._on_output is not None:
             self._on_output(text)
 
     @property
     def text(self) -> bytes:
         """What was kept."""
-        return b"".join(self._parts)
+        return bytes(self._kept)

@@ -1,5 +1,7 @@
 """Output is passed on whole, and kept up to a limit."""
 
+import tracemalloc
+
 from pltvm.host.output import KEPT, Output
 
 
@@ -18,3 +20,15 @@ def test_nobody_listens() -> None:
     output.write(b"")
     output.write(b"two")
     assert output.text == b"one two"
+
+
+def test_small_parts_take_no_more_memory() -> None:
+    tracemalloc.start()
+    try:
+        output = Output(None)
+        for number in range(100_000):
+            output.write(number.to_bytes(4, "little")[:2])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(output.text) == 200_000
