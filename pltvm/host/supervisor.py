@@ -192,6 +192,9 @@ class Supervisor:
     def _trap(self, cause: int, context: Context) -> None:
         """What neither the monitor nor the program's trap vector takes: the firmware's calls, and the end."""
         number = context.regs[A7]
+        if context.regs[PRIV] != S and cause == Cause.WFI:  # the hart lets everybody wait
+            context.step(-4)
+            cause = Cause.ILLEGAL
         if context.regs[PRIV] != S and cause in _DELEGATED:
             if monitor_side.deliver(self.kernel.monitor, cause, context):
                 return

@@ -125,6 +125,19 @@ def test_a_call_of_the_firmware_there(tmp_path: Path) -> None:
     assert result.code in (12, None)
 
 
+def test_user_mode_does_not_end_the_program_by_waiting(tmp_path: Path) -> None:
+    """`wfi` is the kernel's instruction: an illegal one for its programs."""
+    body = """
+    ((uint32_t *)info->free)[0] = 0x10500073;
+    sv_call(101, 1, info->root + 40, info->free_middle[0] >> 12 << 10 | 1, 0, 0);
+    sv_call(101, 1, info->free_middle[0], info->free_leaf[0] >> 12 << 10 | 1, 0, 0);
+    sv_call(101, 1, info->free_leaf[0], pte_of(info->free, 2 + 8 + 16), 0, 0);
+    struct sv_result end = sv_user(5UL << 30, 0, 0, 0, 0);
+    sv_exit(end.error == 2 && end.value == 5L << 30 ? 0 : 1);"""
+    result = Machine(RAM).supervise(build(tmp_path, body))
+    assert (result.code, result.end) == (0, "")
+
+
 def test_user_mode_of_the_program_traps_to_it(tmp_path: Path) -> None:
     """And has none of its privileges: not even the firmware's calls. Its mstatus stays its own."""
     body = """
