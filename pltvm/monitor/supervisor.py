@@ -57,6 +57,7 @@ def _monitor_call(monitor: "Monitor", context: Context) -> None:
     """a6 the function, arguments from a0. The result comes in a0 and a1 (§8)."""
     regs = context.regs
     status = monitor.call(regs[A6], regs[A0], regs[A1], regs[A2], regs[A3], regs[A4])
+    context.table = table_for(monitor, regs[SATP])  # tables may have taken the place of others
     if status is not None:
         set_result(context, status)
 

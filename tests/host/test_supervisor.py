@@ -125,6 +125,25 @@ def test_a_call_of_the_firmware_there(tmp_path: Path) -> None:
     assert result.code in (12, None)
 
 
+def test_an_instruction_is_found_through_a_leaf_table_put_in_the_place_of_another(tmp_path: Path) -> None:
+    """What a trapping instruction is, the monitor looks up itself, in the tables as they are now."""
+    body = """
+    uint32_t *code = (uint32_t *)info->free;
+    code[0] = 0xffffffff;
+    code[1024] = 0x180022F3;         /* csrr t0, satp */
+    code[1025] = 0x8067;             /* ret */
+    sv_call(101, 1, info->root + 40, info->free_middle[0] >> 12 << 10 | 1, 0, 0);
+    sv_call(101, 1, info->free_leaf[0], pte_of(info->free, 2 + 8), 0, 0);
+    sv_call(101, 1, info->free_leaf[1], pte_of(info->free + 4096, 2 + 8), 0, 0);
+    sv_call(101, 1, info->free_middle[0], info->free_leaf[0] >> 12 << 10 | 1, 0, 0);
+    if (sv_fetch(5UL << 30) != 2)
+        sv_exit(1);
+    sv_call(101, 1, info->free_middle[0], info->free_leaf[1] >> 12 << 10 | 1, 0, 0);
+    sv_exit(sv_fetch(5UL << 30));"""
+    result = Machine(RAM).supervise(build(tmp_path, body))
+    assert (result.code, result.end) == (0, "")
+
+
 def test_user_mode_does_not_end_the_program_by_waiting(tmp_path: Path) -> None:
     """`wfi` is the kernel's instruction: an illegal one for its programs."""
     body = """
