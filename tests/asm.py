@@ -222,6 +222,10 @@ def wfi() -> bytes:
     return _word(0x1050_0073)
 
 
+def sret() -> bytes:
+    return _word(0x1020_0073)
+
+
 def mret() -> bytes:
     return _word(0x3020_0073)
 

@@ -18,7 +18,7 @@ from tests.wild.calls import Broken, Calls, objects
 
 EPISODE: Final = 20_000  # calls
 PROGRESS: Final = 5.0  # seconds
-SLACK: Final = 500  # objects by which episodes may differ, for caches of the library
+SLACK: Final = 200  # objects by which episodes may differ
 
 
 class Run:

@@ -47,6 +47,7 @@ Handler = Callable[[Context], None]
 # The engine's address and the user data are not looked at, and converting them would take time.
 _HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
 _CODE_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+_TRANSLATED_HOOK: Final = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
@@ -113,6 +114,7 @@ class Hart:
         self._restart = False  # leave the JIT to start it with another slice
         self._refresh = False  # leave it to flush
         self._running = False
+        self._aliased = False  # guests may store to code by another mapping
         self._watched = False  # by hooks for blocks or instructions
         self._error: BaseException | None = None
         # Told of an error of ours in a handler and the context that trapped; True when that is dealt with.
@@ -242,6 +244,18 @@ class Hart:
         self._callbacks.append(callback)
         self._watched = True
         self._add_hook(uc_const.UC_HOOK_BLOCK if blocks else uc_const.UC_HOOK_CODE, callback, 0, start, end)
+
+    def watch_aliases(self) -> None:
+        """From now on see code change also when it is stored to through another mapping than it runs by.
+
+        Unicorn looks at no store to a page between the first one by a mapping that is not executable and the
+        next flush. So each block that is translated flushes. For guests that can map a page twice.
+        """
+        if not self._aliased:
+            self._aliased = True
+            callback = _TRANSLATED_HOOK(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
+            self._callbacks.append(callback)
+            self._add_hook(uc_const.UC_HOOK_EDGE_GENERATED, callback, 0, 1, 0)
 
     def read_registers(self) -> None:
         """Save the registers of the current context, as a trap does: for a function of `watch`."""

@@ -83,6 +83,7 @@ class Supervisor:
         self._code: int | None = None
         self._blocks: list[int] = []  # all of the program's memory; it is not given back
         self.kernel.holders.append(lambda: self._blocks)
+        self.kernel.hart.watch_aliases()
         self.root = self.kernel.tables.take(0)
         self._map_all_of_ram()
         for run in image.runs():

@@ -862,6 +862,33 @@ def test_slice_set_in_a_handler_begins_there(machine, also_stop):
 # -- code replaced from outside ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("slice_", [0, 10_000], ids=["free", "in slices"])
+@pytest.mark.parametrize("by", ["a jump", "a trap"])
+def test_code_stored_through_another_mapping_is_the_new_code_each_time(machine, by, slice_):
+    """The store before the first translation too, after which Unicorn would see no other until a flush: of
+    the switch to another address space, or of the clock's."""
+    hart, kernel = machine.hart, ~sv39.U
+    first, step = int.from_bytes(addi(A0, A0, 1), "little"), 1 << 20  # of the immediate
+    space, write = machine.space(), DATA + PAGE
+    back = csrrs(asm.T0, 0x141) + addi(asm.T0, asm.T0, 4) + asm.csrrw(ZERO, 0x141, asm.T0) + asm.sret()
+    pa = space.map(DATA, sv39.RX & kernel, addi(A0, A0, 0) + (back if by == "a trap" else jalr(ZERO, asm.RA)))
+    space.map(write, sv39.RW & kernel)
+    space.point(write, pa, sv39.RW & kernel)
+    go = unimp() if by == "a trap" else jalr(asm.RA, asm.S3)
+    loop = asm.sw(T1, T2, 0) + asm.add(T1, T1, asm.S2) + asm.fence_i() + go + addi(A1, A1, -1)
+    start = (
+        li(asm.S3, DATA) + asm.csrrw(ZERO, 0x105, asm.S3) + li(T1, first) + li(T2, write) + li(asm.S2, step)
+    )
+    code = start + li(A1, 20) + loop + asm.bne(A1, ZERO, -len(loop)) + ecall()
+    space.map(CODE, sv39.RX & kernel, code)
+    hart.handlers[Cause.ILLEGAL] = lambda context: hart.deliver(context, Cause.ILLEGAL, 0)
+    hart.set_time_slice(slice_)
+    hart.watch_aliases()
+    context = space.context(priv=ctx.S)
+    assert machine.run(context).cause == Cause.ECALL_U
+    assert context.register(A0) == sum(range(1, 21))
+
+
 @pytest.mark.parametrize("inside_a_handler", [True, False])
 @pytest.mark.parametrize("offset", [0, 0x7FC, PAGE - 8])
 def test_code_replaced_by_python_runs_as_the_new_code(machine, inside_a_handler, offset):

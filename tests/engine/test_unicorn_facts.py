@@ -371,6 +371,33 @@ def test_only_the_first_store_through_another_mapping_is_noticed(bare):
     assert bare.x(A0) == 4
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_stores_by_another_mapping_are_not_seen_from_one_before_the_translation_to_a_flush(bare, flushed):
+    """`Hart.watch_aliases` flushes whenever a block is translated."""
+    there = CODE + PAGE
+    parts = [
+        li(T1, int.from_bytes(addi(A0, ZERO, n), "little"))
+        + POINT
+        + asm.sw(T1, T0)
+        + li(T0, there)
+        + jalr(asm.RA, T0)
+        + ecall()
+        for n in (1, 2)
+    ]
+    table = bare.space(b"".join(parts))
+    pa = bare.pool.take()
+    bare.memory.write(pa + 4, jalr(ZERO, asm.RA))
+    table.map(there, pa, 1, sv39.RX)
+    bare.memory.store(table.slot(DATA), sv39.make_pte(pa, sv39.RW))
+    bare.enter(table)
+    bare.go()
+    assert bare.x(A0) == 1
+    if flushed:
+        bare.flush()
+    bare.go(CODE + len(parts[0]))
+    assert bare.x(A0) == (2 if flushed else 1)
+
+
 # -- PMP -----------------------------------------------------------------------------------------------------
 
 

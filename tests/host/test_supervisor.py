@@ -125,6 +125,24 @@ def test_a_call_of_the_firmware_there(tmp_path: Path) -> None:
     assert result.code in (12, None)
 
 
+def test_code_that_it_stores_is_the_new_code_each_time(tmp_path: Path) -> None:
+    """By the mapping of all of RAM, while it runs by another one."""
+    body = """
+    volatile uint32_t *code = (uint32_t *)info->free;
+    long sum = 0;
+    sv_call(101, 1, info->root + 40, info->free_middle[0] >> 12 << 10 | 1, 0, 0);
+    sv_call(101, 1, info->free_middle[0], info->free_leaf[0] >> 12 << 10 | 1, 0, 0);
+    sv_call(101, 1, info->free_leaf[0], pte_of(info->free, 2 + 8), 0, 0);
+    code[1] = 0x8067;                /* ret */
+    for (long i = 1; i <= 20; i++) {
+        code[0] = 0x00000513 | i << 20; /* li a0, i */
+        __asm__ volatile("fence.i" ::: "memory");
+        sum += ((long (*)(void))(5UL << 30))();
+    }
+    sv_exit(sum);"""
+    assert Machine(RAM).supervise(build(tmp_path, body)).code == 210
+
+
 def test_an_instruction_is_found_through_a_leaf_table_put_in_the_place_of_another(tmp_path: Path) -> None:
     """What a trapping instruction is, the monitor looks up itself, in the tables as they are now."""
     body = """
