@@ -138,3 +138,4 @@ class EnclaveWorld(World):
         if self._free_pages() != self._free:
             raise Broken(f"{self._free - self._free_pages()} pages are lost")
         self.check_owners()
+        self.check_books()

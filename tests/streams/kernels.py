@@ -31,7 +31,7 @@ class RandomKernel(Supervisor):
         data = Piece(DATA, PAGE, b"\1", True, "data")
         vector = Piece(HANDLER, PAGE, handler(), False, "handler")
         super().__init__(driver, EnclaveImage(CODE, (code, data, vector)), Symbols(b""))
-        self.user = self.kernel.blocks.take(_USER_PAGES)
+        self.user = self._take(_USER_PAGES)
         for page, flags in ((0, R | X | U), (1, R | W | U)):
             slot = self._leaf_table(USER) + 8 * page
             assert self._set(SetPte.ONE, slot, make_pte(self.user + page * PAGE, V | A | D | flags))
@@ -60,12 +60,10 @@ class RandomKernel(Supervisor):
         self.memory.write(self.user, program.user.ljust(PAGE, b"\0"))
         self._entry, self._end, self._code, self.entered = program.entry, "", None, 0
         self._output.clear()
-        free = set(self.kernel.blocks._taken)
         try:
             return self.run()
         finally:
-            for block in set(self.kernel.blocks._taken) - free:  # the page of its info structure
-                self.kernel.blocks.give(block)
+            self.kernel.blocks.give(self._blocks.pop())  # the page of its info structure
 
     def _trap(self, cause: int, context: Context) -> None:
         super()._trap(cause, context)
@@ -171,6 +169,7 @@ class KernelWorld(World):
         self.spoilt = self.spoilt or not self._restore(changed)
         if not self.spoilt:
             self.check_owners()
+            self.check_books()
 
     def _changed_entries(self) -> dict[int, int]:
         """Entries of the host's tables that are not as they were at first, by address."""

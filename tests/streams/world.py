@@ -15,6 +15,7 @@ from random import Random
 from pltvm import sdk
 from pltvm.engine.memory import PAGE
 from pltvm.host.api import Enclave
+from pltvm.host.audit import audit as audit_host
 from pltvm.machine import Machine
 from pltvm.monitor.abi import EnclaveType
 from pltvm.monitor.audit import audit
@@ -115,6 +116,12 @@ class World:
         """When all that a stream had has ended: every page is whose it was."""
         if self.state.owners.entries.tobytes() != self._owners:
             raise Broken(f"pages are not whose they were; the audit finds: {audit(self.state)}")
+
+    def check_books(self) -> None:
+        """Free lists, blocks and owners agree."""
+        wrong = audit_host(self.machine.kernel) if self.audited else []
+        if wrong:
+            raise Broken(f"the host's books: {wrong[0]}")
 
     def must_not_know(self, registers: Iterable[int], memory: bytes = b"") -> None:
         """What a guest has got is nothing of the victims'."""

@@ -59,7 +59,7 @@ class Calls:
         self.last = "nothing yet"
         self._trace = hashlib.sha256(seed.encode())
         self._host_context = self.hart.current
-        self._owners = self.state.owners.entries.tobytes()
+        self._owners = self.state.owners.entries.tolist()
         self.monitor.set_host_vector(lambda _status: False)
 
     @property
@@ -171,10 +171,11 @@ class Calls:
             for pa, pages in idle:
                 self.monitor.call(HostCall.RECLAIM, pa, pages * PAGE)
         self._audit()
-        owners, lent = self.state.owners, self.state.monitor_blocks
-        for pa, pages in lent:
-            owners.release(pa, pages)  # what the monitor was given for its records it keeps: not lost
-        if owners.entries.tobytes() != self._owners:
+        now, lent = self.state.owners.entries.tolist(), self.state.monitor_blocks
+        for pa, pages in lent:  # what the monitor was given for its records it keeps
+            first = (pa - self.machine.memory.base) // PAGE
+            now[first : first + pages] = [0] * pages
+        if now != self._owners:
             raise Broken(f"memory has not come back, beside {lent}")
         for what in (self.state.servers, self.state.bound, self.state.segments):
             if what:
