@@ -23,12 +23,15 @@ static void gone(uint64_t page)
 int EAPP_ENTRY main()
 {
     struct sv_info *info = sv_start();
-    uint64_t page = sv_take(1), window = 5UL << 30;
+    uint64_t page, window = 5UL << 30;
     struct puppet puppet;
 
-    held(page);
-    sv_works(sv_call(CALL_EXTEND, page, 4096, 0, 0, 0).error == 0);
-    gone(page);
+    for (int round = 0; round < 2; round++) { /* the second with code that is translated, which may flush */
+        page = sv_take(1);
+        held(page);
+        sv_works(sv_call(CALL_EXTEND, page, 4096, 0, 0, 0).error == 0);
+        gone(page);
+    }
 
     forge(&puppet, "puppet", NORMAL);
     held(puppet.block + 6 * 4096);
