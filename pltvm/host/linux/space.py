@@ -189,8 +189,6 @@ class Space:
             raise LinuxError(ENOMEM)
 
     def _insert(self, area: Area) -> None:
-        if area.shared is not None and area.prot & EXEC:
-            self.kernel.hart.watch_aliases()  # the same pages may be mapped to be written to
         insort(self._areas, area, key=_start)
 
     def _carve(self, start: int, end: int) -> list[Area]:
