@@ -59,7 +59,6 @@ class RandomKernel(Supervisor):
         self.memory.write(self.places[2], handler())
         self.memory.write(self.user, program.user.ljust(PAGE, b"\0"))
         self._entry, self._end, self._code, self.entered = program.entry, "", None, 0
-        self._output.clear()
         try:
             return self.run()
         finally:
