@@ -71,8 +71,8 @@ ENCLAVE_HOLES = [
         "an enclave's page table",
         "e-outside",
         lifecycle.map_host_pages,
-        "return True",
-        f"space.memory.store(space.table.root + 16, {_IDENTITY})\n    return True",
+        "    if params.shm_size:",
+        f"    space.memory.store(space.table.root + 16, {_IDENTITY})\n    if params.shm_size:",
     ),
     hole(
         "not executable",

@@ -186,7 +186,7 @@ HOST_HOLES = [
         "the size of an instance",
         "s-forged-shadow",
         shadow.run,
-        "params.size < (template.copies.pages + _STACK_PAGES) * PAGE",
+        "params.size < _pages_needed(template, params, pages.pages) * PAGE",
         "False",
     ),
     # -- answers to ocalls
