@@ -1,5 +1,6 @@
 """Guest RAM: ranges are checked, the views are one memory, zeroed pages are zero."""
 
+from pathlib import Path
 from struct import Struct
 
 import pytest
@@ -21,8 +22,12 @@ def test_pages_for(size, pages):
 
 @pytest.mark.parametrize(("base", "size"), [(BASE, 0), (BASE, -PAGE), (BASE, PAGE + 1), (BASE + 8, PAGE)])
 def test_ram_is_whole_pages(base, size):
-    with pytest.raises(PhysicalAddressError):
+    with pytest.raises(PhysicalAddressError, match="whole pages"):
         Memory(base, size)
+
+
+def test_ram_knows_its_size(memory):
+    assert (memory.base, memory.size, memory.end) == (BASE, SIZE, OUTSIDE)
 
 
 def test_ram_that_cannot_be_reserved():
@@ -94,6 +99,8 @@ def test_a_read_is_a_copy(memory):
         (PAGE, GIVE_BACK),
         (PAGE, GIVE_BACK + 2 * PAGE),
         (PAGE + 8, GIVE_BACK),
+        (PAGE + 8, GIVE_BACK + PAGE),
+        (PAGE, GIVE_BACK + 8),
         (PAGE, 0),
     ],
 )
@@ -103,6 +110,20 @@ def test_zero_clears_exactly_the_range(memory, offset, size):
     assert memory.read(BASE + offset, size) == bytes(size)
     assert memory.read(BASE, offset) == b"\xff" * offset
     assert memory.read(BASE + offset + size, PAGE) == b"\xff" * PAGE
+
+
+def resident() -> int:
+    """Pages of host memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def test_zeroed_ranges_cost_no_host_memory():
+    pages = 4096
+    memory = Memory(BASE, pages * PAGE)
+    memory.write(BASE, b"\xff" * (pages * PAGE))
+    before = resident()
+    memory.zero(BASE, pages * PAGE)
+    assert before - resident() > pages * 3 // 4
 
 
 # -- pages that hold code ----------------------------------------------------------------------------------
@@ -153,6 +174,36 @@ def test_changes_beside_executable_pages_forget_nothing(memory):
     assert not told
     memory.store(CODE + PAGE, 1)
     assert told == [(CODE + PAGE, 8)]
+
+
+def test_only_changes_of_the_page_itself_forget_its_code(memory):
+    """At both ends of RAM, and with code on the page behind."""
+    told = []
+    memory.on_code_changed = lambda pa, size: told.append((pa, size))
+    for page in (BASE, OUTSIDE - PAGE):
+        memory.executable(page)
+        assert memory.is_executable(page + PAGE - 1)
+        for change in CHANGES.keys() - {"across", "all around", "copy", "zero of many pages"}:
+            CHANGES[change](memory, page)
+            assert told == [(page, 8)], change
+            told.clear()
+        memory.not_executable(page)
+        assert told == [(page, PAGE)]
+        told.clear()
+    memory.executable(CODE, 2)
+    memory.zero(CODE - PAGE, PAGE)
+    memory.not_executable(CODE - PAGE)
+    assert not told
+    memory.not_executable(CODE)
+    assert told == [(CODE, PAGE)]
+    assert memory.is_executable(CODE + PAGE)
+
+
+@pytest.mark.parametrize(("pa", "pages"), [(OUTSIDE, 1), (OUTSIDE - PAGE, 2), (BASE - PAGE, 1)])
+def test_code_is_in_ram(memory, pa, pages):
+    for mark in (memory.executable, memory.not_executable):
+        with pytest.raises(PhysicalAddressError):
+            mark(pa, pages)
 
 
 def test_a_copy_takes_what_is_there(memory):

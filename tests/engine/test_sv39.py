@@ -181,6 +181,10 @@ def test_huge_page_is_no_table(tables):
     table.unmap(PAGE, 2)
     assert bytes(memory.bytes) == before
     assert [(leaf.va, leaf.slot) for leaf in table.leaves()] == [(0, table.root)]
+    for flags in (sv39.R, sv39.X, sv39.R | sv39.W):
+        memory.store(table.root, sv39.make_pte(0x8000_0000, sv39.V | flags))
+        assert list(table.tables()) == [table.root]
+        assert [leaf.va for leaf in table.leaves()] == [0]
 
 
 @pytest.mark.parametrize("outside", [BASE - PAGE, OUTSIDE, 1 << 50])
@@ -215,6 +219,53 @@ def test_tables_made_ahead_suffice(tables):
     assert not left
     table.map(LEAF_TABLE - PAGE, RAM, 2, sv39.RW)
     assert len(mapped(table)) == 2
+
+
+RUNS = [
+    *((0, pages) for pages in (1, ENTRIES, ENTRIES + 1, 3 * ENTRIES)),
+    *((LEAF_TABLE - PAGE, pages) for pages in (1, 2, ENTRIES + 2)),
+    *((MIDDLE_TABLE - PAGE, pages) for pages in (1, 2)),
+    (HIGH, 1),
+    (2 * MIDDLE_TABLE - LEAF_TABLE - PAGE, ENTRIES + 2),
+]
+
+
+@pytest.mark.parametrize("there", [None, 0, 2 * LEAF_TABLE, MIDDLE_TABLE - PAGE, MIDDLE_TABLE])
+@pytest.mark.parametrize(("va", "pages"), RUNS)
+def test_missing_tables_are_those_that_are_made(tables, va, pages, there):
+    if there is not None:
+        tables.table.make_tables(there, 1)
+    for table in (tables.table, PageTable(tables.memory, tables.table.root, tables.pool.take)):
+        missing, before = table.missing_tables(va, pages), tables.pool.next
+        table.make_tables(va, pages)
+        assert missing == (tables.pool.next - before) // PAGE
+        assert table.missing_tables(va, pages) == 0
+        assert len(list(table.tables())) == (tables.pool.next - table.root) // PAGE
+        end = va + pages * PAGE
+        assert table.covers(va, end) == (pages <= ENTRIES)
+
+
+def test_covers_needs_the_tables_of_both_ends(table):
+    table.make_tables(LEAF_TABLE, 1)
+    assert table.covers(LEAF_TABLE, 2 * LEAF_TABLE)
+    assert not table.covers(LEAF_TABLE - 1, LEAF_TABLE + 1)
+    assert not table.covers(2 * LEAF_TABLE - 1, 2 * LEAF_TABLE + 1)
+    table.make_tables(2 * LEAF_TABLE, 1)
+    assert table.covers(2 * LEAF_TABLE - 1, 2 * LEAF_TABLE + 1)
+    assert table.covers(LEAF_TABLE + PAGE, 2 * LEAF_TABLE + PAGE)
+    assert not table.covers(LEAF_TABLE, 2 * LEAF_TABLE + 1)
+
+
+def test_there_is_no_entry_where_there_is_no_table(tables):
+    """Whatever lies at the start and the end of RAM."""
+    table, memory = tables.table, tables.memory
+    for at in (*range(ENTRIES), *range(SIZE // 8 - ENTRIES, SIZE // 8)):
+        memory.words[at] = sv39.make_pte(RAM, sv39.RW)
+    table.map(0, RAM, 1, sv39.RW)
+    for page in range(ENTRIES):
+        va = MIDDLE_TABLE + page * PAGE
+        assert table.entry(va) == table.slot(va) == 0
+        assert table.translate(va) is None
 
 
 # -- looking -----------------------------------------------------------------------------------------------
@@ -266,6 +317,8 @@ def test_spans_cut_at_page_ends(table):
     assert table.spans(PAGE - 3, 3, sv39.W) == [(RAM + PAGE - 3, 3)]
     assert table.spans(PAGE - 3, 8, sv39.W) is None
     assert table.spans(PAGE, PAGE + 1, sv39.R) is None
+    assert table.spans(2 * PAGE, 8, sv39.R) is table.read(2 * PAGE, 8) is None
+    assert not table.write(2 * PAGE, b"x")
 
 
 def test_read_and_write_as_user_mode_may(tables):
@@ -276,6 +329,11 @@ def test_read_and_write_as_user_mode_may(tables):
     assert table.write(PAGE - 2, b"abcd")
     assert table.read(PAGE - 2, 4) == b"abcd"
     assert memory.read(RAM + 8 * PAGE, 2) == b"cd"
+    table.map(3 * PAGE, RAM + 20 * PAGE, 3, sv39.RW)
+    data = bytes(range(251)) * 48
+    assert table.write(3 * PAGE + 5, data)
+    assert table.read(3 * PAGE + 5, len(data)) == memory.read(RAM + 20 * PAGE + 5, len(data)) == data
+    table.unmap(3 * PAGE, 3)
     assert not table.write(2 * PAGE - 1, b"xy")
     assert table.read(2 * PAGE - 1, 2) == bytes(2)
     assert table.read(3 * PAGE - 1, 2) is None

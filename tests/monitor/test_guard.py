@@ -126,6 +126,9 @@ def test_private_memory_is_refused_by_every_kind(tables: Tables, kind: SetPte) -
         (SetPte.ONE, "pages", 0, 0),
         (SetPte.ONE, "leaf", 1 << 60, 0),
         (SetPte.ONE, "leaf", sv39.W | V, 0),
+        (SetPte.ONE, "leaf", "page for W", 0),
+        (SetPte.ONE, "leaf", "page for WX", 0),
+        (SetPte.ONE, "leaf", "page without V", 0),
         (SetPte.COPY, "leaf", "scratch", 0),
         (SetPte.COPY, "leaf", "scratch", 12),
         (SetPte.COPY, "leaf", "scratch", 1 << 40),
@@ -136,9 +139,13 @@ def test_private_memory_is_refused_by_every_kind(tables: Tables, kind: SetPte) -
     ],
 )
 def test_nonsense_is_refused(tables: Tables, kind: int, slot: object, value: object, size: int) -> None:
+    wrong = {"page for W": V | sv39.W, "page for WX": V | sv39.W | sv39.X, "page without V": RW & ~V}
+
     def number(text: object) -> int:
         if isinstance(text, int):
             return text
+        if text in wrong:
+            return make_pte(tables.pages, wrong[str(text)])
         name, _, offset = str(text).partition("+")
         return int(getattr(tables, name)) + int(offset or 0)
 
@@ -160,6 +167,17 @@ def test_one_call_takes_so_many_entries_and_no_more(tables: Tables, kind: int, w
         )
     assert tables.set(kind, tables.leaf, source, MOST_ENTRIES * unit) == Status.OK
     assert tables.set(kind, tables.leaf, source, (MOST_ENTRIES + 1) * unit) == Status.ERROR
+
+
+def test_what_pmp_protects_may_be_mapped_and_the_tables_only_to_read(tables: Tables) -> None:
+    """No load or store gets there by these entries: PMP refuses it."""
+    kernel, memory = tables.machine.kernel, tables.memory
+    for page in (memory.base, kernel.bitmap):
+        assert tables.set(SetPte.ONE, tables.leaf, make_pte(page, RW)) == Status.OK
+        assert memory.load(tables.leaf) == make_pte(page, RW)
+    assert tables.set(SetPte.ONE, tables.leaf, make_pte(kernel.pt_area, sv39.RWX)) == Status.OK
+    assert memory.load(tables.leaf) == make_pte(kernel.pt_area, sv39.READ_ONLY_DATA)
+    assert tables.set(SetPte.ZERO, tables.leaf) == Status.OK
 
 
 def test_pages_that_become_private_disappear_and_come_back(tables: Tables) -> None:

@@ -75,6 +75,10 @@ def test_release(owners: PageOwners) -> None:
     owners.claim(page(8), 4, 1)
     owners.release(page(9), 2)
     assert [owners.owner(page(n)) for n in range(8, 12)] == [1, None, None, 1]
+    assert owners.who(7, 3) == [0, PRIVATE | 1, 0]
+    assert owners.who(60) == [0] * 4
+    owners.want_both(page(11))
+    assert owners.who() == [0] * 8 + [PRIVATE | 1, 0, 0, PRIVATE | 1] + [0] * 52
     assert owners.claim(page(9), 2, 5)
 
 
