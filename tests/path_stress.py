@@ -8,6 +8,7 @@ what was found otherwise.
 """
 
 import argparse
+import gc
 import os
 import random
 import shutil
@@ -154,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress, no counts")
     options = parser.parse_args(arguments)
 
+    gc.collect()  # what others have left must not close its descriptors while they are counted
     counts: Counter[str] = Counter()
     started = told = time.monotonic()
     done = moves = number = 0

@@ -28,8 +28,8 @@ addresses = st.one_of(
 ).map(lambda page: page * PAGE)
 
 
-def new_space() -> tuple[AddressSpace, Callable[[int], Mapping]]:
-    memory = Memory(BASE, RAM_PAGES * PAGE)
+def new_space(memory: Memory | None = None) -> tuple[AddressSpace, Callable[[int], Mapping]]:
+    memory = memory or Memory(BASE, RAM_PAGES * PAGE)
     space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BLOCKS, 1)
     following = BLOCKS
 
@@ -162,6 +162,56 @@ def test_no_place_when_no_page_is_left_for_tables() -> None:
     assert space.place_for(MMAP_TOP - PAGE, 1) == MMAP_TOP - PAGE
     assert not space.make_tables(MMAP_TOP - (4 << 20), 1)
     assert space.place_for(MMAP_TOP - (4 << 20), 1) == space.place_below(1) == MMAP_TOP - PAGE
+
+
+def test_a_wish_leaves_the_pages_that_are_reserved() -> None:
+    memory = Memory(BASE, RAM_PAGES * PAGE)
+    space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BASE + 5 * PAGE, 1)
+    wanted = MMAP_TOP - (4 << 20)  # a middle table and a leaf table, of four pages; then one more leaf table
+    assert space.place_for(MMAP_TOP - PAGE, 1, reserve=2) == MMAP_TOP - PAGE
+    assert space.place_for(wanted, 1, reserve=2) == MMAP_TOP - PAGE
+    assert space.place_for(wanted, 1, reserve=1) == wanted
+    assert space.free == BASE + 4 * PAGE
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+@pytest.mark.parametrize(("old", "new"), [
+    (MMAP_TOP - 8 * PAGE, MMAP_TOP - 16 * PAGE),
+    (MMAP_TOP - 8 * PAGE, RELAY_BASE),
+    (RELAY_BASE, MMAP_TOP - 8 * PAGE),
+    (RELAY_BASE, RELAY_BASE),
+])  # fmt: skip
+@pytest.mark.parametrize("others", [False, True])
+def test_what_moves_is_in_one_space_only(old: int, new: int, pages: int, others: bool) -> None:
+    """Between two enclaves: nothing of it stays mapped, and the neighbours stay where they are."""
+    memory = Memory(BASE, RAM_PAGES * PAGE)
+    caller, new_mapping = new_space(memory)
+    server = AddressSpace(PageOwners(memory, BITMAP), BASE + 32 * PAGE, BASE + 33 * PAGE, BLOCKS, 2)
+    moving = new_mapping(pages)
+    assert caller.place_for(old, pages) == old
+    caller.insert(moving, old)
+    stay = []
+    for space in (caller, server) if others else ():
+        for va in (MMAP_TOP - 2 * PAGE, MMAP_TOP - 32 * PAGE):
+            mapping = new_mapping(1)
+            assert space.place_for(va, 1) == va
+            space.insert(mapping, va)
+            stay.append((space, mapping))
+    assert server.place_for(new, pages) == new
+    caller.move_to(server, moving, new)
+    assert moving.va == new
+    assert server.has(moving)
+    assert not caller.has(moving)
+    assert caller.find(old, PAGE) is None
+    assert server.find(new, pages * PAGE) is moving
+    for space in (caller, server):
+        expected = {mapping.va: mapping.block + PAGE for where, mapping in stay if where is space}
+        if space is server:
+            expected.update({new + n * PAGE: moving.block + (1 + n) * PAGE for n in range(pages)})
+        assert {leaf.va: leaf.pte >> 10 << 12 for leaf in space.table.leaves()} == expected
+        assert space.lowest == min((va for va in expected if va < RELAY_BASE), default=MMAP_TOP)
+        for mapping in space.mappings():
+            assert space.find(mapping.va, PAGE) is mapping
 
 
 def test_tables_are_made_all_or_not_at_all() -> None:

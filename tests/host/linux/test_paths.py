@@ -1,5 +1,6 @@
 """Walks that never leave the root, whatever else happens to the tree."""
 
+import gc
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -14,6 +15,12 @@ from pltvm.host.linux.opening import O_CREAT, O_RDWR, O_TRUNC, open_place
 from pltvm.host.linux.paths import LONGEST_PATH, MOST_LINKS, Tree
 from pltvm.host.linux.room import Room
 from tests import path_stress
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_open() -> None:
+    """What earlier tests have left must not be closed while descriptors are counted."""
+    gc.collect()
 
 
 @pytest.fixture
