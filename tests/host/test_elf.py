@@ -213,7 +213,8 @@ REFUSED = {
         "entry point 0x2000 is outside",
     ),
     "entry odd": (bytes(Elf(entry=0x1001)), "0x1001 is odd"),
-    "no segments": (bytes(Elf([])), "no loadable segment"),
+    "no segments": (bytes(Elf([])), "no loadable segment with bytes in it\n"),
+    "header only": (bytes(Elf([], None))[:64], "no loadable segment with bytes in it\n"),
     "no bytes": (bytes(Elf([Segment(0x1000, memory_size=99)])), "debug-only"),
     "overlap": (bytes(Elf([TEXT, Segment(0x1008, CODE)])), "segments at 0x1000 and 0x1008 overlap"),
     "huge": (bytes(Elf(sections=[Section(".bss", addr=0x2000, size=512 << 20)])), "needs 512 MiB"),
@@ -228,6 +229,7 @@ REFUSED = {
     "phentsize 0": (bytes(Elf(header={"phentsize": 0})), "0 bytes each"),
     "phnum": (bytes(Elf(header={"phnum": 60000})), "60000 program headers"),
     "phoff": (bytes(Elf(header={"phoff": 2**64 - 1})), "program headers end beyond"),
+    "headers cut off": (bytes(Elf(header={"phoff": len(bytes(Elf())) - 55})), "program headers end beyond"),
     "shentsize": (bytes(Elf(header={"shentsize": 1})), "section headers are 1 bytes each"),
     "shnum": (bytes(Elf(header={"shnum": 65000})), "65000 section headers"),
     "shoff": (bytes(Elf(header={"shoff": 2**40})), "section headers end beyond"),
@@ -247,7 +249,7 @@ def test_refused_with_one_line_that_names_file_and_cause(name, tmp_path):
         load_image(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
-    assert cause in message
+    assert cause in message + "\n"
     assert "\n" not in message
     with pytest.raises(ElfError, match=r"^ELF image: "):
         load_image(data)
@@ -343,9 +345,14 @@ def test_unsupported_extensions(arch, expected):
 
 
 def test_extension_warning_names_them():
-    arch = Section(".riscv.attributes", s.SHT_RISCV_ATTRIBUTES, data=s.attributes("rv64i2p1_v1p0"), flags=0)
-    image = load(TEXT, sections=[arch])
-    assert image.warnings == ("built for v, which pltvm lacks: it runs until the first such instruction",)
+    for arch, names in (("rv64i2p1_v1p0", "v"), ("rv64i2p1_v1p0_zba1p0", "v, zba")):
+        data = s.attributes(arch)
+        image = load(
+            TEXT, sections=[Section(".riscv.attributes", s.SHT_RISCV_ATTRIBUTES, data=data, flags=0)]
+        )
+        assert image.warnings == (
+            f"built for {names}, which pltvm lacks: it runs until the first such instruction",
+        )
 
 
 @pytest.mark.parametrize(
@@ -373,6 +380,14 @@ def test_same_content_is_parsed_once(tmp_path):
     for name in ("a.elf", "b.elf"):
         (tmp_path / name).write_bytes(bytes(s.typical()))
     assert load_image(tmp_path / "a.elf") is load_image(str(tmp_path / "b.elf"))
+
+
+def test_large_content_is_parsed_each_time(monkeypatch):
+    data = bytes(s.typical())
+    monkeypatch.setattr(module, "CACHEABLE", len(data) - 1)
+    first, second = load_image(data), load_image(data)
+    assert first is not second
+    assert (first.entry, first.pieces) == (second.entry, second.pieces) == (0x1000, second.pieces)
 
 
 def test_parsing_is_fast():
