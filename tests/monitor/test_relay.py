@@ -385,7 +385,10 @@ def test_reclaim_gives_bound_pages_back_cleared(rig: SharedRig) -> None:
     relay.free()
 
 
-@pytest.mark.parametrize("what", ["part", "monitor", "enclave", "unaligned", "nothing", "outside"])
+@pytest.mark.parametrize(
+    "what",
+    ["part", "monitor", "enclave", "unaligned", "unaligned before", "unaligned size", "nothing", "outside"],
+)
 def test_refused_reclaim(rig: SharedRig, what: str) -> None:
     relay = bind(rig)
     living = rig.enclave(Script())
@@ -395,6 +398,8 @@ def test_refused_reclaim(rig: SharedRig, what: str) -> None:
         "monitor": lambda: (rig.machine.memory.base, PAGE),
         "enclave": lambda: (living._inner.block, PAGE),
         "unaligned": lambda: (relay.pa + 8, FOUR),
+        "unaligned before": lambda: (relay.pa - 8, FOUR + PAGE),
+        "unaligned size": lambda: (relay.pa, FOUR + 8),
         "nothing": lambda: (relay.pa, 0),
         "outside": lambda: (0, PAGE),
     }

@@ -2,15 +2,41 @@
 
 import os
 import resource
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pltvm.host.linux import files
-from pltvm.host.linux.errno import EBADF, EEXIST, EFBIG, EINVAL, EMFILE, ENOMEM, ENOSPC, LinuxError
+from pltvm.host.linux.errno import (
+    EACCES,
+    EBADF,
+    EBUSY,
+    EEXIST,
+    EFBIG,
+    EINVAL,
+    EISDIR,
+    ELOOP,
+    EMFILE,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENOTDIR,
+    ESPIPE,
+    LinuxError,
+)
 from pltvm.host.linux.files import AT_FDCWD, Files, HostFile
-from pltvm.host.linux.opening import KEPT_DESCRIPTORS, O_APPEND, O_CREAT, O_RDWR, O_TRUNC, O_WRONLY
+from pltvm.host.linux.opening import (
+    KEPT_DESCRIPTORS,
+    O_APPEND,
+    O_CREAT,
+    O_EXCL,
+    O_NOFOLLOW,
+    O_RDWR,
+    O_TRUNC,
+    O_WRONLY,
+)
 
 
 @pytest.fixture
@@ -177,3 +203,155 @@ def test_whatever_is_asked_ends_in_an_error_number(opened: Files) -> None:
     for call in calls:
         for wild in (-1, -(1 << 63), 1 << 63, 1 << 64, 1 << 200):
             assert _error(call, wild) in (EINVAL, EBADF, EFBIG, ENOMEM)
+
+
+# -- what is no file of the folder -------------------------------------------------------------------------
+
+
+def test_standard_streams(tmp_path: Path) -> None:
+    written: list[bytes] = []
+    opened = Files(tmp_path, written.append, lambda size: b"typed"[:size], 0)
+    assert opened.get(0).read(3) == b"typ"
+    for number, text in ((1, b"one"), (2, b"two")):
+        assert opened.get(number).write(text) == 3
+        assert _error(opened.get(number).read, 1) == EBADF
+    assert written == [b"one", b"two"]
+    assert _error(opened.get(0).write, b"x") == EBADF
+    for number in range(3):
+        assert _error(opened.get(number).seek, 0, 0) == ESPIPE
+        assert opened.get(number).stat() is None
+        assert opened.get(number).tty
+    opened.close_all()
+
+
+def test_devices(tmp_path: Path) -> None:
+    def read(seed: int, *names: str) -> list[bytes]:
+        opened = Files(tmp_path, lambda _text: None, lambda _size: b"", seed)
+        found = []
+        for name in names:
+            path = f"/dev/{name}".encode()
+            file = opened.get(opened.open(AT_FDCWD, path, O_RDWR, 0))
+            assert file.write(b"lost") == 4
+            assert file.seek(100, 0) == 0
+            state = opened.stat(AT_FDCWD, path, True)
+            assert isinstance(state, files.Device)
+            assert stat.S_ISCHR(state.mode)
+            opened.access(AT_FDCWD, path, os.R_OK | os.W_OK)
+            found.append(file.read(16))
+        opened.close_all()
+        return found
+
+    assert read(0, "null", "zero") == [b"", bytes(16)]
+    first, second = read(0, "urandom", "urandom")
+    assert len(first) == 16
+    assert first not in (second, bytes(16))
+    assert read(0, "random", "urandom") == [first, second], "one generator"
+    assert read(1, "urandom") != [first]
+
+
+# -- descriptors and names ---------------------------------------------------------------------------------
+
+
+def test_put_closes_what_was_there(opened: Files) -> None:
+    first, second = (opened.open(AT_FDCWD, name, O_RDWR | O_CREAT, 0o644) for name in (b"a", b"b"))
+    file, gone = opened.get(first), opened.get(second)
+    assert opened.put(second, file) == second
+    assert opened.get(second) is opened.get(first) is file
+    assert _error(gone.write, b"x") == EBADF
+    for free in (0, 77, files.MOST_FILES - 1):
+        assert opened.put(free, file) == free
+        assert opened.get(free) is file
+    assert _error(opened.put, files.MOST_FILES, file) == EBADF
+    opened.close(first)
+    assert file.write(b"x") == 1, "open by other descriptors"
+
+
+@pytest.mark.parametrize(("size", "offset"), [(250, 0), (1000, 0), (100, 30), (200, 150), (0, 0), (10, 260)])
+def test_parts(opened: Files, monkeypatch: pytest.MonkeyPatch, size: int, offset: int) -> None:
+    monkeypatch.setattr(files, "PART", 100)
+    data = bytes(range(256))
+    file = _file(opened, b"a", O_RDWR | O_CREAT)
+    assert file.write(data) == 256
+    parts = list(file.parts(size, offset))
+    assert b"".join(part for _, part in parts) == data[offset : offset + size]
+    assert [at for at, _ in parts] == list(range(0, len(data[offset : offset + size]), 100))
+    assert all(0 < len(part) <= 100 for _, part in parts)
+
+
+@pytest.fixture
+def linked(opened: Files, tmp_path: Path) -> Files:
+    """A file and a folder, and a link to each."""
+    (tmp_path / "file").write_bytes(b"inside")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "to-file").symlink_to("file")
+    (tmp_path / "to-folder").symlink_to("folder")
+    return opened
+
+
+def test_open_follows_a_link_at_the_end_if_it_may(linked: Files) -> None:
+    assert _file(linked, b"to-file", os.O_RDONLY).read(9) == b"inside"
+    assert _error(linked.open, AT_FDCWD, b"to-file", O_NOFOLLOW, 0) == ELOOP
+    assert _error(linked.open, AT_FDCWD, b"to-file", O_RDWR | O_CREAT | O_EXCL, 0o644) == EEXIST
+    assert _file(linked, b"file", O_NOFOLLOW).read(9) == b"inside"
+    for follow, kind in ((True, stat.S_IFREG), (False, stat.S_IFLNK)):
+        state = linked.stat(AT_FDCWD, b"to-file", follow)
+        assert isinstance(state, os.stat_result)
+        assert stat.S_IFMT(state.st_mode) == kind
+    assert linked.read_link(AT_FDCWD, b"to-file") == b"file"
+    assert _error(linked.read_link, AT_FDCWD, b"file") == EINVAL
+
+
+def test_paths_start_at_folders_only(linked: Files) -> None:
+    file = linked.open(AT_FDCWD, b"file", 0, 0)
+    folder = linked.open(AT_FDCWD, b"folder", 0, 0)
+    assert _error(linked.open, file, b"x", 0, 0) == ENOTDIR
+    assert _error(linked.open, file, b"", 0, 0) == ENOENT
+    assert _error(linked.open, 1, b"x", 0, 0) == ENOTDIR
+    assert _error(linked.open, folder, b"file", 0, 0) == ENOENT
+    assert linked.get(linked.open(folder, b"../file", 0, 0)).read(9) == b"inside"
+    assert linked.get(linked.open(file, b"/file", 0, 0)).read(9) == b"inside"
+    assert linked.is_root(folder, b"..")
+    assert not linked.is_root(folder, b".")
+    assert _error(linked.is_root, AT_FDCWD, b"file") == ENOTDIR
+
+
+def test_a_link_is_changed_and_not_what_it_leads_to(linked: Files, tmp_path: Path) -> None:
+    assert _error(linked.make_folder, AT_FDCWD, b"to-folder", 0o755) == EEXIST
+    assert _error(linked.remove_folder, AT_FDCWD, b"to-folder") == ENOTDIR
+    linked.rename(AT_FDCWD, b"to-file", AT_FDCWD, b"moved")
+    assert os.readlink(tmp_path / "moved") == "file"
+    (tmp_path / "other").write_bytes(b"other")
+    linked.rename(AT_FDCWD, b"other", AT_FDCWD, b"moved")
+    assert (tmp_path / "moved").read_bytes() == b"other"
+    assert (tmp_path / "file").read_bytes() == b"inside"
+    linked.unlink(AT_FDCWD, b"to-folder")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder", "moved"]
+
+
+def test_a_slash_at_the_end_means_a_folder(linked: Files, tmp_path: Path) -> None:
+    assert _error(linked.open, AT_FDCWD, b"new/", O_RDWR | O_CREAT, 0o644) == EISDIR
+    assert _error(linked.open, AT_FDCWD, b"none/new/", O_RDWR | O_CREAT, 0o644) == ENOENT
+    assert _error(linked.unlink, AT_FDCWD, b"file/") == ENOTDIR
+    assert _error(linked.unlink, AT_FDCWD, b"folder") == EISDIR
+    assert _error(linked.rename, AT_FDCWD, b"file", AT_FDCWD, b"new/") == ENOTDIR
+    assert _error(linked.rename, AT_FDCWD, b"file/", AT_FDCWD, b"new") == ENOTDIR
+    assert _error(linked.rename, AT_FDCWD, b"folder", AT_FDCWD, b".") == EBUSY
+    linked.make_folder(AT_FDCWD, b"made//", 0o700)
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+    linked.rename(AT_FDCWD, b"made/", AT_FDCWD, b"again/")
+    linked.remove_folder(AT_FDCWD, b"again/")
+    assert _error(linked.remove_folder, AT_FDCWD, b"/") == EBUSY
+    assert _error(linked.remove_folder, AT_FDCWD, b"folder/.") == EINVAL
+    assert not (tmp_path / "again").exists()
+
+
+def test_access(linked: Files, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for mode in (os.F_OK, os.R_OK, os.W_OK, os.R_OK | os.W_OK):
+        linked.access(AT_FDCWD, b"to-file", mode)
+    (tmp_path / "file").chmod(0o644)
+    assert _error(linked.access, AT_FDCWD, b"file", os.X_OK) == EACCES
+    linked.access(AT_FDCWD, b"folder", os.X_OK)
+    linked.access(AT_FDCWD, b"pipe", os.F_OK)
+    assert _error(linked.access, AT_FDCWD, b"pipe", os.R_OK) == EACCES
+    assert _error(linked.access, AT_FDCWD, b"none", os.F_OK) == ENOENT
