@@ -133,6 +133,18 @@ def test_mmap_failures_leave_the_enclave_running(rig: Rig) -> None:
     assert outcome[fine] == TOP - PAGE
 
 
+def test_a_heap_that_would_run_into_a_mapping_is_refused_before_the_host_is_asked(rig: Rig) -> None:
+    """Else the host, which has no such block, would end the run."""
+    script = Script()
+    area = script.mmap(PAGE, abi.HEAP_BASE + 8 * PAGE)
+    heap = [script.sbrk(size) for size in (1 << 30, 16 * PAGE)]
+    still = script.sbrk(0)
+    outcome = rig.run(script)
+    assert outcome[area] == abi.HEAP_BASE + 8 * PAGE
+    assert [outcome[ref] for ref in heap] == [MINUS_1] * 2
+    assert outcome[still] == abi.HEAP_BASE
+
+
 @pytest.mark.parametrize("size", [1 << 30, 1 << 36, (256 << 20) - PAGE])
 @pytest.mark.parametrize("what", ["mmap", "sbrk"])
 def test_without_memory_for_it_the_run_fails(rig: Rig, what: str, size: int) -> None:

@@ -31,6 +31,7 @@ from pltvm.host.linux.opening import (
     KEPT_DESCRIPTORS,
     O_APPEND,
     O_CREAT,
+    O_DIRECTORY,
     O_EXCL,
     O_NOFOLLOW,
     O_RDWR,
@@ -355,3 +356,20 @@ def test_access(linked: Files, tmp_path: Path) -> None:
     linked.access(AT_FDCWD, b"pipe", os.F_OK)
     assert _error(linked.access, AT_FDCWD, b"pipe", os.R_OK) == EACCES
     assert _error(linked.access, AT_FDCWD, b"none", os.F_OK) == ENOENT
+
+
+def test_flags_that_fit_files_or_folders_only(linked: Files, tmp_path: Path) -> None:
+    assert _error(linked.open, AT_FDCWD, b"file", O_DIRECTORY, 0) == ENOTDIR
+    folder = _file(linked, b"to-folder", O_DIRECTORY)
+    assert stat.S_ISDIR(folder.mode)
+    for flags in (O_CREAT, O_TRUNC, O_RDWR, O_WRONLY):
+        assert _error(linked.open, AT_FDCWD, b"folder", flags, 0o644) == EISDIR
+    for file in (folder, _file(linked, b"file", O_RDWR)):
+        assert not os.get_blocking(file.descriptor)
+        assert not os.get_inheritable(file.descriptor)
+
+
+def test_cutting_off_an_empty_file_takes_no_room(opened: Files, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    _file(opened, b"empty", O_RDWR | O_TRUNC)
+    assert _file(opened, b"a", O_RDWR | O_CREAT).write(bytes(1000)) == 1000

@@ -268,3 +268,16 @@ def test_a_root_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(PltvmError, match="none: No such file or directory"):
         Tree(tmp_path / "none")
     assert _descriptors() == before
+
+
+def test_the_root_is_a_folder(root: Path) -> None:
+    for bad in (root / "file", root / "none"):
+        with pytest.raises(PltvmError):
+            Tree(bad)
+
+
+@pytest.mark.parametrize("form", ["/{}", "{}", "{}/.", "{}//"])
+def test_a_real_path_may_have_empty_names(files: Files, root: Path, form: str) -> None:
+    start = form.format(str(root).replace("/", "//"))
+    assert _content(files, os.fsencode(f"{start}//a/..//file")) == b"inside"
+    assert files.is_root(AT_FDCWD, os.fsencode(start))
