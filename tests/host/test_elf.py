@@ -90,6 +90,26 @@ def test_zero_pages_are_runs_of_their_own():
         assert [(r.vaddr, r.npages, len(r.data)) for r in image.runs()] == [(0x1000, 1, 4096), (0x2000, 3, 0)]
     image = load(Segment(0x1000, bytes(4097), s.RW), sections=[Section(".bss", addr=0x2001, size=0x1FFF)])
     assert [(r.vaddr, r.npages, len(r.data)) for r in image.runs()] == [(0x1000, 2, 4097), (0x3000, 1, 0)]
+    image = load(Segment(0x1000, bytes(4097), **tail), sections=None)
+    assert [(r.vaddr, r.npages, len(r.data)) for r in image.runs()] == [(0x1000, 2, 4097), (0x3000, 3, 0)]
+    before = [Section(".bss", addr=0x2000, size=0x2000)]
+    image = load(Segment(0x1000, CODE, s.RW), Segment(0x4000, b"x", s.RW), sections=before)
+    assert [(r.vaddr, r.npages, bytes(r.data)) for r in image.runs()] == [
+        (0x1000, 1, CODE),
+        (0x2000, 2, b""),
+        (0x4000, 1, b"x"),
+    ]
+
+
+def test_bytes_end_where_permissions_change():
+    data = bytes(range(256)) * 32
+    image = load(Segment(0x1000, data), sections=[Section(".bss", addr=0x2800, size=0x1800)])
+    assert [(r.vaddr, r.npages, r.writable) for r in image.runs()] == [
+        (0x1000, 1, False),
+        (0x2000, 1, True),
+        (0x3000, 1, True),
+    ]
+    assert b"".join(memory(image)[at] for at in (0x1000, 0x2000, 0x3000)) == data + bytes(4096)
 
 
 def test_what_is_just_within_its_limit():

@@ -216,11 +216,13 @@ def test_bits_for_software_give_no_permission(tables: Tables, flags: int, rsw: i
 def test_pages_that_are_mapped_executable_are_known(tables: Tables) -> None:
     """And only these: what is unmapped, or mapped once less, or private, is not the host's code."""
     executable, page, kernel = tables.memory.is_executable, tables.pages, tables.machine.kernel
+    now = tables.machine.monitor.state.tables.executable_pages
     tables.set(SetPte.ONE, tables.leaf, make_pte(page, RW))
     assert not executable(page)
     for slot in (0, 8):
         tables.set(SetPte.ONE, tables.leaf + slot, make_pte(page, RX))
     assert executable(page)
+    assert now() == [page]
     assert not executable(page + PAGE)
     tables.set(SetPte.ZERO, tables.leaf)
     assert executable(page)
@@ -231,6 +233,7 @@ def test_pages_that_are_mapped_executable_are_known(tables: Tables) -> None:
     monitor = tables.machine.monitor
     assert monitor.state.owners.claim(page, 1, enclave_owner(77))
     assert not executable(page), "hidden from the host"
+    assert now() == []
     monitor.state.clear(page, 1)
     assert executable(page), "its entry is valid again"
     tables.set(SetPte.ZERO, tables.leaf)

@@ -79,6 +79,11 @@ def test_release(owners: PageOwners) -> None:
     assert owners.who(60) == [0] * 4
     owners.want_both(page(11))
     assert owners.who() == [0] * 8 + [PRIVATE | 1, 0, 0, PRIVATE | 1] + [0] * 52
+    assert [owners.wants_both(page(n)) for n in range(8, 13)] == [False, False, False, True, False]
+    assert owners.owner(page(11)) == 1
+    owners.release(page(11), 1)
+    assert owners.claim(page(11), 1, 2)
+    assert not owners.wants_both(page(11)), "it was another's wish"
     assert owners.claim(page(9), 2, 5)
 
 

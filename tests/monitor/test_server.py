@@ -282,6 +282,22 @@ def test_struct_pointers(rig: Rig) -> None:
     assert server.now.entries == 3
 
 
+def test_a_struct_on_two_pages_that_lie_apart_in_memory(rig: Rig) -> None:
+    server = rig.server(echo(resp_val=21))
+    caller = Script()
+    high, low = caller.mmap(PAGE), caller.mmap(PAGE)
+    status = caller.call(server.eid, at=low + PAGE - 16, req_arg=7, resp_val=3, resp_vaddr=4, resp_size=5)
+    reply = caller.results(low + PAGE - 16)
+    rest = [caller.peek(high + 8 * n) for n in range(5)]
+    outcome = rig.run(caller)
+    assert outcome[low] + PAGE == outcome[high]
+    assert outcome[status] == 0
+    assert outcome.values(reply) == {
+        "req_arg": 7, "resp_val": 21, "req_vaddr": 0, "req_size": 0, "resp_vaddr": 0, "resp_size": 0,
+    }  # fmt: skip
+    assert [outcome[ref] for ref in rest] == [0] * 5
+
+
 def test_ranges_that_cannot_be_passed(rig: Rig) -> None:
     server = rig.server(echo())
     caller = Script()

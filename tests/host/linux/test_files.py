@@ -3,7 +3,7 @@
 import os
 import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,9 +41,11 @@ from pltvm.host.linux.opening import (
 
 
 @pytest.fixture
-def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
     monkeypatch.setattr(files, "MOST_GROWTH", 1000)
-    return Files(tmp_path, lambda _text: None, lambda _size: b"", 0)
+    opened = Files(tmp_path, lambda _text: None, lambda _size: b"", 0)
+    yield opened
+    opened.close_all()
 
 
 def test_files_grow_so_much_all_together(opened: Files, tmp_path: Path) -> None:
@@ -160,6 +162,7 @@ def test_so_many_files_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     opened.close(opened.open(AT_FDCWD, b"b", O_RDWR | O_CREAT, 0o644))
     assert _error(opened.open, AT_FDCWD, b"c", O_RDWR | O_CREAT, 0o644) == ENOSPC
     assert _error(opened.make_folder, AT_FDCWD, b"d", 0o755) == ENOSPC
+    opened.close_all()
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "folder"]
 
 
