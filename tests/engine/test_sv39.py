@@ -245,6 +245,13 @@ def test_missing_tables_are_those_that_are_made(tables, va, pages, there):
         assert table.covers(va, end) == (pages <= ENTRIES)
 
 
+def test_a_table_between_two_that_are_there_is_missing(table):
+    for at in (0, 2 * LEAF_TABLE):
+        table.make_tables(at, 1)
+    assert table.missing_tables(LEAF_TABLE - PAGE, ENTRIES + 2) == 1
+    assert table.missing_tables(LEAF_TABLE - PAGE, 1) == 0
+
+
 def test_covers_needs_the_tables_of_both_ends(table):
     table.make_tables(LEAF_TABLE, 1)
     assert table.covers(LEAF_TABLE, 2 * LEAF_TABLE)

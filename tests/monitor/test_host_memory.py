@@ -130,7 +130,13 @@ def test_one_private_page_in_a_range_is_enough(machine: Machine, owner: int) -> 
     assert memory.is_public(memory.end - PAGE, PAGE)
     assert not memory.is_public(memory.end - PAGE, PAGE + 1)
     assert not memory.is_public(block, -1)
-    for at, size in [(0, 8 * PAGE), (4 * PAGE + 1, PAGE), (5 * PAGE, 1), (6 * PAGE - 1, 2)]:
+    for at, size in [
+        (0, 8 * PAGE),
+        (4 * PAGE, 3 * PAGE),
+        (4 * PAGE + 1, PAGE),
+        (5 * PAGE, 1),
+        (6 * PAGE - 1, 2),
+    ]:
         assert not memory.is_public(block + at, size)
         with pytest.raises(AccessFault, match=f"{max(block + at, block + 5 * PAGE):#x}"):
             memory.write(block + at, b"x" * size)
@@ -144,6 +150,10 @@ def test_views_are_for_reading(machine: Machine) -> None:
     for view in (memory.bytes, memory.words, memory.halves):
         with pytest.raises(TypeError):
             view[0] = 1
+    machine.memory.write(machine.memory.end - 8, b"12345678")
+    assert bytes(memory.bytes[-8:]) == b"12345678"
+    assert memory.words[-1] == machine.memory.load(machine.memory.end - 8)
+    assert memory.halves[-1] == memory.words[-1] >> 32
 
 
 def test_the_host_has_no_other_memory(machine: Machine) -> None:
