@@ -232,6 +232,10 @@ REFUSED = {
         bytes(Elf(sections=[Section(".bss", addr=0x2000, size=64)], entry=0x2000)),
         "entry point 0x2000 is outside",
     ),
+    "entry just before": (
+        bytes(Elf([TEXT, Segment(0x2001, CODE)], entry=0x2000)),
+        "entry point 0x2000 is outside",
+    ),
     "entry odd": (bytes(Elf(entry=0x1001)), "0x1001 is odd"),
     "no segments": (bytes(Elf([])), "no loadable segment with bytes in it\n"),
     "header only": (bytes(Elf([], None))[:64], "no loadable segment with bytes in it\n"),

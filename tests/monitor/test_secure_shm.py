@@ -244,14 +244,15 @@ def test_unknown_key(rig: SharedRig) -> None:
 def test_stat_across_pages_and_with_bad_pointers(rig: SharedRig) -> None:
     script = Script()
     get(script)
+    script.poke(DATA + PAGE + 8, MINUS_1)
     good = stat(script, at=DATA + PAGE - 8)
-    values = [script.peek(DATA + PAGE - 8), script.peek(DATA + PAGE)]
+    values = [script.peek(DATA + PAGE + offset) for offset in (-8, 0, 8)]
     script.poke(DATA + 2 * PAGE - 8, 77)
     bad = [stat(script, at=at) for at in (NOWHERE, 0, MINUS_1, DATA + 2 * PAGE - 8, 0x1000)]
     untouched = script.peek(DATA + 2 * PAGE - 8)
     outcome = rig.outcome(rig.enclave(script))
     assert outcome[good] == 0
-    assert [outcome[value] for value in values] == [1, SIZE]
+    assert [outcome[value] for value in values] == [1, SIZE, MINUS_1]
     assert {outcome[result] for result in bad} == {MINUS_1}
     assert outcome[untouched] == 77
 
