@@ -101,6 +101,7 @@ def test_a_read_is_a_copy(memory):
         (PAGE + 8, GIVE_BACK),
         (PAGE + 8, GIVE_BACK + PAGE),
         (PAGE, GIVE_BACK + 8),
+        (2 * PAGE, GIVE_BACK + 8),
         (PAGE, 0),
     ],
 )
@@ -193,7 +194,12 @@ def test_only_changes_of_the_page_itself_forget_its_code(memory):
     memory.executable(CODE, 2)
     memory.zero(CODE - PAGE, PAGE)
     memory.not_executable(CODE - PAGE)
+    memory.not_executable(CODE + 2 * PAGE)
     assert not told
+    memory.zero(CODE, 1)
+    memory.write(CODE + PAGE, b"x")
+    assert told == [(CODE, 1), (CODE + PAGE, 1)]
+    told.clear()
     memory.not_executable(CODE)
     assert told == [(CODE, PAGE)]
     assert memory.is_executable(CODE + PAGE)

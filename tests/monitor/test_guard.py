@@ -180,6 +180,24 @@ def test_what_pmp_protects_may_be_mapped_and_the_tables_only_to_read(tables: Tab
     assert tables.set(SetPte.ZERO, tables.leaf) == Status.OK
 
 
+@pytest.mark.parametrize(("orders", "status"), [
+    ((0, 0), Status.OK), ((0, 3), Status.OK), ((3, 0), Status.OK), ((-1, 0), Status.ERROR),
+    ((0, -1), Status.ERROR), ((4, 0), Status.ERROR), ((3, 3), Status.ERROR), ((2**64 - 1, 0), Status.ERROR),
+])  # fmt: skip
+def test_parts_are_separate_if_each_has_a_page(orders: tuple[int, int], status: Status) -> None:
+    base, area = 0x8000_0000, 16 * PAGE
+    monitor = Monitor(Hart(Memory(base, RAM)))
+    assert monitor.call(HostCall.INIT, base + (32 << 20), area, base + (48 << 20), 1 << 20) == Status.OK
+    assert monitor.call(HostCall.SEPARATE, *orders) == status
+    if status == Status.OK:
+        tables = base + (32 << 20)
+        middle = tables + (PAGE << orders[0])
+        leaf = middle + (PAGE << orders[1])
+        for slot, target in ((tables, middle), (middle - 8, middle), (middle, leaf), (leaf - 8, leaf)):
+            assert monitor.call(HostCall.SET_PTE, SetPte.ONE, slot, make_pte(target, V), 0) == Status.OK
+        assert monitor.call(HostCall.SET_PTE, SetPte.ONE, leaf, make_pte(leaf, V), 0) == Status.ERROR
+
+
 def test_pages_that_become_private_disappear_and_come_back(tables: Tables) -> None:
     machine, leaf = tables.machine, tables.leaf
     relay = machine.relay(bytes(2 * PAGE))

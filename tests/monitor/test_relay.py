@@ -385,6 +385,19 @@ def test_reclaim_gives_bound_pages_back_cleared(rig: SharedRig) -> None:
     relay.free()
 
 
+@pytest.mark.parametrize("own", [0, 2])
+def test_bound_pages_come_only_if_they_are_asked_for(rig: SharedRig, own: int) -> None:
+    relay = bind(rig)
+    pages = relay_of(rig, own) if own else None
+    assert rig.outcome(rig.with_relay(Script(), pages, b"lost")).entry[14] == own * PAGE
+    assert len(rig.state.bound[b"lost"]) == 1
+    assert rig.outcome(rig.with_relay(Script(), BOUND, b"lost")).entry[14] == FOUR
+    assert not rig.state.bound
+    relay.free()
+    if pages is not None:
+        pages.free()
+
+
 @pytest.mark.parametrize(
     "what",
     ["part", "monitor", "enclave", "unaligned", "unaligned before", "unaligned size", "nothing", "outside"],

@@ -33,6 +33,20 @@ def elf(*segments: Segment, entry: int = 0x10000, **more: object) -> bytes:
     return bytes(Elf(list(segments), None, entry=entry, **more))  # type: ignore[arg-type]
 
 
+LOAD, STORE, JUMP = 0x0005_2583, 0x00B5_2023, 0x0005_00E7  # lw a1, (a0); sw a1, (a0); jalr a0
+
+
+@pytest.mark.parametrize("flags", [0, 1, 4, 5, 6, 7])
+@pytest.mark.parametrize(("access", "needed"), [(LOAD, 4), (STORE, 2), (JUMP, 1)])
+def test_a_segment_may_be_used_as_its_flags_say(tmp_path: Path, flags: int, access: int, needed: int) -> None:
+    code = struct.pack("<5I", 0x0002_0537, access, 0x0070_0513, 0x05D0_0893, 0x73)  # lui a0; …; exit(7)
+    data = Segment(0x20000, struct.pack("<I", 0x0000_8067), flags)  # ret
+    path = tmp_path / "program"
+    path.write_bytes(elf(Segment(0x10000, code), data))
+    result = run_program(Machine(64 * MIB).driver, path, (), root=tmp_path, timeout=5)
+    assert (result.exit_code == 7) == bool(flags & needed)
+
+
 @pytest.mark.parametrize("kind", [s.ET_EXEC, s.ET_DYN])
 @pytest.mark.parametrize(
     "entry", [2**64 - 1, 2**64 - 0x2A_0000_0000, 1 << 63, 1 << 38, 0, 0xFFFF, 0x10000 + len(CODE)]
