@@ -139,6 +139,15 @@ class Memory:
             self._code[first : first + pages] = bytes(pages)
             self.on_code_changed(pa, pages << PAGE_SHIFT)
 
+    def executable_pages(self) -> bytes:
+        """Which pages are executable, for `restore_executable`: a byte a page."""
+        return bytes(self._code)
+
+    def restore_executable(self, pages: bytes) -> None:
+        """The pages that were executable once are again, and no others; forgets nothing."""
+        if self._code != pages:
+            self._code[:] = pages
+
     def is_executable(self, pa: int) -> bool:
         """Whether the page of `pa` is mapped executable somewhere."""
         return bool(self._code[self._offset(pa, 1) >> PAGE_SHIFT])

@@ -40,6 +40,7 @@ class Snapshot:
         pages |= {page for pa, size in self._fixed_areas() for page in range(pa, pa + size, PAGE)}
         self._tables = np.array(sorted(pages), np.int64)  # page tables, and what the monitor writes anyway
         self._touched: set[int] = set()  # pages that Python wrote
+        self._executable = memory.executable_pages()
         self._flipped = False  # whether pages were writable and executable in turns
         self._journal(memory)
         for space in spaces:
@@ -157,12 +158,22 @@ class Snapshot:
         turn.copy_back(self.ram, self.copy, self._tables, base)
         touched = self._touched
         turn.copy_back(self.ram, self.copy, np.fromiter(touched, np.int64, len(touched)), base)
+        self._forget_code(touched)
         touched.clear()
         self._objects.restore()
         hart = self.machine.hart
         hart.current = self._current
         hart.context_changed()
         self.after_light()
+
+    def _forget_code(self, pages: set[int]) -> None:
+        """Native code wrote these pages back: what ran there before is not what is there now."""
+        memory = self.memory
+        code = {page for page in pages if memory.is_executable(page)}
+        memory.restore_executable(self._executable)
+        code |= {page for page in pages if memory.is_executable(page)}
+        for page in sorted(code):
+            self.machine.hart.forget_code(page, PAGE)
 
     def _harvest(self) -> None:
         """Note the pages of the snapshot that are written, and mapped elsewhere than they were."""

@@ -220,3 +220,16 @@ def test_a_copy_takes_what_is_there(memory):
         memory.copy(memory.end - 8, BASE, 16)
     with pytest.raises(PhysicalAddressError):
         memory.copy(BASE, memory.end - 8, 16)
+
+
+def test_what_is_executable_can_be_what_it_was(memory):
+    told = []
+    memory.on_code_changed = lambda pa, size: told.append((pa, size))
+    memory.executable(CODE)
+    before = memory.executable_pages()
+    memory.not_executable(CODE)
+    memory.executable(CODE + PAGE)
+    del told[:]
+    memory.restore_executable(before)
+    assert [memory.is_executable(CODE + at) for at in (0, PAGE)] == [True, False]
+    assert told == []
