@@ -111,3 +111,18 @@ void sv_not_ours(uint64_t list[NOT_OURS + 1])
     list[count++] = 1UL << 56 | info->free;
     list[count] = 0;
 }
+
+struct sv_result sv_set(uint64_t kind, uint64_t scratch, uint64_t slot, uint64_t pte)
+{
+    uint64_t *source = at(scratch);
+
+    if (kind == SET_BATCH_SET) {
+        source[0] = slot, source[1] = pte;
+        return sv_call(CALL_SET_PTE, kind, 0, scratch, 1, 0);
+    }
+    if (kind == SET_COPY) {
+        source[0] = pte;
+        return sv_call(CALL_SET_PTE, kind, slot, scratch, 8, 0);
+    }
+    return sv_call(CALL_SET_PTE, kind, slot, pte, 0, 0);
+}

@@ -60,6 +60,9 @@ struct sv_result forge_create(struct puppet *puppet); /* makes the monitor call;
 struct sv_result puppet_go(struct puppet *puppet, uint64_t function, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3);
 struct sv_result puppet_answer(struct puppet *puppet, uint64_t ocall, uint64_t value, uint64_t size);
 
+/* Sets one entry by any kind of set PTE, through memory at `scratch` where the kind takes a list. */
+struct sv_result sv_set(uint64_t kind, uint64_t scratch, uint64_t slot, uint64_t pte);
+
 static inline uint64_t *at(uint64_t physical) { return (uint64_t *)physical; }
 
 /* Physical addresses of pages that are not the kernel's to give or to name; 0 ends the list. */

@@ -8,19 +8,7 @@ static struct sv_info *info;
 
 static void set(uint64_t kind, uint64_t slot, uint64_t pte)
 {
-    uint64_t *source = at(info->free);
-    struct sv_result result;
-
-    if (kind == SET_BATCH_SET) {
-        source[0] = slot, source[1] = pte;
-        result = sv_call(CALL_SET_PTE, kind, 0, info->free, 1, 0);
-    } else if (kind == SET_COPY) {
-        source[0] = pte;
-        result = sv_call(CALL_SET_PTE, kind, slot, info->free, 8, 0);
-    } else {
-        result = sv_call(CALL_SET_PTE, kind, slot, pte, 0, 0);
-    }
-    sv_works(result.error == 0);
+    sv_works(sv_set(kind, info->free, slot, pte).error == 0);
 }
 
 int EAPP_ENTRY main()
