@@ -145,6 +145,25 @@ def test_a_heap_that_would_run_into_a_mapping_is_refused_before_the_host_is_aske
     assert outcome[still] == abi.HEAP_BASE
 
 
+def test_a_mapping_that_has_no_place_is_refused_before_the_host_is_asked(rig: Rig) -> None:
+    """Its wish is outside the area, and below the lowest mapping there are but 16 pages."""
+    script = Script()
+    area = script.mmap(PAGE, abi.HEAP_BASE + 16 * PAGE)
+    none = script.mmap(1 << 30, TOP)
+    fine = script.mmap(PAGE)
+    outcome = rig.run(script)
+    assert outcome[area] == abi.HEAP_BASE + 16 * PAGE
+    assert outcome[none] == 0
+    assert outcome[fine] == TOP - PAGE
+
+
+def test_a_mapping_may_reach_down_to_the_heap(rig: Rig) -> None:
+    script = Script()
+    script.mmap(PAGE, abi.HEAP_BASE + 3 * PAGE)
+    fits = script.mmap(3 * PAGE, TOP)
+    assert rig.run(script)[fits] == abi.HEAP_BASE
+
+
 @pytest.mark.parametrize("size", [1 << 30, 1 << 36, (256 << 20) - PAGE])
 @pytest.mark.parametrize("what", ["mmap", "sbrk"])
 def test_without_memory_for_it_the_run_fails(rig: Rig, what: str, size: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, HostCall, Ocall, Status
+from pltvm.monitor.state import CALLING, RUNNABLE, WAITING
 from tests.monitor.rig import (
     BUMP,
     BUSY,
@@ -21,6 +22,7 @@ from tests.monitor.rig import (
     Rig,
     Script,
     Value,
+    while_host_has_control,
 )
 
 STACK_PAGE = abi.STACK_TOP - 8 * PAGE
@@ -296,6 +298,25 @@ def test_a_struct_on_two_pages_that_lie_apart_in_memory(rig: Rig) -> None:
         "req_arg": 7, "resp_val": 21, "req_vaddr": 0, "req_size": 0, "resp_vaddr": 0, "resp_size": 0,
     }  # fmt: skip
     assert [outcome[ref] for ref in rest] == [0] * 5
+
+
+def test_who_runs_and_who_waits(rig: Rig) -> None:
+    server_list = Script()
+    server_list.print(b"in the call")
+    server_list.give()
+    server = rig.server(server_list)
+    caller = Script()
+    caller.call(server.eid)
+    caller.print(b"after it")
+    states = []
+
+    def look(_status: int) -> None:
+        states.append({e.eid == server.eid: e.state for e in rig.machine.monitor.state.enclaves.values()})
+
+    with while_host_has_control(rig.machine, look):
+        rig.run(caller)
+    assert states[0] == {True: WAITING, False: CALLING}
+    assert states[1] == {True: RUNNABLE, False: WAITING}
 
 
 def test_ranges_that_cannot_be_passed(rig: Rig) -> None:

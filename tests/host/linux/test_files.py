@@ -316,6 +316,7 @@ def test_paths_start_at_folders_only(linked: Files) -> None:
     assert linked.get(linked.open(file, b"/file", 0, 0)).read(9) == b"inside"
     assert linked.is_root(folder, b"..")
     assert not linked.is_root(folder, b".")
+    assert not linked.is_root(AT_FDCWD, b"to-folder")
     assert _error(linked.is_root, AT_FDCWD, b"file") == ENOTDIR
 
 
@@ -340,6 +341,7 @@ def test_a_slash_at_the_end_means_a_folder(linked: Files, tmp_path: Path) -> Non
     assert _error(linked.rename, AT_FDCWD, b"file", AT_FDCWD, b"new/") == ENOTDIR
     assert _error(linked.rename, AT_FDCWD, b"file/", AT_FDCWD, b"new") == ENOTDIR
     assert _error(linked.rename, AT_FDCWD, b"folder", AT_FDCWD, b".") == EBUSY
+    assert stat.S_ISDIR(_file(linked, b"folder/", os.O_RDONLY).mode)
     linked.make_folder(AT_FDCWD, b"made//", 0o700)
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
     linked.rename(AT_FDCWD, b"made/", AT_FDCWD, b"again/")

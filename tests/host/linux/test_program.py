@@ -122,7 +122,25 @@ def test_segments_on_one_page_get_what_both_need(tmp_path: Path) -> None:
     assert (count, end, stack % 16) == (2, 0, 0)
     assert (space.string(first), space.string(second)) == (b"a", b"bc")
     vector = _vector(space, stack + 32)
-    assert (vector[9], vector[5], vector[4], vector[6]) == (0x10000, 2, 56, 4096)
+    expected = {
+        3: 0,
+        4: 56,
+        5: 2,
+        6: 4096,
+        7: 0,
+        8: 0,
+        9: 0x10000,
+        11: 0,
+        12: 0,
+        13: 0,
+        14: 0,
+        17: 100,
+        23: 0,
+    }
+    assert {key: vector[key] for key in expected} == expected
+    variables = struct.unpack("<4Q", space.read(stack + 32, 32))
+    assert [space.string(at) for at in variables[:3]] == [b"PATH=/", b"HOME=/", b"LANG=C"]
+    assert variables[3] == 0
     assert space.read(vector[25], 16) == bytes(range(16))
     assert space.string(vector[31]) == b"a"
     space.free()
@@ -148,6 +166,7 @@ def _vector(space: "module.Space", at: int) -> dict[int, int]:
         at += 8
         key, value = struct.unpack("<2Q", space.read(at, 16))
         if not key:
+            assert not value
             return found
         found[key] = value
         at += 8
