@@ -16,7 +16,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "pltvm/engine/hart.py": ("engine/test_hart.py", "engine/test_watch.py", "engine/test_halt.py"),
     "pltvm/monitor/attest.py": ("monitor/test_attest.py",),
     "pltvm/monitor/audit.py": ("monitor/test_audit.py",),
-    "pltvm/monitor/copying.py": ("monitor/test_host_calls.py", "monitor/test_ocall.py"),
+    "pltvm/monitor/copying.py": ("monitor/test_shadow.py",),
     "pltvm/monitor/digest.py": ("monitor/test_digest.py", "monitor/test_measure.py"),
     "pltvm/monitor/fault.py": ("monitor/test_fault.py",),
     "pltvm/monitor/guard.py": ("monitor/test_guard.py", "monitor/test_audit.py"),
