@@ -164,6 +164,14 @@ def test_a_mapping_may_reach_down_to_the_heap(rig: Rig) -> None:
     assert rig.run(script)[fits] == abi.HEAP_BASE
 
 
+def test_the_heap_may_reach_up_to_a_mapping(rig: Rig) -> None:
+    script = Script()
+    script.mmap(PAGE, abi.HEAP_BASE + 3 * PAGE)
+    fits, more = script.sbrk(3 * PAGE), script.sbrk(PAGE)
+    outcome = rig.run(script)
+    assert (outcome[fits], outcome[more]) == (abi.HEAP_BASE + 3 * PAGE, MINUS_1)
+
+
 @pytest.mark.parametrize("size", [1 << 30, 1 << 36, (256 << 20) - PAGE])
 @pytest.mark.parametrize("what", ["mmap", "sbrk"])
 def test_without_memory_for_it_the_run_fails(rig: Rig, what: str, size: int) -> None:
