@@ -61,6 +61,19 @@ def test_acquire_takes_sixteen_bytes_without_nul(rig: Rig) -> None:
     assert (outcome[exact], outcome[longer], outcome[shorter]) == (server.eid, server.eid, MINUS_1)
 
 
+def test_acquire_by_a_name_on_two_pages_that_lie_apart_in_memory(rig: Rig) -> None:
+    """What is behind the first page in RAM is not what is behind it for the enclave, nor its to read."""
+    server = rig.server(Script(), b"0123456789abcdef")
+    caller = Script()
+    high, low = caller.mmap(PAGE), caller.mmap(PAGE)
+    found = caller.acquire(b"0123456789abcdef", low + PAGE - 8)
+    caller.poke(high, int.from_bytes(b"89abcdeX", "little"))
+    other = caller.ecall(Call.ACQUIRE, low + PAGE - 8)
+    outcome = rig.run(caller)
+    assert outcome[low] + PAGE == outcome[high]
+    assert (outcome[found], outcome[other]) == (server.eid, MINUS_1)
+
+
 def test_acquire_at_the_end_of_a_page(rig: Rig) -> None:
     server = rig.server(Script(), b"server")
     caller = Script()
@@ -354,6 +367,18 @@ def test_ranges_that_cannot_be_passed(rig: Rig) -> None:
     assert [outcome[result] for result in results] == [MINUS_1] * len(ranges)
     assert outcome[kept] == 24
     assert server.now.entries == 0
+
+
+def test_struct_right_behind_the_passed_mapping(rig: Rig) -> None:
+    server = rig.server(echo(resp_val=21))
+    caller = Script()
+    high, low = caller.mmap(PAGE), caller.mmap(PAGE)
+    status = caller.call(server.eid, at=high, req_vaddr=low, req_size=PAGE)
+    reply = caller.results(high)
+    outcome = rig.run(caller)
+    assert outcome[low] + PAGE == outcome[high]
+    assert outcome[status] == 0
+    assert outcome.values(reply)["resp_val"] == 21
 
 
 def test_struct_inside_the_passed_mapping_is_refused(rig: Rig) -> None:
