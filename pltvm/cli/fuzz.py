@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pltvm.cli_options import Confined, build_wall, parse_size, refuse_host_program
+from pltvm.cli.options import Confined, build_wall, parse_size, refuse_host_program
 from pltvm.errors import PltvmError
 from pltvm.host.text import one_line
 

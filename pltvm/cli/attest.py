@@ -1,4 +1,4 @@
-"""The commands about attestation: measure, attest, verify. As thin as those in `cli`, which adds them.
+"""The commands about attestation: measure, attest, verify.
 
 `attest` and `verify` use the keys in the user's data directory where no others are given.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pltvm.cli_options import Json, KeyFile, Shm, Size, file_or_text, read_small, refuse_host_program
+from pltvm.cli.options import Json, KeyFile, Shm, Size, file_or_text, read_small, refuse_host_program
 from pltvm.errors import PltvmError
 from pltvm.monitor.abi import DEFAULT_STACK, MASK64, EnclaveType
 from pltvm.monitor.digest import Digest

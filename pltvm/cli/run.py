@@ -1,19 +1,14 @@
-"""The commands. Thin: each turns its options into calls of the package and shows what comes back.
-
-An enclave's own output goes to stdout as it appears; everything else goes to stderr, unless it is what was
-asked for. Exit status 0 when the enclave ran to its end, else 1; 2 for a command line that makes no sense.
-"""
+"""The commands `pltvm run` and `pltvm demo`: enclaves with their servers, host programs, kernel programs."""
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
-from pltvm import cli_attest, cli_fuzz, cli_selftest, cli_streams
-from pltvm.cli_options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
-from pltvm.cli_run import RunCommand
-from pltvm.cli_streams import print_error, print_output, say
+from pltvm.cli.options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
+from pltvm.cli.streams import print_error, print_output, say
 from pltvm.errors import PltvmError
 from pltvm.fuzz.record import recording
 from pltvm.host.api import RELAY_RETURNED, Enclave
@@ -26,16 +21,26 @@ from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
 
 SUPERVISOR_RAM: Final = 64 << 20
 
-app = typer.Typer(
-    help="Run Penglai-TVM RISC-V enclaves, unchanged, without hardware.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.add_typer(cli_attest.app)
-app.add_typer(cli_selftest.app)
-app.add_typer(cli_fuzz.app)
+# Without a name: its commands become those of the app that it is added to.
+app = typer.Typer()
+
+
+class RunCommand(TyperCommand):
+    """`run`, which looks at FILE before it decides whose the rest of the command line is.
+
+    What follows a host program belongs to it. An enclave takes no arguments, so options for pltvm may come
+    before and after it.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.allow_interspersed_args = False
+        rest = super().parse_args(ctx, list(args))
+        found = ctx.params
+        if found["args"] and (found["supervisor"] or sniff(found["file"]) is Kind.ENCLAVE):
+            ctx.allow_interspersed_args = True
+            ctx.params.clear()
+            rest = super().parse_args(ctx, list(args))
+        return rest
 
 
 def _say_what_is_lost(machine: Machine) -> None:
@@ -215,55 +220,3 @@ def demo(json: Json = False) -> None:
     shm, relay = ((number).to_bytes(4, "little") for number in (11111, 22222))
     caller = machine.create(elves["caller"], name="caller", shm=shm, relay=relay)
     _run(machine, caller, json, None)
-
-
-@app.command()
-def info(
-    elf: Annotated[str, typer.Argument(help="The enclave's ELF.")],
-    stack_size: Size = DEFAULT_STACK,
-    json: Json = False,
-) -> None:
-    """Show what an ELF is, what it maps, the memory it takes, and what may go wrong with it."""
-    from pltvm.host.elf_info import describe
-
-    about = describe(elf, stack_size)
-    print(json_format.dumps(about.to_dict(), indent=2) if json else about)
-
-
-@app.command()
-def build(
-    sources: Annotated[list[Path], typer.Argument(help="C or assembly files of one enclave.")],
-    output: Annotated[Path | None, typer.Option("-o", help="Default: the first source's name, .elf.")] = None,
-    opt: Annotated[str, typer.Option("-O", help="Optimization level: 0, 1, 2, 3, s, z.")] = "2",
-) -> None:
-    """Compile an enclave from C with the SDK and the compiler in the ziglang package."""
-    from pltvm import sdk
-
-    if opt not in ("0", "1", "2", "3", "s", "z"):
-        raise typer.BadParameter(f"-O {opt}: write one of 0, 1, 2, 3, s, z")
-    say(f"built {sdk.build(sources, output or sources[0].with_suffix('.elf'), opt=f'-O{opt}')}")
-
-
-@app.command()
-def examples(
-    copy: Annotated[Path | None, typer.Argument(help="Copy their sources into this folder.")] = None,
-) -> None:
-    """List the example enclaves that come with the package, or copy their sources."""
-    from pltvm import sdk
-
-    if copy is None:
-        for name, example in sdk.examples().items():
-            print(f"{name:12} {example.summary}")
-        print(f"\nTheir ELFs are in {sdk.guest_dir() / 'elf'}; `pltvm examples DIR` copies their sources.")
-        return
-    for path in sdk.copy_examples(copy):
-        say(f"copied {path}")
-
-
-def main() -> None:
-    """The `pltvm` command: every error of ours is one line and exit status 1."""
-    cli_streams.run(app)
-
-
-if __name__ == "__main__":
-    main()

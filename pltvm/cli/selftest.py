@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pltvm.cli_options import Json
+from pltvm.cli.options import Json
 
 if TYPE_CHECKING:
     from pltvm.selftest import Outcome

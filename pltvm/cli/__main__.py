@@ -1,0 +1,5 @@
+"""`python -m pltvm.cli` is `pltvm`."""
+
+from pltvm.cli import main
+
+main()

@@ -1,0 +1,56 @@
+"""The commands about ELFs: info, build, examples."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pltvm.cli.options import Json, Size
+from pltvm.cli.streams import say
+from pltvm.monitor.abi import DEFAULT_STACK
+
+app = typer.Typer()
+
+
+@app.command()
+def info(
+    elf: Annotated[str, typer.Argument(help="The enclave's ELF.")],
+    stack_size: Size = DEFAULT_STACK,
+    json: Json = False,
+) -> None:
+    """Show what an ELF is, what it maps, the memory it takes, and what may go wrong with it."""
+    from pltvm.host.elf_info import describe
+
+    about = describe(elf, stack_size)
+    print(json_format.dumps(about.to_dict(), indent=2) if json else about)
+
+
+@app.command()
+def build(
+    sources: Annotated[list[Path], typer.Argument(help="C or assembly files of one enclave.")],
+    output: Annotated[Path | None, typer.Option("-o", help="Default: the first source's name, .elf.")] = None,
+    opt: Annotated[str, typer.Option("-O", help="Optimization level: 0, 1, 2, 3, s, z.")] = "2",
+) -> None:
+    """Compile an enclave from C with the SDK and the compiler in the ziglang package."""
+    from pltvm import sdk
+
+    if opt not in ("0", "1", "2", "3", "s", "z"):
+        raise typer.BadParameter(f"-O {opt}: write one of 0, 1, 2, 3, s, z")
+    say(f"built {sdk.build(sources, output or sources[0].with_suffix('.elf'), opt=f'-O{opt}')}")
+
+
+@app.command()
+def examples(
+    copy: Annotated[Path | None, typer.Argument(help="Copy their sources into this folder.")] = None,
+) -> None:
+    """List the example enclaves that come with the package, or copy their sources."""
+    from pltvm import sdk
+
+    if copy is None:
+        for name, example in sdk.examples().items():
+            print(f"{name:12} {example.summary}")
+        print(f"\nTheir ELFs are in {sdk.guest_dir() / 'elf'}; `pltvm examples DIR` copies their sources.")
+        return
+    for path in sdk.copy_examples(copy):
+        say(f"copied {path}")

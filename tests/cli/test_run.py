@@ -1,0 +1,154 @@
+"""run and demo: what they print where, and exit statuses."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pltvm import sdk, sdk_host
+from tests.cli.command import COMMAND, ELVES, pltvm
+
+CHAIN = """\
+[caller] shared memory starts with 11111
+[caller] relay page starts with 22222
+[server1] req sum 0x19961000
+[server] req sum 0x19962000
+[server] resp sum 0x19962000
+[server1] value 0x2
+[server1] resp sum 0x19962000
+[caller] value 0x3
+[caller] req sum 0x2000
+[caller] resp sum 0x2000
+"""
+
+
+def test_demo_runs_the_chain() -> None:
+    result = pltvm("demo")
+    assert (result.returncode, result.stdout, result.stderr) == (0, CHAIN, "caller returned 0\n")
+
+
+def test_run_with_servers_and_memory(tmp_path: Path) -> None:
+    (tmp_path / "shm").write_bytes((11111).to_bytes(4, "little"))
+    (tmp_path / "relay").write_bytes((22222).to_bytes(4, "little"))
+    result = pltvm(
+        "run", ELVES["caller"], "--server", f"test-server={ELVES['server']}",
+        "--server", f"test-server1={ELVES['server1']}", "--shm", "shm", "--relay", "relay", "--ram", "64M",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (0, CHAIN)
+
+
+def test_the_value_an_enclave_returns_is_not_the_exit_status() -> None:
+    result = pltvm("run", ELVES["caller"], "--shm", "text")
+    assert result.returncode == 0
+    assert "there is no test-server1" in result.stdout
+    assert result.stderr == "caller.elf returned 1\n" or result.stderr.endswith("returned 1\n")
+
+
+def test_json() -> None:
+    result = json.loads(pltvm("demo", "--json").stdout)
+    assert result["status"] == "exited"
+    assert result["retval"] == 0
+    assert result["output"] == CHAIN
+    assert result["stats"]["traps"] == 19
+
+
+def test_disk_keeps_files_between_runs(tmp_path: Path) -> None:
+    arguments = ["run", ELVES["fs-client"], "--server", f"filesystem={ELVES['fs-server']}", "--disk", "disk"]
+    first, second = (pltvm(*arguments, cwd=tmp_path) for _ in range(2))
+    assert first.returncode == second.returncode == 0
+    assert "[filesystem] made a file system on the disk" in first.stdout
+    assert "files on the disk" in second.stdout
+
+
+def test_fault_report(build_guest: Callable[[str], bytes], tmp_path: Path) -> None:
+    (tmp_path / "bad.c").write_text(
+        '#include "eapp.h"\nint EAPP_ENTRY main()\n{\n    *(int *)0x123456780 = 3;\n    EAPP_RETURN(0);\n}\n'
+    )
+    sdk.build([tmp_path / "bad.c"], tmp_path / "bad.elf")
+    result = pltvm("run", "bad.elf", cwd=tmp_path)
+    assert result.returncode == 1
+    assert re.search(r"fault: bad.elf \(eid 0\) at main\+?\w* \(bad.c:4\): store to a page", result.stderr)
+    assert "touched 4 bytes at 0x123456780: nothing is mapped there" in result.stderr
+    assert (
+        json.loads(pltvm("run", "bad.elf", "--json", cwd=tmp_path).stdout)["fault"]["address"]
+        == 0x1_2345_6780
+    )
+
+
+def test_time_limit(build_guest: Callable[[str], bytes], tmp_path: Path) -> None:
+    (tmp_path / "spin.elf").write_bytes(build_guest("spin"))
+    result = pltvm("run", "spin.elf", "--timeout", "0.2", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == "pltvm: spin.elf: still running after 0.2 s (--timeout), stopped\n"
+
+
+def test_ctrl_c(build_guest: Callable[[str], bytes], tmp_path: Path) -> None:
+    (tmp_path / "spin.elf").write_bytes(build_guest("spin"))
+    process = subprocess.Popen(
+        [*COMMAND, "run", "spin.elf"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (1, "pltvm: spin.elf: stopped by Ctrl-C\n")
+
+
+@pytest.mark.parametrize("libc", ["glibc", "musl"])
+def test_the_tutorial(tmp_path: Path, libc: str) -> None:
+    host = sdk.guest_dir() / "elf" / "host" / libc / "test-caller"
+    (tmp_path / "test-caller").write_bytes(host.read_bytes())
+    for name in ("caller", "server", "server1"):
+        (tmp_path / name).write_bytes(Path(ELVES[name]).read_bytes())
+    result = pltvm("run", "./test-caller", "caller", "server", "server1", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert CHAIN in result.stdout
+    assert "the enclave returned 0" in result.stdout
+    as_json = json.loads(
+        pltvm("run", "--json", "test-caller", "caller", "server", "server1", cwd=tmp_path).stdout
+    )
+    assert as_json["output"] == result.stdout
+
+
+def test_what_follows_a_host_program_is_its_own(tmp_path: Path) -> None:
+    source = Path(__file__).parents[1] / "guest" / "arguments.c"
+    program = sdk_host.build_host([source], tmp_path / "arguments", "musl")
+    own = ["-l", "--json", "--help", "--", "-v", "--ram", "x", "a b"]
+    result = pltvm("run", "--ram", "64M", str(program), *own, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [str(program), *own]
+    result = pltvm("run", "--", str(program), "--", "-x", cwd=tmp_path)
+    assert result.stdout.splitlines() == [str(program), "--", "-x"]
+
+
+def test_host_program_options(tmp_path: Path) -> None:
+    host = str(sdk.guest_dir() / "elf" / "host" / "musl" / "host")
+    result = pltvm("run", "--root", str(sdk.guest_dir() / "elf"), "-v", host, "hello-world.elf", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "hello world" in result.stdout
+    assert "takes" not in result.stderr
+    for arguments in (["--root", "missing"], ["--server", "a=b"], ["--shm", "x"]):
+        result = pltvm("run", *arguments, host, cwd=tmp_path)
+        assert result.returncode == 1
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_enclave_that_returns_its_relay_pages(build_guest: Callable[[str], bytes], tmp_path: Path) -> None:
+    (tmp_path / "user.elf").write_bytes(build_guest("relay_user"))
+    (tmp_path / "page").write_bytes((3).to_bytes(8, "little"))
+    result = pltvm("run", "user.elf", "--relay", "page", "--timeout", "50", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "pltvm: user.elf: has returned its relay pages and waits for new ones: stopped\n"
+
+
+def test_sectors_that_are_not_kept() -> None:
+    lost = "pltvm: sectors were written and are not kept: name a file for them (--disk)\n"
+    result = pltvm("run", ELVES["sectors"], "--shm", "x")
+    assert result.returncode == 0
+    assert result.stderr.endswith(lost)
+    assert lost not in pltvm("run", ELVES["hello-world"], "--shm", "x").stderr

@@ -1,0 +1,150 @@
+"""Whatever is wrong is one clear line and a status: with what is asked for, and with the streams."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pltvm import sdk
+from tests.cli.command import COMMAND, ELVES, HOST, pltvm
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "missing.elf"], "missing.elf: no such file"),
+        (["run", "."], "is a directory"),
+        (["run", "text"], "text: is not an ELF file"),
+        (["run", "rv32"], "rv32: is 32-bit"),
+        (["run", "x86"], "x86-64"),
+        (["run", "truncated"], "truncated"),
+        (["run", "zero-entry"], "entry"),
+        (["run", "./missing", "arg"], "./missing: no such file"),
+        (["run", "./missing", "-l"], "./missing: no such file"),
+        (["run", "text", "-l"], "text: is not an ELF file"),
+        (["run", ELVES["hello-world"], "argument"], "takes no arguments"),
+        (["run", ELVES["hello-world"], "--ram", "64M", "--", "-l"], "takes no arguments ('-l')"),
+        (["measure", HOST], "is a host program, no enclave"),
+        (["attest", HOST, "--nonce", "1", "-o", "report"], "is a host program, no enclave"),
+        (["fuzz", HOST], "is a host program, no enclave"),
+        (["run", ELVES["hello-world"], "--name", "\udcff" * 17], "has 17 bytes"),
+        (["run", "--", "a\nb\x1b[2J\udcff"], r"'a\nb\x1b[2J\udcff': no such file"),
+        (["run", ELVES["hello-world"], "--ram", "1M"], "RAM"),
+        (["run", ELVES["hello-world"], "--stack-size", "0"], "stack"),
+        (["run", ELVES["hello-world"], "--stack-size", "1G"], "stack"),
+        (["run", ELVES["hello-world"], "--name", "a name that is too long"], "at most 16"),
+        (["run", ELVES["hello-world"], "--server", "s=missing.elf"], "missing.elf: no such file"),
+        (["run", ELVES["caller"], "--server", f"a={ELVES['server']}", "--server", f"a={ELVES['server']}"],
+         "a server of that name"),
+        (["info", "missing.elf"], "no such file"),
+        (["build", "missing.c"], "missing.c"),
+        (["run", ELVES["hello-world"], "--ram", "8M", "--stack-size", "32M"], "--ram"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_gets_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    hello = Path(ELVES["hello-world"]).read_bytes()
+    (tmp_path / "text").write_text(
+        "hello, I am no program at all, but a line of text that is long enough\n" * 9
+    )
+    (tmp_path / "truncated").write_bytes(hello[:300])
+    (tmp_path / "rv32").write_bytes(hello[:4] + b"\x01" + hello[5:])
+    (tmp_path / "x86").write_bytes(hello[:18] + b"\x3e\0" + hello[20:])
+    (tmp_path / "zero-entry").write_bytes(hello[:24] + bytes(8) + hello[32:])
+    result = pltvm(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--ram", "lots", "x.elf"],
+        ["run", "--timeout", "-1", "x.elf"],
+        ["run", ELVES["hello-world"], "--ram", "lots"],
+        ["run", ELVES["hello-world"], "--timeout", "-1"],
+        ["run", ELVES["hello-world"], "--server", "no-equals-sign"],
+        ["nonsense"],
+        ["build", "x.c", "-O", "fast"],
+    ],
+)
+def test_command_lines_that_make_no_sense(arguments: list[str]) -> None:
+    result = pltvm(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_closed_pipe_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [*COMMAND, "demo"], stdout=writing, stderr=subprocess.PIPE, timeout=100, check=False
+    )
+    os.close(writing)
+    assert result.returncode == 1
+    assert b"Traceback" not in result.stderr
+
+
+HELLO = ELVES["hello-world"]
+FULL, CLOSED = (">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")
+HOST_RUN = ["run", "--root", str(sdk.guest_dir() / "elf"), HOST, "hello-world.elf"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirect", "why"),
+    [
+        (["run", HELLO], *FULL),
+        (["run", HELLO], *CLOSED),
+        (["run", "--json", HELLO], *FULL),
+        (HOST_RUN, *FULL),
+        (["info", HELLO], *CLOSED),
+        (["measure", HELLO], *FULL),
+        (["--help"], *FULL),
+        (["fuzz", HELLO, "--as", "enclave", "--execs", "1", "--json"], *FULL),
+    ],
+)
+def test_a_stdout_that_takes_nothing(arguments: list[str], redirect: str, why: str) -> None:
+    command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *COMMAND, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line.startswith("pltvm:")]
+    assert [line for line in lines if why in line] == lines != []
+    assert "Traceback" not in result.stderr
+    assert "Exception" not in result.stderr
+
+
+@pytest.mark.parametrize("redirect", ["2>/dev/full", "2>&-"])
+def test_a_stderr_that_takes_nothing(redirect: str) -> None:
+    for arguments in (["run", HELLO], ["run", "missing"], ["run", HOST], ["nonsense"]):
+        command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *COMMAND, *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert result.returncode != 0 or "hello" in arguments[-1], arguments
+        assert result.stderr == ""
+
+
+def test_a_closed_stdin_has_nothing_to_read(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "run", HELLO]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (result.returncode, result.stdout) == (0, "hello world\n")
+
+
+def test_any_bytes_are_a_name_or_a_text(build_guest: Callable[[str], bytes]) -> None:
+    arguments = ["--name", "\udcff\udcfe", "--shm", "\udcff", "--relay", "\udc80"]
+    result = pltvm("run", HELLO, *arguments)
+    assert (result.returncode, result.stderr) == (0, "\ufffd\ufffd returned 0\n")
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path: Path) -> None:
+    path = tmp_path / "é\udcff.elf"
+    path.write_bytes(Path(HELLO).read_bytes())
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    attest = [str(path), "--nonce", "1", "-o", f"{path}r", "--keys", "k"]
+    for arguments in (["info", str(path)], ["attest", *attest]):
+        result = subprocess.run(
+            [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, env=environment, timeout=100
+        )
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert b"\\xe9" in result.stdout
