@@ -18,7 +18,7 @@ from typing import Any
 import unicorn
 
 from bench import peers
-from pltvm import sdk
+from pltvm.build.enclave import build_enclave
 
 REPEATS, QUICK_REPEATS = 9, 3
 GUEST = Path(__file__).parent / "guest"
@@ -63,7 +63,7 @@ class Bench:
         name = "-".join(sources)
         if name not in self._built:
             output = self.scratch / (name.replace("/", "_") + ".elf")
-            self._built[name] = sdk.build([GUEST / one for one in sources], output).read_bytes()
+            self._built[name] = build_enclave([GUEST / one for one in sources], output).read_bytes()
         return self._built[name]
 
     @cached_property
@@ -71,7 +71,7 @@ class Bench:
         """An enclave that does nothing: `EAPP_RETURN(0)`."""
         source = self.scratch / "empty.c"
         source.write_text('#include "eapp.h"\nint EAPP_ENTRY main() { EAPP_RETURN(0); }\n')
-        return sdk.build([source], self.scratch / "empty.elf").read_bytes()
+        return build_enclave([source], self.scratch / "empty.elf").read_bytes()
 
     def times(self, count: int) -> int:
         """How often to do in one sample what a full run does `count` times."""

@@ -22,7 +22,9 @@ from elftools.elf.elffile import ELFFile
 from unicorn import riscv_const as riscv
 from unicorn.unicorn_py3.unicorn import uclib
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import zig
+from pltvm.build.enclave import TARGET
 from pltvm.engine import context as ctx
 from pltvm.engine.context import SAVED_FROM, SLOTS, Context
 
@@ -199,8 +201,8 @@ class FlatCalls:
 def flat_calls(scratch: Path) -> FlatCalls:
     """The two programs of bench/guest/flat.S."""
     source, output = Path(__file__).parent / "guest" / "flat.S", scratch / "flat.o"
-    command = ["cc", *sdk._TARGET, "-mabi=lp64", "-mno-relax", "-c", str(source), "-o", str(output)]
-    sdk._zig(command, output, output, sdk._cache_dir(str(scratch)))
+    command = zig.command("cc", *TARGET, "-mabi=lp64", "-mno-relax", "-c", str(source), "-o", str(output))
+    zig.run(command, output, output, zig.cache_dir(str(scratch)))
     file = ELFFile(io.BytesIO(output.read_bytes()))
     symbols = file.get_section_by_name(".symtab")
     places = [symbols.get_symbol_by_name(name)[0]["st_value"] for name in ("client", "server")]

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from bench.harness import Bench, Benchmark, Sample
-from pltvm import EnclaveType, Machine, sdk
+from pltvm import EnclaveType, Machine
+from pltvm.build import guest
 
 # As installed packages have it, whatever the environment says: modules are compiled once.
 _COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
@@ -61,15 +62,15 @@ def _tutorial(folder: Path) -> Path:
     """The files of the original system's tutorial, and of the smallest enclave."""
     folder.mkdir()
     for name in ("caller", "server", "server1"):
-        shutil.copy(sdk.examples()[name].elf, folder / name)
-    shutil.copy(sdk.examples()["hello-world"].elf, folder / "hello.elf")
-    shutil.copy(sdk.guest_dir() / "elf" / "host" / "musl" / "test-caller", folder / "test-caller")
+        shutil.copy(guest.examples()[name].elf, folder / name)
+    shutil.copy(guest.examples()["hello-world"].elf, folder / "hello.elf")
+    shutil.copy(guest.guest_dir() / "elf" / "host" / "musl" / "test-caller", folder / "test-caller")
     return folder
 
 
 def _program(name: str, servers: dict[str, str]) -> Sample:
     def run() -> float:
-        elves = {one: sdk.examples()[one].elf.read_bytes() for one in (name, *servers.values())}
+        elves = {one: guest.examples()[one].elf.read_bytes() for one in (name, *servers.values())}
         start = time.perf_counter()
         machine = Machine()
         for server, elf in servers.items():

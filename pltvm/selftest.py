@@ -18,7 +18,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
@@ -92,7 +92,7 @@ class _GotThrough(Exception):
 
 def attacks() -> list[Attack]:
     """All attack programs, by name."""
-    return [_described(source) for source in sdk.attacks()]
+    return [_described(source) for source in guest.attacks()]
 
 
 def _described(source: Path) -> Attack:
@@ -101,7 +101,7 @@ def _described(source: Path) -> Attack:
     if match is None:
         raise PltvmError(f"{source}: its head comment does not say what it tries and what stops it")
     tries = " ".join(re.sub(r"\n \*", " ", match[1]).split())
-    return Attack(source.stem, tries, tuple(match[2].split(", ")), sdk.attack_elf(source.stem))
+    return Attack(source.stem, tries, tuple(match[2].split(", ")), guest.attack_elf(source.stem))
 
 
 def run_all(on_result: Callable[[Outcome], None], names: Iterable[str] = ()) -> list[Outcome]:
@@ -173,7 +173,7 @@ def _supervisor(attack: Attack, letters: list[str]) -> None:
 
 def _victims(machine: Machine, server_name: str = "server") -> tuple[Enclave, list[Victim]]:
     """A paused enclave with all kinds of memory, a server and a shadow template; as in supervisor.h."""
-    elf = sdk.attack_elf("victim")
+    elf = guest.attack_elf("victim")
     enclave = machine.create(elf, name="victim", relay=bytes(PAGE))
     enclave.run(on_output=lambda _text: enclave.stop())
     server = machine.create(elf, name=server_name, type=EnclaveType.SERVER)

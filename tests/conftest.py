@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build.enclave import build_enclave
 from pltvm.host.audit import audit as audit_host
 from pltvm.host.blocks import Blocks
 from pltvm.monitor.audit import audit as audit_monitor
@@ -78,7 +79,7 @@ def build_guest(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], byt
         source = GUEST / f"{name}.c"
         elf = shared / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.elf"
         if not elf.exists():
-            mine = sdk.build([source], elf.with_suffix(f".{os.getpid()}"))
+            mine = build_enclave([source], elf.with_suffix(f".{os.getpid()}"))
             mine.replace(elf)  # atomic: another worker sees all of it or nothing
         return elf.read_bytes()
 

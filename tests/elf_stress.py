@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
 from pltvm.fuzz import turn
@@ -54,7 +55,7 @@ SHDR: Final = ((0, 4), (4, 4), (8, 8), (16, 8), (24, 8), (32, 8), (40, 4), (44, 
 
 def seeds() -> list[bytes]:
     """Everything that guest/elf has, in a fixed order."""
-    files = (path for path in sorted((sdk.guest_dir() / "elf").rglob("*")) if path.is_file())
+    files = (path for path in sorted((guest.guest_dir() / "elf").rglob("*")) if path.is_file())
     return [data for data in map(Path.read_bytes, files) if data.startswith(b"\x7fELF")]
 
 
@@ -159,7 +160,7 @@ class Loaders:
         self._uses += 1
         if self._machine is None or self._uses % EPISODE == 0:
             self._machine = Machine(RAM)
-            self._machine.create(sdk.examples()["hello-world"].elf).run()
+            self._machine.create(guest.examples()["hello-world"].elf).run()
         free = self._machine.kernel.blocks.free_pages
         yield self._machine
         if self._machine.kernel.blocks.free_pages != free:

@@ -23,7 +23,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import guest
 from pltvm.engine.context import A0, A7, SP, Context
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.trap import Cause
@@ -88,7 +89,7 @@ class Stress:
         self.after: Callable[[int, int], object] = lambda _number, _result: None  # of each call
         self.done = 0
         self.last = ""
-        self._elves = [sdk.examples()[name].elf.read_bytes() for name in PROGRAMS]
+        self._elves = [guest.examples()[name].elf.read_bytes() for name in PROGRAMS]
         self._left = 0
         self._process: Process | None = None
         self._ecall = self.machine.hart.handlers[Cause.ECALL_U]

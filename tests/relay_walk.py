@@ -8,7 +8,8 @@ import random
 import tempfile
 from pathlib import Path
 
-from pltvm import BOUND, Machine, sdk
+from pltvm import BOUND, Machine
+from pltvm.build.enclave import build_enclave
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError
 from pltvm.host.audit import audit
@@ -121,7 +122,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source = Path(__file__).parent / "guest" / "script.c"
-        elf = sdk.build([source], Path(folder) / "script.elf").read_bytes()
+        elf = build_enclave([source], Path(folder) / "script.elf").read_bytes()
     for seed in range(options.seed, options.seed + options.count):
         walk(elf, seed, 25)
     print(f"{options.count} walks, {25 * options.count} enclaves: the books are right")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pltvm import Machine, attestation, sdk
+from pltvm import Machine, attestation
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
 from pltvm.monitor.abi import Report
@@ -26,7 +27,7 @@ ALL_BYTES = [(name, at) for name, (size, _) in FIELDS.items() for at in range(si
 @pytest.fixture(scope="module")
 def attested() -> tuple[bytes, bytes]:
     """A report with nonce 99 as bytes, and the measurement."""
-    enclave = Machine(64 << 20).create(sdk.examples()["hello-world"].elf, stack_size=PAGE)
+    enclave = Machine(64 << 20).create(guest.examples()["hello-world"].elf, stack_size=PAGE)
     return attestation.pack(enclave.attest(99)), enclave.measurement
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import seccompy
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.confine import landlock, seccomp
 from pltvm.fuzz.native import numba
 from pltvm.fuzz.options import Options
 
-LINUX = Path(sdk.guest_dir()) / "elf" / "host" / "musl"
-ELVES = {name: str(example.elf) for name, example in sdk.examples().items()}
+LINUX = Path(guest.guest_dir()) / "elf" / "host" / "musl"
+ELVES = {name: str(example.elf) for name, example in guest.examples().items()}
 RETURNED = f"{ELVES['hello-world']} returned 0\n"
 BEHIND_ABI_3 = pytest.mark.skipif(landlock.abi() < 3, reason="needs Landlock, ABI 3")
 
@@ -420,7 +420,7 @@ COMMANDS = {
     "host program": ["run", LINUX / "test-stop", "x"],
     "enclave": ["run", ELVES["caller"], "--server", f"test-server={ELVES['server']}"],
     "with disk and record": ["run", ELVES["fs-client"], "--disk", "disk", "--record", "record"],
-    "kernel": ["run", "--supervisor", Path(sdk.guest_dir()) / "elf" / "attacks" / "s-satp.elf"],
+    "kernel": ["run", "--supervisor", Path(guest.guest_dir()) / "elf" / "attacks" / "s-satp.elf"],
     "fuzz": ["fuzz", ELVES["server"], "--execs", 10],
     "parent of workers": ["fuzz", ELVES["server"], "--execs", 10, "-j", 2],
     "replay": ["fuzz", ELVES["server"], "--replay", ELVES["random"]],

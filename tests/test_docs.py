@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk
+from pltvm.build import guest
+from pltvm.build.enclave import build_enclave
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,16 +55,16 @@ int EAPP_ENTRY main()
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """What the README's commands find in the current folder."""
-    examples = {name: example.elf.read_bytes() for name, example in sdk.examples().items()}
+    examples = {name: example.elf.read_bytes() for name, example in guest.examples().items()}
     for name in ("caller", "server", "server1"):
         (tmp_path / name).write_bytes(examples[name])
         (tmp_path / f"{name}.elf").write_bytes(examples[name])
-    host = sdk.guest_dir() / "elf" / "host" / "glibc" / "test-caller"
+    host = guest.guest_dir() / "elf" / "host" / "glibc" / "test-caller"
     (tmp_path / "test-caller").write_bytes(host.read_bytes())
     (program,) = re.findall(r"```c\n(.*?)```", README, re.DOTALL)
     (tmp_path / "hello.c").write_text(program)
     (tmp_path / "bad.c").write_text(BAD)
-    sdk.build([tmp_path / "bad.c"], tmp_path / "bad.elf")
+    build_enclave([tmp_path / "bad.c"], tmp_path / "bad.elf")
     return tmp_path
 
 

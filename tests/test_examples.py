@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import Enclave, EnclaveType, Machine, Result, SharedMemory, sdk
+from pltvm import Enclave, EnclaveType, Machine, Result, SharedMemory
+from pltvm.build import guest
+from pltvm.build.enclave import build_enclave
 from pltvm.engine.memory import PAGE
 from pltvm.monitor.audit import audit
 
-EXAMPLES = sdk.examples()
+EXAMPLES = guest.examples()
 RAM = 64 << 20
 SLOT = 5 * PAGE  # tests/guest/send.c
 
@@ -255,9 +257,9 @@ def test_failed_assertion(machine: Machine, tmp_path: Path) -> None:
     source.write_text(
         '#include <assert.h>\n#include "eapp.h"\nint EAPP_ENTRY main() { assert(1 > 2); return 7; }\n'
     )
-    result = run(machine, sdk.build([source], tmp_path / "checked.elf"))
+    result = run(machine, build_enclave([source], tmp_path / "checked.elf"))
     assert (result.status, result.output) == ("faulted", "program.c:3: main: assertion failed: 1 > 2\n")
-    result = run(machine, sdk.build([source], tmp_path / "unchecked.elf", defines={"NDEBUG": None}))
+    result = run(machine, build_enclave([source], tmp_path / "unchecked.elf", defines={"NDEBUG": None}))
     assert (result.status, result.retval) == ("exited", 7)
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import BOUND, EnclaveType, Machine, sdk
+from pltvm import BOUND, EnclaveType, Machine
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.monitor.audit import audit
 from tests.monitor.shared_rig import numbered
 
-ELF = {name: example.elf for name, example in sdk.examples().items()}
+ELF = {name: example.elf for name, example in guest.examples().items()}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import ElfError, EnclaveError, OutOfMemory, PltvmError
 from pltvm.host.api import Enclave
@@ -12,7 +12,7 @@ from pltvm.machine import Machine
 from pltvm.monitor.abi import MAX_STACK, EnclaveType
 from tests.monitor.rig import DATA, LIST_PAGES, RECURSE, SHM_PAGES, SPIN, Memory, Script
 
-EXAMPLES = sdk.examples()
+EXAMPLES = guest.examples()
 RAM = 256 << 20
 
 

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import BOUND, Enclave, EnclaveType, Machine, PltvmError, sdk
+from pltvm import BOUND, Enclave, EnclaveType, Machine, PltvmError
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError, OutOfMemory
 from pltvm.monitor.audit import audit
 from tests.monitor.rig import DATA, LIST_PAGES, SHM_PAGES, SPIN, Memory, Script
 from tests.monitor.shared_rig import RELAY, numbered
 
-EXAMPLES = sdk.examples()
+EXAMPLES = guest.examples()
 HELLO = EXAMPLES["hello-world"].elf
 CALLER = EXAMPLES["caller"].elf
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pltvm import Machine, sdk, selftest
+from pltvm import Machine, selftest
+from pltvm.build import guest
+from pltvm.build.rebuild import rebuild_attacks
 from pltvm.cli import app
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
@@ -69,9 +71,9 @@ def test_every_attack_has_a_hole() -> None:
 
 
 def test_rebuild_gives_the_committed_bytes(tmp_path: Path) -> None:
-    for elf in sdk.rebuild_attacks(tmp_path):
-        committed = sdk.attack_elf(elf.stem)
-        assert elf.read_bytes() == committed.read_bytes(), f"{committed}: run python -m pltvm.sdk rebuild"
+    for elf in rebuild_attacks(tmp_path):
+        committed = guest.attack_elf(elf.stem)
+        assert elf.read_bytes() == committed.read_bytes(), f"{committed}: run python -m pltvm.build enclaves"
         assert committed.stat().st_size < MOST_BYTES
 
 
@@ -85,7 +87,7 @@ def test_what_the_sources_say() -> None:
 
 
 def test_the_threat_model_names_every_attack() -> None:
-    text = (sdk.guest_dir().parent / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    text = (guest.guest_dir().parent / "docs" / "threat-model.md").read_text(encoding="utf-8")
     named = {word for line in text.splitlines() if line.startswith("|") for word in line.split("`")[1::2]}
     assert {name for name in named if name[:2] in ("s-", "e-", "c-")} == set(ATTACKS)
 

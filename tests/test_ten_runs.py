@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from pltvm import BOUND, Enclave, EnclaveType, Machine, sdk, sdk_host
+from pltvm import BOUND, Enclave, EnclaveType, Machine
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.host.linux.runner import run_program
 from tests.traces import ram_of, traced
 
 RUNS = 10
 RAM = 32 << 20
-ELF = {name: example.elf for name, example in sdk.examples().items()}
+ELF = {name: example.elf for name, example in guest.examples().items()}
 ENCLAVES = ("caller.elf", "server.elf", "server1.elf", "hello-world.elf", "shadow.elf")
 
 
@@ -80,9 +81,9 @@ def host(program: str, *arguments: str) -> Callable[[Machine, Path], list[object
 
     def run(machine: Machine, folder: Path) -> list[object]:
         for elf in ENCLAVES:
-            shutil.copyfile(sdk.guest_dir() / "elf" / elf, folder / elf)
-        shutil.copyfile(sdk_host.host_elf_dir() / "loop-enclave.elf", folder / "loop-enclave.elf")
-        elf = sdk_host.host_examples()[program].elfs["musl"]
+            shutil.copyfile(guest.guest_dir() / "elf" / elf, folder / elf)
+        shutil.copyfile(guest.host_elf_dir() / "loop-enclave.elf", folder / "loop-enclave.elf")
+        elf = guest.host_examples()[program].elfs["musl"]
         return [run_program(machine.driver, elf, arguments, root=folder, timeout=60)]
 
     return run

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import EnclaveType, Machine, sdk
+from pltvm import EnclaveType, Machine
+from pltvm.build.enclave import build_enclave
 from pltvm.engine import hart as hart_module
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.sv39 import PageTable
@@ -30,7 +31,7 @@ BOTH_WAYS = {"traps": 2, "saves": 2, "restores": 2, "loads": 2}
 def elves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("work")
     return {
-        name: sdk.build([GUEST / f"{name}.c"], folder / f"{name}.elf").read_bytes()
+        name: build_enclave([GUEST / f"{name}.c"], folder / f"{name}.elf").read_bytes()
         for name in ("client", "server", "chain")
     }
 

@@ -33,11 +33,11 @@ def build(
     opt: Annotated[str, typer.Option("-O", help="Optimization level: 0, 1, 2, 3, s, z.")] = "2",
 ) -> None:
     """Compile an enclave from C with the SDK and the compiler in the ziglang package."""
-    from pltvm import sdk
+    from pltvm.build.enclave import build_enclave
 
     if opt not in ("0", "1", "2", "3", "s", "z"):
         raise typer.BadParameter(f"-O {opt}: write one of 0, 1, 2, 3, s, z")
-    say(f"built {sdk.build(sources, output or sources[0].with_suffix('.elf'), opt=f'-O{opt}')}")
+    say(f"built {build_enclave(sources, output or sources[0].with_suffix('.elf'), opt=f'-O{opt}')}")
 
 
 @app.command()
@@ -45,12 +45,13 @@ def examples(
     copy: Annotated[Path | None, typer.Argument(help="Copy their sources into this folder.")] = None,
 ) -> None:
     """List the example enclaves that come with the package, or copy their sources."""
-    from pltvm import sdk
+
+    from pltvm.build import guest
 
     if copy is None:
-        for name, example in sdk.examples().items():
+        for name, example in guest.examples().items():
             print(f"{name:12} {example.summary}")
-        print(f"\nTheir ELFs are in {sdk.guest_dir() / 'elf'}; `pltvm examples DIR` copies their sources.")
+        print(f"\nTheir ELFs are in {guest.guest_dir() / 'elf'}; `pltvm examples DIR` copies their sources.")
         return
-    for path in sdk.copy_examples(copy):
+    for path in guest.copy_examples(copy):
         say(f"copied {path}")

@@ -211,9 +211,9 @@ def _run_program(
 @app.command()
 def demo(json: Json = False) -> None:
     """Run the example chain: a caller, and two servers of which one calls the other."""
-    from pltvm import sdk
+    from pltvm.build import guest
 
-    elves = {name: example.elf for name, example in sdk.examples().items()}
+    elves = {name: example.elf for name, example in guest.examples().items()}
     machine = Machine()
     machine.create(elves["server"], name="test-server", type=EnclaveType.SERVER)
     machine.create(elves["server1"], name="test-server1", type=EnclaveType.SERVER)

@@ -7,7 +7,7 @@ takes it as the call of an enclave, which it is.
 from array import array
 from typing import Final
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.engine.context import A0, A1, A2, A6, A7, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
@@ -27,7 +27,7 @@ class Caller:
 
     def __init__(self, machine: Machine, number: int, memory: int) -> None:
         self.machine = machine
-        self.created = machine.create(sdk.examples()["hello-world"].elf, name=f"client {number}")
+        self.created = machine.create(guest.examples()["hello-world"].elf, name=f"client {number}")
         self.inner = self.created.inner
         self._ecall = machine.hart.handlers[Cause.ECALL_U]  # the monitor's own
         self.enclave = machine.monitor.state.enclaves[self.created.eid]

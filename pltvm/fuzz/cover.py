@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.fuzz.covfile import Module
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.target import Target
@@ -22,6 +22,6 @@ def cover(options: Options, inputs: Sequence[bytes], sources: Sequence[Path] = (
     target = open_target(options, note, blocks=True)
     for data in inputs:
         target.execute(data)
-    folders = [*sources, sdk.guest_dir(), Path(options.elf).parent]
+    folders = [*sources, guest.guest_dir(), Path(options.elf).parent]
     elves = [options.elf, *(path for _, path in options.servers)]
     return [Module.of(elf, blocks, sources=folders) for elf, blocks in zip(elves, seen, strict=True)]

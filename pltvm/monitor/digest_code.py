@@ -1,6 +1,6 @@
 """The digest's rounds as machine code, run on a hart of the monitor's own: a hundred times as fast as Python.
 
-    BASE        the code: digest.bin, made from guest/monitor/digest.c by `python -m pltvm.sdk rebuild`
+    BASE        the code: digest.bin, made from guest/monitor/digest.c by `python -m pltvm.build enclaves`
     + TABLES    state, 8 u64 | round constants, 64 u64 | room for the message schedule, 68 u64
     + STACK     the end of a small stack
     + DATA      the blocks of one go

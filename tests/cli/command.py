@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pltvm import sdk
+from pltvm.build import guest
 
-ELVES = {name: str(example.elf) for name, example in sdk.examples().items()}
-HOST = str(sdk.guest_dir() / "elf" / "host" / "musl" / "host")
+ELVES = {name: str(example.elf) for name, example in guest.examples().items()}
+HOST = str(guest.guest_dir() / "elf" / "host" / "musl" / "host")
 COMMAND = [sys.executable, "-m", "pltvm.cli"]
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.cli import app
 from pltvm.errors import PltvmError
 from tests import independent_measure
 
-HELLO = sdk.examples()["hello-world"].elf
+HELLO = guest.examples()["hello-world"].elf
 STACK = ("--stack-size", "4K")
 MEASUREMENT = independent_measure.measure(HELLO.read_bytes(), 4096)
 

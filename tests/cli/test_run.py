@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk, sdk_host
+from pltvm.build import guest
+from pltvm.build.enclave import build_enclave
+from pltvm.build.host import build_host
 from tests.cli.command import COMMAND, ELVES, pltvm
 
 CHAIN = """\
@@ -70,7 +72,7 @@ def test_fault_report(build_guest: Callable[[str], bytes], tmp_path: Path) -> No
     (tmp_path / "bad.c").write_text(
         '#include "eapp.h"\nint EAPP_ENTRY main()\n{\n    *(int *)0x123456780 = 3;\n    EAPP_RETURN(0);\n}\n'
     )
-    sdk.build([tmp_path / "bad.c"], tmp_path / "bad.elf")
+    build_enclave([tmp_path / "bad.c"], tmp_path / "bad.elf")
     result = pltvm("run", "bad.elf", cwd=tmp_path)
     assert result.returncode == 1
     assert re.search(r"fault: bad.elf \(eid 0\) at main\+?\w* \(bad.c:4\): store to a page", result.stderr)
@@ -101,7 +103,7 @@ def test_ctrl_c(build_guest: Callable[[str], bytes], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("libc", ["glibc", "musl"])
 def test_the_tutorial(tmp_path: Path, libc: str) -> None:
-    host = sdk.guest_dir() / "elf" / "host" / libc / "test-caller"
+    host = guest.guest_dir() / "elf" / "host" / libc / "test-caller"
     (tmp_path / "test-caller").write_bytes(host.read_bytes())
     for name in ("caller", "server", "server1"):
         (tmp_path / name).write_bytes(Path(ELVES[name]).read_bytes())
@@ -117,7 +119,7 @@ def test_the_tutorial(tmp_path: Path, libc: str) -> None:
 
 def test_what_follows_a_host_program_is_its_own(tmp_path: Path) -> None:
     source = Path(__file__).parents[1] / "guest" / "arguments.c"
-    program = sdk_host.build_host([source], tmp_path / "arguments", "musl")
+    program = build_host([source], tmp_path / "arguments", "musl")
     own = ["-l", "--json", "--help", "--", "-v", "--ram", "x", "a b"]
     result = pltvm("run", "--ram", "64M", str(program), *own, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
@@ -127,8 +129,10 @@ def test_what_follows_a_host_program_is_its_own(tmp_path: Path) -> None:
 
 
 def test_host_program_options(tmp_path: Path) -> None:
-    host = str(sdk.guest_dir() / "elf" / "host" / "musl" / "host")
-    result = pltvm("run", "--root", str(sdk.guest_dir() / "elf"), "-v", host, "hello-world.elf", cwd=tmp_path)
+    host = str(guest.guest_dir() / "elf" / "host" / "musl" / "host")
+    result = pltvm(
+        "run", "--root", str(guest.guest_dir() / "elf"), "-v", host, "hello-world.elf", cwd=tmp_path
+    )
     assert result.returncode == 0
     assert "hello world" in result.stdout
     assert "takes" not in result.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk
+from pltvm.build import guest
 from tests.cli.command import COMMAND, ELVES, HOST, pltvm
 
 
@@ -90,7 +90,7 @@ def test_closed_pipe_is_no_traceback() -> None:
 
 HELLO = ELVES["hello-world"]
 FULL, CLOSED = (">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")
-HOST_RUN = ["run", "--root", str(sdk.guest_dir() / "elf"), HOST, "hello-world.elf"]
+HOST_RUN = ["run", "--root", str(guest.guest_dir() / "elf"), HOST, "hello-world.elf"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk
+from pltvm.build.enclave import build_enclave
 from pltvm.fuzz.options import Options
 from tests.fuzz_targets import FOLDER, targets
 
@@ -38,7 +38,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
                 path.write_text(text)
             else:
                 path = source
-            mine = sdk.build([path], elf.with_suffix(f".{os.getpid()}"), defines=dict.fromkeys(defines))
+            mine = build_enclave([path], elf.with_suffix(f".{os.getpid()}"), defines=dict.fromkeys(defines))
             mine.replace(elf)  # atomic: another worker sees all of it or nothing
         return elf
 

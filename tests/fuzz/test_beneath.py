@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import guest
 from pltvm.errors import PltvmError
 from pltvm.fuzz import beneath, paths
 from pltvm.fuzz.campaign import read_seeds
@@ -202,7 +203,7 @@ def test_seeds_that_would_never_end(tmp_path: Path) -> None:
 def test_a_recording_follows_no_link(tmp_path: Path, secret: Path) -> None:
     machine = Machine(64 << 20)
     recorder = Recorder(machine)
-    elf = sdk.examples()["hello-world"].elf
+    elf = guest.examples()["hello-world"].elf
     machine.create(elf, name="one", relay=b"x").run()
     seeds, elsewhere = tmp_path / "seeds", tmp_path / "elsewhere"
     seeds.mkdir()

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.errors import PltvmError
 from pltvm.fuzz.covfile import Module, drcov, lcov, write_drcov, write_lcov
 from pltvm.host.elf import load_image
 from pltvm.host.symbols import Symbols
 from tests.host.test_symbols import debug_sections, line_table, sample
 
-KV_SERVER = sdk.examples()["kv-server"].elf
+KV_SERVER = guest.examples()["kv-server"].elf
 Blocks = dict[int, tuple[int, int]]
 
 
@@ -99,7 +99,7 @@ def test_a_real_elf() -> None:
     lines, functions = files["lib/string.c"]
     assert {line for line, count in lines.items() if count} == ran
     assert set(lines.values()) == {0, 3}
-    source = (sdk.guest_dir() / "lib" / "string.c").read_text().splitlines()
+    source = (guest.guest_dir() / "lib" / "string.c").read_text().splitlines()
     line, count = functions["strcmp"]
     assert count == 3
     assert source[line - 2 : line] == ["int strcmp(const char *a, const char *b)", "{"]
@@ -108,11 +108,11 @@ def test_a_real_elf() -> None:
 
 
 def test_sources_are_found_in_folders() -> None:
-    guest = sdk.guest_dir()
-    module = Module.of(KV_SERVER, {}, sources=[guest, guest / "examples"])
+    folder = guest.guest_dir()
+    module = Module.of(KV_SERVER, {}, sources=[folder, folder / "examples"])
     files = read_lcov(lcov([module]))
-    assert str(guest / "lib" / "string.c") in files
-    assert str(guest / "examples" / "kv-server.c") in files
+    assert str(folder / "lib" / "string.c") in files
+    assert str(folder / "examples" / "kv-server.c") in files
     assert all(Path(name).is_file() for name in files)
 
 
@@ -136,9 +136,9 @@ def test_a_damaged_elf_never_raises(data: st.DataObject) -> None:
 
 @pytest.mark.skipif(shutil.which("lcov") is None, reason="lcov is not installed (apt install lcov)")
 def test_lcov_reads_it(tmp_path: Path) -> None:
-    guest = sdk.guest_dir()
+    folder = guest.guest_dir()
     entry = load_image(KV_SERVER).entry
-    module = Module.of(KV_SERVER, {entry: (88, 2)}, sources=[guest, guest / "examples"])
+    module = Module.of(KV_SERVER, {entry: (88, 2)}, sources=[folder, folder / "examples"])
     write_lcov(tmp_path / "cov.info", [module])
     files = read_lcov((tmp_path / "cov.info").read_text())
     found = sum(len(lines) for lines, _ in files.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk
+from pltvm.build.enclave import build_enclave
 from pltvm.errors import PltvmError
 from pltvm.fuzz.options import DERIVED_KEY, Options
 from pltvm.fuzz.results import HANG, SECRET
@@ -35,7 +35,7 @@ def built(folder: Path, body: str) -> Path:
     """A server that does this."""
     source = folder / "server.c"
     source.write_text(HEAD + body + TAIL)
-    return sdk.build([source], folder / "server.elf")
+    return build_enclave([source], folder / "server.elf")
 
 
 def test_a_loop_of_calls_is_a_hang_in_time(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
@@ -15,7 +15,7 @@ from pltvm.fuzz.worker import Worker
 from pltvm.machine import Machine
 from pltvm.monitor.abi import EnclaveType
 
-ELVES = {name: str(example.elf) for name, example in sdk.examples().items()}
+ELVES = {name: str(example.elf) for name, example in guest.examples().items()}
 PUT, GET, DELETE, LIST = 1, 2, 3, 4  # of the key-value store
 OPERATIONS = [LIST, PUT, PUT, GET, PUT, GET, GET, LIST, DELETE, GET]  # that kv-client makes
 RAM = 64 << 20
@@ -105,7 +105,7 @@ def test_the_fuzzer_starts_from_relay_and_shared_memory(tmp_path: Path) -> None:
 def test_host_programs(tmp_path: Path) -> None:
     for name in ("caller", "server", "server1"):
         (tmp_path / name).write_bytes(Path(ELVES[name]).read_bytes())
-    program = sdk.guest_dir() / "elf" / "host" / "musl" / "test-caller"
+    program = guest.guest_dir() / "elf" / "host" / "musl" / "test-caller"
     machine = Machine()
     with recording(machine, tmp_path / "seeds", print):
         result = machine.run_program(program, "caller", "server", "server1", root=str(tmp_path))

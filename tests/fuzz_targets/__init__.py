@@ -14,7 +14,7 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pltvm import sdk
+from pltvm.build.enclave import build_enclave
 
 FOLDER = Path(__file__).parent
 CALLER = FOLDER / "caller.c"  # calls a server with the messages of a test
@@ -64,11 +64,11 @@ def build(target: Target, fixed: bool, into: Path) -> Target:
     """Build a target, and the servers that it calls, into a directory: gives it with `elf`, and with ELFs for
     the C files in its options."""
     elf = into / ("fixed" if fixed else "buggy") / f"{target.name}.elf"
-    sdk.build([target.source], elf, defines={"FIXED": None} if fixed else None)
+    build_enclave([target.source], elf, defines={"FIXED": None} if fixed else None)
     options = list(target.options)
     for at, option in enumerate(options):
         if options[at - 1] == "--server" and option.endswith(".c"):
             name, file = option.split("=", 1)
             server = elf.with_name(file).with_suffix(".elf")
-            options[at] = f"{name}={sdk.build([FOLDER / file], server)}"
+            options[at] = f"{name}={build_enclave([FOLDER / file], server)}"
     return replace(target, options=tuple(options), elf=elf)

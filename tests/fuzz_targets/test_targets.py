@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pltvm import sdk
+from pltvm.build.enclave import build_enclave
 from pltvm.engine.memory import PAGE
 from pltvm.fuzz import layout, results
 from pltvm.fuzz.layout import Message, join_calls
@@ -214,7 +214,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def caller(folder: Path) -> Path:
     """The enclave that calls servers."""
-    return sdk.build([CALLER], folder / "caller.elf")
+    return build_enclave([CALLER], folder / "caller.elf")
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.host.audit import audit
 
-HELLO = sdk.examples()["hello-world"].elf
+HELLO = guest.examples()["hello-world"].elf
 
 
 def lose(machine: Machine) -> str:

@@ -219,9 +219,9 @@ for number in range(2_000):
 print(str(found.locate(0x1000)))
 """
     imports = LOAD + "\nfrom pltvm.host.symbols import Symbols\nimport pltvm.host.debug_sections"
-    from pltvm import sdk
+    from pltvm.build import guest
 
-    assert run_within(32 * MIB, imports, body, str(sdk.examples()["caller"].elf)).startswith("_start")
+    assert run_within(32 * MIB, imports, body, str(guest.examples()["caller"].elf)).startswith("_start")
 
 
 def test_symbols_of_enclaves_in_use_have_one_budget(monkeypatch):

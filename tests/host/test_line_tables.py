@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.host.symbols import Symbols
 from tests.host import elf_bombs as bombs
 from tests.host.elf_bombs import ABBREV, debug_elf
 
-ELVES = sorted((sdk.guest_dir() / "elf").glob("*.elf"))
+ELVES = sorted((guest.guest_dir() / "elf").glob("*.elf"))
 _OPCODES = bytes([0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1])
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import guest
+from pltvm.build.enclave import build_enclave
 from pltvm.host import output
 from pltvm.host.supervisor import Victim
 
-ATTACKS = sdk.guest_dir() / "attacks"
+ATTACKS = guest.guest_dir() / "attacks"
 RAM = 64 << 20
 FLOATING = '__asm__ volatile(".option push\\n.option arch, +f, +d\\n%s\\n.option pop" '
 
@@ -22,7 +24,7 @@ def build(tmp_path: Path, body: str) -> bytes:
         f"{body}\n    sv_exit(0);\n}}\n"
     )
     (tmp_path / "supervisor.h").write_text((ATTACKS / "supervisor.h").read_text())
-    return sdk.build([source, ATTACKS / "supervisor.S"], tmp_path / "program.elf").read_bytes()
+    return build_enclave([source, ATTACKS / "supervisor.S"], tmp_path / "program.elf").read_bytes()
 
 
 def test_it_prints_and_ends_with_its_code(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_a_trap_without_a_vector_ends_it(tmp_path: Path) -> None:
 )
 def test_rules(tmp_path: Path, attempt: str, cause: int) -> None:
     machine = Machine(RAM)
-    enclave = machine.create(sdk.examples()["hello-world"].elf)
+    enclave = machine.create(guest.examples()["hello-world"].elf)
     block = enclave._inner.block
     result = machine.supervise(
         build(tmp_path, f"    sv_exit({attempt});"), [Victim(block, 2 << 20, enclave.eid)]
@@ -74,7 +76,7 @@ def test_rules(tmp_path: Path, attempt: str, cause: int) -> None:
 
 def test_it_runs_an_enclave_and_gets_the_result(tmp_path: Path) -> None:
     machine = Machine(RAM)
-    enclave = machine.create(sdk.examples()["memory"].elf)
+    enclave = machine.create(guest.examples()["memory"].elf)
     elf = build(
         tmp_path,
         "    struct sv_result r = sv_call(97, info->victim[0].eid, info->free, 0, 0, 0);\n"
@@ -205,7 +207,7 @@ def test_it_finds_no_fcsr_of_an_enclave(tmp_path: Path) -> None:
         "    enclave_call(CALL_YIELD, 0, 0, 0, 0);\n    EAPP_RETURN(0);\n}\n"
     )
     machine = Machine(RAM)
-    enclave = machine.create(sdk.build([source], tmp_path / "enclave.elf"))
+    enclave = machine.create(build_enclave([source], tmp_path / "enclave.elf"))
     body = f"""
     {FLOATING % "fscsr %0"}: : "r"(0x21));
     __asm__ volatile("csrc sstatus, %0" : : "r"(0x6000)); /* FS */

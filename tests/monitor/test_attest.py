@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pltvm import Enclave, EnclaveType, Machine, Result, sdk
+from pltvm import Enclave, EnclaveType, Machine, Result
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError
 from pltvm.host.driver import Driver
@@ -15,7 +16,7 @@ from pltvm.monitor.keys import DEVELOPMENT, IDENTITY
 from tests import independent_measure
 
 RAM = 64 << 20
-HELLO = sdk.examples()["hello-world"].elf
+HELLO = guest.examples()["hello-world"].elf
 SHM_PAGES = 6
 MINUS_1 = 2**64 - 1
 

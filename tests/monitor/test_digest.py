@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltvm import sdk
+from pltvm.build.rebuild import rebuild_monitor
 from pltvm.errors import PltvmError
 from pltvm.monitor import digest_code
 from pltvm.monitor.digest import _START, _T, Digest, PenglaiDigest, compress, digest
@@ -81,7 +81,7 @@ def test_long_streams_go_through_the_code_in_goes() -> None:
 
 
 def test_the_code_is_what_its_source_compiles_to(tmp_path: Path) -> None:
-    built = sdk.rebuild_monitor(tmp_path).read_bytes()
+    built = rebuild_monitor(tmp_path).read_bytes()
     assert built == Path(digest_code.__file__).with_name("digest.bin").read_bytes()
 
 

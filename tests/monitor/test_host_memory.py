@@ -5,14 +5,15 @@ from struct import Struct
 
 import pytest
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.errors import AccessFault
 from pltvm.monitor.host_memory import HostMemory
 from pltvm.monitor.pages import MONITOR
 
 PAIR = Struct("<2Q")
-HELLO = sdk.examples()["hello-world"].elf
+HELLO = guest.examples()["hello-world"].elf
 Access = Callable[[HostMemory, int], object]
 READS: dict[str, Access] = {
     "read": lambda memory, pa: memory.read(pa, 8),

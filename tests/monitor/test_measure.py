@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import EnclaveType, Machine, sdk
+from pltvm import EnclaveType, Machine
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import measure
 from pltvm.monitor.digest import Digest
 from tests import independent_measure
 
-EXAMPLES = sdk.examples()
+EXAMPLES = guest.examples()
 RAM = 64 << 20
 HELLO = EXAMPLES["hello-world"].elf
 

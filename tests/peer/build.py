@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-from pltvm import sdk, sdk_host
+from pltvm.build import guest, zig
+from pltvm.build.enclave import build_enclave
+from pltvm.build.host import toolchain
 
 GUEST: Final = Path(__file__).parent / "guest"
 ENCLAVES: Final = GUEST / "enclaves"
@@ -46,7 +48,7 @@ Job = Callable[[], object]
 class Host:
     """How the host program is compiled. Debian's cross compiler has its glibc for hard float only."""
 
-    libc: sdk_host.Libc
+    libc: guest.Libc
     opt: str
     float: Float
 
@@ -55,7 +57,7 @@ class Host:
 
     @property
     def available(self) -> bool:
-        return self.libc == "musl" or sdk_host.toolchain() is not None
+        return self.libc == "musl" or toolchain() is not None
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,13 @@ def host_program(host: Host) -> Path:
     if host.libc == "glibc":
         compiler = ["riscv64-linux-gnu-gcc", "-march=rv64gc", "-mabi=lp64d"]
         flags = [flag for flag in _PLAIN if not flag.startswith(("-fdebug-c", "-fno-sanitize"))]
-        made_by = sdk_host.toolchain() or ""
+        made_by = toolchain() or ""
     else:
         cpu, abi = CPU_AND_ABI[host.float]
         compiler = [*_ZIG, "-target", "riscv64-linux-musl", f"-mcpu=generic_rv64{cpu}", f"-mabi={abi}"]
         flags, made_by = list(_PLAIN), "zig"
     command = [*compiler, *flags, host.opt]
-    # As pltvm.sdk_host links: with other flags zig would compile the C library anew.
+    # As pltvm.build.host links: with other flags zig would compile the C library anew.
     link = [*compiler, "-Os", "-g1", "-fno-sanitize=all", "-static", "-pthread", "-Wl,--build-id=none"]
 
     def make(folder: Path) -> None:
@@ -117,7 +119,7 @@ def enclaves(kind: Enclaves) -> Path:
         *("-T", str(ENCLAVES / script), str(ENCLAVES / "start.S")),
     ]
     bare = [source for source in sorted(ENCLAVES.glob("*.c")) if source.stem != "vault"]
-    examples = [sdk.examples()[name].elf for name in _EXAMPLES]
+    examples = [guest.examples()[name].elf for name in _EXAMPLES]
 
     def make(folder: Path) -> None:
         def elf(name: str) -> Path:
@@ -127,7 +129,7 @@ def enclaves(kind: Enclaves) -> Path:
             return partial(_compile, [*command, *defines, str(source), "-o", str(elf(name))])
 
         def with_sdk(source: Path, name: str, **defines: None) -> Job:
-            return partial(sdk.build, [source], elf(name), opt=kind.opt, defines=defines)
+            return partial(build_enclave, [source], elf(name), opt=kind.opt, defines=defines)
 
         _together(
             [
@@ -140,7 +142,7 @@ def enclaves(kind: Enclaves) -> Path:
         for example in examples:
             shutil.copy(example, folder)
 
-    inputs = [*ENCLAVES.iterdir(), *examples, *(sdk.guest_dir() / "lib").iterdir()]
+    inputs = [*ENCLAVES.iterdir(), *examples, *(guest.guest_dir() / "lib").iterdir()]
     return _kept(command, inputs, make)
 
 
@@ -152,7 +154,7 @@ def _together(jobs: Iterable[Job]) -> None:
 
 def _compile(command: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="pltvm-peer-") as scratch:
-        cache = str(sdk._cache_dir(scratch))
+        cache = str(zig.cache_dir(scratch))
         environment = os.environ | {
             "ZIG_GLOBAL_CACHE_DIR": cache,
             "ZIG_LOCAL_CACHE_DIR": cache,

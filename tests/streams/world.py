@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable
 from random import Random
 
-from pltvm import sdk
+from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.host.api import Enclave
 from pltvm.host.audit import audit as audit_host
@@ -52,12 +52,12 @@ class World:
             self.hart.watch(self._block, 1, 0, blocks=True)
         self.victim = self._victim()
         self.template = self.machine.create(
-            sdk.attack_elf("victim"), name="template", type=EnclaveType.SHADOW
+            guest.attack_elf("victim"), name="template", type=EnclaveType.SHADOW
         )
 
     def _victim(self) -> Enclave:
         """A paused enclave with a marker in all the memory that it can have."""
-        elf = sdk.attack_elf("victim")
+        elf = guest.attack_elf("victim")
         victim = self.machine.create(elf, name="victim", relay=bytes(PAGE))
         victim.run(on_output=lambda _text: victim.stop())
         return victim

@@ -13,7 +13,7 @@
  *     PLenclave_finalize(&enclave);
  *     elf_args_destroy(&elf);
  *
- * Build with pltvm.sdk_host.build_host, or with any RV64 Linux compiler:
+ * Build with pltvm.build.host.build_host, or with any RV64 Linux compiler:
  *     riscv64-linux-gnu-gcc -static -pthread -I guest/host/include program.c guest/host/lib/[a-z]*.c
  *
  * Unless a line says otherwise a function returns 0. A call that fails returns a value below 0, leaves the cause in

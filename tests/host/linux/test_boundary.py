@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import Machine, PltvmError, sdk
+from pltvm import Machine, PltvmError
+from pltvm.build import guest
 from pltvm.host.linux.syscalls import SYSTEM_CALLS
 from tests.host.linux.conftest import Run
 from tests.linux_stress import Stress
@@ -63,7 +64,7 @@ def test_any_other_error_ends_the_program_with_a_line_that_names_the_call(
 
 
 def test_pages_that_an_enclave_kept_are_no_memory_of_the_program(run_linux: Run, tmp_path: Path) -> None:
-    (tmp_path / "relay.elf").write_bytes(sdk.examples()["relay"].elf.read_bytes())
+    (tmp_path / "relay.elf").write_bytes(guest.examples()["relay"].elf.read_bytes())
     result = run_linux("relay_touch", "relay.elf")
     assert b"touch\n" in result.output
     assert (result.exit_code, result.bugs) == (128 + 11, 0)
@@ -77,7 +78,7 @@ def test_what_the_callers_functions_raise_is_the_callers(
     build_linux: Callable[[str], Path], build_guest: Callable[[str], bytes], tmp_path: Path, error: Exception
 ) -> None:
     machine = Machine(256 << 20)
-    hello = sdk.examples()["hello-world"].elf
+    hello = guest.examples()["hello-world"].elf
     with pytest.raises(type(error)) as raised:
         machine.run_program(build_linux("linux"), "floats", root=tmp_path, on_output=raising(error))
     assert raised.value is error

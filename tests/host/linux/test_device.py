@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import sdk
+from pltvm.build import guest
 from tests.host.linux.conftest import Run
 
 
 @pytest.fixture
 def elves(tmp_path: Path, build_guest: Callable[[str], bytes]) -> Path:
     """The folder that programs run in, with enclaves `hello`, `spin`."""
-    (tmp_path / "hello").write_bytes(sdk.examples()["hello-world"].elf.read_bytes())
+    (tmp_path / "hello").write_bytes(guest.examples()["hello-world"].elf.read_bytes())
     (tmp_path / "spin").write_bytes(build_guest("spin"))
     return tmp_path
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pltvm import sdk
+from pltvm.build.enclave import build_enclave
 from tests.host.linux.conftest import Run
 
 FAULTS = '#include "eapp.h"\nint EAPP_ENTRY main() { *(volatile int *)0x123456780 = 3; EAPP_RETURN(0); }\n'
@@ -10,7 +10,7 @@ FAULTS = '#include "eapp.h"\nint EAPP_ENTRY main() { *(volatile int *)0x12345678
 
 def test_any_name_is_a_name(run_linux: Run, tmp_path: Path) -> None:
     (tmp_path / "faults.c").write_text(FAULTS)
-    sdk.build([tmp_path / "faults.c"], tmp_path / "faults")
+    build_enclave([tmp_path / "faults.c"], tmp_path / "faults")
     result = run_linux("names", "faults")
     assert (result.exit_code, result.end, result.output) == (0, "", b"create 0\ncreate 0\n")
     assert len(result.faults) == 2

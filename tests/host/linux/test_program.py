@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import guest
 from pltvm.errors import ElfError, PltvmError
 from pltvm.host.linux import program as module
 from pltvm.host.linux.runner import run_program
@@ -13,7 +14,7 @@ from tests.host import elf_bombs as bombs
 from tests.host import elf_samples as s
 from tests.host.elf_samples import CODE, Elf, Segment
 
-HOST = (sdk.guest_dir() / "elf" / "host" / "musl" / "host").read_bytes()
+HOST = (guest.guest_dir() / "elf" / "host" / "musl" / "host").read_bytes()
 TEXT = Segment(0x10000, CODE)
 MIB = 1 << 20
 

@@ -15,7 +15,9 @@ from typing import Final
 
 import pytest
 
-from pltvm import Machine, sdk
+from pltvm import Machine
+from pltvm.build import guest
+from pltvm.build.enclave import build_enclave
 from pltvm.host.api import EXITED, INTERRUPTED
 from pltvm.monitor.abi import EnclaveType
 
@@ -53,10 +55,12 @@ STATES: Final = [
 @pytest.fixture(scope="session")
 def supervisor_elf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """An S-mode program that says it is ready and then never ends."""
-    folder, attacks = tmp_path_factory.mktemp("supervisor"), sdk.guest_dir() / "attacks"
+    folder, attacks = tmp_path_factory.mktemp("supervisor"), guest.guest_dir() / "attacks"
     (folder / "program.c").write_text(_SUPERVISOR)
     (folder / "supervisor.h").write_text((attacks / "supervisor.h").read_text())
-    return sdk.build([folder / "program.c", attacks / "supervisor.S"], folder / "program.elf").read_bytes()
+    return build_enclave(
+        [folder / "program.c", attacks / "supervisor.S"], folder / "program.elf"
+    ).read_bytes()
 
 
 @pytest.fixture

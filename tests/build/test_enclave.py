@@ -13,10 +13,12 @@ import unicorn.riscv_const as riscv
 from elftools.elf.constants import P_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from pltvm import sdk
+from pltvm.build import guest
+from pltvm.build.enclave import build_enclave
+from pltvm.build.rebuild import rebuild_examples
 from pltvm.errors import BuildError
 
-EXAMPLES = sdk.examples()
+EXAMPLES = guest.examples()
 PAGE = 4096
 
 
@@ -28,21 +30,21 @@ def test_all_examples_are_there() -> None:
 
 
 def test_rebuild_gives_the_committed_bytes(tmp_path: Path) -> None:
-    for elf in sdk.rebuild(tmp_path):
-        committed = sdk.guest_dir() / "elf" / elf.name
-        assert elf.read_bytes() == committed.read_bytes(), f"{committed}: run python -m pltvm.sdk rebuild"
+    for elf in rebuild_examples(tmp_path):
+        committed = guest.guest_dir() / "elf" / elf.name
+        assert elf.read_bytes() == committed.read_bytes(), f"{committed}: run python -m pltvm.build enclaves"
 
 
 def test_bytes_do_not_depend_on_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (source,) = (copy for copy in sdk.copy_examples(tmp_path / "copies") if copy.name == "caller.c")
+    (source,) = (copy for copy in guest.copy_examples(tmp_path / "copies") if copy.name == "caller.c")
     (tmp_path / "tmp").mkdir()
-    shutil.copytree(sdk.guest_dir(), tmp_path / "elsewhere" / "guest")
-    monkeypatch.setattr(sdk, "guest_dir", lambda: tmp_path / "elsewhere" / "guest")
+    shutil.copytree(guest.guest_dir(), tmp_path / "elsewhere" / "guest")
+    monkeypatch.setattr(guest, "guest_dir", lambda: tmp_path / "elsewhere" / "guest")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(source.parent)
 
-    elf = sdk.build([Path("caller.c")], tmp_path / "out" / "caller.elf")
+    elf = build_enclave([Path("caller.c")], tmp_path / "out" / "caller.elf")
 
     assert elf.read_bytes() == EXAMPLES["caller"].elf.read_bytes()
     assert {path.suffix for path in source.parent.iterdir()} == {".c", ".h"}, (
@@ -91,7 +93,7 @@ def test_line_tables_name_relative_files() -> None:
 
 
 def test_without_debug_there_are_symbols_but_no_line_tables(tmp_path: Path) -> None:
-    elf = ELFFile(sdk.build([EXAMPLES["caller"].source], tmp_path / "a.elf", debug=False).open("rb"))
+    elf = ELFFile(build_enclave([EXAMPLES["caller"].source], tmp_path / "a.elf", debug=False).open("rb"))
     with elf.stream:
         assert not elf.has_dwarf_info()
         assert elf.get_section_by_name(".symtab").get_symbol_by_name("main")
@@ -102,7 +104,7 @@ def test_compile_error_names_file_and_line(tmp_path: Path) -> None:
     source.write_text('#include "eapp.h"\n\nint EAPP_ENTRY main() { return nothing; }\n')
 
     with pytest.raises(BuildError, match=r"broken\.c:3:\d+: error: .*nothing"):
-        sdk.build([source], tmp_path / "broken.elf")
+        build_enclave([source], tmp_path / "broken.elf")
     assert not (tmp_path / "broken.elf").exists()
 
 
@@ -111,29 +113,30 @@ def test_missing_entry_function_is_explained(tmp_path: Path) -> None:
     source.write_text("int main() { return 0; }\n")
 
     with pytest.raises(BuildError, match="mark one with EAPP_ENTRY"):
-        sdk.build([source], tmp_path / "no_entry.elf")
+        build_enclave([source], tmp_path / "no_entry.elf")
 
 
 def test_missing_source_and_missing_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BuildError, match=r"no such source file: .*absent\.c"):
-        sdk.build([tmp_path / "absent.c"], tmp_path / "absent.elf")
+        build_enclave([tmp_path / "absent.c"], tmp_path / "absent.elf")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BuildError, match=r"pip install 'pltvm\[build\]'"):
-        sdk.build([EXAMPLES["caller"].source], tmp_path / "caller.elf")
+        build_enclave([EXAMPLES["caller"].source], tmp_path / "caller.elf")
 
 
 def test_copy_examples_overwrites_nothing(tmp_path: Path) -> None:
-    copies = sdk.copy_examples(tmp_path / "new")
+    copies = guest.copy_examples(tmp_path / "new")
 
     assert sorted(copy.stem for copy in copies if copy.suffix == ".c") == sorted(EXAMPLES)
     assert "fs-image.h" in {copy.name for copy in copies}, "what they include comes with them"
     with pytest.raises(BuildError, match="exists already"):
-        sdk.copy_examples(tmp_path / "new")
+        guest.copy_examples(tmp_path / "new")
 
 
 def test_import_is_light() -> None:
-    code = "import sys, pltvm.sdk; print({'lief', 'unicorn', 'elftools', 'ziglang'} & set(sys.modules))"
-    environment = os.environ | {"PYTHONPATH": str(Path(sdk.__file__).parent.parent)}
+    heavy = {"lief", "unicorn", "elftools", "ziglang"}
+    code = f"import sys, pltvm.build.rebuild; print({heavy} & set(sys.modules))"
+    environment = os.environ | {"PYTHONPATH": str(Path(guest.__file__).parents[2])}
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
@@ -191,7 +194,7 @@ def run(elf: Path, **registers: int) -> tuple[int, list[str]]:
 def build_text(text: str, directory: Path, opt: str = "-O2") -> Path:
     source = directory / "program.c"
     source.write_text(text)
-    return sdk.build([source], directory / "program.elf", opt=opt, defines={"ANSWER": 42})
+    return build_enclave([source], directory / "program.elf", opt=opt, defines={"ANSWER": 42})
 
 
 @pytest.mark.parametrize("opt", ["-O0", "-O2"])

@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from pltvm import Machine, sdk, sdk_host
+from pltvm import Machine
+from pltvm.build import guest
+from pltvm.build.enclave import build_enclave
+from pltvm.build.guest import Libc
+from pltvm.build.host import build_host, toolchain
+from pltvm.build.rebuild import rebuild_hosts
 from pltvm.errors import BuildError
 from pltvm.host.linux.runner import LinuxResult, run_program
-from pltvm.sdk_host import Libc
 
-EXAMPLES = sdk_host.host_examples()
+EXAMPLES = guest.host_examples()
 ELFS = {f"{libc}/{name}": elf for name, example in EXAMPLES.items() for libc, elf in example.elfs.items()}
-REBUILD = "run python -m pltvm.sdk_host rebuild"
-LOOP = sdk_host.host_elf_dir() / "loop-enclave.elf"
+REBUILD = "run python -m pltvm.build hosts"
+LOOP = guest.host_elf_dir() / "loop-enclave.elf"
 
 
 def zig(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,38 +39,38 @@ def test_all_examples_are_there() -> None:
 
 
 def test_rebuild_gives_the_committed_musl_bytes(tmp_path: Path) -> None:
-    built = sdk_host.rebuild(tmp_path, ["musl"])
+    built = rebuild_hosts(tmp_path, ["musl"])
 
     assert len(built) == len(EXAMPLES) + 1
     for elf in built:
-        committed = sdk_host.host_elf_dir() / elf.relative_to(tmp_path)
+        committed = guest.host_elf_dir() / elf.relative_to(tmp_path)
         assert elf.read_bytes() == committed.read_bytes(), f"{committed}: {REBUILD}"
 
 
 def test_rebuild_gives_the_committed_glibc_bytes(tmp_path: Path) -> None:
-    recorded = (sdk_host.host_elf_dir() / "glibc" / "TOOLCHAIN").read_text()
-    found = sdk_host.toolchain()
+    recorded = (guest.host_elf_dir() / "glibc" / "TOOLCHAIN").read_text()
+    found = toolchain()
     if found != recorded:
         pytest.skip(f"the ELFs were made with {recorded!r}; here is {found!r}")
-    for elf in sdk_host.rebuild(tmp_path, ["glibc"]):
-        committed = sdk_host.host_elf_dir() / elf.relative_to(tmp_path)
+    for elf in rebuild_hosts(tmp_path, ["glibc"]):
+        committed = guest.host_elf_dir() / elf.relative_to(tmp_path)
         assert elf.read_bytes() == committed.read_bytes(), f"{committed}: {REBUILD}"
 
 
-@pytest.mark.parametrize("libc", sdk_host.LIBCS)
+@pytest.mark.parametrize("libc", guest.LIBCS)
 def test_bytes_do_not_depend_on_directories(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, libc: Libc
 ) -> None:
-    if libc == "glibc" and sdk_host.toolchain() is None:
+    if libc == "glibc" and toolchain() is None:
         pytest.skip("no riscv64-linux-gnu-gcc")
     for name in ("test-caller.c", "common.h"):
-        shutil.copyfile(sdk_host.host_dir() / "examples" / name, tmp_path / name)
-    shutil.copytree(sdk.guest_dir() / "host", tmp_path / "elsewhere" / "host")
-    here = sdk_host.build_host([EXAMPLES["test-caller"].source], tmp_path / "here", libc)
-    monkeypatch.setattr(sdk, "guest_dir", lambda: tmp_path / "elsewhere")
+        shutil.copyfile(guest.host_dir() / "examples" / name, tmp_path / name)
+    shutil.copytree(guest.guest_dir() / "host", tmp_path / "elsewhere" / "host")
+    here = build_host([EXAMPLES["test-caller"].source], tmp_path / "here", libc)
+    monkeypatch.setattr(guest, "guest_dir", lambda: tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
 
-    there = sdk_host.build_host([Path("test-caller.c")], tmp_path / "out" / "there", libc)
+    there = build_host([Path("test-caller.c")], tmp_path / "out" / "there", libc)
 
     assert there.read_bytes() == here.read_bytes()
 
@@ -95,7 +99,7 @@ def test_elf_is_static_small_and_has_symbols(name: str) -> None:
 
 
 def test_all_of_it_is_small() -> None:
-    assert sum(file.stat().st_size for file in sdk_host.host_elf_dir().rglob("*")) < 6_000_000
+    assert sum(file.stat().st_size for file in guest.host_elf_dir().rglob("*")) < 6_000_000
 
 
 def test_errors_are_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,16 +107,16 @@ def test_errors_are_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     source.write_text('#include "penglai-enclave.h"\n\nint main() { return nothing; }\n')
 
     with pytest.raises(BuildError, match=r"broken\.c:3:\d+: error: .*nothing"):
-        sdk_host.build_host([source], tmp_path / "broken", "musl")
+        build_host([source], tmp_path / "broken", "musl")
     assert not (tmp_path / "broken").exists()
     with pytest.raises(BuildError, match=r"no such source file: .*absent\.c"):
-        sdk_host.build_host([tmp_path / "absent.c"], tmp_path / "absent", "musl")
+        build_host([tmp_path / "absent.c"], tmp_path / "absent", "musl")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BuildError, match=r"pip install 'pltvm\[build\]'"):
-        sdk_host.build_host([source], tmp_path / "broken", "musl")
+        build_host([source], tmp_path / "broken", "musl")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BuildError, match=r"apt-get install gcc-riscv64-linux-gnu libc6-dev-riscv64-cross"):
-        sdk_host.build_host([source], tmp_path / "broken", "glibc")
+        build_host([source], tmp_path / "broken", "glibc")
 
 
 # -- the header --------------------------------------------------------------------------------------------
@@ -169,7 +173,7 @@ int main(int argc, char **argv)
 @pytest.mark.parametrize("standard", ["gnu99", "c11", "gnu2x"])
 @pytest.mark.parametrize("compiler", ["zig", "riscv64-linux-gnu-gcc"])
 def test_header_compiles_without_warning(tmp_path: Path, compiler: str, standard: str) -> None:
-    flags = ["-Wall", "-Wextra", "-Werror", f"-std={standard}", "-I", str(sdk_host.host_dir() / "include")]
+    flags = ["-Wall", "-Wextra", "-Werror", f"-std={standard}", "-I", str(guest.host_dir() / "include")]
     source = tmp_path / "program.c"
     length = "int" if standard == "c11" else "unsigned int"
     source.write_text(ORIGINAL_STYLE.replace("LENGTH", length))
@@ -185,7 +189,7 @@ def test_header_compiles_without_warning(tmp_path: Path, compiler: str, standard
 
 
 def test_header_alone_compiles_as_c_and_cpp(tmp_path: Path) -> None:
-    header = str(sdk_host.host_dir() / "include" / "penglai-enclave.h")
+    header = str(guest.host_dir() / "include" / "penglai-enclave.h")
     for language in ("-xc", "-xc++"):
         flags = ["-Wall", "-Wextra", "-Werror", "-Wno-pragma-once-outside-header", "-c", "-o"]
         result = zig(*flags, str(tmp_path / "o"), language, header)
@@ -193,7 +197,7 @@ def test_header_alone_compiles_as_c_and_cpp(tmp_path: Path) -> None:
 
 
 def test_library_and_examples_compile_without_warning(tmp_path: Path) -> None:
-    host = sdk_host.host_dir()
+    host = guest.host_dir()
     flags = ["-Wall", "-Wextra", "-Werror", "-std=gnu11", "-I", str(host / "include"), "-c", "-o"]
     sources = [*host.glob("lib/*.c"), *(example.source for example in EXAMPLES.values())]
     for source in sources:
@@ -219,12 +223,12 @@ def text(result: LinuxResult) -> str:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder with the prebuilt enclaves, which is all that a program sees."""
-    for elf in [*sdk.guest_dir().glob("elf/*.elf"), LOOP]:
+    for elf in [*guest.guest_dir().glob("elf/*.elf"), LOOP]:
         shutil.copyfile(elf, tmp_path / elf.name)
     return tmp_path
 
 
-@pytest.mark.parametrize("libc", sdk_host.LIBCS)
+@pytest.mark.parametrize("libc", guest.LIBCS)
 class TestExamples:
     def test_caller_with_a_chain(self, root: Path, libc: Libc) -> None:
         elf = EXAMPLES["test-caller"].elfs[libc]
@@ -286,7 +290,7 @@ class TestExamples:
             "        *page = 1000 + round;\n        eapp_return_relay_page();\n    }\n"
             "    EAPP_RETURN(*page);\n}\n"
         )
-        sdk.build([source], root / "relay.elf")
+        build_enclave([source], root / "relay.elf")
         result = run(EXAMPLES["relay-host"].elfs[libc], root, "relay.elf")
 
         assert result.exit_code == 0, text(result)
@@ -308,13 +312,13 @@ class TestExamples:
             assert (result.exit_code, text(result), result.errors.decode()) == (1, "", line)
 
 
-@pytest.mark.parametrize("libc", sdk_host.LIBCS)
+@pytest.mark.parametrize("libc", guest.LIBCS)
 def test_program_in_the_original_style_runs(root: Path, libc: Libc) -> None:
-    if libc == "glibc" and sdk_host.toolchain() is None:
+    if libc == "glibc" and toolchain() is None:
         pytest.skip("no riscv64-linux-gnu-gcc")
     source = root / "program.c"
     source.write_text(ORIGINAL_STYLE.replace("LENGTH", "int"))
-    program = sdk_host.build_host([source], root / "program", libc)
+    program = build_host([source], root / "program", libc)
     result = run(program, root, "hello-world.elf")
 
     assert result.exit_code == 0
@@ -412,7 +416,7 @@ int main(int argc, char **argv)
 def test_failures_are_reported(root: Path) -> None:
     source = root / "failures.c"
     source.write_text(FAILURES)
-    program = sdk_host.build_host([source], root / "failures", "musl")
+    program = build_host([source], root / "failures", "musl")
     result = run(program, root, "hello-world.elf")
 
     assert result.exit_code == 0, text(result)

@@ -1,0 +1,44 @@
+"""`python -m pltvm.build enclaves|hosts [DIRECTORY]`: make the committed ELFs anew, there or elsewhere.
+
+enclaves   examples, attacks and the monitor's own code; with the compiler of ziglang alone
+hosts      host programs and the enclaves made for them; glibc's need Debian's cross compiler
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pltvm.build import guest
+from pltvm.build.rebuild import rebuild_attacks, rebuild_examples, rebuild_hosts, rebuild_monitor
+from pltvm.errors import BuildError
+
+
+def _enclaves(into: Path | None) -> list[Path]:
+    elves = into or guest.guest_dir() / "elf"
+    code = into or Path(__file__).parents[1] / "monitor"
+    return [*rebuild_examples(elves), *rebuild_attacks(elves / "attacks"), rebuild_monitor(code)]
+
+
+def _hosts(into: Path | None) -> list[Path]:
+    return rebuild_hosts(into or guest.host_elf_dir())
+
+
+_COMMANDS = {"enclaves": _enclaves, "hosts": _hosts}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit status."""
+    if not arguments or arguments[0] not in _COMMANDS or len(arguments) > 2:
+        print("usage: python -m pltvm.build enclaves|hosts [DIRECTORY]", file=sys.stderr)
+        return 2
+    try:
+        for made in _COMMANDS[arguments[0]](Path(arguments[1]) if len(arguments) == 2 else None):
+            print(made)
+    except (BuildError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
