@@ -1,11 +1,11 @@
 """Runs the attack programs of `guest/attacks`: each must be stopped, and by the mechanism that it names.
 
 An attack is one C file. Its head comment says what it tries (`attack:`) and what must stop that (`stopped
-by:`). The first letter of its name says what it is:
+by:`). How it is run depends on its group:
 
-    s-   a kernel program in S-mode, in the place of the host kernel, with victims (victim.c) around it
-    e-   an enclave; it runs once for each of its rounds, as its first fault ends it (board.h)
-    c-   the same with two servers, "server" and "other", made of the same ELF
+    KERNEL    in S-mode, in the place of the host kernel, with victims (victim.c) around it
+    ENCLAVE   once for each of its rounds, as its first fault ends it (board.h)
+    SERVERS   the same with two servers, "server" and "other", made of the same ELF
 
 A program reports each attempt and the mechanism that stopped it. Here the faults are compared with what the
 program announced, and after each run the monitor's audit must find nothing, and victims must be unharmed.
@@ -19,6 +19,7 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from pltvm.build import guest
+from pltvm.build.guest import AttackSource, Group
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
@@ -65,6 +66,7 @@ class Attack:
     """One attack program, as its head comment describes it."""
 
     name: str
+    group: Group
     tries: str
     mechanisms: tuple[str, ...]
     elf: Path
@@ -92,16 +94,18 @@ class _GotThrough(Exception):
 
 def attacks() -> list[Attack]:
     """All attack programs, by name."""
-    return [_described(source) for source in guest.attacks()]
+    return [_described(attack) for attack in guest.attacks()]
 
 
-def _described(source: Path) -> Attack:
+def _described(attack: AttackSource) -> Attack:
+    source = attack.source
     text = source.read_text(encoding="utf-8").removeprefix("/*").partition("*/")[0]
     match = re.match(r" attack: (.+?)\n \* stopped by: (.+?)\n", text, re.DOTALL)
     if match is None:
         raise PltvmError(f"{source}: its head comment does not say what it tries and what stops it")
     tries = " ".join(re.sub(r"\n \*", " ", match[1]).split())
-    return Attack(source.stem, tries, tuple(match[2].split(", ")), guest.attack_elf(source.stem))
+    mechanisms = tuple(match[2].split(", "))
+    return Attack(source.stem, attack.group, tries, mechanisms, guest.attack_elf(source.stem))
 
 
 def run_all(on_result: Callable[[Outcome], None], names: Iterable[str] = ()) -> list[Outcome]:
@@ -123,7 +127,7 @@ def run_all(on_result: Callable[[Outcome], None], names: Iterable[str] = ()) -> 
 
 def run_attack(attack: Attack) -> Outcome:
     """Run one attack in a fresh machine."""
-    run = _supervisor if attack.name.startswith("s-") else _enclave
+    run = _supervisor if attack.group is Group.KERNEL else _enclave
     letters: list[str] = []
     detail = ""
     try:
@@ -238,7 +242,7 @@ def _enclave(attack: Attack, letters: list[str]) -> None:
     while round_ < min(rounds, _MOST_ROUNDS):
         round_ += 1
         board.start(round_)
-        if attack.name.startswith("c-"):
+        if attack.group is Group.SERVERS:
             servers = _servers(machine, attack, board, servers)
         enclave = _attacker(machine, attack, board, "attack")
         result = _run(enclave)

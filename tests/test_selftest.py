@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_the_threat_model_names_every_attack() -> None:
 
 
 def test_another_mechanism_is_no_success() -> None:
-    outcome = selftest.run_attack(Attack("e-outside", "", ("PMP",), ATTACKS["e-outside"].elf))
+    outcome = selftest.run_attack(replace(ATTACKS["e-outside"], mechanisms=("PMP",)))
     assert (outcome.stopped, outcome.detail) == (False, "stopped, but by: page table")
 
 

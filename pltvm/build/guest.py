@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Mapping
+from enum import Enum
 from itertools import takewhile
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
@@ -35,6 +36,21 @@ class HostExample(NamedTuple):
     elfs: Mapping[Libc, Path]
 
 
+class Group(Enum):
+    """What an attack program is. The value stands before the dash in the name of its file."""
+
+    KERNEL = "s"  # runs in S-mode, in the place of the host kernel
+    ENCLAVE = "e"
+    SERVERS = "c"  # an enclave, and two servers made of the same ELF
+
+
+class AttackSource(NamedTuple):
+    """The C file of an attack program, and what it is."""
+
+    source: Path
+    group: Group
+
+
 def guest_dir() -> Path:
     """The directory with `include/`, `lib/`, `examples/` and `elf/`: the checkout's or the package's."""
     package = Path(__file__).resolve().parents[1]
@@ -49,9 +65,11 @@ def examples() -> dict[str, Example]:
     return {source.stem: Example(source, guest / "elf" / f"{source.stem}.elf") for source in sources}
 
 
-def attacks() -> list[Path]:
-    """The C files of the attack programs that `pltvm selftest` runs, in its order."""
-    return sorted((guest_dir() / "attacks").glob("[sec]-*.c"))
+def attacks() -> list[AttackSource]:
+    """The attack programs that `pltvm selftest` runs, in its order: by name."""
+    folder = guest_dir() / "attacks"
+    found = [AttackSource(one, group) for group in Group for one in folder.glob(f"{group.value}-*.c")]
+    return sorted(found, key=lambda attack: attack.source)
 
 
 def attack_elf(name: str) -> Path:

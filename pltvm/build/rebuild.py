@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pltvm.build import guest, zig
 from pltvm.build.enclave import FLAGS, TARGET, build_enclave
-from pltvm.build.guest import LIBCS, Libc
+from pltvm.build.guest import LIBCS, Group, Libc
 from pltvm.build.host import build_host, toolchain
 from pltvm.errors import BuildError
 
@@ -20,14 +20,12 @@ def rebuild_attacks(into: Path) -> list[Path]:
     """Build the attack programs into a directory; those of the kernel with the code in their folder."""
     folder = guest.guest_dir() / "attacks"
     kernel_code = [folder / "supervisor.S", folder / "forge.c", folder / "puppet.S"]
+    programs = [
+        [source, *kernel_code] if group is Group.KERNEL else [source] for source, group in guest.attacks()
+    ]
     return [
-        build_enclave(
-            [source, *kernel_code] if source.name.startswith("s-") else [source],
-            into / f"{source.stem}.elf",
-            opt="-Oz",
-            debug=False,
-        )
-        for source in [*guest.attacks(), folder / "victim.c"]
+        build_enclave(sources, into / f"{sources[0].stem}.elf", opt="-Oz", debug=False)
+        for sources in [*programs, [folder / "victim.c"]]
     ]
 
 

@@ -25,7 +25,7 @@ from pltvm.fuzz.pool import Pool
 from pltvm.fuzz.results import Entry, Finding
 from pltvm.fuzz.status import Found, Snapshot, Status
 from pltvm.fuzz.store import OutputFolder, Progress
-from pltvm.fuzz.worker import ROUND, Job, Round, Worker
+from pltvm.fuzz.worker import ROUND, Job, Round, Stage, Worker
 
 _READ: Final = MOST_BYTES + 1  # of a seed, so that one that is too long is noticed
 
@@ -123,7 +123,8 @@ class Campaign:
     def _job(self, number: int) -> Job:
         known = frozenset(finding.signature for finding in self.findings)
         seed = f"{self._generation}/{number}/{self.seed}"
-        return Job(self.worker.options, tuple(self.worker.corpus), seed, self.work, known, self.words)
+        corpus, stage = tuple(self.worker.corpus), Stage.of(self._generation)
+        return Job(self.worker.options, corpus, seed, self.work, known, self.words, stage)
 
     def _merge(self, result: Round, old: int) -> None:
         """Take what is still new of a round that started from the first `old` inputs of the corpus."""

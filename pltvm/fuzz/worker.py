@@ -7,6 +7,7 @@ and finds the same.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,18 @@ _COMPARED_SHARE: Final = 0.3  # of a round's work, for inputs made of compared v
 _LONGER: Final = 64  # zeros behind an input, where the program may look for more
 
 
+class Stage(Enum):
+    """Where in a campaign a round is."""
+
+    FIRST = auto()  # nobody has looked at what the program compares the seeds with: it does
+    LATER = auto()
+
+    @classmethod
+    def of(cls, rounds: int) -> "Stage":
+        """The stage after so many rounds."""
+        return cls.LATER if rounds else cls.FIRST
+
+
 @dataclass(frozen=True)
 class Job:
     """What a round starts from."""
@@ -47,6 +60,7 @@ class Job:
     work: int = ROUND
     known: frozenset[str] = frozenset()  # signatures of findings
     words: tuple[bytes, ...] = ()  # of the dictionary
+    stage: Stage = Stage.LATER
 
 
 @dataclass(frozen=True)
@@ -152,7 +166,7 @@ class Worker:
                 if new == 2:
                     fresh.append(len(inputs) - 1)
 
-        fresh.extend(range(old) if job.seed.startswith("0/") else [])
+        fresh.extend(range(old) if job.stage is Stage.FIRST else [])
         work = compared = 0
         given = (0, 0)  # inputs and words that mutations know of
         while work < job.work:

@@ -6,7 +6,7 @@ from pltvm.engine.context import X0
 from pltvm.fuzz.compare import Pair
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.trace import MOST_AT_ONE_PLACE, Tracer, compare_of
-from pltvm.fuzz.worker import Job, Worker, open_target
+from pltvm.fuzz.worker import Job, Stage, Worker, open_target
 from tests import asm
 from tests.fuzz.conftest import Build
 from tests.fuzz_targets.test_targets import call
@@ -145,7 +145,7 @@ def test_a_worker_gets_past_them(options: Options) -> None:
     """What is compared gets into inputs: a round finds the code behind a constant of 8 bytes."""
     worker = Worker(options)
     worker.target.execute(call(0, MEMORY))
-    result = worker.run(Job(options, (call(0, MEMORY),), "0/0/0", 5_000_000))
+    result = worker.run(Job(options, (call(0, MEMORY),), "0/0/0", 5_000_000, stage=Stage.FIRST))
     assert any(b"\x88\x77\x66\x55\x44\x33\x22\x11" in entry.data for entry in result.entries)
     assert any(entry.operation == "compare" for entry in result.entries)
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pltvm.fuzz.options import Options
-from pltvm.fuzz.worker import Job, Round, Worker
+from pltvm.fuzz.worker import Job, Round, Stage, Worker
 from tests.fuzz.conftest import Build, Plant
 
 WORK = 12_000_000
@@ -45,8 +45,8 @@ def jobs(options: Options) -> list[Job]:
     """Jobs that differ in all that a job has."""
     corpus = (b"\0" * 8 + b"abc", b"\0" * 8 + b"a\xff\xff")
     return [
-        Job(options, (), "0/0/7", WORK),
-        Job(options, corpus, "0/1/7", WORK),
+        Job(options, (), "0/0/7", WORK, stage=Stage.FIRST),
+        Job(options, corpus, "0/1/7", WORK, stage=Stage.FIRST),
         Job(options, corpus[:1], "3/0/7", WORK),
         Job(options, corpus, "3/1/7", WORK, words=(b"abcdefgh", b"\xc8\xc9\xca")),
         Job(options, corpus, "3/1/8", WORK // 2),
@@ -77,7 +77,7 @@ def test_the_same_job_gives_the_same_round(ladder: Options) -> None:
 @pytest.mark.parametrize("name", ["notes", "thumbnail", "lottery", "notary"])
 def test_also_in_other_layouts(name: str, planted: Plant) -> None:
     options = planted(name, blocks=20_000)
-    job = Job(options, (), "0/0/1", 100_000)
+    job = Job(options, (), "0/0/1", 100_000, stage=Stage.FIRST)
     used = Worker(options)
     first = used.run(job)
     used.run(Job(options, tuple(entry.data for entry in first.entries), "1/1/1", 100_000))
@@ -93,7 +93,7 @@ def test_what_a_round_gives(ladder: Options) -> None:
     kinds: list[str] = []
     for number in range(4):
         known = frozenset(signatures)
-        result = worker.run(Job(ladder, corpus, f"{number}/0/5", 3 * WORK, known))
+        result = worker.run(Job(ladder, corpus, f"{number}/0/5", 3 * WORK, known, stage=Stage.of(number)))
         for at, entry in enumerate(result.entries):
             assert -1 <= entry.parent < len(corpus) + at
             assert entry.operation in ("havoc", "compare")
@@ -112,7 +112,7 @@ def test_what_a_round_gives(ladder: Options) -> None:
 
 def test_parents_without_a_corpus(ladder: Options) -> None:
     """The empty input, which a round without a corpus starts from, is in no queue."""
-    result = Worker(ladder).run(Job(ladder, (), "0/0/7", 3 * WORK))
+    result = Worker(ladder).run(Job(ladder, (), "0/0/7", 3 * WORK, stage=Stage.FIRST))
     assert result.entries
     for at, entry in enumerate(result.entries):
         assert -1 <= entry.parent < at

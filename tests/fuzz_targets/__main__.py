@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.results import Finding
-from pltvm.fuzz.worker import ROUND, Job, Worker
+from pltvm.fuzz.worker import ROUND, Job, Stage, Worker
 from tests.fuzz_targets import Target, build, targets
 
 
@@ -48,7 +48,8 @@ class Hunt:
     def round(self) -> None:
         """One more round."""
         known = frozenset(finding.signature for finding in self.findings)
-        job = Job(self.worker.options, self._corpus, f"{self.rounds}/0/{self.seed}", self.work, known)
+        seed, stage = f"{self.rounds}/0/{self.seed}", Stage.of(self.rounds)
+        job = Job(self.worker.options, self._corpus, seed, self.work, known, stage=stage)
         result = self.worker.run(job)
         for entry in result.entries:
             self.worker.accept(entry.data)
