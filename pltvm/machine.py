@@ -15,7 +15,7 @@ from pltvm.host.kernel import SMALLEST_RAM, Kernel
 from pltvm.host.services import DISK_LIMIT, Disk, FileDisk, Random
 from pltvm.host.shared import RelayMemory, SharedMemory
 from pltvm.host.symbols import Symbols
-from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
+from pltvm.monitor.abi import DEFAULT_STACK, RAM_BASE, EnclaveType
 from pltvm.monitor.digest import Digest
 from pltvm.monitor.keys import DEVELOPMENT, Keys
 from pltvm.monitor.monitor import Monitor
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pltvm.host.linux.runner import LinuxResult
     from pltvm.host.supervisor import SupervisorResult, Victim
 
-RAM_BASE: Final = 0x8000_0000  # §8
 DEFAULT_RAM: Final = 1 << 30
 LARGEST_RAM: Final = 256 << 30
 

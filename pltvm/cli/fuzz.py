@@ -14,6 +14,7 @@ import typer
 from pltvm.cli.options import Confined, build_wall, parse_size, refuse_host_program
 from pltvm.errors import PltvmError
 from pltvm.host.text import one_line
+from pltvm.monitor.abi import PAGE
 
 if TYPE_CHECKING:
     from pltvm.fuzz.options import Options
@@ -61,7 +62,7 @@ def fuzz(
         list[str] | None,
         typer.Option(metavar="relay|shm|ocalls", help="How input gets into an enclave; may be repeated."),
     ] = None,
-    memory: Memory = 4096,
+    memory: Memory = PAGE,
     secret: Annotated[str, typer.Option(metavar="SYMBOL|HEX|derived-key", help="What nobody may see.")] = "",
     oracle: Annotated[
         list[str] | None, typer.Option(metavar="refusal|stale", help="Look for this too; may be repeated.")

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from pltvm.errors import PltvmError
-from pltvm.host.elf import Kind, name_of, sniff
+from pltvm.host.elf import LINUX_BASE, Kind, name_of, sniff
 
 _SMALL: Final = 1 << 20  # bytes
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -87,7 +87,9 @@ def read_small(path: Path) -> bytes:
 def refuse_host_program(file: str | os.PathLike[str]) -> None:
     """Raises PltvmError for what looks like a Linux program, where only an enclave makes sense."""
     if sniff(file) is Kind.LINUX_PROGRAM:
-        raise PltvmError(f"{name_of(file)}: is a host program, no enclave (those are linked below 0x10000)")
+        raise PltvmError(
+            f"{name_of(file)}: is a host program, no enclave (those are linked below {LINUX_BASE:#x})"
+        )
 
 
 Size = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE")]

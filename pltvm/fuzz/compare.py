@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
+from pltvm.monitor import abi
+
 MOST: Final = 400  # candidates of one call
 _PLACES: Final = 32  # where one pattern is replaced, at most
-_STACK: Final = range(0x37_FFFF_0000, 0x38_0000_0000)  # of enclaves: addresses, so no tokens
+_STACK: Final = range(abi.STACK_TOP - abi.DEFAULT_STACK, abi.STACK_TOP)  # addresses, so no tokens
 _BITS: Final = (1 << 64) - 1
 
 

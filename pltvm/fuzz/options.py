@@ -8,6 +8,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
 from pltvm.fuzz import layout
 from pltvm.fuzz.results import REFUSAL, STALE
+from pltvm.monitor.abi import NAME_SIZE
 
 SERVER, ENCLAVE = "server", "enclave"
 DERIVED_KEY: Final = "derived-key"  # as a secret: what the enclave gets from call 88
@@ -67,7 +68,7 @@ class Options:
     @property
     def server_name(self) -> str:
         """Under what name callers find the target."""
-        return self.name or Path(self.elf).stem[:16]
+        return self.name or Path(self.elf).stem[:NAME_SIZE]
 
     @property
     def layout(self) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from pltvm.engine.context import A0, A1, A2, X0
 from pltvm.fuzz.compare import Pair
 from pltvm.fuzz.target import Target, Watch
+from pltvm.monitor.abi import PAGE
 
 MOST_PAIRS: Final = 4_000  # of one execution
 MOST_AT_ONE_PLACE: Final = 24
@@ -76,7 +77,7 @@ class Tracer:
 
     def _string(self, va: int, size: int, counted: bool) -> bytes:
         table = self.target.enclave.space.table
-        text = table.read(va, size) or table.read(va, min(size, 4096 - va % 4096)) or b""
+        text = table.read(va, size) or table.read(va, min(size, PAGE - va % PAGE)) or b""
         return text if counted else text.split(b"\0")[0]
 
 

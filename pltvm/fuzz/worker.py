@@ -25,6 +25,7 @@ from pltvm.fuzz.results import HANG, Entry, Finding
 from pltvm.fuzz.sequences import Sequence
 from pltvm.fuzz.target import Problem, Target, Watch
 from pltvm.fuzz.trace import Tracer
+from pltvm.monitor import abi
 
 _BATCH: Final = 256  # executions of one parent
 _TRIMS: Final = 32  # executions to shorten an input
@@ -289,7 +290,8 @@ class Worker:
         """Words for every dictionary: addresses that mean something in the target."""
         low, high = self.target.stack_range()
         entry = self.target.enclave.entry
-        addresses = [entry, low, high - 64, 0x20_0000_0000]
+        nowhere = (abi.HEAP_BASE + abi.MMAP_TOP) // 2  # what is mapped last in either direction
+        addresses = [entry, low, high - 64, nowhere]
         if self.target.secrets:
             place = self.target.secret_address
             addresses += [place] if place else []

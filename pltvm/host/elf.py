@@ -29,13 +29,13 @@ from typing import Any, NamedTuple
 
 from pltvm.errors import ElfError
 from pltvm.host.elf_details import arch_string, section_name, segment_name, unsupported_extensions
-from pltvm.host.elf_pages import PAGE, Piece, Run, intervals, runs_of
+from pltvm.host.elf_pages import Piece, Run, intervals, runs_of
 from pltvm.host.text import shown
+from pltvm.monitor.abi import HEAP_BASE, MAX_ELF, PAGE
 
-HEAP_BASE = 0x10_0000_0000  # §1: the heap starts here, so nothing of the ELF may reach it
-MAX_MEMORY = 512 << 20  # §1: bytes of ELF memory
-MAX_FILE = MAX_MEMORY + (64 << 20)  # bytes: all the memory an ELF can fill, and some debug information
-MAX_NAMED = 2 * MAX_MEMORY  # bytes of all headers together: many can name the same part of a file
+LINUX_BASE = 0x10000  # Linux linkers start here or above; an enclave's lowest PT_LOAD is below
+MAX_FILE = MAX_ELF + (64 << 20)  # bytes: all the memory an ELF can fill, and some debug information
+MAX_NAMED = 2 * MAX_ELF  # bytes of all headers together: many can name the same part of a file
 MAX_PIECES = 64  # a real enclave has about five; bounds the work that a hostile file can cause
 MAX_SECTIONS = 4096
 CACHED = 16  # files
@@ -100,8 +100,8 @@ def load_named(source: Source) -> tuple[bytes, EnclaveImage]:
 def sniff(source: Source) -> Kind:
     """Best guess, never an error: is this an enclave, a RISC-V Linux program, or neither?
 
-    An enclave is a fixed-address RV64 ELF whose lowest PT_LOAD is below 0x10000 (the SDK links at 0x1000).
-    Linux linkers start at 0x10000 or above, and position-independent or interpreted files are never enclaves.
+    An enclave is a fixed-address RV64 ELF whose lowest PT_LOAD is below LINUX_BASE (the SDK links at 0x1000).
+    Linux linkers start there or above, and position-independent or interpreted files are never enclaves.
     An enclave linked higher is taken for a Linux program, so a command needs an option to say otherwise.
     """
     try:
@@ -112,7 +112,7 @@ def sniff(source: Source) -> Kind:
     if not loads or elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
         return Kind.OTHER
     interpreted = any(segment["p_type"] == "PT_INTERP" for segment in elf.segments)
-    if elf.header["e_type"] == "ET_DYN" or interpreted or min(loads) >= 0x10000:
+    if elf.header["e_type"] == "ET_DYN" or interpreted or min(loads) >= LINUX_BASE:
         return Kind.LINUX_PROGRAM
     return Kind.ENCLAVE
 
@@ -136,7 +136,7 @@ def read_source(source: Source) -> bytes:
                 raise ElfError("is not a regular file")
             if about.st_size > MAX_FILE:
                 size = about.st_size >> 20
-                raise ElfError(f"is {size} MiB, far more than an enclave's {MAX_MEMORY >> 20} MiB of memory")
+                raise ElfError(f"is {size} MiB, far more than an enclave's {MAX_ELF >> 20} MiB of memory")
             return file.read(about.st_size)  # not what is written to it meanwhile
     except IsADirectoryError:
         raise ElfError("is a directory; name the enclave's ELF file") from None
@@ -300,8 +300,8 @@ def _check_memory(pieces: tuple[Piece, ...], elf: Headers) -> None:
         if low["p_vaddr"] + low["p_memsz"] > high["p_vaddr"]:
             raise ElfError(f"segments at {low['p_vaddr']:#x} and {high['p_vaddr']:#x} overlap")
     size = sum(end - start for start, end, _ in intervals(pieces))
-    if size > MAX_MEMORY:
-        raise ElfError(f"needs {size >> 20} MiB of memory; an enclave ELF may have {MAX_MEMORY >> 20} MiB")
+    if size > MAX_ELF:
+        raise ElfError(f"needs {size >> 20} MiB of memory; an enclave ELF may have {MAX_ELF >> 20} MiB")
 
 
 def _check_entry(entry: int, pieces: tuple[Piece, ...]) -> None:

@@ -11,14 +11,10 @@ from typing import Any
 
 from pltvm.errors import ElfError
 from pltvm.host.elf import EnclaveImage, Kind, Source, load_named, name_of, sniff
-from pltvm.host.elf_pages import PAGE, Piece
+from pltvm.host.elf_pages import Piece
 from pltvm.host.symbols import Symbols
 from pltvm.host.text import one_line
-
-DEFAULT_STACK = 64 << 10  # §1, bytes
-MAX_STACK = 64 << 20  # §1, bytes
-STACK_TOP = 0x38_0000_0000  # §1
-SPARE_PAGES = 256  # §1: pages the driver adds for page tables and the monitor
+from pltvm.monitor.abi import DEFAULT_STACK, MAX_STACK, PAGE, SPARE_PAGES, STACK_TOP
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,9 @@ class ElfInfo:
 def describe(source: Source, stack_size: int = DEFAULT_STACK) -> ElfInfo:
     """Describe an enclave ELF with a stack of `stack_size` bytes. Raises ElfError as `load_image` does."""
     if not 0 <= stack_size <= MAX_STACK:
-        raise ElfError(f"a stack of {stack_size} bytes is impossible; use 0 to {MAX_STACK} (64 MiB)")
+        raise ElfError(
+            f"a stack of {stack_size} bytes is impossible; use 0 to {MAX_STACK} ({MAX_STACK >> 20} MiB)"
+        )
     data, image = load_named(source)
     stack_pages = -(-stack_size // PAGE)
     symbols = Symbols(data)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
 
-PAGE: Final = 4096
+from pltvm.monitor.abi import PAGE
+
 Parts = tuple[tuple[int, memoryview], ...]  # offset and bytes
 
 

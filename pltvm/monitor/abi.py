@@ -13,6 +13,7 @@ MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 # -- §1: the address space of an enclave -------------------------------------------------------------------
 
+PAGE: Final = 4096  # bytes
 HEAP_BASE: Final = 0x10_0000_0000
 MMAP_TOP: Final = 0x30_0000_0000
 STACK_TOP: Final = 0x38_0000_0000
@@ -98,6 +99,7 @@ class Ocall(IntEnum):
 
 # -- §8: calls of the host, a7 = HOST_CALL, a6 = function --------------------------------------------------
 
+RAM_BASE: Final = 0x8000_0000
 HOST_CALL: Final = 0x100100
 
 
@@ -307,7 +309,7 @@ REPORT: Final = Struct("<32s64s64s32s64sQ64s")
 
 # §8 leaves open how the host learns what an ended enclave gives back. Here: by a table in the first page of
 # the enclave's block, u64 next page or 0, u64 count, then pairs of u64 physical address and bytes.
-FREED_ROWS: Final = (4096 - 16) // 16
+FREED_ROWS: Final = (PAGE - 16) // 16
 FREED_BLOCK: Final = Struct("<4Q")  # such a table with one row: next, count, address, bytes
 
 

@@ -5,9 +5,10 @@ from struct import Struct
 from typing import Final
 
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.host.elf import MAX_FILE, MAX_MEMORY
+from pltvm.host.elf import MAX_FILE
 from pltvm.host.linux.errno import EFAULT, EPERM, LinuxError
 from pltvm.host.linux.requests import Refused
+from pltvm.monitor.abi import MAX_ELF
 
 _HEADER: Final = Struct("<16s8x8xQQ4x2xHHHH2x")  # identity; tables' offsets, their entries' sizes and counts
 _SEGMENT: Final = Struct("<II4Q")  # type, flags, offset, address, physical address, bytes in the file
@@ -41,8 +42,8 @@ def read_elf(read: Read, address: int) -> bytes:
         if in_file or kind == _LOAD:
             memory += pages_for(max(in_memory, in_file)) * PAGE
             end = max(end, offset + in_file if in_file else 0)
-    if memory > MAX_MEMORY:
-        raise Refused(EPERM, f"the ELF asks for {memory >> 20} MiB: at most {MAX_MEMORY >> 20} are allowed")
+    if memory > MAX_ELF:
+        raise Refused(EPERM, f"the ELF asks for {memory >> 20} MiB: at most {MAX_ELF >> 20} are allowed")
     with_symbols = end
     if sections_at and sections:
         end = max(end, sections_at + sections * section_size)
