@@ -10,7 +10,8 @@ from pltvm.errors import PltvmError
 from pltvm.host import api
 from pltvm.host.api import Enclave, OnOutput, Pages
 from pltvm.host.driver import Driver
-from pltvm.host.elf import Source, load_image
+from pltvm.host.elf import load_image
+from pltvm.host.elf_headers import Source
 from pltvm.host.kernel import SMALLEST_RAM, Kernel
 from pltvm.host.services import DISK_LIMIT, Disk, FileDisk, Random
 from pltvm.host.shared import RelayMemory, SharedMemory

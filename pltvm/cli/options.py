@@ -12,7 +12,8 @@ from typing import Annotated, Final
 import typer
 
 from pltvm.errors import PltvmError
-from pltvm.host.elf import LINUX_BASE, Kind, name_of, sniff
+from pltvm.host.elf import LINUX_BASE, Kind, sniff
+from pltvm.host.elf_headers import name_of
 
 _SMALL: Final = 1 << 20  # bytes
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

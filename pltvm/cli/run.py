@@ -12,7 +12,8 @@ from pltvm.cli.streams import print_error, print_output, say
 from pltvm.errors import PltvmError
 from pltvm.fuzz.record import recording
 from pltvm.host.api import RELAY_RETURNED, Enclave
-from pltvm.host.elf import Kind, load_image, name_of, sniff
+from pltvm.host.elf import Kind, load_image, sniff
+from pltvm.host.elf_headers import name_of
 from pltvm.host.services import SECTOR
 from pltvm.host.shared import SharedMemory
 from pltvm.host.text import one_line

@@ -10,7 +10,7 @@ An execution, from the snapshot back to it
     turn        the native part of the loop: coverage, restore, next input
     havoc       native changes to bytes                      mutate  … to whole inputs
 What is wrong with it
-    oracles     what a response, printed text or memory shows
+    secret      what nobody else may see                     oracles what a response or memory shows
     stack       who called whom                              explain a problem as a finding, with a report
 A campaign
     results     plain data that all of it gives

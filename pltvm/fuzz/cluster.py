@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from pltvm.errors import PltvmError
 from pltvm.fuzz import stopping
-from pltvm.fuzz.pool import run_job
-from pltvm.fuzz.worker import Job, Round
+from pltvm.fuzz.worker import Job, Round, run_job
 
 PATIENCE: Final = 30.0  # seconds without a scheduler until rounds are run here, and between two looks for one
 _CONNECTING: Final = 5.0  # seconds that a look takes at most

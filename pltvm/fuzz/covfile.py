@@ -22,7 +22,8 @@ from struct import Struct
 from typing import Final
 
 from pltvm.fuzz.paths import write_whole
-from pltvm.host.elf import Source, load_image, name_of
+from pltvm.host.elf import load_image
+from pltvm.host.elf_headers import Source, name_of
 from pltvm.host.symbols import Span, Symbols
 from pltvm.host.text import one_line
 

@@ -1,17 +1,15 @@
 """A problem in words: what kind of bug it is, a signature, and a report with symbols."""
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from pltvm.fuzz import results
 from pltvm.fuzz.results import Finding
 from pltvm.fuzz.stack import DEPTH
+from pltvm.fuzz.target import Problem, Target
 from pltvm.host.report import FaultReport
-
-if TYPE_CHECKING:
-    from pltvm.fuzz.target import Problem, Target
 
 _FRAMES: Final = 3  # that make the signature
 _STACK_GUARD: Final = 1 << 20  # bytes below a stack that only one that is used up gets to
@@ -36,7 +34,7 @@ _ADVICE: Final = {
 }
 
 
-def explain(target: "Target", data: bytes, problem: "Problem") -> Finding:
+def explain(target: Target, data: bytes, problem: Problem) -> Finding:
     """The finding that a problem is, if it was described in full."""
     kind = kind_of(target, data, problem)
     frames = [_frame(target, problem, pc) for pc in problem.stack]
@@ -50,7 +48,7 @@ def explain(target: "Target", data: bytes, problem: "Problem") -> Finding:
     return Finding(kind, signature, summary, _report(target, data, problem, kind, summary, frames), data)
 
 
-def _marks(problem: "Problem", frames: list[str]) -> list[str]:
+def _marks(problem: Problem, frames: list[str]) -> list[str]:
     """The innermost frames in a signature: each the function, or the address where there are no symbols.
 
     Where a wild jump went says nothing, and only code that loads or stores is known to be none.
@@ -67,7 +65,7 @@ def _function(frame: str) -> str:
     return frame.split("+")[0].split(" ")[0]
 
 
-def kind_of(target: "Target", data: bytes, problem: "Problem") -> str:
+def kind_of(target: Target, data: bytes, problem: Problem) -> str:
     """What kind of bug a fault shows."""
     fault = problem.fault
     if problem.kind != results.FAULT or fault is None:
@@ -96,14 +94,12 @@ def _is_of_input(address: int, data: bytes) -> bool:
     return bool(np.any(((distance < _NEAR) | (-distance < _NEAR)) & (numbers >= _SMALL)))
 
 
-def _frame(target: "Target", problem: "Problem", pc: int) -> str:
+def _frame(target: Target, problem: Problem, pc: int) -> str:
     symbols = target.symbols_of(problem.fault.eid) if problem.fault else target.created.inner.symbols
     return str(symbols.locate(pc)) if symbols else f"{pc:#x}"
 
 
-def _report(
-    target: "Target", data: bytes, problem: "Problem", kind: str, summary: str, frames: list[str]
-) -> str:
+def _report(target: Target, data: bytes, problem: Problem, kind: str, summary: str, frames: list[str]) -> str:
     lines = [f"{kind}: {summary}", f"  {_ADVICE[kind]}", ""]
     if problem.fault is not None:
         report = FaultReport(problem.fault, problem.fault.name, target.symbols_of(problem.fault.eid))

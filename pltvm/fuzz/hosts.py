@@ -7,7 +7,7 @@ from typing import Final
 from pltvm.engine.context import A0, Context
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
-from pltvm.fuzz import layout, oracles, turn
+from pltvm.fuzz import layout, turn
 from pltvm.fuzz.layout import OCALLS, RELAY, SHM, Race
 from pltvm.fuzz.target import Problem, Target
 from pltvm.host.api import Enclave
@@ -156,4 +156,4 @@ class Hosted(Target):
             for pages in (self.shared, self.relay)
             if pages is not None
         ]
-        return oracles.find_secret(self, tuple(texts), self.arena.input(), "memory that the host reads")
+        return self.find_secret(texts, self.arena.input(), "memory that the host reads")

@@ -1,23 +1,19 @@
 """What is wrong with an execution that ended well: what the other side got, and what changed.
 
-    secret         8 bytes of the secret, in a response, in printed text, or in memory that the host reads
-    other-client   the token that fills the memory of another client, in a response
-    stale          the paint of unused stack, in a response (opt in)
-    refusal        a negative result, and yet memory of the server is not as before the call (opt in)
-
-A window of bytes that is in the input too proves nothing, and is not looked for.
+secret         8 bytes of the secret, in a response, in printed text, or in memory that the host reads
+other-client   the token that fills the memory of another client, in a response
+stale          the paint of unused stack, in a response (opt in)
+refusal        a negative result, and yet memory of the server is not as before the call (opt in)
 """
 
 import hashlib
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pltvm.engine.memory import PAGE
-from pltvm.fuzz.results import OTHER_CLIENT, REFUSAL, SECRET, STALE
+from pltvm.fuzz.results import OTHER_CLIENT, REFUSAL, STALE
+from pltvm.fuzz.secret import WINDOW, shows
+from pltvm.fuzz.target import Problem, Target
 
-if TYPE_CHECKING:
-    from pltvm.fuzz.target import Problem, Target
-
-WINDOW: Final = 8
 _PAINT: Final = bytes.fromhex("f57a1ed1")  # over and over
 _SAVED_REGISTERS: Final = 256  # bytes at the top of a stack
 _SIGN: Final = 1 << 63
@@ -42,12 +38,12 @@ def token_of(client: int) -> bytes:
     return hashlib.sha256(b"client %d" % client).digest()[:WINDOW]
 
 
-def needed(target: "Target") -> bool:
+def needed(target: Target) -> bool:
     """Whether there is anything to look for in a response."""
     return bool(target.secrets or target.options.oracles or target.options.clients > 1)
 
 
-def paint_stack(target: "Target") -> None:
+def paint_stack(target: Target) -> None:
     """Fill the unused stack of the server, so that what was never written can be told."""
     if STALE in target.options.oracles:
         low, high = target.stack_range()
@@ -57,21 +53,21 @@ def paint_stack(target: "Target") -> None:
 
 
 def check(
-    target: "Target", response: Response, data: bytes, client: int, before: dict[int, bytes] | None = None
-) -> "Problem | None":
+    target: Target, response: Response, data: bytes, client: int, before: dict[int, bytes] | None = None
+) -> Problem | None:
     """What is wrong with a response to `client` on the input `data`."""
     texts = (response.value.to_bytes(8, "little"), *response.memory)
     if target.secrets:
-        problem = find_secret(target, texts, data, "a response")
+        problem = target.find_secret(texts, data, "a response")
         if problem is not None:
             return problem
     for other in range(target.options.clients):
-        if other != client and _found((token_of(other),), texts, data):
+        if other != client and shows((token_of(other),), texts, data):
             words = f"client {client} gets memory of client {other}"
             return target.problem(OTHER_CLIENT, target.enclave.context, words)
     if STALE in target.options.oracles:
         rotations = [(_PAINT * 3)[at : at + WINDOW] for at in range(4)]
-        if _found(rotations, texts, data):
+        if shows(rotations, texts, data):
             words = "a response holds stack that nobody has written"
             return target.problem(STALE, target.enclave.context, words)
     if REFUSAL in target.options.oracles and response.value & _SIGN:
@@ -79,21 +75,7 @@ def check(
     return None
 
 
-def find_secret(target: "Target", texts: tuple[bytes, ...], data: bytes, where: str) -> "Problem | None":
-    """Whether any of the texts shows a part of the secret."""
-    windows = [
-        secret[at : at + WINDOW] for secret in target.secrets for at in range(len(secret) - WINDOW + 1)
-    ]
-    if _found(windows, texts, data):
-        return target.problem(SECRET, target.enclave.context, f"its secret is in {where}")
-    return None
-
-
-def _found(windows: "tuple[bytes, ...] | list[bytes]", texts: tuple[bytes, ...], data: bytes) -> bool:
-    return any(window in text and window not in data for text in texts for window in windows)
-
-
-def writable(target: "Target", content: "Readable | None" = None) -> dict[int, bytes]:
+def writable(target: Target, content: Readable | None = None) -> dict[int, bytes]:
     """The pages that the server may write and keeps: by address, without stack and what was passed to it.
 
     As they are, or as they are in another copy of RAM.
@@ -109,7 +91,7 @@ def writable(target: "Target", content: "Readable | None" = None) -> dict[int, b
     return pages
 
 
-def _changed(target: "Target", before: dict[int, bytes] | None) -> "Problem | None":
+def _changed(target: Target, before: dict[int, bytes] | None) -> Problem | None:
     if before is None:
         before = writable(target, target.snapshot)
     for va, page in writable(target).items():

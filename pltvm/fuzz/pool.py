@@ -17,7 +17,8 @@ from typing import Final, Protocol
 from pltvm.confine import confine
 from pltvm.errors import PltvmError
 from pltvm.fuzz import stopping, turn
-from pltvm.fuzz.worker import Job, Round, Worker
+from pltvm.fuzz.cluster import Cluster
+from pltvm.fuzz.worker import Job, Round, Worker, run_job
 
 MOST_PROCESSES: Final = 256
 _TRIES: Final = 5  # to run a round whose process dies
@@ -49,17 +50,6 @@ class Here:
 
     def close(self) -> None:
         """Nothing is to be stopped."""
-
-
-_kept = threading.local()  # the worker of each thread: a target is for one at a time
-
-
-def run_job(job: Job) -> Round:
-    """One round, in whatever process and thread this is; its target is kept for the next one."""
-    worker: Worker | None = getattr(_kept, "worker", None)
-    if worker is None or worker.options != job.options:
-        worker = _kept.worker = Worker(job.options)
-    return worker.run(job)
 
 
 def _begin(wall: Sequence[str] | None) -> None:
@@ -123,7 +113,5 @@ class Processes:
 def open_pool(processes: int, scheduler: str, worker: Worker, wall: Sequence[str] | None = None) -> Pool:
     """The pool that the command line asks for; `worker` is that of this process. `wall`: see `Processes`."""
     if scheduler:
-        from pltvm.fuzz.cluster import Cluster
-
         return Cluster(scheduler)
     return Processes(processes, wall) if processes != 1 else Here(worker)

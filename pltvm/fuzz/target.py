@@ -5,20 +5,18 @@ the trap handler itself looks at what came out, goes back to the snapshot and st
 that the JIT is not left. What kind of attacker feeds the target is in the subclasses: `callers` and `hosts`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from pltvm.engine.context import A0, A6, A7, PC, RA, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause
-from pltvm.errors import PltvmError
-from pltvm.fuzz import oracles, stopping, turn
-from pltvm.fuzz.options import DERIVED_KEY, ENCLAVE, Options
-from pltvm.fuzz.results import FAULT, HANG
+from pltvm.fuzz import secret, stopping, turn
+from pltvm.fuzz.options import ENCLAVE, Options
+from pltvm.fuzz.results import FAULT, HANG, SECRET
 from pltvm.fuzz.snapshot import Snapshot
 from pltvm.fuzz.stack import stack_of
 from pltvm.host import interrupts
@@ -28,13 +26,11 @@ from pltvm.host.symbols import Symbols
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType, Ocall
-from pltvm.monitor.attest import measurement_of
 from pltvm.monitor.fault import Fault, unknown_call
 from pltvm.monitor.monitor import ENCLAVE_CALLS
 from pltvm.monitor.state import Enclave as MonitorEnclave
 
 _ECALL_BLOCKS: Final = 200  # that a call counts as: a loop of calls is a hang too
-_KEY_BYTES: Final = 32  # of a derived key, to be looked for
 # Calls after which the monitor is as it was; after all others the way back is the full one.
 _NEUTRAL: Final = frozenset({Call.ENCLAVE_ID, Call.CALLER_ID, Call.ACQUIRE})
 
@@ -98,8 +94,8 @@ class Target:
         kind = EnclaveType.SERVER if options.kind == "server" else EnclaveType.NORMAL
         self.created = self.create(kind)
         self.enclave: MonitorEnclave = self.monitor.state.enclaves[self.created.eid]
-        self.secret_address = 0
-        self.secrets = self.find_secrets()
+        symbols = self.created.inner.symbols
+        self.secrets, self.secret_address = secret.marked(options, self.monitor.state, self.enclave, symbols)
         self._regions = {
             id(self.monitor.state.enclaves[one.eid].context): index
             for index, one in enumerate((self.created, *self.servers))
@@ -352,37 +348,11 @@ class Target:
     def printed(self, text: bytes) -> None:
         """The host prints this for an enclave."""
         if self.secrets:
-            problem = oracles.find_secret(self, (text,), self.arena.input(), "printed text")
+            problem = self.find_secret((text,), self.arena.input(), "printed text")
             self.noticed = self.noticed or problem
 
-    def find_secrets(self) -> tuple[bytes, ...]:
-        """What nobody else may see; empty if nothing is marked."""
-        text = self.options.secret
-        if not text:
-            return ()
-        if text == DERIVED_KEY:
-            state = self.monitor.state
-            measurement = measurement_of(state, self.enclave)
-            return tuple(state.keys.derive(kind, measurement, _KEY_BYTES) for kind in (0, 1))
-        secret = self._bytes_of_symbol(text)
-        if secret is None:
-            try:
-                secret = bytes.fromhex(text)
-            except ValueError:
-                raise PltvmError(
-                    f"--secret {text}: {Path(self.options.elf).name} has no such symbol, and it is neither "
-                    f"a hexadecimal number nor {DERIVED_KEY}"
-                ) from None
-        if len(secret) < oracles.WINDOW:
-            raise PltvmError(
-                f"--secret {text}: {len(secret)} bytes are found by chance; give {oracles.WINDOW}"
-            )
-        return (secret,)
-
-    def _bytes_of_symbol(self, name: str) -> bytes | None:
-        symbols = self.created.inner.symbols
-        place = symbols.find(name) if symbols else None
-        if place is None:
-            return None
-        self.secret_address = place[0]
-        return self.enclave.space.table.read(*place)
+    def find_secret(self, texts: Sequence[bytes], data: bytes, where: str) -> Problem | None:
+        """What is wrong where any of the texts, which an execution of `data` gave, shows the secret."""
+        if secret.shows(secret.windows(self.secrets), texts, data):
+            return self.problem(SECRET, self.enclave.context, f"its secret is in {where}")
+        return None

@@ -5,6 +5,7 @@ and finds the same.
 """
 
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -296,3 +297,14 @@ class Worker:
             place = self.target.secret_address
             addresses += [place] if place else []
         return tuple(address.to_bytes(8, "little") for address in addresses)
+
+
+_kept = threading.local()  # the worker of each thread: a target is for one at a time
+
+
+def run_job(job: Job) -> Round:
+    """One round, in whatever process and thread this is; its target is kept for the next one."""
+    worker: Worker | None = getattr(_kept, "worker", None)
+    if worker is None or worker.options != job.options:
+        worker = _kept.worker = Worker(job.options)
+    return worker.run(job)

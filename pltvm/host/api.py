@@ -18,7 +18,8 @@ from pltvm.errors import EnclaveError, PltvmError
 from pltvm.host import driver as driver_module
 from pltvm.host import forking
 from pltvm.host.driver import GONE, NO_PAGES, REFUSED, RELAY_PAGE, Driver, DriverEnclave
-from pltvm.host.elf import Source, load_image, name_of
+from pltvm.host.elf import load_image
+from pltvm.host.elf_headers import Source, name_of
 from pltvm.host.interrupts import Watch
 from pltvm.host.output import Output, passed_on
 from pltvm.host.report import FaultReport

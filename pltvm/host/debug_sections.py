@@ -4,7 +4,7 @@ import sys
 import zlib
 from typing import Any, Final
 
-from pltvm.host.elf import Headers
+from pltvm.host.elf_headers import Headers
 
 if sys.version_info >= (3, 14):
     from compression import zstd

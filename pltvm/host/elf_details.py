@@ -1,10 +1,9 @@
 """What an ELF says of itself: names of its parts, and the extensions it was built for."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pltvm.host.elf import Headers
+from pltvm.host.elf_headers import Headers
 
 PF_X, PF_W, PF_R = 1, 2, 4
 
@@ -17,7 +16,7 @@ def segment_name(segment: Any) -> str:
     return f"segment {name} {''.join(letters)}"
 
 
-def section_name(elf: "Headers", section: Any) -> str:
+def section_name(elf: Headers, section: Any) -> str:
     """A section's name, or "NOBITS" when the table of names is missing or damaged."""
     index = elf.header["e_shstrndx"]
     if isinstance(index, int) and index < len(elf.sections):
@@ -35,7 +34,7 @@ SUPPORTED = re.compile(
 )
 
 
-def arch_string(elf: "Headers") -> str:
+def arch_string(elf: Headers) -> str:
     """The arch string ("rv64i2p1_m2p0…") in .riscv.attributes, or "" when there is none.
 
     Found by its shape: pyelftools' reader of attributes does not end on some damaged sections.

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pltvm.errors import ElfError
-from pltvm.host.elf import EnclaveImage, Kind, Source, load_named, name_of, sniff
+from pltvm.host.elf import EnclaveImage, Kind, load_named, sniff
+from pltvm.host.elf_headers import Source, name_of
 from pltvm.host.elf_pages import Piece
 from pltvm.host.symbols import Symbols
 from pltvm.host.text import one_line

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary, ref
 
 from pltvm.errors import ElfError
 from pltvm.host import debug_sections
-from pltvm.host.elf import Headers, Source, read_headers, read_source
+from pltvm.host.elf_headers import Headers, Source, read_headers, read_source
 from pltvm.host.line_tables import Span, TooMuch, read_lines
 from pltvm.host.text import one_line
 

@@ -14,8 +14,8 @@ import pytest
 from pltvm.errors import PltvmError
 from pltvm.fuzz import pool, stopping
 from pltvm.fuzz.options import Options
-from pltvm.fuzz.pool import Here, Processes, open_pool, run_job
-from pltvm.fuzz.worker import Job, Worker
+from pltvm.fuzz.pool import Here, Processes, open_pool
+from pltvm.fuzz.worker import Job, Worker, run_job
 from tests.fuzz.campaigns import CLIMB, WORK, Several, campaign, content
 from tests.fuzz.conftest import Build
 

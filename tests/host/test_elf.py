@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pltvm.errors import ElfError
 from pltvm.host import elf as module
+from pltvm.host import elf_headers
 from pltvm.host.elf import EnclaveImage, Kind, Run, load_image, sniff
 from pltvm.host.elf_details import unsupported_extensions
 from tests.host import elf_samples as s
@@ -113,8 +114,8 @@ def test_bytes_end_where_permissions_change():
 
 
 def test_what_is_just_within_its_limit():
-    notes = [Segment(0x9000 + 16 * n, b"n", s.R, type=s.PT_NOTE) for n in range(module.MAX_PIECES)]
-    assert len(load(TEXT, *notes[1:]).pieces) == module.MAX_PIECES
+    notes = [Segment(0x9000 + 16 * n, b"n", s.R, type=s.PT_NOTE) for n in range(elf_headers.MAX_PIECES)]
+    assert len(load(TEXT, *notes[1:]).pieces) == elf_headers.MAX_PIECES
     bss = Section(".bss", addr=0x20000, size=16)
     with pytest.raises(ElfError, match="maps 65 segments and sections; at most 64"):
         load(TEXT, *notes[1:], sections=[bss])
@@ -323,7 +324,7 @@ def test_error_inside_pyelftools_is_an_elf_error(monkeypatch):
         raise KeyError("two\nlines")
 
     monkeypatch.setattr(ELFStructs, "create_basic_structs", fail)
-    module._structs.cache_clear()
+    elf_headers._structs.cache_clear()
     with pytest.raises(ElfError, match=r"^ELF image: is corrupt: 'two\\nlines'$"):
         load_image(bytes(Elf(entry=0x1002)))
 

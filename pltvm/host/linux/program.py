@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import ElfError, PltvmError
-from pltvm.host.elf import MAX_NAMED, Headers, read_headers
+from pltvm.host.elf import MAX_NAMED
+from pltvm.host.elf_headers import Headers, read_headers
 from pltvm.host.linux.space import EXEC, READ, WRITE, Space
 
 STACK_TOP: Final = 0x3F_FFFF_F000

@@ -8,7 +8,7 @@ from typing import Any
 
 from pltvm.errors import AccessFault, ElfError, PltvmError
 from pltvm.host.driver import Driver
-from pltvm.host.elf import name_of, read_source
+from pltvm.host.elf_headers import name_of, read_source
 from pltvm.host.interrupts import Watch
 from pltvm.host.linux.device import EnclaveDevice
 from pltvm.host.linux.enclave_file import PATH, EnclaveFile

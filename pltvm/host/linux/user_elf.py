@@ -5,7 +5,7 @@ from struct import Struct
 from typing import Final
 
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.host.elf import MAX_FILE
+from pltvm.host.elf_headers import MAX_FILE
 from pltvm.host.linux.errno import EFAULT, EPERM, LinuxError
 from pltvm.host.linux.requests import Refused
 from pltvm.monitor.abi import MAX_ELF
