@@ -4,13 +4,14 @@ A refused call must leave all of it as it was. The objects are walked by what th
 knowing them: what a later version of the monitor remembers is looked at too. Registers are not.
 """
 
-import ctypes
+import os
+from array import array
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from pltvm.engine.context import Context
 from pltvm.engine.hart import Hart
-from pltvm.engine.memory import Memory
+from pltvm.engine.memory import PAGE, Memory
 from pltvm.machine import Machine
 
 _PLAIN = (int, str, bytes, bool, float, type(None))
@@ -19,31 +20,25 @@ _ELSEWHERE = (Memory, Hart)
 _CACHES = {"_leaf_tables", "certificate", "snapshot"}  # derived, or never changed
 
 
-# One copy of RAM for each size: a fresh one each time would mostly be page faults.
-_buffers: dict[int, bytearray] = {}
+_NOTHING: Final = bytes(PAGE)
 
 
 class Whole:
-    """The machine as it is now. Only the last one made can be compared."""
+    """The machine as it is now."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._ram = _buffers.setdefault(machine.memory.size, bytearray(machine.memory.size))
-        self._ram[:] = machine.memory.bytes
+        self._ram = _touched(machine.memory)
         self._state = dict(_walk(machine.monitor.state))
 
     def changes(self) -> list[str]:
         """What is different now, in words; at most a few."""
-        found = []
-        ram = self._machine.memory
-        copy = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
-        if ctypes.CDLL(None).memcmp(ctypes.c_void_p(ram.host_address), ctypes.c_void_p(copy), ram.size):
-            pages = range(0, ram.size, 4096)
-            found = [
-                f"RAM at {ram.base + at:#x}"
-                for at in pages
-                if bytes(ram.bytes[at : at + 4096]) != self._ram[at : at + 4096]
-            ]
+        ram = _touched(self._machine.memory)
+        found = [
+            f"RAM at {self._machine.memory.base + at:#x}"
+            for at in sorted(self._ram.keys() | ram.keys())
+            if self._ram.get(at, _NOTHING) != ram.get(at, _NOTHING)
+        ]
         now = dict(_walk(self._machine.monitor.state))
         keys = [*self._state, *(key for key in now if key not in self._state)]
         found += [
@@ -52,6 +47,15 @@ class Whole:
             if self._state.get(key, _walk) != now.get(key, _walk)
         ]
         return found[:5]
+
+
+def _touched(memory: Memory) -> dict[int, bytes]:
+    """The pages of RAM that were ever touched, by offset. To read the others would make most of the work."""
+    with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+        entries = os.pread(pagemap.fileno(), memory.size // PAGE * 8, memory.host_address // PAGE * 8)
+    # Bits 63 and 62: the page is in memory, or swapped out.
+    offsets = (number * PAGE for number, entry in enumerate(array("Q", entries)) if entry >> 62)
+    return {at: bytes(memory.bytes[at : at + PAGE]) for at in offsets}
 
 
 def _walk(root: object) -> Iterator[tuple[str, Any]]:
