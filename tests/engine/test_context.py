@@ -1,9 +1,11 @@
 """Saved CPU state: register names and numbers, a fresh start, floating point only when asked for."""
 
+import ctypes
+
 import pytest
 
 from pltvm.engine import context as ctx
-from pltvm.engine.context import Context, M, U
+from pltvm.engine.context import Context, M, S, U
 from tests.asm import A0, A7, GP, RA, SP, TP
 
 
@@ -46,6 +48,29 @@ def test_reset_forgets_everything():
     assert (context.regs[ctx.PRIV], context.regs[ctx.SATP], context.regs[ctx.PC]) == (M, 7, 8)
     assert not context.regs[ctx.MSTATUS] & ctx.MSTATUS_TVM
     assert not any(context.regs[ctx.F0 :])
+
+
+def test_a_context_starts_as_it_is_told(machine):
+    table = machine.space().table
+    context = Context(S, satp=5, pc=6, mstatus=ctx.MSTATUS_TVM, table=table)
+    assert context.table is table
+    assert [context.regs[slot] for slot in (ctx.PRIV, ctx.SATP, ctx.PC)] == [S, 5, 6]
+    assert context.regs[ctx.MSTATUS] & ctx.MSTATUS_TVM
+
+
+def test_code_that_changes_privilege_by_itself_is_known():
+    context = Context()
+    assert context.privileged is False
+    for priv, privileged in ((S, True), (M, True), (U, False)):
+        assert Context(priv).privileged is privileged
+        context.reset(priv, 0, 0)
+        assert context.privileged is privileged
+
+
+def test_pointers_are_to_each_number_of_a_block():
+    block = (ctypes.c_uint64 * 5)(*range(10, 15))
+    numbers = [ctypes.c_uint64.from_address(pointer).value for pointer in ctx.pointers_to(block)]
+    assert numbers == [10, 11, 12, 13, 14]
 
 
 def test_restart_copies_the_registers_of_another():
