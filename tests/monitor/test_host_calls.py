@@ -9,7 +9,8 @@ from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import RW, RX, PageTable, make_pte
 from pltvm.monitor import abi
-from pltvm.monitor.abi import CreateParams, HostCall, Ocall, ResumeReason, RunParams, Status
+from pltvm.monitor.abi import CreateParams, HostCall, Ocall, Report, ResumeReason, RunParams, Status
+from tests import independent_measure
 from tests.model.whole import Whole
 from tests.monitor.rig import STRUCT, Rig, Script, while_host_has_control
 
@@ -84,6 +85,23 @@ def test_forged_enclave_is_good_as_it_is(forge: Forge, rig: Rig) -> None:
     forge.memory.write(forge.page, abi.RUN_PARAMS.pack(0, 0))
     assert monitor.call(HostCall.RUN, forge.eid, forge.page) is None
     assert monitor.run_guest() == Status.OK
+
+
+def test_what_was_loaded_and_what_the_host_shares_is_measured(forge: Forge, rig: Rig) -> None:
+    """As it is at creation, in the order of the tables; what the enclave writes later does not count."""
+    memory = forge.memory
+    memory.write(forge.shm, b"shared")
+    loaded = {0x1000: forge.code, abi.STACK_TOP - PAGE: forge.stack, abi.KBUFFER: forge.kbuffer}
+    loaded |= {abi.SHM_BASE + at: forge.shm + at for at in (0, PAGE)}
+    pages = {va: memory.read(pa, PAGE) for va, pa in loaded.items()}
+    measured = independent_measure.digest(independent_measure.message(0x1000, pages, 0))
+    assert forge.create() == Status.OK
+    memory.write(forge.shm, b"changed")
+    monitor = rig.machine.monitor
+    assert monitor.measurement(forge.eid) == measured
+    assert monitor.call(HostCall.ATTEST, forge.eid, forge.page, 5) == Status.OK
+    report = Report(*abi.REPORT.unpack(memory.read(forge.page, abi.REPORT.size)))
+    assert report.hash == independent_measure.report_hash(measured, 5)
 
 
 Change = Callable[[Forge], dict[str, Any]]
@@ -230,6 +248,7 @@ BAD_TABLES: dict[str, Callable[[Forge], None]] = {
     "write only": _map(0x3000, lambda f: f.take(), RW & ~sv39.R),
     "global": _map(0x3000, lambda f: f.take(), RW | sv39.G),
     "reserved bits": _map(0x3000, lambda f: f.take(), RW | 1 << 60),
+    "the lowest reserved bit": _map(0x3000, lambda f: f.take(), RW | 1 << 54),
     "valid without rights": _map(0x3000, lambda f: f.take(), sv39.V),
     "gigabyte page": _root_entry(5, lambda f: make_pte(f.block, RW)),
     "gigabyte page of RAM": _root_entry(2, lambda _: make_pte(0x8000_0000, RW)),
@@ -238,6 +257,7 @@ BAD_TABLES: dict[str, Callable[[Forge], None]] = {
     "table in the monitor": _root_entry(6, lambda f: make_pte(f.memory.base, sv39.V)),
     "table outside RAM": _root_entry(6, lambda _: make_pte(1 << 50, sv39.V)),
     "table in free memory": _root_entry(6, lambda f: make_pte(f.block + 500 * PAGE, sv39.V)),
+    "table on the spare page": _root_entry(6, lambda f: make_pte(f.block + 2 * PAGE, sv39.V)),
     "root as its own table": _root_entry(6, lambda f: make_pte(f.block + PAGE, sv39.V)),
     "table twice": _root_entry(6, lambda f: make_pte(_middle_of(f), sv39.V)),
     "table on a leaf": _root_entry(6, lambda f: make_pte(f.code, sv39.V)),
