@@ -1,6 +1,7 @@
 """A request to end is a state: whoever looks, whenever, sees it."""
 
 import os
+import socket
 import threading
 import time
 
@@ -57,6 +58,31 @@ def test_a_wait_ends_with_its_time_or_with_its_file():
     os.close(writing)
     halt.wait(None, reading)  # the end is to be read, too
     os.close(reading)
+
+
+def test_a_wait_does_not_end_because_something_could_be_written():
+    one, other = socket.socketpair()
+    with one, other:
+        start = time.monotonic()
+        Halt().wait(0.02, one.fileno())
+        assert time.monotonic() - start >= 0.02
+
+
+def test_who_waits_sleeps():
+    class Counted(Halt):
+        looked = 0
+
+        def check(self):
+            self.looked += 1
+            super().check()
+
+    reading, writing = os.pipe()
+    for descriptor in (None, reading):
+        halt = Counted()
+        halt.wait(0.05, descriptor)
+        assert halt.looked <= 4
+    os.close(reading)
+    os.close(writing)
 
 
 def test_it_leaves_no_descriptor_open():

@@ -1,5 +1,6 @@
 /* Files of Linux programs, by raw system calls: `linux_files NAME [ARGUMENT]` runs one test, 0 when all is well. */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +10,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { GETCWD = 17, DUP3 = 24, FCNTL = 25, MKDIRAT = 34, UNLINKAT = 35, FTRUNCATE = 46, FACCESSAT = 48, CHDIR = 49,
-       OPENAT = 56, LSEEK = 62, READ = 63, WRITE = 64, READV = 65, WRITEV = 66, PREAD = 67, PWRITE = 68,
-       READLINKAT = 78, FSTATAT = 79, MMAP = 222, RENAMEAT2 = 276, STATX = 291, FACCESSAT2 = 439 };
+enum { GETCWD = 17, DUP = 23, DUP3 = 24, FCNTL = 25, IOCTL = 29, MKDIRAT = 34, UNLINKAT = 35, RENAMEAT = 38,
+       FTRUNCATE = 46, FACCESSAT = 48, CHDIR = 49, OPENAT = 56, CLOSE = 57, LSEEK = 62, READ = 63, WRITE = 64,
+       READV = 65, WRITEV = 66, PREAD = 67, PWRITE = 68, PPOLL = 73, READLINKAT = 78, FSTATAT = 79, FSTAT = 80,
+       FSYNC = 82, FDATASYNC = 83, MMAP = 222, RENAMEAT2 = 276, STATX = 291, FACCESSAT2 = 439 };
 enum { NOENT = -2, BADF = -9, ACCES = -13, FAULT = -14, BUSY = -16, EXIST = -17, NOTDIR = -20, ISDIR = -21,
-       INVAL = -22, FBIG = -27, TOOLONG = -36, LOOP = -40, OVERFLOW = -75 };
+       INVAL = -22, NOTTY = -25, FBIG = -27, SPIPE = -29, RANGE = -34, TOOLONG = -36, LOOP = -40, OVERFLOW = -75 };
 #define HERE (-100)
 
 static long call(long number, long a, long b, long c, long d, long e, long f)
@@ -242,6 +244,159 @@ static int vectors(const char *unused)
     return 0;
 }
 
+/* All of the two forms of a file's state: what is written, and that nothing is behind it. */
+static int described(const char *path, int fd, unsigned mode, long size, long device)
+{
+    const long blocks = (size + 511) / 512;
+    struct { uint64_t dev, ino; uint32_t mode, nlink, uid, gid; uint64_t rdev, pad; int64_t size; int32_t blksize, pad2;
+             int64_t blocks; uint64_t rest[7];
+    } expected = {1, 1, mode, 1, .rdev = device, .size = size, .blksize = 4096, .blocks = blocks};
+    struct { uint32_t mask, blksize; uint64_t attributes; uint32_t nlink, uid, gid; uint16_t mode, pad;
+             uint64_t ino, size, blocks, rest[25];
+    } wide = {0x7ff, 4096, .nlink = 1, .mode = mode, .ino = 1, .size = size, .blocks = blocks};
+    static unsigned char info[sizeof wide + 1];
+    for (int way = 0; way < 3; way++) {
+        memset(info, 0xee, sizeof info);
+        if (way == 0) GIVES(0, FSTATAT, HERE, path, info, 0);
+        if (way == 1) GIVES(0, FSTAT, fd, info);
+        if (way == 2) GIVES(0, FSTATAT, fd, "", info, 0x1000);
+        if (memcmp(info, &expected, sizeof expected) || info[sizeof expected] != 0xee)
+            return printf("%s: stat %d\n", path, way);
+    }
+    for (int way = 0; way < 2; way++) {
+        memset(info, 0xee, sizeof info);
+        if (way == 0) GIVES(0, STATX, HERE, path, 0, 0x7ff, info);
+        if (way == 1) GIVES(0, STATX, fd, "", 0x1000, 0x7ff, info);
+        if (memcmp(info, &wide, sizeof wide) || info[sizeof wide] != 0xee)
+            return printf("%s: statx %d\n", path, way);
+    }
+    return 0;
+}
+
+static int state(const char *unused)
+{
+    struct stat info;
+    int fd = S(OPENAT, HERE, "file", O_RDWR), null = S(OPENAT, HERE, "/dev/null", O_RDWR);
+    static const long sizes[] = {0, 1, 511, 512, 513, 1024, 1025};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        GIVES(0, FTRUNCATE, fd, sizes[i]);
+        if (described("file", fd, 0100640, sizes[i], 0)) return 2;
+    }
+    if (described("big", S(OPENAT, HERE, "big", 0), 0100600, 5L << 32, 0)) return 7;
+    if (described("/dev/null", null, 020666, 0, 0x8801)) return 3;
+    GIVES(0, FSTAT, 1, &info);
+    if (info.st_mode != 020620 || info.st_size) return 4;
+    GIVES(BADF, FSTAT, 77, &info);
+    GIVES(BADF, FSTATAT, 77, "", &info, 0x1000);
+    GIVES(FAULT, FSTAT, fd, 8);
+    GIVES(0, STATX, HERE, "to-file", 0x100, 0x7ff, buffer);
+    if ((*(uint16_t *)(buffer + 28) & S_IFMT) != S_IFLNK) return 5;
+    GIVES(0, FSTATAT, HERE, "", &info, 0x1100);
+    if (!S_ISDIR(info.st_mode)) return 6;
+    GIVES(INVAL, FACCESSAT2, HERE, "file", 0, 0x400);
+    GIVES(INVAL, FACCESSAT2, HERE, "file", 16, 0);
+    GIVES(0, FACCESSAT2, HERE, "file", 6, 0x200);
+    GIVES(NOENT, FACCESSAT2, HERE, "to-nothing", 0, 0x200);
+    GIVES(0, FACCESSAT2, HERE, "to-nothing", 0, 0x300);
+    GIVES(NOENT, FACCESSAT, HERE, "to-nothing", 0, 0x100); /* it takes no flags */
+    return 0;
+}
+
+static int text(const char *program)
+{
+    int length = strlen(program);
+    memset(buffer, '#', 100);
+    GIVES(length, READLINKAT, HERE, "/proc/self/exe", buffer, 100);
+    if (memcmp(buffer, program, length) || buffer[length] != '#') return 2;
+    memset(buffer, '#', 100);
+    GIVES(3, READLINKAT, HERE, "/proc/self/exe", buffer, 3);
+    if (memcmp(buffer, program, 3) || buffer[3] != '#') return 3;
+    GIVES(4, READLINKAT, HERE, "to-file", buffer, 100);
+    if (memcmp(buffer, "file#", 5)) return 4;
+    GIVES(INVAL, READLINKAT, HERE, "to-file", buffer, 1L << 31);
+    memset(buffer, '#', 100);
+    GIVES(2, GETCWD, buffer, 2);
+    if (memcmp(buffer, "/\0#", 3)) return 5;
+    GIVES(RANGE, GETCWD, buffer, 1);
+    GIVES(FAULT, GETCWD, 8, 2);
+    GIVES(0, RENAMEAT, HERE, "file", HERE, "file2");
+    GIVES(0, RENAMEAT, S(OPENAT, HERE, ".", 0), "file2", S(OPENAT, HERE, "folder", 0), "file3");
+    GIVES(0, FACCESSAT, HERE, "folder/file3", 0);
+    GIVES(INVAL, RENAMEAT2, HERE, "mine", HERE, "other", 1);
+    GIVES(INVAL, UNLINKAT, HERE, "folder", 0x201);
+    GIVES(0, MKDIRAT, HERE, "made", 0750);
+    struct stat info;
+    GIVES(0, FSTATAT, HERE, "made", &info, 0);
+    return info.st_mode != 040750;
+}
+
+static int descriptors(const char *unused)
+{
+    int fd = S(OPENAT, HERE, "file", O_RDWR), null = S(OPENAT, HERE, "/dev/null", O_RDWR);
+    unsigned short size[5] = {7, 7, 7, 7, 7};
+    GIVES(fd + 2, DUP, fd);
+    GIVES(4, READ, fd + 2, buffer, 4);
+    GIVES(2, READ, fd, buffer, 100); /* they share the offset */
+    if (memcmp(buffer, "de", 2)) return 2;
+    GIVES(BADF, DUP, 77);
+    GIVES(20, DUP3, fd, 20, 0);
+    GIVES(INVAL, DUP3, fd, fd, 0);
+    GIVES(INVAL, DUP3, fd, fd | 1L << 32, 0); /* a number of 32 bits */
+    GIVES(BADF, DUP3, 77, 20, 0);
+    GIVES(30, FCNTL, fd, F_DUPFD, 30);
+    GIVES(31, FCNTL, fd, 1030, 30);
+    for (int command = 1; command < 5; command++) GIVES(command == 3 ? O_RDWR : 0, FCNTL, fd, command, 0);
+    GIVES(INVAL, FCNTL, fd, 5, 0);
+    GIVES(BADF, FCNTL, 77, 1, 0);
+    GIVES(0, CLOSE, 31);
+    GIVES(BADF, CLOSE, 31);
+    GIVES(0, FSYNC, fd);
+    GIVES(BADF, FDATASYNC, 31);
+    GIVES(SPIPE, PREAD, null, buffer, 1, 0);
+    GIVES(SPIPE, PWRITE, 1, buffer, 1, 0);
+    GIVES(INVAL, FTRUNCATE, null, 0);
+    GIVES(6, LSEEK, fd, 0, SEEK_END);
+    GIVES(4, LSEEK, fd, -2, SEEK_CUR);
+    GIVES(3, PREAD, fd, buffer, 100, 3);
+    if (memcmp(buffer, "ide", 3)) return 3;
+    GIVES(2, PWRITE, fd, "IS", 2, 1);
+    GIVES(2, READ, fd, buffer, 100);
+    GIVES(6, PREAD, fd, buffer, 6, 0);
+    if (memcmp(buffer, "iISide", 6)) return 4;
+    GIVES(FAULT, READ, fd, 1UL << 63, 1);
+    GIVES(FAULT, WRITE, fd, 8, 1);
+    memset(buffer, '#', 100);
+    GIVES(0, IOCTL, 1, 0x5401 | 7L << 32, buffer);
+    for (int i = 0; i < 37; i++) if (buffer[i] != (i < 36 ? 0 : '#')) return 5;
+    GIVES(0, IOCTL, 0, 0x5413, size);
+    if (size[0] != 24 || size[1] != 80 || size[2] || size[3] || size[4] != 7) return 6;
+    GIVES(NOTTY, IOCTL, fd, 0x5401, buffer);
+    GIVES(NOTTY, IOCTL, fd, 0x5413, buffer);
+    GIVES(NOTTY, IOCTL, 1, 0x5402, buffer);
+    GIVES(BADF, IOCTL, 77, 0x5401, buffer);
+    return 0;
+}
+
+static int polled(const char *unused)
+{
+    static struct pollfd polls[1026];
+    int fd = S(OPENAT, HERE, "file", O_RDWR);
+    for (int i = 0; i < 1026; i++) polls[i] = (struct pollfd){fd, POLLIN | POLLOUT, 0x77};
+    polls[1].fd = 77;
+    polls[2].events = 0;
+    polls[3].events = 0x300;
+    GIVES(3, PPOLL, polls, 4, 0);
+    static const short results[] = {POLLIN | POLLOUT, POLLNVAL, 0, 0x300, 0x77};
+    for (int i = 0; i < 5; i++) if (polls[i].revents != results[i]) return i + 2;
+    if (polls[0].events != (POLLIN | POLLOUT) || polls[0].fd != fd) return 10;
+    GIVES(0, PPOLL, polls, 0, 0);
+    GIVES(1023, PPOLL, polls, 1024, 0);
+    if (polls[1023].revents != (POLLIN | POLLOUT) || polls[1024].revents != 0x77) return 11;
+    GIVES(INVAL, PPOLL, polls, 1025, 0);
+    GIVES(FAULT, PPOLL, 8, 1, 0);
+    return 0;
+}
+
 /* One call with 256 buffers of 16 MiB each. */
 static int huge(const char *unused)
 {
@@ -259,7 +414,7 @@ static int huge(const char *unused)
 
 static const struct { const char *name; int (*run)(const char *); } tests[] = {
     {"escape", escape}, {"names", names}, {"numbers", numbers}, {"kinds", kinds}, {"base", base}, {"vectors", vectors},
-    {"huge", huge},
+    {"huge", huge}, {"state", state}, {"text", text}, {"descriptors", descriptors}, {"polled", polled},
 };
 
 int main(int argc, char **argv)

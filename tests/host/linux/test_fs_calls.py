@@ -73,6 +73,19 @@ def test_calls_answer_as_linux_does(run_linux: Run, tree: Path, name: str) -> No
     assert (result.exit_code, result.output, result.end) == (0, b"", "")
 
 
+@pytest.mark.parametrize("name", ["state", "text", "descriptors", "polled"])
+def test_what_calls_give_to_the_last_byte(
+    run_linux: Run, build_linux: Callable[[str], Path], tree: Path, name: str
+) -> None:
+    (tree / "file").chmod(0o640)
+    with (tree / "big").open("wb") as big:
+        big.truncate(5 << 32)
+    (tree / "big").chmod(0o600)
+    program = f"/{build_linux('linux_files').name}"
+    result = run_linux("linux_files", name, program, root=tree)
+    assert (result.exit_code, result.output, result.end) == (0, b"", "")
+
+
 @pytest.mark.parametrize("how", [os.O_WRONLY, os.O_RDONLY])
 def test_a_pipe_is_never_opened(run_linux: Run, tree: Path, how: int) -> None:
     """Somebody waits for the pipe's other end to be opened, and waits on."""
