@@ -8,7 +8,8 @@ import pytest
 from pltvm.engine import context as ctx
 from pltvm.engine import sv39
 from pltvm.engine.context import PC
-from pltvm.engine.memory import PAGE
+from pltvm.engine.hart import Hart
+from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.sv39 import FLIPS_BEFORE_GIVING_UP
 from pltvm.engine.trap import Access, Cause
 from tests import asm
@@ -73,6 +74,11 @@ def run(machine: Machine, code: bytes, flags: int = sv39.RX):
 
 
 # -- running and its ends ----------------------------------------------------------------------------------
+
+
+def test_a_new_hart_has_done_nothing():
+    hart = Hart(Memory(BASE, PAGE))
+    assert [hart.clock, hart.traps, hart.flushes, hart.refreshes] == [0] * 4
 
 
 @pytest.mark.parametrize(
@@ -243,6 +249,15 @@ def test_straddling_access_with_both_pages(machine, access, cause, size):
         stored = (0xA8A7_A6A5_A4A3_A2A1).to_bytes(8, "little")[:size]
         assert space.table.read(address, size) == stored
         assert space.table.read(DATA + PAGE - 8, 6) == data[:6]
+
+
+@pytest.mark.parametrize("flags", [(RX_W, sv39.RW), (sv39.RW, RX_W)])
+def test_straddling_store_flips_the_one_page_that_has_to(machine, flags):
+    space = machine.space(li(T0, DATA + PAGE - 2) + li(A0, 0x1122_3344) + sw(A0, T0) + ecall())
+    for va, flag in zip((DATA, DATA + PAGE), flags, strict=True):
+        space.map(va, flag)
+    assert machine.run(space.context()).cause == Cause.ECALL_U
+    assert space.table.read(DATA + PAGE - 2, 4) == (0x1122_3344).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize("access", [asm.amoadd_d(A0, A1, T0), asm.lr_d(A0, T0)])
