@@ -7,7 +7,7 @@ import pytest
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi
-from pltvm.monitor.abi import Ocall
+from pltvm.monitor.abi import HostCall, Ocall, SetPte, Status
 from pltvm.monitor.audit import audit
 from pltvm.monitor.pages import PRIVATE
 from tests.monitor.rig import SPIN, Script, while_host_has_control
@@ -96,8 +96,29 @@ def unmarked(rig: SharedRig) -> Callable[[], None]:
     return lambda: rig.machine.memory.executable(pa)
 
 
+def unmarked_of_the_host(rig: SharedRig) -> Callable[[], None]:
+    """The host maps a page executable, and it is not known."""
+    machine, kernel = rig.machine, rig.machine.kernel
+    page, table = kernel.blocks.take(1), kernel.tables.take(2)
+    entry = sv39.make_pte(page, sv39.RX)
+    assert machine.monitor.call(HostCall.SET_PTE, SetPte.ONE, table, entry, 0) == Status.OK
+    assert audit(rig.state) == []
+    machine.memory.not_executable(page)
+
+    def undo() -> None:
+        assert machine.monitor.call(HostCall.SET_PTE, SetPte.ZERO, table, 0, 0) == Status.OK
+        kernel.blocks.give(page)
+        kernel.tables.give(2, table)
+
+    return undo
+
+
 WRONG: dict[str, tuple[Callable[[SharedRig], Callable[[], None]], str]] = {
     "code that would not be forgotten": (unmarked, "would not be forgotten"),
+    "code of the host that would not be forgotten": (
+        unmarked_of_the_host,
+        "code of the host there would not",
+    ),
     "a free page is called private": (
         lambda rig: owner_entry(rig, rig.machine.memory.end - PAGE, PRIVATE | 5),
         "the bitmap says owner 0x5, it is the host's",
