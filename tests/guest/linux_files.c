@@ -241,6 +241,8 @@ static int vectors(const char *unused)
     GIVES(0, LSEEK, fd, 0, SEEK_SET);
     GIVES(7, READV, fd, into, 3);
     GIVES(FAULT, READV, fd, into + 2, 1);
+    parts[0] = (struct iovec){(void *)-16, 0}; /* not the program's, though nothing is wanted of it */
+    GIVES(FAULT, WRITEV, fd, parts, 1);
     return 0;
 }
 
@@ -340,6 +342,7 @@ static int descriptors(const char *unused)
     if (memcmp(buffer, "de", 2)) return 2;
     GIVES(BADF, DUP, 77);
     GIVES(20, DUP3, fd, 20, 0);
+    GIVES(6, LSEEK, 20, 0, SEEK_CUR);
     GIVES(INVAL, DUP3, fd, fd, 0);
     GIVES(INVAL, DUP3, fd, fd | 1L << 32, 0); /* a number of 32 bits */
     GIVES(BADF, DUP3, 77, 20, 0);

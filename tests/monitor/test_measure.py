@@ -7,7 +7,9 @@ import pytest
 
 from pltvm import EnclaveType, Machine
 from pltvm.build import guest
-from pltvm.engine.memory import PAGE
+from pltvm.engine import sv39
+from pltvm.engine.memory import PAGE, Memory
+from pltvm.engine.sv39 import Leaf
 from pltvm.monitor import measure
 from pltvm.monitor.digest import Digest
 from tests import independent_measure
@@ -76,6 +78,17 @@ def test_equal_enclaves_share_and_the_digest_is_computed_once(monkeypatch: pytes
     assert len(measure._snapshots) == before, "destroyed enclaves keep no memory"
     assert machine.create(HELLO, stack_size=PAGE, shm=shm).measurement
     assert len(computed) == 1, "remembered by content"
+
+
+def test_snapshots_of_the_same_memory_are_one_object() -> None:
+    memory = Memory(0x8000_0000, 4 * PAGE)
+    leaves = [Leaf(0x1000 + at, sv39.make_pte(memory.base + at, sv39.RX), 0) for at in (0, PAGE)]
+    memory.write(memory.base, b"code")
+    snapshot = measure.capture(memory, 0x1000, leaves)
+    assert measure.capture(memory, 0x1000, leaves) is snapshot
+    assert measure.capture(memory, 0x1004, leaves) is not snapshot
+    memory.write(memory.base, b"edoc")
+    assert measure.capture(memory, 0x1000, leaves) is not snapshot
 
 
 def test_few_measurements_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
