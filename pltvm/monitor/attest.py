@@ -69,7 +69,7 @@ def derive_key(state: State, enclave: Enclave, context: Context) -> int | None:
     return 0
 
 
-def attest(state: State, eid: int = -1, report_pa: int = 0, nonce: int = 0) -> int:
+def attest(state: State, eid: int, report_pa: int, nonce: int) -> int:
     """Monitor call 98: (eid, physical address of a report, nonce), for any living enclave (§10).
 
     Also monitor call 80 for instances of a shadow enclave, which have the measurement of their template.
