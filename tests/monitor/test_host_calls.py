@@ -25,11 +25,11 @@ def snapshot(rig: Rig) -> Whole:
 class Forge:
     """Builds an enclave by hand: a block with tables, code that exits, a stack; then parameters for it."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, block: int | None = None) -> None:
         self.rig = rig
         self.memory = rig.machine.memory
         blocks = rig.machine.kernel.blocks
-        self.block = blocks.take(BLOCK_PAGES)
+        self.block = blocks.take(BLOCK_PAGES) if block is None else block
         self.page, self.kbuffer, self.shm = blocks.take(1), blocks.take(1), blocks.take(4)
         self.free = self.block + 3 * PAGE
         self.table = PageTable(self.memory, self.block + PAGE, self.take)
@@ -66,6 +66,14 @@ class Forge:
     def eid(self) -> int:
         return int.from_bytes(self.memory.read(self.page + 256 + 40, 4), "little")
 
+    def run(self) -> int:
+        """Run the enclave that was created to its end; what it returned."""
+        monitor = self.rig.machine.monitor
+        self.memory.write(self.page, abi.RUN_PARAMS.pack(0, 0))
+        assert monitor.call(HostCall.RUN, self.eid, self.page) is None
+        assert monitor.run_guest() == Status.OK
+        return self.memory.load(self.page + 256 + 32)
+
 
 @pytest.fixture
 def forge(rig: Rig) -> Forge:
@@ -81,10 +89,7 @@ def test_forged_enclave_is_good_as_it_is(forge: Forge, rig: Rig) -> None:
     """Else the refusals below would mean nothing."""
     assert forge.create() == Status.OK
     rig.check()
-    monitor = rig.machine.monitor
-    forge.memory.write(forge.page, abi.RUN_PARAMS.pack(0, 0))
-    assert monitor.call(HostCall.RUN, forge.eid, forge.page) is None
-    assert monitor.run_guest() == Status.OK
+    assert forge.run() == abi.SHM_BASE, "it returns a0 as it was at entry"
 
 
 def test_what_was_loaded_and_what_the_host_shares_is_measured(forge: Forge, rig: Rig) -> None:
@@ -281,10 +286,58 @@ def test_entry_0_is_refused_even_where_there_is_code(forge: Forge, rig: Rig) -> 
 def test_an_odd_entry_is_the_even_one(forge: Forge, rig: Rig) -> None:
     """As `mret` does it: bit 0 of mepc is always 0."""
     assert forge.create(entry=0x1001) == Status.OK
-    monitor = rig.machine.monitor
-    forge.memory.write(forge.page, abi.RUN_PARAMS.pack(0, 0))
-    assert monitor.call(HostCall.RUN, forge.eid, forge.page) is None
-    assert monitor.run_guest() == Status.OK
+    forge.run()
+
+
+def test_without_shared_memory_an_enclave_is_told_of_none(forge: Forge, rig: Rig) -> None:
+    assert forge.create(shm_paddr=0, shm_size=0) == Status.OK
+    assert forge.run() == 0
+
+
+def test_what_the_host_keeps_may_lie_right_at_the_block(rig: Rig) -> None:
+    rig.server(Script())
+    before = rig.free_pages
+    area = rig.machine.kernel.blocks.take(4 * BLOCK_PAGES)
+    start, end = area + BLOCK_PAGES * PAGE, area + 2 * BLOCK_PAGES * PAGE
+    for fields in (
+        {"kbuffer": end}, {"kbuffer": start - PAGE}, {"shm_paddr": end}, {"shm_paddr": start - 2 * PAGE},
+        *({field: end} for field in ("ocall", "arg0", "arg1", "syscall", "retval", "eid_pointer")),
+        *({field: start - 8} for field in ("ocall", "arg0", "arg1", "syscall", "retval")),
+        {"eid_pointer": start - 4},
+    ):  # fmt: skip
+        forge = Forge(rig, start)
+        rig.leak = before - rig.free_pages
+        assert forge.create(**fields) == Status.OK, fields
+        where = fields.get("eid_pointer", forge.page + 256 + 40)
+        eid = int.from_bytes(forge.memory.read(where, 4), "little")
+        assert rig.machine.monitor.call(HostCall.DESTROY, eid) == Status.OK
+        rig.check()
+
+
+@pytest.mark.parametrize(("shm_pages", "needed"), [(0, 2), (2, 4)])
+def test_there_is_room_for_the_tables_of_what_the_host_shares(
+    forge: Forge, rig: Rig, shm_pages: int, needed: int
+) -> None:
+    """A middle and a leaf table for the kbuffer, and as many for shared memory."""
+    for left in range(needed):
+        free = forge.block + (BLOCK_PAGES - left) * PAGE
+        assert forge.create(free_mem=free, shm_size=shm_pages * PAGE) == Status.ERROR
+    assert forge.create(free_mem=free - PAGE, shm_size=shm_pages * PAGE) == Status.OK
+
+
+def test_a_template_has_neither_stack_nor_shared_memory(forge: Forge, rig: Rig) -> None:
+    """And it may be as full as can be: nothing more is mapped in it."""
+    shadow: dict[str, Any] = {"type": 2, "free_mem": forge.block + BLOCK_PAGES * PAGE}
+    assert forge.create(HostCall.CREATE_SHADOW, **shadow, shm_size=0) == Status.ERROR
+    for va in (abi.STACK_TOP - abi.DEFAULT_STACK, abi.STACK_TOP - PAGE):
+        forge.table.unmap(abi.STACK_TOP - abi.DEFAULT_STACK, abi.DEFAULT_STACK // PAGE)
+        forge.table.map(va, forge.stack, 1, RW)
+        assert forge.create(HostCall.CREATE_SHADOW, **shadow, shm_size=0) == Status.ERROR
+    forge.table.unmap(abi.STACK_TOP - PAGE, 1)
+    assert forge.create(HostCall.CREATE_SHADOW, **shadow) == Status.ERROR
+    assert forge.create(HostCall.CREATE_SHADOW, **shadow, shm_size=0) == Status.OK
+    rig.check()
+    assert rig.machine.monitor.call(HostCall.DESTROY_SHADOW, forge.eid) == Status.OK
 
 
 def test_names_of_servers(forge: Forge, rig: Rig) -> None:
@@ -347,6 +400,21 @@ def test_relay_parameters(rig: Rig) -> None:
     for block in (page, free):
         machine.kernel.blocks.give(block)
     assert enclave.run().ok
+
+
+def test_a_server_is_neither_run_nor_stopped_nor_resumed_by_the_host(rig: Rig) -> None:
+    """It is runnable from its creation, but nobody called it."""
+    server = rig.server(Script())
+    call = rig.machine.monitor.call
+    page = rig.machine.kernel.blocks.take(1)
+    rig.machine.memory.write(page, abi.RUN_PARAMS.pack(0, 0))
+    before = snapshot(rig)
+    for reason in ResumeReason:
+        assert call(HostCall.RESUME, server.eid, reason) == Status.ERROR
+    assert call(HostCall.STOP, server.eid) == Status.ERROR
+    assert call(HostCall.RUN, server.eid, page) == Status.ERROR
+    assert before.changes() == []
+    rig.machine.kernel.blocks.give(page)
 
 
 def test_run_and_destroy_twice(rig: Rig) -> None:
@@ -456,6 +524,35 @@ def test_destroy_in_a_chain_while_an_ocall_waits(rig: Rig, victim: str) -> None:
             caller.call(server.eid)
             value = caller.peek(STRUCT + 8)
             assert rig.run(caller)[value] == 5
+
+
+def test_a_server_between_loses_what_the_call_had_passed_to_it(rig: Rig) -> None:
+    """The top caller passed it, and that one is gone; its pages are the host's (§10)."""
+    inner_list = Script()
+    inner_list.yield_()
+    inner = rig.server(inner_list, b"inner")
+    outer_list = Script()
+    outer_list.poke(outer_list.entry(11), 77)
+    outer_list.call(inner.eid)
+    outer = rig.server(outer_list, b"outer")
+    top_list = Script()
+    area = top_list.mmap(PAGE)
+    top_list.call(outer.eid, req_vaddr=area, req_size=PAGE)
+    top = rig.enclave(top_list, name=b"top")
+    top._inner.gives_way = True
+    free = rig.free_pages
+    assert rig.machine.driver.run(top._inner) == Status.YIELD
+    address = outer.now.entry[11]
+    inner.enclave.destroy()
+    rig.check()
+    assert (top.alive, outer.enclave.alive) == (False, True)
+    assert rig.free_pages > free, "the host has them back"
+    again = Script()
+    again.peek(address)
+    outer.load(again)
+    caller = Script()
+    caller.call(outer.eid)
+    assert rig.run(caller).fault.address == address
 
 
 def test_extend(rig: Rig) -> None:

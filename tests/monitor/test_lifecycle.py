@@ -20,6 +20,8 @@ from tests.monitor.rig import (
     Script,
 )
 
+TEXT = 0x1000  # where the enclave's code begins
+
 
 @pytest.mark.parametrize("value", [0, 1, 0x7FFF_FFFF_FFFF_FFFF, 2**63, 2**64 - 1])
 def test_exit_value_is_a_u64(rig: Rig, value: int) -> None:
@@ -75,13 +77,22 @@ def test_yield_returns_0(rig: Rig) -> None:
     assert outcome.output == "done\n"
 
 
-def test_ids_are_not_used_twice(rig: Rig) -> None:
+def test_ids_count_up_from_0_and_are_not_used_twice(rig: Rig) -> None:
     ids = []
     for _ in range(5):
         script = Script()
         own = script.enclave_id()
         ids.append(rig.run(script)[own])
-    assert len(set(ids)) == 5
+    assert ids == [0, 1, 2, 3, 4]
+
+
+def test_text_is_not_writable(rig: Rig) -> None:
+    script = Script()
+    value = script.peek(TEXT)
+    script.poke(TEXT, 0)
+    outcome = rig.run(script)
+    assert outcome[value]
+    assert (outcome.fault.address, outcome.fault.size) == (TEXT, 8)
 
 
 @pytest.mark.parametrize("in_server", [False, True])

@@ -28,7 +28,12 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "pltvm/monitor/guard.py": ("monitor/test_guard.py", "monitor/test_audit.py"),
     "pltvm/monitor/host_memory.py": ("monitor/test_host_memory.py", "monitor/test_guard.py"),
     "pltvm/monitor/keys.py": ("monitor/test_keys.py",),
-    "pltvm/monitor/lifecycle.py": ("monitor/test_lifecycle.py", "monitor/test_host_calls.py"),
+    "pltvm/monitor/lifecycle.py": (
+        "monitor/test_lifecycle.py",
+        "monitor/test_host_calls.py",
+        "monitor/test_relay.py",
+        "monitor/test_shadow.py",
+    ),
     "pltvm/monitor/measure.py": ("monitor/test_measure.py", "monitor/test_attest.py"),
     "pltvm/monitor/ocall.py": ("monitor/test_ocall.py",),
     "pltvm/monitor/pages.py": ("monitor/test_pages.py", "monitor/test_guard.py", "monitor/test_audit.py"),
