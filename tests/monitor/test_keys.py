@@ -1,6 +1,7 @@
 """Keys: SM2 against the standard's example, deterministic signatures, derived keys, the text form."""
 
 import hashlib
+import hmac
 import itertools
 import json
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from pltvm.errors import PltvmError
 from pltvm.monitor import sm2
-from pltvm.monitor.keys import DEVELOPMENT, LARGEST_DERIVED, Keys
+from pltvm.monitor.digest import Digest, digest
+from pltvm.monitor.keys import DEVELOPMENT, LARGEST_DERIVED, KeyPair, Keys, certified
 
 HASH = hashlib.sha256(b"message").digest()
 KEY = DEVELOPMENT.monitor
@@ -50,6 +52,42 @@ def test_signatures_verify_and_repeat(private: int, message_hash: bytes) -> None
 def test_k_differs_by_key_and_hash() -> None:
     numbers = {next(sm2._numbers(private, bytes((byte,)) * 32)) for private in (1, 2) for byte in (0, 1)}
     assert len(numbers) == 4
+
+
+def test_k_is_that_of_rfc_6979(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its A.2.5, with SHA-256 and the message "sample": of another curve, whose order is put in place."""
+    monkeypatch.setattr(sm2, "_N", 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551)
+    private = 0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721
+    k = 0xA6E3C57DD01ABE90086538398355DD4C3B17AA873382B0F24D6129493D8AAD60
+    assert next(sm2._numbers(private, hashlib.sha256(b"sample").digest())) == k
+
+
+def test_a_k_that_is_no_good_is_followed_by_another() -> None:
+    """Step h of RFC 6979, section 3.2."""
+
+    def mac(key: bytes, data: bytes) -> bytes:
+        return hmac.digest(key, data, "sha256")
+
+    for message_hash in (HASH, b"\xff" * 32):
+        seed = (5).to_bytes(32, "big") + (int.from_bytes(message_hash, "big") % sm2._N).to_bytes(32, "big")
+        key = mac(bytes(32), b"\1" * 32 + b"\0" + seed)
+        value = mac(key, b"\1" * 32)
+        key = mac(key, value + b"\1" + seed)
+        value = mac(key, mac(key, value))
+        expected = [value]
+        for _ in range(2):
+            key = mac(key, value + b"\0")
+            value = mac(key, mac(key, value))
+            expected.append(value)
+        numbers = [
+            number.to_bytes(32, "big") for number in itertools.islice(sm2._numbers(5, message_hash), 3)
+        ]
+        assert numbers == expected
+
+
+def test_which_numbers_are_private_keys() -> None:
+    numbers = (-1, 0, 1, sm2._N - 2, sm2._N - 1, sm2._N)
+    assert [sm2.is_private_key(number) for number in numbers] == [False, False, True, True, False, False]
 
 
 @pytest.mark.parametrize("position", range(0, 64, 7))
@@ -97,8 +135,6 @@ def test_secrets_do_not_show() -> None:
 
 def test_derive_is_hkdf() -> None:
     # RFC 5869 test case 3 has no info either, but no salt: compare with the definition instead.
-    import hmac
-
     source = hmac.digest(b"m" * 32, DEVELOPMENT.roots[1], "sha256")
     first = hmac.digest(source, b"\1", "sha256")
     second = hmac.digest(source, first + b"\2", "sha256")
@@ -124,6 +160,30 @@ def test_derived_keys_depend_on_kind_and_measurement_and_prefixes_agree() -> Non
 
 def test_text_and_back() -> None:
     assert Keys.from_json(DEVELOPMENT.to_json()) == DEVELOPMENT
+    small = Keys(KeyPair(1), KeyPair(2), (b"a" * 32, b"b" * 32))
+    assert Keys.from_json(small.to_json()) == small
+
+
+def test_the_text_is_json_with_a_line_for_each_key() -> None:
+    """The development keys are numbers that anybody can compute."""
+    secret = [hashlib.sha256(b"pltvm development key %d" % number).hexdigest() for number in range(4)]
+    fields = {
+        "format": "pltvm keys 1",
+        "device_private": secret[0],
+        "device_public": DEVELOPMENT.device.public.hex(),
+        "monitor_private": secret[1],
+        "monitor_public": DEVELOPMENT.monitor.public.hex(),
+        "enclave_root": secret[2],
+        "storage_root": secret[3],
+    }
+    lines = ",\n".join(f'  "{name}": "{value}"' for name, value in fields.items())
+    assert DEVELOPMENT.to_json() == f"{{\n{lines}\n}}\n"
+
+
+def test_the_device_key_signs_hash_and_key_of_the_monitor() -> None:
+    for kind in Digest:
+        if kind is Digest.PENGLAI or "sm3" in hashlib.algorithms_available:
+            assert certified(kind, b"hash", b"key") == digest(kind, [b"hashkey"])
 
 
 @pytest.mark.parametrize(
