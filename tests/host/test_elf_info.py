@@ -52,6 +52,12 @@ def test_permissions_are_the_final_ones():
     assert [row.permissions for row in info.mappings] == ["RWX", "RWX"]
 
 
+def test_pages_side_by_side_keep_their_own_permissions():
+    code, page = Segment(0x1000, CODE.ljust(0x1000, b"\0")), bytes(0x1000)
+    info = describe(bytes(Elf([code, Segment(0x2000, page, s.RW), Segment(0x3000, page)])), stack_size=0)
+    assert [row.permissions for row in info.mappings] == ["R-X", "RWX", "R-X"]
+
+
 def test_linux_program_is_called_that():
     assert ": Linux program," in str(describe(bytes(Elf([Segment(0x10000, CODE)], entry=0x10000))))
 
@@ -71,7 +77,10 @@ def test_block_is_the_power_of_two_that_holds_all(elf_pages, stack_pages, block)
         (1023, "1023 B"),
         (1024, "1 KiB"),
         (1536, "1.5 KiB"),
+        (1 << 20, "1 MiB"),
+        ((1 << 20) - 1, "1024 KiB"),
         (2 << 20, "2 MiB"),
+        (1 << 30, "1 GiB"),
         (3 << 40, "3072 GiB"),
     ],
 )

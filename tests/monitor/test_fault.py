@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from pltvm.engine import sv39
+from pltvm.engine.context import Context
 from pltvm.engine.memory import PAGE
+from pltvm.engine.memory import Memory as RAM
+from pltvm.engine.sv39 import PageTable
+from pltvm.engine.trap import Cause
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
+from pltvm.monitor.fault import describe_owner, reason_for
 from pltvm.monitor.monitor import _enclave_id
+from pltvm.monitor.pages import MONITOR, PageOwners, enclave_owner, shared_owner
 from tests.holes import Edit, make
 from tests.monitor.rig import FILL, JUMP, NOWHERE, RAW, RECURSE, SCRATCH, STRUCT, SUM, Rig, Script, Server
 
@@ -130,6 +137,39 @@ def test_stack_overflow(rig: Rig) -> None:
     bottom = abi.STACK_TOP - 16 * PAGE
     assert bottom - PAGE <= outcome.fault.address < bottom
     assert "recurse" in outcome.result.fault.location
+
+
+def test_whom_a_page_belongs_to_in_words() -> None:
+    base, first = 0x8000_0000, 0x10_0000
+    memory = RAM(base, 64 * PAGE)
+    owners = PageOwners(memory, base)
+    pages = iter(range(base + PAGE, memory.end, PAGE))
+    table = PageTable(memory, next(pages), lambda: next(pages))
+    words = {
+        MONITOR: "the page belongs to the monitor",
+        enclave_owner(0): "the page belongs to enclave 0",
+        enclave_owner(41): "the page belongs to enclave 41",
+        shared_owner(3): "the page belongs to memory shared between enclaves",
+    }
+    for at, owner in enumerate(words):
+        page = base + (32 + at) * PAGE
+        table.map(first + at * PAGE, page, 1, sv39.RW)
+        owners.claim(page, 1, owner)
+    context = Context(table=table)
+    said = [describe_owner(owners, context, first + at * PAGE + 0xFFF) for at in range(len(words))]
+    assert said == list(words.values())
+    table.map(first, base + 40 * PAGE, 1, sv39.RW)
+    assert describe_owner(owners, context, first + 8) == "the page belongs to the host"
+    for outside in (base - PAGE, memory.end):
+        memory.store(table.slot(first), sv39.make_pte(outside, sv39.RW))
+        assert describe_owner(owners, context, first) == "mapped outside guest RAM"
+    assert describe_owner(owners, context, first - PAGE) == NOTHING
+    assert describe_owner(owners, Context(), first) == NOTHING
+
+
+def test_causes_in_words() -> None:
+    assert reason_for(Cause.LOAD_PAGE) == "load from a page that is not mapped readable"
+    assert reason_for(77) == "trap 77"
 
 
 # -- jumps -------------------------------------------------------------------------------------------------

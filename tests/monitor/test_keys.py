@@ -125,7 +125,8 @@ def test_generated_keys_differ_and_skip_numbers_out_of_range() -> None:
 
 
 def test_secrets_do_not_show() -> None:
-    shown = repr(DEVELOPMENT) + repr(DEVELOPMENT.device)
+    assert (repr(DEVELOPMENT), repr(DEVELOPMENT.device)) == ("Keys(…)", "KeyPair(…)")
+    shown = f"{DEVELOPMENT!s} {DEVELOPMENT.device!s} {DEVELOPMENT.__dict__!r}"
     assert f"{DEVELOPMENT.device.private:x}"[:8] not in shown
     assert str(DEVELOPMENT.device.private)[:8] not in shown
 

@@ -46,7 +46,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "pltvm/monitor/storage.py": ("monitor/test_random_sectors.py",),
     "pltvm/host/elf.py": ("host/test_elf.py", "host/test_elf_bombs.py"),
     "pltvm/host/elf_headers.py": ("host/test_elf.py", "host/test_elf_bombs.py"),
-    "pltvm/host/elf_details.py": ("host/test_elf_info.py", "host/test_elf.py"),
+    "pltvm/host/elf_details.py": ("host/test_elf_details.py", "host/test_elf.py"),
     "pltvm/host/elf_info.py": ("host/test_elf_info.py",),
     "pltvm/host/elf_pages.py": ("host/test_elf.py",),
     "pltvm/host/loading.py": ("host/test_loading.py", "host/test_elf.py", "monitor/test_measure.py"),
