@@ -58,6 +58,35 @@ def test_a_context_starts_as_it_is_told(machine):
     assert context.regs[ctx.MSTATUS] & ctx.MSTATUS_TVM
 
 
+def test_by_default_all_is_zero_but_what_loading_needs():
+    context = Context()
+    on = {0: M, ctx.MSTATUS: ctx.MSTATUS_FS | 2 << 32 | 2 << 34}  # 64-bit modes, floating point
+    assert {slot: value for slot, value in enumerate(context.regs) if value} == on
+    assert context.table is None
+    context.regs[ctx.MSTATUS] |= ctx.MSTATUS_SIE
+    context.reset(U, 0, 0)
+    assert {slot: value for slot, value in enumerate(context.regs) if value} == on
+
+
+def test_all_is_loaded_and_saving_begins_at_x1():
+    context = Context()
+    for slot in range(ctx.SLOTS):
+        context.regs[slot] = slot
+    for pointers, first in ((context.loaded_pointers, 0), (context.saved_pointers, ctx.SAVED_FROM)):
+        addresses = ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))[: ctx.SLOTS - first]
+        slots = [ctypes.c_uint64.from_address(address).value for address in addresses]
+        assert slots == list(range(first, ctx.SLOTS))
+
+
+@pytest.mark.parametrize(
+    ("pc", "by", "end"), [(8, 4, 12), (8, -4, 4), (0, -4, (1 << 64) - 4), ((1 << 64) - 2, 4, 2)]
+)
+def test_steps_go_around_the_end_of_the_address_space(pc, by, end):
+    context = Context(pc=pc)
+    context.step(by)
+    assert context.regs[ctx.PC] == end
+
+
 def test_code_that_changes_privilege_by_itself_is_known():
     context = Context()
     assert context.privileged is False

@@ -856,6 +856,14 @@ def test_a_loop_of_breakpoints_does_not_escape_its_slice(machine):
     assert context.register(A0) == 512
 
 
+def test_breakpoints_without_a_slice_are_no_end_of_one(machine):
+    machine.hart.handlers[Cause.BREAKPOINT] = lambda context: context.step(4)
+    loop = addi(A0, A0, 1) + ebreak()
+    context = machine.space(li(A1, 600) + loop + bne(A0, A1, -len(loop)) + ecall()).context()
+    assert machine.run(context).cause == Cause.ECALL_U
+    assert (context.register(A0), machine.hart.clock) == (600, 0)
+
+
 @pytest.mark.parametrize("also_stop", [False, True])
 def test_slice_set_in_a_handler_begins_there(machine, also_stop):
     def begin(_context):

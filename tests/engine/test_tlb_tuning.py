@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from pltvm.engine import tlb_tuning
+from pltvm.engine import sv39, tlb_tuning
+from pltvm.engine.context import S, U
 from pltvm.engine.trap import Cause
 from tests.asm import A0, A1, ZERO, addi, bne, ebreak, ecall, li
 from tests.engine.harness import CODE, Machine
@@ -80,3 +81,21 @@ def test_refresh_while_nothing_runs_is_forgotten(machine: Machine) -> None:
     context = machine.space(li(A0, 3) + ebreak()).context()
     assert machine.run(context).cause == Cause.BREAKPOINT
     assert context.regs[35] >= CODE
+
+
+@pytest.mark.parametrize("how", ["plain", "instructions", "blocks", "slices", "S-mode"])
+def test_a_refresh_is_only_where_nobody_sees_it(machine: Machine, how: str) -> None:
+    hart = machine.hart
+    seen: list[int] = []
+    if how in ("instructions", "blocks"):
+        hart.watch(lambda pc, _size: seen.append(pc), CODE, CODE + 0xFFF, how == "blocks")
+    if how == "slices":
+        hart.set_time_slice(1_000_000)
+    hart.handlers[Cause.ECALL_U] = lambda _context: hart.refresh_tlb()
+    flags, priv = (sv39.RX & ~sv39.U, S) if how == "S-mode" else (sv39.RX, U)
+    context = machine.space(ecall() + addi(A1, A1, 1) + ebreak(), flags).context(priv=priv)
+    refreshes = hart.refreshes
+    machine.run(context)
+    assert context.register(A1) == 1
+    assert hart.refreshes - refreshes == (how == "plain")
+    assert len(seen) == len(set(seen))

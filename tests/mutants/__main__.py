@@ -153,7 +153,7 @@ def run(module: str, sample: int | None, seed: int, jobs: int) -> bool:
         print(f"{module}: {len(chosen)} of {len(every)} changes: {figures}", flush=True)
         good = True
         for name, status in ended.items():
-            if status not in ("killed", "timeout", "segfault"):
+            if status not in ("killed", "timeout", "segfault", "suspicious"):
                 what = change(folder, module, name)
                 why = known.get(what)
                 good &= why is not None
