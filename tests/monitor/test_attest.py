@@ -60,7 +60,7 @@ def created(build_guest: Callable[[str], bytes], kind: Digest) -> tuple[Machine,
     )
 
 
-@pytest.fixture(scope="module", params=list(Digest))
+@pytest.fixture(params=list(Digest))
 def done(build_guest: Callable[[str], bytes], request: pytest.FixtureRequest) -> Done:
     if request.param is Digest.SM3 and "sm3" not in hashlib.algorithms_available:
         pytest.skip("the OpenSSL of this Python has no SM3")

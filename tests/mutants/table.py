@@ -1,7 +1,8 @@
 """Which tests are to notice a change of which module: the direct ones, that take seconds.
 
 Tests that count work, that replace the code of functions or that run many machines are left out: mutmut puts
-a function of its own before each one it changes.
+a function of its own before each one it changes. It runs the tests in which a changed function was called, so
+what a fixture of a whole module calls counts for the first test of it alone.
 """
 
 from typing import Final
