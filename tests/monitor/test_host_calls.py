@@ -96,6 +96,7 @@ def test_what_was_loaded_and_what_the_host_shares_is_measured(forge: Forge, rig:
     """As it is at creation, in the order of the tables; what the enclave writes later does not count."""
     memory = forge.memory
     memory.write(forge.shm, b"shared")
+    memory.write(forge.shm + PAGE, b"and more")
     loaded = {0x1000: forge.code, abi.STACK_TOP - PAGE: forge.stack, abi.KBUFFER: forge.kbuffer}
     loaded |= {abi.SHM_BASE + at: forge.shm + at for at in (0, PAGE)}
     pages = {va: memory.read(pa, PAGE) for va, pa in loaded.items()}
@@ -581,3 +582,44 @@ def test_no_monitor_memory(rig: Rig) -> None:
     assert rig.machine.monitor.call(HostCall.EXTEND, block, PAGE) == Status.OK
     assert forge.create() == Status.OK
     assert rig.machine.monitor.call(HostCall.DESTROY, forge.eid) == Status.OK
+
+
+def test_monitor_memory_is_taken_and_given_back_enclave_by_enclave(rig: Rig) -> None:
+    call = rig.machine.monitor.call
+    assert call(HostCall.EXTEND, rig.machine.kernel.blocks.take(1), PAGE) == Status.OK
+    eids: list[int] = []
+
+    def fill() -> int:
+        """Create enclaves until there is no memory for their records; how many."""
+        for count in range(100):
+            forge = Forge(rig)
+            rig.leak = rig.pages_at_start - rig.free_pages
+            status = forge.create()
+            if status == Status.NO_MONITOR_MEMORY:
+                return count
+            assert status == Status.OK
+            eids.append(forge.eid)
+        raise AssertionError("it never ends")
+
+    assert fill() == len(eids) > 4
+    for some in (1, 3, len(eids)):
+        for _ in range(some):
+            assert call(HostCall.DESTROY, eids.pop()) == Status.OK
+        assert fill() == some
+    for eid in eids:
+        assert call(HostCall.DESTROY, eid) == Status.OK
+
+
+def test_the_name_of_a_server_is_free_when_it_is_gone(rig: Rig) -> None:
+    def acquired() -> int:
+        script = Script()
+        handle = script.acquire(b"server")
+        return rig.run(script)[handle]
+
+    first = rig.server(Script())
+    rig.enclave(Script(), name=b"server").destroy()
+    assert acquired() == first.eid, "another enclave of the name was not the server"
+    first.enclave.destroy()
+    assert acquired() == 2**64 - 1
+    second = rig.server(Script())
+    assert acquired() == second.eid != first.eid
