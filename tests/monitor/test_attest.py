@@ -67,6 +67,8 @@ def done(build_guest: Callable[[str], bytes], request: pytest.FixtureRequest) ->
     of = digest_of(request.param)
     _, server, enclave = created(build_guest, request.param)
     expected = {"server": server.measurement, "enclave": enclave.measurement}
+    entry, pages = independent_measure.layout(HELLO.read_bytes(), PAGE)
+    assert server.measurement == of(independent_measure.message(entry, pages, 0))
     original = attest.measure_now
 
     def spy(kind: Digest, memory: object, entry: int, table: object, nonce: int, *rest: object) -> bytes:
