@@ -47,6 +47,7 @@ def test_nothing_is_wrong_at_any_ocall(busy: SharedRig) -> None:
     script.ocall(Ocall.SHM_GET, 1, 0, 0)
     script.ocall(Ocall.SHM_GET, 2, PAGE, 0)
     script.ocall(Ocall.SHM_DESTROY, 2)
+    script.yield_()  # it is attached, and no key leads to it
     script.ocall(Ocall.SHM_DETACH, 2)
     script.munmap(address, PAGE)
     script.sbrk(PAGE)

@@ -92,6 +92,13 @@ def test_forged_enclave_is_good_as_it_is(forge: Forge, rig: Rig) -> None:
     assert forge.run() == abi.SHM_BASE, "it returns a0 as it was at entry"
 
 
+def test_of_the_host_only_the_eid_is_written(forge: Forge, rig: Rig) -> None:
+    place = forge.page + 256 + 40
+    forge.memory.write(place - 8, b"\xee" * 20)
+    assert forge.create() == Status.OK
+    assert forge.memory.read(place - 8, 20) == b"\xee" * 8 + forge.eid.to_bytes(4, "little") + b"\xee" * 8
+
+
 def test_what_was_loaded_and_what_the_host_shares_is_measured(forge: Forge, rig: Rig) -> None:
     """As it is at creation, in the order of the tables; what the enclave writes later does not count."""
     memory = forge.memory
@@ -601,7 +608,10 @@ def test_monitor_memory_is_taken_and_given_back_enclave_by_enclave(rig: Rig) -> 
             eids.append(forge.eid)
         raise AssertionError("it never ends")
 
-    assert fill() == len(eids) > 4
+    each = fill()
+    assert each == len(eids) > 4
+    assert call(HostCall.EXTEND, rig.machine.kernel.blocks.take(1), PAGE) == Status.OK
+    assert fill() == each, "none is left over"
     for some in (1, 3, len(eids)):
         for _ in range(some):
             assert call(HostCall.DESTROY, eids.pop()) == Status.OK

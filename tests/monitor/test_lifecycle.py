@@ -9,6 +9,7 @@ from pltvm.monitor.abi import Call
 from tests.monitor.rig import (
     DATA,
     FILL,
+    JUMP,
     NOWHERE,
     RAW,
     SHM_PAGES,
@@ -93,6 +94,15 @@ def test_text_is_not_writable(rig: Rig) -> None:
     outcome = rig.run(script)
     assert outcome[value]
     assert (outcome.fault.address, outcome.fault.size) == (TEXT, 8)
+
+
+def test_the_stack_is_not_executable(rig: Rig) -> None:
+    script = Script()
+    bottom = abi.STACK_TOP - abi.DEFAULT_STACK
+    script.poke(bottom, 0x8082_8082_8082_8082)  # ret
+    script.step(JUMP, bottom)
+    outcome = rig.run(script)
+    assert outcome.fault.pc == outcome.fault.address == bottom
 
 
 @pytest.mark.parametrize("in_server", [False, True])
