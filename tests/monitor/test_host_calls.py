@@ -240,6 +240,7 @@ BAD_TABLES: dict[str, Callable[[Forge], None]] = {
     "leaf before the block": _map(0x3000, lambda f: f.block - PAGE),
     "leaf behind the block": _map(0x3000, lambda f: f.block + BLOCK_PAGES * PAGE),
     "leaf in free memory": _map(0x3000, lambda f: f.block + (BLOCK_PAGES - 1) * PAGE),
+    "leaf on the first free page": _map(0x3000, lambda f: f.free),
     "leaf on the monitor": _map(0x3000, lambda f: f.memory.base),
     "leaf on an enclave": _map(0x3000, lambda f: next(iter(f.rig.state.enclaves.values())).block + 3 * PAGE),
     "leaf outside RAM": _map(0x3000, lambda _: 0x1000_0000),
@@ -266,6 +267,8 @@ BAD_TABLES: dict[str, Callable[[Forge], None]] = {
     "gigabyte page": _root_entry(5, lambda f: make_pte(f.block, RW)),
     "gigabyte page of RAM": _root_entry(2, lambda _: make_pte(0x8000_0000, RW)),
     "megabyte page": lambda f: f.memory.store(_middle_of(f) + 8 * 7, make_pte(f.block, RW)),
+    "gigabyte page on a good one": _root_entry(5, lambda f: make_pte(f.take(), RW)),
+    "megabyte page on a good one": lambda f: f.memory.store(_middle_of(f) + 8 * 7, make_pte(f.take(), RW)),
     "table outside the block": _root_entry(6, lambda f: make_pte(f.block - PAGE, sv39.V)),
     "table in the monitor": _root_entry(6, lambda f: make_pte(f.memory.base, sv39.V)),
     "table outside RAM": _root_entry(6, lambda _: make_pte(1 << 50, sv39.V)),
@@ -283,6 +286,13 @@ BAD_TABLES: dict[str, Callable[[Forge], None]] = {
 def test_wrong_tables(forge: Forge, rig: Rig, table: str) -> None:
     BAD_TABLES[table](forge)
     assert forge.create() == Status.ERROR
+
+
+def test_an_elf_may_map_up_to_the_heap_and_from_the_mmap_area_to_the_stack(forge: Forge, rig: Rig) -> None:
+    for va in (0, abi.HEAP_BASE - PAGE, abi.MMAP_TOP):
+        forge.table.map(va, forge.take(), 1, RW)
+    assert forge.create() == Status.OK
+    assert forge.run() == abi.SHM_BASE
 
 
 def test_entry_0_is_refused_even_where_there_is_code(forge: Forge, rig: Rig) -> None:
@@ -571,7 +581,7 @@ def test_extend(rig: Rig) -> None:
     before = snapshot(rig)
     for pa, size in (
         (server.block, PAGE), (machine.memory.base, PAGE), (machine.kernel.pt_area, PAGE), (free + 8, PAGE),
-        (free, 0), (free, 8), (machine.memory.end, PAGE), (server.kbuffer, PAGE), (0, PAGE),
+        (free, 0), (free, 8), (free, PAGE + 8), (machine.memory.end, PAGE), (server.kbuffer, PAGE), (0, PAGE),
     ):  # fmt: skip
         assert call(HostCall.EXTEND, pa, size) == Status.ERROR
         assert before.changes() == []
@@ -610,8 +620,9 @@ def test_monitor_memory_is_taken_and_given_back_enclave_by_enclave(rig: Rig) -> 
 
     each = fill()
     assert each == len(eids) > 4
-    assert call(HostCall.EXTEND, rig.machine.kernel.blocks.take(1), PAGE) == Status.OK
-    assert fill() == each, "none is left over"
+    for _ in range(2):
+        assert call(HostCall.EXTEND, rig.machine.kernel.blocks.take(1), PAGE) == Status.OK
+    assert fill() == 2 * each, "none is left over"
     for some in (1, 3, len(eids)):
         for _ in range(some):
             assert call(HostCall.DESTROY, eids.pop()) == Status.OK
