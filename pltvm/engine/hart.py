@@ -36,7 +36,7 @@ from pltvm.engine.context import (
 )
 from pltvm.engine.halt import Halt
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
-from pltvm.engine.sv39 import ASID_MASK, R, W, X
+from pltvm.engine.sv39 import ASID_MASK, R, W, X, pte_address
 from pltvm.engine.tlb_tuning import tuner
 from pltvm.engine.trap import FETCHES, Access, Cause, memory_access
 from pltvm.engine.unicorn_library import CYCLE, INSTRET, TIME, control_word, library, quick
@@ -77,6 +77,7 @@ _BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2,
 _WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
 
 _DATA_PAGE_FAULTS: Final = {Cause.LOAD_PAGE, Cause.STORE_PAGE}
+_ACCESS_FAULTS: Final = {Cause.FETCH_ACCESS, Cause.LOAD_ACCESS, Cause.STORE_ACCESS}
 
 # A breakpoint leaves the JIT, which then counts from the start. So many of them make a slice, or a program of
 # breakpoints would never come to the end of one.
@@ -350,6 +351,8 @@ class Hart:
             return
         elif cause == Cause.FETCH_PAGE and self._starts_page_illegally(context):
             cause = Cause.ILLEGAL
+        elif cause in _ACCESS_FAULTS and self._is_outside(cause, context):
+            cause = Cause.OUTSIDE_RAM
         self.handlers[cause](context)
 
     def _left_without_trap(self, status: int) -> None:
@@ -520,6 +523,16 @@ class Hart:
             if split < end and table.translate(access.address, flags) is not None:
                 return Access(split, end - split)
         return access
+
+    def _is_outside(self, cause: int, context: Context) -> bool:
+        """Whether PMP refused an access as the entry of its page points outside RAM: see `pmp.program`."""
+        access, table = self.faulting_access(cause, context), context.table
+        if access is None or table is None:
+            return False
+        # The JIT fetches a whole block, of which the end may be in the next page.
+        last = _next_page(access.address) if cause in FETCHES else access.address + access.size - 1
+        entries = (table.entry(access.address), table.entry(last))
+        return any(pte and not self.memory.contains(pte_address(pte)) for pte in entries)
 
     def _check(self, status: int) -> None:
         if status != uc_const.UC_ERR_OK:

@@ -18,7 +18,7 @@ LAST: Final = ENTRIES - 1
 R, W, X = 1, 2, 4
 NO_ACCESS, READ_ONLY, ALL = 0, R, R | W | X
 
-_NAPOT: Final = 3 << 3
+_TOR, _NAPOT = 1 << 3, 3 << 3
 _EVERYTHING: Final = (1 << 54) - 1
 _CSR_PMPCFG0, _CSR_PMPADDR0 = 0x3A0, 0x3B0
 _CSR_MCOUNTEREN, _CSR_SCOUNTEREN = 0x306, 0x106
@@ -49,8 +49,10 @@ def _csrw(csr: int, source: int) -> int:
 def program(hart: Hart, entries: dict[int, Entry], scratch: int) -> None:
     """Set PMP to exactly `entries` (by number, 0…LAST), from code at the page `scratch`, which is restored.
 
-    With no matching entry user and supervisor mode may touch nothing. Also turns the user-visible
-    counters off, so that reading one traps and can be answered the same in every run.
+    With no matching entry user and supervisor mode may touch nothing. All memory, in the last entry, is RAM:
+    its start is the address of the entry before, which is off then. So a page-table entry that is not of RAM
+    traps at the instruction that uses it, where Unicorn would leave the JIT sometime later. Also turns
+    the user-visible counters off, so that reading one traps and can be answered the same in every run.
     """
     memory = hart.memory
     config, code = [0] * ENTRIES, [_csrw(_CSR_MCOUNTEREN, 0), _csrw(_CSR_SCOUNTEREN, 0)]
@@ -61,6 +63,10 @@ def program(hart: Hart, entries: dict[int, Entry], scratch: int) -> None:
             config[number] = _NAPOT | entry.permissions
             context.regs[X0 + 1 + number] = entry.address_register()
         code.append(_csrw(_CSR_PMPADDR0 + number, 1 + number))
+    rest = entries.get(LAST)
+    if rest is not None and rest.size == 0 and LAST - 1 not in entries:
+        config[LAST] = _TOR | rest.permissions
+        context.regs[X0 + LAST], context.regs[X0 + 1 + LAST] = memory.base >> 2, memory.end >> 2
     context.regs[X0 + 31] = int.from_bytes(bytes(config), "little")
     code += [_csrw(_CSR_PMPCFG0, 31), _WFI]
 

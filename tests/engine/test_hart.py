@@ -172,6 +172,15 @@ def test_code_entry_that_points_outside_ram(machine):
     assert machine.run(space.context()) == End(Cause.OUTSIDE_RAM, CODE)
 
 
+def test_code_that_goes_on_in_a_page_outside_ram(machine):
+    space = machine.space()
+    space.map(DATA, sv39.RX, nop() * (PAGE // 4 - 1) + c_nop() + addi(A0, A0, 1)[:2])
+    space.map(DATA + PAGE, sv39.RX)
+    space.point(DATA + PAGE, OUTSIDE, sv39.RX)
+    pc = DATA + PAGE - 4
+    assert machine.run(space.context(pc=pc)) == End(Cause.OUTSIDE_RAM, pc)
+
+
 def test_hart_goes_on_after_every_odd_end(machine):
     for code in (ebreak(), asm.wfi(), unimp(), li(T0, -2) + jalr(ZERO, T0)):
         run(machine, code)
