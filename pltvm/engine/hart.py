@@ -12,6 +12,7 @@ directly with arrays built once: the binding's own wrappers cost more than the c
 """
 
 import ctypes
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -35,6 +36,7 @@ from pltvm.engine.context import (
     Context,
 )
 from pltvm.engine.halt import Halt
+from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.engine.sv39 import ASID_MASK, R, W, X, pte_address
 from pltvm.engine.tlb_tuning import tuner
@@ -114,9 +116,11 @@ class Hart:
         self._broken_off = 0  # slices that did not come to their end, since the last Cause.TIMER
         self._restart = False  # leave the JIT to start it with another slice
         self._refresh = False  # leave it to flush
+        self._slicing = threading.Lock()  # so that no refresh is asked for once slices begin
         self._running = False
         self._aliased = False  # guests may store to code by another mapping
         self._watched = False  # by hooks for blocks or instructions
+        self._stepped = False  # by hooks for instructions
         self._error: BaseException | None = None
         # Told of an error of ours in a handler and the context that trapped; True when that is dealt with.
         self.on_error: Callable[[Exception, Context], bool] = lambda _error, _context: False
@@ -130,6 +134,7 @@ class Hart:
         self._handle = ctypes.c_void_p(self._uc._uch.value)
         self._callback = _HOOK(self._on_trap)
         self._callbacks: list[object] = [self._callback]  # must live as long as Unicorn may call them
+        self._leaving = Leaving(self._handle, memory.end - 2)
         self._add_hook(uc_const.UC_HOOK_INTR, self._callback, 0, 1, 0)
 
     # -- what others tell the hart ---------------------------------------------------------------------
@@ -195,13 +200,16 @@ class Hart:
         The clock advances by one an instruction in the slices.
         """
         if instructions != self._slice:
-            self._slice = instructions
-            if self._running:
-                self._restart = True
-                quick.uc_emu_stop(self._handle)
+            with self._slicing:
+                self._slice = instructions
+                if self._running:
+                    self._restart = True
+                    quick.uc_emu_stop(self._handle)
 
     def interrupt(self) -> None:
         """From any thread: trap with Cause.INTERRUPT at the next block boundary. Lost while nothing runs.
+
+        In time slices it may come inside an atomic instruction: who interrupts there does not go on.
 
         To end a run, set `halt`, which is not lost, and repeat this until the run is left.
         """
@@ -212,12 +220,16 @@ class Hart:
     def refresh_tlb(self) -> None:
         """From any thread: flush at the next block boundary, if user code runs, neither counted nor watched.
 
-        (Time slices count instructions, a block that is left and entered again is seen twice, and in S-mode a
-        `wfi` would be lost.)
+        No guest can tell: it goes on with all that it had, the reservation of an `lr` included. (Time slices
+        count instructions, a block that is left and entered again is seen twice, and where there is a guest
+        kernel, which flushes all the time anyway, a `wfi` could be lost.)
         """
-        if self._running and not self._slice and not self._watched and self.current.regs[PRIV] == ctx.U:
-            self._refresh = True
-            quick.uc_emu_stop(self._handle)
+        with self._slicing:
+            if self._running and not (
+                self._slice or self._watched or self._aliased or self.current.privileged
+            ):
+                self._refresh = True
+                quick.uc_emu_stop(self._handle)
 
     def watch_blocks(self, function: int, data: int, start: int = 1, end: int = 0) -> None:
         """Call native code at each block of code from now on, for good: the C function at `function` gets
@@ -244,6 +256,7 @@ class Hart:
         callback = _CODE_HOOK(seen)
         self._callbacks.append(callback)
         self._watched = True
+        self._stepped |= not blocks
         self._add_hook(uc_const.UC_HOOK_BLOCK if blocks else uc_const.UC_HOOK_CODE, callback, 0, start, end)
 
     def watch_aliases(self) -> None:
@@ -287,6 +300,7 @@ class Hart:
         """
         self._running = True
         self._stopping = self._interrupted = self._restart = self._refresh = False
+        goes_on = False
         try:
             tuner.begin(self)
             while not self._stopping:
@@ -294,15 +308,17 @@ class Hart:
                     self.traps += 1
                     self.handlers[Cause.INTERRUPT](self.current)
                     break
-                self._load()
+                if not goes_on:
+                    self._load()
                 slice_ = self._slice
+                self._leaving.between_blocks(only=not (slice_ or self._stepped))
                 status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
                 if self._error is not None:
                     error, self._error = self._error, None
                     raise error
                 if not self._stopping:
                     self._save(self.current)
-                    self._left_without_trap(status)
+                    goes_on = self._left_without_trap(status)
         finally:
             self._running, self._loaded = False, None
             tuner.end(self)
@@ -355,11 +371,14 @@ class Hart:
             cause = Cause.OUTSIDE_RAM
         self.handlers[cause](context)
 
-    def _left_without_trap(self, status: int) -> None:
-        """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`."""
+    def _left_without_trap(self, status: int) -> bool:
+        """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`.
+
+        True when nothing has changed, and the context goes on with the registers that Unicorn holds.
+        """
         context = self.current
         if self.halt.asked:
-            return  # `run` sees to it
+            return False  # `run` sees to it
         if self._interrupted:
             self._interrupted = self._restart = self._refresh = False
             cause = Cause.INTERRUPT
@@ -368,7 +387,7 @@ class Hart:
                 quick.uc_ctl(self._handle, _FLUSH_TLB)
                 self.refreshes += 1
             self._restart = self._refresh = False
-            return
+            return context is self._loaded and not self._stale_tlb
         elif status == uc_const.UC_ERR_OK and self._slice:  # `wfi` in user mode is ILLEGAL first
             cause = Cause.TIMER
         elif status == uc_const.UC_ERR_OK:
@@ -381,6 +400,7 @@ class Hart:
         self._trap_outside(cause, context)
         if self._broken_off >= _MOST_BROKEN_OFF and not self._stopping:
             self._trap_outside(Cause.TIMER, self.current)
+        return False
 
     def _trap_outside(self, cause: Cause, context: Context) -> None:
         """Hand over a trap that has left the JIT."""

@@ -3,7 +3,8 @@
 Unicorn's software TLB starts with 256 entries and changes its size only when it is flushed: it doubles if
 most entries were in use. A program that touches more pages and never traps would miss on nearly every
 access (four times slower, measured). So a thread looks now and then whether a hart is in guest code all the
-time, and has it flush a few times. That changes nothing that a guest can see.
+time, and has it flush a few times. That changes nothing that a guest can see: the JIT is left between blocks
+(`leaving`) and goes on with all that it had.
 """
 
 import os

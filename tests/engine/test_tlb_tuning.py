@@ -76,6 +76,24 @@ def test_time_slices_are_not_disturbed(machine: Machine) -> None:
     assert machine.hart.clock == 6_000_000
 
 
+def test_refresh_comes_before_slices_begin_or_not_at_all(machine: Machine) -> None:
+    """Else it would break off the first one, and when the next thread runs would be for the clock to say."""
+    hart = machine.hart
+
+    def begin_slices(_context: object) -> None:
+        with hart._slicing:
+            thread.start()  # waits for what `set_time_slice` has as well
+            hart._slice = 1000
+        thread.join()
+        assert not hart._refresh
+        hart.stop()
+
+    thread = threading.Thread(target=hart.refresh_tlb)
+    hart.handlers[Cause.ECALL_U] = begin_slices
+    hart.current = machine.space(ecall()).context()
+    hart.run()
+
+
 def test_refresh_while_nothing_runs_is_forgotten(machine: Machine) -> None:
     machine.hart.refresh_tlb()
     context = machine.space(li(A0, 3) + ebreak()).context()

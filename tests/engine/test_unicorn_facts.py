@@ -4,6 +4,8 @@ When one of these fails after an update of Unicorn, the place in the engine that
 be looked at; where a flaw is gone, a workaround may go too.
 """
 
+import ctypes
+
 import pytest
 import unicorn
 from unicorn import riscv_const as reg
@@ -11,6 +13,7 @@ from unicorn import unicorn_const as uc_const
 
 from pltvm.engine import sv39
 from pltvm.engine.context import MSTATUS_FS, MSTATUS_TVM, M, S, U
+from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.sv39 import PageTable
 from pltvm.engine.trap import Cause
@@ -159,7 +162,8 @@ def test_walker_sets_accessed_and_dirty(bare):
 
 @pytest.mark.parametrize("access", [ld(A0, T0), sd(A0, T0)])
 def test_entry_outside_ram_is_an_error_and_not_a_trap(bare, access):
-    """`PageTable.map` refuses such entries; `Hart._left_without_trap` names the rest. pc is exact."""
+    """`PageTable.map` refuses such entries, and `pmp.program` has the walk refuse what they point to. pc is
+    exact, that of a store because the JIT looks behind each whether it is to stop, which `Leaving` ends."""
     table = bare.space(POINT + access)
     bare.memory.store(table.slot(DATA), sv39.make_pte(OUTSIDE, sv39.RW))
     bare.enter(table)
@@ -276,6 +280,40 @@ def test_atomic_loads_before_it_stores(bare):
 
 
 # -- registers -----------------------------------------------------------------------------------------------
+
+
+def test_atomic_that_is_to_stop_has_stored_and_is_run_again(bare):
+    """`Leaving` has the JIT look for such requests between blocks only."""
+    table = bare.space(POINT + li(T1, 1) + asm.amoadd_d(A0, T1, T0) + ecall())
+    bare.uc.hook_add(uc_const.UC_HOOK_MEM_WRITE, lambda uc, *_: uc.emu_stop())
+    bare.enter(table)
+    assert bare.go() is None
+    assert bare.uc.reg_read(reg.UC_RISCV_REG_PC) == AT + 4
+    assert bare.memory.load(table.translate(DATA)) == 1
+
+
+def test_store_outside_ram_is_noticed_at_the_end_of_the_block_when_there_are_no_such_looks(bare):
+    """`pmp.program` has the walk refuse it, at the store."""
+    Leaving(ctypes.c_void_p(bare.uc._uch.value), bare.memory.end - 2).between_blocks(only=True)
+    table = bare.space(POINT + sd(A0, T0) + addi(A1, A1, 1) + asm.beq(ZERO, ZERO, 4) + ecall())
+    bare.memory.store(table.slot(DATA), sv39.make_pte(OUTSIDE, sv39.RW))
+    bare.enter(table)
+    with pytest.raises(unicorn.UcError):
+        bare.go()
+    assert (bare.pc, bare.x(A1)) == (AT + 12, 1)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_write_of_the_privilege_clears_the_reservation(bare, written):
+    """`Hart.run` loads nothing when it has left the JIT only to flush."""
+    bare.enter(bare.space(POINT + asm.lr_d(A0, T0) + ebreak() + asm.sc_d(A0, ZERO, T0) + ecall()))
+    with pytest.raises(unicorn.UcError):
+        bare.go()
+    bare.flush()
+    if written:
+        bare.uc.reg_write(reg.UC_RISCV_REG_PRIV, U)
+    bare.go(AT + 8)
+    assert bare.x(A0) == written
 
 
 def test_csr_writes_need_machine_mode(bare):

@@ -1,0 +1,72 @@
+"""Guest code is left between blocks, and never inside an instruction.
+
+Unicorn's JIT looks whether it is to stop at the start of each block, and once more behind each load and
+store. There it goes back to the start of the instruction, to be run again. But an atomic one has stored by
+then: it would add twice, or a store-conditional that took a lock would fail, and the program wait for itself.
+When that happens only the clock of the host knows, as a request to stop comes from another thread.
+
+Unicorn can translate without the looks behind loads and stores, which makes both up to twice as fast, but has
+a use for that only in IT blocks of Arm: no function sets it. So its field is found here, by what is around.
+"""
+
+import ctypes
+from typing import Final
+
+from pltvm.engine.unicorn_library import quick
+from pltvm.errors import EngineError
+
+_NESTED: Final = 64
+_SEARCHED: Final = 4096  # bytes of the structure, which has over 14,000
+_DIFFERENT: Final = "this Unicorn is another one than pltvm knows how to stop: use unicorn 2.1.4"
+
+
+class _Fields(ctypes.Structure):
+    """The part of Unicorn's `uc_struct` with what is looked for, from the first field of known content on."""
+
+    _fields_ = [
+        ("exits", ctypes.c_uint64 * _NESTED),
+        ("ctl_exits", ctypes.c_void_p),
+        ("thumb", ctypes.c_int),
+        ("mapped_blocks", ctypes.c_void_p),
+        ("mapped_block_count", ctypes.c_uint32),
+        ("mapped_block_cache_index", ctypes.c_uint32),
+        ("qemu_thread_data", ctypes.c_void_p),
+        ("target_page_size", ctypes.c_uint32),
+        ("target_page_align", ctypes.c_uint32),
+        ("host_page_size", ctypes.c_uint64),
+        ("real_host_page_size", ctypes.c_uint64),
+        ("icache_line_size", ctypes.c_int),
+        ("context_content", ctypes.c_int),
+        ("cpu_context_size", ctypes.c_int),
+        ("next_pc", ctypes.c_uint64),
+        ("hook_insert", ctypes.c_uint8),
+        ("first_tb", ctypes.c_uint8),
+        ("no_exit_request", ctypes.c_uint8),
+        ("init_done", ctypes.c_uint8),
+    ]
+
+
+class Leaving:
+    """Whether what is translated from now on is left between blocks only.
+
+    `engine` is a fresh one on which nothing has run, in M-mode, with memory at the even address `end`, where
+    nobody executes. Raises EngineError when its structure is not the known one.
+    """
+
+    def __init__(self, engine: ctypes.c_void_p, end: int) -> None:
+        # A run that ends where it begins executes nothing, and leaves the address in `exits`.
+        quick.uc_emu_start(
+            engine, ctypes.c_uint64(end), ctypes.c_uint64(end), ctypes.c_uint64(0), ctypes.c_size_t(0)
+        )
+        start = engine.value or 0
+        at = ctypes.string_at(start, _SEARCHED).find(end.to_bytes(8, "little"))
+        if at < 0 or at % 8:
+            raise EngineError(_DIFFERENT)
+        self._fields = fields = _Fields.from_address(start + at)
+        shape = (fields.mapped_block_count, fields.target_page_size, fields.hook_insert, fields.first_tb)
+        if shape != (1, 4096, 0, 1) or (fields.no_exit_request, fields.init_done) != (0, 1):
+            raise EngineError(_DIFFERENT)
+
+    def between_blocks(self, only: bool) -> None:
+        """With `only` false code is left inside of them too, as hooks of single instructions have to."""
+        self._fields.no_exit_request = only
