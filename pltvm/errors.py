@@ -48,6 +48,10 @@ class EnclaveError(PltvmError):
     """A request about an enclave that the monitor or the driver refused."""
 
 
+class SnapshotError(PltvmError):
+    """Something of the machine cannot be saved, or be put back; the message says what, and what to do."""
+
+
 class Interrupted(BaseException):
     """The run in progress is to end (see `pltvm.engine.halt`). Says nothing went wrong, so no handler of
     errors takes it for one; whoever started the run catches it."""

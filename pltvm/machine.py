@@ -92,7 +92,7 @@ class Machine:
 
     def use_for_persistency(self, shm: SharedMemory) -> None:
         """Name the memory through which sectors go (ioctl 0x18); until then there are none."""
-        self.driver.services.use(shm)
+        self.driver.services.use(shm.pa)
 
     def reclaim(self) -> int:
         """Take back what enclaves left behind; how many bytes that gave.

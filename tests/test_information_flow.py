@@ -100,7 +100,7 @@ def test_memory_from_a_dirty_host_is_clear(rig: Rig) -> None:
     words += [script.peek(shared + at) for at in range(0, 3 * PAGE, 1000)]
     script.ocall(abi.Ocall.SHM_DETACH, KEY)
     script.ocall(abi.Ocall.SHM_DESTROY, KEY)
-    serve = rig.machine.driver._serve_block
+    serve = rig.machine.driver.ocalls._serve_block
 
     def dirty(*arguments: object) -> tuple[int, int]:
         block, size = serve(*arguments)  # type: ignore[arg-type]
@@ -108,7 +108,7 @@ def test_memory_from_a_dirty_host_is_clear(rig: Rig) -> None:
         return block, size
 
     driver = rig.machine.driver
-    driver._serve_block = dirty  # type: ignore[method-assign, assignment]
+    driver.ocalls._serve_block = dirty  # type: ignore[method-assign, assignment]
     driver.serving[abi.Ocall.MMAP] = dirty
     outcome = rig.run(script)
     assert [outcome[word] for word in words] == [0] * len(words)

@@ -288,7 +288,7 @@ def test_disk_and_named_memory(machine: Machine, script_elf: bytes, tmp_path: Pa
     assert [memory[one] for one in results] == [0, 0, 2**64 - 1]
     assert (tmp_path / "disk").read_bytes()[PAGE:].startswith(b"sector\0")
     shm.free()
-    assert machine.driver.services.persistent is None
+    assert machine.driver.services.persistent == 0
     with pytest.raises(PltvmError, match="not a file"):
         Machine(64 << 20, disk=tmp_path)
 

@@ -15,6 +15,8 @@ from pltvm.errors import PltvmError
 from pltvm.fuzz import layout, oracles, turn
 from pltvm.fuzz.oracles import Response
 from pltvm.fuzz.target import Target
+from pltvm.host.clients import Client, next_number
+from pltvm.host.enclave import DriverEnclave
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, Ocall
@@ -22,10 +24,11 @@ from pltvm.monitor.abi import Call, Ocall
 _STRUCT: Final = abi.STACK_TOP - PAGE + 64  # in a caller's stack
 
 
-class Caller:
+class Caller(Client):
     """A started enclave that makes the calls it is told, with `memory` bytes to pass."""
 
     def __init__(self, machine: Machine, number: int, memory: int) -> None:
+        super().__init__()
         self.machine = machine
         self.created = machine.create(guest.examples()["hello-world"].elf, name=f"client {number}")
         self.inner = self.created.inner
@@ -37,12 +40,13 @@ class Caller:
         self.va = 0  # of the memory that it passes; 0 while it has none
         self.next: Caller | None = None  # who runs on when this one yields
         self.inner.gives_way = True
-        self.inner.on_paused = self._paused
+        self.inner.client = next_number(machine.driver.clients)
+        machine.driver.clients[self.inner.client] = self
         machine.driver.start(self.inner)
         if not self.get_memory():
             raise PltvmError("the machine has too little memory for fuzzing: give it more (--ram)")
 
-    def _paused(self, _status: int) -> bool:
+    def paused(self, _enclave: DriverEnclave, _status: int) -> bool:
         called = self.enclave.innermost is not self.enclave  # a server yields, and runs on
         following = self if called else self.next
         return following is not None and self.machine.driver.go_on(following.inner)
@@ -99,7 +103,7 @@ class OneCall(Target):
         oracles.paint_stack(self)
         self.caller = caller = Caller(self.machine, 0, self.options.memory)
         self.pa = caller.pa
-        caller.inner.write = self.printed
+        caller.output = self.printed
         caller.call(self.created.eid, 0, passes=True)
         if self.hart.current is not self.enclave.context:
             raise PltvmError(f"{self.created.name}: the monitor refused to call it")

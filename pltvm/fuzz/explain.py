@@ -102,7 +102,7 @@ def _frame(target: Target, problem: Problem, pc: int) -> str:
 def _report(target: Target, data: bytes, problem: Problem, kind: str, summary: str, frames: list[str]) -> str:
     lines = [f"{kind}: {summary}", f"  {_ADVICE[kind]}", ""]
     if problem.fault is not None:
-        report = FaultReport(problem.fault, problem.fault.name, target.symbols_of(problem.fault.eid))
+        report = FaultReport.of(problem.fault, problem.fault.name, target.symbols_of(problem.fault.eid))
         lines += [str(report), ""]
     lines += [f"stack, innermost first (from return addresses, at most {DEPTH}):"]
     lines += [f"  {frame}" for frame in frames] or ["  (unknown)"]

@@ -1,7 +1,6 @@
 """An enclave, and the hostile host that feeds it: relay pages, shared memory, lies in answer to ocalls."""
 
 from array import array
-from collections.abc import Callable
 from typing import Final
 
 from pltvm.engine.context import A0, Context
@@ -11,8 +10,10 @@ from pltvm.fuzz import layout, turn
 from pltvm.fuzz.layout import OCALLS, RELAY, SHM, Race
 from pltvm.fuzz.target import Problem, Target
 from pltvm.host.api import Enclave
-from pltvm.host.driver import DriverEnclave
+from pltvm.host.enclave import DriverEnclave
+from pltvm.host.ocalls import Serve
 from pltvm.host.shared import RelayMemory, SharedMemory
+from pltvm.host.spans import NO_PAGES
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType, Ocall
 
@@ -20,8 +21,6 @@ _REFUSED, _ODD, _HOSTILE = 1, 2, 3
 _MEMORY_OCALLS: Final = (Ocall.MMAP, Ocall.SBRK, Ocall.SHM_GET)
 _SECTOR_OCALLS: Final = (Ocall.READ_SECTOR, Ocall.WRITE_SECTOR)
 _MOST_RANDOM: Final = 1 << 16
-
-Serve = Callable[[DriverEnclave, int, int], tuple[int, int]]
 
 
 class Hosted(Target):
@@ -40,8 +39,8 @@ class Hosted(Target):
 
     def prepare(self) -> None:
         driver, inner = self.machine.driver, self.created.inner
-        inner.write = self.printed
-        if not driver.start(inner, self.relay.span if self.relay else (0, 0)):
+        driver.clients[inner.client].output = self.printed
+        if not driver.start(inner, self.relay.span if self.relay else NO_PAGES):
             raise PltvmError(f"{self.created.name}: the monitor refused to run it")
         self._entry = memoryview(array("Q", self.enclave.context.regs))
         self._race: Race | None = None

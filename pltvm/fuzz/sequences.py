@@ -51,7 +51,7 @@ class Sequence(Target):
                 self.callers[-1].next = None
                 self.callers[-1].ecall(Call.YIELD)
             self.callers.append(Caller(self.machine, number, self._size))
-            self.callers[-1].inner.write = self.printed
+            self.callers[-1].output = self.printed
         self.turns = [self.callers[-1]]  # who has the hart, as the only element
         self._call(self._turn_of(0), Message(0, b"\0"))
         if self.hart.current is not self.enclave.context:

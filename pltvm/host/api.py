@@ -15,15 +15,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from pltvm.errors import EnclaveError, PltvmError
-from pltvm.host import driver as driver_module
-from pltvm.host import forking
-from pltvm.host.driver import GONE, NO_PAGES, REFUSED, RELAY_PAGE, Driver, DriverEnclave
+from pltvm.host import building, clients, enclave
+from pltvm.host.driver import Driver
 from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import Source, name_of
+from pltvm.host.enclave import GONE, PUT_BACK, REFUSED, RELAY_PAGE, DriverEnclave
 from pltvm.host.interrupts import Watch
 from pltvm.host.output import Output, passed_on
 from pltvm.host.report import FaultReport
 from pltvm.host.shared import HostPages
+from pltvm.host.spans import NO_PAGES, Span
 from pltvm.host.symbols import Symbols
 from pltvm.host.text import one_line
 from pltvm.monitor import abi
@@ -35,6 +36,7 @@ INTERRUPTED: Final = "interrupted"
 RELAY_RETURNED: Final = "relay returned"
 STOPPED: Final = "stopped"
 DESTROYED: Final = "destroyed"
+ELSEWHERE: Final = "put back"
 
 Pages = bytes | HostPages | None  # contents, or pages of Machine.shm and Machine.relay
 
@@ -55,7 +57,8 @@ class Result:
     """How a run ended.
 
     `status` is "exited", "faulted" or "interrupted" (time limit), "relay returned" (it waits for new relay
-    pages), "stopped" or "destroyed" (from `on_output`); `retval` what the enclave returned, as
+    pages), "stopped" or "destroyed" (from `on_output`), "put back" (from there too: the machine is as it was
+    before the run, see `Machine.restore`); `retval` what the enclave returned, as
     u64, None unless it exited; `output` what it and the servers it called printed, the first 16 MiB; `shm`
     and `relay` the memory shared with it and handed over, as they were left, None where there was none
     (relay: or where the pages did not come back).
@@ -86,17 +89,19 @@ class Result:
 
 
 class Enclave:
-    """One enclave of a machine. Made by `Machine.create`."""
+    """One enclave of a machine. Made by `Machine.create`.
 
-    def __init__(
-        self, driver: Driver, inner: DriverEnclave, shm: HostPages | None, relay: HostPages | None
-    ) -> None:
+    It stands for the enclave that the driver knows by its id: also after the machine was put back.
+    """
+
+    def __init__(self, driver: Driver, inner: DriverEnclave) -> None:
         self._driver = driver
-        self._inner = inner
-        self._shm = shm
-        self._relay = relay
-        self._started = False
-        inner.on_end = self._free_pages
+        self._latest = inner
+
+    @property
+    def _inner(self) -> DriverEnclave:
+        self._latest = self._driver.table.latest(self._latest)
+        return self._latest
 
     @property
     def eid(self) -> int:
@@ -138,11 +143,10 @@ class Enclave:
             raise EnclaveError(f"{self.name} is a server enclave: it runs only when another enclave calls it")
         if self.type is EnclaveType.SHADOW:
             raise EnclaveError(f"{self.name} is a shadow template: run what its `fork` gives")
-        if self._started or not self.alive:
+        if self._inner.started or not self.alive:
             raise EnclaveError(f"{self.name} has run already: create it again, or resume an interrupted run")
-        if not self._driver.start(self._inner, self._relay.span if self._relay else NO_PAGES):
+        if not self._driver.start(self._inner, self._inner.relay):
             raise EnclaveError(f"{self.name}: the monitor refused to run the enclave")
-        self._started = True
         return self._go(lambda: self._driver.go(self._inner), timeout, on_output)
 
     def resume(
@@ -153,27 +157,27 @@ class Enclave:
         In the last case `relay` are new ones. Raises EnclaveError, and the run can still be resumed, when
         there is no such run or the pages are refused.
         """
-        if not self._started or not self.alive:
+        if not self._inner.started or not self.alive:
             raise EnclaveError(f"{self.name} has no interrupted run to resume")
         if relay is None:
             return self._go(lambda: self._driver.resume(self._inner), timeout, on_output)
         if self._inner.status != RELAY_PAGE:
             raise EnclaveError(f"{self.name} does not wait for relay pages")
         pages = HostPages(self._driver, relay) if isinstance(relay, bytes) else relay
-        old, self._relay = self._relay, pages
+        inner, kept = self._inner, self._driver.kept
+        old, inner.relay = inner.relay, pages.span
         try:
-            entered = self._driver.go_on(self._inner, pages.span)
+            entered = self._driver.go_on(inner, pages.span)
         except EnclaveError:
-            self._relay = old
-            pages.let_go()
+            inner.relay = old
+            kept.let_go(pages.pa)
             raise
         if not entered:
-            self._relay = old
-            pages.let_go()
+            inner.relay = old
+            kept.let_go(pages.pa)
             raise EnclaveError(f"{self.name}: the monitor refused the relay pages")
-        if old is not None:
-            old.let_go()
-        return self._go(lambda: self._driver.go(self._inner), timeout, on_output)
+        kept.let_go(old.pa)
+        return self._go(lambda: self._driver.go(inner), timeout, on_output)
 
     def stop(self) -> None:
         """Keep a started enclave from running until `resume`: while it is paused, or from `on_output`.
@@ -191,22 +195,28 @@ class Enclave:
             raise EnclaveError(f"{self.name} is no living shadow template")
         raw_name = _checked_name(name, EnclaveType.NORMAL)
         driver, template = self._driver, self._inner
-        with _pages(driver, shm, relay, self.name) as (shm_pages, relay_pages):
-            inner = forking.fork(driver, template, raw_name, shm_pages.span if shm_pages else NO_PAGES)
-        return Enclave(driver, inner, shm_pages, relay_pages)
+        with _pages(driver, shm, relay, self.name) as (shm_span, relay_span):
+            inner = driver.fork(template, raw_name, shm_span)
+        inner.relay = relay_span
+        return Enclave(driver, inner)
 
     def _go(self, go: Callable[[], int], timeout: float | None, on_output: OnOutput | None) -> Result:
         driver, inner = self._driver, self._inner
         hart = driver.kernel.monitor.hart
         output = Output(on_output)
-        inner.write = output.write
+        client = driver.clients[inner.client]
+        client.output, client.printed = output.write, output
         traps, flushes = hart.traps, hart.flushes
-        with passed_on(), Watch(hart, timeout) as watch:
-            status = go()
+        try:
+            with passed_on(), Watch(hart, timeout) as watch:
+                status = go()
+        finally:
+            client.printed = None
         if watch.cancelled:
             raise KeyboardInterrupt
         if status == REFUSED:
             raise EnclaveError(f"{self.name}: the monitor refused to go on with the enclave")
+        inner = self._inner
         stats = Stats(hart.traps - traps, hart.flushes - flushes, output.size)
         result = Result(
             status=_RESULTS.get(status, FAULTED),
@@ -214,14 +224,17 @@ class Enclave:
             output=output.text.decode("utf-8", "replace"),
             stats=stats,
             fault=driver.fault if status == Status.ERROR else None,
-            shm=self._shm.read() if self._shm else None,
-            relay=self._relay.read() if self._relay and self._relay.here else None,
+            shm=driver.memory.read(*inner.shm) if inner.shm.size else None,
+            relay=driver.memory.read(*inner.relay) if self._has_relay_back() else None,
         )
-        if status == GONE:
-            return result
-        if not self.alive:
-            self._free_pages()
+        if not inner.alive and status not in (GONE, PUT_BACK):
+            driver.let_go(inner)
         return result
+
+    def _has_relay_back(self) -> bool:
+        """Whether the host has the relay pages that it gave; of those bound to a name it does not know."""
+        span = self._inner.relay
+        return span.size > 0 and self._driver.kept.here(span)
 
     @property
     def measurement(self) -> bytes:
@@ -244,7 +257,7 @@ class Enclave:
             raise EnclaveError(f"the nonce {nonce} is no unsigned 64-bit number")
         if not self.alive:
             raise EnclaveError(f"{self.name} has ended: attest it before that")
-        return self._driver.attest(self._inner, nonce)
+        return building.attest(self._driver.kernel, self._inner, nonce)
 
     def destroy(self) -> None:
         """End the enclave, and with it a call chain that it takes part in: `PLenclave_destruct`.
@@ -253,22 +266,18 @@ class Enclave:
         """
         if not self.alive:
             raise EnclaveError(f"{self.name} has ended already")
-        self._driver.destroy(self._inner)
-        self._free_pages()
-
-    def _free_pages(self) -> None:
-        for pages in (self._shm, self._relay):
-            if pages is not None:
-                pages.let_go()
-        self._shm = self._relay = None
+        inner = self._inner
+        self._driver.destroy(inner)
+        self._driver.let_go(inner)
 
 
 _RESULTS: Final[dict[int, str]] = {
     Status.OK: EXITED,
     Status.TIMER: INTERRUPTED,
     RELAY_PAGE: RELAY_RETURNED,
-    driver_module.STOPPED: STOPPED,
+    enclave.STOPPED: STOPPED,
     GONE: DESTROYED,
+    PUT_BACK: ELSEWHERE,
 }
 
 
@@ -292,28 +301,25 @@ def create(
         raise EnclaveError("bytes go to enclaves that the host runs, not to servers: see Machine.shm")
     image = load_image(elf)
     label = one_line(name) or name_of(elf)
-    with _pages(driver, shm, relay, label) as (shm_pages, relay_pages):
-        inner = driver.create(image, raw_name, kind, stack_size, shm_pages.span if shm_pages else NO_PAGES)
-    inner.label, inner.symbols = label, Symbols(elf)
-    return Enclave(driver, inner, shm_pages, relay_pages)
+    with _pages(driver, shm, relay, label) as (shm_span, relay_span):
+        inner = driver.create(image, raw_name, kind, stack_size, shm_span, clients.PYTHON)
+    inner.relay, inner.label, inner.symbols = relay_span, label, Symbols(elf)
+    return Enclave(driver, inner)
 
 
 @contextmanager
-def _pages(
-    driver: Driver, shm: Pages, relay: Pages, label: str
-) -> Iterator[tuple[HostPages | None, HostPages | None]]:
-    """The pages of an enclave that is made in the block; let go of if that fails."""
-    pages: list[HostPages | None] = []
+def _pages(driver: Driver, shm: Pages, relay: Pages, label: str) -> Iterator[tuple[Span, Span]]:
+    """Where the pages of an enclave are that is made in the block; let go of if that fails."""
+    spans: list[Span] = []
     try:
         for given in (shm, relay):
-            pages.append(HostPages(driver, given) if isinstance(given, bytes) else given)
-            if pages[-1] is not None:
-                pages[-1].take()
-        yield pages[0], pages[1]
+            pages = HostPages(driver, given) if isinstance(given, bytes) else given
+            spans.append(pages.span if pages is not None else NO_PAGES)
+            driver.kept.take(spans[-1].pa)
+        yield spans[0], spans[1]
     except PltvmError as error:
-        for one in pages:
-            if one is not None:
-                one.let_go()
+        for span in spans:
+            driver.kept.let_go(span.pa)
         raise type(error)(f"{label}: {error}") from None
 
 

@@ -5,34 +5,49 @@ that the monitor leaves name pages, not blocks. So nothing is counted here. A bl
 public, and then it is freed; a table only says where to look.
 """
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import Final
 
+from pltvm.host.kernel import Kernel
+from pltvm.host.plain import copied
 from pltvm.monitor.abi import HostCall, Status
 
-if TYPE_CHECKING:
-    from pltvm.host.kernel import Kernel
-
 _AT_A_TIME: Final = 64
+
+
+@dataclass(slots=True)
+class AwayState:
+    """The blocks that are away, in the order in which they were given away."""
+
+    blocks: dict[int, None] = field(default_factory=dict)
 
 
 class Away:
     """The blocks of `kernel` that enclaves have."""
 
-    def __init__(self, kernel: "Kernel") -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._blocks: dict[int, None] = {}  # in the order in which they were given away
-        kernel.holders.append(lambda: self._blocks)
+        self.state = AwayState()
+        kernel.holders.append(lambda: self.state.blocks)
         kernel.blocks.shrink = self._shrink
+
+    def save(self) -> AwayState:
+        """A copy of the state."""
+        return copied(self.state)
+
+    def load(self, saved: AwayState) -> None:
+        """Put the state back."""
+        self.state = copied(saved)
 
     def add(self, block: int) -> None:
         """An enclave is given `block`, or has it: it is freed when it is back."""
-        self._blocks[block] = None
+        self.state.blocks[block] = None
 
     def freed(self, block: int, dirty: int | None = None) -> bool:
         """Free `block` if it is one of these and all of it is back; `dirty` as of `Blocks.give`."""
-        if block not in self._blocks or not self._kernel.blocks.give_if_back(block, dirty):
+        if block not in self.state.blocks or not self._kernel.blocks.give_if_back(block, dirty):
             return False
-        del self._blocks[block]
+        del self.state.blocks[block]
         return True
 
     def reclaim(self, most: int | None = None) -> int:
@@ -41,7 +56,7 @@ class Away:
         Idle are relay pages on their way to a name, and memory between enclaves that none has attached.
         """
         kernel, total, taken = self._kernel, 0, 0
-        for block in list(self._blocks):
+        for block in list(self.state.blocks):
             size = kernel.blocks.size(block)
             if kernel.call(HostCall.RECLAIM, block, size) == Status.OK and self.freed(block):
                 total += size

@@ -6,10 +6,13 @@ with a private page in it is neither handed out nor freed.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
-from pltvm.engine.memory import PAGE, pages_for
+from pltvm.engine.memory import PAGE
 from pltvm.errors import OutOfMemory
+from pltvm.host.plain import copied
+from pltvm.host.spans import Span
 from pltvm.monitor.host_memory import HostMemory
 
 _MOST_SHRINKS: Final = 16  # for one block
@@ -18,6 +21,15 @@ _MOST_SHRINKS: Final = 16  # for one block
 def order_for(pages: int) -> int:
     """The exponent of the smallest power of two ≥ `pages`."""
     return max(pages - 1, 0).bit_length()
+
+
+@dataclass(slots=True)
+class BlocksState:
+    """Blocks by their physical address. A dict serves as an ordered set, so that runs repeat exactly."""
+
+    free: list[dict[int, None]]  # by order
+    taken: dict[int, int]  # the order of each
+    free_pages: int
 
 
 class Blocks:
@@ -31,17 +43,27 @@ class Blocks:
         self.start, self.end = start, end
         self.shrink: Callable[[], bool] = lambda: False
         self._orders = order_for((end - start) // PAGE) + 1
-        # By order, the free blocks; a dict serves as an ordered set, so that runs repeat exactly.
-        self._free: list[dict[int, None]] = [{} for _ in range(self._orders)]
-        self._taken: dict[int, int] = {}
-        self.free_pages = 0
+        self.state = BlocksState([{} for _ in range(self._orders)], {}, 0)
         while start < end:
             fits = ((end - start) // PAGE).bit_length() - 1
             aligned = (start // PAGE & -(start // PAGE)).bit_length() - 1
             order = min(fits, aligned)
-            self._free[order][start] = None
-            self.free_pages += 1 << order
+            self.state.free[order][start] = None
+            self.state.free_pages += 1 << order
             start += PAGE << order
+
+    def save(self) -> BlocksState:
+        """A copy of the state."""
+        return copied(self.state)
+
+    def load(self, saved: BlocksState) -> None:
+        """Put the state back."""
+        self.state = copied(saved)
+
+    @property
+    def free_pages(self) -> int:
+        """Pages of all free blocks."""
+        return self.state.free_pages
 
     def take(self, pages: int) -> int:
         """Physical address of a cleared block of `pages` pages rounded up to a power of two.
@@ -60,17 +82,18 @@ class Blocks:
 
     def _split_off(self, order: int) -> int | None:
         """A free block of this order, out of the smallest that there is; None when there is none."""
-        free, at = self._free, order
+        state, at = self.state, order
+        free = state.free
         while at < self._orders:
             if not free[at]:
                 at += 1
                 continue
             block, _ = free[at].popitem()
-            self.free_pages -= 1 << order
+            state.free_pages -= 1 << order
             while at > order:  # keep the lower half, free the upper
                 at -= 1
                 free[at][block + (PAGE << at)] = None
-            self._taken[block] = order
+            state.taken[block] = order
             if self.memory.is_public(block, PAGE << order):
                 return block  # else somebody took it past the allocator: it stays out of the lists
         return None
@@ -85,46 +108,44 @@ class Blocks:
 
     def give_if_back(self, block: int, dirty: int | None = None) -> bool:
         """As `give`; False, and nothing changed, if not all of the block is the host's."""
-        order = self._taken[block]
+        state = self.state
+        order = state.taken[block]
         size = PAGE << order
         if not self.memory.clear(block, size, size if dirty is None else dirty):
             return False
-        del self._taken[block]
-        self.free_pages += 1 << order
+        del state.taken[block]
+        state.free_pages += 1 << order
         while order + 1 < self._orders:
             buddy = block ^ PAGE << order
-            if buddy not in self._free[order]:
+            if buddy not in state.free[order]:
                 break
-            del self._free[order][buddy]
+            del state.free[order][buddy]
             block = min(block, buddy)
             order += 1
-        self._free[order][block] = None
+        state.free[order][block] = None
         return True
 
     def size(self, block: int) -> int:
         """Bytes of a taken block."""
-        return PAGE << self._taken[block]
+        return PAGE << self.state.taken[block]
 
     def holding(self, pa: int) -> int | None:
         """The taken block that holds the page at `pa`; None when that is free, or not RAM of the host."""
-        if pa in self._taken:
+        if pa in self.state.taken:
             return pa
         for order in range(1, self._orders):
             block = pa & -(PAGE << order)
-            if self._taken.get(block, -1) == order:
+            if self.state.taken.get(block, -1) == order:
                 return block
         return None
 
-    def free_blocks(self) -> Iterator[tuple[int, int]]:
-        """Every free block and its bytes."""
-        for order, blocks in enumerate(self._free):
+    def free_blocks(self) -> Iterator[Span]:
+        """Every free block."""
+        for order, blocks in enumerate(self.state.free):
             for block in blocks:
-                yield block, PAGE << order
+                yield Span(block, PAGE << order)
 
-    def taken_blocks(self) -> Iterator[tuple[int, int]]:
-        """Every taken block and its bytes."""
-        for block, order in self._taken.items():
-            yield block, PAGE << order
-
-
-__all__ = ["Blocks", "order_for", "pages_for"]
+    def taken_blocks(self) -> Iterator[Span]:
+        """Every taken block."""
+        for block, order in self.state.taken.items():
+            yield Span(block, PAGE << order)

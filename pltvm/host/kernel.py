@@ -8,14 +8,16 @@ Its own context is an S-mode context with `mstatus.TVM` set: nothing but the mon
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Final, Protocol
 
 from pltvm.engine.context import MSTATUS_TVM, Context, S
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import EngineError, OutOfMemory
-from pltvm.host.blocks import Blocks, order_for
+from pltvm.host.blocks import Blocks, BlocksState, order_for
+from pltvm.host.plain import copied
 from pltvm.monitor.abi import HostCall, Status
 from pltvm.monitor.monitor import MONITOR_SIZE, Monitor
 
@@ -25,28 +27,82 @@ MONITOR_MEMORY: Final = 256 << 10  # given to the monitor at a time
 SMALLEST_RAM: Final = 8 << 20
 
 
+@dataclass(slots=True)
+class TablePagesState:
+    """The free pages of the PT area by level; the last one of a level is taken first."""
+
+    free: list[list[int]]
+
+
 class TablePages:
     """Free pages of the PT area, by level: 0 roots, 1 middle tables, 2 leaf tables (§8 call 83)."""
 
-    def __init__(self, kernel: "Kernel", start: int, pages: int) -> None:
+    def __init__(self, monitor: Monitor, start: int, pages: int) -> None:
         order = order_for(pages)
         roots, middle = max(order - 6, 1), max(order - 4, 2)
-        if kernel.monitor.call(HostCall.SEPARATE, roots, middle) != Status.OK:
+        if monitor.call(HostCall.SEPARATE, roots, middle) != Status.OK:
             raise EngineError("the monitor refused to separate the page-table area")
         bounds = [0, 1 << roots, (1 << roots) + (1 << middle), pages]
-        self._free = [[start + page * PAGE for page in range(low, high)] for low, high in pairwise(bounds)]
-        for pool in self._free:
-            pool.reverse()  # the lowest page is taken first
+        self.state = TablePagesState(
+            [[start + page * PAGE for page in reversed(range(low, high))] for low, high in pairwise(bounds)]
+        )
+
+    def save(self) -> TablePagesState:
+        """A copy of the state."""
+        return copied(self.state)
+
+    def load(self, saved: TablePagesState) -> None:
+        """Put the state back."""
+        self.state = copied(saved)
 
     def take(self, level: int) -> int:
         """A cleared page for a table of this level; raises OutOfMemory."""
-        if not self._free[level]:
+        if not self.state.free[level]:
             raise OutOfMemory("the page-table area is used up: give the machine more RAM (--ram)")
-        return self._free[level].pop()
+        return self.state.free[level].pop()
 
     def give(self, level: int, page: int) -> None:
         """Free a page whose entries are all clear."""
-        self._free[level].append(page)
+        self.state.free[level].append(page)
+
+
+class SavedProgram(Protocol):
+    """A program of user mode as plain data."""
+
+    def blocks(self) -> Iterable[int]:
+        """The blocks that it has taken from the kernel."""
+
+
+class Program(Protocol):
+    """What runs beside the driver: a program in user mode, or in the kernel's place."""
+
+    def save(self) -> SavedProgram:
+        """A copy of its state; raises SnapshotError."""
+
+    def check(self, saved: SavedProgram | None) -> None:
+        """Raises SnapshotError where the state cannot be put back; None: that it does not run yet."""
+
+    def load(self, saved: SavedProgram | None) -> None:
+        """Put the state back, after `check`."""
+
+
+@dataclass(slots=True)
+class KernelState:
+    """What the kernel remembers."""
+
+    lent: list[int] = field(default_factory=list)  # blocks that the monitor has for its records
+    programs: list[int] = field(default_factory=list)  # blocks of programs in its place, see `supervisor`
+    waiting: SavedProgram | None = None  # one that was saved in a callback, until it is resumed
+
+
+@dataclass(slots=True)
+class SavedKernel:
+    """The kernel and its parts."""
+
+    kernel: KernelState
+    blocks: BlocksState
+    tables: TablePagesState
+    registers: bytes  # of its context
 
 
 class Kernel:
@@ -58,7 +114,8 @@ class Kernel:
         self.memory = memory = monitor.host_memory
         # What each part of the host has taken from `blocks`: physical addresses. For the audit.
         self.holders: list[Callable[[], Iterable[int]]] = [self._held]
-        self._lent: list[int] = []  # blocks that the monitor has for its records
+        self.state = KernelState()
+        self.program: Program | None = None  # that runs now
         self.context = Context(S, mstatus=MSTATUS_TVM)
         hart.current = self.context
         self.blocks = Blocks(memory, memory.base + MONITOR_SIZE, memory.end)
@@ -72,7 +129,30 @@ class Kernel:
         )
         if status != Status.OK:
             raise EngineError("the monitor refused the memory layout of the host kernel")
-        self.tables = TablePages(self, self.pt_area, self.blocks.size(self.pt_area) // PAGE)
+        self.tables = TablePages(monitor, self.pt_area, self.blocks.size(self.pt_area) // PAGE)
+
+    def save(self) -> SavedKernel:
+        """A copy of the state, and of the program that runs; raises SnapshotError."""
+        state = copied(self.state)
+        if self.program is not None:
+            state.waiting = self.program.save()
+        registers = bytes(self.context.regs)
+        return SavedKernel(state, self.blocks.save(), self.tables.save(), registers)
+
+    def check(self, saved: SavedKernel) -> None:
+        """Raises SnapshotError where the program that runs cannot be put back."""
+        if self.program is not None:
+            self.program.check(saved.kernel.waiting)
+
+    def load(self, saved: SavedKernel) -> None:
+        """Put the state back, after `check`: in the program that runs, or else a program waits."""
+        self.state = copied(saved.kernel)
+        if self.program is not None:
+            waiting, self.state.waiting = self.state.waiting, None
+            self.program.load(waiting)
+        self.blocks.load(saved.blocks)
+        self.tables.load(saved.tables)
+        self.context.regs[:] = memoryview(saved.registers).cast("Q")
 
     def call(self, function: HostCall, *arguments: int) -> int | None:
         """A monitor call, repeated with more monitor memory if the monitor has none left (§8)."""
@@ -82,9 +162,10 @@ class Kernel:
             if self.monitor.call(HostCall.EXTEND, block, MONITOR_MEMORY) != Status.OK:
                 self.blocks.give(block)
                 return status
-            self._lent.append(block)
+            self.state.lent.append(block)
             status = self.monitor.call(function, *arguments)
         return status
 
     def _held(self) -> Iterable[int]:
-        return (self.bitmap, self.pt_area, *self._lent)
+        waiting = self.state.waiting.blocks() if self.state.waiting is not None else ()
+        return (self.bitmap, self.pt_area, *self.state.lent, *self.state.programs, *waiting)

@@ -7,9 +7,11 @@ through code that serves guests, where an error would be taken for one of servin
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, ParamSpec, TypeVar
 
 from pltvm.errors import FromCallback
+from pltvm.host.plain import copied
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -40,6 +42,14 @@ def passed_on() -> Iterator[None]:
         raise error
 
 
+@dataclass(slots=True)
+class OutputState:
+    """What a run has printed: the first KEPT bytes, and how many it were."""
+
+    kept: bytearray = field(default_factory=bytearray)  # not a list of parts: they may be single bytes
+    size: int = 0
+
+
 class Output:
     """Takes the bytes of one run; `on_output` gets all of them, `text` has the first KEPT.
 
@@ -48,17 +58,30 @@ class Output:
 
     def __init__(self, on_output: Callable[[bytes], None] | None) -> None:
         self._on_output = of_caller(on_output) if on_output is not None else None
-        self._kept = bytearray()  # not a list of parts: they may be single bytes
-        self.size = 0
+        self.state = OutputState()
+
+    def save(self) -> OutputState:
+        """A copy of the state."""
+        return copied(self.state)
+
+    def load(self, saved: OutputState) -> None:
+        """Put the state back; what was passed on is not taken back."""
+        self.state = copied(saved)
 
     def write(self, text: bytes) -> None:
         """More output."""
-        self.size += len(text)
-        self._kept += text[: KEPT - len(self._kept)]
+        state = self.state
+        state.size += len(text)
+        state.kept += text[: KEPT - len(state.kept)]
         if self._on_output is not None:
             self._on_output(text)
 
     @property
+    def size(self) -> int:
+        """Bytes that were written."""
+        return self.state.size
+
+    @property
     def text(self) -> bytes:
         """What was kept."""
-        return bytes(self._kept)
+        return bytes(self.state.kept)

@@ -1,6 +1,6 @@
 """A fault in words: who, where in the source, which instruction, what it touched and whose that is."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pltvm.host.symbols import Symbols
@@ -10,14 +10,21 @@ from pltvm.monitor.fault import Fault
 _COLUMNS = 4
 
 
+@dataclass(frozen=True, slots=True)
 class FaultReport:
-    """A fault with the symbols of the ELF that the enclave was made from; `str()` is for people."""
+    """A fault with where it is in the ELF that the enclave was made from; `str()` is for people."""
 
-    def __init__(self, fault: Fault, label: str, symbols: Symbols | None) -> None:
-        self.fault = fault
-        self.label = label
-        self.location = str(symbols.locate(fault.pc)) if symbols else f"{fault.pc:#x}"
-        self.note = symbols.note if symbols else ""  # why the location says less than it might
+    fault: Fault
+    label: str
+    location: str
+    note: str = ""  # why the location says less than it might
+
+    @classmethod
+    def of(cls, fault: Fault, label: str, symbols: Symbols | None) -> "FaultReport":
+        """The report of a fault in the code that `symbols` describe."""
+        if symbols is None:
+            return cls(fault, label, f"{fault.pc:#x}")
+        return cls(fault, label, str(symbols.locate(fault.pc)), symbols.note)
 
     @property
     def summary(self) -> str:

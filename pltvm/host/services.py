@@ -8,16 +8,17 @@ import errno
 import hashlib
 import os
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 from weakref import finalize
 
-from pltvm.errors import OutOfMemory, PltvmError
+from pltvm.errors import OutOfMemory, PltvmError, SnapshotError
+from pltvm.host.enclave import DriverEnclave
+from pltvm.host.ocalls import Ocalls
+from pltvm.host.plain import copied
+from pltvm.host.spans import Span
 from pltvm.monitor.abi import MASK64, Ocall
-
-if TYPE_CHECKING:
-    from pltvm.host.driver import Driver, DriverEnclave
-    from pltvm.host.shared import HostPages
 
 SECTOR: Final = 4096
 DISK_LIMIT: Final = 256 << 20  # bytes
@@ -28,43 +29,74 @@ _OK: Final = (0, 0)
 _FAILED: Final = (MASK64, 0)
 
 
+@dataclass(slots=True)
+class RandomState:
+    """Where a stream of random bytes is."""
+
+    seed: bytes
+    requests: int = 0
+
+
 class Random:
     """A stream of bytes that depends on the seed alone: SHAKE-256 of seed and number of the request."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = str(seed).encode()
-        self._requests = 0
+        self.state = RandomState(str(seed).encode())
 
     def bytes(self, size: int) -> bytes:
         """The next `size` bytes."""
-        self._requests += 1
-        return hashlib.shake_256(b"%s/%d" % (self._seed, self._requests)).digest(size)
+        state = self.state
+        state.requests += 1
+        return hashlib.shake_256(b"%s/%d" % (state.seed, state.requests)).digest(size)
+
+
+@dataclass(slots=True)
+class DiskState:
+    """The sectors of a disk that were written, by their number, and the bytes that it may have."""
+
+    limit: int
+    sectors: dict[int, bytes] = field(default_factory=dict)
 
 
 class Disk:
     """Sectors that are kept nowhere but here, up to `limit` bytes; what was never written is zero."""
 
     def __init__(self, limit: int = DISK_LIMIT) -> None:
-        self.limit = limit
-        self._sectors: dict[int, bytes] = {}
+        self.state = DiskState(limit)
+
+    @property
+    def limit(self) -> int:
+        """Bytes that it may have."""
+        return self.state.limit
 
     @property
     def is_lost(self) -> bool:
         """Whether something was written that ends with the machine."""
-        return bool(self._sectors)
+        return bool(self.state.sectors)
+
+    def save(self) -> DiskState:
+        """A copy of the state; raises SnapshotError for one that others can change."""
+        return copied(self.state)
+
+    def check(self) -> None:
+        """Raises SnapshotError for a disk that cannot be put back."""
+
+    def load(self, saved: DiskState) -> None:
+        """Put the state back, after `check`."""
+        self.state = copied(saved)
 
     def make(self) -> None:
         """A host program has named memory for sectors: the disk is to be there."""
 
     def read(self, sector: int) -> bytes | None:
         """The sector, zeros where the disk has nothing; None when it cannot be read."""
-        return self._sectors.get(sector, _BLANK)
+        return self.state.sectors.get(sector, _BLANK)
 
     def write(self, sector: int, data: bytes) -> bool:
         """Write the sector; False for one behind the limit, or when the host's file system refuses."""
         if (sector + 1) * SECTOR > self.limit:
             return False
-        self._sectors[sector] = data
+        self.state.sectors[sector] = data
         return True
 
 
@@ -86,6 +118,13 @@ class FileDisk(Disk):
         except OSError:
             raise PltvmError(f"{self.path}: is not a file, nor can one be made there") from None
         finalize(self, os.close, self._folder)
+
+    def check(self) -> None:
+        raise SnapshotError(f"{self.path}: a disk in a file cannot be put back: make the machine without it")
+
+    def save(self) -> DiskState:
+        self.check()
+        return super().save()
 
     def _open(self, flags: int) -> BinaryIO:
         how = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: it may be a FIFO by now
@@ -130,51 +169,82 @@ class FileDisk(Disk):
         return True
 
 
-class Services:
-    """Random numbers and disk of one driver.
+@dataclass(slots=True)
+class ServicesState:
+    """What the services remember themselves.
 
-    `persistent` is the memory named for persistency (ioctl 0x18), with the sector at its start; while none is
-    named there are no sectors. (An enclave's own shared memory would not do: the host cannot tell which
-    enclave of a call chain asks.)
+    `persistent` is the physical address of the memory named for persistency (ioctl 0x18), with the sector at
+    its start; while it is 0 there are no sectors. (An enclave's own shared memory would not do: the host
+    cannot tell which enclave of a call chain asks.)
     """
 
-    def __init__(self, driver: "Driver") -> None:
-        self._driver = driver
+    persistent: int = 0
+
+
+@dataclass(slots=True)
+class SavedServices:
+    """The services and their parts."""
+
+    services: ServicesState
+    random: RandomState
+    disk: DiskState
+
+
+class Services:
+    """Random numbers and disk of one driver, which serves them by `ocalls`."""
+
+    def __init__(self, ocalls: Ocalls) -> None:
+        self._ocalls = ocalls
         self.random = Random(0)
         self.disk = Disk()
-        self.persistent: HostPages | None = None
-        driver.serving[Ocall.GET_RANDOM] = self._serve_random
-        driver.serving[Ocall.READ_SECTOR] = self._serve_read
-        driver.serving[Ocall.WRITE_SECTOR] = self._serve_write
+        self.state = ServicesState()
+        ocalls.serving[Ocall.GET_RANDOM] = self._serve_random
+        ocalls.serving[Ocall.READ_SECTOR] = self._serve_read
+        ocalls.serving[Ocall.WRITE_SECTOR] = self._serve_write
 
-    def use(self, pages: "HostPages | None") -> None:
-        """Name the memory that sectors go through; the disk is there from now on."""
-        self.persistent = pages
+    @property
+    def persistent(self) -> int:
+        """Physical address of the memory that sectors go through, or 0."""
+        return self.state.persistent
+
+    def save(self) -> SavedServices:
+        """A copy of the state, of the parts too; raises SnapshotError."""
+        return SavedServices(copied(self.state), copied(self.random.state), self.disk.save())
+
+    def load(self, saved: SavedServices) -> None:
+        """Put the state back, after `Disk.check`."""
+        self.disk.load(saved.disk)
+        self.random.state = copied(saved.random)
+        self.state = copied(saved.services)
+
+    def use(self, pa: int) -> None:
+        """Name the memory that sectors go through, 0 for none; the disk is there from now on."""
+        self.state.persistent = pa
         self.disk.make()
 
-    def _serve_random(self, enclave: "DriverEnclave", size: int, _arg1: int) -> tuple[int, int]:
+    def forget(self, span: Span) -> None:
+        """The memory is freed: if sectors went through it, there are none any more."""
+        if span.pa <= self.persistent < span.end:
+            self.state.persistent = 0
+
+    def _serve_random(self, enclave: DriverEnclave, size: int, _arg1: int) -> tuple[int, int]:
         size = min(size, MOST_RANDOM)
         try:
-            buffer = self._driver.lend(enclave, size)
+            buffer = self._ocalls.lend(enclave, size)
         except OutOfMemory:
             return 0, 0
-        self._driver.memory.write(buffer, self.random.bytes(size))
+        self._ocalls.memory.write(buffer, self.random.bytes(size))
         return buffer, size
 
-    def _sector_at(self) -> int:
-        """Where sectors are read to and written from, or 0."""
-        return self.persistent.pa if self.persistent is not None else 0
-
-    def _serve_read(self, _enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
-        place = self._sector_at()
-        data = self.disk.read(sector) if place else None
+    def _serve_read(self, _enclave: DriverEnclave, sector: int, _arg1: int) -> tuple[int, int]:
+        data = self.disk.read(sector) if self.persistent else None
         if data is None:
             return _FAILED
-        self._driver.memory.write(place, data)
+        self._ocalls.memory.write(self.persistent, data)
         return _OK
 
-    def _serve_write(self, _enclave: "DriverEnclave", sector: int, _arg1: int) -> tuple[int, int]:
-        place = self._sector_at()
-        if not place:
+    def _serve_write(self, _enclave: DriverEnclave, sector: int, _arg1: int) -> tuple[int, int]:
+        if not self.persistent:
             return _FAILED
-        return _OK if self.disk.write(sector, self._driver.memory.read(place, SECTOR)) else _FAILED
+        written = self.disk.write(sector, self._ocalls.memory.read(self.persistent, SECTOR))
+        return _OK if written else _FAILED

@@ -4,73 +4,60 @@
     shm = machine.shm(8192)            pages with an id, for several enclaves, until `free`
     relay = machine.relay(b"…")        pages that are read and written only while they are the host's
 
-Where an enclave takes pages, it takes any of these: `span` says which, `let_go` is called when it ends.
+Where an enclave takes pages, it takes any of these: `span` says which. They are handles: what becomes of the
+pages is in `kept`, so that they stand for the same pages after the machine was put back.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import EnclaveError
-from pltvm.monitor.abi import RELAY_BOUND, HostCall, Status
-
-if TYPE_CHECKING:
-    from pltvm.host.driver import Driver
-
-Span = tuple[int, int]  # physical address, bytes
+from pltvm.host.driver import Driver
+from pltvm.host.kept import Kind
+from pltvm.host.spans import Span
+from pltvm.monitor.abi import RELAY_BOUND
 
 
 class HostPages:
     """Whole pages of host memory, enough for `size` bytes and for `data`, which is at the start."""
 
-    def __init__(self, driver: "Driver", data: bytes, size: int = 0) -> None:
+    kind = Kind.OWN
+
+    def __init__(self, driver: Driver, data: bytes, size: int = 0) -> None:
         self._driver = driver
-        self.size = max(pages_for(max(len(data), size)), 1) * PAGE
-        self.pa = driver.blocks.take(self.size // PAGE)
-        driver.pages[self.pa] = self
-        driver.memory.write(self.pa, data)
+        pages = max(pages_for(max(len(data), size)), 1)
+        self.size = pages * PAGE
+        self.pa, row = driver.kept.add(data, pages, self.kind)
+        self.id = row.id
 
     @property
     def span(self) -> Span:
-        """Physical address and bytes."""
-        return self.pa, self.size
+        """Where they are."""
+        return Span(self.pa, self.size)
 
     @property
     def here(self) -> bool:
         """Whether the host has all of the pages: the page bitmap says so."""
-        return self._driver.memory.is_public(self.pa, self.size)
+        return self._driver.kept.here(self.span)
 
     def read(self) -> bytes:
         """The pages as they are now."""
         return self._driver.memory.read(self.pa, self.size)
 
     def free(self) -> None:
-        """Give the pages back to the kernel."""
-        self._driver.blocks.give(self.pa)
-        del self._driver.pages[self.pa]
-
-    def take(self) -> None:
-        """An enclave has them from now on."""
-
-    def let_go(self) -> None:
-        """The enclave that had the pages has ended. Those that it handed on are freed when they are back."""
-        if self.here:
-            self.free()
-        else:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Nobody waits for the pages any more: the driver frees them when they are back."""
-        del self._driver.pages[self.pa]
-        self._driver.away.add(self.pa)
+        """Give the pages back to the kernel. Raises EnclaveError while living enclaves have them."""
+        self._driver.kept.free(self.pa)
 
 
 class SharedMemory(HostPages):
     """Memory that the host shares with any number of enclaves: `Machine.shm`."""
 
-    def __init__(self, driver: "Driver", data: bytes, size: int = 0) -> None:
-        super().__init__(driver, data, size)
-        self.id = driver.new_id()
-        self.users = 0  # living enclaves
+    kind = Kind.SHARED
+
+    @property
+    def users(self) -> int:
+        """How many living enclaves have it."""
+        return self._driver.kept.users(self.pa)
 
     def write(self, data: bytes, offset: int = 0) -> None:
         """Put `data` at `offset`. Raises EnclaveError if it does not fit."""
@@ -84,38 +71,19 @@ class SharedMemory(HostPages):
             raise EnclaveError(f"{size} bytes at offset {offset}: no whole pages of {self.size} bytes")
         return SharedPart(self, offset, size)
 
-    def take(self) -> None:
-        """One more enclave has it."""
-        self.users += 1
-
-    def let_go(self) -> None:
-        """One enclave less has it."""
-        self.users -= 1
-
-    def free(self) -> None:
-        """Give the memory back. Raises EnclaveError while living enclaves have it."""
-        if self.users:
-            raise EnclaveError(f"shared memory {self.id} is used by {self.users} living enclaves")
-        if self._driver.services.persistent is self:
-            self._driver.services.persistent = None
-        super().free()
-
 
 class SharedPart(HostPages):
     """Some pages of a `SharedMemory`."""
 
     def __init__(self, whole: SharedMemory, offset: int, size: int) -> None:
         self._driver = whole._driver
-        self.pa, self.size = whole.pa + offset, size
-        self.take, self.let_go, self.free = whole.take, whole.let_go, whole.free  # type: ignore[method-assign]
+        self.pa, self.size, self.id = whole.pa + offset, size, whole.id
 
 
 class RelayMemory(HostPages):
     """Relay pages that outlive the enclave they are given to: `Machine.relay`."""
 
-    def __init__(self, driver: "Driver", data: bytes, size: int = 0) -> None:
-        super().__init__(driver, data, size)
-        self.id = driver.new_id()
+    kind = Kind.RELAY
 
     def read(self) -> bytes:
         """The pages as they are now. Raises EnclaveError while they are not the host's."""
@@ -135,32 +103,19 @@ class RelayMemory(HostPages):
 
     def reclaim(self) -> None:
         """Take back, cleared, what is bound to a name but not mapped; or EnclaveError."""
-        driver = self._driver
-        if not self.here and driver.kernel.call(HostCall.RECLAIM, self.pa, self.size) != Status.OK:
-            raise EnclaveError(f"relay pages {self.id}: a living enclave has some of them")
-
-    def let_go(self) -> None:
-        """The enclave has ended: the pages are kept."""
-
-    def free(self) -> None:
-        """Give the pages back to the kernel, after `reclaim`."""
-        self.reclaim()
-        super().free()
+        self._driver.kept.reclaim(self.pa)
 
 
 class BoundRelay(HostPages):
     """Stands for all relay pages bound to the enclave's name by asynchronous calls (§7)."""
 
     def __init__(self) -> None:
-        self.pa, self.size = RELAY_BOUND, 0
+        self.pa, self.size, self.id = RELAY_BOUND, 0, 0
 
     @property
     def here(self) -> bool:
         """Which pages these are the host does not know."""
         return False
-
-    def let_go(self) -> None:
-        """Nothing of its own."""
 
 
 BOUND: Final = BoundRelay()

@@ -18,11 +18,12 @@ from pltvm.engine.context import A0, A7, MSTATUS_TVM, PC, PRIV, SP, Context, S
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.sv39 import ENTRIES, A, D, R, V, W, X, make_pte, satp_for
 from pltvm.engine.trap import Cause
-from pltvm.errors import Interrupted, PltvmError
+from pltvm.errors import Interrupted, PltvmError, SnapshotError
 from pltvm.host.driver import Driver
 from pltvm.host.elf import EnclaveImage
 from pltvm.host.elf_pages import Parts
 from pltvm.host.interrupts import Watch
+from pltvm.host.kernel import SavedProgram
 from pltvm.host.output import Output, passed_on
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
@@ -81,8 +82,6 @@ class Supervisor:
         self._output = Output(None)
         self._end = ""
         self._code: int | None = None
-        self._blocks: list[int] = []  # all of the program's memory; it is not given back
-        self.kernel.holders.append(lambda: self._blocks)
         self.kernel.hart.watch_aliases()
         self.root = self.kernel.tables.take(0)
         self._map_all_of_ram()
@@ -94,8 +93,10 @@ class Supervisor:
         self._spare = [self.kernel.tables.take(level) for level in range(3) for _ in range(TABLES_A_LEVEL)]
 
     def _take(self, pages: int) -> int:
-        self._blocks.append(self.kernel.blocks.take(pages))
-        return self._blocks[-1]
+        """A block of the program's memory, all of which is not given back."""
+        block = self.kernel.blocks.take(pages)
+        self.kernel.state.programs.append(block)
+        return block
 
     # -- page tables: only through monitor calls ---------------------------------------------------------
 
@@ -159,10 +160,12 @@ class Supervisor:
         monitor.set_trap_vector(self._trap)
         monitor.set_host_vector(self._control_is_back)
         self.kernel.hart.current = context
+        self.kernel.program = self
         try:
             with passed_on(), Watch(self.kernel.hart, timeout) as watch, suppress(Interrupted):
                 self.kernel.hart.run()
         finally:
+            self.kernel.program = None
             self.kernel.hart.current = self.kernel.context
             monitor.set_host_vector(self.driver.control_is_back)
         if watch.cancelled:
@@ -170,6 +173,18 @@ class Supervisor:
         timed_out = watch.timed_out and self._code is None
         end = f"still running after {timeout:g} s" if timed_out else self._end
         return SupervisorResult(self._code, end, self._output.text, timed_out)
+
+    def save(self) -> SavedProgram:
+        """Refused: it has the machine to itself."""
+        raise SnapshotError("a program runs in the place of the host kernel: save before it, or after")
+
+    def check(self, _saved: SavedProgram | None) -> None:
+        """Refused, likewise."""
+        raise SnapshotError("a program runs in the place of the host kernel: put back before it, or after")
+
+    def load(self, saved: SavedProgram | None) -> None:
+        """Never done, as `check` refuses."""
+        self.check(saved)
 
     def _write_info(self, victims: Sequence[Victim]) -> int:
         if len(victims) > MOST_VICTIMS:

@@ -58,10 +58,19 @@ class Location:
 
 
 class Symbols:
-    """The symbols and line numbers of one ELF."""
+    """The symbols and line numbers of one ELF: a value, as is the ELF's source."""
 
     def __init__(self, source: Source) -> None:
         self._file = _share(source) if isinstance(source, bytes) else _File(source)
+
+    def __reduce__(self) -> tuple[type[Symbols], tuple[Source]]:
+        return Symbols, (self._file.source,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Symbols) and self._file.source == other._file.source
+
+    def __hash__(self) -> int:
+        return hash(self._file.source)
 
     @property
     def note(self) -> str:

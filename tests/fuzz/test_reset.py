@@ -201,12 +201,11 @@ def test_an_interrupt_ends_the_batch_and_leaves_nothing(
     first = recorder.run(data)
     picture = Picture(recorder.target)
     target = recorder.target
-    inner = target.caller.inner  # type: ignore[attr-defined]
 
     def interrupting(_text: bytes) -> None:
         target.hart.interrupt()
 
-    monkeypatch.setattr(inner, "write", interrupting)
+    monkeypatch.setattr(target.caller, "output", interrupting)  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt):
         target.execute(data)
     monkeypatch.undo()

@@ -43,19 +43,19 @@ def free_and_held(machine: Machine) -> str:
 def overlapping(machine: Machine) -> str:
     blocks = machine.kernel.blocks
     page = next(iter(machine.driver.enclaves.values())).page
-    blocks._free[0][page] = None
+    blocks.state.free[0][page] = None
     return f"two blocks have {page:#x}"
 
 
 def gap(machine: Machine) -> str:
     blocks = machine.kernel.blocks
     block, size = next(iter(blocks.free_blocks()))
-    del blocks._free[(size // PAGE).bit_length() - 1][block]
+    del blocks.state.free[(size // PAGE).bit_length() - 1][block]
     return f"no block has {block:#x}"
 
 
 def miscounted(machine: Machine) -> str:
-    machine.kernel.blocks.free_pages += 1
+    machine.kernel.blocks.state.free_pages += 1
     pages = machine.kernel.blocks.free_pages
     return f"{pages - 1} pages are free, counted {pages}"
 

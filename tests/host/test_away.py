@@ -7,7 +7,7 @@ import pytest
 from pltvm import BOUND, Machine
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError
-from pltvm.host.driver import DriverEnclave
+from pltvm.host.enclave import DriverEnclave
 from pltvm.monitor.abi import HostCall, Ocall, Status
 from tests.monitor.rig import DATA, LIST_PAGES, SHM_PAGES, STRUCT, Memory, Script
 from tests.monitor.shared_rig import RELAY, SharedRig, numbered, send, split

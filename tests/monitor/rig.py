@@ -279,8 +279,9 @@ class Rig:
         shm = HostPages(driver, script.words.tobytes() + bytes((SHM_PAGES - LIST_PAGES) * PAGE))
         inner = driver.create(load_image(self.elf), name, kind, shm=shm.span, **options)
         inner.label, inner.symbols = name.decode() or "script", Symbols(self.elf)
-        pages = HostPages(driver, relay) if relay is not None else None
-        enclave = Enclave(driver, inner, shm, pages)
+        if relay is not None:
+            inner.relay = HostPages(driver, relay).span
+        enclave = Enclave(driver, inner)
         self._made.append(enclave)
         return enclave, shm
 
@@ -324,7 +325,7 @@ class Rig:
                 expected[index] = PRIVATE | owner
 
         blocks = machine.kernel.blocks
-        bitmap = next(iter(blocks._taken))  # the kernel took it first
+        bitmap = machine.kernel.bitmap
         for pa, pages in [
             (base, 512),
             (bitmap, blocks.size(bitmap) // PAGE),

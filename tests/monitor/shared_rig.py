@@ -5,6 +5,7 @@ from typing import Any
 from pltvm.engine.memory import PAGE
 from pltvm.host.api import Enclave, HostPages
 from pltvm.host.elf import load_image
+from pltvm.host.spans import NO_PAGES
 from pltvm.host.symbols import Symbols
 from pltvm.machine import Machine
 from pltvm.monitor import abi
@@ -35,7 +36,7 @@ class SharedRig(Rig):
         if isinstance(relay, bytes):
             return self.enclave(script, relay, name)
         enclave = self.enclave(script, None, name)
-        enclave._relay = relay
+        enclave.inner.relay = relay.span if relay is not None else NO_PAGES
         return enclave
 
     def outcome(self, enclave: Enclave, **options: Any) -> Outcome:
@@ -54,7 +55,7 @@ class SharedRig(Rig):
         """A shadow template of the listed enclave."""
         inner = self.machine.driver.create(load_image(self.elf), name, EnclaveType.SHADOW)
         inner.label, inner.symbols = name.decode(), Symbols(self.elf)
-        template = Enclave(self.machine.driver, inner, None, None)
+        template = Enclave(self.machine.driver, inner)
         self._made.append(template)
         return template
 

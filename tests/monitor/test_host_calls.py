@@ -126,7 +126,7 @@ def _bad_addresses(forge: Forge) -> dict[str, int]:
     return {
         "monitor": machine.memory.base,
         "pt area": machine.kernel.pt_area,
-        "bitmap": next(iter(machine.kernel.blocks._taken)),
+        "bitmap": machine.kernel.bitmap,
         "enclave": server.block,
         "own block": forge.block,
         "end of own block": forge.block + (BLOCK_PAGES - 1) * PAGE,
@@ -456,7 +456,7 @@ def test_run_and_destroy_twice(rig: Rig) -> None:
     assert machine.monitor.call(HostCall.DESTROY, victim.eid) == Status.ERROR
     assert before.changes() == []
     machine.driver._ended(victim._inner)
-    victim._free_pages()
+    machine.driver.let_go(victim.inner)
 
 
 def test_wrong_answers_while_an_ocall_waits(rig: Rig) -> None:

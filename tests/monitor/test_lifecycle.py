@@ -187,8 +187,7 @@ def test_shared_memory_is_seen_by_both_sides(rig: Rig) -> None:
     seen = script.peek(DATA + PAGE)
     script.poke(DATA + PAGE + 8, 77)
     enclave = rig.enclave(script)
-    shm = enclave._shm
-    assert shm is not None
+    shm = enclave.inner.shm
     memory = rig.machine.memory
 
     def on_output(_text: bytes) -> None:

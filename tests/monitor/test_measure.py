@@ -50,9 +50,8 @@ def test_a_server_measures_like_a_normal_enclave_and_its_name_does_not_count() -
 def test_memory_as_it_was_at_creation() -> None:
     machine = Machine(RAM)
     enclave = machine.create(HELLO, shm=b"before")
-    inner, shm = enclave._inner, enclave._shm
-    assert shm is not None
-    machine.memory.write(shm.pa, b"after!")
+    inner = enclave.inner
+    machine.memory.write(inner.shm.pa, b"after!")
     machine.memory.write(inner.kbuffer, b"text")
     assert enclave.measurement == machine.create(HELLO, shm=b"before").measurement
     assert enclave.measurement != machine.create(HELLO, shm=b"after!").measurement

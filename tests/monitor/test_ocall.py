@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pltvm.engine.memory import PAGE
-from pltvm.host.driver import DriverEnclave
+from pltvm.host.enclave import DriverEnclave
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, Ocall

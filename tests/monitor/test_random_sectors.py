@@ -9,7 +9,6 @@ import pytest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
 from pltvm.host.services import MOST_RANDOM, SECTOR, FileDisk, Random
-from pltvm.host.shared import HostPages
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Ocall
@@ -168,13 +167,6 @@ def test_a_host_that_answers_nonsense(make: MakeRig) -> None:
 # -- sectors -------------------------------------------------------------------------------------------------
 
 
-class Part(HostPages):
-    """Some pages that somebody else frees."""
-
-    def __init__(self, pa: int, size: int) -> None:
-        self.pa, self.size = pa, size
-
-
 def sector(script: Script, number: int, write: bool) -> Ref:
     return script.ocall(Ocall.WRITE_SECTOR if write else Ocall.READ_SECTOR, number)
 
@@ -182,14 +174,11 @@ def sector(script: Script, number: int, write: bool) -> Ref:
 def persistent(rig: SharedRig, script: Script) -> Outcome:
     """Run the list with the enclave's data page named for persistency."""
     enclave = rig.enclave(script)
-    whole = enclave._shm
-    assert whole is not None
-    data = whole.pa + DATA - abi.SHM_BASE
-    rig.machine.driver.services.persistent = Part(data, PAGE)
+    rig.machine.driver.services.state.persistent = enclave.inner.shm.pa + DATA - abi.SHM_BASE
     try:
         return rig.outcome(enclave)
     finally:
-        rig.machine.driver.services.persistent = None
+        rig.machine.driver.services.state.persistent = 0
 
 
 def test_what_was_written_is_read_by_another_machine(make: MakeRig, tmp_path: Path) -> None:
@@ -267,7 +256,7 @@ def test_without_memory(make: MakeRig, tmp_path: Path) -> None:
     script = Script()
     results = [sector(script, 0, False), sector(script, 0, True)]
     rig = make(disk=tmp_path / "disk")
-    rig.machine.driver.services.persistent = Part(0, 0)
+    rig.machine.driver.services.state.persistent = 0
     outcome = rig_outcome(rig, script)
     assert [outcome[result] for result in results] == [MINUS_1, MINUS_1]
 
@@ -313,7 +302,7 @@ def test_a_server_reads_through_the_named_memory(make: MakeRig, tmp_path: Path) 
     value = server_script.peek(DATA)
     server_script.give()
     server = rig.server(server_script)
-    rig.machine.driver.services.persistent = Part(server.pages.pa + DATA - abi.SHM_BASE, PAGE)
+    rig.machine.driver.services.state.persistent = server.pages.pa + DATA - abi.SHM_BASE
     caller.call(server.eid)
     rig_outcome(rig, caller)
     assert (server.now[done], server.now[value]) == (0, 0x0909090909090909)

@@ -9,10 +9,12 @@ import pytest
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import pte_address
 from pltvm.errors import EnclaveError
-from pltvm.host import driver, forking
+from pltvm.host import building, forking
 from pltvm.host.api import Enclave
 from pltvm.host.elf import load_image
+from pltvm.host.enclave import NO_EID
 from pltvm.host.shared import BOUND
+from pltvm.host.spans import NO_PAGES
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType, HostCall, Ocall, RunShadowParams, Status
 from tests.model.whole import Whole
@@ -141,7 +143,7 @@ def test_an_instance_can_do_what_an_enclave_can(rig: SharedRig) -> None:
     script.print(b"hello")
     eid = script.enclave_id()
     instance = rig.instance(rig.template(), script)
-    assert instance.eid == forking.NO_EID
+    assert instance.eid == NO_EID
     outcome = rig.outcome(instance)
     assert outcome[shared] == abi.SECURE_SHM_TOP - PAGE
     assert outcome[called] == 0
@@ -243,7 +245,7 @@ def run_shadow(rig: SharedRig, template: Enclave, **changes: Any) -> int | None:
     instance = rig.instance(template, Script())._inner
     page = instance.page
     mailbox = tuple(page + 256 + 8 * index for index in range(5))
-    raw = forking.run_params(rig.machine.driver, instance, (0, 0), mailbox, page + 296)
+    raw = forking.run_params(rig.machine.kernel.blocks, instance, NO_PAGES, mailbox, page + 296)
     params = RunShadowParams(*abi.RUN_SHADOW_PARAMS.unpack(raw))._replace(**changes)
     rig.machine.memory.write(page, abi.RUN_SHADOW_PARAMS.pack(*params))
     before = Whole(rig.machine)
@@ -334,7 +336,7 @@ def test_a_block_without_room_for_the_tables(rig: SharedRig) -> None:
 
 
 def test_a_template_with_a_stack_is_refused(rig: SharedRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(driver._CREATE_CALLS, EnclaveType.NORMAL, HostCall.CREATE_SHADOW)
+    monkeypatch.setitem(building._CREATE_CALLS, EnclaveType.NORMAL, HostCall.CREATE_SHADOW)
     with pytest.raises(EnclaveError, match="refused"):
         rig.machine.driver.create(load_image(rig.elf), b"x", EnclaveType.NORMAL)
     rig.check()
@@ -366,7 +368,7 @@ def test_a_fork_is_fast(rig: SharedRig) -> None:
         assert rig.machine.driver.start(instance._inner)
         times.append(time.perf_counter() - start)
         rig.machine.driver.go(instance._inner)
-        instance._free_pages()
+        rig.machine.driver.let_go(instance.inner)
     assert sorted(times)[len(times) // 2] < 0.002  # 0.1 ms on an idle machine
 
 

@@ -4,9 +4,12 @@ import hashlib
 from typing import Final
 
 from pltvm.engine.memory import PAGE
-from pltvm.host.driver import NO_PAGES, RELAY_PAGE, DriverEnclave
+from pltvm.host.building import attest
+from pltvm.host.clients import PYTHON
 from pltvm.host.elf import EnclaveImage, Piece
+from pltvm.host.enclave import RELAY_PAGE, DriverEnclave
 from pltvm.host.shared import BOUND, RelayMemory
+from pltvm.host.spans import NO_PAGES
 from pltvm.monitor import abi
 from pltvm.monitor.abi import EnclaveType, Status
 from tests import asm
@@ -64,6 +67,7 @@ class EnclaveWorld(World):
         self._free = self._free_pages()
         self.remember()
         self.text = bytearray()
+        self.driver.clients[PYTHON].output = self.text.extend
 
     def guarded(self) -> list[tuple[int, int]]:
         kernel = self.machine.kernel
@@ -88,9 +92,6 @@ class EnclaveWorld(World):
         else:
             server = None
             enclave = driver.create(image_of(program), name, EnclaveType.NORMAL, shm=shm)
-        enclave.write = server_write = self.text.extend
-        if server is not None:
-            server.write = server_write
         end = self._run(enclave, relay if not as_server else None)
         self.check(self.audited)
         self._clean_up([one for one in (enclave, server) if one is not None], relay)
@@ -105,7 +106,7 @@ class EnclaveWorld(World):
             if not enclave.alive:
                 break
             if rng.random() < 0.2:
-                driver.attest(enclave, rng.getrandbits(64))
+                attest(driver.kernel, enclave, rng.getrandbits(64))
             if rng.random() < 0.1:
                 driver.stop(enclave)
             pages = BOUND.span if status == RELAY_PAGE and rng.random() < 0.3 else NO_PAGES

@@ -62,7 +62,7 @@ class RandomKernel(Supervisor):
         try:
             return self.run()
         finally:
-            self.kernel.blocks.give(self._blocks.pop())  # the page of its info structure
+            self.kernel.blocks.give(self.kernel.state.programs.pop())  # the page of its info structure
 
     def _trap(self, cause: int, context: Context) -> None:
         super()._trap(cause, context)

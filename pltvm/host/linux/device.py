@@ -5,19 +5,23 @@ threads, which may stop, resume or destroy it. Requests come in through `enclave
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pltvm.errors import AccessFault, EnclaveError, OutOfMemory, PltvmError
-from pltvm.host import forking
-from pltvm.host.driver import NO_PAGES, REFUSED, RELAY_PAGE, Driver, DriverEnclave
+from pltvm.host import building, clients
+from pltvm.host.clients import Client
+from pltvm.host.driver import Driver
 from pltvm.host.elf import load_image
+from pltvm.host.enclave import REFUSED, RELAY_PAGE, DriverEnclave
+from pltvm.host.kept import Kind
 from pltvm.host.linux.errno import EFAULT, EINVAL, EPERM, LinuxError
 from pltvm.host.linux.requests import REQUESTS, AttestParam, Failures, Refused
 from pltvm.host.linux.shared_ids import SharedIds
 from pltvm.host.linux.threads import Thread
 from pltvm.host.linux.user_elf import read_elf
 from pltvm.host.report import FaultReport
-from pltvm.host.shared import RelayMemory, SharedMemory, Span
+from pltvm.host.spans import NO_PAGES, Span
 from pltvm.host.symbols import Symbols
 from pltvm.monitor import abi
 from pltvm.monitor.abi import (
@@ -38,32 +42,42 @@ _GO_ON: Final = 1  # `rerun_reason`: it has returned its relay pages
 _INSTANCE: Final = 1  # `is_shadow`
 
 
+@dataclass(slots=True)
 class Run:
-    """A thread inside the run request: for which enclave, and where its struct is."""
+    """A thread in the run request: which one, for which enclave (the driver's id), where its struct is."""
 
-    def __init__(self, thread: Thread, enclave: DriverEnclave, address: int, param: UserParam) -> None:
-        self.thread = thread
-        self.enclave = enclave
-        self.address = address
-        self.param = param
+    thread: int
+    enclave: int
+    address: int
+    param: UserParam
+    value: int = 0  # what the enclave returned, once it has ended
 
 
-class EnclaveDevice:
+@dataclass(slots=True)
+class DeviceState:
+    """What the device remembers. Enclaves are named by the driver's id."""
+
+    enclaves: dict[int, int] = field(default_factory=dict)  # by the id that the program knows
+    next_id: int = FIRST_ENCLAVE_ID
+    runs: dict[int, Run] = field(default_factory=dict)  # by enclave
+
+
+class EnclaveDevice(Client):
     """The device as one process sees it: its enclaves by id, and who is running them."""
 
     def __init__(self, process: "Process", driver: Driver, on_fault: Callable[[FaultReport], None]) -> None:
+        super().__init__(process.files.output)
         self.process = process
         self.driver = driver
+        self.state = DeviceState()
         self.failures = Failures()
         self._on_fault = on_fault
-        self._enclaves: dict[int, DriverEnclave] = {}
-        self._next_id = FIRST_ENCLAVE_ID
-        self._runs: dict[DriverEnclave, Run] = {}
-        self._shared: dict[DriverEnclave, SharedMemory | RelayMemory] = {}
         maps = process.space.maps
-        self.shm = SharedIds(lambda size: SharedMemory(driver, b"", size), maps, alone=False)
-        self.relays = SharedIds(lambda size: RelayMemory(driver, b"", size), maps, alone=True)
+        self.shm = SharedIds(driver.kept, Kind.SHARED, maps)
+        self.relays = SharedIds(driver.kept, Kind.RELAY, maps)
         process.at_end.append(self._close)
+        process.scheduler.enter = self._enter
+        driver.clients[clients.LINUX] = self
 
     # -- create and destroy --------------------------------------------------------------------------------
 
@@ -76,45 +90,35 @@ class EnclaveDevice:
                 raise Refused(EPERM, f"a stack of {param.stack_size} bytes")
             if param.type not in list(EnclaveType):
                 raise Refused(EFAULT, f"there is no enclave type {param.type}")
-            if len(self._enclaves) >= MOST_ENCLAVES:
+            if len(self.state.enclaves) >= MOST_ENCLAVES:
                 raise Refused(EFAULT, f"there are {MOST_ENCLAVES} enclaves already")
             name, span = abi.clean_name(param.name), NO_PAGES if template else self._attach(param)
             stack = 0 if template else param.stack_size
-            enclave = self.driver.create(load_image(elf), name, EnclaveType(param.type), stack, span)
+            kind = EnclaveType(param.type)
+            enclave = self.driver.create(load_image(elf), name, kind, stack, span, clients.LINUX)
         except AccessFault:
             raise
         except PltvmError as error:
             raise Refused(EFAULT, str(error)) from None
-        self._keep(enclave, param.shmid)
+        self.driver.kept.take(span.pa)
         enclave.label = name.decode("ascii", "backslashreplace") or "enclave"
         enclave.symbols = Symbols(elf)
-        enclave.write = self._print
         return param._replace(eid=self._add(enclave))
 
     def _attach(self, param: UserParam) -> Span:
         """The shared memory that a request names; none where there is no such."""
         return self.shm.part(param.shmid, param.shm_offset, param.shm_size) or NO_PAGES
 
-    def _keep(self, enclave: DriverEnclave, shmid: int) -> None:
-        """The enclave uses the shared memory that it got until it ends."""
-        if enclave.shm != NO_PAGES:
-            pages = self.shm.find(shmid).pages
-            pages.take()
-            self._shared[enclave] = pages
-
     def _add(self, enclave: DriverEnclave) -> int:
-        number = self._next_id
-        self._next_id += 1
-        self._enclaves[number] = enclave
+        number = self.state.next_id
+        self.state.next_id += 1
+        self.state.enclaves[number] = enclave.id
         return number
-
-    def _print(self, text: bytes) -> None:
-        self.process.files.output(text)
 
     def _find(self, number: int, is_shadow: int = 0) -> DriverEnclave:
         """The living enclave, or instance, of this id; raises Refused."""
-        enclave = self._enclaves.get(number)
-        if enclave is None or (enclave.template is not None) != (is_shadow == _INSTANCE):
+        enclave = self.driver.table.find(self.state.enclaves.get(number, 0))
+        if enclave is None or enclave.is_instance != (is_shadow == _INSTANCE):
             kind = "instance" if is_shadow == _INSTANCE else "enclave"
             raise Refused(EINVAL, f"there is no {kind} {number:#x}")
         return enclave
@@ -126,28 +130,32 @@ class EnclaveDevice:
             self.driver.destroy(enclave)
         except EnclaveError as error:
             raise Refused(EPERM, str(error)) from None
+        self.driver.let_go(enclave)
         self._after_an_end()
         return param
 
+    def gone(self, enclave: DriverEnclave) -> None:
+        run = self.state.runs.get(enclave.id)
+        if run is not None:
+            run.value = enclave.value
+
     def _after_an_end(self) -> None:
-        """Let go of what belonged to enclaves that have ended; runs of those that were destroyed are over."""
-        for run in [run for run in self._runs.values() if not run.enclave.alive]:
+        """Forget enclaves that have ended; runs of those that were destroyed are over."""
+        state, find = self.state, self.driver.table.find
+        for run in [run for run in state.runs.values() if find(run.enclave) is None]:
             self._finish(run, 0)
-        for number, enclave in list(self._enclaves.items()):
-            if not enclave.alive:
-                del self._enclaves[number]
-                pages = self._shared.pop(enclave, None)
-                if pages is not None:
-                    pages.let_go()
+        state.enclaves = {number: one for number, one in state.enclaves.items() if find(one) is not None}
         self.shm.tidy()
         self.relays.tidy()
 
     def _close(self) -> None:
         """The process is over: no enclave of its outlives it."""
-        self._runs.clear()
-        for enclave in sorted(self._enclaves.values(), key=lambda one: one.kind is EnclaveType.SHADOW):
+        self.state.runs.clear()
+        enclaves = filter(None, map(self.driver.table.find, self.state.enclaves.values()))
+        for enclave in sorted(enclaves, key=lambda one: one.kind is EnclaveType.SHADOW):
             if enclave.alive:
                 self.driver.destroy(enclave)
+                self.driver.let_go(enclave)
         self._after_an_end()
         self.shm.close()
         self.relays.close()
@@ -161,37 +169,37 @@ class EnclaveDevice:
         """
         again = param.rerun_reason != 0
         enclave = self._find(param.eid, param.is_shadow if again else 0)
-        waits = enclave.status == RELAY_PAGE and enclave not in self._runs
+        runs = self.state.runs
+        waits = enclave.status == RELAY_PAGE and enclave.id not in runs
         if again and (param.rerun_reason != _GO_ON or not waits or enclave.stopped):
             raise Refused(EFAULT, f"the enclave can not go on for reason {param.rerun_reason}")
         relay = self._relay(param)
         if enclave.kind is EnclaveType.SHADOW:
             enclave = self._fork(enclave, param)
             param = param._replace(eid=self._add(enclave), is_shadow=_INSTANCE)
-        elif not again and (enclave in self._runs or waits or enclave.kind is EnclaveType.SERVER):
+        elif not again and (enclave.id in runs or waits or enclave.kind is EnclaveType.SERVER):
             raise Refused(EFAULT, "the enclave can not be started: it is a server, or has started already")
-        run = Run(thread, enclave, address, param)
-        enclave.on_ended = lambda status: self._ended(run, status)
-        enclave.on_paused = lambda status: self._paused(run, status)
         enclave.gives_way = True
-        self._runs[enclave] = run
+        runs[enclave.id] = Run(thread.tid, enclave.id, address, param)
         if not (self.driver.go_on if again else self.driver.start)(enclave, relay):
-            del self._runs[enclave]
-            if not again and enclave.template is not None:
+            del runs[enclave.id]
+            if not again and enclave.is_instance:
                 self.driver.destroy(enclave)
+                self.driver.let_go(enclave)
                 self._after_an_end()
             raise Refused(EFAULT, "the monitor refused to run the enclave, or the relay pages")
-        thread.enter = lambda: self._enter(run)
+        thread.state.enclave = enclave.id
 
     def _fork(self, template: DriverEnclave, param: UserParam) -> DriverEnclave:
-        if len(self._enclaves) >= MOST_ENCLAVES:
+        if len(self.state.enclaves) >= MOST_ENCLAVES:
             raise Refused(EFAULT, f"there are {MOST_ENCLAVES} enclaves already")
+        span = self._attach(param)
         try:
-            instance = forking.fork(self.driver, template, template.name, self._attach(param))
+            instance = self.driver.fork(template, template.name, span)
         except OutOfMemory as error:
             raise Refused(EFAULT, str(error)) from None
-        self._keep(instance, param.shmid)
-        instance.label, instance.symbols, instance.write = template.label, template.symbols, self._print
+        self.driver.kept.take(span.pa)
+        instance.label = template.label
         return instance
 
     def _relay(self, param: UserParam) -> Span:
@@ -199,20 +207,23 @@ class EnclaveDevice:
         if param.relay_id <= 0:
             return NO_PAGES
         if param.relay_size == 0:
-            return RELAY_BOUND, 0
+            return Span(RELAY_BOUND, 0)
         span = self.relays.part(param.relay_id, param.relay_offset, param.relay_size)
         if span is None:
             raise Refused(EFAULT, f"there are no such relay pages of id {param.relay_id:#x}")
         return span
 
-    def _enter(self, run: Run) -> bool:
+    def _enter(self, thread: Thread) -> bool:
         """It is the turn of a thread whose enclave was paused: the enclave goes on."""
-        if self.driver.go_on(run.enclave):
+        run = self.state.runs[thread.state.enclave]
+        enclave = self.driver.table.find(run.enclave)
+        if enclave is not None and self.driver.go_on(enclave):
             return True
         self._refused(run)
         return False
 
-    def _paused(self, run: Run, status: int) -> bool:
+    def paused(self, enclave: DriverEnclave, status: int) -> bool:
+        run = self.state.runs[enclave.id]
         if status == RELAY_PAGE:
             self._finish(run, abi.RELAY_PAGE)
             return True
@@ -225,33 +236,29 @@ class EnclaveDevice:
     def _refused(self, run: Run) -> None:
         self._finish(run, -EFAULT, "the monitor refused to go on with the enclave")
 
-    def _ended(self, run: Run, status: int) -> bool:
-        fault = self.driver.fault
-        if status == Status.ERROR and fault is not None:
-            self._on_fault(fault)
+    def ended(self, enclave: DriverEnclave, status: int) -> bool:
+        run, fault = self.state.runs[enclave.id], self.driver.fault
         if status == Status.OK:
             self._finish(run, 0)
         else:
             self._finish(run, -EFAULT, fault.summary if fault is not None else "the enclave was destroyed")
+        self.driver.let_go(enclave)
         self._after_an_end()
-        return self.process.scheduler.current is run.thread or self.process.go_on()
+        if status == Status.ERROR and fault is not None:
+            self._on_fault(fault)
+        return self.process.scheduler.is_current(run.thread) or self.process.go_on()
 
     def _finish(self, run: Run, result: int, reason: str = "") -> None:
         """End a run request: copy the struct back, and let its thread go on."""
-        self._runs.pop(run.enclave, None)
-        run.thread.enter = None
-        param = run.param._replace(retval=run.enclave.value)
+        self.state.runs.pop(run.enclave, None)
+        param = run.param._replace(retval=run.value)
         try:
             self.process.space.write(run.address, abi.USER_PARAM.pack(*param))
         except (LinuxError, OutOfMemory):
             result, reason = -EFAULT, "the struct can not be written"
         if result < 0:
             self.failures.note(REQUESTS[Ioctl.RUN].name, param, Refused(-result, reason))
-        scheduler = self.process.scheduler
-        if scheduler.current is run.thread:
-            run.thread.answer(result)
-        else:
-            scheduler.wake(run.thread, result)
+        self.process.scheduler.finish_run(run.thread, result)
 
     def stop(self, param: UserParam) -> UserParam:
         """ioctl 3: keep a started enclave from the hart."""
@@ -260,7 +267,7 @@ class EnclaveDevice:
             self.driver.stop(enclave)
         except EnclaveError as error:
             raise Refused(EPERM, str(error)) from None
-        run = self._runs.get(enclave)
+        run = self.state.runs.get(enclave.id)
         if run is not None:
             self.process.scheduler.park(run.thread)
         return param
@@ -270,16 +277,16 @@ class EnclaveDevice:
         enclave = self._find(param.eid, param.is_shadow)
         if not self.driver.unstop(enclave):
             raise Refused(EPERM, "the enclave is not stopped")
-        run = self._runs.get(enclave)
+        run = self.state.runs.get(enclave.id)
         if run is not None:
-            self.process.scheduler.wake(run.thread)
+            self.process.scheduler.wake_up(run.thread)
         return param
 
     def attest(self, param: AttestParam) -> AttestParam:
         """ioctl 2: the report about an enclave."""
         enclave = self._find(param.eid, param.is_shadow)
         try:
-            report = self.driver.attest(enclave, param.nonce)
+            report = building.attest(self.driver.kernel, enclave, param.nonce)
         except EnclaveError as error:
             raise Refused(EPERM, str(error)) from None
         return param._replace(report=abi.REPORT.pack(*report))
@@ -289,8 +296,7 @@ class EnclaveDevice:
         if number < FIRST_MEMORY_ID:
             raise Refused(EPERM, f"{number:#x} is no id of shared memory")
         try:
-            pages = self.shm.find(number).pages
+            pa = self.shm.find(number).pa
         except Refused:
-            self.driver.services.use(None)
-        else:
-            self.driver.services.use(pages)
+            pa = 0
+        self.driver.services.use(pa)

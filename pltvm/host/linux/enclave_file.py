@@ -1,7 +1,8 @@
 """The enclave device, opened: how a request is copied in, served, and copied back (§8)."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from pltvm.host.kept import Kind
 from pltvm.host.linux.device import EnclaveDevice
 from pltvm.host.linux.errno import EFAULT, EPERM, LinuxError
 from pltvm.host.linux.files import File
@@ -14,7 +15,7 @@ from pltvm.host.linux.requests import (
     IdParam,
     Refused,
 )
-from pltvm.host.linux.shared_ids import Entry, SharedIds
+from pltvm.host.linux.shared_ids import SharedIds
 from pltvm.host.linux.threads import Thread
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Ioctl
@@ -22,21 +23,32 @@ from pltvm.monitor.abi import Ioctl
 PATH: Final = "/dev/penglai_enclave_dev"
 
 
+class Ready(NamedTuple):
+    """What `attach` prepared: an entry of `SharedIds`."""
+
+    kind: Kind
+    id: int
+    serial: int
+
+
 class EnclaveFile(File):
     """What `attach` prepared is mapped by the next mmaps of this descriptor."""
 
-    def __init__(self, device: EnclaveDevice) -> None:
+    def __init__(self, device: EnclaveDevice, ready: Ready | None = None) -> None:
         self._device = device
-        self._ready: tuple[SharedIds, Entry] | None = None
+        self.ready = ready
 
     def pages_to_map(self, size: int) -> int:
         """Physical address of the memory that was attached last; raises LinuxError if it is smaller."""
-        if self._ready is None:
+        if self.ready is None:
             raise LinuxError(EPERM)
-        ids, entry = self._ready
-        if not ids.has(entry) or size > entry.pages.size:
+        entry = self._ids(self.ready.kind).of_serial(self.ready.id, self.ready.serial)
+        if entry is None or size > entry.size:
             raise LinuxError(EPERM)
-        return entry.pages.pa
+        return entry.pa
+
+    def _ids(self, kind: Kind) -> SharedIds:
+        return self._device.shm if kind is Kind.SHARED else self._device.relays
 
     def ioctl(self, thread: Thread, request: int, address: int) -> int | None:
         """One request: the result, or None when the thread waits for an enclave; raises LinuxError."""
@@ -83,8 +95,8 @@ class EnclaveFile(File):
         if number == Ioctl.PERSISTENCY:
             device.name_persistent(param.id)
             return 0, param
-        ids = device.shm if number <= Ioctl.SHM_REMOVE else device.relays
-        return self._shared(ids, param)
+        kind = Kind.SHARED if number <= Ioctl.SHM_REMOVE else Kind.RELAY
+        return self._shared(self._ids(kind), param)
 
     def _shared(
         self, ids: SharedIds, param: GetParam | AttachParam | DetachParam | IdParam
@@ -95,11 +107,11 @@ class EnclaveFile(File):
                 return ids.get(param.key, param.size), param
             case AttachParam():
                 entry = ids.attach(param.id)
-                self._ready = ids, entry
-                return 0, param._replace(size=entry.pages.size)
+                self.ready = Ready(ids.kind, entry.id, entry.serial)
+                return 0, param._replace(size=entry.size)
             case DetachParam():
                 size = ids.detach(param.id)
-                self._ready = None
+                self.ready = None
                 return 0, param._replace(size=size)
         ids.remove(param.id)
         return 0, param

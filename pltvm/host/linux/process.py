@@ -20,8 +20,8 @@ from pltvm.engine.context import A0, A1, A2, A3, A4, A5, A7, MSTATUS_TVM, PC, SP
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import satp_for
 from pltvm.engine.trap import Cause, disassemble
-from pltvm.errors import EngineError, Interrupted, OutOfMemory
-from pltvm.host.kernel import Kernel
+from pltvm.errors import EngineError, Interrupted, OutOfMemory, SnapshotError
+from pltvm.host.kernel import Kernel, SavedProgram
 from pltvm.host.linux import signals
 from pltvm.host.linux.errno import EINVAL, EIO, ENOMEM, ENOSYS, LinuxError
 from pltvm.host.linux.files import Files
@@ -113,6 +113,7 @@ class Process:
     def run(self) -> int:
         """Run to the end of the process, or until the run is halted (`Hart.halt`); the exit code."""
         self.kernel.monitor.set_trap_vector(self._trap)
+        self.kernel.program = self
         try:
             if self._go_on():
                 self.hart.run()
@@ -149,10 +150,10 @@ class Process:
 
     def end_thread(self, thread: Thread, code: int) -> None:
         """The end of one thread: tell who waits for it. The last one ends the process."""
-        if thread.clear_tid:
+        if thread.state.clear_tid:
             try:
-                self.space.write(thread.clear_tid, bytes(4))
-                self.scheduler.wake_futex(thread.clear_tid, 1)
+                self.space.write(thread.state.clear_tid, bytes(4))
+                self.scheduler.wake_futex(thread.state.clear_tid, 1)
             except (LinuxError, OutOfMemory):  # it ends all the same
                 pass
         self.scheduler.remove(thread)
@@ -170,8 +171,23 @@ class Process:
         for action in self.at_end:
             action()
         self.files.close_all()
+        self.kernel.program = None
         self.hart.current = self.kernel.context
         self.space.free()
+
+    # -- snapshots ---------------------------------------------------------------------------------------
+
+    def save(self) -> SavedProgram:
+        """Refused."""
+        raise SnapshotError("a Linux program runs: save before it, or after")
+
+    def check(self, saved: SavedProgram | None) -> None:
+        """Refused, likewise."""
+        raise SnapshotError("a Linux program runs: put back before it, or after")
+
+    def load(self, saved: SavedProgram | None) -> None:
+        """Never done, as `check` refuses."""
+        self.check(saved)
 
     # -- traps -------------------------------------------------------------------------------------------
 
@@ -190,7 +206,7 @@ class Process:
         elif cause != Cause.WFI:
             self._served = f"a trap, {Cause(cause).text}"
             self._fault(thread, cause, context)
-        if thread.pending:
+        if thread.state.pending:
             signals.deliver(self, thread)
         if self.scheduler.current is not thread and not self._go_on():
             self.hart.stop()
@@ -201,7 +217,7 @@ class Process:
         while self.exit_code is None and scheduler.switch():
             thread = scheduler.current
             assert thread is not None
-            if thread.pending and thread.enter is None:
+            if thread.state.pending and not thread.state.enclave:
                 signals.deliver(self, thread)
             if scheduler.current is thread:
                 return True

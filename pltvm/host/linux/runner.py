@@ -107,10 +107,13 @@ def run_program(
     process.files.devices[PATH] = lambda: EnclaveFile(device)
     process.files.put(2, Terminal(errors.write))
     with passed_on(), Watch(driver.kernel.hart, timeout) as watch:
+        driver.in_run = True
         try:
             code = process.run()
         except AccessFault as error:  # of the host kernel
             code, process.end_report = 1, str(error)
+        finally:
+            driver.in_run = False
     if watch.cancelled:
         raise KeyboardInterrupt
     timed_out = watch.timed_out and process.exit_code is None

@@ -5,85 +5,110 @@ and the pages go once they are neither attached nor mapped, and no enclave has t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError, OutOfMemory
+from pltvm.host.kept import Kept, Kind
 from pltvm.host.linux.errno import EPERM
 from pltvm.host.linux.requests import Refused
-from pltvm.host.shared import RelayMemory, SharedMemory, Span
+from pltvm.host.plain import copied
+from pltvm.host.spans import Span
 from pltvm.monitor.abi import FIRST_MEMORY_ID
 
 PRIVATE_KEY: Final = 0
 MOST_IDS: Final = 4096  # of one kind; as many as Linux has for System V's
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Entry:
-    """Pages with an id: how often they are attached, and whether they go away with their last user."""
+    """Pages at `pa`: how often they are attached, and whether they go away with their last user.
+
+    `id` is what the program calls them, which may be that of others later; `serial` is theirs alone.
+    """
 
     id: int
     key: int
-    pages: SharedMemory | RelayMemory
+    pa: int
+    size: int
+    serial: int
     attached: int = 0
     removed: bool = False
 
+    @property
+    def span(self) -> Span:
+        """Where the pages are."""
+        return Span(self.pa, self.size)
+
+
+@dataclass(slots=True)
+class SharedIdsState:
+    """The entries by their id."""
+
+    entries: dict[int, Entry] = field(default_factory=dict)
+
 
 class SharedIds:
-    """Ids of one kind. `make` makes cleared pages of so many bytes, `is_mapped` says whether the program maps
-    any of a range. With `alone` the pages are in one place: they can be attached once at a time.
+    """Ids of one kind of pages. `is_mapped` says whether the program maps any of a range.
+
+    Relay pages are in one place: they can be attached once at a time.
     """
 
-    def __init__(
-        self,
-        make: Callable[[int], SharedMemory | RelayMemory],
-        is_mapped: Callable[[int, int], bool],
-        alone: bool,
-    ) -> None:
-        self._make = make
+    def __init__(self, kept: Kept, kind: Kind, is_mapped: Callable[[Span], bool]) -> None:
+        self._kept = kept
+        self.kind = kind
         self._is_mapped = is_mapped
-        self._alone = alone
-        self._entries: dict[int, Entry] = {}
+        self._alone = kind is Kind.RELAY
+        self.state = SharedIdsState()
+
+    def save(self) -> SharedIdsState:
+        """A copy of the state."""
+        return copied(self.state)
+
+    def load(self, saved: SharedIdsState) -> None:
+        """Put the state back."""
+        self.state = copied(saved)
 
     def get(self, key: int, size: int) -> int:
         """The id of pages of `size` bytes, a page multiple. Raises Refused."""
         if not size or size % PAGE:
             raise Refused(EPERM, f"{size} bytes: not a page multiple")
-        for entry in self._entries.values():
+        for entry in self.state.entries.values():
             if key != PRIVATE_KEY and entry.key == key and not entry.removed:
-                if entry.pages.size < size:
-                    raise Refused(EPERM, f"the memory of key {key} has {entry.pages.size} bytes only")
+                if entry.size < size:
+                    raise Refused(EPERM, f"the memory of key {key} has {entry.size} bytes only")
                 return entry.id
         self.tidy()
-        if len(self._entries) >= MOST_IDS:
+        if len(self.state.entries) >= MOST_IDS:
             raise Refused(EPERM, f"there are {MOST_IDS} ids already")
         try:
-            pages = self._make(size)
+            pa, row = self._kept.add(b"", size // PAGE, self.kind)
         except OutOfMemory as error:
             raise Refused(EPERM, str(error)) from None
-        number = next(number for number in count(FIRST_MEMORY_ID) if number not in self._entries)
-        self._entries[number] = Entry(number, key, pages)
+        number = next(number for number in count(FIRST_MEMORY_ID) if number not in self.state.entries)
+        self.state.entries[number] = Entry(number, key, pa, row.size, row.id)
         return number
 
     def find(self, number: int) -> Entry:
         """The entry of an id that is not removed; raises Refused."""
-        entry = self._entries.get(number)
+        entry = self.state.entries.get(number)
         if entry is None or entry.removed:
             raise Refused(EPERM, f"there is no id {number:#x}")
         return entry
 
-    def has(self, entry: Entry) -> bool:
-        """Whether the entry's pages are still there."""
-        return self._entries.get(entry.id) is entry
+    def of_serial(self, number: int, serial: int) -> Entry | None:
+        """The entry of an id, if it is still the one of this serial."""
+        entry = self.state.entries.get(number)
+        return entry if entry is not None and entry.serial == serial else None
 
     def part(self, number: int, offset: int, size: int) -> Span | None:
         """Physical address and bytes of whole pages; None where the id or the range does not exist."""
-        entry = self._entries.get(number)
+        entry = self.state.entries.get(number)
         if entry is None or entry.removed or offset % PAGE or not size or size % PAGE:
             return None
-        return (entry.pages.pa + offset, size) if offset + size <= entry.pages.size else None
+        return Span(entry.pa + offset, size) if offset + size <= entry.size else None
 
     def attach(self, number: int) -> Entry:
         """One more place where the pages are; raises Refused."""
@@ -95,12 +120,12 @@ class SharedIds:
 
     def detach(self, number: int) -> int:
         """One place less; the bytes of the pages. Raises Refused."""
-        entry = self._entries.get(number)
+        entry = self.state.entries.get(number)
         if entry is None or not entry.attached:
             raise Refused(EPERM, f"{number:#x} is not attached")
         entry.attached -= 1
         self.tidy()
-        return entry.pages.size
+        return entry.size
 
     def remove(self, number: int) -> None:
         """Let the pages go as soon as nobody uses them; raises Refused."""
@@ -112,21 +137,21 @@ class SharedIds:
 
     def tidy(self) -> None:
         """Free what is removed and no longer used; what an enclave still has stays until it ends."""
-        for entry in [entry for entry in self._entries.values() if entry.removed and not entry.attached]:
-            if not self._is_mapped(*entry.pages.span):
+        for entry in [entry for entry in self.state.entries.values() if entry.removed and not entry.attached]:
+            if not self._is_mapped(entry.span):
                 self._free(entry)
 
     def _free(self, entry: Entry) -> bool:
         try:
-            entry.pages.free()
+            self._kept.free(entry.pa)
         except EnclaveError:
             return False
-        del self._entries[entry.id]
+        del self.state.entries[entry.id]
         return True
 
     def close(self) -> None:
         """The process is over: nothing is mapped any more. What enclaves of others have is freed later."""
-        for entry in list(self._entries.values()):
+        for entry in list(self.state.entries.values()):
             if not self._free(entry):
-                del self._entries[entry.id]
-                entry.pages.abandon()
+                del self.state.entries[entry.id]
+                self._kept.abandon(entry.pa)

@@ -44,12 +44,12 @@ def rt_sigprocmask(
     """Block and unblock signals."""
     if size != 8:
         raise LinuxError(EINVAL)
-    before = thread.signal_mask
+    before = thread.state.signal_mask
     if new:
         given = int.from_bytes(process.space.read(new, 8), "little") & ~NEVER_BLOCKED
         if how not in (0, 1, 2):
             raise LinuxError(EINVAL)
-        thread.signal_mask = (before | given, before & ~given, given)[how]
+        thread.state.signal_mask = (before | given, before & ~given, given)[how]
     if old:
         process.space.write(old, before.to_bytes(8, "little"))
     return 0
@@ -57,7 +57,7 @@ def rt_sigprocmask(
 
 def sigaltstack(process: "Process", thread: Thread, new: int, old: int, *_: int) -> int:
     """Set the alternate stack, which must not be the one in use."""
-    address, flags, size = thread.alternate_stack
+    address, flags, size = thread.state.alternate_stack
     busy = on_alternate_stack(thread)
     if new:
         raw = process.space.read(new, 24)
@@ -69,7 +69,7 @@ def sigaltstack(process: "Process", thread: Thread, new: int, old: int, *_: int)
             raise LinuxError(EINVAL)
         if how != SS_DISABLE and length < SMALLEST_STACK:
             raise LinuxError(ENOMEM)
-        thread.alternate_stack = (0, SS_DISABLE, 0) if how == SS_DISABLE else (wanted, 0, length)
+        thread.state.alternate_stack = (0, SS_DISABLE, 0) if how == SS_DISABLE else (wanted, 0, length)
     if old:
         words = (address, SS_ONSTACK if busy else flags, size)
         process.space.write(old, b"".join(word.to_bytes(8, "little") for word in words))
@@ -84,7 +84,7 @@ def kill(process: "Process", thread: Thread, pid: int, number: int, *_: int) -> 
     if not 0 <= number <= SIGNALS:
         raise LinuxError(EINVAL)
     threads = (thread, *process.scheduler.threads.values())
-    ready = (one for one in threads if number and not one.signal_mask >> (number - 1) & 1)
+    ready = (one for one in threads if number and not one.state.signal_mask >> (number - 1) & 1)
     return send(process, next(ready, thread), number)
 
 

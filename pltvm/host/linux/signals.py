@@ -41,29 +41,29 @@ def send(process: "Process", thread: Thread, number: int) -> int:
     if number == 0 or handler == _IGNORE or (handler == _DEFAULT and number in _IGNORED):
         return 0
     bit = 1 << (number - 1)
-    if bit & thread.signal_mask:
-        thread.pending |= bit
+    if bit & thread.state.signal_mask:
+        thread.state.pending |= bit
     elif handler == _DEFAULT:
         process.killed(thread, number, 0)
     else:
-        thread.pending |= bit
+        thread.state.pending |= bit
         process.scheduler.disturb(thread)
     return 0
 
 
 def deliver(process: "Process", thread: Thread) -> None:
     """The thread is about to go on: let it handle the signals that wait for it."""
-    while thread.alive and thread.pending & ~thread.signal_mask:
-        waiting = thread.pending & ~thread.signal_mask
+    while thread.state.alive and thread.state.pending & ~thread.state.signal_mask:
+        waiting = thread.state.pending & ~thread.state.signal_mask
         bit = waiting & -waiting
-        thread.pending ^= bit
+        thread.state.pending ^= bit
         _handle(process, thread, bit.bit_length(), 0, 0)
 
 
 def force(process: "Process", thread: Thread, number: int, address: int) -> None:
     """A signal for what the thread itself just did: one that it blocks or ignores ends the process."""
     handler = process.actions.get(number, (_DEFAULT, 0, 0))[0]
-    if handler == _IGNORE or thread.signal_mask >> (number - 1) & 1:
+    if handler == _IGNORE or thread.state.signal_mask >> (number - 1) & 1:
         process.killed(thread, number, address)
     else:
         _handle(process, thread, number, address, _FAULT_CODE)
@@ -88,20 +88,20 @@ def _handle(process: "Process", thread: Thread, number: int, address: int, code:
         return
     if flags & _RESET:
         del process.actions[number]
-    thread.signal_mask |= (mask | (0 if flags & _NO_DEFER else 1 << (number - 1))) & ~NEVER_BLOCKED
+    thread.state.signal_mask |= (mask | (0 if flags & _NO_DEFER else 1 << (number - 1))) & ~NEVER_BLOCKED
     regs[A0], regs[A1], regs[A2] = number, frame, frame + _INFO.size
     regs[RA], regs[SP], regs[PC] = RETURN_PAGE, frame, handler & ~1
 
 
 def on_alternate_stack(thread: Thread) -> bool:
     """Whether the thread runs on its alternate stack now."""
-    base, flags, size = thread.alternate_stack
+    base, flags, size = thread.state.alternate_stack
     return not flags & SS_DISABLE and 0 < thread.context.regs[SP] - base <= size
 
 
 def _place(thread: Thread, alternate: bool) -> int | None:
     """Where the frame goes: below the stack pointer, or at the top of the alternate stack; None: no room."""
-    base, flags, size = thread.alternate_stack
+    base, flags, size = thread.state.alternate_stack
     nested = on_alternate_stack(thread)
     change = alternate and not nested and not flags & SS_DISABLE
     frame = ((base + size if change else thread.context.regs[SP]) - _FRAME) & ~15
@@ -110,9 +110,16 @@ def _place(thread: Thread, alternate: bool) -> int | None:
 
 def _saved(thread: Thread) -> bytes:
     regs = thread.context.regs
-    address, flags, size = thread.alternate_stack
+    address, flags, size = thread.state.alternate_stack
     return _UCONTEXT.pack(
-        address, flags, size, thread.signal_mask, regs[PC], *regs[RA:PC], *regs[F0:FCSR], regs[FCSR] & 0xFF
+        address,
+        flags,
+        size,
+        thread.state.signal_mask,
+        regs[PC],
+        *regs[RA:PC],
+        *regs[F0:FCSR],
+        regs[FCSR] & 0xFF,
     )
 
 
@@ -125,7 +132,7 @@ def give_back(process: "Process", thread: Thread) -> None:
         process.killed(thread, _SIGSEGV, regs[SP], "no signal frame to return from")
         return
     words = _UCONTEXT.unpack(raw)
-    thread.signal_mask = words[3] & ~NEVER_BLOCKED
+    thread.state.signal_mask = words[3] & ~NEVER_BLOCKED
     regs[PC] = words[4] & ~1
     for index, value in enumerate(words[5:36], RA):
         regs[index] = value

@@ -14,6 +14,7 @@ from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.sv39 import ENTRIES, LEVEL_SHIFTS, PageTable
 from pltvm.host.kernel import Kernel
 from pltvm.host.linux.errno import EACCES, EFAULT, ENAMETOOLONG, ENOMEM, LinuxError
+from pltvm.host.spans import Span
 from pltvm.monitor.abi import HostCall, SetPte, Status
 
 USER_END: Final = 0x40_0000_0000  # Sv39: the lower half
@@ -123,10 +124,12 @@ class Space:
         """Whether any area touches the range."""
         return any(area.start < end and start < area.end for area in self._areas)
 
-    def maps(self, pa: int, size: int) -> bool:
-        """Whether any area maps pages of this physical range that belong to someone else."""
+    def maps(self, span: Span) -> bool:
+        """Whether any area maps pages of this span that belong to someone else."""
         return any(
-            area.shared is not None and area.shared < pa + size and pa < area.shared + area.end - area.start
+            area.shared is not None
+            and area.shared < span.end
+            and span.pa < area.shared + area.end - area.start
             for area in self._areas
         )
 

@@ -146,10 +146,10 @@ def clone(
     if flags & CLONE_SETTLS:
         context.regs[TP] = tls
     child = process.new_thread(context)
-    child.signal_mask = thread.signal_mask
+    child.state.signal_mask = thread.state.signal_mask
     child.answer(0)
     if flags & CLONE_CHILD_CLEARTID:
-        child.clear_tid = child_tid
+        child.state.clear_tid = child_tid
     for asked, address in ((CLONE_PARENT_SETTID, parent_tid), (CLONE_CHILD_SETTID, child_tid)):
         with suppress(LinuxError):  # as Linux does: the thread is there, and nobody is told
             if flags & asked:
@@ -207,13 +207,13 @@ def exit_group(process: "Process", _thread: Thread, code: int, *_: int) -> None:
 
 def set_tid_address(_process: "Process", thread: Thread, address: int, *_: int) -> int:
     """Say what to clear when the thread ends."""
-    thread.clear_tid = address
+    thread.state.clear_tid = address
     return thread.tid
 
 
 def set_robust_list(_process: "Process", thread: Thread, head: int, *_: int) -> int:
     """Say where the locks are listed that the thread may die with."""
-    thread.robust_list = head
+    thread.state.robust_list = head
     return 0
 
 

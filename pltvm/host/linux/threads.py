@@ -9,11 +9,14 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pltvm.engine.context import A0, Context
 from pltvm.engine.hart import Hart
+from pltvm.engine.sv39 import PageTable
 from pltvm.host.linux.errno import EINTR, ETIMEDOUT
+from pltvm.host.plain import copied
 
 TICK_NS: Final = 10
 BOOT_NS: Final = 1_700_000_000_000_000_000  # the time of day at which every run starts
@@ -23,40 +26,107 @@ _SYSCALL_TICKS: Final = 100
 _STALE_TIMERS: Final = 4096  # that are kept before they are thrown out
 
 
+@dataclass(slots=True)
+class ThreadState:
+    """What is known of a thread besides its registers, which are in its context; `registers` when saved."""
+
+    tid: int
+    clear_tid: int = 0  # user address to clear and wake at the end
+    robust_list: int = 0
+    signal_mask: int = 0  # bit n − 1 for signal n
+    pending: int = 0  # signals sent and not delivered yet, likewise
+    alternate_stack: tuple[int, int, int] = (0, SS_DISABLE, 0)  # as stack_t: address, flags, size
+    enclave: int = 0  # the driver's id of the one that it runs, and waits for in a system call
+    futex: int = 0  # user address it waits for
+    deadline: int | None = None
+    alive: bool = True
+    registers: bytes = b""
+
+
 class Thread:
-    """One thread. `enter` gives it the hart once it is its turn; False if it has nothing to run after all."""
+    """One thread of user code."""
 
     def __init__(self, tid: int, context: Context) -> None:
-        self.tid = tid
         self.context = context
-        self.clear_tid = 0  # user address to clear and wake at the end
-        self.robust_list = 0
-        self.signal_mask = 0  # bit n − 1 for signal n
-        self.pending = 0  # signals sent and not delivered yet, likewise
-        self.alternate_stack = (0, SS_DISABLE, 0)  # as stack_t: address, flags, size
-        self.enter: Callable[[], bool] | None = None  # instead of running user code
-        self.futex = 0  # user address it waits for
-        self.deadline: int | None = None
-        self.alive = True
+        self.state = ThreadState(tid)
+
+    @property
+    def tid(self) -> int:
+        """Its number, which no other thread of the process ever has."""
+        return self.state.tid
 
     def answer(self, value: int) -> None:
         """Set the result of the system call it is in."""
         self.context.regs[A0] = value & 0xFFFF_FFFF_FFFF_FFFF
 
+    def save(self) -> ThreadState:
+        """A copy of the state."""
+        return replace(self.state, registers=bytes(self.context.regs))
+
+    def load(self, saved: ThreadState) -> None:
+        """Put the state back."""
+        self.context.regs[:] = memoryview(saved.registers).cast("Q")
+        self.state = replace(saved, registers=b"")
+
+
+@dataclass(slots=True)
+class SchedulerState:
+    """Who runs and who waits for what. Threads are named by their tid; `current` is 0 for none."""
+
+    current: int = 0
+    ready: deque[int] = field(default_factory=deque)
+    timers: list[tuple[int, int, int]] = field(default_factory=list)  # a heap: deadline, order, thread
+    futexes: dict[int, deque[int]] = field(default_factory=dict)  # by user address
+    order: int = 0
+    skipped_ns: int = 0  # time that passed while nobody could run
+
+
+@dataclass(slots=True)
+class SavedScheduler:
+    """The scheduler and its threads."""
+
+    scheduler: SchedulerState
+    threads: list[ThreadState]
+
 
 class Scheduler:
-    """Ready and waiting threads on `hart`; `current` is the one that has it."""
+    """Ready and waiting threads on `hart`; `current` is the one that has it.
+
+    `enter` lets the enclave go on that a thread runs, once it is the thread's turn; False if there is nothing
+    to run after all.
+    """
 
     def __init__(self, hart: Hart, real_time: bool) -> None:
         self.hart = hart
         self.real_time = real_time
-        self.current: Thread | None = None
+        self.state = SchedulerState()
         self.threads: dict[int, Thread] = {}
-        self._ready: deque[Thread] = deque()
-        self._timers: list[tuple[int, int, Thread]] = []  # deadline, order, thread
-        self._futexes: dict[int, deque[Thread]] = {}
-        self._order = 0
-        self._skipped_ns = 0  # time that passed while nobody could run
+        self.enter: Callable[[Thread], bool] = lambda _thread: False
+
+    @property
+    def current(self) -> Thread | None:
+        """The thread that has the hart."""
+        return self.threads.get(self.state.current)
+
+    def is_current(self, tid: int) -> bool:
+        """Whether this thread has the hart."""
+        return self.state.current == tid
+
+    def save(self) -> SavedScheduler:
+        """A copy of the state."""
+        return SavedScheduler(copied(self.state), [one.save() for one in self.threads.values()])
+
+    def load(self, saved: SavedScheduler, table: PageTable) -> None:
+        """Put the state back; new threads get `table` as theirs."""
+        old, self.threads = self.threads, {}
+        for one in saved.threads:
+            thread = old.get(one.tid) or Thread(one.tid, Context(table=table))
+            thread.load(one)
+            self.threads[one.tid] = thread
+        for tid, thread in old.items():
+            thread.state.alive = tid in self.threads
+        self.state = copied(saved.scheduler)
+        self._set_slice()
 
     # -- time --------------------------------------------------------------------------------------------
 
@@ -64,7 +134,7 @@ class Scheduler:
         """Nanoseconds since the machine started."""
         if self.real_time:
             return time.monotonic_ns()
-        return self.hart.clock * TICK_NS + self._skipped_ns
+        return self.hart.clock * TICK_NS + self.state.skipped_ns
 
     def time_of_day(self) -> int:
         """Nanoseconds since 1970."""
@@ -79,93 +149,112 @@ class Scheduler:
     def add(self, thread: Thread) -> None:
         """A new thread, ready to run."""
         self.threads[thread.tid] = thread
-        self._ready.append(thread)
+        self.state.ready.append(thread.tid)
         self._set_slice()
 
     def remove(self, thread: Thread) -> None:
         """A thread that has ended."""
-        thread.alive = False
+        thread.state.alive = False
         self.threads.pop(thread.tid, None)
         self._forget(thread)
-        if self.current is thread:
-            self.current = None
+        self._leave(thread.tid)
         self._set_slice()
+
+    def _leave(self, tid: int) -> None:
+        """The thread does not have the hart, if it did."""
+        if self.state.current == tid:
+            self.state.current = 0
 
     def _set_slice(self) -> None:
         self.hart.set_time_slice(TIME_SLICE if len(self.threads) > 1 else 0)
 
     def block(self, thread: Thread, deadline: int | None = None, futex: int = 0) -> None:
         """Take the current thread off the hart until `wake`, the `deadline` (monotonic ns) or its futex."""
-        thread.deadline, thread.futex = deadline, futex
+        state, thread.state.deadline, thread.state.futex = self.state, deadline, futex
         if deadline is not None:
-            self._order += 1
-            heapq.heappush(self._timers, (deadline, self._order, thread))
-            if len(self._timers) > len(self.threads) + _STALE_TIMERS:
-                self._timers = [one for one in self._timers if _is_due(*one)]
-                heapq.heapify(self._timers)
+            state.order += 1
+            heapq.heappush(state.timers, (deadline, state.order, thread.tid))
+            if len(state.timers) > len(self.threads) + _STALE_TIMERS:
+                state.timers = [one for one in state.timers if self._is_due(one)]
+                heapq.heapify(state.timers)
         if futex:
-            self._futexes.setdefault(futex, deque()).append(thread)
-        if self.current is thread:
-            self.current = None
+            state.futexes.setdefault(futex, deque()).append(thread.tid)
+        self._leave(thread.tid)
 
-    def park(self, thread: Thread) -> None:
+    def park(self, tid: int) -> None:
         """Take a thread off every queue until `wake`."""
-        self._forget(thread)
-        if self.current is thread:
-            self.current = None
+        self._forget(self.threads[tid])
+        self._leave(tid)
 
     def wake(self, thread: Thread, result: int | None = None) -> None:
         """Make a waiting thread ready; `result` is that of its system call."""
         self._forget(thread)
         if result is not None:
             thread.answer(result)
-        self._ready.append(thread)
+        self.state.ready.append(thread.tid)
+
+    def wake_up(self, tid: int) -> None:
+        """As `wake`, by number."""
+        self.wake(self.threads[tid])
+
+    def finish_run(self, tid: int, result: int) -> None:
+        """The enclave that a thread ran is done with, and it goes on."""
+        thread = self.threads.get(tid)
+        if thread is None:  # the process is over
+            return
+        thread.state.enclave = 0
+        if self.is_current(tid):
+            thread.answer(result)
+        else:
+            self.wake(thread, result)
 
     def disturb(self, thread: Thread) -> None:
         """A signal has come: a wait for a time or a futex ends with EINTR."""
-        if thread.futex or thread.deadline is not None:
+        if thread.state.futex or thread.state.deadline is not None:
             self.wake(thread, -EINTR)
 
     def _forget(self, thread: Thread) -> None:
-        if thread.futex:
-            waiters = self._futexes.get(thread.futex, deque())
-            if thread in waiters:
-                waiters.remove(thread)
+        state, own = self.state, thread.state
+        if own.futex:
+            waiters = state.futexes.get(own.futex, deque())
+            if own.tid in waiters:
+                waiters.remove(own.tid)
             if not waiters:
-                self._futexes.pop(thread.futex, None)
-        thread.futex, thread.deadline = 0, None
-        if thread in self._ready:
-            self._ready.remove(thread)
+                state.futexes.pop(own.futex, None)
+        own.futex, own.deadline = 0, None
+        if own.tid in state.ready:
+            state.ready.remove(own.tid)
 
     def wake_futex(self, address: int, most: int) -> int:
         """Wake up to `most` threads that wait for the futex; how many that were."""
-        woken = 0
-        while woken < most and address in self._futexes:
-            self.wake(self._futexes[address][0], 0)
+        woken, futexes = 0, self.state.futexes
+        while woken < most and address in futexes:
+            self.wake(self.threads[futexes[address][0]], 0)
             woken += 1
         return woken
 
     def requeue_futex(self, source: int, target: int, most: int) -> int:
         """Let up to `most` threads that wait for `source` wait for `target` instead; how many that were."""
-        waiters = self._futexes.get(source, deque())
+        futexes = self.state.futexes
+        waiters = futexes.get(source, deque())
         count = max(min(most, len(waiters)), 0)
         if source == target:
             return count
         for _ in range(count):
-            thread = waiters.popleft()
-            thread.futex = target
-            self._futexes.setdefault(target, deque()).append(thread)
+            tid = waiters.popleft()
+            self.threads[tid].state.futex = target
+            futexes.setdefault(target, deque()).append(tid)
         if not waiters:
-            self._futexes.pop(source, None)
+            futexes.pop(source, None)
         return count
 
     # -- switching ---------------------------------------------------------------------------------------
 
     def rotate(self) -> None:
         """The current thread's slice is over: it goes to the end of the queue."""
-        if self.current is not None:
-            self._ready.append(self.current)
-            self.current = None
+        if self.state.current:
+            self.state.ready.append(self.state.current)
+            self.state.current = 0
 
     def switch(self) -> bool:
         """Give the hart to the next thread. False when none will ever be ready, or the run is to end.
@@ -174,39 +263,41 @@ class Scheduler:
         """
         while not self.hart.halt.asked:
             self._wake_sleepers()
-            if self._ready:
-                thread = self._ready.popleft()
-                self.current = thread
+            if self.state.ready:
+                thread = self.threads[self.state.ready.popleft()]
+                self.state.current = thread.tid
                 self.hart.current = thread.context
-                if thread.enter is None or thread.enter():
+                if not thread.state.enclave or self.enter(thread):
                     return True
             elif not self._pass_time():
                 return False
         return False
 
     def _wake_sleepers(self) -> None:
-        now = self.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            deadline, _, thread = heapq.heappop(self._timers)
-            if _is_due(deadline, 0, thread):
-                self.wake(thread, -ETIMEDOUT if thread.futex else 0)
+        now, state = self.monotonic(), self.state
+        while state.timers and state.timers[0][0] <= now:
+            timer = heapq.heappop(state.timers)
+            if self._is_due(timer):
+                thread = self.threads[timer[2]]
+                self.wake(thread, -ETIMEDOUT if thread.state.futex else 0)
 
     def _pass_time(self) -> bool:
         """Nobody can run: go on to the next deadline. False when there is none."""
-        while self._timers:
-            deadline, _, thread = self._timers[0]
-            if not _is_due(deadline, 0, thread):
-                heapq.heappop(self._timers)
+        timers = self.state.timers
+        while timers:
+            if not self._is_due(timers[0]):
+                heapq.heappop(timers)
                 continue
-            wait = deadline - self.monotonic()
+            wait = timers[0][0] - self.monotonic()
             if self.real_time:
                 self.hart.halt.wait(max(wait, 0) / 1e9)
             else:
-                self._skipped_ns += max(wait, 0)
+                self.state.skipped_ns += max(wait, 0)
             return True
         return False
 
-
-def _is_due(deadline: int, _order: int, thread: Thread) -> bool:
-    """Whether a timer is still that of its thread's wait."""
-    return thread.alive and thread.deadline == deadline
+    def _is_due(self, timer: tuple[int, int, int]) -> bool:
+        """Whether a timer is still that of its thread's wait."""
+        deadline, _, tid = timer
+        thread = self.threads.get(tid)
+        return thread is not None and thread.state.deadline == deadline

@@ -1,0 +1,77 @@
+"""Building an enclave out of host memory (§1), and the page through which driver and monitor talk about it.
+
+One page a driver-side enclave holds what the monitor reads and writes by physical address:
+
+    0     create or run parameters
+    256   mailbox: ocall number, arg0, arg1, syscall number, return value; then the eid
+    1024  report
+"""
+
+from struct import Struct
+from typing import Final
+
+from pltvm.engine.memory import PAGE, pages_for
+from pltvm.errors import EnclaveError, PltvmError
+from pltvm.host.blocks import order_for
+from pltvm.host.elf import EnclaveImage
+from pltvm.host.enclave import DriverEnclave
+from pltvm.host.kernel import Kernel
+from pltvm.host.loading import load
+from pltvm.host.spans import Span
+from pltvm.monitor import abi
+from pltvm.monitor.abi import CreateParams, EnclaveType, HostCall, Report, Status
+
+_REPORT: Final = 1024
+REQUEST: Final = Struct("<3Q")  # ocall number and arguments
+OCALL, _ARG0, _ARG1, _SYSCALL, RETVAL, EID = (256 + 8 * index for index in range(6))
+_CREATE_CALLS: Final = {
+    EnclaveType.NORMAL: HostCall.CREATE,
+    EnclaveType.SERVER: HostCall.CREATE_SERVER,
+    EnclaveType.SHADOW: HostCall.CREATE_SHADOW,
+}
+
+
+def mailbox(page: int) -> tuple[int, int, int, int, int]:
+    """The five pointers of the mailbox in the page of an enclave."""
+    return page + OCALL, page + _ARG0, page + _ARG1, page + _SYSCALL, page + RETVAL
+
+
+def build(
+    kernel: Kernel, image: EnclaveImage, name: bytes, kind: EnclaveType, stack_size: int, shm: Span
+) -> DriverEnclave:
+    """Load an enclave and have the monitor create it; the driver says which one it is, and whose.
+
+    `shm` is memory to share with it. Raises EnclaveError when the monitor refuses, OutOfMemory when RAM is
+    used up; neither leaves anything behind.
+    """
+    blocks, memory, taken = kernel.blocks, kernel.memory, list[int]()
+    try:
+        block_pages = 1 << order_for(image.pages + pages_for(stack_size) + abi.SPARE_PAGES)
+        for pages in (block_pages, 1, 1):
+            taken.append(blocks.take(pages))
+        block, page, kbuffer = taken
+        free = load(memory, image, block, block_pages, stack_size)
+        params = CreateParams(
+            page + EID, name, kind, block, block_pages * PAGE, image.entry, free, kbuffer, PAGE, *shm,
+            *mailbox(page),
+        )  # fmt: skip
+        memory.write(page, abi.CREATE_PARAMS.pack(*params))
+        if kernel.call(_CREATE_CALLS[kind], page) != Status.OK:
+            raise EnclaveError("the monitor refused to create the enclave")
+    except PltvmError:
+        for one in taken:
+            blocks.give(one)
+        raise
+    eid = int.from_bytes(memory.read(page + EID, 4), "little")
+    enclave = DriverEnclave(eid, name, kind, block, page, kbuffer, shm)
+    shared_pages = sum(run.npages for run in image.runs() if not run.writable)
+    enclave.copy_pages = (free - block) // PAGE - abi.RESERVED_PAGES + 1 - shared_pages
+    return enclave
+
+
+def attest(kernel: Kernel, enclave: DriverEnclave, nonce: int) -> Report:
+    """The monitor's report on a living enclave (§9); raises EnclaveError when it refuses."""
+    report = enclave.page + _REPORT
+    if kernel.call(HostCall.ATTEST, enclave.eid, report, nonce) != Status.OK:
+        raise EnclaveError("the monitor refused to attest the enclave")
+    return Report(*abi.REPORT.unpack(kernel.memory.read(report, abi.REPORT.size)))

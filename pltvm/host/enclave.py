@@ -1,0 +1,55 @@
+"""What the driver knows of one enclave: plain data, and the numbers that tell how its runs end."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from pltvm.host.spans import NO_PAGES, Span
+from pltvm.host.symbols import Symbols
+from pltvm.monitor.abi import EnclaveType, ResumeReason
+
+NO_EID: Final = -1  # of an instance that has not run
+
+# What `run` and `resume` of the driver give besides OK, ERROR and TIMER of the monitor.
+RELAY_PAGE: Final = 10  # the enclave has returned its relay pages and waits for new ones (ocall 7)
+STOPPED: Final = 11  # by `stop`, from a callback
+GONE: Final = 12  # by `destroy`, from a callback
+REFUSED: Final = 13  # the monitor refused to let it go on: it is as it was
+RUNS_ON: Final = 14
+PUT_BACK: Final = 15  # from a callback the machine was put back to where this run was not in progress
+
+
+@dataclass(slots=True, weakref_slot=True)
+class DriverEnclave:
+    """One enclave: `eid` is the monitor's number, `id` the driver's own, which no other one ever has.
+
+    `client` says who runs it, as a number in `Driver.clients`. `block`, `page` and `kbuffer` are physical
+    addresses of blocks.
+    """
+
+    eid: int
+    name: bytes
+    kind: EnclaveType
+    block: int
+    page: int
+    kbuffer: int
+    shm: Span = NO_PAGES
+    id: int = 0
+    client: int = 0
+    relay: Span = NO_PAGES  # that a Python program hands over
+    copy_pages: int = 0  # of a shadow template: pages of an instance, without its stack
+    template: int = NO_EID  # the eid of its template, of a shadow instance; it has an own eid once it runs
+    started: bool = False
+    stopped: bool = False
+    status: int = 0  # how its last run ended or paused
+    pending: tuple[int, ...] = (ResumeReason.TIMER,)  # how to resume it
+    lent: list[int] = field(default_factory=list)  # blocks that hold an answer until it is taken
+    gives_way: bool = False  # at a yield the client decides who runs on; else the enclave does
+    label: str = ""  # for people: the name, or the file
+    symbols: Symbols | None = None
+    alive: bool = True
+    value: int = 0  # what it returned, as u64
+
+    @property
+    def is_instance(self) -> bool:
+        """Whether it is an instance of a shadow template."""
+        return self.template != NO_EID
