@@ -33,9 +33,10 @@ from pltvm.host.kernel import MONITOR_MEMORY
 from pltvm.host.linux.device import EnclaveDevice
 from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.process import PID, Process
-from pltvm.host.linux.signals import RETURN_PAGE
+from pltvm.host.linux.program import RETURN_PAGE
 from pltvm.host.linux.space import READ, USER_END, WRITE
 from pltvm.host.linux.syscalls import SYSTEM_CALLS
+from pltvm.host.linux.traps import Traps
 from pltvm.monitor import abi
 
 RAM: Final = 64 << 20
@@ -104,9 +105,10 @@ class Stress:
         self._left = most
         machine = self.machine
         process = self._process = Process(
-            machine.kernel, program(), [b"stress"], root=self.folder, output=lambda _text: None,
+            machine.kernel, root=self.folder, output=lambda _text: None,
             source=lambda size: bytes(min(size, 10)), seed=self.rng.getrandbits(32),
         )  # fmt: skip
+        process.start(program(), [b"stress"])
         device = EnclaveDevice(process, machine.driver, lambda _fault: None)
         space = process.space
         space.map(ARENA, ARENA_SIZE, READ | WRITE)
@@ -122,18 +124,18 @@ class Stress:
         process.files.put(DEVICE, EnclaveFile(device))
         try:
             with Watch(machine.hart, STUCK) as watch:
-                process.run()
+                Traps(process).run()
         except Exception as error:
             self._note(f"{type(error).__name__}: {error}")
             raise
         if watch.timed_out:
             self._note("it hangs")
-        for bug in process.bugs:
+        for bug in process.state.bugs:
             self._note(bug)
         if machine.monitor.state.enclaves:
             self._note("enclaves are left")
         self._account()
-        self.ends[process.end_report.split(" at ")[0].split(": ")[0] or "exit"] += 1
+        self.ends[process.state.end_report.split(" at ")[0].split(": ")[0] or "exit"] += 1
 
     def _account(self) -> None:
         """Every page is back, but for what the monitor got for its records."""
@@ -221,7 +223,7 @@ class Stress:
         """The data somewhere in the arena, if the program has not removed it."""
         at = SCRATCH + 512 * self.rng.randrange(8)
         if process.space.area(at) == process.space.area(ARENA) is not None:
-            process.space.load(at, data)
+            process.space.fill(at, data)
         return at
 
     def _string(self, process: Process) -> int:

@@ -21,7 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pltvm.host.linux.errno import LinuxError
-from pltvm.host.linux.files import AT_FDCWD, Files, HostFile
+from pltvm.host.linux.file import HostFile
+from pltvm.host.linux.files import AT_FDCWD, Files
 from pltvm.host.linux.opening import O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TRUNC
 from tests.changing_tree import FOLDERS, INSIDE, LINKS, NAMES, SECRET, Mover, World, waiting
 

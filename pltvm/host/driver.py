@@ -87,8 +87,7 @@ class Driver:
         self.services = Services(self.ocalls)
         self.kept = Kept(kernel, self.away, self.services)
         self.in_run = False  # a callback that puts state back returns into a run
-        self._loads = 0  # how often that was done
-        self._over = False  # it was, and the run in progress is none that was in progress then
+        self._over = False  # one has, and the run in progress is none that was in progress then
         kernel.holders.append(self._held)
         kernel.monitor.set_host_vector(self.control_is_back)
         kernel.monitor.set_fault_listener(self._note_fault)
@@ -128,6 +127,7 @@ class Driver:
         Enclaves that were made since have ended. An enclave that ran, in whose callback the state was saved,
         goes on from there when the callback returns; outside a run it is one that was interrupted.
         """
+        running = self.running  # whose callback this is
         self.services.load(saved.services)
         self.away.load(saved.away)
         self.kept.load(saved.kept)
@@ -136,8 +136,7 @@ class Driver:
             output.load(saved.printed)
         self.table.load(saved.table)
         self.state = copied(saved.driver)
-        self._loads += 1
-        if not self.in_run:
+        if not self.in_run or self.running is not running:
             self._interrupt()
 
     def _interrupt(self) -> None:
@@ -273,8 +272,10 @@ class Driver:
             return False
         if status == Status.OCALL:
             status = self._serve(enclave)
-            if status in (RUNS_ON, PUT_BACK):
-                return status == RUNS_ON
+            if status == RUNS_ON:
+                return True
+            if status == PUT_BACK:
+                return self.go_on_elsewhere()
         elif status in (Status.TIMER, Status.YIELD):
             enclave.pending = (ResumeReason.TIMER,)
             if status == Status.YIELD and not enclave.gives_way:
@@ -295,29 +296,30 @@ class Driver:
             if number == Ocall.RETURN_RELAY:
                 self._collect(arg0)
                 return RELAY_PAGE
-            loads, enclave.pending = self._loads, (ResumeReason.OCALL, number, *_ANSWERED)  # if it prints
+            loads = self.kernel.loads
+            enclave.pending = (ResumeReason.OCALL, number, *_ANSWERED)  # which a callback finds
             answer = self.serving[number](enclave, arg0, arg1)
-            if self._loads != loads:
-                return self._after_load(enclave)
-            enclave.pending = (ResumeReason.OCALL, number, *answer)
         except OutOfMemory as error:
             what = Ocall(number).name.lower()
             return self._fail(enclave, f"the host has no memory for {what} of {arg0} bytes: {error}")
         except AccessFault as error:
             return self._fail(enclave, str(error))
+        if self.kernel.loads != loads:
+            return RUNS_ON if self.running is enclave and self._enter_with_answer(enclave) else PUT_BACK
+        enclave.pending = (ResumeReason.OCALL, number, *answer)
         if not enclave.alive:
             return GONE
         if enclave.stopped:
             return STOPPED
         return RUNS_ON if self._enter_with_answer(enclave) else REFUSED
 
-    def _after_load(self, enclave: DriverEnclave) -> int:
-        """A callback has put the machine back: the run goes on from there, if it was in progress then."""
-        if self.running is enclave:
-            return RUNS_ON if self._enter_with_answer(enclave) else REFUSED
-        self._interrupt()
+    def go_on_elsewhere(self) -> bool:
+        """A callback has put the machine back to where this enclave did not run; True if others run on."""
+        program = self.kernel.program
+        if program is not None:
+            return program.go_on()
         self._over = True
-        return PUT_BACK
+        return False
 
     def _fail(self, enclave: DriverEnclave, reason: str) -> int:
         """An ocall gets no answer: the enclave ends, with a report (§4)."""

@@ -85,6 +85,9 @@ class Program(Protocol):
     def load(self, saved: SavedProgram | None) -> None:
         """Put the state back, after `check`."""
 
+    def go_on(self) -> bool:
+        """After `load`, in a callback of a run: True if guest code runs on, False when the run is over."""
+
 
 @dataclass(slots=True)
 class KernelState:
@@ -116,6 +119,7 @@ class Kernel:
         self.holders: list[Callable[[], Iterable[int]]] = [self._held]
         self.state = KernelState()
         self.program: Program | None = None  # that runs now
+        self.loads = 0  # how often state was put back: what called a callback looks whether that was done
         self.context = Context(S, mstatus=MSTATUS_TVM)
         hart.current = self.context
         self.blocks = Blocks(memory, memory.base + MONITOR_SIZE, memory.end)
@@ -146,6 +150,7 @@ class Kernel:
 
     def load(self, saved: SavedKernel) -> None:
         """Put the state back, after `check`: in the program that runs, or else a program waits."""
+        self.loads += 1
         self.state = copied(saved.kernel)
         if self.program is not None:
             waiting, self.state.waiting = self.state.waiting, None

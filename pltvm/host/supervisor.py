@@ -186,6 +186,10 @@ class Supervisor:
         """Never done, as `check` refuses."""
         self.check(saved)
 
+    def go_on(self) -> bool:
+        """Never asked, likewise."""
+        return False
+
     def _write_info(self, victims: Sequence[Victim]) -> int:
         if len(victims) > MOST_VICTIMS:
             raise PltvmError(f"{len(victims)} victims: at most {MOST_VICTIMS} fit")

@@ -6,7 +6,7 @@ threads, which may stop, resume or destroy it. Requests come in through `enclave
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pltvm.errors import AccessFault, EnclaveError, OutOfMemory, PltvmError
 from pltvm.host import building, clients
@@ -16,10 +16,12 @@ from pltvm.host.elf import load_image
 from pltvm.host.enclave import REFUSED, RELAY_PAGE, DriverEnclave
 from pltvm.host.kept import Kind
 from pltvm.host.linux.errno import EFAULT, EINVAL, EPERM, LinuxError
+from pltvm.host.linux.process import Process
 from pltvm.host.linux.requests import REQUESTS, AttestParam, Failures, Refused
-from pltvm.host.linux.shared_ids import SharedIds
+from pltvm.host.linux.shared_ids import SharedIds, SharedIdsState
 from pltvm.host.linux.threads import Thread
 from pltvm.host.linux.user_elf import read_elf
+from pltvm.host.plain import copied
 from pltvm.host.report import FaultReport
 from pltvm.host.spans import NO_PAGES, Span
 from pltvm.host.symbols import Symbols
@@ -33,9 +35,6 @@ from pltvm.monitor.abi import (
     Status,
     UserParam,
 )
-
-if TYPE_CHECKING:
-    from pltvm.host.linux.process import Process
 
 MOST_ENCLAVES: Final = 4096  # of one program
 _GO_ON: Final = 1  # `rerun_reason`: it has returned its relay pages
@@ -62,10 +61,20 @@ class DeviceState:
     runs: dict[int, Run] = field(default_factory=dict)  # by enclave
 
 
+@dataclass(slots=True)
+class SavedDevice:
+    """The device and its parts."""
+
+    device: DeviceState
+    failures: Failures
+    shm: SharedIdsState
+    relays: SharedIdsState
+
+
 class EnclaveDevice(Client):
     """The device as one process sees it: its enclaves by id, and who is running them."""
 
-    def __init__(self, process: "Process", driver: Driver, on_fault: Callable[[FaultReport], None]) -> None:
+    def __init__(self, process: Process, driver: Driver, on_fault: Callable[[FaultReport], None]) -> None:
         super().__init__(process.files.output)
         self.process = process
         self.driver = driver
@@ -78,6 +87,16 @@ class EnclaveDevice(Client):
         process.at_end.append(self._close)
         process.scheduler.enter = self._enter
         driver.clients[clients.LINUX] = self
+
+    def save(self) -> SavedDevice:
+        """A copy of the state, of the parts too."""
+        return SavedDevice(copied(self.state), copied(self.failures), self.shm.save(), self.relays.save())
+
+    def load(self, saved: SavedDevice) -> None:
+        """Put the state back."""
+        self.state, self.failures = copied(saved.device), copied(saved.failures)
+        self.shm.load(saved.shm)
+        self.relays.load(saved.relays)
 
     # -- create and destroy --------------------------------------------------------------------------------
 
@@ -244,8 +263,11 @@ class EnclaveDevice(Client):
             self._finish(run, -EFAULT, fault.summary if fault is not None else "the enclave was destroyed")
         self.driver.let_go(enclave)
         self._after_an_end()
+        loads = self.driver.kernel.loads
         if status == Status.ERROR and fault is not None:
             self._on_fault(fault)
+        if self.driver.kernel.loads != loads:
+            return self.driver.go_on_elsewhere()
         return self.process.scheduler.is_current(run.thread) or self.process.go_on()
 
     def _finish(self, run: Run, result: int, reason: str = "") -> None:

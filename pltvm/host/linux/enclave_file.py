@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 from pltvm.host.kept import Kind
 from pltvm.host.linux.device import EnclaveDevice
 from pltvm.host.linux.errno import EFAULT, EPERM, LinuxError
-from pltvm.host.linux.files import File
+from pltvm.host.linux.file import File, SavedFile
 from pltvm.host.linux.requests import (
     MOST_BYTES,
     REQUESTS,
@@ -37,6 +37,12 @@ class EnclaveFile(File):
     def __init__(self, device: EnclaveDevice, ready: Ready | None = None) -> None:
         self._device = device
         self.ready = ready
+
+    def save(self) -> SavedFile:
+        return SavedFile(PATH, ready=self.ready)
+
+    def load(self, saved: SavedFile) -> None:
+        self.ready = saved.ready
 
     def pages_to_map(self, size: int) -> int:
         """Physical address of the memory that was attached last; raises LinuxError if it is smaller."""

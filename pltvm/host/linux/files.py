@@ -8,11 +8,13 @@ The program sees the root as its current folder and as `/`.
 import os
 import random
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from pltvm.errors import SnapshotError
 from pltvm.host.linux.errno import (
     EACCES,
     EBADF,
@@ -22,180 +24,29 @@ from pltvm.host.linux.errno import (
     EMFILE,
     ENOENT,
     ENOTDIR,
-    ESPIPE,
     LinuxError,
     linux_errors,
 )
-from pltvm.host.linux.opening import (
-    O_ACCESS,
-    O_APPEND,
-    O_CREAT,
-    O_NOFOLLOW,
-    O_RDWR,
-    O_WRONLY,
-    is_exclusive,
-    open_place,
-)
+from pltvm.host.linux.file import STDERR, STDIN, STDOUT, Device, File, HostFile, Input, Output, SavedFile
+from pltvm.host.linux.opening import O_CREAT, O_NOFOLLOW, is_exclusive, open_place
 from pltvm.host.linux.paths import Place, Tree
-from pltvm.host.linux.room import Room
+from pltvm.host.linux.room import Room, RoomState
 
 AT_FDCWD: Final = -100
 MOST_FILES: Final = 512  # half of what a process usually may have: pltvm needs some too
 MOST_GROWTH: Final = 1 << 30  # bytes by which a program may make files grow, all together
 MOST_NEW: Final = 1 << 17  # files and folders that a program may make
-LARGEST_OFFSET: Final = (1 << 63) - 1
-PART: Final = 1 << 20  # bytes of a file that are in our memory at a time when it is mapped
 _TRIES: Final = 100  # when what a path names comes and goes meanwhile
 
 
-class File:
-    """Something open. Offsets are bytes; operations raise LinuxError."""
+@dataclass(slots=True)
+class FilesState:
+    """What is open by descriptor (a number in `files`), and what decides what comes next."""
 
-    mode = stat.S_IFREG | 0o644
-    flags = O_RDWR  # as F_GETFL gives them
-    tty = False
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes from the current offset."""
-        raise LinuxError(EBADF)
-
-    def write(self, data: bytes) -> int:
-        """Write at the current offset; the number of bytes taken."""
-        raise LinuxError(EBADF)
-
-    def seek(self, offset: int, whence: int) -> int:
-        """Move the offset; gives the new one."""
-        raise LinuxError(ESPIPE)
-
-    def stat(self) -> os.stat_result | None:
-        """The state of a real file, None for others."""
-        return None
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-class Output(File):
-    """Standard output or error: a terminal, so that lines appear as they are written."""
-
-    mode = stat.S_IFCHR | 0o620
-    tty = True
-
-    def __init__(self, sink: Callable[[bytes], None]) -> None:
-        self._sink = sink
-
-    def write(self, data: bytes) -> int:
-        self._sink(data)
-        return len(data)
-
-
-class Input(File):
-    """Standard input: the bytes it was given, then the end."""
-
-    mode = stat.S_IFCHR | 0o620
-    tty = True
-
-    def __init__(self, source: Callable[[int], bytes]) -> None:
-        self._source = source
-
-    def read(self, size: int) -> bytes:
-        return self._source(size)
-
-
-class Device(File):
-    """`/dev/null`, `/dev/zero` and `/dev/urandom`; the last from a seeded generator, so that runs repeat."""
-
-    mode = stat.S_IFCHR | 0o666
-
-    def __init__(self, name: str, generator: random.Random) -> None:
-        self._name = name
-        self._generator = generator
-
-    def read(self, size: int) -> bytes:
-        if self._name == "null":
-            return b""
-        return self._generator.randbytes(size) if self._name == "urandom" else bytes(size)
-
-    def write(self, data: bytes) -> int:
-        return len(data)
-
-    def seek(self, offset: int, whence: int) -> int:
-        return 0
-
-
-class HostFile(File):
-    """A regular file or folder of the real file system, by its descriptor; `flags` as it was opened with."""
-
-    def __init__(self, descriptor: int, flags: int, room: Room) -> None:
-        self._room = room
-        self.descriptor = descriptor
-        self.flags = flags & (O_ACCESS | O_APPEND)
-        self.mode = os.fstat(descriptor).st_mode
-
-    @linux_errors
-    def read(self, size: int) -> bytes:
-        return os.read(self.descriptor, size)
-
-    @linux_errors
-    def write(self, data: bytes) -> int:
-        self._make_room(os.lseek(self.descriptor, 0, os.SEEK_CUR), len(data))
-        return os.write(self.descriptor, data)
-
-    @linux_errors
-    def seek(self, offset: int, whence: int) -> int:
-        if whence not in (0, 1, 2):
-            raise LinuxError(EINVAL)
-        return os.lseek(self.descriptor, offset, whence)
-
-    @linux_errors
-    def read_at(self, size: int, offset: int) -> bytes:
-        """Up to `size` bytes at `offset`."""
-        return os.pread(self.descriptor, size, offset)
-
-    @linux_errors
-    def write_at(self, data: bytes, offset: int) -> int:
-        """Write at `offset`, or at the end of a file that was opened to append; the number of bytes taken."""
-        if offset < 0:
-            raise LinuxError(EINVAL)
-        self._make_room(offset, len(data))
-        return os.pwrite(self.descriptor, data, offset)
-
-    def parts(self, size: int, offset: int) -> Iterator[tuple[int, bytes]]:
-        """Up to `size` bytes at `offset` in small parts: how far from `offset`, and the bytes."""
-        done = 0
-        while done < size and (part := self.read_at(min(size - done, PART), offset + done)):
-            yield done, part
-            done += len(part)
-
-    def _make_room(self, offset: int, size: int) -> None:
-        if self.flags & O_ACCESS not in (O_WRONLY, O_RDWR):
-            raise LinuxError(EBADF)
-        info = self.stat()
-        start = info.st_size if self.flags & O_APPEND else offset
-        if start + size > LARGEST_OFFSET:
-            raise LinuxError(EINVAL)
-        if size:
-            self._room.grow(info, start + size)
-
-    def size(self) -> int:
-        """Bytes in the file."""
-        return self.stat().st_size
-
-    @linux_errors
-    def truncate(self, size: int) -> None:
-        """Make the file `size` bytes long."""
-        if size < 0 or self.flags & O_ACCESS not in (O_WRONLY, O_RDWR):
-            raise LinuxError(EINVAL)
-        self._room.grow(self.stat(), size)
-        os.ftruncate(self.descriptor, size)
-
-    @linux_errors
-    def stat(self) -> os.stat_result:
-        return os.fstat(self.descriptor)
-
-    @linux_errors
-    def close(self) -> None:
-        os.close(self.descriptor)
+    open: dict[int, int]
+    files: list[SavedFile]
+    generator: tuple[Any, ...]  # the state of that of the devices
+    room: RoomState
 
 
 class Files:
@@ -206,7 +57,12 @@ class Files:
     """
 
     def __init__(
-        self, root: Path, output: Callable[[bytes], None], source: Callable[[int], bytes], seed: int
+        self,
+        root: Path,
+        output: Callable[[bytes], None],
+        source: Callable[[int], bytes],
+        seed: int,
+        errors: Callable[[bytes], None] | None = None,
     ) -> None:
         self.tree = Tree(root)
         self._generator = random.Random(seed)
@@ -215,10 +71,66 @@ class Files:
             f"/dev/{name}": self._device(name) for name in ("null", "zero", "urandom", "random")
         }
         self.output = output
-        self._open: dict[int, File] = {0: Input(source), 1: Output(output), 2: Output(output)}
+        self._streams: dict[str, File] = {
+            STDIN: Input(source),
+            STDOUT: Output(output),
+            STDERR: Output(errors or output, STDERR),
+        }
+        self._open: dict[int, File] = dict(enumerate(self._streams.values()))
 
     def _device(self, name: str) -> Callable[[], File]:
         return lambda: Device("urandom" if name == "random" else name, self._generator)
+
+    # -- snapshots ---------------------------------------------------------------------------------------
+
+    def save(self) -> FilesState:
+        """What is open; raises SnapshotError, with its name, for what cannot be opened again as it is."""
+        unique = list(dict.fromkeys(self._open.values()))
+        opened = {descriptor: unique.index(file) for descriptor, file in self._open.items()}
+        saved = [replace(one, path=self._from_root(one.path)) for one in (file.save() for file in unique)]
+        return FilesState(opened, saved, self._generator.getstate(), self._room.save())
+
+    def _from_root(self, path: bytes) -> bytes:
+        try:
+            return self.tree.inside(path, from_guest=False) if path else b""
+        except LinuxError:
+            raise SnapshotError(f"{os.fsdecode(path)}: is no longer in the folder of the program") from None
+
+    def check(self, saved: FilesState) -> None:
+        """Raises SnapshotError for a file that is not what it was, or input that was read since."""
+        for one in self._streams.values():
+            if isinstance(one, Input):
+                one.check()
+        for again in [self._again(one) for one in saved.files if one.path]:
+            again.close()
+
+    def load(self, saved: FilesState) -> None:
+        """Close what is open, and open what was, after `check`."""
+        again = [self._again(one) for one in saved.files]
+        for file in {*self._open.values()}:
+            file.close()
+        for file, state in zip(again, saved.files, strict=True):
+            file.load(state)
+        self._open = {descriptor: again[number] for descriptor, number in saved.open.items()}
+        self._generator.setstate(saved.generator)
+        self._room.load(saved.room)
+
+    def _again(self, saved: SavedFile) -> File:
+        """A file that was open, opened again; raises SnapshotError if it is not the same."""
+        if not saved.path:
+            return self._streams.get(saved.name) or self.devices[saved.name]()
+        name = os.fsdecode(saved.path)
+        try:
+            with self.tree.find(None, saved.path, follow=False) as place:
+                descriptor = open_place(place, saved.flags, 0, self._room)
+        except LinuxError as error:
+            raise SnapshotError(f"{name}: cannot be opened again: {os.strerror(error.number)}") from None
+        assert descriptor is not None  # nothing is made
+        file = HostFile(descriptor, saved.flags, self._room)
+        if file.identity != saved.identity:
+            file.close()
+            raise SnapshotError(f"{name}: is not what it was when it was open: it has changed since")
+        return file
 
     # -- descriptors -------------------------------------------------------------------------------------
 

@@ -1,17 +1,15 @@
 """System calls about open files. Signatures as in `syscalls`; the files are in `files`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.errno import EFAULT, EINVAL, ENOTTY, ESPIPE, LinuxError
-from pltvm.host.linux.files import HostFile
+from pltvm.host.linux.file import File, HostFile
+from pltvm.host.linux.process import Process
 from pltvm.host.linux.signal_calls import signed
 from pltvm.host.linux.space import USER_END
 from pltvm.host.linux.threads import Thread
-
-if TYPE_CHECKING:
-    from pltvm.host.linux.process import Process
 
 LARGEST_IO: Final = 16 << 20  # bytes of one call, all its buffers together: POSIX lets it do less
 MOST_VECTORS: Final = 1024
@@ -23,23 +21,30 @@ def fd(value: int) -> int:
     return signed(value, 32)
 
 
-def close(process: "Process", _thread: Thread, file: int, *_: int) -> int:
+def close(process: Process, _thread: Thread, file: int, *_: int) -> int:
     """Close a descriptor."""
     process.files.close(fd(file))
     return 0
 
 
-def read(process: "Process", _thread: Thread, file: int, buffer: int, size: int, *_: int) -> int:
+def read(process: Process, _thread: Thread, file: int, buffer: int, size: int, *_: int) -> int:
     """Read from the current offset."""
     data = process.files.get(fd(file)).read(_size(buffer, size))
     process.space.write(buffer, data)
     return len(data)
 
 
-def write(process: "Process", _thread: Thread, file: int, buffer: int, size: int, *_: int) -> int:
+def write(process: Process, thread: Thread, file: int, buffer: int, size: int, *_: int) -> int:
     """Write at the current offset."""
     opened = process.files.get(fd(file))
-    return opened.write(process.space.read(buffer, _size(buffer, size)))
+    return _write(thread, opened, process.space.read(buffer, _size(buffer, size)))
+
+
+def _write(thread: Thread, file: File, data: bytes) -> int:
+    """What goes to the world outside has its answer before: somebody there may take a snapshot."""
+    if file.tty:
+        thread.answer(len(data))
+    return file.write(data)
 
 
 def _size(buffer: int, size: int) -> int:
@@ -49,7 +54,7 @@ def _size(buffer: int, size: int) -> int:
     return min(size, LARGEST_IO)
 
 
-def _vectors(process: "Process", vectors: int, count: int) -> list[tuple[int, int]]:
+def _vectors(process: Process, vectors: int, count: int) -> list[tuple[int, int]]:
     """Address and size of the buffers at `vectors`, as far as one call may use them."""
     if count > MOST_VECTORS:
         raise LinuxError(EINVAL)
@@ -65,7 +70,7 @@ def _vectors(process: "Process", vectors: int, count: int) -> list[tuple[int, in
     return buffers
 
 
-def readv(process: "Process", _thread: Thread, file: int, vectors: int, count: int, *_: int) -> int:
+def readv(process: Process, _thread: Thread, file: int, vectors: int, count: int, *_: int) -> int:
     """Read into several buffers."""
     opened = process.files.get(fd(file))
     buffers = _vectors(process, vectors, count)
@@ -82,7 +87,7 @@ def readv(process: "Process", _thread: Thread, file: int, vectors: int, count: i
     return done
 
 
-def writev(process: "Process", _thread: Thread, file: int, vectors: int, count: int, *_: int) -> int:
+def writev(process: Process, thread: Thread, file: int, vectors: int, count: int, *_: int) -> int:
     """Write several buffers, at once."""
     opened = process.files.get(fd(file))
     data = bytearray()
@@ -93,10 +98,10 @@ def writev(process: "Process", _thread: Thread, file: int, vectors: int, count: 
             if not data:
                 raise
             break
-    return opened.write(bytes(data))
+    return _write(thread, opened, bytes(data))
 
 
-def _host_file(process: "Process", file: int) -> HostFile:
+def _host_file(process: Process, file: int) -> HostFile:
     opened = process.files.get(fd(file))
     if not isinstance(opened, HostFile):
         raise LinuxError(ESPIPE)
@@ -104,7 +109,7 @@ def _host_file(process: "Process", file: int) -> HostFile:
 
 
 def pread64(
-    process: "Process", _thread: Thread, file: int, buffer: int, size: int, offset: int, *_: int
+    process: Process, _thread: Thread, file: int, buffer: int, size: int, offset: int, *_: int
 ) -> int:
     """Read at an offset."""
     data = _host_file(process, file).read_at(_size(buffer, size), signed(offset))
@@ -113,19 +118,19 @@ def pread64(
 
 
 def pwrite64(
-    process: "Process", _thread: Thread, file: int, buffer: int, size: int, offset: int, *_: int
+    process: Process, _thread: Thread, file: int, buffer: int, size: int, offset: int, *_: int
 ) -> int:
     """Write at an offset."""
     opened = _host_file(process, file)
     return opened.write_at(process.space.read(buffer, _size(buffer, size)), signed(offset))
 
 
-def lseek(process: "Process", _thread: Thread, file: int, offset: int, whence: int, *_: int) -> int:
+def lseek(process: Process, _thread: Thread, file: int, offset: int, whence: int, *_: int) -> int:
     """Move the offset."""
     return process.files.get(fd(file)).seek(signed(offset), whence)
 
 
-def ftruncate(process: "Process", _thread: Thread, file: int, size: int, *_: int) -> int:
+def ftruncate(process: Process, _thread: Thread, file: int, size: int, *_: int) -> int:
     """Set a file's length."""
     opened = process.files.get(fd(file))
     if not isinstance(opened, HostFile):
@@ -134,25 +139,25 @@ def ftruncate(process: "Process", _thread: Thread, file: int, size: int, *_: int
     return 0
 
 
-def fsync(process: "Process", _thread: Thread, file: int, *_: int) -> int:
+def fsync(process: Process, _thread: Thread, file: int, *_: int) -> int:
     """Nothing to do: writes are not held back."""
     process.files.get(fd(file))
     return 0
 
 
-def dup(process: "Process", _thread: Thread, file: int, *_: int) -> int:
+def dup(process: Process, _thread: Thread, file: int, *_: int) -> int:
     """Another descriptor for an open file."""
     return process.files.add(process.files.get(fd(file)))
 
 
-def dup3(process: "Process", _thread: Thread, old: int, new: int, *_: int) -> int:
+def dup3(process: Process, _thread: Thread, old: int, new: int, *_: int) -> int:
     """A given descriptor for an open file."""
     if fd(old) == fd(new):
         raise LinuxError(EINVAL)
     return process.files.put(fd(new), process.files.get(fd(old)))
 
 
-def fcntl(process: "Process", _thread: Thread, file: int, command: int, argument: int, *_: int) -> int:
+def fcntl(process: Process, _thread: Thread, file: int, command: int, argument: int, *_: int) -> int:
     """Duplicate (0, 1030); read the flags of open (3); setting flags changes nothing."""
     opened = process.files.get(fd(file))
     if command in (0, 1030):
@@ -164,7 +169,7 @@ def fcntl(process: "Process", _thread: Thread, file: int, command: int, argument
     raise LinuxError(EINVAL)
 
 
-def ioctl(process: "Process", thread: Thread, file: int, request: int, argument: int, *_: int) -> int | None:
+def ioctl(process: Process, thread: Thread, file: int, request: int, argument: int, *_: int) -> int | None:
     """Requests to the enclave device, and the two that ask whether this is a terminal."""
     opened = process.files.get(fd(file))
     request &= 0xFFFF_FFFF
@@ -179,7 +184,7 @@ def ioctl(process: "Process", thread: Thread, file: int, request: int, argument:
     raise LinuxError(ENOTTY)
 
 
-def ppoll(process: "Process", _thread: Thread, polls: int, count: int, *_: int) -> int:
+def ppoll(process: Process, _thread: Thread, polls: int, count: int, *_: int) -> int:
     """Everything is always ready."""
     if count > 1024:
         raise LinuxError(EINVAL)

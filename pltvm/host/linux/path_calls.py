@@ -6,23 +6,20 @@ What a path may lead to is decided in `paths` and `files`.
 import os
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pltvm.host.linux.errno import EACCES, EINVAL, ERANGE, LinuxError
-from pltvm.host.linux.files import AT_FDCWD, File
+from pltvm.host.linux.file import File
+from pltvm.host.linux.files import AT_FDCWD
 from pltvm.host.linux.fs_calls import fd
+from pltvm.host.linux.process import Process
 from pltvm.host.linux.signal_calls import signed
 from pltvm.host.linux.threads import Thread
-
-if TYPE_CHECKING:
-    from pltvm.host.linux.process import Process
 
 _AT_SYMLINK_NOFOLLOW, _AT_REMOVEDIR, _AT_EACCESS, _AT_EMPTY_PATH = 0x100, 0x200, 0x200, 0x1000
 
 
-def openat(
-    process: "Process", _thread: Thread, folder: int, path: int, flags: int, mode: int, *_: int
-) -> int:
+def openat(process: Process, _thread: Thread, folder: int, path: int, flags: int, mode: int, *_: int) -> int:
     """Open a file beneath the root, or a device."""
     return process.files.open(fd(folder), process.space.string(path), flags, mode)
 
@@ -49,21 +46,21 @@ def pack_stat(file: File | os.stat_result) -> bytes:
     )  # fmt: skip
 
 
-def fstat(process: "Process", _thread: Thread, file: int, result: int, *_: int) -> int:
+def fstat(process: Process, _thread: Thread, file: int, result: int, *_: int) -> int:
     """The state of an open file."""
     process.space.write(result, pack_stat(process.files.get(fd(file))))
     return 0
 
 
 def newfstatat(
-    process: "Process", _thread: Thread, folder: int, path: int, result: int, flags: int, *_: int
+    process: Process, _thread: Thread, folder: int, path: int, result: int, flags: int, *_: int
 ) -> int:
     """The state of a path."""
     process.space.write(result, pack_stat(_stat(process, folder, path, flags)))
     return 0
 
 
-def _stat(process: "Process", folder: int, path: int, flags: int) -> File | os.stat_result:
+def _stat(process: Process, folder: int, path: int, flags: int) -> File | os.stat_result:
     name = process.space.string(path)
     if not name and flags & _AT_EMPTY_PATH:
         if fd(folder) != AT_FDCWD:
@@ -73,7 +70,7 @@ def _stat(process: "Process", folder: int, path: int, flags: int) -> File | os.s
 
 
 def statx(
-    process: "Process", _thread: Thread, folder: int, path: int, flags: int, _mask: int, result: int, *_: int
+    process: Process, _thread: Thread, folder: int, path: int, flags: int, _mask: int, result: int, *_: int
 ) -> int:
     """The state of a path, in the newer form."""
     mode, size = _state(_stat(process, folder, path, flags))
@@ -84,13 +81,13 @@ def statx(
     return 0
 
 
-def faccessat(process: "Process", thread: Thread, folder: int, path: int, mode: int, *_: int) -> int:
+def faccessat(process: Process, thread: Thread, folder: int, path: int, mode: int, *_: int) -> int:
     """Whether a file may be read, written, executed."""
     return faccessat2(process, thread, folder, path, mode, 0)
 
 
 def faccessat2(
-    process: "Process", _thread: Thread, folder: int, path: int, mode: int, flags: int, *_: int
+    process: Process, _thread: Thread, folder: int, path: int, mode: int, flags: int, *_: int
 ) -> int:
     """The same, with flags: of a link itself, and by the effective user, which is the same here."""
     if mode & ~7 or flags & ~(_AT_SYMLINK_NOFOLLOW | _AT_EACCESS):
@@ -100,7 +97,7 @@ def faccessat2(
 
 
 def readlinkat(
-    process: "Process", _thread: Thread, folder: int, path: int, buffer: int, size: int, *_: int
+    process: Process, _thread: Thread, folder: int, path: int, buffer: int, size: int, *_: int
 ) -> int:
     """Where a link points; `/proc/self/exe` is the program."""
     room = signed(size, 32)
@@ -108,14 +105,14 @@ def readlinkat(
         raise LinuxError(EINVAL)
     name = process.space.string(path)
     if name == b"/proc/self/exe":
-        target = b"/" + os.path.basename(process.program_name)
+        target = b"/" + os.path.basename(process.state.name)
     else:
         target = process.files.read_link(fd(folder), name)
     process.space.write(buffer, target[:room])
     return min(len(target), room)
 
 
-def getcwd(process: "Process", _thread: Thread, buffer: int, size: int, *_: int) -> int:
+def getcwd(process: Process, _thread: Thread, buffer: int, size: int, *_: int) -> int:
     """The current folder, which is the root."""
     if size < 2:
         raise LinuxError(ERANGE)
@@ -123,14 +120,14 @@ def getcwd(process: "Process", _thread: Thread, buffer: int, size: int, *_: int)
     return 2
 
 
-def chdir(process: "Process", _thread: Thread, path: int, *_: int) -> int:
+def chdir(process: Process, _thread: Thread, path: int, *_: int) -> int:
     """Only the root can be the current folder."""
     if not process.files.is_root(AT_FDCWD, process.space.string(path)):
         raise LinuxError(EACCES)
     return 0
 
 
-def unlinkat(process: "Process", _thread: Thread, folder: int, path: int, flags: int, *_: int) -> int:
+def unlinkat(process: Process, _thread: Thread, folder: int, path: int, flags: int, *_: int) -> int:
     """Remove a file, or an empty folder."""
     if flags & ~_AT_REMOVEDIR:
         raise LinuxError(EINVAL)
@@ -139,14 +136,14 @@ def unlinkat(process: "Process", _thread: Thread, folder: int, path: int, flags:
     return 0
 
 
-def mkdirat(process: "Process", _thread: Thread, folder: int, path: int, mode: int, *_: int) -> int:
+def mkdirat(process: Process, _thread: Thread, folder: int, path: int, mode: int, *_: int) -> int:
     """Make a folder."""
     process.files.make_folder(fd(folder), process.space.string(path), mode)
     return 0
 
 
 def renameat2(
-    process: "Process",
+    process: Process,
     _thread: Thread,
     old_folder: int,
     old: int,
@@ -164,7 +161,7 @@ def renameat2(
 
 
 def renameat(
-    process: "Process", thread: Thread, old_folder: int, old: int, new_folder: int, new: int, *_: int
+    process: Process, thread: Thread, old_folder: int, old: int, new_folder: int, new: int, *_: int
 ) -> int:
     """Rename a file."""
     return renameat2(process, thread, old_folder, old, new_folder, new, 0)

@@ -12,6 +12,8 @@ from pltvm.host.linux.space import EXEC, READ, WRITE, Space
 STACK_TOP: Final = 0x3F_FFFF_F000
 STACK_SIZE: Final = 8 << 20
 PIE_BASE: Final = 0x2A_0000_0000
+RETURN_PAGE: Final = 0x3F_FFFF_F000  # `rt_sigreturn`, where a signal handler returns to
+_RETURN_CODE: Final = bytes.fromhex("9308b008 73000000")  # li a7, 139; ecall
 BREAK_LIMIT: Final = 16 << 30
 MOST_ARGUMENTS: Final = STACK_SIZE // 4  # bytes, as in Linux
 
@@ -23,7 +25,7 @@ _HWCAP_IMAFDC: Final = sum(1 << ord(letter) - ord("A") for letter in "IMAFDC")
 
 
 def load_program(space: Space, data: bytes, arguments: Sequence[bytes], random: bytes) -> tuple[int, int]:
-    """Map the program `data` (an ELF) and its stack; gives entry point and stack pointer.
+    """Map the program `data` (an ELF), its stack and RETURN_PAGE; gives entry point and stack pointer.
 
     `random` are the 16 bytes that the C library takes its canaries from. Raises ElfError for an ELF that is
     no static RISC-V program.
@@ -49,18 +51,21 @@ def load_program(space: Space, data: bytes, arguments: Sequence[bytes], random: 
             first = end
         if first < last:
             space.map(first, last - first, protection)
-        space.load(start, content[offset : offset + length])
+        space.fill(start, content[offset : offset + length])
         if offset <= header["e_phoff"] < offset + length:
             phdr = start + header["e_phoff"] - offset
         end = max(end, last)
-    space.break_start = space.break_end = end
+    space.state.break_start = space.state.break_end = end
 
     vector = {
         "PHDR": phdr, "PHENT": header["e_phentsize"], "PHNUM": header["e_phnum"], "PAGESZ": PAGE, "BASE": 0,
         "FLAGS": 0, "ENTRY": base + header["e_entry"], "UID": 0, "EUID": 0, "GID": 0, "EGID": 0,
         "HWCAP": _HWCAP_IMAFDC, "CLKTCK": 100, "SECURE": 0,
     }  # fmt: skip
-    return base + header["e_entry"], _build_stack(space, arguments, vector, random)
+    stack = _build_stack(space, arguments, vector, random)
+    space.map(RETURN_PAGE, PAGE, READ | EXEC)
+    space.fill(RETURN_PAGE, _RETURN_CODE)
+    return base + header["e_entry"], stack
 
 
 def _loads_of(elf: Headers) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -115,12 +115,12 @@ def _shown(value: Any) -> str:
     return str(value) if -10 < value < 10 else f"{value:#x}"
 
 
+@dataclass(slots=True)
 class Failures:
     """The requests of one program that failed: the first of them, and a count of each kind."""
 
-    def __init__(self) -> None:
-        self.kept: list[FailedRequest] = []
-        self.counts: Counter[str] = Counter()
+    kept: list[FailedRequest] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def note(self, name: str, param: Param | None, refused: Refused) -> None:
         """One more."""

@@ -2,8 +2,19 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from pltvm.host.linux.errno import EFBIG, ENOSPC, LinuxError
+from pltvm.host.plain import copied
+
+
+@dataclass(slots=True)
+class RoomState:
+    """What is left: bytes, new files; and how long each file was at most, by device and inode."""
+
+    left: int
+    new: int
+    highest: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 class Room:
@@ -14,9 +25,16 @@ class Room:
     """
 
     def __init__(self, growth: int, new: int) -> None:
-        self._growth = self._left = growth
-        self._new = new
-        self._highest: dict[tuple[int, int], int] = {}  # by device and inode
+        self._growth = growth
+        self.state = RoomState(growth, new)
+
+    def save(self) -> RoomState:
+        """A copy of the state."""
+        return copied(self.state)
+
+    def load(self, saved: RoomState) -> None:
+        """Put the state back."""
+        self.state = copied(saved)
 
     def grow(self, info: os.stat_result, end: int) -> None:
         """Let the file with the state `info` reach up to `end` bytes.
@@ -24,21 +42,21 @@ class Room:
         Raises LinuxError: EFBIG for more than there ever was, ENOSPC for more than is left.
         """
         key = info.st_dev, info.st_ino
-        before = max(self._highest.get(key, 0), info.st_size)
+        before = max(self.state.highest.get(key, 0), info.st_size)
         if end - before > self._growth:
             raise LinuxError(EFBIG)
-        if end - before > self._left:
+        if end - before > self.state.left:
             raise LinuxError(ENOSPC)
-        self._left -= max(end - before, 0)
-        self._highest[key] = max(end, before)
+        self.state.left -= max(end - before, 0)
+        self.state.highest[key] = max(end, before)
 
     def make(self, call: Callable[[], int | None]) -> int | None:
         """Make a file (then `call` gives its descriptor) or a folder; raises LinuxError(ENOSPC)."""
-        if not self._new:
+        if not self.state.new:
             raise LinuxError(ENOSPC)
         made = call()
-        self._new -= 1
+        self.state.new -= 1
         if made is not None:  # its inode may be that of a file that is gone
             info = os.fstat(made)
-            self._highest.pop((info.st_dev, info.st_ino), None)
+            self.state.highest.pop((info.st_dev, info.st_ino), None)
         return made

@@ -1,21 +1,22 @@
 """Running a Linux host program from start to end: what `pltvm run ./test-caller …` does."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from pltvm.errors import AccessFault, ElfError, PltvmError
+from pltvm.errors import AccessFault, ElfError, PltvmError, SnapshotError
 from pltvm.host.driver import Driver
 from pltvm.host.elf_headers import name_of, read_source
 from pltvm.host.interrupts import Watch
-from pltvm.host.linux.device import EnclaveDevice
+from pltvm.host.kernel import SavedProgram
+from pltvm.host.linux.device import EnclaveDevice, SavedDevice
 from pltvm.host.linux.enclave_file import PATH, EnclaveFile
-from pltvm.host.linux.files import Output as Terminal
-from pltvm.host.linux.process import Process, Source
+from pltvm.host.linux.process import Process, SavedProcess, Source
 from pltvm.host.linux.requests import FailedRequest
-from pltvm.host.output import Output, of_caller, passed_on
+from pltvm.host.linux.traps import Traps
+from pltvm.host.output import Output, OutputState, of_caller, passed_on
 from pltvm.host.report import FaultReport
 
 
@@ -57,75 +58,179 @@ class LinuxResult:
         }
 
 
+@dataclass(slots=True)
+class SavedLinux:
+    """A program as plain data: its process and device, what it has printed, faults of its enclaves."""
+
+    process: SavedProcess
+    device: SavedDevice
+    output: OutputState
+    errors: OutputState
+    faults: list[FaultReport]
+
+    def blocks(self) -> Iterable[int]:
+        """The blocks that it has taken from the kernel itself."""
+        return self.process.space.own.values()
+
+
+class Options(TypedDict, total=False):
+    """How a program runs.
+
+    It sees files beneath `root` only. `on_output` and `on_error` get what it writes as it comes, `on_fault`
+    hears of each fault. `source` is its standard input: a function of the most bytes wanted, or a file
+    descriptor, which alone does not hold up the end of the run. With `real_time` its clock is that of the
+    machine outside. `seed` determines its random numbers. All functions' errors are the caller's.
+    """
+
+    root: str | os.PathLike[str]
+    on_output: Callable[[bytes], None] | None
+    on_error: Callable[[bytes], None] | None
+    on_fault: Callable[[FaultReport], None] | None
+    source: Source
+    real_time: bool
+    seed: int
+
+
+class LinuxProgram:
+    """One program on the machine of `driver`: `start` it, or else it is `saved`; then `run` it, once."""
+
+    def __init__(self, driver: Driver, options: Options, saved: SavedLinux | None = None) -> None:
+        folder = Path(options.get("root", "."))
+        if not folder.is_dir():
+            raise PltvmError(f"{folder}: is no folder that a program could be given (--root)")
+        if driver.kernel.state.waiting is not None and saved is None:
+            raise PltvmError("a Linux program waits to be resumed: only one has the machine")
+        source = options.get("source", lambda _size: b"")
+        self._driver = driver
+        self._on_fault = options.get("on_fault")
+        self._output, self._errors = Output(options.get("on_output")), Output(options.get("on_error"))
+        self._faults: list[FaultReport] = []
+        self._process = Process(
+            driver.kernel,
+            root=folder,
+            output=self._output.write,
+            errors=self._errors.write,
+            source=source if isinstance(source, int) else of_caller(source),
+            real_time=options.get("real_time", False),
+            seed=options.get("seed", 0),
+            space=saved.process.space if saved is not None else None,
+        )
+        self._traps = Traps(self._process)
+        self._device = EnclaveDevice(self._process, driver, self._note_fault)
+        self._process.files.devices[PATH] = lambda: EnclaveFile(self._device)
+        if saved is not None:
+            try:
+                self.check(saved)
+            except SnapshotError:
+                self._process.space.let_go()
+                raise
+            self._load(saved)
+
+    def start(self, data: bytes, arguments: Sequence[bytes]) -> None:
+        """Load the program; as `Process.start`."""
+        self._process.start(data, arguments)
+
+    def _note_fault(self, report: FaultReport) -> None:
+        self._faults.append(report)
+        if self._on_fault is not None:
+            of_caller(self._on_fault)(report)
+
+    # -- snapshots ---------------------------------------------------------------------------------------
+
+    def save(self) -> SavedLinux:
+        """A copy of the state, of the parts too; raises SnapshotError."""
+        faults = list(self._faults)
+        output, errors = self._output.save(), self._errors.save()
+        return SavedLinux(self._process.save(), self._device.save(), output, errors, faults)
+
+    def check(self, saved: SavedProgram | None) -> None:
+        """Raises SnapshotError for a file that cannot be as it was."""
+        if isinstance(saved, SavedLinux):
+            self._process.files.check(saved.process.files)
+
+    def load(self, saved: SavedProgram | None) -> None:
+        """Put the state back, after `check`; None: it did not run then, and its run is over."""
+        if isinstance(saved, SavedLinux):
+            self._load(saved)
+        else:
+            self._process.forget()
+
+    def _load(self, saved: SavedLinux) -> None:
+        self._process.load(saved.process)
+        self._device.load(saved.device)
+        self._output.load(saved.output)
+        self._errors.load(saved.errors)
+        self._faults = list(saved.faults)
+
+    def go_on(self) -> bool:
+        """After `load`, in a callback: whoever had the hart has it; False if the run is over."""
+        return self._traps.go_on_from_here()
+
+    # -- running -----------------------------------------------------------------------------------------
+
+    def run(self, timeout: float | None) -> LinuxResult:
+        """Run it to its end, or until `timeout` seconds are over; then it is no more.
+
+        Raises KeyboardInterrupt on Ctrl-C, and what the functions given raise.
+        """
+        driver, process = self._driver, self._process
+        with passed_on(), Watch(driver.kernel.hart, timeout) as watch:
+            driver.in_run, driver.kernel.program = True, self
+            try:
+                code = self._traps.run()
+            except AccessFault as error:  # of the host kernel
+                code, process.state.end_report = 1, str(error)
+            finally:
+                driver.in_run, driver.kernel.program = False, None
+        if watch.cancelled:
+            raise KeyboardInterrupt
+        state = process.state
+        return LinuxResult(
+            exit_code=code,
+            end=state.end_report,
+            output=self._output.text,
+            faults=tuple(self._faults),
+            missing=dict(state.missing),
+            timed_out=watch.timed_out and state.exit_code is None,
+            errors=self._errors.text,
+            failed_requests=tuple(self._device.failures.kept),
+            failures=dict(self._device.failures.counts),
+            bugs=len(state.bugs),
+        )
+
+
 def run_program(
     driver: Driver,
     program: str | os.PathLike[str],
     arguments: Sequence[str] = (),
     *,
-    root: str | os.PathLike[str] = ".",
-    on_output: Callable[[bytes], None] | None = None,
-    on_error: Callable[[bytes], None] | None = None,
-    on_fault: Callable[[FaultReport], None] | None = None,
-    source: Source = lambda _size: b"",
     timeout: float | None = None,
-    real_time: bool = False,
-    seed: int = 0,
+    **options: Unpack[Options],
 ) -> LinuxResult:
-    """Run a static RISC-V Linux program with `arguments`.
+    """Run a static RISC-V Linux program with `arguments`; see `Options`.
 
-    It sees files beneath `root` only. `on_output` and `on_error` get what it writes as it comes. `source` is
-    its standard input: a function of the most bytes wanted, or a file descriptor, which alone does not hold
-    up the end of the run. `timeout` is in seconds. Raises ElfError for a program that cannot run here,
-    OutOfMemory; KeyboardInterrupt on Ctrl-C; and what the functions given raise.
+    `timeout` is in seconds. Raises ElfError for a program that cannot run here, OutOfMemory;
+    KeyboardInterrupt on Ctrl-C; and what the functions given raise.
     """
-    folder = Path(root)
-    if not folder.is_dir():
-        raise PltvmError(f"{folder}: is no folder that a program could be given (--root)")
-    output, errors = Output(on_output), Output(on_error)
-    faults: list[FaultReport] = []
-
-    def fault(report: FaultReport) -> None:
-        faults.append(report)
-        if on_fault is not None:
-            of_caller(on_fault)(report)
-
     names = [os.fsencode(os.fspath(program)), *(os.fsencode(one) for one in arguments)]
+    running = LinuxProgram(driver, options)
     try:
-        process = Process(
-            driver.kernel,
-            read_source(os.fspath(program)),
-            names,
-            root=folder,
-            output=output.write,
-            source=source if isinstance(source, int) else of_caller(source),
-            real_time=real_time,
-            seed=seed,
-        )
+        running.start(read_source(os.fspath(program)), names)
     except ElfError as error:
         raise ElfError(f"{name_of(os.fspath(program))}: {error}") from None
-    device = EnclaveDevice(process, driver, fault)
-    process.files.devices[PATH] = lambda: EnclaveFile(device)
-    process.files.put(2, Terminal(errors.write))
-    with passed_on(), Watch(driver.kernel.hart, timeout) as watch:
-        driver.in_run = True
-        try:
-            code = process.run()
-        except AccessFault as error:  # of the host kernel
-            code, process.end_report = 1, str(error)
-        finally:
-            driver.in_run = False
-    if watch.cancelled:
-        raise KeyboardInterrupt
-    timed_out = watch.timed_out and process.exit_code is None
-    return LinuxResult(
-        exit_code=code,
-        end=process.end_report,
-        output=output.text,
-        faults=tuple(faults),
-        missing=dict(process.missing),
-        timed_out=timed_out,
-        errors=errors.text,
-        failed_requests=tuple(device.failures.kept),
-        failures=dict(device.failures.counts),
-        bugs=len(process.bugs),
-    )
+    return running.run(timeout)
+
+
+def resume_program(
+    driver: Driver, *, timeout: float | None = None, **options: Unpack[Options]
+) -> LinuxResult:
+    """Run the program on that was saved in a callback of its run; as `run_program`.
+
+    Raises SnapshotError when there is none, or a file that it had open is not what it was.
+    """
+    saved = driver.kernel.state.waiting
+    if not isinstance(saved, SavedLinux):
+        raise SnapshotError("no Linux program was running when the snapshot was taken")
+    running = LinuxProgram(driver, options, saved)
+    driver.kernel.state.waiting = None
+    return running.run(timeout)

@@ -1,14 +1,12 @@
 """System calls about signals. Signatures as in `syscalls`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pltvm.host.linux.errno import EINVAL, ENOMEM, EPERM, ESRCH, LinuxError
+from pltvm.host.linux.process import Process
 from pltvm.host.linux.signals import NEVER_BLOCKED, SIGNALS, give_back, on_alternate_stack, send
 from pltvm.host.linux.threads import SS_DISABLE, Thread
-
-if TYPE_CHECKING:
-    from pltvm.host.linux.process import Process
 
 SS_ONSTACK: Final = 1
 SMALLEST_STACK: Final = 2048
@@ -21,26 +19,24 @@ def signed(value: int, bits: int = 64) -> int:
 
 
 def rt_sigaction(
-    process: "Process", _thread: Thread, number: int, new: int, old: int, size: int, *_: int
+    process: Process, _thread: Thread, number: int, new: int, old: int, size: int, *_: int
 ) -> int:
     """Set what a signal does."""
     if not 0 < number <= SIGNALS or size != 8:
         raise LinuxError(EINVAL)
     if old:
         process.space.write(
-            old, b"".join(word.to_bytes(8, "little") for word in process.actions.get(number, (0, 0, 0)))
+            old, b"".join(word.to_bytes(8, "little") for word in process.state.actions.get(number, (0, 0, 0)))
         )
     if new:
         if number in (9, 19):
             raise LinuxError(EINVAL)
         raw = process.space.read(new, 24)
-        process.actions[number] = tuple(int.from_bytes(raw[at : at + 8], "little") for at in (0, 8, 16))
+        process.state.actions[number] = tuple(int.from_bytes(raw[at : at + 8], "little") for at in (0, 8, 16))
     return 0
 
 
-def rt_sigprocmask(
-    process: "Process", thread: Thread, how: int, new: int, old: int, size: int, *_: int
-) -> int:
+def rt_sigprocmask(process: Process, thread: Thread, how: int, new: int, old: int, size: int, *_: int) -> int:
     """Block and unblock signals."""
     if size != 8:
         raise LinuxError(EINVAL)
@@ -55,7 +51,7 @@ def rt_sigprocmask(
     return 0
 
 
-def sigaltstack(process: "Process", thread: Thread, new: int, old: int, *_: int) -> int:
+def sigaltstack(process: Process, thread: Thread, new: int, old: int, *_: int) -> int:
     """Set the alternate stack, which must not be the one in use."""
     address, flags, size = thread.state.alternate_stack
     busy = on_alternate_stack(thread)
@@ -76,7 +72,7 @@ def sigaltstack(process: "Process", thread: Thread, new: int, old: int, *_: int)
     return 0
 
 
-def kill(process: "Process", thread: Thread, pid: int, number: int, *_: int) -> int:
+def kill(process: Process, thread: Thread, pid: int, number: int, *_: int) -> int:
     """Send a signal to oneself; nobody else is there. It goes to a thread that does not block it."""
     if signed(pid, 32) not in (process.pid, 0, -process.pid, -1):
         raise LinuxError(ESRCH)
@@ -88,7 +84,7 @@ def kill(process: "Process", thread: Thread, pid: int, number: int, *_: int) -> 
     return send(process, next(ready, thread), number)
 
 
-def tgkill(process: "Process", _thread: Thread, _group: int, tid: int, number: int, *_: int) -> int:
+def tgkill(process: Process, _thread: Thread, _group: int, tid: int, number: int, *_: int) -> int:
     """Send a signal to a thread of this process."""
     target = process.scheduler.threads.get(tid)
     if target is None:
@@ -96,12 +92,12 @@ def tgkill(process: "Process", _thread: Thread, _group: int, tid: int, number: i
     return send(process, target, signed(number, 32))
 
 
-def tkill(process: "Process", thread: Thread, tid: int, number: int, *_: int) -> int:
+def tkill(process: Process, thread: Thread, tid: int, number: int, *_: int) -> int:
     """As tgkill."""
     return tgkill(process, thread, 0, tid, number)
 
 
-def rt_sigreturn(process: "Process", thread: Thread, *_: int) -> None:
+def rt_sigreturn(process: Process, thread: Thread, *_: int) -> None:
     """Go on where the signal came."""
     give_back(process, thread)
 

@@ -8,19 +8,16 @@ stack, and a handler may look at the registers, change them, or never return.
 """
 
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, F0, FCSR, PC, RA, SP
 from pltvm.errors import OutOfMemory
 from pltvm.host.linux.errno import EINVAL, LinuxError
+from pltvm.host.linux.process import Process
+from pltvm.host.linux.program import RETURN_PAGE
 from pltvm.host.linux.threads import SS_DISABLE, Thread
 
-if TYPE_CHECKING:
-    from pltvm.host.linux.process import Process
-
 SIGNALS: Final = 64
-RETURN_PAGE: Final = 0x3F_FFFF_F000  # `rt_sigreturn`, where a signal handler returns to
-RETURN_CODE: Final = bytes.fromhex("9308b008 73000000")  # li a7, 139; ecall
 NEVER_BLOCKED: Final = 1 << (9 - 1) | 1 << (19 - 1)  # SIGKILL, SIGSTOP
 _SIGSEGV: Final = 11
 _IGNORED: Final = {17, 18, 23, 28}  # SIGCHLD, SIGCONT, SIGURG, SIGWINCH
@@ -33,11 +30,11 @@ _UCONTEXT: Final = Struct("<16x3QQ120x8x32Q32QI268x")
 _FRAME: Final = _INFO.size + _UCONTEXT.size
 
 
-def send(process: "Process", thread: Thread, number: int) -> int:
+def send(process: Process, thread: Thread, number: int) -> int:
     """Send a signal to a thread: what handles it runs when the thread goes on and does not block it."""
     if not 0 <= number <= SIGNALS:
         raise LinuxError(EINVAL)
-    handler = process.actions.get(number, (_DEFAULT, 0, 0))[0]
+    handler = process.state.actions.get(number, (_DEFAULT, 0, 0))[0]
     if number == 0 or handler == _IGNORE or (handler == _DEFAULT and number in _IGNORED):
         return 0
     bit = 1 << (number - 1)
@@ -51,7 +48,7 @@ def send(process: "Process", thread: Thread, number: int) -> int:
     return 0
 
 
-def deliver(process: "Process", thread: Thread) -> None:
+def deliver(process: Process, thread: Thread) -> None:
     """The thread is about to go on: let it handle the signals that wait for it."""
     while thread.state.alive and thread.state.pending & ~thread.state.signal_mask:
         waiting = thread.state.pending & ~thread.state.signal_mask
@@ -60,17 +57,17 @@ def deliver(process: "Process", thread: Thread) -> None:
         _handle(process, thread, bit.bit_length(), 0, 0)
 
 
-def force(process: "Process", thread: Thread, number: int, address: int) -> None:
+def force(process: Process, thread: Thread, number: int, address: int) -> None:
     """A signal for what the thread itself just did: one that it blocks or ignores ends the process."""
-    handler = process.actions.get(number, (_DEFAULT, 0, 0))[0]
+    handler = process.state.actions.get(number, (_DEFAULT, 0, 0))[0]
     if handler == _IGNORE or thread.state.signal_mask >> (number - 1) & 1:
         process.killed(thread, number, address)
     else:
         _handle(process, thread, number, address, _FAULT_CODE)
 
 
-def _handle(process: "Process", thread: Thread, number: int, address: int, code: int) -> None:
-    handler, flags, mask = process.actions.get(number, (_DEFAULT, 0, 0))
+def _handle(process: Process, thread: Thread, number: int, address: int, code: int) -> None:
+    handler, flags, mask = process.state.actions.get(number, (_DEFAULT, 0, 0))
     if handler == _DEFAULT:
         if number not in _IGNORED:
             process.killed(thread, number, address)
@@ -87,7 +84,7 @@ def _handle(process: "Process", thread: Thread, number: int, address: int, code:
         process.killed(thread, _SIGSEGV, frame or regs[SP], f"no room on the stack for signal {number}")
         return
     if flags & _RESET:
-        del process.actions[number]
+        del process.state.actions[number]
     thread.state.signal_mask |= (mask | (0 if flags & _NO_DEFER else 1 << (number - 1))) & ~NEVER_BLOCKED
     regs[A0], regs[A1], regs[A2] = number, frame, frame + _INFO.size
     regs[RA], regs[SP], regs[PC] = RETURN_PAGE, frame, handler & ~1
@@ -123,7 +120,7 @@ def _saved(thread: Thread) -> bytes:
     )
 
 
-def give_back(process: "Process", thread: Thread) -> None:
+def give_back(process: Process, thread: Thread) -> None:
     """`rt_sigreturn`: the registers and the mask from the frame at the stack pointer."""
     regs = thread.context.regs
     try:

@@ -5,15 +5,16 @@ the page-fault handler or by a system call that copies. Entries get into the pag
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.sv39 import ENTRIES, LEVEL_SHIFTS, PageTable
 from pltvm.host.kernel import Kernel
 from pltvm.host.linux.errno import EACCES, EFAULT, ENAMETOOLONG, ENOMEM, LinuxError
+from pltvm.host.plain import copied
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import HostCall, SetPte, Status
 
@@ -24,19 +25,36 @@ LOWEST: Final = 0x10000
 MOST_AREAS: Final = 65530  # as on Linux
 
 
-class ProcessTable(PageTable):
-    """A page table in the PT area: the same walk, but every change is a monitor call."""
+class TablePage(NamedTuple):
+    """A page of the PT area that a page table has: its level and physical address."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    level: int
+    page: int
+
+
+class ProcessTable(PageTable):
+    """A page table in the PT area: the same walk, but every change is a monitor call.
+
+    `pages` are those that it has, the root first; it takes more as it grows.
+    """
+
+    def __init__(self, kernel: Kernel, pages: list[TablePage]) -> None:
         self._kernel = kernel
-        self._pages: list[tuple[int, int]] = []  # level, page
-        root = self._take(0)
-        super().__init__(kernel.hart.memory, root, lambda: 0)  # what the MMU walks
+        self.pages = pages
+        if not pages:
+            self._take(0)
+        super().__init__(kernel.hart.memory, pages[0].page, lambda: 0)  # what the MMU walks
 
     def _take(self, level: int) -> int:
         page = self._kernel.tables.take(level)
-        self._pages.append((level, page))
+        self.pages.append(TablePage(level, page))
         return page
+
+    def load(self, pages: list[TablePage]) -> None:
+        """Other tables, which RAM holds; none if there are to be none any more."""
+        self.pages = pages
+        self.root = pages[0].page if pages else 0
+        self._leaf_tables.clear()
 
     def make_tables(self, va: int, pages: int) -> None:
         """Make the tables that mapping these pages needs; raises OutOfMemory."""
@@ -70,13 +88,13 @@ class ProcessTable(PageTable):
 
     def free(self) -> None:
         """Clear every entry and give the tables back."""
-        for level, page in reversed(self._pages):
+        for level, page in reversed(self.pages):
             first = (page - self.memory.base) >> 3
             for index, pte in enumerate(self.memory.words[first : first + ENTRIES].tolist()):
                 if pte:
                     self._set(page + 8 * index, 0)
             self._kernel.tables.give(level, page)
-        self._pages.clear()
+        self.pages.clear()
         self._leaf_tables.clear()
 
 
@@ -99,30 +117,57 @@ class Area:
         return replace(self, start=start, end=end, shared=shared)
 
 
-class Space:
-    """Address space of a process; `break_start` … `break_end` is the heap that `brk` moves."""
+@dataclass(slots=True)
+class SpaceState:
+    """An address space, but for the entries of its tables; `break_start` … `break_end` is the heap."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    areas: list[Area] = field(default_factory=list)  # sorted, without overlaps
+    own: dict[int, int] = field(default_factory=dict)  # page address → block of RAM that is the process's own
+    mapped: set[int] = field(default_factory=set)  # page addresses with an entry in the table
+    flips: dict[int, int] = field(
+        default_factory=dict
+    )  # how often one went from writable to executable or back
+    break_start: int = 0
+    break_end: int = 0
+    tables: list[TablePage] = field(default_factory=list)
+
+
+class Space:
+    """Address space of a process: a new one, or `saved`. The heap is what `brk` moves."""
+
+    def __init__(self, kernel: Kernel, saved: SpaceState | None = None) -> None:
         self.kernel = kernel
         self.memory = kernel.memory
-        self.table = ProcessTable(kernel)
-        self._areas: list[Area] = []  # sorted, without overlaps
-        self._own: dict[int, int] = {}  # page address → block of RAM that is the process's own
-        self._mapped: set[int] = set()  # page addresses with an entry in the table
-        self._flips: dict[int, int] = {}  # how often such a page went from writable to executable or back
-        self.break_start = self.break_end = 0
-        kernel.holders.append(self._own.values)
+        self.state = copied(saved) if saved is not None else SpaceState()
+        self.table = ProcessTable(kernel, self.state.tables)
+        kernel.holders.append(self._held)
+
+    def _held(self) -> Iterable[int]:
+        return self.state.own.values()
+
+    def let_go(self) -> None:
+        """Its memory is somebody else's affair from now on."""
+        self.kernel.holders.remove(self._held)
+
+    def save(self) -> SpaceState:
+        """A copy of the state."""
+        return copied(self.state)
+
+    def load(self, saved: SpaceState) -> None:
+        """Put the state back."""
+        self.state = copied(saved)
+        self.table.load(self.state.tables)
 
     # -- areas -------------------------------------------------------------------------------------------
 
     def area(self, va: int) -> Area | None:
         """The area that holds `va`."""
-        index = bisect_right(self._areas, va, key=_start) - 1
-        return self._areas[index] if index >= 0 and va < self._areas[index].end else None
+        index = bisect_right(self.state.areas, va, key=_start) - 1
+        return self.state.areas[index] if index >= 0 and va < self.state.areas[index].end else None
 
     def overlaps(self, start: int, end: int) -> bool:
         """Whether any area touches the range."""
-        return any(area.start < end and start < area.end for area in self._areas)
+        return any(area.start < end and start < area.end for area in self.state.areas)
 
     def maps(self, span: Span) -> bool:
         """Whether any area maps pages of this span that belong to someone else."""
@@ -130,13 +175,13 @@ class Space:
             area.shared is not None
             and area.shared < span.end
             and span.pa < area.shared + area.end - area.start
-            for area in self._areas
+            for area in self.state.areas
         )
 
     def place(self, size: int) -> int:
         """A free range of `size` bytes, as high as possible; raises LinuxError when there is none."""
         end = MMAP_TOP
-        for area in reversed(self._areas):
+        for area in reversed(self.state.areas):
             if area.start < MMAP_TOP:
                 if end - area.end >= size:
                     break
@@ -165,8 +210,8 @@ class Space:
         """Forget what the pages of a range hold; they read as zero again."""
         end = start + pages_for(size) * PAGE
         self._clear_entries(start, end)
-        for va in _within(self._own, start, end):
-            self.kernel.blocks.give(self._own.pop(va))
+        for va in _within(self.state.own, start, end):
+            self.kernel.blocks.give(self.state.own.pop(va))
 
     def protect(self, start: int, size: int, prot: int) -> None:
         """Change the protection of a range; raises LinuxError where part of it is not mapped.
@@ -177,7 +222,7 @@ class Space:
         """
         end = start + pages_for(size) * PAGE
         self._must_have_room()
-        shared = (area for area in self._areas if area.shared is not None)
+        shared = (area for area in self.state.areas if area.shared is not None)
         if prot & EXEC and any(area.start < end and start < area.end for area in shared):
             raise LinuxError(EACCES)
         parts = self._carve(start, end)
@@ -188,16 +233,16 @@ class Space:
             raise LinuxError(ENOMEM)
 
     def _must_have_room(self) -> None:
-        if len(self._areas) >= MOST_AREAS:
+        if len(self.state.areas) >= MOST_AREAS:
             raise LinuxError(ENOMEM)
 
     def _insert(self, area: Area) -> None:
-        insort(self._areas, area, key=_start)
+        insort(self.state.areas, area, key=_start)
 
     def _carve(self, start: int, end: int) -> list[Area]:
         """Take the range out of the areas; the parts that were in it."""
         inside, rest = [], []
-        for area in self._areas:
+        for area in self.state.areas:
             if area.end <= start or end <= area.start:
                 rest.append(area)
                 continue
@@ -206,14 +251,14 @@ class Space:
                 rest.append(area.cut(area.start, start))
             if end < area.end:
                 rest.append(area.cut(end, area.end))
-        self._areas = sorted(rest, key=_start)
+        self.state.areas = sorted(rest, key=_start)
         return inside
 
     def _clear_entries(self, start: int, end: int) -> None:
-        for va in _within(self._mapped, start, end):
+        for va in _within(self.state.mapped, start, end):
             self.table.set_entry(va, 0)
-            self._mapped.discard(va)
-            self._flips.pop(va, None)
+            self.state.mapped.discard(va)
+            self.state.flips.pop(va, None)
 
     # -- pages -------------------------------------------------------------------------------------------
 
@@ -227,20 +272,20 @@ class Space:
         area = self.area(page)
         if area is None or area.prot & access != access:
             return False
-        if page in self._mapped:
+        if page in self.state.mapped:
             if not self.table.raw_entry(page) & sv39.V:
                 raise LinuxError(EFAULT)
             return self._flip(page, area.prot, access)
         if area.shared is not None:
             pa = area.shared + page - area.start
         else:
-            if page not in self._own:
-                self._own[page] = self.kernel.blocks.take(1)
-            pa = self._own[page]
+            if page not in self.state.own:
+                self.state.own[page] = self.kernel.blocks.take(1)
+            pa = self.state.own[page]
         if not self.memory.is_public(pa, PAGE):
             raise LinuxError(EFAULT)
         self.table.set_entry(page, sv39.make_pte(pa, _flags(area.prot, access)))
-        self._mapped.add(page)
+        self.state.mapped.add(page)
         return True
 
     def _flip(self, page: int, prot: int, access: int) -> bool:
@@ -253,8 +298,8 @@ class Space:
             return False
         if pte & _PTE_BITS[access] & ~sv39.R:
             return False  # not what was lacking
-        flips = self._flips.get(page, 0)
-        self._flips[page] = flips + 1
+        flips = self.state.flips.get(page, 0)
+        self.state.flips[page] = flips + 1
         flags = _flags(prot, access) | (sv39.W | sv39.X if flips >= sv39.FLIPS_BEFORE_GIVING_UP else 0)
         self.table.set_entry(page, sv39.make_pte(sv39.pte_address(pte), flags))
         return True
@@ -285,15 +330,15 @@ class Space:
             self.memory.write(self._locate(va, WRITE), view[:n])
             va, view = va + n, view[n:]
 
-    def load(self, va: int, data: bytes | memoryview) -> None:
+    def fill(self, va: int, data: bytes | memoryview) -> None:
         """Put `data` where the process itself may not write: its program text."""
         view = memoryview(data)
         while view:
             n = min(len(view), PAGE - va % PAGE)
             page = va & ~(PAGE - 1)
-            if page not in self._own:
-                self._own[page] = self.kernel.blocks.take(1)
-            self.memory.write(self._own[page] + va % PAGE, view[:n])
+            if page not in self.state.own:
+                self.state.own[page] = self.kernel.blocks.take(1)
+            self.memory.write(self.state.own[page] + va % PAGE, view[:n])
             va, view = va + n, view[n:]
 
     def string(self, va: int, limit: int = 4096) -> bytes:
@@ -312,14 +357,11 @@ class Space:
 
     def free(self) -> None:
         """Give everything back to the kernel."""
-        self.kernel.holders.remove(self._own.values)
+        self.let_go()
         self.table.free()
-        for block in self._own.values():
+        for block in self.state.own.values():
             self.kernel.blocks.give(block)
-        self._own.clear()
-        self._mapped.clear()
-        self._flips.clear()
-        self._areas.clear()
+        self.state = SpaceState()
 
 
 _PTE_BITS: Final = {READ: sv39.R, WRITE: sv39.R | sv39.W, EXEC: sv39.X}

@@ -6,7 +6,7 @@ thread does not go on now. It raises LinuxError for an error number. What is mis
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pltvm.engine.context import SP, TP, Context
 from pltvm.engine.memory import PAGE, pages_for
@@ -14,30 +14,27 @@ from pltvm.errors import OutOfMemory
 from pltvm.host.linux import fs_calls, path_calls, signal_calls
 from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.errno import EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOVERFLOW, EPERM, LinuxError
-from pltvm.host.linux.files import HostFile
+from pltvm.host.linux.file import LARGEST_OFFSET, HostFile
+from pltvm.host.linux.process import Process
 from pltvm.host.linux.program import BREAK_LIMIT
 from pltvm.host.linux.signal_calls import signed
 from pltvm.host.linux.space import EXEC, USER_END
 from pltvm.host.linux.threads import Thread
 
-if TYPE_CHECKING:
-    from pltvm.host.linux.process import Process
-
 SystemCall = Callable[..., int | None]
 MAP_SHARED, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 1, 0x10, 0x20, 0x100000
 CLONE_VM, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID = 0x100, 0x100000, 0x200000
-LARGEST_OFFSET: Final = (1 << 63) - 1
 CLONE_SETTLS, CLONE_CHILD_SETTID = 0x80000, 0x1000000
 
 
 # -- memory ------------------------------------------------------------------------------------------------
 
 
-def brk(process: "Process", _thread: Thread, end: int, *_: int) -> int:
+def brk(process: Process, _thread: Thread, end: int, *_: int) -> int:
     """Move the end of the heap; gives where it is then."""
-    space = process.space
-    old = space.break_end
-    if not space.break_start <= end <= space.break_start + BREAK_LIMIT:
+    space, state = process.space, process.space.state
+    old = state.break_end
+    if not state.break_start <= end <= state.break_start + BREAK_LIMIT:
         return old
     first, last = pages_for(old) * PAGE, pages_for(end) * PAGE
     if last > first:
@@ -46,12 +43,12 @@ def brk(process: "Process", _thread: Thread, end: int, *_: int) -> int:
         space.map(first, last - first, 3)
     elif last < first:
         space.unmap(last, first - last)
-    space.break_end = end
+    state.break_end = end
     return end
 
 
 def mmap(
-    process: "Process", _thread: Thread, address: int, size: int, prot: int, flags: int, fd: int, offset: int
+    process: Process, _thread: Thread, address: int, size: int, prot: int, flags: int, fd: int, offset: int
 ) -> int:
     """Map anonymous memory, a private copy of a file, or what the enclave device has ready."""
     space = process.space
@@ -84,21 +81,21 @@ def mmap(
     try:
         for at, part in file.parts(size, offset) if offset < file.size() else ():
             process.hart.halt.check()
-            space.load(address + at, part)
+            space.fill(address + at, part)
     except (OutOfMemory, LinuxError):
         space.unmap(address, length)
         raise
     return address
 
 
-def munmap(process: "Process", _thread: Thread, address: int, size: int, *_: int) -> int:
+def munmap(process: Process, _thread: Thread, address: int, size: int, *_: int) -> int:
     """Remove mappings."""
     _check_range(address, size)
     process.space.unmap(address, size)
     return 0
 
 
-def mprotect(process: "Process", _thread: Thread, address: int, size: int, prot: int, *_: int) -> int:
+def mprotect(process: Process, _thread: Thread, address: int, size: int, prot: int, *_: int) -> int:
     """Change the protection of pages."""
     if size:
         _check_range(address, size)
@@ -111,7 +108,7 @@ def _check_range(address: int, size: int) -> None:
         raise LinuxError(EINVAL)
 
 
-def madvise(process: "Process", _thread: Thread, address: int, size: int, advice: int, *_: int) -> int:
+def madvise(process: Process, _thread: Thread, address: int, size: int, advice: int, *_: int) -> int:
     """MADV_DONTNEED drops the pages; other advice is taken for granted."""
     if advice == 4 and size:
         _check_range(address, size)
@@ -119,7 +116,7 @@ def madvise(process: "Process", _thread: Thread, address: int, size: int, advice
     return 0
 
 
-def mremap(_process: "Process", _thread: Thread, *_: int) -> int:
+def mremap(_process: Process, _thread: Thread, *_: int) -> int:
     """Not offered: C libraries then allocate, copy and free."""
     raise LinuxError(ENOMEM)
 
@@ -128,7 +125,7 @@ def mremap(_process: "Process", _thread: Thread, *_: int) -> int:
 
 
 def clone(
-    process: "Process",
+    process: Process,
     thread: Thread,
     flags: int,
     stack: int,
@@ -158,7 +155,7 @@ def clone(
 
 
 def futex(
-    process: "Process",
+    process: Process,
     thread: Thread,
     address: int,
     operation: int,
@@ -195,41 +192,41 @@ def futex(
     raise LinuxError(ENOSYS)
 
 
-def exit_thread(process: "Process", thread: Thread, code: int, *_: int) -> None:
+def exit_thread(process: Process, thread: Thread, code: int, *_: int) -> None:
     """End the calling thread; the last one ends the process."""
     process.end_thread(thread, code & 0xFF)
 
 
-def exit_group(process: "Process", _thread: Thread, code: int, *_: int) -> None:
+def exit_group(process: Process, _thread: Thread, code: int, *_: int) -> None:
     """End the process."""
     process.end(code & 0xFF)
 
 
-def set_tid_address(_process: "Process", thread: Thread, address: int, *_: int) -> int:
+def set_tid_address(_process: Process, thread: Thread, address: int, *_: int) -> int:
     """Say what to clear when the thread ends."""
     thread.state.clear_tid = address
     return thread.tid
 
 
-def set_robust_list(_process: "Process", thread: Thread, head: int, *_: int) -> int:
+def set_robust_list(_process: Process, thread: Thread, head: int, *_: int) -> int:
     """Say where the locks are listed that the thread may die with."""
     thread.state.robust_list = head
     return 0
 
 
-def sched_yield(process: "Process", thread: Thread, *_: int) -> None:
+def sched_yield(process: Process, thread: Thread, *_: int) -> None:
     """Let others run."""
     thread.answer(0)
     process.scheduler.rotate()
 
 
-def nanosleep(process: "Process", thread: Thread, duration: int, *_: int) -> None:
+def nanosleep(process: Process, thread: Thread, duration: int, *_: int) -> None:
     """Sleep for a time."""
     thread.answer(0)
     process.scheduler.block(thread, process.scheduler.monotonic() + process.timespec(duration))
 
 
-def clock_nanosleep(process: "Process", thread: Thread, clock: int, flags: int, when: int, *_: int) -> None:
+def clock_nanosleep(process: Process, thread: Thread, clock: int, flags: int, when: int, *_: int) -> None:
     """Sleep for a time, or until a time (flag 1)."""
     scheduler, wanted = process.scheduler, process.timespec(when)
     if not flags & 1:
@@ -240,28 +237,28 @@ def clock_nanosleep(process: "Process", thread: Thread, clock: int, flags: int, 
     scheduler.block(thread, wanted)
 
 
-def clock_gettime(process: "Process", _thread: Thread, clock: int, result: int, *_: int) -> int:
+def clock_gettime(process: Process, _thread: Thread, clock: int, result: int, *_: int) -> int:
     """The time: of day (0, 5), else since the start."""
     now = process.scheduler.time_of_day() if clock in (0, 5) else process.scheduler.monotonic()
     process.space.write(result, _pair(now // 10**9, now % 10**9))
     return 0
 
 
-def clock_getres(process: "Process", _thread: Thread, _clock: int, result: int, *_: int) -> int:
+def clock_getres(process: Process, _thread: Thread, _clock: int, result: int, *_: int) -> int:
     """1 ns."""
     if result:
         process.space.write(result, _pair(0, 1))
     return 0
 
 
-def gettimeofday(process: "Process", _thread: Thread, result: int, *_: int) -> int:
+def gettimeofday(process: Process, _thread: Thread, result: int, *_: int) -> int:
     """The time of day in seconds and microseconds."""
     now = process.scheduler.time_of_day()
     process.space.write(result, _pair(now // 10**9, now % 10**9 // 1000))
     return 0
 
 
-def times(process: "Process", _thread: Thread, result: int, *_: int) -> int:
+def times(process: Process, _thread: Thread, result: int, *_: int) -> int:
     """Processor time in hundredths of a second."""
     ticks = process.scheduler.monotonic() // 10**7
     if result:
@@ -269,7 +266,7 @@ def times(process: "Process", _thread: Thread, result: int, *_: int) -> int:
     return ticks
 
 
-def getrusage(process: "Process", _thread: Thread, _who: int, result: int, *_: int) -> int:
+def getrusage(process: Process, _thread: Thread, _who: int, result: int, *_: int) -> int:
     """Processor time; the rest is zero."""
     now = process.scheduler.monotonic()
     process.space.write(result, _pair(now // 10**9, now % 10**9 // 1000) + bytes(128))
@@ -283,9 +280,7 @@ def _pair(first: int, second: int) -> bytes:
 # -- odds and ends -----------------------------------------------------------------------------------------
 
 
-def prlimit(
-    process: "Process", _thread: Thread, _pid: int, resource: int, _new: int, old: int, *_: int
-) -> int:
+def prlimit(process: Process, _thread: Thread, _pid: int, resource: int, _new: int, old: int, *_: int) -> int:
     """8 MiB of stack, no other limits."""
     if old:
         limit = 8 << 20 if resource == 3 else (1 << 64) - 1
@@ -293,20 +288,20 @@ def prlimit(
     return 0
 
 
-def uname(process: "Process", _thread: Thread, result: int, *_: int) -> int:
+def uname(process: Process, _thread: Thread, result: int, *_: int) -> int:
     """Linux on riscv64."""
     fields = ("Linux", "pltvm", "6.1.0", "#1", "riscv64", "(none)")
     process.space.write(result, b"".join(field.encode().ljust(65, b"\0") for field in fields))
     return 0
 
 
-def getrandom(process: "Process", _thread: Thread, buffer: int, size: int, *_: int) -> int:
+def getrandom(process: Process, _thread: Thread, buffer: int, size: int, *_: int) -> int:
     """Bytes of the seeded generator."""
     process.space.write(buffer, process.random.randbytes(min(size, 1 << 20)))
     return min(size, 1 << 20)
 
 
-def sysinfo(process: "Process", _thread: Thread, result: int, *_: int) -> int:
+def sysinfo(process: Process, _thread: Thread, result: int, *_: int) -> int:
     """Uptime and memory."""
     words = (process.scheduler.monotonic() // 10**9, 0, 0, 0, process.space.memory.size,
              process.kernel.blocks.free_pages * PAGE, 0, 0, 0, 0)  # fmt: skip
@@ -317,7 +312,7 @@ def sysinfo(process: "Process", _thread: Thread, result: int, *_: int) -> int:
     return 0
 
 
-def sched_getaffinity(process: "Process", _thread: Thread, _pid: int, size: int, mask: int, *_: int) -> int:
+def sched_getaffinity(process: Process, _thread: Thread, _pid: int, size: int, mask: int, *_: int) -> int:
     """One processor."""
     if size < 8:
         raise LinuxError(EINVAL)
@@ -325,12 +320,12 @@ def sched_getaffinity(process: "Process", _thread: Thread, _pid: int, size: int,
     return 8
 
 
-def getpid(process: "Process", *_: object) -> int:
+def getpid(process: Process, *_: object) -> int:
     """The process."""
     return process.pid
 
 
-def gettid(_process: "Process", thread: Thread, *_: int) -> int:
+def gettid(_process: Process, thread: Thread, *_: int) -> int:
     """The thread."""
     return thread.tid
 

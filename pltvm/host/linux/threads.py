@@ -205,6 +205,7 @@ class Scheduler:
         thread.state.enclave = 0
         if self.is_current(tid):
             thread.answer(result)
+            self.hart.current = thread.context
         else:
             self.wake(thread, result)
 

@@ -26,7 +26,8 @@ from pltvm.host.linux.errno import (
     ESPIPE,
     LinuxError,
 )
-from pltvm.host.linux.files import AT_FDCWD, Files, HostFile
+from pltvm.host.linux.file import Device, HostFile
+from pltvm.host.linux.files import AT_FDCWD, Files
 from pltvm.host.linux.opening import (
     KEPT_DESCRIPTORS,
     O_APPEND,
@@ -238,7 +239,7 @@ def test_devices(tmp_path: Path) -> None:
             assert file.write(b"lost") == 4
             assert file.seek(100, 0) == 0
             state = opened.stat(AT_FDCWD, path, True)
-            assert isinstance(state, files.Device)
+            assert isinstance(state, Device)
             assert stat.S_ISCHR(state.mode)
             opened.access(AT_FDCWD, path, os.R_OK | os.W_OK)
             found.append(file.read(16))
@@ -272,7 +273,7 @@ def test_put_closes_what_was_there(opened: Files) -> None:
 
 @pytest.mark.parametrize(("size", "offset"), [(250, 0), (1000, 0), (100, 30), (200, 150), (0, 0), (10, 260)])
 def test_parts(opened: Files, monkeypatch: pytest.MonkeyPatch, size: int, offset: int) -> None:
-    monkeypatch.setattr(files, "PART", 100)
+    monkeypatch.setattr("pltvm.host.linux.file.PART", 100)
     data = bytes(range(256))
     file = _file(opened, b"a", O_RDWR | O_CREAT)
     assert file.write(data) == 256

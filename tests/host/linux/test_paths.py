@@ -10,7 +10,8 @@ import pytest
 
 from pltvm.errors import PltvmError
 from pltvm.host.linux.errno import EACCES, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, LinuxError
-from pltvm.host.linux.files import AT_FDCWD, Files, HostFile
+from pltvm.host.linux.file import HostFile
+from pltvm.host.linux.files import AT_FDCWD, Files
 from pltvm.host.linux.opening import O_CREAT, O_RDWR, O_TRUNC, open_place
 from pltvm.host.linux.paths import LONGEST_PATH, MOST_LINKS, Tree
 from pltvm.host.linux.room import Room

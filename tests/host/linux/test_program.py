@@ -118,7 +118,7 @@ def test_segments_on_one_page_get_what_both_need(tmp_path: Path) -> None:
     assert space.read(0x10800, 6) == b"data\0\0"
     assert space.area(0x10000).prot == module.READ | module.WRITE | module.EXEC
     assert space.area(0x11000).prot == module.READ | module.WRITE
-    assert space.break_start == space.break_end == 0x13000
+    assert space.state.break_start == space.state.break_end == 0x13000
     count, first, second, end = struct.unpack("<4Q", space.read(stack, 32))
     assert (count, end, stack % 16) == (2, 0, 0)
     assert (space.string(first), space.string(second)) == (b"a", b"bc")
