@@ -108,6 +108,15 @@ class Machine:
 
         return run_program(self.driver, program, arguments, **options)
 
+    def resume_program(self, **options: Any) -> "LinuxResult":
+        """Go on with the Linux program in whose run the snapshot was taken that the machine was put back to.
+
+        Options as of `pltvm.host.linux.runner.resume_program`. Raises SnapshotError where there is none.
+        """
+        from pltvm.host.linux.runner import resume_program
+
+        return resume_program(self.driver, **options)
+
     def supervise(
         self,
         elf: Source,

@@ -61,8 +61,9 @@ NOT_STATE = {
 }
 # Files whose objects live for one question, one file or one run, or are about this process.
 NO_PARTS = {
-    "audit.py", "elf.py", "elf_pages.py", "elf_details.py", "elf_info.py", "debug_sections.py",
-    "interrupts.py", "line_tables.py", "symbols.py", "text.py", "plain.py", "supervisor.py", "paths.py",
+    "audit.py", "elf.py", "elf_pages.py", "elf_details.py", "elf_headers.py", "elf_info.py",
+    "debug_sections.py", "interrupts.py", "line_tables.py", "symbols.py", "text.py", "plain.py",
+    "supervisor.py", "paths.py",
 }  # fmt: skip
 _CONTAINERS = {"dict", "list", "set", "deque", "Counter", "bytearray", "WeakValueDictionary", "defaultdict"}
 

@@ -51,6 +51,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "pltvm/host/elf_info.py": ("host/test_elf_info.py",),
     "pltvm/host/elf_pages.py": ("host/test_elf.py",),
     "pltvm/host/loading.py": ("host/test_loading.py", "host/test_elf.py", "monitor/test_measure.py"),
+    "pltvm/host/linux/file.py": ("host/linux/test_files.py", "host/linux/test_paths.py"),
     "pltvm/host/linux/files.py": ("host/linux/test_files.py", "host/linux/test_paths.py"),
     "pltvm/host/linux/fs_calls.py": ("host/linux/test_fs_calls.py", "host/linux/test_boundary.py"),
     "pltvm/host/linux/path_calls.py": ("host/linux/test_fs_calls.py", "host/linux/test_boundary.py"),

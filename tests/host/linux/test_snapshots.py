@@ -72,7 +72,7 @@ def test_put_back_in_the_same_run_and_after_it(
         moments[0].restore()
         assert audit(saver.machine.kernel) == []
         saver.lines.clear()
-        assert resume_program(saver.machine.driver, **saver.options) == first
+        assert saver.machine.resume_program(**saver.options) == first
         assert saver.lines == straight.lines[at:]
         assert snapshot.save(saver.machine.driver) == end
 
