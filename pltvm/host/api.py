@@ -315,7 +315,8 @@ def _pages(driver: Driver, shm: Pages, relay: Pages, label: str) -> Iterator[tup
         for given in (shm, relay):
             pages = HostPages(driver, given) if isinstance(given, bytes) else given
             spans.append(pages.span if pages is not None else NO_PAGES)
-            driver.kept.take(spans[-1].pa)
+            if spans[-1].size:
+                driver.kept.take(spans[-1].pa)
         yield spans[0], spans[1]
     except PltvmError as error:
         for span in spans:

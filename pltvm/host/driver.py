@@ -8,6 +8,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.errors import AccessFault, EnclaveError, EngineError, OutOfMemory
 from pltvm.host import building, clients, forking, freed
 from pltvm.host.away import Away, AwayState
+from pltvm.host.building import OCALL, REQUEST
 from pltvm.host.clients import Client
 from pltvm.host.elf import EnclaveImage
 from pltvm.host.enclave import (
@@ -112,14 +113,9 @@ class Driver:
     def save(self) -> SavedDriver:
         """A copy of the state, of the parts too; raises SnapshotError."""
         output = self.clients[clients.PYTHON].printed
-        return SavedDriver(
-            copied(self.state),
-            self.table.save(),
-            self.away.save(),
-            self.kept.save(),
-            self.services.save(),
-            output.save() if output is not None else OutputState(),
-        )
+        printed = output.save() if output is not None else OutputState()
+        parts = self.table.save(), self.away.save(), self.kept.save(), self.services.save()
+        return SavedDriver(copied(self.state), *parts, printed)
 
     def load(self, saved: SavedDriver) -> None:
         """Put the state back, after `Disk.check`.
@@ -267,7 +263,7 @@ class Driver:
 
     def control_is_back(self, status: int) -> bool:
         """The host vector: serve an ocall, or tell who runs the enclave; True when guest code goes on."""
-        enclave = self.running
+        enclave = self.table.state.living.get(self.state.running)
         if enclave is None:
             return False
         if status == Status.OCALL:
@@ -291,7 +287,7 @@ class Driver:
 
     def _serve(self, enclave: DriverEnclave) -> int:
         """Serve an ocall and resume, unless that has stopped or destroyed the enclave; how it goes on."""
-        number, arg0, arg1 = self.memory.unpack(building.REQUEST, enclave.page + building.OCALL)
+        number, arg0, arg1 = self.memory.unpack(REQUEST, enclave.page + OCALL)
         try:
             if number == Ocall.RETURN_RELAY:
                 self._collect(arg0)
@@ -306,7 +302,8 @@ class Driver:
             return self._fail(enclave, str(error))
         if self.kernel.loads != loads:
             return RUNS_ON if self.running is enclave and self._enter_with_answer(enclave) else PUT_BACK
-        enclave.pending = (ResumeReason.OCALL, number, *answer)
+        if answer != _ANSWERED:
+            enclave.pending = (ResumeReason.OCALL, number, *answer)
         if not enclave.alive:
             return GONE
         if enclave.stopped:
@@ -368,7 +365,8 @@ class Driver:
     def let_go(self, enclave: DriverEnclave) -> None:
         """The enclave has ended, and nobody looks at what it left in pages that the host keeps for it."""
         for span in (enclave.shm, enclave.relay):
-            self.kept.let_go(span.pa)
+            if span.size:
+                self.kept.let_go(span.pa)
         enclave.shm = enclave.relay = NO_PAGES
 
     def _print(self, enclave: DriverEnclave, text: bytes) -> None:

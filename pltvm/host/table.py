@@ -22,6 +22,7 @@ class EnclaveTable:
         self.state = EnclaveTableState()
         # Every enclave that somebody still has, by id, also those that ended: where `load` puts content back.
         self._known: WeakValueDictionary[int, DriverEnclave] = WeakValueDictionary()
+        self._put_back = False  # whether there may be two objects of one id
 
     def add(self, enclave: DriverEnclave, client: int) -> DriverEnclave:
         """A new enclave of this client: it gets its id."""
@@ -42,7 +43,7 @@ class EnclaveTable:
 
     def latest(self, enclave: DriverEnclave) -> DriverEnclave:
         """The enclave as it is now, with its id: another object if the state was put back meanwhile."""
-        return self._known.get(enclave.id, enclave)
+        return self._known.get(enclave.id, enclave) if self._put_back else enclave
 
     def of_eid(self, eid: int) -> DriverEnclave | None:
         """The living enclave with this number of the monitor's."""
@@ -54,6 +55,7 @@ class EnclaveTable:
 
     def load(self, saved: EnclaveTableState) -> None:
         """Put the state back, into the same objects; enclaves that were made since have ended."""
+        self._put_back = True
         for one in self._known.values():
             one.alive = False
         living = {}

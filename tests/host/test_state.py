@@ -44,6 +44,7 @@ NOT_STATE = {
     "EnclaveTable._known": "a table of objects, for `load` to find them",
     "Driver.clients": "who is told in this process",
     "Enclave._latest": "found again by the id",
+    "EnclaveTable._put_back": "about those objects",
     "Files._open": "objects, saved as FilesState.open and FilesState.files",
     "Files._streams": "wired once: where this process wants what is printed",
     "Files.devices": "wired once: functions",

@@ -119,7 +119,8 @@ class EnclaveDevice(Client):
             raise
         except PltvmError as error:
             raise Refused(EFAULT, str(error)) from None
-        self.driver.kept.take(span.pa)
+        if span.size:
+            self.driver.kept.take(span.pa)
         enclave.label = name.decode("ascii", "backslashreplace") or "enclave"
         enclave.symbols = Symbols(elf)
         return param._replace(eid=self._add(enclave))
@@ -217,7 +218,8 @@ class EnclaveDevice(Client):
             instance = self.driver.fork(template, template.name, span)
         except OutOfMemory as error:
             raise Refused(EFAULT, str(error)) from None
-        self.driver.kept.take(span.pa)
+        if span.size:
+            self.driver.kept.take(span.pa)
         instance.label = template.label
         return instance
 
