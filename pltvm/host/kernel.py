@@ -149,15 +149,19 @@ class Kernel:
             self.program.check(saved.kernel.waiting)
 
     def load(self, saved: SavedKernel) -> None:
-        """Put the state back, after `check`: in the program that runs, or else a program waits."""
+        """Put the state back, after `check`: in the program that runs, or else a program waits.
+
+        Nobody else has the hart then, or the program says who.
+        """
         self.loads += 1
         self.state = copied(saved.kernel)
-        if self.program is not None:
-            waiting, self.state.waiting = self.state.waiting, None
-            self.program.load(waiting)
         self.blocks.load(saved.blocks)
         self.tables.load(saved.tables)
         self.context.regs[:] = memoryview(saved.registers).cast("Q")
+        self.hart.current = self.context
+        if self.program is not None:
+            waiting, self.state.waiting = self.state.waiting, None
+            self.program.load(waiting)
 
     def call(self, function: HostCall, *arguments: int) -> int | None:
         """A monitor call, repeated with more monitor memory if the monitor has none left (§8)."""

@@ -308,6 +308,20 @@ def test_the_same_life_twice(script_elf: bytes, seed: int) -> None:
     assert ends[1:] == ends[:1] * 2
 
 
+@pytest.mark.broken
+def test_a_new_host_takes_the_state_of_another(script_elf: bytes) -> None:
+    """The state is all of it: without RAM and monitor it is of no use, but it is there."""
+    rig = SharedRig(script_elf)
+    live(rig, random.Random(9), 15)
+    state = Moment(rig.machine).state
+    other = Machine(RAM).driver
+    snapshot.check(other, state)
+    snapshot.load(other, state)
+    assert snapshot.save(other) == state
+    assert len(other.enclaves) == len(rig.machine.driver.enclaves) > 3
+    assert {one.symbols for one in other.enclaves.values()} >= {Symbols(script_elf)}
+
+
 def test_handles_stand_for_what_they_stood_for(script_elf: bytes) -> None:
     rig = SharedRig(script_elf)
     machine = rig.machine

@@ -125,6 +125,8 @@ class Process:
         self.state = copied(saved.process)
         self.space.load(saved.space)
         self.scheduler.load(saved.scheduler, self.space.table)
+        thread = self.scheduler.current
+        self.hart.current = thread.context if thread is not None else self.kernel.context
         self.files.load(saved.files)
         self.random.setstate(saved.random)
 

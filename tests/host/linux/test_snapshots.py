@@ -71,6 +71,7 @@ def test_put_back_in_the_same_run_and_after_it(
     for _ in range(2):
         moments[0].restore()
         assert audit(saver.machine.kernel) == []
+        assert saver.machine.hart.current is saver.machine.kernel.context
         saver.lines.clear()
         assert saver.machine.resume_program(**saver.options) == first
         assert saver.lines == straight.lines[at:]
@@ -93,6 +94,19 @@ def test_a_run_ends_when_a_callback_goes_back_to_before_it(
         assert audit(saver.machine.kernel) == []
         assert snapshot.save(saver.machine.driver) == moment.state
     assert saver.run() == first
+
+
+@pytest.mark.broken
+def test_a_new_host_takes_the_state_of_another(build_linux: Callable[[str], Path], folder: Path) -> None:
+    saver, moments = Saver(build_linux("snapshots"), folder), list[Moment]()
+    saver.acts[9] = lambda: moments.append(Moment(saver.machine))
+    saver.run()
+    state, other = moments[0].state, Machine(RAM).driver
+    snapshot.load(other, state)
+    waiting = other.kernel.state.waiting
+    assert waiting is not None
+    assert snapshot.save(other).kernel == state.kernel
+    assert set(waiting.blocks()) <= {block for holder in other.kernel.holders for block in holder()}
 
 
 def test_a_program_that_waits_keeps_others_out(build_linux: Callable[[str], Path], folder: Path) -> None:
