@@ -14,7 +14,7 @@ from bench.harness import Bench, Benchmark, Sample
 from bench.micro import CALL, ENCLAVE_ID, Client
 from pltvm.engine import hart as hart_module
 from pltvm.engine.context import SAVED_FROM, SLOTS, Context
-from pltvm.monitor import monitor, server
+from pltvm.monitor import chain, monitor, server
 from pltvm.monitor.abi import Call
 from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.space import AddressSpace
@@ -30,17 +30,17 @@ ROWS: Final = {
     "place": "monitor: finding a place for the pages, twice",
     "move": "monitor: taking the page-table entries out and putting them in, twice",
     "owner": "monitor: the pages' owner, twice",
-    "hand_over": "monitor: host context, mailbox and hart to the other enclave, twice",
+    "hand_over": "monitor: the hart to the other enclave, twice",
     "results": "monitor: writing the results into the caller's struct",
     "monitor": "monitor: the rest: checks, state, first registers of the server",
     "guest": "what is left: guest code, and refilling the TLB after two flushes",
 }
 _INSIDE: Final[dict[str, tuple[Any, str]]] = {
-    "struct": (server, "_find_struct"),
+    "struct": (server, "find_struct"),
     "place": (AddressSpace, "place_for"),
     "move": (AddressSpace, "move_to"),
     "owner": (PageOwners, "set_owner"),
-    "hand_over": (server, "_hand_over"),
+    "hand_over": (chain, "_run"),
     "results": (server, "_write_results"),
 }
 KINDS: Final = {"null": 0, "1page": 1, "64pages": 64}

@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.errors import PltvmError
+from pltvm.engine.snapshot import EngineSnapshot, Snapshots
+from pltvm.errors import PltvmError, SnapshotError
 from pltvm.host import api
+from pltvm.host import snapshot as host_snapshot
 from pltvm.host.api import Enclave, OnOutput, Pages
 from pltvm.host.driver import Driver
 from pltvm.host.elf import load_image
@@ -19,6 +22,7 @@ from pltvm.host.symbols import Symbols
 from pltvm.monitor.abi import DEFAULT_STACK, RAM_BASE, EnclaveType
 from pltvm.monitor.digest import Digest
 from pltvm.monitor.keys import DEVELOPMENT, Keys
+from pltvm.monitor.measure import Snapshot as Content
 from pltvm.monitor.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -27,6 +31,18 @@ if TYPE_CHECKING:
 
 DEFAULT_RAM: Final = 1 << 30
 LARGEST_RAM: Final = 256 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSnapshot:
+    """A machine at one moment: RAM and CPU, what the monitor keeps beside its records, the host's state.
+
+    Plain data: it can be pickled, and restored in another process by a machine of the same size.
+    """
+
+    engine: EngineSnapshot
+    contents: dict[int, Content] = field(repr=False)  # what enclaves were at their creation, by eid
+    host: host_snapshot.HostState = field(repr=False)
 
 
 class Machine:
@@ -61,6 +77,47 @@ class Machine:
         self.driver = Driver(self.kernel)
         self.driver.services.random = Random(seed)
         self.driver.services.disk = Disk(disk_limit) if disk is None else FileDisk(disk, disk_limit)
+        self._snapshots = Snapshots(self.hart)
+
+    def snapshot(self) -> MachineSnapshot:
+        """The machine as it is now: between runs, or in a callback of one.
+
+        Costs what was touched since the last snapshot or restore. Raises SnapshotError, and changes nothing,
+        for what cannot be saved: see "Snapshots" in docs/design.md.
+        """
+        state = self.monitor.state
+        host = host_snapshot.save(self.driver)
+        state.note_written()
+        engine = self._snapshots.save()
+        state.note_current()
+        return MachineSnapshot(engine, dict(state.contents), host)
+
+    def restore(self, snapshot: MachineSnapshot) -> None:
+        """Put the machine back: as often as wanted, in any order, between runs or in a callback of one.
+
+        Enclaves that were made since have ended. In a callback the run that was in progress then goes on from
+        there when the callback returns; a run that was in progress then and is not now is one that was
+        interrupted: `resume` goes on. Raises SnapshotError, and changes nothing, where something cannot be
+        put back.
+        """
+        state, hart = self.monitor.state, self.hart
+        if snapshot.engine.size != self.memory.size:
+            sizes = f"{snapshot.engine.size >> 20} MiB of RAM, this one has {self.memory.size >> 20}"
+            raise SnapshotError(
+                f"the snapshot is of a machine with {sizes}: make one of the same size (ram=…)"
+            )
+        host_snapshot.check(self.driver, snapshot.host)
+        derived = state.derived()
+        state.note_written()
+        changed = self._snapshots.restore(snapshot.engine)
+        state.keep_derived(derived, changed)
+        state.contents = dict(snapshot.contents)
+        state.note_current()
+        host_snapshot.load(self.driver, snapshot.host)
+        state.host = hart.current  # the host's; an enclave that ran has it
+        running = state.running
+        if running is not None:
+            hart.current = running.context
 
     def create(
         self,

@@ -31,6 +31,7 @@ from pltvm.host.symbols import Symbols
 from pltvm.machine import Machine
 from pltvm.monitor.abi import EnclaveType
 from pltvm.monitor.audit import audit
+from pltvm.monitor.secure_shm import attached
 
 RAM: Final = 64 << 20
 _RELAY: Final = 4 * PAGE  # RELAY_SIZE of board.h
@@ -184,13 +185,14 @@ def _victims(machine: Machine, server_name: str = "server") -> tuple[Enclave, li
     template = machine.create(elf, name="template", type=EnclaveType.SHADOW)
     enclaves = machine.monitor.state.enclaves
     own = enclaves[enclave.eid]
-    blocks: list[Any] = [own, *own.space.mmaps.values(), *own.space.relays, *own.attached]
+    shared = [segment for _, segment in attached(machine.monitor.state, own)]
+    blocks: list[Any] = [own, *own.space.mmaps.values(), *own.space.relays, *shared]
     victims = [Victim(one.block, one.block_pages * PAGE, enclave.eid) for one in blocks]
     victims += [
         Victim(enclaves[one.eid].block, enclaves[one.eid].block_pages * PAGE, one.eid)
         for one in (server, template)
     ]
-    mailbox = own.retval_pointer & ~(PAGE - 1)
+    mailbox = own.retval & ~(PAGE - 1)
     victims += [Victim(page, PAGE, enclave.eid) for page in (own.kbuffer, mailbox)]
     return enclave, victims
 

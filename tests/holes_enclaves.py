@@ -3,18 +3,19 @@
 from pltvm.engine import sv39
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import Memory
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.page_table import PageTable
 from pltvm.host import loading
-from pltvm.monitor import lifecycle, ocall, relay, secure_shm, server
+from pltvm.monitor import chain, create, ocall, relay, run, secure_shm, server
 from pltvm.monitor.monitor import Monitor
 from pltvm.monitor.space import AddressSpace
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import State
+from pltvm.monitor.store import Records
 from tests.holes import hole
 
 # Edits that serve in more than one hole.
 NO_CLEARING = (State.clear, "self.memory.zero(pa, pages * PAGE)", "pass")
-NOT_CLEAR = (ocall._take, "state.memory.zero(mapping.block, mapping.block_pages * PAGE)", "pass")
-ANY_SIZE = (AddressSpace.find, "mapping is None or va + size > mapping.va + mapping.size", "mapping is None")
+NOT_CLEAR = (ocall._take, "state.memory.zero(pa, pages * PAGE)", "pass")
+ANY_SIZE = (AddressSpace.find, "return region if va + size <= end else None", "return region")
 _IDENTITY = "0x8000_0000 >> 2 | 0xDF"  # a huge page: all of RAM at its own address, for user mode
 _S = 1  # the kernel's privilege; it does not execute pages of user mode, so these are made the kernel's
 
@@ -34,16 +35,16 @@ ENCLAVE_HOLES = [
     hole(
         "registers at entry",
         "c-leftovers",
-        server.call,
-        "regs[:] = callee.entry_registers",
-        "regs[:20], regs[35:] = callee.entry_registers[:20], callee.entry_registers[35:]",
+        chain.push,
+        "callee.context.regs[:] = callee.entry_registers",
+        "r, e = callee.context.regs, callee.entry_registers; r[:20], r[35:] = e[:20], e[35:]",
     ),
     hole(
         "floating-point registers at entry",
         "c-leftovers",
-        server.call,
-        "regs[:] = callee.entry_registers",
-        "regs[:36] = callee.entry_registers[:36]",
+        chain.push,
+        "callee.context.regs[:] = callee.entry_registers",
+        "callee.context.regs[:36] = callee.entry_registers[:36]",
     ),
     hole(
         "registers after a call",
@@ -55,14 +56,14 @@ ENCLAVE_HOLES = [
     hole(
         "registers of the host",
         "s-leftovers",
-        State.leave,
-        "self.hart.current = enclave.host_context",
-        "self.hart.current = now = enclave.host_context; now.regs[20:30] = enclave.context.regs[20:30]",
+        State.to_host,
+        "self.hart.current = self.host",
+        "self.host.regs[20:30] = self.hart.current.regs[20:30]; self.hart.current = self.host",
     ),
     hole(
         "registers of an enclave",
         "s-leftovers",
-        lifecycle.start,
+        run.start,
         "regs[A2] = number",
         "regs[A2] = number; regs[20:30] = state.hart.current.regs[20:30]",
     ),
@@ -70,14 +71,14 @@ ENCLAVE_HOLES = [
     hole(
         "an enclave's page table",
         "e-outside",
-        lifecycle.map_host_pages,
+        create.map_host_pages,
         "    if params.shm_size:",
-        f"    space.memory.store(space.table.root + 16, {_IDENTITY})\n    if params.shm_size:",
+        f"    table.memory.store(table.root + 16, {_IDENTITY})\n    if params.shm_size:",
     ),
     hole(
         "not executable",
         "e-execute",
-        lifecycle.map_host_pages,
+        create.map_host_pages,
         "params.kbuffer, 1, sv39.RW)",
         "params.kbuffer, 1, sv39.RW | X)",
     ),
@@ -85,19 +86,19 @@ ENCLAVE_HOLES = [
     hole("pointers", "e-pointers", PageTable.translate, "if pte & needed != needed:", "if not pte & 1:"),
     hole("what munmap may unmap", "e-pointers", *ANY_SIZE),
     hole("unknown calls", "e-privilege", Monitor._enclave_call, "elif regs[A7] == abi.LINUX_IOCTL:", "else:"),
-    hole("unmapping", "e-stale-tlb", AddressSpace.remove, "self.table.unmap(va, mapping.pages)", "pass"),
+    hole("unmapping", "e-stale-tlb", AddressSpace.remove, "self._unmap(region)", "pass"),
     hole(
         "unmapping of heap",
         "e-stale-tlb",
         AddressSpace.shrink_heap,
-        "self.table.unmap(mapping.va, mapping.pages)",
+        "self._unmap(region)",
         "pass",
     ),
     hole(
         "unmapping of shared memory",
         "e-stale-tlb",
         secure_shm.detach,
-        "enclave.space.table.unmap(va, segment.pages)",
+        "enclave.space.table.unmap(attachment.va, segment.pages)",
         "pass",
     ),
     hole("where a region is split", "e-relay", relay.split, "or not va < at < va + size", ""),
@@ -113,7 +114,7 @@ ENCLAVE_HOLES = [
         "who destroys shared memory",
         "e-shared",
         secure_shm.destroy,
-        "or (segment not in enclave.attached and segment.creator != enclave.eid)",
+        "or (_attachment(state, enclave, segment) is None and segment.creator != enclave.eid)",
         "",
     ),
     hole("the size of shared memory", "e-shared", secure_shm.get, "or size > segment.pages * PAGE", ""),
@@ -123,16 +124,20 @@ ENCLAVE_HOLES = [
         "the struct outside the request",
         "c-caller-ranges",
         server.call,
-        "request is None or _overlaps(request, struct_va)",
-        "request is None",
+        "start < struct_va + abi.CALL_STRUCT.size and struct_va < start + size",
+        "False",
     ),
     hole("a struct that is writable", "c-caller-ranges", server.call, "struct_va, R | W)", "struct_va, R)"),
-    hole("only servers are called", "c-caller-ranges", server.call, "or not callee.is_server", ""),
-    hole("busy", "c-server-chain", server.call, "if callee.call is not None:", "if False:"),
     hole(
-        "servers do not exit", "c-server-chain", lifecycle.exit_enclave, "if enclave.is_server:", "if False:"
+        "only servers are called",
+        "c-caller-ranges",
+        server.call,
+        "not callee.is_server",
+        "callee.at == caller.at",
     ),
-    hole("a loan is not split", "c-server-chain", relay.split, "enclave.call.request is region", "False"),
+    hole("busy", "c-server-chain", server.call, "if callee.caller:", "if False:"),
+    hole("servers do not exit", "c-server-chain", run.exit_enclave, "if enclave.is_server:", "if False:"),
+    hole("a loan is not split", "c-server-chain", relay.split, "enclave.request == region.at", "False"),
     hole("which ranges come back", "c-server-ranges", *ANY_SIZE),
     hole(
         "a range comes back once",
@@ -141,42 +146,45 @@ ENCLAVE_HOLES = [
         "return owner.space.find(va, size)",
         "return owner.space.find(va, size) or next(iter(owner.space.mmaps.values()), None)",
     ),
-    hole("the size that comes back", "c-struct", server.server_return, "and req_size >= current.size", ""),
+    hole(
+        "the size that comes back",
+        "c-struct",
+        server.server_return,
+        "and req_size >= callee.request_size",
+        "",
+    ),
     hole(
         "unmapping from the caller",
         "c-given-away",
-        AddressSpace.move_to,
-        "self.table.unmap(old, mapping.pages)",
+        PageTable.move,
+        "words[source : source + count] = _NO_ENTRIES[:count]",
         "pass",
     ),
     hole(
         "unmapping of the kbuffer",
         "c-given-away",
-        server.server_return,
-        "state.memory.words[callee.kbuffer_word] = 0",
+        chain.leave,
+        "words[word] = 0",
         "pass",
     ),
     hole(
         "taking back what a broken call passed",
         "c-never-returns",
-        lifecycle.end_chain,
-        "link.space.remove(call.request)",
-        "link.space.remove(call.request); link.space.insert(call.request, call.request.va)",
+        chain.unwind,
+        "link.space.remove(request)",
+        "link.space._unlink(request)",
     ),
     # -- what a switch of enclaves changes
     hole(
         "user mode",
         "e-privilege",
-        Enclave.__init__,
-        "Context(U,",
-        f"Context({_S},",
-        lifecycle._entry_registers,
+        create._entry_registers,
         "Context(U,",
         f"Context({_S},",
         sv39.make_pte,
         "return pa >> 2 | flags",
         "return pa >> 2 | flags & ~U",
-        lifecycle._sound_layout,
+        create._sound_layout,
         "pte & sv39.U and",
         "",
         PageTable.__init__,
@@ -193,16 +201,25 @@ ENCLAVE_HOLES = [
     hole(
         "the flush when relay pages go back",
         "e-stale-tlb",
-        relay.release,
-        "state.hart.translations_changed()",
+        AddressSpace._unmap,
+        "self.changed()",
         "pass",
     ),
     hole(
         "the flush of a call: an ASID for each, and a flush when only the root changes",
         "c-given-away",
-        State.next_asid,
-        "if self.free_asids:",
-        "return 1\n    if self.free_asids:",
+        Records.next_asid,
+        "if once.free_asids:",
+        "return 1\n    if once.free_asids:",
+        AddressSpace.move_to,
+        "self.changed()",
+        "pass",
+        chain.push,
+        "state.hart.translations_changed()",
+        "pass",
+        chain.leave,
+        "state.hart.translations_changed()",
+        "pass",
         Hart._load,
         "if (self._stale_tlb or changed) and",
         "if self._stale_tlb and",
@@ -210,9 +227,9 @@ ENCLAVE_HOLES = [
     hole(
         "whose kbuffer a server sees",
         "c-given-away",
-        server.call,
-        "= top.kbuffer_pte",
-        "= next((e for e in state.enclaves.values() if e.state == CALLING), top).kbuffer_pte",
+        chain.push,
+        "= top.kbuffer_entry",
+        "= next((e for e in state.enclaves.values() if e.state == CALLING), top).kbuffer_entry",
     ),
     hole(
         "forgetting code that a report wrote over",

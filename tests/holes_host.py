@@ -2,18 +2,17 @@
 
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import Memory
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.page_table import PageTable
 from pltvm.host.supervisor import Supervisor
-from pltvm.monitor import attest, lifecycle, relay, shadow
+from pltvm.monitor import attest, boot, create, relay, run, shadow
 from pltvm.monitor.guard import HostTables
-from pltvm.monitor.monitor import Monitor
 from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.state import State
 from tests.holes import hole
 
 # Edits that serve in more than one hole.
-NO_PMP_0 = (Monitor._init, "0: pmp.Entry(*regions[0], pmp.NO_ACCESS),", "")
-NO_PMP_1 = (Monitor._init, "1: pmp.Entry(*regions[1], pmp.READ_ONLY),", "")
+NO_PMP_0 = (boot.init, "0: pmp.Entry(*regions[0], pmp.NO_ACCESS),", "")
+NO_PMP_1 = (boot.init, "1: pmp.Entry(*regions[1], pmp.READ_ONLY),", "")
 WRITABLE_TABLES = (HostTables._read_only_tables, "return pte & ~(W | X) | R", "return pte")
 NO_FLUSH = (Hart.translations_changed, "self._stale_tlb = True", "pass")
 
@@ -28,7 +27,7 @@ HOST_HOLES = [
         *WRITABLE_TABLES,
     ),
     hole("the read-only mapping alone", "s-remap-protected", *WRITABLE_TABLES),
-    hole("PMP entry 2", "s-protected", Monitor._init, "2: pmp.Entry(*regions[2], pmp.NO_ACCESS),", ""),
+    hole("PMP entry 2", "s-protected", boot.init, "2: pmp.Entry(*regions[2], pmp.NO_ACCESS),", ""),
     hole("the bitmap check", "s-remap-private", HostTables._may_map, "covered or", "True or"),
     hole(
         "hiding of what becomes private", "s-private", PageOwners.claim, "self.on_private(pa, pages)", "pass"
@@ -37,7 +36,7 @@ HOST_HOLES = [
     hole("huge pages", "s-huge-pages", HostTables._acceptable, "level == LEAVES and", ""),
     hole("reserved bits", "s-huge-pages", HostTables._acceptable, "or pte & _RESERVED", ""),
     hole("levels of tables", "s-own-tables", HostTables._acceptable, "level < LEAVES and", "True or"),
-    hole("init only once", "s-own-tables", Monitor._init, "self.state.pages is not None or", ""),
+    hole("init only once", "s-own-tables", boot.init, "state.tables is not None or", ""),
     hole(
         "the satp check",
         "s-satp",
@@ -78,29 +77,29 @@ HOST_HOLES = [
     hole(
         "the overlap check",
         "s-forged-create",
-        lifecycle.parameters_are_sound,
+        create.parameters_are_sound,
         "not shapes or not owners.is_free(params.paddr, size // PAGE)",
         "not shapes",
     ),
     hole(
         "the check of what is outside the block",
         "s-forged-create",
-        lifecycle.parameters_are_sound,
+        create.parameters_are_sound,
         "return aligned and all(",
         "return aligned and True or all(",
     ),
     hole(
         "alignment of the block",
         "s-forged-create",
-        lifecycle.parameters_are_sound,
+        create.parameters_are_sound,
         "and not params.paddr % size",
         "",
     ),
-    hole("names of servers", "s-forged-create", lifecycle.create_as, "or name in state.servers", ""),
+    hole("names of servers", "s-forged-create", create.create_as, "or state.server(name) is not None", ""),
     hole(
         "the entry check",
         "s-forged-create",
-        lifecycle._sound_layout,
+        create._sound_layout,
         "leaves if table.translate(params.entry, X) is not None else None",
         "leaves",
     ),
@@ -114,36 +113,36 @@ HOST_HOLES = [
     hole(
         "the layout: whose page",
         "s-forged-layout",
-        lifecycle._sound_layout,
+        create._sound_layout,
         "page_is_ours = ",
         "page_is_ours = True or ",
     ),
     hole(
         "the layout: which flags",
         "s-forged-layout",
-        lifecycle._sound_layout,
+        create._sound_layout,
         "regular = ",
         "regular = True or ",
     ),
     hole(
         "the layout: which addresses",
         "s-forged-layout",
-        lifecycle._sound_layout,
+        create._sound_layout,
         "in_place = ",
         "in_place = True or ",
     ),
     hole(
         "the layout: huge pages",
         "s-forged-layout",
-        lifecycle._sound_layout,
+        create._sound_layout,
         "huge = not",
         "huge = False and not",
     ),
-    hole("the layout: tables in use", "s-forged-layout", lifecycle._sound_layout, "page in used or", ""),
+    hole("the layout: tables in use", "s-forged-layout", create._sound_layout, "page in used or", ""),
     hole(
         "the layout: the spare page",
         "s-forged-layout",
-        lifecycle._sound_layout,
+        create._sound_layout,
         "or page == first + 2 * PAGE",
         "",
     ),
@@ -159,8 +158,8 @@ HOST_HOLES = [
         "relay pages must be free",
         "s-forged-calls",
         relay.offer,
-        "not state.owners.is_free(pa, pages)",
-        "False",
+        "not state.owners.is_free(pa, pages) or",
+        "",
     ),
     hole(
         "the report's address",
@@ -176,8 +175,8 @@ HOST_HOLES = [
         "if not self.is_free(pa, pages):",
         "if not pa:",
     ),
-    hole("run only once", "s-forged-calls", lifecycle.run, "or enclave.state != FRESH", ""),
-    hole("servers are not stopped", "s-forged-calls", lifecycle.stop, "or enclave.is_server", ""),
+    hole("run only once", "s-forged-calls", run.run, "or enclave.state != EnclaveState.FRESH", ""),
+    hole("servers are not stopped", "s-forged-calls", run.stop, "or enclave.is_server", ""),
     hole("reclaim only what is idle", "s-forged-calls", relay.reclaim, "and at not in idle", "and False"),
     hole(
         "relay pages apart", "s-forged-shadow", shadow._relay_is_apart, "return all(", "return True or all("
@@ -186,7 +185,7 @@ HOST_HOLES = [
         "the size of an instance",
         "s-forged-shadow",
         shadow.run,
-        "params.size < _pages_needed(template, params, pages.pages) * PAGE",
+        "params.size < _pages_needed(template, copies, params, pages.pages) * PAGE",
         "False",
     ),
     # -- answers to ocalls
@@ -198,8 +197,6 @@ HOST_HOLES = [
         "shaped",
     ),
     hole("an answer must be aligned", "s-iago", State.is_offer, "and not block % size", ""),
-    hole(
-        "an answer must be to the ocall", "s-iago", lifecycle.resume, "or number != enclave.waiting_for", ""
-    ),
-    hole("an answer must come", "s-iago", lifecycle.resume, "or enclave.state != RUNNABLE", ""),
+    hole("an answer must be to the ocall", "s-iago", run.resume, "or number != enclave.waiting_for", ""),
+    hole("an answer must come", "s-iago", run.resume, "or enclave.state != EnclaveState.RUNNABLE", ""),
 ]

@@ -140,7 +140,7 @@ class Stress:
     def _account(self) -> None:
         """Every page is back, but for what the monitor got for its records."""
         kernel, state = self.machine.kernel, self.machine.monitor.state
-        lent = len(state.monitor_blocks) * (MONITOR_MEMORY // PAGE)
+        lent = len(state.records.lent()) * (MONITOR_MEMORY // PAGE)
         if kernel.blocks.free_pages != self._free - lent:
             self._note(f"{self._free - lent - kernel.blocks.free_pages} pages are not back")
 

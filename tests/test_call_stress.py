@@ -2,7 +2,7 @@
 
 import pytest
 
-from pltvm.monitor import lifecycle, relay, server
+from pltvm.monitor import create, destroy, relay, user
 from tests import call_stress
 from tests.holes import Edit, make
 from tests.wild.calls import Calls
@@ -26,17 +26,18 @@ def test_the_same_seed_gives_the_same_trace() -> None:
 
 
 HOLES = {
-    "refused, and changed state.asids": Edit(
-        lifecycle.create_as,
-        "asid, leaves = state.next_asid(), _sound_layout(state, params)",
-        "asid, leaves = state.next_asid(), _sound_layout(state, params)\n    state.use_asid(asid)",
+    "refused, and changed RAM": Edit(
+        create.create_as,
+        "asid, leaves = state.records.next_asid(), _sound_layout(state, params)",
+        "asid, leaves = state.records.next_asid(), _sound_layout(state, params)\n"
+        "    state.records.use_asid(asid)",
     ),
-    "'NoneType' object is not iterable": Edit(server._find_struct, "if struct is None:", "if False:"),
-    "it is the host's, held 0 times": Edit(lifecycle.free, "    owners.let_go(enclave.kbuffer, 1)\n", ""),
-    "are not in guest RAM": Edit(
-        relay.offer, "if size and not state.owners.is_free(pa, pages)", "if False"
+    "'NoneType' object is not iterable": Edit(user.find_struct, "if spans is None:", "if False:"),
+    "it is the host's, held 0 times": Edit(destroy.free, "        owners.let_go(pa, pages)\n", ""),
+    "is in two blocks": Edit(
+        relay.offer, "not state.owners.is_free(pa, pages) or ", ""
     ),
-    "is mapped twice": Edit(lifecycle._sound_layout, "page not in used", "True"),
+    "is mapped twice": Edit(create._sound_layout, "page not in used", "True"),
 }  # fmt: skip
 
 

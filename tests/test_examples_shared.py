@@ -44,7 +44,7 @@ def test_secure_shm(machine: Machine) -> None:
     assert first.output == "[shm] made it\n"
     assert second.output == f"[shm] {2 * PAGE} bytes, used by 1: a secret between enclaves\n"
     assert second.retval == 0
-    lent = sum(pages for _, pages in machine.monitor.state.monitor_blocks)
+    lent = sum(pages for _, pages in machine.monitor.state.records.lent())
     assert machine.kernel.blocks.free_pages + lent == before
 
 

@@ -41,7 +41,7 @@ def test_hello_world(machine: Machine) -> None:
     assert result.stats.output_bytes == len(result.output)
     assert result.fault is result.shm is result.relay is None
     assert not enclave.alive
-    lent = sum(pages for _, pages in machine.monitor.state.monitor_blocks)
+    lent = sum(pages for _, pages in machine.monitor.state.records.lent())
     assert machine.kernel.blocks.free_pages == before - lent
     assert result.to_dict()["retval"] == result.retval
 
@@ -185,7 +185,7 @@ def test_out_of_memory_leaves_nothing(machine: Machine) -> None:
     assert machine.kernel.blocks.free_pages < len(many) + 1024
     for enclave in many:
         enclave.destroy()
-    lent = sum(pages for _, pages in machine.monitor.state.monitor_blocks)
+    lent = sum(pages for _, pages in machine.monitor.state.records.lent())
     assert machine.kernel.blocks.free_pages == before - lent
 
 
@@ -214,7 +214,7 @@ def test_destroy_an_interrupted_enclave(machine: Machine, script_elf: bytes) -> 
     enclave.destroy()
     with pytest.raises(EnclaveError, match="no interrupted run"):
         enclave.resume()
-    lent = sum(pages for _, pages in machine.monitor.state.monitor_blocks)
+    lent = sum(pages for _, pages in machine.monitor.state.records.lent())
     assert machine.kernel.blocks.free_pages == before - lent
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from pltvm.engine.context import X0
-from pltvm.monitor import lifecycle, secure_shm, server
+from pltvm.engine.page_table import PageTable
+from pltvm.monitor import chain, secure_shm, server
 from pltvm.monitor.pages import PageOwners
-from pltvm.monitor.space import AddressSpace
 from pltvm.monitor.state import State
 from tests import monitor_stress
 from tests.holes import Edit, make
@@ -150,29 +150,27 @@ BREAKS = [
     ),
     Break(
         "what is passed keeps its owner",
-        Edit(
-            server._move, "state.owners.set_owner(mapping.block, mapping.block_pages, target.owner)", "pass"
-        ),
+        Edit(server._move, "state.owners.set_owner(region.block, region.block_pages, target.owner)", "pass"),
         "owner of",
     ),
     Break(
         "what is passed stays mapped",
-        Edit(AddressSpace.move_to, "self.table.unmap(old, mapping.pages)", "pass"),
+        Edit(PageTable.move, "entry, words[source] = words[source], 0", "entry = words[source]"),
         "audit: .*which it may not have so",
     ),
     Break(
         "registers stay at entry",
         Edit(
-            server.call,
-            "regs[:] = callee.entry_registers",
-            f"regs[:{_S2}], regs[{_S2 + 1}:] = "
-            f"callee.entry_registers[:{_S2}], callee.entry_registers[{_S2 + 1}:]",
+            chain.push,
+            "callee.context.regs[:] = callee.entry_registers",
+            f"r, e = callee.context.regs, callee.entry_registers; r[:{_S2}], r[{_S2 + 1}:] = "
+            f"e[:{_S2}], e[{_S2 + 1}:]",
         ),
         "registers at entry",
     ),
     Break(
         "a busy server takes a call",
-        Edit(server.call, "if callee.call is not None:", "if False:"),
+        Edit(server.call, "if callee.caller:", "if False:"),
         "a0",
     ),
     Break(
@@ -182,7 +180,7 @@ BREAKS = [
     ),
     Break(
         "the kbuffer stays mapped after a call",
-        Edit(server.server_return, "state.memory.words[callee.kbuffer_word] = 0", "pass"),
+        Edit(chain.leave, "words[word] = 0", "pass"),
         "audit: .*which it may not have so",
     ),
     Break(
@@ -192,7 +190,7 @@ BREAKS = [
     ),
     Break(
         "a broken chain leaves what was passed",
-        Edit(lifecycle.end_chain, "link.space.remove(call.request)", "pass"),
+        Edit(chain.unwind, "link.space.remove(request)", "pass"),
         "enclave .*the model",
     ),
 ]

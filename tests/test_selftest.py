@@ -51,8 +51,10 @@ def test_with_a_hole_the_attack_gets_through(hole: Hole, monkeypatch: pytest.Mon
         make(monkeypatch, edit)
     outcome = selftest.run_attack(ATTACKS[hole.attack])
     assert not outcome.stopped
-    # A second init clears the bitmap and the page tables that the program itself stands on.
-    assert hole.what == "init only once" or "stopped by something else" not in outcome.detail
+    # A second init clears the bitmap and the page tables that the program itself stands on. An enclave that
+    # is called, and is no server, starts anew with registers that it does not expect.
+    ends_badly = hole.what in ("init only once", "only servers are called")
+    assert ends_badly or "stopped by something else" not in outcome.detail
 
 
 def test_the_pt_area_has_two_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

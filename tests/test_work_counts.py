@@ -17,7 +17,7 @@ from pltvm import EnclaveType, Machine
 from pltvm.build.enclave import build_enclave
 from pltvm.engine import hart as hart_module
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.page_table import PageTable
 
 GUEST = Path(__file__).parents[1] / "bench" / "guest"
 NOTHING, ENCLAVE_ID, ACQUIRE, CALL, PRINT, MMAP_MUNMAP = range(6)
@@ -40,7 +40,7 @@ def elves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def count(elves: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, float]]:
     """Gives the work of one call: the difference of many and none, over many."""
     work: Counter[str] = Counter()
-    put, unmap, load = PageTable.put, PageTable.unmap, hart_module.Hart._load
+    put, unmap, move, load = PageTable.put, PageTable.unmap, PageTable.move, hart_module.Hart._load
     zero, read, write = Memory.zero, Memory.read, Memory.write
     save_batch, load_batch = hart_module._read, hart_module._write
 
@@ -51,6 +51,11 @@ def count(elves: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[
     def counted_unmap(self: PageTable, va: int, pages: int) -> None:
         work["entries"] += pages
         unmap(self, va, pages)
+
+    def counted_move(self: PageTable, va: int, pages: int, target: PageTable, goal: int) -> None:
+        before = work["entries"]
+        move(self, va, pages, target, goal)
+        work["entries"] = before + 2 * pages
 
     def counted_zero(self: Memory, pa: int, size: int) -> None:
         work["zeroed pages"] += size // PAGE
@@ -78,6 +83,7 @@ def count(elves: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[
 
     monkeypatch.setattr(PageTable, "put", counted_put)
     monkeypatch.setattr(PageTable, "unmap", counted_unmap)
+    monkeypatch.setattr(PageTable, "move", counted_move)
     monkeypatch.setattr(Memory, "zero", counted_zero)
     monkeypatch.setattr(Memory, "read", counted_read)
     monkeypatch.setattr(Memory, "write", counted_write)
@@ -101,8 +107,7 @@ def count(elves: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[
             before = machine.hart.refreshes
             result = enclave.run()
             assert result.retval == 0
-            for name in ("saves", "restores", "loads"):  # only the clock knows of these
-                work[name] -= machine.hart.refreshes - before
+            work["saves"] -= machine.hart.refreshes - before  # only the clock knows of these
             return Counter(work, traps=result.stats.traps, flushes=result.stats.flushes)
 
         if whole:

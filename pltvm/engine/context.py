@@ -8,7 +8,7 @@ CSRs can only be written in M-mode, so loading goes through privilege 3 first. S
 mstatus, satp and the privilege change only when the monitor changes them.
 
 Floating point is always on, but for a guest kernel that turns it off, and then fcsr can be neither read nor
-written: see `Hart._with_fcsr`. Turning it on when a program first uses it would not do: with `mstatus.FS` off
+written: see `supervisor`. Turning it on when a program first uses it would not do: with `mstatus.FS` off
 Unicorn runs the compressed loads and stores as no-ops instead of trapping. In the same batch the registers
 cost little; a call of their own would cost more than all the others.
 """
@@ -18,7 +18,8 @@ from typing import Final
 
 from unicorn import riscv_const as uc
 
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.memory import Memory
+from pltvm.engine.page_table import PageTable
 
 U, S, M = 0, 1, 3
 
@@ -63,11 +64,15 @@ def pointers_to(block: "ctypes.Array[ctypes.c_uint64]") -> "ctypes.Array[ctypes.
     return (ctypes.c_void_p * len(block))(*range(start, start + 8 * len(block), 8))
 
 
+Block = ctypes.c_uint64 * SLOTS
+
+
 class Context:
     """Registers, privilege and address space of one thread of guest execution.
 
     `regs` is a u64 view indexed by the slot names of this module. `table` is the page table that `satp`
-    names, for reading what the program sees; None with translation off.
+    names, for reading what the program sees; None with translation off. The registers are the context's own,
+    or lie in RAM (`in_ram`).
     """
 
     __slots__ = ("_block", "_pointers", "loaded_pointers", "privileged", "regs", "saved_pointers", "table")
@@ -75,13 +80,27 @@ class Context:
     def __init__(
         self, priv: int = U, satp: int = 0, pc: int = 0, mstatus: int = 0, table: PageTable | None = None
     ) -> None:
-        self._block = (ctypes.c_uint64 * SLOTS)()
-        self._pointers = pointers_to(self._block)
+        self._lie_at(Block(), table)
+        self.reset(priv, satp, pc, mstatus)
+
+    @classmethod
+    def in_ram(cls, memory: Memory, pa: int, table: PageTable) -> "Context":
+        """The context of user mode whose registers, as they are, lie at physical address `pa`.
+
+        Who lets it run tells RAM that the page is written (`Memory.touch`).
+        """
+        context = cls.__new__(cls)
+        context._lie_at(Block.from_address(memory.host_address + pa - memory.base), table)
+        context.privileged = False
+        return context
+
+    def _lie_at(self, block: "ctypes.Array[ctypes.c_uint64]", table: PageTable | None) -> None:
+        self._block = block
+        self._pointers = pointers_to(block)
         self.loaded_pointers = ctypes.byref(self._pointers)
         self.saved_pointers = ctypes.byref(self._pointers, 8 * SAVED_FROM)
-        self.regs = memoryview(self._block).cast("B").cast("Q")
+        self.regs = memoryview(block).cast("B").cast("Q")
         self.table = table
-        self.reset(priv, satp, pc, mstatus)
 
     def reset(self, priv: int, satp: int, pc: int, mstatus: int = 0) -> None:
         """Start afresh: every register zero."""

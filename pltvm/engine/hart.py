@@ -7,8 +7,8 @@ The life of a trap:
 3. `_load` flushes if translations changed, loads the (perhaps other) current context, and the JIT goes on.
 
 No step leaves `emu_start`. A handler that wants to end the run calls `stop`. This is the only file that
-flushes, and the only one that calls Unicorn while guest code runs. The library is called through ctypes
-directly with arrays built once: the binding's own wrappers cost more than the calls.
+flushes, and with `quirks` and `supervisor` the only one that calls Unicorn while guest code runs. The library
+is called through ctypes directly with arrays built once: the binding's own wrappers cost more than the calls.
 """
 
 import ctypes
@@ -17,31 +17,18 @@ from collections.abc import Callable
 from typing import Final
 
 import unicorn
-from unicorn import riscv_const as riscv
 from unicorn import unicorn_const as uc_const
 
 from pltvm.engine import context as ctx
-from pltvm.engine.context import (
-    FCSR,
-    MSTATUS,
-    MSTATUS_FS,
-    MSTATUS_SIE,
-    MSTATUS_SPIE,
-    MSTATUS_SPP,
-    PC,
-    PRIV,
-    SATP,
-    SAVED_FROM,
-    SLOTS,
-    Context,
-)
+from pltvm.engine import quirks, supervisor
+from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.halt import Halt
 from pltvm.engine.leaving import Leaving
-from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
-from pltvm.engine.sv39 import ASID_MASK, R, W, X, pte_address
+from pltvm.engine.memory import Memory
+from pltvm.engine.sv39 import ASID_MASK
 from pltvm.engine.tlb_tuning import tuner
-from pltvm.engine.trap import FETCHES, Access, Cause, memory_access
-from pltvm.engine.unicorn_library import CYCLE, INSTRET, TIME, control_word, library, quick
+from pltvm.engine.trap import Cause
+from pltvm.engine.unicorn_library import control_word, library, quick
 from pltvm.errors import EngineError
 
 Handler = Callable[[Context], None]
@@ -54,7 +41,6 @@ _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
 _FLUSH_TLB: Final = control_word(uc_const.UC_CTL_TLB_FLUSH, 0)
-_REMOVE_CODE: Final = control_word(uc_const.UC_CTL_TB_REMOVE_CACHE, 2)
 
 _read: Final = quick.uc_reg_read_batch
 _write: Final = quick.uc_reg_write_batch
@@ -63,31 +49,12 @@ _byref: Final = ctypes.byref
 
 _LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
 _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
-_TRAP_IDS: Final = (ctypes.c_int * 4)(
-    riscv.UC_RISCV_REG_PRIV, riscv.UC_RISCV_REG_SEPC, riscv.UC_RISCV_REG_SCAUSE, riscv.UC_RISCV_REG_STVAL
-)
-_STVEC_ID: Final = (ctypes.c_int * 1)(riscv.UC_RISCV_REG_STVEC)
-_SUPERVISOR_IDS: Final = (ctypes.c_int * 7)(
-    riscv.UC_RISCV_REG_PRIV, riscv.UC_RISCV_REG_SEPC, riscv.UC_RISCV_REG_SCAUSE, riscv.UC_RISCV_REG_STVAL,
-    riscv.UC_RISCV_REG_STVEC, riscv.UC_RISCV_REG_SSCRATCH, riscv.UC_RISCV_REG_SCOUNTEREN,
-)  # fmt: skip
 _SAVED: Final = SLOTS - SAVED_FROM
 
 _ECALL_U: Final = int(Cause.ECALL_U)
-_BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2, "little"))
-
-_WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
-
-_DATA_PAGE_FAULTS: Final = {Cause.LOAD_PAGE, Cause.STORE_PAGE}
-_ACCESS_FAULTS: Final = {Cause.FETCH_ACCESS, Cause.LOAD_ACCESS, Cause.STORE_ACCESS}
-
 # A breakpoint leaves the JIT, which then counts from the start. So many of them make a slice, or a program of
 # breakpoints would never come to the end of one.
 _MOST_BROKEN_OFF: Final = 256
-
-# The counter CSRs a program may read, all answered from one deterministic clock.
-_COUNTERS: Final = {CYCLE, TIME, INSTRET}
-_TICKS_A_READ: Final = 100
 
 
 class Hart:
@@ -106,6 +73,7 @@ class Hart:
         self.clock = 0
         self.traps = 0
         self.flushes = 0
+        self.flips = 0  # of pages that are writable and executable in turns
         self.refreshes = 0  # flushes that only the clock knows of, see `tlb_tuning`
         self._loaded: Context | None = None  # whose registers Unicorn holds
         self._stale_tlb = False
@@ -147,47 +115,33 @@ class Hart:
         """satp, mstatus or privilege of the current context changed: load all of it before it runs on."""
         self._loaded = None
 
+    def forget_context(self, context: Context) -> None:
+        """The registers of a context are no more: whoever runs next is loaded, with nothing of it."""
+        if self._loaded is context:
+            self._loaded = None
+
     def deliver(self, context: Context, cause: int, value: int) -> bool:
         """Let the current context, in S- or U-mode, take a trap as the hardware would: in S-mode at `stvec`.
 
         `value` is for `stval`. False when there is no trap vector, or when the trap is of the vector's own
         first instruction and would come forever.
         """
-        regs = context.regs
-        block = (ctypes.c_uint64 * 5)(ctx.M, regs[PC], cause, value, 0)
-        pointers = ctx.pointers_to(block)
-        _write(self._handle, _TRAP_IDS, _byref(pointers), 4)
-        _read(self._handle, _STVEC_ID, _byref(pointers, 8 * 4), 1)
-        vector, from_supervisor = block[4] & ~3, regs[PRIV] == ctx.S
-        if vector == 0 or (from_supervisor and vector == regs[PC]):
+        if not supervisor.take_trap(self._handle, context, cause, value):
             return False
-        status = regs[MSTATUS] & ~(MSTATUS_SPP | MSTATUS_SPIE | MSTATUS_SIE)
-        status |= MSTATUS_SPIE if regs[MSTATUS] & MSTATUS_SIE else 0
-        regs[MSTATUS] = status | (MSTATUS_SPP if from_supervisor else 0)
-        regs[PC], regs[PRIV] = vector, ctx.S
         self.context_changed()
         return True
 
     def clear_supervisor(self) -> None:
         """Another program is to be in S-mode: it finds zero in the registers there that no context has."""
-        block = (ctypes.c_uint64 * 7)(ctx.M)
-        _write(self._handle, _SUPERVISOR_IDS, _byref(ctx.pointers_to(block)), 7)
+        supervisor.clear(self._handle)
         self.context_changed()
 
     def forget_code(self, pa: int, size: int) -> None:
         """Code in this physical range was replaced from outside the guest: translate it anew.
 
         `Memory` calls it where its own methods write; who writes otherwise has to.
-        Unicorn takes the addresses as the current privilege would: only M-mode sees physical ones.
         """
-        self._set_privilege(ctx.M)
-        quick.uc_ctl(self._handle, _REMOVE_CODE, ctypes.c_uint64(pa), ctypes.c_uint64(pa + size))
-        if self._loaded is not None:
-            self._set_privilege(self._loaded.regs[PRIV])
-
-    def _set_privilege(self, priv: int) -> None:
-        value = ctypes.c_uint64(priv)
-        quick.uc_reg_write(self._handle, ctx.REGISTER_IDS[PRIV], _byref(value))
+        quirks.remove_code(self._handle, pa, size, self._loaded)
 
     def stop(self) -> None:
         """From a handler: leave `run` once the handler returns."""
@@ -205,6 +159,11 @@ class Hart:
                 if self._running:
                     self._restart = True
                     quick.uc_emu_stop(self._handle)
+
+    @property
+    def time_slice(self) -> int:
+        """Instructions in a slice; 0: there are none."""
+        return self._slice
 
     def interrupt(self) -> None:
         """From any thread: trap with Cause.INTERRUPT at the next block boundary. Lost while nothing runs.
@@ -325,11 +284,12 @@ class Hart:
 
     def run_bare(self, context: Context) -> None:
         """Run `context` in M-mode until `wfi`: only for the engine's own few instructions."""
-        self.current = context
+        before, self.current = self.current, context
         self._load()
         self._check(library.uc_emu_start(self._handle, context.regs[PC], _NEVER, 0, 0))
         self._loaded = None
         self._stale_tlb = True
+        self.current = before
 
     def _on_trap(self, _engine: object, cause: int) -> None:
         try:
@@ -337,12 +297,14 @@ class Hart:
             context = self.current
             _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
             if context.privileged:
-                self._save_privilege(context)
+                supervisor.save_privilege(self._handle, context)
             try:
                 if cause == _ECALL_U:  # Unicorn reports it for every privilege
                     self.handlers[cause](context)
                 else:
-                    self._on_fault(cause, context)
+                    settled = quirks.settle(self, cause, context)
+                    if settled is not None:
+                        self.handlers[settled](context)
             except Exception as error:
                 if not self.on_error(error, context):
                     raise
@@ -356,20 +318,6 @@ class Hart:
         except BaseException as error:  # must not unwind through C frames; `run` raises it again
             self._error = error
             quick.uc_emu_stop(self._handle)
-
-    def _on_fault(self, cause: int, context: Context) -> None:
-        """A trap that is no ecall: perhaps nobody else's affair, else for its handler."""
-        context.step(-4)  # Unicorn reports the trapping pc + 4, whatever the length; that may wrap around
-        if cause == Cause.ILLEGAL and self.fetch(context).startswith(_WAIT):
-            context.step(4)
-            cause = Cause.WFI  # Unicorn refuses it in user mode
-        elif self._absorb(cause, context):
-            return
-        elif cause == Cause.FETCH_PAGE and self._starts_page_illegally(context):
-            cause = Cause.ILLEGAL
-        elif cause in _ACCESS_FAULTS and self._is_outside(cause, context):
-            cause = Cause.OUTSIDE_RAM
-        self.handlers[cause](context)
 
     def _left_without_trap(self, status: int) -> bool:
         """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`.
@@ -388,14 +336,10 @@ class Hart:
                 self.refreshes += 1
             self._restart = self._refresh = False
             return context is self._loaded and not self._stale_tlb
-        elif status == uc_const.UC_ERR_OK and self._slice:  # `wfi` in user mode is ILLEGAL first
+        elif status == uc_const.UC_ERR_OK and self._slice:  # no `wfi`: user mode has none
             cause = Cause.TIMER
-        elif status == uc_const.UC_ERR_OK:
-            cause = Cause.WFI
-        elif self.fetch(context).startswith(_BREAKPOINTS):
-            cause = Cause.BREAKPOINT
         else:
-            cause = Cause.OUTSIDE_RAM
+            cause = quirks.cause_of_end(status, context)
         self._broken_off = self._broken_off + 1 if self._slice and status != uc_const.UC_ERR_OK else 0
         self._trap_outside(cause, context)
         if self._broken_off >= _MOST_BROKEN_OFF and not self._stopping:
@@ -419,31 +363,7 @@ class Hart:
     def _save(self, context: Context) -> None:
         _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
         if context.privileged:
-            self._save_privilege(context)
-
-    def _save_privilege(self, context: Context) -> None:
-        """What S-mode code changes by itself: `sret` the privilege, and it has its part of mstatus."""
-        value = ctypes.c_uint64()
-        quick.uc_reg_read(self._handle, ctx.REGISTER_IDS[PRIV], _byref(value))
-        context.regs[PRIV] = value.value
-        self._set_privilege(ctx.M)  # only there mstatus is readable
-        quick.uc_reg_read(self._handle, ctx.REGISTER_IDS[MSTATUS], _byref(value))
-        context.regs[MSTATUS] = value.value
-        if not value.value & MSTATUS_FS:
-            self._with_fcsr(context, quick.uc_reg_read)
-        self._set_privilege(context.regs[PRIV])
-
-    def _with_fcsr(self, context: Context, access: Callable[..., int]) -> None:
-        """Read or write fcsr for a context that has turned floating point off, when Unicorn would give
-        whatever is in its memory, or leave what the context before had. In M-mode."""
-        mstatus, fcsr = (
-            ctypes.c_uint64(context.regs[MSTATUS] | MSTATUS_FS),
-            ctypes.c_uint64(context.regs[FCSR]),
-        )
-        quick.uc_reg_write(self._handle, ctx.REGISTER_IDS[MSTATUS], _byref(mstatus))
-        access(self._handle, ctx.REGISTER_IDS[FCSR], _byref(fcsr))
-        mstatus.value, context.regs[FCSR] = context.regs[MSTATUS], fcsr.value
-        quick.uc_reg_write(self._handle, ctx.REGISTER_IDS[MSTATUS], _byref(mstatus))
+            supervisor.save_privilege(self._handle, context)
 
     def _load(self) -> None:
         new = self.current
@@ -453,10 +373,8 @@ class Hart:
             self._flush()  # when the ASID changes, writing satp flushes
         self._stale_tlb, self._satp = False, satp
         _write(self._handle, _LOAD_IDS, new.loaded_pointers, SLOTS)
-        if new.privileged and not new.regs[MSTATUS] & MSTATUS_FS:
-            self._set_privilege(ctx.M)
-            self._with_fcsr(new, quick.uc_reg_write)
-            self._set_privilege(new.regs[PRIV])
+        if new.privileged:
+            supervisor.load_fcsr(self._handle, new)
         self._loaded = new
 
     def _flush(self) -> None:
@@ -464,103 +382,9 @@ class Hart:
         self._stale_tlb = False
         self.flushes += 1
 
-    # -- traps that nobody else needs to see -----------------------------------------------------------
-
-    def _absorb(self, cause: int, context: Context) -> bool:
-        """Whether the trap was the engine's own affair: a W/X flip, or a counter."""
-        if cause == Cause.ILLEGAL:
-            return self._absorb_counter(context)
-        if cause == Cause.STORE_PAGE:
-            access = memory_access(self.fetch(context), context)
-            if access is None:
-                return False
-            return self._flip(context, access.address, access.size, W)
-        if cause == Cause.FETCH_PAGE:
-            # The JIT fetches a whole block first: what it lacks may be the end of a later instruction.
-            pc = context.regs[PC]
-            return self._flip(context, pc, 4, X) or self._flip(context, _next_page(pc), 2, X)
-        return False
-
-    def _flip(self, context: Context, va: int, size: int, want: int) -> bool:
-        table = context.table
-        if table is None:
-            return False
-        last = va + size - 1
-        flipped = table.flip(va, want)
-        if last >> PAGE_SHIFT != va >> PAGE_SHIFT:
-            flipped |= table.flip(last, want)
-        self._stale_tlb |= flipped
-        return flipped
-
-    def _absorb_counter(self, context: Context) -> bool:
-        word = int.from_bytes(self.fetch(context), "little")
-        is_read = word & 0x7F == 0x73 and word >> 12 & 2 and not word >> 15 & 31
-        if is_read and word >> 20 in _COUNTERS:
-            self.clock += _TICKS_A_READ
-            context.set_register(word >> 7 & 31, self.clock)
-            context.step(4)
-            return True
-        return False
-
-    def _starts_page_illegally(self, context: Context) -> bool:
-        """Whether pc is the first byte of an executable page and on one of the eight 16-bit illegal words.
-
-        The JIT makes a block of size 0 of those (`c.addi4spn` of 0, which includes 0x0000), takes its last
-        byte to be in the page before, and reports a fetch fault of that one.
-        """
-        code = b"" if context.regs[PC] & PAGE - 1 else self.fetch(context)
-        return len(code) >= 2 and not int.from_bytes(code[:2], "little") & 0xFFE3
-
-    # -- looking at a trap -----------------------------------------------------------------------------
-
-    def fetch(self, context: Context) -> bytes:
-        """The bytes of the instruction at pc (4, or 2 before an unmapped page), b"" when not executable."""
-        return self.fetch_at(context, context.regs[PC])
-
-    def fetch_at(self, context: Context, pc: int) -> bytes:
-        """As `fetch`, of any address."""
-        table = context.table
-        if table is None:
-            return b""
-        spans = table.spans(pc, 4, X) or table.spans(pc, 2, X) or []
-        return b"".join(self.memory.read(pa, n) for pa, n in spans if self.memory.contains(pa, n))
-
-    def faulting_access(self, cause: int, context: Context) -> Access | None:
-        """The bytes that the fetch, load or store at pc wanted.
-
-        Of a page fault: from the first byte it may not have. A fetch fault's pc may be on an earlier
-        instruction of the same page, as the JIT fetches a block before it runs any of it.
-        """
-        table, pc = context.table, context.regs[PC]
-        if cause in FETCHES:
-            if cause == Cause.FETCH_PAGE and table is not None and table.translate(pc, X) is not None:
-                return Access(_next_page(pc), 2)
-            return Access(pc, 2)
-        access = memory_access(self.fetch(context), context)
-        if access is not None and table is not None and cause in _DATA_PAGE_FAULTS:
-            flags = W if cause == Cause.STORE_PAGE else R
-            split, end = _next_page(access.address), access.address + access.size
-            if split < end and table.translate(access.address, flags) is not None:
-                return Access(split, end - split)
-        return access
-
-    def _is_outside(self, cause: int, context: Context) -> bool:
-        """Whether PMP refused an access as the entry of its page points outside RAM: see `pmp.program`."""
-        access, table = self.faulting_access(cause, context), context.table
-        if access is None or table is None:
-            return False
-        # The JIT fetches a whole block, of which the end may be in the next page.
-        last = _next_page(access.address) if cause in FETCHES else access.address + access.size - 1
-        entries = (table.entry(access.address), table.entry(last))
-        return any(pte and not self.memory.contains(pte_address(pte)) for pte in entries)
-
     def _check(self, status: int) -> None:
         if status != uc_const.UC_ERR_OK:
             raise EngineError(f"Unicorn: {_lib_error(status)}")
-
-
-def _next_page(address: int) -> int:
-    return (address | PAGE - 1) + 1
 
 
 def _lib_error(status: int) -> str:

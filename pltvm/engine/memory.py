@@ -7,13 +7,16 @@ never a silent access to something else.
 The JIT sees what guest code stores, but not what Python writes. So RAM knows which pages may hold translated
 code, and has it forgotten whenever one of its own methods changes such a page. Who makes a page executable
 says so (`executable`), and so does who ends that (`not_executable`).
+
+RAM also keeps a log of the pages that were written through it (`dirty`), for snapshots. What guest code
+writes is in the D bits of page tables; who writes `words` or `bytes` directly says so (`touch`).
 """
 
 import ctypes
 import mmap
 from collections.abc import Callable
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from pltvm.errors import PhysicalAddressError
 
@@ -26,6 +29,13 @@ MAP_NORESERVE: Final = 0x4000
 # which hands out zeroed ones when they are next touched.
 GIVE_BACK: Final = 16 * PAGE
 _ZEROS: Final = memoryview(bytes(GIVE_BACK))
+
+
+class Block(NamedTuple):
+    """Pages of RAM in one piece: physical address, and how many. What has bytes instead is a span."""
+
+    pa: int
+    pages: int
 
 
 def pages_for(size: int) -> int:
@@ -53,8 +63,17 @@ class Memory:
         self.words = self.bytes.cast("Q")
         self.halves = self.bytes.cast("I")
         self._code = bytearray(size >> PAGE_SHIFT)  # a page: 1 if it is executable somewhere
+        self.dirty = bytearray(size >> PAGE_SHIFT)  # a page: 1 if it was written since the log was emptied
         # Told of (physical address, bytes) whose translated code no longer holds: the hart.
         self.on_code_changed: Callable[[int, int], None] = lambda _pa, _size: None
+
+    def touch(self, pa: int, pages: int = 1) -> None:
+        """Pages of RAM were, or are about to be, written past the methods of this class."""
+        first = (pa - self.base) >> PAGE_SHIFT
+        if pages == 1:
+            self.dirty[first] = 1
+        else:
+            self.dirty[first : first + pages] = b"\1" * pages
 
     @property
     def host_address(self) -> int:
@@ -80,14 +99,18 @@ class Memory:
         size = len(data)
         offset = self._offset(pa, size)
         self.bytes[offset : offset + size] = data
-        if self._code.find(1, offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT) >= 0:
+        first, end = offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT
+        self.dirty[first:end] = b"\1" * (end - first)
+        if self._code.find(1, first, end) >= 0:
             self.on_code_changed(pa, size)
 
     def pack(self, pa: int, layout: Struct, *values: int) -> None:
         """Put `values` at `pa` in the form of `layout`, which must not cross the end of a page."""
         offset = pa - self.base
         layout.pack_into(self.bytes, offset, *values)
-        if self._code[offset >> PAGE_SHIFT]:
+        page = offset >> PAGE_SHIFT
+        self.dirty[page] = 1
+        if self._code[page]:
             self.on_code_changed(pa, layout.size)
 
     def load(self, pa: int) -> int:
@@ -102,7 +125,9 @@ class Memory:
             raise PhysicalAddressError(f"u64 at {pa:#x} is not aligned")
         offset = self._offset(pa, 8)
         self.words[offset >> 3] = value & 0xFFFF_FFFF_FFFF_FFFF
-        if self._code[offset >> PAGE_SHIFT]:
+        page = offset >> PAGE_SHIFT
+        self.dirty[page] = 1
+        if self._code[page]:
             self.on_code_changed(pa, 8)
 
     def zero(self, pa: int, size: int) -> None:
@@ -114,7 +139,9 @@ class Memory:
             self.bytes[offset : offset + size] = _ZEROS[:size]
         else:
             self.bytes[offset : offset + size] = bytes(size)
-        if self._code.find(1, offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT) >= 0:
+        first, end = offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT
+        self.dirty[first:end] = b"\1" * (end - first)
+        if self._code.find(1, first, end) >= 0:
             self.on_code_changed(pa, size)
 
     def copy(self, source: int, target: int, size: int) -> None:

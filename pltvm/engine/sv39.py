@@ -1,17 +1,9 @@
 """Sv39 page tables, as the JIT's own walker reads them.
 
-    63      54 53                                   10 9   8 7 6 5 4 3 2 1 0
-    | reserved |          physical page number        | RSW |D A G U X W R V|
+63      54 53                                   10 9   8 7 6 5 4 3 2 1 0
+| reserved |          physical page number        | RSW |D A G U X W R V|
 
-    virtual address:  38 … 30 root index | 29 … 21 middle | 20 … 12 leaf | 11 … 0 offset
-
-A store to a page that is writable and executable at once costs ten times one to a page that is only
-writable. So a page that is to be both is mapped as one at a time, and `flip` turns it from RW to RX and back
-as it faults. Which pages these are is not told by entries, which others may have filled: whoever makes the
-table says so (`wants_both`). The RSW bits count the flips, no more; a page that mixes code and data and keeps
-flipping is left RWX.
-
-Nothing here flushes: the caller tells the hart that translations changed (`Hart.translations_changed`).
+virtual address:  38 … 30 root index | 29 … 21 middle | 20 … 12 leaf | 11 … 0 offset
 """
 
 from array import array
@@ -69,7 +61,6 @@ class Leaf(NamedTuple):
 
 
 _BLANK: Final = bytes(128)  # sixteen entries, none set
-_NO_ENTRIES: Final = memoryview(bytes(8 * ENTRIES)).cast("Q")
 
 
 def contiguous_entries(memory: Memory, pa: int, pages: int, flags: int) -> memoryview:
@@ -80,251 +71,67 @@ def contiguous_entries(memory: Memory, pa: int, pages: int, flags: int) -> memor
     return memoryview(array("Q", range(first, first + pages * PAGE_STEP, PAGE_STEP)))
 
 
-def _never(_pa: int) -> bool:
-    return False
+def walk(memory: Memory, root: int, va: int, make: Callable[[int, int], int] | None = None) -> int:
+    """Physical address of the last-level table for `va`; 0 when there is none.
 
-
-def _no_table(va: int, create: bool) -> int:
-    if create:
-        raise PhysicalAddressError(f"no page table can map {va:#x}: not canonical, or in a huge page")
-    return -1
-
-
-class PageTable:
-    """The address space whose root table is at physical address `root`.
-
-    `take_page` gives the physical address of a zeroed page for a new table, or raises. `user` says whether
-    user mode looks through it, or supervisor mode. `wants_both` tells of a mapped page, by its physical
-    address, whether it is to be writable and executable.
+    With `make` missing tables are made: it gets the level (1, 2) and the physical address of the entry that
+    is to point to the new table, sets that, and gives the table. Raises PhysicalAddressError where no table
+    can be, with `make`, and for one that is not in RAM.
     """
-
-    def __init__(
-        self,
-        memory: Memory,
-        root: int,
-        take_page: Callable[[], int],
-        user: bool = True,
-        wants_both: Callable[[int], bool] = _never,
-    ) -> None:
-        self.memory = memory
-        self._wants_both = wants_both
-        self._needed = V | U if user else V
-        self.root = root
-        self._take_page = take_page
-        self._words = memory.words
-        # va >> 21 → index in `words` of the last-level table; tables are never freed while in use.
-        self._leaf_tables: dict[int, int] = {}
-
-    def _leaf_table(self, va: int, create: bool) -> int:
-        """Index in `words` of the last-level table for `va`, or -1 when there is none."""
-        index = self._leaf_tables.get(va >> 21)
-        if index is not None:
-            return index
-        if not canonical(va):
-            return _no_table(va, create)
-        memory, table = self.memory, self.root
-        for shift in LEVEL_SHIFTS[:2]:
-            slot = table + ((va >> shift) & (ENTRIES - 1)) * 8
-            pte = memory.load(slot)
-            if not pte & V:
-                if not create:
-                    return -1
-                pte = make_pte(self._take_page(), V)
-                memory.store(slot, pte)
-            elif pte & (R | W | X):
-                return _no_table(va, create)  # a huge page
+    table = root
+    for level, shift in enumerate(LEVEL_SHIFTS[:2], 1):
+        slot = table + ((va >> shift) & (ENTRIES - 1)) * 8
+        pte = memory.load(slot) if canonical(va) else R
+        if pte & (R | W | X):
+            if make is None:
+                return 0
+            raise PhysicalAddressError(f"no page table can map {va:#x}: not canonical, or in a huge page")
+        if pte & V:
             table = pte_address(pte)
-        if not memory.contains(table, PAGE):
-            raise PhysicalAddressError(f"the page table at {table:#x} is not in guest RAM")
-        index = self._leaf_tables[va >> 21] = (table - memory.base) >> 3
-        return index
-
-    # -- changing ----------------------------------------------------------------------------------------
-
-    def covers(self, va: int, end: int) -> bool:
-        """Whether the tables for a range of at most 2 MiB are there and known."""
-        tables = self._leaf_tables
-        return va >> 21 in tables and (end - 1) >> 21 in tables and end - va <= 2 << 20
-
-    def missing_tables(self, va: int, pages: int) -> int:
-        """How many tables mapping these pages would have to make."""
-        last = (va + pages * PAGE - 1) >> 21
-        if last - (va >> 21) <= 1 and va >> 21 in self._leaf_tables and last in self._leaf_tables:
+        elif make is None:
             return 0
-        missing = [
-            key
-            for key in range(va >> 21, last + 1)
-            if key not in self._leaf_tables and self._leaf_table(key << 21, create=False) < 0
-        ]
-        if not missing:
-            return 0
-        roots = {key >> 9 & (ENTRIES - 1) for key in missing}
-        return len(missing) + sum(not self.memory.load(self.root + 8 * index) & V for index in roots)
-
-    def make_tables(self, va: int, pages: int) -> None:
-        """Make the tables that mapping these pages needs; raises what `take_page` raises."""
-        last = (va + pages * PAGE - 1) >> 21
-        for key in range(va >> 21, last + 1):
-            if key not in self._leaf_tables:
-                self._leaf_table(key << 21, create=True)
-
-    def put(self, va: int, entries: memoryview) -> None:
-        """Set the leaf entries from `va` on, making tables as needed; the entries must point to RAM."""
-        if len(entries) == 1 and va >> 21 in self._leaf_tables:  # a slice costs three times as much
-            self._words[self._leaf_tables[va >> 21] + ((va >> 12) & (ENTRIES - 1))] = entries[0]
-            return
-        done, pages = 0, len(entries)
-        while done < pages:
-            index = (va >> 12) & (ENTRIES - 1)
-            count = min(pages - done, ENTRIES - index)
-            at = self._leaf_table(va, create=True) + index
-            self._words[at : at + count] = entries[done : done + count]
-            done += count
-            va += count * PAGE
-
-    def map(self, va: int, pa: int, pages: int, flags: int) -> None:
-        """Map `pages` contiguous pages at `va` to RAM at `pa`, replacing what was there.
-
-        Raises PhysicalAddressError when RAM does not hold them, as the JIT cannot survive such an entry.
-        """
-        self.put(va, contiguous_entries(self.memory, pa, pages, flags))
-        if flags & X:
-            self.memory.executable(pa, pages)
-
-    def unmap(self, va: int, pages: int) -> None:
-        """Clear the entries of `pages` pages from `va`; unmapped ones stay unmapped."""
-        if pages == 1 and va >> 21 in self._leaf_tables:
-            self._words[self._leaf_tables[va >> 21] + ((va >> 12) & (ENTRIES - 1))] = 0
-            return
-        while pages:
-            index = (va >> 12) & (ENTRIES - 1)
-            count = min(pages, ENTRIES - index)
-            table = self._leaf_table(va, create=False)
-            if table >= 0:
-                self._words[table + index : table + index + count] = _NO_ENTRIES[:count]
-            va += count * PAGE
-            pages -= count
-
-    # -- looking -----------------------------------------------------------------------------------------
-
-    def slot(self, va: int) -> int:
-        """Physical address of the last-level entry for `va`, or 0 when no table holds one."""
-        table = self._leaf_table(va, create=False)
-        return self.memory.base + (table + ((va >> 12) & (ENTRIES - 1))) * 8 if table >= 0 else 0
-
-    def entry(self, va: int) -> int:
-        """The leaf entry for `va`, 0 when there is none."""
-        table = self._leaf_table(va, create=False)
-        pte = self._words[table + ((va >> 12) & (ENTRIES - 1))] if table >= 0 else 0
-        return pte if pte & V else 0
-
-    def is_free(self, va: int, pages: int) -> bool:
-        """Whether none of `pages` pages from `va` is mapped."""
-        return not any(self.entry(at) for at in range(va, va + pages * PAGE, PAGE))
-
-    def translate(self, va: int, flags: int = R) -> int | None:
-        """Physical address of `va` if its page is mapped, for user mode, with all of `flags` (R, W, X)."""
-        table = self._leaf_tables.get(va >> 21)
-        if table is None:
-            table = self._leaf_table(va, create=False)
-            if table < 0:
-                return None
-        pte = self._words[table + ((va >> 12) & (ENTRIES - 1))]
-        needed = flags | self._needed
-        if pte & needed != needed:
-            missing = needed & ~pte
-            if missing & ~(W | X) or not pte & V or not self._wants_both(pte_address(pte)):
-                return None
-        return (pte & PPN_MASK) << 2 | va & (PAGE - 1)
-
-    def flip(self, va: int, want: int) -> bool:
-        """Give the page at `va` the permission `want` (W or X) that its owner allows but that is off now."""
-        slot = self.slot(va)
-        pte = self.memory.load(slot) if slot else 0
-        if not pte & V or pte & want or not self._wants_both(pte_address(pte)):
-            return False
-        flips = pte & FLIPS
-        if flips == FLIPS:
-            pte |= W | X
         else:
-            pte = (pte & ~(W | X | FLIPS)) | want | flips + (1 << FLIP_SHIFT)
-        self.memory.store(slot, pte)
-        if pte & X:
-            self.memory.executable(pte_address(pte))
-        return True
+            table = make(level, slot)
+    if not memory.contains(table, PAGE):
+        raise PhysicalAddressError(f"the page table at {table:#x} is not in guest RAM")
+    return table
 
-    def writable(self, pte: int) -> bool:
-        """Whether the page of this valid entry is, or may become, writable."""
-        return bool(pte & W) or self._wants_both(pte_address(pte))
 
-    def leaves(self) -> Iterator[Leaf]:
-        """Every mapped page in order of its table index, root to leaf.
+class Entry(NamedTuple):
+    """A valid entry of a table of level 0, 1 or 2, for the addresses from `va` on, and where it lies."""
 
-        Raises PhysicalAddressError for a table outside RAM. Huge pages are given as one leaf.
-        """
-        yield from self._leaves(self.root, 0, 0)
+    level: int
+    va: int
+    pte: int
+    slot: int
 
-    def _leaves(self, table: int, level: int, va: int) -> Iterator[Leaf]:
-        shift = LEVEL_SHIFTS[level]
-        for index, pte in self._present(table):
-            at = va | index << shift
-            if level == 0 and index >= ENTRIES // 2:
-                at |= 0xFFFF_FF80_0000_0000
-            if level == 2 or pte & (R | W | X):
-                yield Leaf(at, pte, table + index * 8)
-            else:
-                yield from self._leaves(pte_address(pte), level + 1, at)
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it maps a page, or a huge page, and points to no table."""
+        return self.level == 2 or bool(self.pte & (R | W | X))
 
-    def _present(self, table: int) -> Iterator[tuple[int, int]]:
-        """Index and value of the valid entries of a table; most tables are nearly empty."""
-        data = self.memory.read(table, PAGE)
-        for at in range(0, PAGE, len(_BLANK)):
-            part = data[at : at + len(_BLANK)]
-            if part != _BLANK:
-                for index, pte in enumerate(memoryview(part).cast("Q"), at // 8):
-                    if pte & V:
-                        yield index, pte
 
-    def tables(self) -> Iterator[int]:
-        """Physical address of every table page, the root first."""
-        yield self.root
-        for middle in self._children(self.root):
-            yield middle
-            yield from self._children(middle)
+def visit(memory: Memory, root: int) -> Iterator[Entry]:
+    """Every valid entry below `root` in order of its index, each before those of the table that it points to.
 
-    def _children(self, table: int) -> Iterator[int]:
-        for _, pte in self._present(table):
-            if not pte & (R | W | X):
-                yield pte_address(pte)
+    Raises PhysicalAddressError for a table outside RAM.
+    """
+    return _visit(memory, root, 0, 0)
 
-    def read(self, va: int, size: int) -> bytes | None:
-        """`size` bytes at `va` as user mode may read them, across page ends; None if any is not readable."""
-        spans = self.spans(va, size, R)
-        return None if spans is None else b"".join(self.memory.read(pa, n) for pa, n in spans)
 
-    def write(self, va: int, data: bytes) -> bool:
-        """Write `data` at `va` if user mode may write all of it; False, and nothing written, if not."""
-        spans = self.spans(va, len(data), W)
-        if spans is None:
-            return False
-        done = 0
-        for pa, n in spans:
-            self.memory.write(pa, data[done : done + n])
-            done += n
-        return True
-
-    def spans(self, va: int, size: int, flags: int) -> list[tuple[int, int]] | None:
-        """(physical address, bytes) of each page-wise part of a range, or None if one lacks `flags`."""
-        if (va & (PAGE - 1)) + size <= PAGE:
-            pa = self.translate(va, flags)
-            return None if pa is None else [(pa, size)]
-        parts = []
-        while size > 0:
-            n = min(size, PAGE - (va & (PAGE - 1)))
-            pa = self.translate(va, flags)
-            if pa is None:
-                return None
-            parts.append((pa, n))
-            va += n
-            size -= n
-        return parts
+def _visit(memory: Memory, table: int, level: int, va: int) -> Iterator[Entry]:
+    shift = LEVEL_SHIFTS[level]
+    data = memory.read(table, PAGE)
+    for at in range(0, PAGE, len(_BLANK)):
+        part = data[at : at + len(_BLANK)]
+        if part == _BLANK:
+            continue  # most tables are nearly empty
+        for index, pte in enumerate(memoryview(part).cast("Q"), at // 8):
+            if pte & V:
+                here = va | index << shift
+                if level == 0 and index >= ENTRIES // 2:
+                    here |= 0xFFFF_FF80_0000_0000
+                entry = Entry(level, here, pte, table + index * 8)
+                yield entry
+                if level < 2 and not pte & (R | W | X):
+                    yield from _visit(memory, pte_address(pte), level + 1, here)

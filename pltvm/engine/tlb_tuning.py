@@ -10,10 +10,7 @@ time, and has it flush a few times. That changes nothing that a guest can see: t
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pltvm.engine.hart import Hart
+from typing import Final, Protocol
 
 # Seconds between looks: usually, when harts trap, and when one does not. A look may have to wait for the
 # interpreter, and while it does, traps take a fifth longer: so where there are traps it seldom looks.
@@ -23,15 +20,25 @@ _SOON: Final = 10  # looks in a row after each of which there is a flush: enough
 _LATER: Final = 50  # looks from one flush to the next after these, as needs change
 
 
+class Refreshed(Protocol):
+    """A hart, as it is looked at from here."""
+
+    traps: int
+
+    def refresh_tlb(self) -> None:
+        """From any thread: flush soon."""
+
+
 class Tuner:
     """Looks after the harts that run; one for the process."""
 
     def __init__(self) -> None:
-        self._running: dict[Hart, tuple[int, int]] = {}  # traps when last looked, looks since the last trap
+        # Traps when last looked, looks since the last trap.
+        self._running: dict[Refreshed, tuple[int, int]] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def begin(self, hart: "Hart") -> None:
+    def begin(self, hart: Refreshed) -> None:
         """`hart` starts to run."""
         with self._lock:
             self._running[hart] = (-1, 0)
@@ -39,7 +46,7 @@ class Tuner:
                 self._thread = threading.Thread(target=self._look, daemon=True)
                 self._thread.start()
 
-    def end(self, hart: "Hart") -> None:
+    def end(self, hart: Refreshed) -> None:
         """It does not run any more."""
         with self._lock:
             self._running.pop(hart, None)

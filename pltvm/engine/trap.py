@@ -4,12 +4,13 @@ Unicorn reports a cause but neither `mtval` nor the exact instruction, so the fa
 out here from the instruction and the registers. That is the slow path: only faults need it.
 """
 
-import functools
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
-from pltvm.engine.context import Context
+from pltvm.engine.context import PC, Context
+from pltvm.engine.decode import Access, memory_access
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import R, W, X
 
 
 class Cause(IntEnum):
@@ -62,91 +63,43 @@ _TEXT: Final = {
 }
 
 FETCHES: Final = frozenset({Cause.FETCH_MISALIGNED, Cause.FETCH_ACCESS, Cause.FETCH_PAGE})
+_DATA_PAGE_FAULTS: Final = {Cause.LOAD_PAGE, Cause.STORE_PAGE}
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """A memory operand: virtual address of its first byte, and its size in bytes."""
-
-    address: int
-    size: int
+def fetch(context: Context) -> bytes:
+    """The bytes of the instruction at pc (4, or 2 before an unmapped page), b"" when not executable."""
+    return fetch_at(context, context.regs[PC])
 
 
-@functools.cache
-def _disassembler() -> Any:
-    import capstone  # only reports need it
-
-    return capstone.Cs(capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV64 | capstone.CS_MODE_RISCVC)
-
-
-def disassemble(code: bytes, pc: int) -> str:
-    """The instruction at the start of `code` as text, or its bytes when it is none."""
-    for instruction in _disassembler().disasm(code[:4], pc, 1):
-        return f"{instruction.mnemonic} {instruction.op_str}".strip()
-    return ".byte " + " ".join(f"{byte:#04x}" for byte in code[:4]) if code else "(not readable)"
+def fetch_at(context: Context, pc: int) -> bytes:
+    """As `fetch`, of any address."""
+    table = context.table
+    if table is None:
+        return b""
+    spans, memory = table.spans(pc, 4, X) or table.spans(pc, 2, X) or [], table.memory
+    return b"".join(memory.read(pa, n) for pa, n in spans if memory.contains(pa, n))
 
 
-def instruction_length(code: bytes) -> int:
-    """2 for a compressed instruction, else 4."""
-    return 4 if code and code[0] & 3 == 3 else 2
+def faulting_access(cause: int, context: Context) -> Access | None:
+    """The bytes that the fetch, load or store at pc wanted.
 
-
-# Sizes of loads and stores by funct3 (uncompressed) and of AMOs.
-_SIZE_BY_FUNCT3: Final = (1, 2, 4, 8, 1, 2, 4, 8)
-_OPCODE_LOAD, _OPCODE_LOAD_FP, _OPCODE_STORE, _OPCODE_STORE_FP, _OPCODE_AMO = 0x03, 0x07, 0x23, 0x27, 0x2F
-
-
-def memory_access(code: bytes, context: Context) -> Access | None:
-    """What the load, store or atomic at the start of `code` accesses with the registers of `context`.
-
-    None when the instruction has no memory operand.
+    Of a page fault: from the first byte it may not have. A fetch fault's pc may be on an earlier
+    instruction of the same page, as the JIT fetches a block before it runs any of it.
     """
-    if len(code) < 2:
-        return None
-    if instruction_length(code) == 2:
-        return _compressed_access(code, context)
-    word = int.from_bytes(code[:4], "little")
-    opcode, base = word & 0x7F, context.register(word >> 15 & 31)
-    size = _SIZE_BY_FUNCT3[word >> 12 & 7]
-    if opcode in (_OPCODE_LOAD, _OPCODE_LOAD_FP):
-        offset = word >> 20
-    elif opcode in (_OPCODE_STORE, _OPCODE_STORE_FP):
-        offset = word >> 25 << 5 | word >> 7 & 31
-    elif opcode == _OPCODE_AMO:
-        return Access(base, size)
-    else:
-        return None
-    return Access((base + (offset ^ 0x800) - 0x800) & 0xFFFF_FFFF_FFFF_FFFF, size)
+    table, pc = context.table, context.regs[PC]
+    if cause in FETCHES:
+        if cause == Cause.FETCH_PAGE and table is not None and table.translate(pc, X) is not None:
+            return Access(next_page(pc), 2)
+        return Access(pc, 2)
+    access = memory_access(fetch(context), context)
+    if access is not None and table is not None and cause in _DATA_PAGE_FAULTS:
+        flags = W if cause == Cause.STORE_PAGE else R
+        split, end = next_page(access.address), access.address + access.size
+        if split < end and table.translate(access.address, flags) is not None:
+            return Access(split, end - split)
+    return access
 
 
-# Compressed loads and stores. By quadrant and funct3: bytes; then where the bits of the offset are, as
-# (lowest bit in the instruction, number of bits, lowest bit in the offset).
-_Bits = tuple[tuple[int, int, int], ...]
-_WORD: Final[_Bits] = ((10, 3, 3), (6, 1, 2), (5, 1, 6))
-_DOUBLE: Final[_Bits] = ((10, 3, 3), (5, 2, 6))
-_WORD_LOAD_SP: Final[_Bits] = ((12, 1, 5), (4, 3, 2), (2, 2, 6))
-_DOUBLE_LOAD_SP: Final[_Bits] = ((12, 1, 5), (5, 2, 3), (2, 3, 6))
-_WORD_STORE_SP: Final[_Bits] = ((9, 4, 2), (7, 2, 6))
-_DOUBLE_STORE_SP: Final[_Bits] = ((10, 3, 3), (7, 3, 6))
-_COMPRESSED: Final = {
-    (0, 1): (8, _DOUBLE), (0, 2): (4, _WORD), (0, 3): (8, _DOUBLE),
-    (0, 5): (8, _DOUBLE), (0, 6): (4, _WORD), (0, 7): (8, _DOUBLE),
-    (2, 1): (8, _DOUBLE_LOAD_SP), (2, 2): (4, _WORD_LOAD_SP), (2, 3): (8, _DOUBLE_LOAD_SP),
-    (2, 5): (8, _DOUBLE_STORE_SP), (2, 6): (4, _WORD_STORE_SP), (2, 7): (8, _DOUBLE_STORE_SP),
-}  # fmt: skip
-_SP: Final = 2
-_INTEGER_LOADS_SP: Final = {(2, 2), (2, 3)}
-
-
-def _compressed_access(code: bytes, context: Context) -> Access | None:
-    """The operand of a compressed load or store. By hand: a program faults on its first ones right at its
-    start, and the disassembler takes longer to load than all else."""
-    half = int.from_bytes(code[:2], "little")
-    form = (half & 3, half >> 13)
-    known = _COMPRESSED.get(form)
-    if known is None or (form in _INTEGER_LOADS_SP and not half >> 7 & 31):
-        return None
-    size, fields = known
-    offset = sum((half >> at & (1 << bits) - 1) << to for at, bits, to in fields)
-    base = _SP if form[0] == 2 else 8 + (half >> 7 & 7)
-    return Access((context.register(base) + offset) & 0xFFFF_FFFF_FFFF_FFFF, size)
+def next_page(address: int) -> int:
+    """Where the page behind that of `address` starts."""
+    return (address | PAGE - 1) + 1

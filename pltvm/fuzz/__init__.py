@@ -6,7 +6,7 @@ An execution, from the snapshot back to it
     target      the machine just before the input is read, and executions from there
     callers     … of a server, fed by hostile callers        hosts   … of an enclave, fed by a hostile host
     harness     … as a Python file says
-    snapshot    the way back for memory                      objects … for what monitor and host remember
+    snapshot    the way back, by the machine's own snapshot
     turn        the native part of the loop: coverage, restore, next input
     havoc       native changes to bytes                      mutate  … to whole inputs
 What is wrong with it

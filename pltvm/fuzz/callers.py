@@ -5,7 +5,7 @@ takes it as the call of an enclave, which it is.
 """
 
 from array import array
-from typing import Final
+from typing import Any, Final
 
 from pltvm.build import guest
 from pltvm.engine.context import A0, A1, A2, A6, A7, Context
@@ -47,7 +47,7 @@ class Caller(Client):
             raise PltvmError("the machine has too little memory for fuzzing: give it more (--ram)")
 
     def paused(self, _enclave: DriverEnclave, _status: int) -> bool:
-        called = self.enclave.innermost is not self.enclave  # a server yields, and runs on
+        called = self.enclave.innermost != self.enclave.at  # a server yields, and runs on
         following = self if called else self.next
         return following is not None and self.machine.driver.go_on(following.inner)
 
@@ -84,7 +84,6 @@ class Caller(Client):
         raw = space.table.read(_STRUCT, abi.CALL_STRUCT.size)
         assert raw is not None
         _, value, request, _, response, _ = abi.CALL_STRUCT.unpack(raw)
-        space.table.write(_STRUCT, bytes(8))  # so that the snapshot knows: the monitor wrote there unseen
         memory = []
         self.va = request
         for va in (request, response):
@@ -114,6 +113,12 @@ class OneCall(Target):
         self.words[turn.ROOM] = self.options.memory
         self.words[turn.SKIP] = layout.CALL_HEADER.size
         self._looks = oracles.needed(self)
+
+    def save(self) -> object:
+        return self.caller.va
+
+    def load(self, saved: Any) -> None:
+        self.caller.va = saved
 
     def begin(self) -> None:
         regs = self.enclave.context.regs

@@ -82,12 +82,12 @@ def writable(target: Target, content: Readable | None = None) -> dict[int, bytes
     """
     memory = content or target.machine.memory
     pages = {va: memory.read(pa, PAGE) for va, pa in target.own_pages}
-    space, call = target.enclave.space, target.enclave.call
-    for mapping in (*space.heap, *space.mmaps.values()):
-        if call is None or mapping is not call.request:
-            pa = mapping.block + (mapping.block_pages - mapping.pages) * PAGE
-            for at in range(0, mapping.size, PAGE):
-                pages[mapping.va + at] = memory.read(pa + at, PAGE)
+    enclave = target.enclave
+    for head in (enclave.heap, enclave.mmaps):
+        for region in enclave.space.regions(head):
+            if region.at != enclave.request:
+                for at in range(0, region.size, PAGE):
+                    pages[region.va + at] = memory.read(region.pa + at, PAGE)
     return pages
 
 

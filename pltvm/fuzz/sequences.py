@@ -7,7 +7,7 @@ server starts anew. All other calls and returns are made by the monitor.
 
 import zlib
 from array import array
-from typing import Final
+from typing import Any, Final
 
 from pltvm.engine.context import A0, A1, A6, A7, Context
 from pltvm.engine.memory import PAGE
@@ -63,8 +63,13 @@ class Sequence(Target):
             (table.slot(self._request + at) - memory.base) >> 3 for at in range(0, self._size, PAGE)
         ]
 
-    def roots(self) -> tuple[object, ...]:
-        return (self.callers, self.turns)
+    def save(self) -> object:
+        return [(caller.va, caller.next) for caller in self.callers], self.turns[0]
+
+    def load(self, saved: Any) -> None:
+        callers, self.turns[0] = saved
+        for caller, (va, following) in zip(self.callers, callers, strict=True):
+            caller.va, caller.next = va, following
 
     # -- calls ---------------------------------------------------------------------------------------------
 

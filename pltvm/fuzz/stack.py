@@ -10,7 +10,8 @@ from typing import Final
 
 from pltvm.engine.context import PC, RA, SP, Context
 from pltvm.engine.memory import Memory
-from pltvm.engine.sv39 import PageTable, R, X
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.sv39 import R, X
 
 DEPTH: Final = 6
 _SCANNED: Final = 2048  # bytes of stack

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from pltvm.engine.context import A0, A6, A7, PC, RA, Context
+from pltvm.engine.context import A6, A7, PC, RA, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause
@@ -25,14 +25,12 @@ from pltvm.host.elf import load_image
 from pltvm.host.symbols import Symbols
 from pltvm.machine import Machine
 from pltvm.monitor import abi
-from pltvm.monitor.abi import Call, EnclaveType, Ocall
+from pltvm.monitor.abi import Call, EnclaveType
 from pltvm.monitor.fault import Fault, unknown_call
 from pltvm.monitor.monitor import ENCLAVE_CALLS
 from pltvm.monitor.state import Enclave as MonitorEnclave
 
 _ECALL_BLOCKS: Final = 200  # that a call counts as: a loop of calls is a hang too
-# Calls after which the monitor is as it was; after all others the way back is the full one.
-_NEUTRAL: Final = frozenset({Call.ENCLAVE_ID, Call.CALLER_ID, Call.ACQUIRE})
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,7 @@ class Target:
         self.words = self.arena.words
         self.machine = machine = Machine(options.ram)
         self.hart, self.monitor, self.memory = machine.hart, machine.monitor, machine.memory
+        machine.driver.driven = True
         self.watch_edges()
         if watch is not None:
             images = [load_image(elf) for elf in (options.elf, *(path for _, path in options.servers))]
@@ -102,7 +101,8 @@ class Target:
         }
         self._new = self._path = 0  # of the parts of this execution that are over
         self.noticed: Problem | None = None  # that did not end the execution
-        self.changed = False  # whether the monitor did something that lasts
+        self.asked = False  # whether monitor or host were asked for something
+        self.changed = False  # whether it is known that the full way back is needed
         self._left = 0  # executions of the batch
         self._interesting: Interesting = lambda _data, _new, _problem: None
         self._one: Execution | None = None
@@ -126,7 +126,7 @@ class Target:
             for leaf in self.enclave.space.table.leaves()
             if self.enclave.space.table.writable(leaf.pte) and leaf.va < abi.HEAP_BASE
         ]
-        self.snapshot = Snapshot(machine, self.arena, *self.roots(), user=self)
+        self.snapshot = Snapshot(machine, self.arena, partial(self.load, self.save()))
         self._ram, self._copy = self.snapshot.ram, self.snapshot.copy
         self._base = machine.memory.base
 
@@ -145,9 +145,12 @@ class Target:
         """Bring the machine to where the input is read."""
         raise NotImplementedError
 
-    def roots(self) -> tuple[object, ...]:
-        """Objects of the subclass that belong to the snapshot."""
-        return ()
+    def save(self) -> object:
+        """What of the subclass belongs to the snapshot."""
+        return None
+
+    def load(self, saved: object) -> None:
+        """Put back what `save` gave."""
 
     def begin(self) -> None:
         """Start an execution with the input in the arena, from the snapshot."""
@@ -210,7 +213,7 @@ class Target:
     def _begin(self) -> None:
         if stopping.requested and self.may_stop:
             raise KeyboardInterrupt
-        self.changed, self.noticed = False, None
+        self.asked, self.changed, self.noticed = False, False, None
         self._new = self._path = 0
         words = self.words
         words[turn.BUDGET] = self.options.blocks
@@ -221,6 +224,8 @@ class Target:
         """The execution is over: look at what came out, go back to the snapshot, go on with the batch."""
         arena = self.arena
         problem = problem or self.noticed
+        if self.asked and not self.changed:
+            self.changed = not self.snapshot.is_light()
         if self._left and problem is None and not self.changed and not self._new:  # as most do
             new = turn.turn(arena.bytes, self._ram, self._copy, self._base)
             self.snapshot.after_light()
@@ -277,8 +282,6 @@ class Target:
                 regs[PC] -= 4
                 self.end(self.problem(FAULT, context, unknown_call(regs[A6], number)))
                 return
-            if number not in _NEUTRAL and not (number == Call.OCALL and regs[A0] == Ocall.WRITE):
-                self.changed = True
         elif number != abi.LINUX_IOCTL:
             regs[PC] -= 4
             self.end(self.problem(FAULT, context, unknown_call(regs[A6], number)))
@@ -287,6 +290,7 @@ class Target:
 
     def to_monitor(self, context: Context) -> None:
         """Let the monitor handle an ecall, which costs as much as some blocks of code."""
+        self.asked = True
         self.words[turn.BUDGET] -= _ECALL_BLOCKS
         self._saved_handlers[Cause.ECALL_U](context)
         current = self.hart.current

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, X0
+from pltvm.engine.trap import fetch_at
 from pltvm.fuzz.compare import Pair
 from pltvm.fuzz.target import Target, Watch
 from pltvm.monitor.abi import PAGE
@@ -52,7 +53,7 @@ class Tracer:
         if target.hart.current is not target.enclave.context or len(self._pairs) >= MOST_PAIRS:
             return
         if pc not in self._compares:
-            self._compares[pc] = compare_of(target.hart.fetch_at(target.enclave.context, pc))
+            self._compares[pc] = compare_of(fetch_at(target.enclave.context, pc))
         compare = self._compares[pc]
         counted = self._strings.get(pc)
         if compare is None and counted is None:

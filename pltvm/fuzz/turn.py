@@ -259,15 +259,6 @@ def restore(arena: Any, ram: Any, copy: Any, base: int) -> int:
 
 
 @native
-def copy_back(ram: Any, copy: Any, pages: Any, base: int) -> None:
-    """Copy whole pages, by their physical addresses, from the snapshot."""
-    words, old = ram.view(np.uint64), copy.view(np.uint64)
-    for index in range(len(pages)):
-        at = (pages[index] - base) >> 3
-        words[at : at + PAGE // 8] = old[at : at + PAGE // 8]
-
-
-@native
 def deeper(arena: Any, keep: bool) -> int:
     """1 if a run has written as many pages as none before, 0 if not: so that deep recursion is found.
 
@@ -353,6 +344,5 @@ def load() -> None:
     place(arena, ram, copy)
     turn(arena, ram, copy, 0)
     restore(arena, ram, copy, 0)
-    copy_back(ram, copy, np.zeros(0, np.int64), 0)
     classify(arena, True)
     deeper(arena, True)

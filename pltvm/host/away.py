@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pltvm.host.kernel import Kernel
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.monitor.abi import HostCall, Status
 
 _AT_A_TIME: Final = 64
@@ -37,7 +37,7 @@ class Away:
 
     def load(self, saved: AwayState) -> None:
         """Put the state back."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
 
     def add(self, block: int) -> None:
         """An enclave is given `block`, or has it: it is freed when it is back."""

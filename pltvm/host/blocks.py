@@ -11,7 +11,7 @@ from typing import Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.errors import OutOfMemory
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.host.spans import Span
 from pltvm.monitor.host_memory import HostMemory
 
@@ -58,7 +58,7 @@ class Blocks:
 
     def load(self, saved: BlocksState) -> None:
         """Put the state back."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
 
     @property
     def free_pages(self) -> int:

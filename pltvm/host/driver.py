@@ -25,7 +25,7 @@ from pltvm.host.kept import Kept, KeptState
 from pltvm.host.kernel import Kernel
 from pltvm.host.ocalls import Ocalls
 from pltvm.host.output import OutputState
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.host.report import FaultReport
 from pltvm.host.services import SavedServices, Services
 from pltvm.host.spans import NO_PAGES, Span
@@ -88,6 +88,7 @@ class Driver:
         self.services = Services(self.ocalls)
         self.kept = Kept(kernel, self.away, self.services)
         self.in_run = False  # a callback that puts state back returns into a run
+        self.driven = False  # by somebody who goes on by itself when state was put back: the fuzzer
         self._over = False  # one has, and the run in progress is none that was in progress then
         kernel.holders.append(self._held)
         kernel.monitor.set_host_vector(self.control_is_back)
@@ -131,8 +132,8 @@ class Driver:
         if output is not None:
             output.load(saved.printed)
         self.table.load(saved.table)
-        self.state = copied(saved.driver)
-        if not self.in_run or self.running is not running:
+        self.state = restored(self.state, saved.driver)
+        if not self.driven and (not self.in_run or self.running is not running):
             self._interrupt()
 
     def _interrupt(self) -> None:

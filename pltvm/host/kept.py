@@ -14,7 +14,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError
 from pltvm.host.away import Away
 from pltvm.host.kernel import Kernel
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.host.services import Services
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import HostCall, Status
@@ -62,7 +62,7 @@ class Kept:
 
     def load(self, saved: KeptState) -> None:
         """Put the state back."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
 
     def add(self, data: bytes, pages: int, kind: Kind) -> tuple[int, KeptPages]:
         """Cleared pages with `data` at their start: where they are, and their row; raises OutOfMemory."""

@@ -17,9 +17,10 @@ from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import EngineError, OutOfMemory
 from pltvm.host.blocks import Blocks, BlocksState, order_for
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.monitor.abi import HostCall, Status
-from pltvm.monitor.monitor import MONITOR_SIZE, Monitor
+from pltvm.monitor.boot import MONITOR_SIZE
+from pltvm.monitor.monitor import Monitor
 
 PT_AREA_SHARE: Final = 64  # of RAM, one part in so many
 BITMAP_BYTES_A_PAGE: Final = 4
@@ -53,7 +54,7 @@ class TablePages:
 
     def load(self, saved: TablePagesState) -> None:
         """Put the state back."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
 
     def take(self, level: int) -> int:
         """A cleared page for a table of this level; raises OutOfMemory."""
@@ -154,7 +155,7 @@ class Kernel:
         Nobody else has the hart then, or the program says who.
         """
         self.loads += 1
-        self.state = copied(saved.kernel)
+        self.state = restored(self.state, saved.kernel)
         self.blocks.load(saved.blocks)
         self.tables.load(saved.tables)
         self.context.regs[:] = memoryview(saved.registers).cast("Q")

@@ -2,7 +2,8 @@
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.engine.sv39 import ENTRIES, PageTable
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.sv39 import ENTRIES
 from pltvm.errors import OutOfMemory
 from pltvm.host.elf import EnclaveImage
 from pltvm.monitor import abi

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, ParamSpec, TypeVar
 
 from pltvm.errors import FromCallback
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -66,7 +66,7 @@ class Output:
 
     def load(self, saved: OutputState) -> None:
         """Put the state back; what was passed on is not taken back."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
 
     def write(self, text: bytes) -> None:
         """More output."""

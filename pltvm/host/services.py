@@ -16,7 +16,7 @@ from weakref import finalize
 from pltvm.errors import OutOfMemory, PltvmError, SnapshotError
 from pltvm.host.enclave import DriverEnclave
 from pltvm.host.ocalls import Ocalls
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import MASK64, Ocall
 
@@ -83,7 +83,7 @@ class Disk:
 
     def load(self, saved: DiskState) -> None:
         """Put the state back, after `check`."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
 
     def make(self) -> None:
         """A host program has named memory for sectors: the disk is to be there."""
@@ -214,8 +214,8 @@ class Services:
     def load(self, saved: SavedServices) -> None:
         """Put the state back, after `Disk.check`."""
         self.disk.load(saved.disk)
-        self.random.state = copied(saved.random)
-        self.state = copied(saved.services)
+        self.random.state = restored(self.random.state, saved.random)
+        self.state = restored(self.state, saved.services)
 
     def use(self, pa: int) -> None:
         """Name the memory that sectors go through, 0 for none; the disk is there from now on."""

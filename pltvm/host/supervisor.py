@@ -104,16 +104,13 @@ class Supervisor:
         return self.kernel.call(HostCall.SET_PTE, kind, slot, value, size) == Status.OK
 
     def _leaf_table(self, va: int) -> int:
-        table = self.root
-        for level, shift in enumerate(sv39.LEVEL_SHIFTS[:2]):
-            slot = table + ((va >> shift) & (ENTRIES - 1)) * 8
-            pte = self.memory.load(slot)
-            if not pte:
-                pte = make_pte(self.kernel.tables.take(level + 1), V)
-                if not self._set(SetPte.ONE, slot, pte):
-                    raise PltvmError("the monitor refused a page table of the supervisor program")
-            table = sv39.pte_address(pte)
-        return table
+        return sv39.walk(self.memory, self.root, va, self._make_table)
+
+    def _make_table(self, level: int, slot: int) -> int:
+        page = self.kernel.tables.take(level)
+        if not self._set(SetPte.ONE, slot, make_pte(page, V)):
+            raise PltvmError("the monitor refused a page table of the supervisor program")
+        return page
 
     def _map_all_of_ram(self) -> None:
         """Each page at its own address, readable and writable; what is private already is left out."""
@@ -154,7 +151,7 @@ class Supervisor:
         info = self._write_info(victims)
         satp = satp_for(self.root, 0)
         monitor = self.kernel.monitor
-        context = Context(S, satp, self._entry, MSTATUS_TVM, monitor_side.table_for(monitor, satp))
+        context = Context(S, satp, self._entry, MSTATUS_TVM, monitor_side.table_for(monitor.state, satp))
         context.regs[SP], context.regs[A0] = abi.STACK_TOP, info
         self.kernel.hart.clear_supervisor()
         monitor.set_trap_vector(self._trap)
@@ -216,7 +213,7 @@ class Supervisor:
             context.step(-4)
             cause = Cause.ILLEGAL
         if context.regs[PRIV] != S and cause in _DELEGATED:
-            if monitor_side.deliver(self.kernel.monitor, cause, context):
+            if monitor_side.deliver(self.kernel.monitor.state, cause, context):
                 return
             number = 0
         if cause == Cause.ECALL_U and number == PUT_CHARACTER:

@@ -19,8 +19,8 @@ from pltvm.monitor import abi
 from pltvm.monitor.abi import FAILED, Report, Status
 from pltvm.monitor.keys import LARGEST_DERIVED
 from pltvm.monitor.measure import measure_now, report_hash
-from pltvm.monitor.server import read_name
 from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.user import read_name
 
 
 def report(state: State, enclave: Enclave, context: Context) -> int | None:
@@ -38,8 +38,8 @@ def _report(state: State, enclave: Enclave, context: Context) -> int:
     if table.spans(report_va, abi.REPORT.size, W) is None:
         return FAILED
     if name_va:
-        name = read_name(enclave, name_va)
-        server = state.servers.get(name) if name else None
+        name = read_name(table, name_va)
+        server = state.server(name) if name else None
         if server is None:
             return FAILED
         content = report_hash(state.digest, measurement_of(state, server), nonce)
@@ -85,9 +85,8 @@ def attest(state: State, eid: int, report_pa: int, nonce: int) -> int:
 
 def measurement_of(state: State, enclave: Enclave) -> bytes:
     """The measurement of an enclave as it was created; a shadow instance has that of its template (§6)."""
-    source = enclave.template or enclave
-    assert source.snapshot is not None
-    return source.snapshot.measurement(state.digest, state.hart.halt.check)
+    source = state.enclave(enclave.template_of) if enclave.template_of else enclave
+    return state.contents[source.eid].measurement(state.digest, state.hart.halt.check)
 
 
 def signed_report(state: State, content: bytes, nonce: int) -> bytes:

@@ -5,14 +5,15 @@ Not part of any call: tests and the debug switch run it whenever the host has co
 
 from collections.abc import Iterator
 
-from pltvm.engine.memory import PAGE, PAGE_SHIFT
+from pltvm.engine.memory import PAGE, PAGE_SHIFT, Block
 from pltvm.engine.sv39 import X, pte_address
 from pltvm.errors import PhysicalAddressError
 from pltvm.monitor import abi
-from pltvm.monitor.lifecycle import pages_of
+from pltvm.monitor.create import pages_of
 from pltvm.monitor.pages import MONITOR, PRIVATE
-from pltvm.monitor.secure_shm import Segment
-from pltvm.monitor.state import Block, Enclave, State
+from pltvm.monitor.records import Segment
+from pltvm.monitor.secure_shm import attached
+from pltvm.monitor.state import Enclave, State
 
 _MOST = 50  # discrepancies told
 _BLANK = 1024  # bytes of the bitmap that are looked at in one go
@@ -40,7 +41,7 @@ def audit(state: State) -> list[str]:
             for pa in state.tables.executable_pages()
             if not state.memory.is_executable(pa)
         ]
-    for segment, users in _users(state).items():
+    for segment, users in _users(state):
         if users != segment.users:
             found.append(f"shared memory {segment.key:#x}: {users} users, counted {segment.users}")
     return found[:_MOST]
@@ -75,34 +76,34 @@ def _claims(state: State, found: list[str]) -> dict[int, int]:
 
 def _blocks(state: State) -> Iterator[tuple[Block, int]]:
     """Every private block and its owner."""
-    for block in (*state.fixed_blocks, *state.monitor_blocks):
+    for block in (*state.fixed_blocks, *state.records.lent()):
         yield block, MONITOR
     for regions in state.bound.values():
         for region in regions:
-            yield (region.block, region.block_pages), MONITOR
-    for segment in _users(state):
-        yield (segment.block, segment.block_pages), segment.owner
+            yield region.whole, MONITOR
+    for segment in state.all_segments():
+        yield segment.whole, segment.owner
     for enclave in state.enclaves.values():
-        yield (enclave.block, enclave.block_pages), enclave.owner
-        for mapping in enclave.space.mappings():
-            yield (mapping.block, mapping.block_pages), enclave.owner
+        yield enclave.whole, enclave.owner
+        for region in enclave.space.all_regions():
+            yield region.whole, enclave.owner
 
 
-def _users(state: State) -> dict[Segment, int]:
+def _users(state: State) -> list[tuple[Segment, int]]:
     """Every memory that enclaves share, and by how many it is attached."""
-    users = dict.fromkeys(state.segments.values(), 0)
+    counts: dict[int, int] = {}
     for enclave in state.enclaves.values():
-        for segment in enclave.attached:
-            users[segment] = users.get(segment, 0) + 1
-    return users
+        for _, segment in attached(state, enclave):
+            counts[segment.at] = counts.get(segment.at, 0) + 1
+    return [(segment, counts.get(segment.at, 0)) for segment in state.all_segments()]
 
 
 def _holds(state: State) -> dict[int, int]:
     """How often each page of the host is held by enclaves, by address."""
     holds: dict[int, int] = {}
     for enclave in state.enclaves.values():
-        shm = range(enclave.shm_pa, enclave.shm_pa + enclave.shm[1], PAGE)
-        for pa in (enclave.kbuffer, *shm, *pages_of((*enclave.own_mailbox, enclave.retval_pointer))):
+        shm = range(enclave.shm_pa, enclave.shm_pa + enclave.shm_size, PAGE)
+        for pa in (enclave.kbuffer, *shm, *pages_of(enclave.mailbox)):
             holds[pa] = holds.get(pa, 0) + 1
     return holds
 
@@ -110,10 +111,10 @@ def _holds(state: State) -> dict[int, int]:
 def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
     """Pages and tables that the enclave's page table reaches and should not."""
     table, owners = enclave.space.table, state.owners
-    attached = {
-        va + page * PAGE: pte_address(entry)
-        for segment, va in enclave.attached.items()
-        for page, entry in enumerate(segment.entries)
+    shared = {
+        attachment.va + page * PAGE: segment.block + (1 + page) * PAGE
+        for attachment, segment in attached(state, enclave)
+        for page in range(segment.pages)
     }
     try:
         for pa in table.tables():
@@ -123,12 +124,12 @@ def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
             pa = pte_address(pte)
             owner = owners.owner(pa) if state.memory.contains(pa, PAGE) else None
             if va == abi.KBUFFER:
-                right = pa == enclave.top.kbuffer and owner is None
-            elif va in attached:
-                right = pa == attached.pop(va)
-            elif abi.SHM_BASE <= va < abi.SHM_BASE + enclave.shm[1]:
+                right = pa == state.enclave(enclave.top).kbuffer and owner is None
+            elif va in shared:
+                right = pa == shared.pop(va)
+            elif abi.SHM_BASE <= va < abi.SHM_BASE + enclave.shm_size:
                 right = pa == enclave.shm_pa + va - abi.SHM_BASE and owner is None
-            elif enclave.template is not None and owner == enclave.template.owner:
+            elif enclave.template_of and owner == state.enclave(enclave.template_of).owner:
                 right = not table.writable(pte)
             else:
                 right = owner == enclave.owner
@@ -138,5 +139,5 @@ def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
                 yield f"{enclave}: code at {va:#x} would not be forgotten when {pa:#x} is written"
     except PhysicalAddressError as error:
         yield f"{enclave}: {error}"
-    for va in attached:
+    for va in shared:
         yield f"{enclave}: attached memory is not mapped at {va:#x}"

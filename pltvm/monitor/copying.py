@@ -50,7 +50,16 @@ class TableCopy:
         self._runs: list[_Run] = []
         self.writable = 0  # pages
         self.both: list[int] = []
-        self._walk(0, 0)
+        numbers = {root: 0}  # of the tables
+        for entry in sv39.visit(self._memory, root):
+            table, index = entry.slot & -PAGE, entry.slot % PAGE // 8
+            word, target = numbers[table] * _PAGE_WORDS + index, pte_address(entry.pte)
+            if not entry.is_leaf:
+                self._links.append(_Link(word, len(self._tables)))
+                numbers[target] = len(self._tables)
+                self._tables.append(target)
+            elif entry.pte & W or owners.wants_both(target):
+                self._add(word, entry.pte)
         first = len(self._tables)
         self._runs = [run._replace(target=run.target + first) for run in self._runs]
         self.both = [page + first for page in self.both]
@@ -60,21 +69,9 @@ class TableCopy:
         """Pages of a copy: tables and writable pages."""
         return len(self._tables) + self.writable
 
-    def _walk(self, number: int, level: int) -> None:
-        table = self._tables[number]
-        for index, pte in enumerate(memoryview(self._memory.read(table, PAGE)).cast("Q")):
-            word = number * _PAGE_WORDS + index
-            if not pte & V:
-                continue
-            if level < len(sv39.LEVEL_SHIFTS) - 1 and not pte & _LEAF:
-                self._links.append(_Link(word, len(self._tables)))
-                self._tables.append(pte_address(pte))
-                self._walk(len(self._tables) - 1, level + 1)
-            elif pte & W or self._owners.wants_both(pte_address(pte)):
-                self._add(word, pte)
-
     def _add(self, word: int, pte: int) -> None:
-        flags, page = pte & ~(sv39.PPN_MASK | FLIPS), pte_address(pte)
+        flags = pte & ~(sv39.PPN_MASK | FLIPS | sv39.D)  # of what was written since a snapshot: a copy anew
+        page = pte_address(pte)
         if self._owners.wants_both(page):
             self.both.append(self.writable)
         last = self._runs[-1] if self._runs else None
@@ -98,6 +95,7 @@ class TableCopy:
         for number, table in enumerate(self._tables):
             source, target = (table - base) >> 3, start + number * _PAGE_WORDS
             words[target : target + _PAGE_WORDS] = words[source : source + _PAGE_WORDS]
+        memory.touch(block, len(self._tables))
         for word, table in self._links:
             words[start + word] = make_pte(block + table * PAGE, V)
         for word, pages, origin, page, flags in self._runs:

@@ -20,7 +20,7 @@ from pltvm.engine import pmp, sv39
 from pltvm.engine.context import A0, A1, A2, A3, A4, PC, SP, Context, U
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.page_table import PageTable
 from pltvm.engine.trap import Cause
 from pltvm.errors import EngineError
 

@@ -3,14 +3,17 @@
 The monitor knows addresses, registers and owners; symbols and source lines are added by whoever has the ELF.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from pltvm.engine.context import PC, Context
-from pltvm.engine.hart import Hart
-from pltvm.engine.trap import Cause, disassemble
-from pltvm.monitor import abi
+from pltvm.engine.decode import disassemble
+from pltvm.engine.trap import Cause, faulting_access, fetch
+from pltvm.monitor import abi, chain
 from pltvm.monitor.pages import SHARED, PageOwners
+from pltvm.monitor.records import Region
+from pltvm.monitor.state import Enclave, State
 
 _OLDEST: Final = 2  # the first function of the older call interface
 
@@ -37,15 +40,15 @@ class Fault:
     destroyed: tuple[int, ...] = ()
 
 
-def describe_access(hart: Hart, cause: int, context: Context) -> tuple[int, int] | None:
+def describe_access(cause: int, context: Context) -> tuple[int, int] | None:
     """Address and bytes of what the instruction at pc could not access; None if it accesses nothing."""
-    access = hart.faulting_access(cause, context)
+    access = faulting_access(cause, context)
     return (access.address, access.size) if access else None
 
 
-def instruction_at(hart: Hart, context: Context) -> str:
+def instruction_at(context: Context) -> str:
     """The instruction at pc in words."""
-    code = hart.fetch(context)
+    code = fetch(context)
     return disassemble(code, context.regs[PC]) if code else "(none: the page is not executable)"
 
 
@@ -81,3 +84,44 @@ def reason_for(cause: int) -> str:
         return Cause(cause).text
     except ValueError:
         return f"trap {cause}"
+
+
+def describe(
+    state: State, enclave: Enclave, context: Context, reason: str, cause: Cause | None = None
+) -> Fault:
+    """What is to be said of a fault of `enclave`, whose registers are in `context`; changes nothing."""
+    access = describe_access(cause, context) if cause is not None else None
+    gone = _passed_on(state, enclave, access[0]) if access else None
+    owner = gone or (describe_owner(state.owners, context, access[0]) if access else "")
+    return Fault(
+        eid=enclave.eid,
+        name=enclave.name.decode("ascii", "backslashreplace"),
+        reason=reason,
+        pc=context.regs[PC],
+        instruction=instruction_at(context),
+        registers=context.named_registers(),
+        address=access[0] if access else None,
+        size=access[1] if access else None,
+        owner=owner,
+        given_away=gone is not None,
+        chain=tuple(str(link) for link in chain.links(state, enclave))[::-1],
+    )
+
+
+def _passed_on(state: State, enclave: Enclave, address: int) -> str | None:
+    """Who has the memory that the enclave had at `address` and passed on; None if it is not such."""
+    if enclave.space.table.entry(address):
+        return None
+    holders: list[tuple[str, Iterable[Region]]] = [
+        (f"to {other}", other.space.all_regions()) for other in state.enclaves.values()
+    ]
+    holders += [
+        (f"to the name {name.decode('ascii', 'backslashreplace')!r}", regions)
+        for name, regions in state.bound.items()
+    ]
+    for holder, regions in holders:
+        for region in regions:
+            start = region.origin_va
+            if region.origin_eid == enclave.eid and start <= address < start + region.size:
+                return f"the page was passed {holder} and has not come back"
+    return None

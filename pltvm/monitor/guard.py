@@ -10,15 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
-from pltvm.engine.sv39 import ENTRIES, SATP_SV39, R, V, W, X, pte_address
+from pltvm.engine.sv39 import ENTRIES, SATP_SV39, D, R, V, W, X, pte_address
 from pltvm.monitor.abi import SetPte, Status
 from pltvm.monitor.pages import PageOwners
+from pltvm.monitor.records import Globals
 
 _LEAF: Final = R | W | X
 _RESERVED: Final = ~((1 << 54) - 1)
 _SATP_MODE: Final = 0xF << 60
 _SATP_PPN: Final = (1 << 44) - 1
 ROOT, MIDDLE, LEAVES = range(3)
+_NO_ENTRIES: Final = bytes(PAGE)
 MOST_ENTRIES: Final = 32 * ENTRIES  # of one call, which nothing can interrupt
 
 
@@ -27,7 +29,8 @@ class HostTables:
 
     An entry of a table that could be of two levels could be two things: a page, and a huge page.
 
-    `protected` are the regions (physical address, bytes) that PMP keeps from the host.
+    `protected` are the regions (physical address, bytes) that PMP keeps from the host. The reverse map is not
+    state: `find_entries` makes it anew from the tables.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class HostTables:
         start: int,
         size: int,
         protected: Sequence[tuple[int, int]],
+        records: Globals,
         changed: Callable[[], None],
     ) -> None:
         self.memory = memory
@@ -44,7 +48,7 @@ class HostTables:
         self.start = start
         self.end = start + size
         self._protected = protected
-        self._parts = [(start, start)] * 3  # empty
+        self._records = records  # which say where the parts end
         self._changed = changed
         self._entries: dict[int, set[int]] = {}  # page number → addresses of the leaf entries that map it
         owners.on_private = self._hide
@@ -52,14 +56,33 @@ class HostTables:
 
     def separate(self, root_order: int, middle_order: int) -> int:
         """Monitor call 83: the first 2^root_order pages are roots, the next 2^middle_order middle tables."""
-        if not (0 <= root_order < 32 and 0 <= middle_order < 32) or self._parts[LEAVES][1] == self.end:
+        if not (0 <= root_order < 32 and 0 <= middle_order < 32) or self._records.middle_end:
             return Status.ERROR
         middle = self.start + (PAGE << root_order)
         leaves = middle + (PAGE << middle_order)
         if leaves >= self.end:
             return Status.ERROR
-        self._parts = [(self.start, middle), (middle, leaves), (leaves, self.end)]
+        self._records.roots_end, self._records.middle_end = middle, leaves
         return Status.OK
+
+    @property
+    def _parts(self) -> tuple[tuple[int, int], ...]:
+        """Start and end of roots, middle tables and leaf tables; all empty at first."""
+        middle, leaves = self._records.roots_end, self._records.middle_end
+        if not leaves:
+            return ((self.start, self.start),) * 3
+        return (self.start, middle), (middle, leaves), (leaves, self.end)
+
+    def find_entries(self) -> None:
+        """RAM is as it was once: look which leaf entries map which page."""
+        self._entries.clear()
+        ram, (low, high) = self.memory, self._parts[LEAVES]
+        for table in range(low, high, PAGE):
+            at = table - ram.base
+            if ram.bytes[at : at + PAGE] != _NO_ENTRIES:
+                for slot, pte in enumerate(ram.words[at >> 3 : (at >> 3) + ENTRIES]):
+                    if pte & _LEAF:
+                        self._entries.setdefault(pte_address(pte) >> PAGE_SHIFT, set()).add(table + 8 * slot)
 
     def accepts_satp(self, satp: int) -> bool:
         """Whether the host may use this `satp`: Sv39, with a root in the root part."""
@@ -143,6 +166,8 @@ class HostTables:
         old = self.memory.load(slot)
         if old & _LEAF:
             page = pte_address(old)
+            if old & D:
+                self._note(page)
             number = page >> PAGE_SHIFT
             slots = self._entries.get(number, set())
             slots.discard(slot)
@@ -150,6 +175,28 @@ class HostTables:
                 self.memory.not_executable(page)
             if not slots:
                 self._entries.pop(number, None)
+
+    @property
+    def pages(self) -> range:
+        """The numbers of the pages of the PT area, counted from the start of RAM."""
+        base = self.memory.base
+        return range((self.start - base) >> PAGE_SHIFT, (self.end - base) >> PAGE_SHIFT)
+
+    def note_written(self) -> None:
+        """Tell RAM's log of the pages that were written through the host's tables since their D bits were
+        clear. Clears them; the caller tells the hart."""
+        memory = self.memory
+        for number, slots in self._entries.items():
+            for slot in slots:
+                pte = memory.load(slot)
+                memory.touch(slot & -PAGE)  # the JIT sets A and D in it
+                if pte & D:
+                    memory.store(slot, pte & ~D)
+                    self._note(number << PAGE_SHIFT)
+
+    def _note(self, page: int) -> None:
+        if self.memory.contains(page, PAGE):
+            self.memory.touch(page)
 
     def executable_pages(self) -> list[int]:
         """Physical addresses of the pages that the host can execute now."""

@@ -30,6 +30,7 @@ class HostMemory(Memory):
         self.bytes = ram.bytes.toreadonly()
         self.words = ram.words.toreadonly()
         self.halves = ram.halves.toreadonly()
+        self.dirty = ram.dirty
         self._pages = ram.size >> PAGE_SHIFT
         self._first = ram.base + monitor_size
         self._tables = range(0)  # the PT area

@@ -19,7 +19,8 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import PPN_MASK, Leaf, PageTable
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.sv39 import PPN_MASK, Leaf
 from pltvm.monitor.abi import RELAY_BASE, SHM_BASE
 from pltvm.monitor.digest import Digest, digest
 

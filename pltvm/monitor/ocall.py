@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, Context
-from pltvm.engine.memory import PAGE, pages_for
-from pltvm.monitor import abi, relay, secure_shm, storage
+from pltvm.engine.memory import PAGE, Block, pages_for
+from pltvm.monitor import abi, chain, relay, secure_shm, storage
 from pltvm.monitor.abi import FAILED, Ocall
-from pltvm.monitor.space import Mapping
+from pltvm.monitor.records import Region
 from pltvm.monitor.state import Enclave, State
 
 _LARGEST: Final = abi.MMAP_TOP - abi.HEAP_BASE
@@ -25,7 +25,7 @@ def ocall(state: State, enclave: Enclave, context: Context) -> int | None:
 
 def _write(state: State, enclave: Enclave, _context: Context) -> None:
     """3: print the text in the kbuffer."""
-    state.ask(enclave, Ocall.WRITE)
+    chain.ask(state, enclave, Ocall.WRITE)
 
 
 def _mmap(state: State, enclave: Enclave, context: Context) -> int | None:
@@ -34,10 +34,11 @@ def _mmap(state: State, enclave: Enclave, context: Context) -> int | None:
     if not 0 < size <= _LARGEST or address % PAGE:
         return 0
     space, asked = enclave.space, _mapped(size)
-    if not space.is_free(_wanted(address, asked), asked) and space.lowest - asked * PAGE < space.heap_top:
+    below = space.lowest - asked * PAGE
+    if not space.is_free(_wanted(address, asked), asked) and below < enclave.heap_top:
         return 0  # no place: do not take a block from the host that would be lost
-    enclave.ocall_args = (address, size)
-    state.ask(enclave, Ocall.MMAP, size)
+    enclave.asked_where, enclave.asked_size = address, size
+    chain.ask(state, enclave, Ocall.MMAP, size)
     return None
 
 
@@ -55,13 +56,15 @@ def _munmap(state: State, enclave: Enclave, context: Context) -> int | None:
     """2: a1 address, a2 bytes → 0 or −1. The whole mapping goes back to the host, cleared."""
     va, size = context.regs[A1], context.regs[A2]
     space = enclave.space
-    mapping = space.find(va, size) if va < abi.MMAP_TOP and not va % PAGE and size else None
-    if mapping is None:
+    region = space.find(va, size) if va < abi.MMAP_TOP and not va % PAGE and size else None
+    if region is None:
         return FAILED
-    space.remove(mapping)
-    state.hart.translations_changed()
-    state.give_back([(mapping.block, mapping.block_pages)])
-    state.ask(enclave, Ocall.MUNMAP, mapping.block)
+    block = region.whole
+    space.remove(region)
+    chain.lose(state, enclave, region)
+    state.records.free_region(region)
+    state.give_back([block])
+    chain.ask(state, enclave, Ocall.MUNMAP, block.pa)
     return None
 
 
@@ -75,30 +78,27 @@ def _sbrk(state: State, enclave: Enclave, context: Context) -> int | None:
     if size >> 63:
         return _shrink(state, enclave, (1 << 64) - size)
     if size == 0:
-        return enclave.space.heap_top
-    space = enclave.space
-    if size % PAGE or size > _LARGEST or space.heap_top + _mapped(size) * PAGE > space.lowest:
+        return enclave.heap_top
+    if size % PAGE or size > _LARGEST or enclave.heap_top + _mapped(size) * PAGE > enclave.space.lowest:
         return FAILED
-    enclave.ocall_args = (0, size)
-    state.ask(enclave, Ocall.SBRK, size)
+    enclave.asked_where, enclave.asked_size = 0, size
+    chain.ask(state, enclave, Ocall.SBRK, size)
     return None
 
 
 def _shrink(state: State, enclave: Enclave, size: int) -> int | None:
-    space = enclave.space
-    new_top = space.heap_top - size
+    new_top = enclave.heap_top - size
     if size % PAGE:
         return FAILED
     freed = []
-    while space.heap and space.heap[-1].va >= new_top:
-        mapping = space.shrink_heap()
-        freed.append((mapping.block, mapping.block_pages))
+    while enclave.heap and state.records.region(enclave.heap).va >= new_top:
+        region = enclave.space.shrink_heap()
+        freed.append(region.whole)
     if not freed:
-        return space.heap_top
-    state.hart.translations_changed()
+        return enclave.heap_top
     state.give_back(freed)
-    enclave.ocall_args = (0, 0)
-    state.ask(enclave, Ocall.SBRK, 0, freed[0][0])
+    enclave.asked_where = enclave.asked_size = 0
+    chain.ask(state, enclave, Ocall.SBRK, 0, freed[0].pa)
     return None
 
 
@@ -136,45 +136,36 @@ def answer(state: State, enclave: Enclave, value: int, size: int) -> bool:
     return True
 
 
-def _block(state: State, asked: int, block: int, size: int) -> Mapping | None:
-    """The host's block as a mapping, if it is a free, naturally aligned power of two that is big enough."""
-    if not state.is_offer(block, size, asked):
-        return None
-    return Mapping(state.memory, block, size // PAGE, record=1)
-
-
-def _take(state: State, enclave: Enclave, mapping: Mapping) -> None:
-    state.owners.claim(mapping.block, mapping.block_pages, enclave.owner)
-    state.memory.zero(mapping.block, mapping.block_pages * PAGE)
-    state.hart.translations_changed()
+def _take(state: State, enclave: Enclave, block: Block) -> Region:
+    """Make an acceptable block the enclave's, cleared, and a region of it."""
+    pa, pages = block
+    state.owners.claim(pa, pages, enclave.owner)
+    state.memory.zero(pa, pages * PAGE)
+    return state.records.new_region(pa, pages, hidden=1)
 
 
 def _mmap_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
-    wanted, asked = enclave.ocall_args
-    mapping = _block(state, asked, block, size)
-    if mapping is None:
+    if not state.is_offer(block, size, enclave.asked_size):
         return 0
-    place = enclave.space.place_for(_wanted(wanted, mapping.pages), mapping.pages)
+    pages = size // PAGE - 1
+    place = enclave.space.place_for(_wanted(enclave.asked_where, pages), pages)
     if place is None:
         return 0
-    _take(state, enclave, mapping)
-    enclave.space.insert(mapping, place)
+    enclave.space.insert(_take(state, enclave, Block(block, size // PAGE)), place)
     return place
 
 
 def _sbrk_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
-    _, asked = enclave.ocall_args
-    space = enclave.space
-    if not asked:
-        return space.heap_top
-    mapping = _block(state, asked, block, size)
-    if mapping is None or space.heap_top + mapping.size > space.lowest:
+    space, top = enclave.space, enclave.heap_top
+    if not enclave.asked_size:
+        return top
+    pages = size // PAGE - 1
+    if not state.is_offer(block, size, enclave.asked_size) or top + pages * PAGE > space.lowest:
         return FAILED
-    if not space.make_tables(space.heap_top, mapping.pages):
+    if not space.make_tables(top, pages):
         return FAILED
-    _take(state, enclave, mapping)
-    space.grow_heap(mapping)
-    return space.heap_top
+    space.grow_heap(_take(state, enclave, Block(block, size // PAGE)))
+    return enclave.heap_top
 
 
 ANSWERS: Final[dict[int, Callable[[State, Enclave, int, int], int | None]]] = {

@@ -45,6 +45,8 @@ class PageOwners:
         count = memory.size >> PAGE_SHIFT
         start = (bitmap - memory.base) // ENTRY_SIZE
         self.entries = memory.halves[start : start + count]
+        self._first = bitmap - memory.base
+        self._dirty = memory.dirty
         # Told of (physical address, pages) that stop or start being the host's.
         self.on_private: Callable[[int, int], None] = lambda _pa, _pages: None
         self.on_public: Callable[[int, int], None] = lambda _pa, _pages: None
@@ -87,15 +89,30 @@ class PageOwners:
         entries, first, entry = self.entries, (pa - self.memory.base) >> PAGE_SHIFT, PRIVATE | owner
         if pages == _SMALLEST:
             entries[first] = entries[first + 1] = entry
-        elif pages <= _FEW:
+            at = self._first + first * ENTRY_SIZE
+            self._dirty[at >> PAGE_SHIFT] = self._dirty[(at + ENTRY_SIZE) >> PAGE_SHIFT] = 1
+            return
+        if pages <= _FEW:
             for index in range(first, first + pages):
                 entries[index] = entry
         else:
             entries[first : first + pages] = array("I", (entry,)) * pages
+        self._touch(first, pages)
+
+    def _touch(self, first: int, pages: int) -> None:
+        """These entries were written."""
+        start = (self._first + first * ENTRY_SIZE) >> PAGE_SHIFT
+        end = (self._first + (first + pages) * ENTRY_SIZE - 1) >> PAGE_SHIFT
+        if start == end:
+            self._dirty[start] = 1
+        else:
+            self._dirty[start : end + 1] = b"\1" * (end + 1 - start)
 
     def want_both(self, pa: int) -> None:
         """The owner wants this private page writable and executable, until the page changes hands."""
-        self.entries[(pa - self.memory.base) >> PAGE_SHIFT] |= BOTH
+        index = (pa - self.memory.base) >> PAGE_SHIFT
+        self.entries[index] |= BOTH
+        self._touch(index, 1)
 
     def wants_both(self, pa: int) -> bool:
         """Whether the owner wants this page writable and executable."""
@@ -103,7 +120,9 @@ class PageOwners:
 
     def release(self, pa: int, pages: int) -> None:
         """Give private pages back to the host; the caller has cleared them."""
-        self.entries[self._range(pa, pages)] = array("I", bytes(ENTRY_SIZE * pages))
+        span = self._range(pa, pages)
+        self.entries[span] = array("I", bytes(ENTRY_SIZE * pages))
+        self._touch(span.start, pages)
         self.on_public(pa, pages)
 
     def hold(self, pa: int, pages: int) -> bool:
@@ -121,6 +140,8 @@ class PageOwners:
         span = self._range(pa, pages)
         for index in range(span.start, span.stop):
             self.entries[index] += change
+        if pages:
+            self._touch(span.start, pages)
 
     def who(self, first: int = 0, pages: int | None = None) -> list[int]:
         """The entries of pages, by default of all, without what owners want of their pages."""

@@ -7,18 +7,14 @@ A region is mapped in one place or, while bound to a name, nowhere: then its own
 trusts names, so an enclave can only run with relay pages if no other living one has its name.
 """
 
-from typing import TYPE_CHECKING
-
 from pltvm.engine.context import A0, A1, A2, Context
-from pltvm.engine.memory import PAGE
-from pltvm.monitor import abi
-from pltvm.monitor.abi import FAILED, RELAY_BASE, RELAY_REGIONS, SHM_BASE, Ocall, Status
+from pltvm.engine.memory import PAGE, Block
+from pltvm.monitor import abi, chain, secure_shm
+from pltvm.monitor.abi import FAILED, RELAY_BASE, RELAY_REGIONS, SHM_BASE, EnclaveType, Ocall, Status
 from pltvm.monitor.pages import MONITOR, SHARED
-from pltvm.monitor.space import AddressSpace, Mapping
-from pltvm.monitor.state import Block, Enclave, State
-
-if TYPE_CHECKING:
-    from pltvm.monitor.secure_shm import Segment
+from pltvm.monitor.records import Region, Segment
+from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.user import find_struct
 
 # -- from the host -----------------------------------------------------------------------------------------
 
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
 class Offer:
     """Relay pages that an enclave may get, checked: `take` cannot fail."""
 
-    def __init__(self, pages: Block | None, bound: list[Mapping]) -> None:
+    def __init__(self, pages: Block | None, bound: list[Region]) -> None:
         self._pages = pages  # of the host
         self._bound = bound  # to the enclave's name
         self.pages = (pages[1] if pages else 0) + sum(region.pages for region in bound)
@@ -38,42 +34,40 @@ class Offer:
         if self._pages is not None:
             pa, pages = self._pages
             state.owners.claim(pa, pages, enclave.owner)
-            enclave.space.insert(Mapping(state.memory, pa, pages, record=0), va)
+            enclave.space.insert(state.records.new_region(pa, pages, hidden=0), va)
         for region in self._bound:
+            _unbind(state, region)
             state.owners.set_owner(region.block, region.block_pages, enclave.owner)
             enclave.space.insert(region, va)
             va += region.size
-        if self._bound:
-            del state.bound[enclave.name]
-        if enclave.space.relays:
-            state.hart.translations_changed()
 
 
-def offer(state: State, name: bytes, space: AddressSpace | None, pa: int, size: int) -> Offer | None:
+def offer(state: State, name: bytes, enclave: Enclave | None, pa: int, size: int) -> Offer | None:
     """Check relay pages that the host names for the enclave `name`; None when they are not acceptable.
 
-    `space` is where they go, None for one that is still to be made: then the caller sees to the page tables.
+    `enclave` is None for one that is still to be made: then the caller sees to the page tables.
     `pa`, `size`: host pages, or RELAY_BOUND and 0 for what is bound to the name, or 0 and 0 for none.
     """
-    bound = state.bound.get(name, []) if pa == abi.RELAY_BOUND and not size else []
+    bound = state.bound_to(name) if pa == abi.RELAY_BOUND and not size else []
     if not size and not bound:
         return Offer(None, [])
     total = size or sum(region.size for region in bound)
     pages = total // PAGE
-    fits = RELAY_BASE + total <= SHM_BASE if space is None else space.is_free(RELAY_BASE, pages)
-    if total % PAGE or not fits or not _is_unique(state, name, space):
+    fits = RELAY_BASE + total <= SHM_BASE if enclave is None else enclave.space.is_free(RELAY_BASE, pages)
+    if total % PAGE or not fits or not _is_unique(state, name, enclave):
         return None
-    if size and not state.owners.is_free(pa, pages):
+    if size and (not state.owners.is_free(pa, pages) or not state.records.regions_left):
         return None
-    if space is not None and not space.has_room((RELAY_BASE, pages)):
+    if enclave is not None and not enclave.space.has_room((RELAY_BASE, pages)):
         return None
-    return Offer((pa, pages) if size else None, bound)
+    return Offer(Block(pa, pages) if size else None, bound)
 
 
-def _is_unique(state: State, name: bytes, space: AddressSpace | None) -> bool:
+def _is_unique(state: State, name: bytes, enclave: Enclave | None) -> bool:
     """Whether no other enclave that could get relay pages has this name; the empty name is none."""
+    at = enclave.at if enclave is not None else 0
     return not name or not any(
-        other.name == name and other.space is not space and other.copies is None
+        other.name == name and other.at != at and other.kind != EnclaveType.SHADOW
         for other in state.enclaves.values()
     )
 
@@ -86,7 +80,7 @@ def entry_size(enclave: Enclave) -> int:
 # -- what an enclave does with them ------------------------------------------------------------------------
 
 
-def split(_state: State, enclave: Enclave, context: Context) -> int:
+def split(state: State, enclave: Enclave, context: Context) -> int:
     """Enclave call 92: a0 address and a1 bytes of a region, a2 where the second half starts → 0 or −1.
 
     Both halves stay mapped where they are. Not for a region that the caller of a server lent it.
@@ -96,17 +90,17 @@ def split(_state: State, enclave: Enclave, context: Context) -> int:
     region = space.find_relay(va, size)
     if region is None or region.va != va or region.size != size or at % PAGE or not va < at < va + size:
         return FAILED
-    if len(space.relays) >= RELAY_REGIONS or (enclave.call is not None and enclave.call.request is region):
+    if len(space.relays) >= RELAY_REGIONS or (enclave.caller and enclave.request == region.at):
         return FAILED
-    first = (at - va) // PAGE
-    record = region.block_pages - region.pages
-    halves = [
-        Mapping(space.memory, region.block, record + first, record),
-        Mapping(space.memory, region.block + (record + first) * PAGE, region.pages - first, record=0),
-    ]
+    if not state.records.regions_left:
+        return FAILED
+    behind = (va + size - at) // PAGE
+    first = region.block_pages - behind
+    second = state.records.new_region(region.block + first * PAGE, behind, hidden=0)
     space.remove(region)
-    space.insert(halves[0], va)
-    space.insert(halves[1], at)
+    region.block_pages, region.size = first, at - va
+    space.insert(region, va)
+    space.insert(second, at)
     return 0
 
 
@@ -116,21 +110,47 @@ def asynchronous_call(state: State, enclave: Enclave, name: bytes | None, contex
     The whole region leaves the enclave and is bound to `name`, until the host runs an enclave of that name
     with what is bound to it.
     """
-    raw = enclave.space.table.read(context.regs[A1], abi.CALL_STRUCT.size)
-    if not name or raw is None:
+    _, fields = find_struct(enclave.space.table, abi.CALL_STRUCT, context.regs[A1])
+    if not name or fields is None:
         return FAILED
-    _, _, va, size, _, _ = abi.CALL_STRUCT.unpack(raw)
+    _, _, va, size, _, _ = fields
     if va % PAGE or size % PAGE or not size:
         return FAILED
     region = enclave.space.find_relay(va, size)
-    if region is None or len(state.bound.get(name, ())) >= RELAY_REGIONS:
+    if region is None or len(state.bound_to(name)) >= RELAY_REGIONS:
         return FAILED
     enclave.space.remove(region)
-    region.origin = (enclave.eid, region.va)
+    chain.lose(state, enclave, region)
+    region.origin_eid, region.origin_va = enclave.eid, region.va
     state.owners.set_owner(region.block, region.block_pages, MONITOR)
-    state.bound.setdefault(name, []).append(region)
-    state.hart.translations_changed()
+    _bind(state, region, name)
     return 0
+
+
+def _bind(state: State, region: Region, name: bytes) -> None:
+    """Have the region wait for `name`, behind those that wait already."""
+    region.name, region.next = name, 0
+    head, words = state.records.bound.of_name(name), state.memory.words
+    if not words[head]:
+        words[head] = region.at
+        return
+    last = state.records.region(words[head])
+    while last.next:
+        last = state.records.region(last.next)
+    last.next = region.at
+
+
+def _unbind(state: State, region: Region) -> None:
+    """The region waits no more."""
+    head, words = state.records.bound.of_name(region.name), state.memory.words
+    if words[head] == region.at:
+        words[head] = region.next
+    else:
+        before = state.records.region(words[head])
+        while before.next != region.at:
+            before = state.records.region(before.next)
+        before.next = region.next
+    region.name = b""
 
 
 def give_back(state: State, enclave: Enclave, _context: Context) -> int | None:
@@ -139,31 +159,33 @@ def give_back(state: State, enclave: Enclave, _context: Context) -> int | None:
     The host finds them in a table of the form that `State.give_back` describes, in the kbuffer; arg0 is its
     address. −1 with no region, and for a server: its regions are on loan from its caller.
     """
-    space = enclave.space
-    if enclave.is_server or not space.relays:
+    if enclave.is_server or not enclave.relays:
         return FAILED
-    rows = release(state, space)
+    rows = release(state, enclave)
     table = [0, len(rows), *(number for pa, pages in rows for number in (pa, pages * PAGE))]
     for index, word in enumerate(table):
         state.memory.store(enclave.kbuffer + 8 * index, word)
-    state.ask(enclave, Ocall.RETURN_RELAY, enclave.kbuffer)
+    chain.ask(state, enclave, Ocall.RETURN_RELAY, enclave.kbuffer)
     return None
 
 
-def release(state: State, space: AddressSpace) -> list[Block]:
+def release(state: State, enclave: Enclave) -> list[Block]:
     """Unmap all regions and make them the host's as they are; which ones they were."""
     blocks = []
-    for region in list(space.relays):
-        space.remove(region)
-        blocks.append((region.block, region.block_pages))
+    for region in enclave.space.relays:
+        enclave.space.remove(region)
+        blocks.append(region.whole)
+        if region.has_page:  # of mmap, and came here in place of relay pages
+            state.memory.zero(region.block, PAGE)
+        else:
+            state.records.free_region(region)
         state.owners.release(*blocks[-1])
-    state.hart.translations_changed()
     return blocks
 
 
 def new_pages(state: State, enclave: Enclave, pa: int, size: int) -> int | None:
     """The answer to ocall 7: relay pages as for run. None, so that the enclave waits on, for bad ones."""
-    found = offer(state, enclave.name, enclave.space, pa, size)
+    found = offer(state, enclave.name, enclave, pa, size)
     if found is None:
         return None
     found.take(state, enclave)
@@ -184,26 +206,27 @@ def reclaim(state: State, pa: int, size: int) -> int:
     holder = state.owners.owner(pa)
     if holder is not None and MONITOR < holder < SHARED:
         return Status.ERROR  # an enclave's: told at once, as the host may ask for many
-    regions = [(name, r) for name, bound in state.bound.items() for r in bound if _within(r, pa, size)]
+    regions = [r for bound in state.bound.values() for r in bound if _within(r, pa, size)]
     segments = [s for s in state.segments.values() if not s.users and _within(s, pa, size)]
-    idle = {page for _, region in regions for page in _pages(region)}
+    idle = {page for region in regions for page in _pages(region)}
     idle.update(page for segment in segments for page in _pages(segment))
     if any(state.owners.owner(at) is not None and at not in idle for at in range(pa, pa + size, PAGE)):
         return Status.ERROR
-    for name, region in regions:
-        state.bound[name].remove(region)
-        if not state.bound[name]:
-            del state.bound[name]
-        state.clear(region.block, region.block_pages)
+    for region in regions:
+        block = region.whole
+        _unbind(state, region)
+        state.records.free_region(region)  # looks where its record is, which may be in the block
+        state.clear(*block)
     for segment in segments:
-        del state.segments[segment.key]
-        state.clear(segment.block, segment.block_pages)
+        block = segment.whole
+        secure_shm.forget(state, segment)
+        state.clear(*block)
     return Status.OK
 
 
-def _within(memory: "Mapping | Segment", pa: int, size: int) -> bool:
+def _within(memory: Region | Segment, pa: int, size: int) -> bool:
     return pa <= memory.block and memory.block + memory.block_pages * PAGE <= pa + size
 
 
-def _pages(memory: "Mapping | Segment") -> range:
+def _pages(memory: Region | Segment) -> range:
     return range(memory.block, memory.block + memory.block_pages * PAGE, PAGE)

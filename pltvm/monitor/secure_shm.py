@@ -7,30 +7,18 @@ once and the memory when the last user has detached or ended. The pages of a seg
 of their own. As with mmap the first page of the host's block is not mapped.
 """
 
+from collections.abc import Iterator
+
 from pltvm.engine import sv39
 from pltvm.engine.context import A0, A1, A2, A3, Context
-from pltvm.engine.memory import PAGE
-from pltvm.monitor import abi
+from pltvm.engine.memory import PAGE, Block
+from pltvm.monitor import abi, chain
 from pltvm.monitor.abi import FAILED, SECURE_SHM_TOP, SHM_BASE, Ocall
 from pltvm.monitor.pages import shared_owner
-from pltvm.monitor.state import Block, Enclave, State
+from pltvm.monitor.records import Attachment, Segment
+from pltvm.monitor.state import Enclave, State
 
 _LARGEST = SECURE_SHM_TOP - SHM_BASE
-
-
-class Segment:
-    """Memory of `pages` pages found by `key`; `users` enclaves have it mapped."""
-
-    __slots__ = ("block", "block_pages", "creator", "entries", "key", "owner", "pages", "users")
-
-    def __init__(self, state: State, key: int, size: int, block: Block, creator: int) -> None:
-        self.key = key
-        self.pages = size // PAGE
-        self.block, self.block_pages = block
-        self.entries = sv39.contiguous_entries(state.memory, self.block + PAGE, self.pages, sv39.RW)
-        self.owner = shared_owner(state.next_segment)
-        self.creator = creator  # eid
-        self.users = 0
 
 
 # -- enclave calls -----------------------------------------------------------------------------------------
@@ -38,13 +26,13 @@ class Segment:
 
 def attach(state: State, enclave: Enclave, context: Context) -> int:
     """Enclave call 84: a0 key → address, the same one if it is attached already; 0 on failure."""
-    segment = state.segments.get(context.regs[A0])
+    segment = _find(state, context.regs[A0])
     return (_attach(state, enclave, segment) or 0) if segment is not None else 0
 
 
 def stat(state: State, enclave: Enclave, context: Context) -> int:
     """Enclave call 83: a0 key, a1 → {enclaves that have it attached, bytes} → 0 or −1."""
-    segment = state.segments.get(context.regs[A0])
+    segment = _find(state, context.regs[A0])
     if segment is None:
         return FAILED
     record = segment.users.to_bytes(8, "little") + (segment.pages * PAGE).to_bytes(8, "little")
@@ -62,30 +50,39 @@ def get(state: State, enclave: Enclave, context: Context) -> int | None:
     key, size, flags = context.regs[A1], context.regs[A2], context.regs[A3]
     if size % PAGE or size > _LARGEST:
         return FAILED
-    segment = state.segments.get(key)
+    segment = _find(state, key)
     if segment is not None:
         if flags & abi.SHM_EXCLUSIVE or size > segment.pages * PAGE:
             return FAILED
         return _attach(state, enclave, segment) or FAILED
-    if not size or _place(enclave, size // PAGE) is None:
+    if not size or _place(state, enclave, size // PAGE) is None:
         return FAILED
-    enclave.ocall_args = (key, size)
-    state.ask(enclave, Ocall.SHM_GET, size)
+    enclave.asked_where, enclave.asked_size = key, size
+    chain.ask(state, enclave, Ocall.SHM_GET, size)
     return None
 
 
 def memory_for(state: State, enclave: Enclave, block: int, size: int) -> int:
     """The host's answer to 9: a block as for mmap. −1 if it is not acceptable, or the key is taken by now."""
-    key, asked = enclave.ocall_args
-    if not state.is_offer(block, size, asked) or key in state.segments:
+    key, asked = enclave.asked_where, enclave.asked_size
+    if not state.is_offer(block, size, asked) or _find(state, key) is not None:
         return FAILED
-    segment = Segment(state, key, asked, (block, size // PAGE), enclave.eid)
-    if _place(enclave, segment.pages) is None:
+    pages = asked // PAGE
+    if _place(state, enclave, pages) is None:
         return FAILED
-    state.next_segment += 1
-    state.owners.claim(block, size // PAGE, segment.owner)
+    once, words = state.globals, state.memory.words
+    owner = shared_owner(once.next_segment)
+    state.owners.claim(block, size // PAGE, owner)
     state.memory.zero(block, size)
-    state.segments[key] = segment
+    segment = state.records.view(Segment, block)
+    segment.key, segment.has_key, segment.owner, segment.creator = key, 1, owner, enclave.eid
+    segment.block, segment.block_pages, segment.pages = block, size // PAGE, pages
+    once.next_segment += 1
+    segment.next, once.first_segment = once.first_segment, segment.at
+    if segment.next:
+        state.records.view(Segment, segment.next).prev = segment.at
+    head = state.records.segments.of_number(key)
+    segment.next_of_key, words[head] = words[head], segment.at
     return _attach(state, enclave, segment) or FAILED
 
 
@@ -93,12 +90,23 @@ def detach(state: State, enclave: Enclave, context: Context) -> int | None:
     """10: a1 key → 0 or −1 if it is not attached. The host is asked only if it gets memory back."""
     key = context.regs[A1]
     # A key may name an attached segment that was destroyed, and a newer one: the older one goes first.
-    segment = next((one for one in enclave.attached if one.key == key), None)
-    if segment is None:
+    before: Attachment | None = None
+    found: tuple[Attachment | None, Attachment, Segment] | None = None
+    for attachment, segment in attached(state, enclave):
+        if segment.key == key:
+            found = before, attachment, segment
+        before = attachment
+    if found is None:
         return FAILED
-    va = enclave.attached.pop(segment)
-    enclave.space.table.unmap(va, segment.pages)
+    before, attachment, segment = found
+    if before is None:
+        enclave.attached = attachment.next
+    else:
+        before.next = attachment.next
+    state.memory.touch(segment.block, segment.block_pages)  # the D bits go with the entries
+    enclave.space.table.unmap(attachment.va, segment.pages)
     state.hart.translations_changed()
+    state.records.free_attachment(attachment)
     segment.users -= 1
     return _free_if_over(state, enclave, segment, Ocall.SHM_DETACH)
 
@@ -108,59 +116,106 @@ def destroy(state: State, enclave: Enclave, context: Context) -> int | None:
 
     The key is free at once; the memory goes to the host when nobody has it attached any more.
     """
-    segment = state.segments.get(context.regs[A1])
-    if segment is None or (segment not in enclave.attached and segment.creator != enclave.eid):
+    segment = _find(state, context.regs[A1])
+    if segment is None or (_attachment(state, enclave, segment) is None and segment.creator != enclave.eid):
         return FAILED
-    del state.segments[segment.key]
+    _lose_key(state, segment)
     return _free_if_over(state, enclave, segment, Ocall.SHM_DESTROY)
 
 
 def _free_if_over(state: State, enclave: Enclave, segment: Segment, number: Ocall) -> int | None:
     """Give the memory to the host if nobody can use it any more, and tell it where the table of it is."""
-    if not _is_over(state, segment):
+    if segment.users or segment.has_key:
         return 0
-    state.give_back([(segment.block, segment.block_pages)])
-    state.ask(enclave, number, segment.block)
+    block = segment.whole
+    forget(state, segment)
+    state.give_back([block])
+    chain.ask(state, enclave, number, block[0])
     return None
 
 
 # -- inside ------------------------------------------------------------------------------------------------
 
 
-def _is_over(state: State, segment: Segment) -> bool:
-    return not segment.users and state.segments.get(segment.key) is not segment
+def _find(state: State, key: int) -> Segment | None:
+    """The segment that has this key."""
+    at = state.memory.words[state.records.segments.of_number(key)]
+    while at:
+        segment = state.records.view(Segment, at)
+        if segment.key == key:
+            return segment
+        at = segment.next_of_key
+    return None
 
 
-def _place(enclave: Enclave, pages: int) -> int | None:
+def _lose_key(state: State, segment: Segment) -> None:
+    state.records.unlink(state.records.segments.of_number(segment.key), segment, "next_of_key")
+    segment.has_key = 0
+
+
+def forget(state: State, segment: Segment) -> None:
+    """There is no such segment any more."""
+    if segment.has_key:
+        _lose_key(state, segment)
+    if segment.next:
+        state.records.view(Segment, segment.next).prev = segment.prev
+    if segment.prev:
+        state.records.view(Segment, segment.prev).next = segment.next
+    else:
+        state.globals.first_segment = segment.next
+
+
+def attached(state: State, enclave: Enclave) -> Iterator[tuple[Attachment, Segment]]:
+    """What the enclave has attached, from the lowest address up: the newest first."""
+    at = enclave.attached
+    while at:
+        attachment = state.records.view(Attachment, at)
+        at = attachment.next
+        yield attachment, state.records.view(Segment, attachment.segment)
+
+
+def _attachment(state: State, enclave: Enclave, segment: Segment) -> Attachment | None:
+    """Where the enclave has this very segment."""
+    return next((one for one, other in attached(state, enclave) if other.at == segment.at), None)
+
+
+def _place(state: State, enclave: Enclave, pages: int) -> int | None:
     """Where `pages` pages go: below the lowest mapping. None when there is no place or no page for tables.
 
     Changes nothing: the tables are made when the pages are mapped.
     """
-    va = min(enclave.attached.values(), default=SECURE_SHM_TOP) - pages * PAGE
-    if va < SHM_BASE + enclave.shm[1] or not enclave.space.has_room((va, pages)):
+    lowest = state.records.view(Attachment, enclave.attached).va if enclave.attached else SECURE_SHM_TOP
+    va = lowest - pages * PAGE
+    if va < SHM_BASE + enclave.shm_size or not enclave.space.has_room((va, pages)):
         return None
-    return va
+    return va if state.records.attachments_left else None
 
 
 def _attach(state: State, enclave: Enclave, segment: Segment) -> int | None:
-    va = enclave.attached.get(segment)
+    known = _attachment(state, enclave, segment)
+    if known is not None:
+        return known.va
+    va = _place(state, enclave, segment.pages)
     if va is None:
-        va = _place(enclave, segment.pages)
-        if va is None:
-            return None
-        enclave.space.table.put(va, segment.entries)
-        enclave.attached[segment] = va
-        segment.users += 1
-        state.hart.translations_changed()
+        return None
+    entries = sv39.contiguous_entries(state.memory, segment.block + PAGE, segment.pages, sv39.RW)
+    enclave.space.table.put(va, entries)
+    attachment = state.records.new_attachment()
+    attachment.next, attachment.segment, attachment.va = enclave.attached, segment.at, va
+    enclave.attached = attachment.at
+    segment.users += 1
+    state.hart.translations_changed()
     return va
 
 
 def leave_all(state: State, enclave: Enclave) -> list[Block]:
     """Detach everything from an enclave that ends; the blocks that nobody can use any more."""
-    over = []
-    for segment in enclave.attached:
+    over: list[Block] = []
+    for attachment, segment in attached(state, enclave):
+        state.records.free_attachment(attachment)
+        state.memory.touch(segment.block, segment.block_pages)  # the D bits go with the enclave's tables
         segment.users -= 1
-        if _is_over(state, segment):
-            over.append((segment.block, segment.block_pages))
-    enclave.attached.clear()
-    return over
+        if not segment.users and not segment.has_key:
+            over.append(segment.whole)
+            forget(state, segment)
+    return over[::-1]

@@ -1,23 +1,20 @@
 """Calls between enclaves (§5): acquire, call, return.
 
-A call moves three things from caller to callee: the memory it passes, the host context (so that an ocall or
-interrupt in the callee reaches the host thread at the start of the chain), and control. A return moves them
-back. Everything is checked before the first of them moves.
-
-    host ──run──▶ caller ──call──▶ server ──call──▶ server
-         context:   ╰──── moves ────▶╰──── moves ────▶╯
+A call moves the memory that it passes from caller to callee, and lets the callee run in the caller's chain
+(`chain`); a return moves memory back. Everything is checked before the first of it moves.
 """
 
 from struct import Struct
 from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, Context
-from pltvm.engine.memory import PAGE
+from pltvm.engine.memory import PAGE, PAGE_SHIFT
 from pltvm.engine.sv39 import R, W
-from pltvm.monitor import abi
+from pltvm.monitor import abi, chain
 from pltvm.monitor.abi import BUSY, FAILED
-from pltvm.monitor.space import Mapping
-from pltvm.monitor.state import CALLING, RUNNABLE, RUNNING, Call, Enclave, Spans, State
+from pltvm.monitor.records import Region
+from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.user import find_struct, read_name
 
 _RESULTS = Struct("<5Q")  # what a return writes of the call struct, from its second field on
 _RESULTS_AT: Final = 8
@@ -28,27 +25,9 @@ CALLERS_RESERVE: Final = 64
 
 def acquire(state: State, enclave: Enclave, context: Context) -> int:
     """Enclave call 97: a0 name → handle, or −1 when no living server has that name."""
-    name = read_name(enclave, context.regs[A0])
-    server = state.servers.get(name) if name else None
+    name = read_name(enclave.space.table, context.regs[A0])
+    server = state.server(name) if name else None
     return FAILED if server is None else server.eid
-
-
-def read_name(enclave: Enclave, va: int) -> bytes | None:
-    """At most 16 bytes up to a NUL; the page behind the NUL need not be mapped."""
-    table, memory = enclave.space.table, enclave.space.memory
-    if va & (PAGE - 1) <= PAGE - abi.NAME_SIZE:
-        pa = table.translate(va)
-        if pa is None:
-            return None
-        at = pa - memory.base
-        return bytes(memory.bytes[at : at + abi.NAME_SIZE]).split(b"\0", 1)[0]
-    raw = table.read(va, abi.NAME_SIZE)
-    if raw is None:
-        to_page_end = PAGE - va % PAGE
-        raw = table.read(va, to_page_end) if to_page_end < abi.NAME_SIZE else None
-        if raw is None or b"\0" not in raw:
-            return None
-    return abi.clean_name(raw)
 
 
 def call(state: State, caller: Enclave, context: Context) -> int | None:
@@ -57,38 +36,31 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
     callee = state.enclaves.get(regs[A0])
     if callee is None or not callee.is_server:
         return FAILED
-    if callee.call is not None:
+    if callee.caller:
         return BUSY
     struct_va = regs[A1]
-    struct, fields = _find_struct(state, caller, struct_va, R | W)
+    struct, fields = find_struct(caller.space.table, abi.CALL_STRUCT, struct_va, R | W)
     if fields is None:
         return FAILED
     req_arg, _, req_vaddr, req_size, _, _ = fields
 
-    request, place, callee_va = None, 0, 0
+    request, callee_va = None, 0
     if req_vaddr:
-        request = caller.space.mmaps.get(req_vaddr)
-        if request is None or not 0 < req_size <= request.size or req_size & PAGE - 1:
-            request = _passed(caller, req_vaddr, req_size)  # not the plain case of a mapping from its start
-        if request is None or _overlaps(request, struct_va):
+        request = _passed(caller, req_vaddr, req_size)
+        if request is None:
             return FAILED
-        found = callee.space.place_for(request.va, request.pages, CALLERS_RESERVE)
-        if found is None:
+        start, size = request.va, request.size
+        if start < struct_va + abi.CALL_STRUCT.size and struct_va < start + size:
             return FAILED
-        place, callee_va = found, found + req_vaddr - request.va
+        place = callee.space.place_for(start, size >> PAGE_SHIFT, CALLERS_RESERVE)
+        if place is None:
+            return FAILED
+        callee_va = place + req_vaddr - start
 
-    # Nothing can fail from here on.
-    callee.call = Call(caller, struct, request, req_size)
-    if request is not None:
+        # Nothing can fail from here on.
         _move(state, request, caller, callee, place)
-    top = callee.top = caller.top
-    top.innermost = callee
-    state.memory.words[callee.kbuffer_word] = top.kbuffer_pte
-    _hand_over(state, caller, callee)
-    caller.state = CALLING
-
+    chain.push(state, caller, callee, struct, request, req_size)
     regs = callee.context.regs
-    regs[:] = callee.entry_registers
     regs[A0], regs[A1], regs[A2] = req_arg, callee_va, req_size if callee_va else 0
     return None
 
@@ -98,105 +70,72 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
 
     −1 outside a call, or for a pointer to memory that is not the server's.
     """
-    current = callee.call
-    if current is None:
+    if not callee.caller:
         return FAILED
-    _, results = _find_struct(state, callee, context.regs[A0], R)
+    _, results = find_struct(callee.space.table, abi.CALL_STRUCT, context.regs[A0])
     if results is None:
         return FAILED
     _, resp_val, req_vaddr, req_size, resp_vaddr, resp_size = results
-    caller = current.caller
+    caller = state.enclave(callee.caller)
 
+    kept = callee.request
     given_req = given_resp = given_size = 0
-    if current.request is not None and req_vaddr and req_size >= current.size:
+    if callee.request_va and req_vaddr and req_size >= callee.request_size:
         back = _passed(callee, req_vaddr, req_size)
-        place = caller.space.place_for(current.request_va, back.pages) if back else None
+        place = caller.space.place_for(callee.request_va, back.pages) if back else None
         if back is not None and place is not None:
             given_req = place + req_vaddr - back.va
+            kept = 0 if kept == back.at else kept
             _move(state, back, callee, caller, place)
     if resp_vaddr:
         response = _passed(callee, resp_vaddr, resp_size)
         place = caller.space.place_below(response.pages) if response else None
         if response is not None and place is not None:
             given_resp, given_size = place + resp_vaddr - response.va, resp_size
+            kept = 0 if kept == response.at else kept
             _move(state, response, callee, caller, place)
+    if kept:  # the callee does what it likes with it, also in other chains
+        chain.lose(state, caller, state.records.region(kept))
 
-    callee.call = None
-    callee.top = callee
-    caller.top.innermost = caller
-    state.memory.words[callee.kbuffer_word] = 0
-    _hand_over(state, callee, caller)
-    callee.state = RUNNABLE
-    _write_results(state, current, resp_val, given_req, given_resp, given_size)
+    _write_results(state, callee, resp_val, given_req, given_resp, given_size)
+    chain.pop(state, callee, caller)
     caller.context.regs[A0] = 0
     return None
 
 
-def _hand_over(state: State, source: Enclave, target: Enclave) -> None:
-    """Move the host context and its mailbox, and the hart, from one enclave to another (§5).
-
-    The two have different ASIDs, so the switch flushes: no need to tell the hart that entries moved.
-    """
-    target.host_context, source.host_context = source.host_context, None
-    target.mailbox, source.mailbox = source.mailbox, None
-    target.state = RUNNING
-    state.running = target
-    state.hart.current = target.context
-
-
-def caller_id(_state: State, enclave: Enclave, _context: Context) -> int:
+def caller_id(state: State, enclave: Enclave, _context: Context) -> int:
     """Enclave call 91: the eid of who called, −1 when not called (§10)."""
-    return enclave.call.caller.eid if enclave.call is not None else FAILED
+    return state.enclave(enclave.caller).eid if enclave.caller else FAILED
 
 
-def _find_struct(state: State, enclave: Enclave, va: int, flags: int) -> tuple[Spans, tuple[int, ...] | None]:
-    """Where the call struct at `va` lies, in physical parts, and its six fields; None if it is not there."""
-    memory, table = state.memory, enclave.space.table
-    size = abi.CALL_STRUCT.size
-    if va & (PAGE - 1) <= PAGE - size:
-        pa = table.translate(va, flags)
-        if pa is None:
-            return [], None
-        return [(pa, size)], abi.CALL_STRUCT.unpack_from(memory.bytes, pa - memory.base)
-    struct = table.spans(va, size, flags)
-    if struct is None:
-        return [], None
-    return struct, abi.CALL_STRUCT.unpack(b"".join(memory.read(pa, n) for pa, n in struct))
-
-
-def _write_results(state: State, current: Call, *results: int) -> None:
+def _write_results(state: State, callee: Enclave, *results: int) -> None:
     """Put resp_val, req_vaddr, resp_vaddr and resp_size into the caller's struct.
 
     The parts were checked when the call was made, and nothing of the caller's moved since but the request,
-    which does not hold the struct. req_size is written as it was.
+    which does not hold the struct. req_arg and req_size stay as they were.
     """
-    memory, struct = state.memory, current.struct
+    memory, pa, first = state.memory, callee.struct_pa, callee.struct_first
     resp_val, req_vaddr, resp_vaddr, resp_size = results
-    if len(struct) == 1:
-        memory.pack(
-            struct[0][0] + _RESULTS_AT, _RESULTS, resp_val, req_vaddr, current.size, resp_vaddr, resp_size
-        )
+    fields = resp_val, req_vaddr, callee.request_size, resp_vaddr, resp_size
+    if first == abi.CALL_STRUCT.size:
+        memory.pack(pa + _RESULTS_AT, _RESULTS, *fields)
         return
-    req_arg = b"".join(memory.read(pa, n) for pa, n in struct)[:_RESULTS_AT]
-    data = req_arg + _RESULTS.pack(resp_val, req_vaddr, current.size, resp_vaddr, resp_size)
-    for pa, n in struct:
-        memory.write(pa, data[:n])
-        data = data[n:]
+    rest = callee.struct_rest
+    data = memory.read(pa, first) + memory.read(rest, abi.CALL_STRUCT.size - first)
+    data = data[:_RESULTS_AT] + _RESULTS.pack(*fields)
+    memory.write(pa, data[:first])
+    memory.write(rest, data[first:])
 
 
-def _passed(owner: Enclave, va: int, size: int) -> Mapping | None:
-    """The mapping of `owner` that a call or return names, if the range is one that can move."""
-    if va % PAGE or size % PAGE or not size:
+def _passed(owner: Enclave, va: int, size: int) -> Region | None:
+    """The region of `owner` that a call or return names, if the range is one that can move."""
+    if (va | size) & PAGE - 1 or not size:
         return None
     return owner.space.find(va, size)
 
 
-def _overlaps(mapping: Mapping, struct_va: int) -> bool:
-    return mapping.va < struct_va + abi.CALL_STRUCT.size and struct_va < mapping.va + mapping.size
-
-
-def _move(state: State, mapping: Mapping, source: Enclave, target: Enclave, va: int) -> None:
-    """Take a mapping out of one enclave and into another at `va`, and make it the other's."""
-    mapping.origin = (source.eid, mapping.va)
-    source.space.move_to(target.space, mapping, va)
-    state.owners.set_owner(mapping.block, mapping.block_pages, target.owner)
+def _move(state: State, region: Region, source: Enclave, target: Enclave, va: int) -> None:
+    """Take a region out of one enclave and into another at `va`, and make it the other's."""
+    region.origin_eid, region.origin_va = source.eid, region.va
+    source.space.move_to(target.space, region, va)
+    state.owners.set_owner(region.block, region.block_pages, target.owner)

@@ -1,82 +1,60 @@
-"""The address space of one enclave: its page table, its mappings, and the pages left over for tables.
+"""The address space of one enclave: its page table, its regions, and the pages left over for tables.
 
-    mmap area      grows down from MMAP_TOP; one mapping is one block the host gave
+    mmap area      grows down from MMAP_TOP; one region is one block the host gave
     heap           grows up from HEAP_BASE, likewise
     relay area     at RELAY_BASE: pages the host handed over at run time
 
-A block that came through mmap or sbrk starts with a page for the monitor's record, which is not mapped.
+A block that came through mmap or sbrk starts with a page for its record, which is not mapped. The regions of
+each area are a list through their records, from the lowest address up; of the heap, from the top down.
+
+Who changes a mapping here has not to remember the hart: `changed` is told, and the next guest code finds a
+flushed TLB.
 """
 
-from bisect import bisect_right, insort
+from collections.abc import Callable, Iterator
 
 from pltvm.engine import sv39
-from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.memory import PAGE, PAGE_SHIFT
+from pltvm.engine.page_table import PageTable
 from pltvm.errors import OutOfMemory
-from pltvm.monitor.abi import HEAP_BASE, MMAP_TOP, RELAY_BASE, SHM_BASE
+from pltvm.monitor.abi import MMAP_TOP, RELAY_BASE, SHM_BASE
 from pltvm.monitor.pages import PageOwners
-
-
-class Mapping:
-    """Pages that move as one: mapped at `va`, in RAM from `block`, of which `record` pages are not mapped.
-
-    `entries` are its page-table entries, made once: wherever the mapping goes, they are the same. `origin` is
-    the eid of the enclave that passed it on last, and its address there; for reports.
-    """
-
-    __slots__ = ("block", "block_pages", "entries", "origin", "pages", "size", "va")
-
-    def __init__(self, memory: Memory, block: int, block_pages: int, record: int) -> None:
-        self.va = 0
-        self.origin = (-1, 0)
-        self.block = block
-        self.block_pages = block_pages
-        self.pages = block_pages - record
-        self.size = self.pages * PAGE
-        self.entries = sv39.contiguous_entries(memory, block + record * PAGE, self.pages, sv39.RW)
-
-    @property
-    def end(self) -> int:
-        """First address behind the mapping."""
-        return self.va + self.size
+from pltvm.monitor.records import EnclaveRecord, Region
+from pltvm.monitor.store import Records
 
 
 class AddressSpace:
-    """Everything mapped in one enclave.
+    """Everything mapped in the enclave of `record`, of which it uses `root` … `orphans`."""
 
-    `free` … `free_end` are the physical pages of the enclave's block that nothing uses yet; page tables
-    come out of them.
-    """
+    def __init__(
+        self, records: Records, owners: PageOwners, record: EnclaveRecord, changed: Callable[[], None]
+    ) -> None:
+        self.memory = owners.memory
+        self.records = records
+        self.record = record
+        self.changed = changed
+        self._region = records.region
+        self.table = PageTable(owners.memory, record.root, self.take_page, wants_both=owners.wants_both)
 
-    def __init__(self, owners: PageOwners, root: int, free: int, free_end: int, asid: int) -> None:
-        self.memory = memory = owners.memory
-        self.table = PageTable(memory, root, self.take_page, wants_both=owners.wants_both)
-        self.asid = asid
-        self.satp = sv39.satp_for(root, asid)
-        self.free = free
-        self.free_end = free_end
-        self.mmaps: dict[int, Mapping] = {}  # by address
-        self._starts: list[int] = []  # the same addresses, sorted
-        self.heap: list[Mapping] = []  # by address, without gaps
-        self.heap_top = HEAP_BASE  # where it ends
-        self.relays: list[Mapping] = []  # by address
-        self.orphans: list[Mapping] = []  # not mapped: taken back from servers when a chain broke
+    @property
+    def satp(self) -> int:
+        """What `satp` says while the enclave runs."""
+        return sv39.satp_for(self.record.root, self.record.asid)
 
     # -- pages for tables ------------------------------------------------------------------------------
 
     def take_page(self) -> int:
         """A zeroed page of the block; raises OutOfMemory when none is left."""
-        if self.free >= self.free_end:
+        page = self.record.free
+        if page >= self.record.free_end:
             raise OutOfMemory("the enclave's block has no page left for a page table")
-        page = self.free
         self.memory.zero(page, PAGE)
-        self.free += PAGE
+        self.record.free = page + PAGE
         return page
 
     def has_room(self, *ranges: tuple[int, int], reserve: int = 0) -> bool:
         """Whether the tables for these ranges (address, pages), of different GiB, leave `reserve` pages."""
-        missing = sum(self.table.missing_tables(va, pages) for va, pages in ranges if pages)
-        return not missing or missing <= (self.free_end - self.free) // PAGE - reserve
+        return has_room(self.table, self.record.free_end - self.record.free, *ranges, reserve=reserve)
 
     def make_tables(self, va: int, pages: int, reserve: int = 0) -> bool:
         """Make sure that mapping these pages needs no new table.
@@ -91,56 +69,77 @@ class AddressSpace:
 
     # -- finding -----------------------------------------------------------------------------------------
 
+    def regions(self, head: int) -> Iterator[Region]:
+        """The regions of the list that starts at `head`; the one given may be taken out meanwhile."""
+        while head:
+            region = self.records.region(head)
+            head = region.next
+            yield region
+
     @property
     def lowest(self) -> int:
         """Where the lowest mapping of the mmap area starts."""
-        return self._starts[0] if self._starts else MMAP_TOP
+        first = self.record.mmaps
+        return self.records.region(first).va if first else MMAP_TOP
 
-    def find(self, va: int, size: int) -> Mapping | None:
-        """The mapping of the mmap area, or the relay region that starts the relay area, with this range."""
-        mapping = self.mmaps.get(va)
-        if mapping is None:
-            if va == RELAY_BASE:
-                mapping = self.relays[0] if self.relays and self.relays[0].va == va else None
-            else:
-                index = bisect_right(self._starts, va) - 1
-                mapping = self.mmaps[self._starts[index]] if index >= 0 else None
-        if mapping is None or va + size > mapping.va + mapping.size:
-            return None
-        return mapping
+    @property
+    def relays(self) -> list[Region]:
+        """The regions of the relay area, by address."""
+        return list(self.regions(self.record.relays))
 
-    def find_relay(self, va: int, size: int) -> Mapping | None:
+    @property
+    def mmaps(self) -> dict[int, Region]:
+        """The regions of the mmap area by their addresses, which are in order."""
+        return {region.va: region for region in self.regions(self.record.mmaps)}
+
+    def find(self, va: int, size: int) -> Region | None:
+        """The region of the mmap area, or the one that starts the relay area, with this range."""
+        at_relays = va == RELAY_BASE
+        at = self.record.relays if at_relays else self.record.mmaps
+        while at:
+            region = self._region(at)
+            start = region.va
+            if start > va or (at_relays and start != va):
+                return None
+            end = start + region.size
+            if va < end:
+                return region if va + size <= end else None
+            at = region.next
+        return None
+
+    def find_relay(self, va: int, size: int) -> Region | None:
         """The relay region that holds this range."""
-        for region in self.relays:
+        for region in self.regions(self.record.relays):
             if region.va <= va and va + size <= region.end:
                 return region
         return None
 
     def is_free(self, va: int, pages: int) -> bool:
-        """Whether a mapping fits at `va`: inside the mmap area, or where no region of the relay area is."""
+        """Whether a region fits at `va`: inside the mmap area, or where no region of the relay area is."""
         end = va + pages * PAGE
         if va >= RELAY_BASE:
             return end <= SHM_BASE and all(r.end <= va or end <= r.va for r in self.relays)
-        if end > MMAP_TOP or va < self.heap_top:
+        if end > MMAP_TOP or va < self.record.heap_top:
             return False
-        starts = self._starts
-        if not starts:
-            return True
-        index = bisect_right(starts, va)
-        if index and self.mmaps[starts[index - 1]].end > va:
-            return False
-        return index == len(starts) or end <= starts[index]
+        if pages and (self.table.entry(va) or self.table.entry(end - PAGE)):
+            return False  # as a rule, and told at once: regions may be many
+        for region in self.regions(self.record.mmaps):
+            if end <= region.va:
+                break
+            if region.end > va:
+                return False
+        return True
 
     def place_for(self, wanted: int, pages: int, reserve: int = 0) -> int | None:
-        """Where `pages` pages go: at `wanted` if that is free, else just below the lowest mapping.
+        """Where `pages` pages go: at `wanted` if that is free, else just below the lowest region.
 
         Tables for `wanted` may use all but `reserve` pages of the block; where that is not enough, the
-        pages go below the lowest mapping too. None when the area is full or no page is left for the tables.
+        pages go below the lowest region too. None when the area is full or no page is left for the tables.
         """
-        end = wanted + pages * PAGE
+        record, end = self.record, wanted + pages * PAGE
         if (
-            not self._starts
-            and self.heap_top <= wanted
+            not record.mmaps
+            and record.heap_top <= wanted
             and end <= MMAP_TOP
             and self.table.covers(wanted, end)
         ):
@@ -150,77 +149,116 @@ class AddressSpace:
         return self.place_below(pages)
 
     def place_below(self, pages: int) -> int | None:
-        """Where `pages` pages go below the lowest mapping, or at the top of an empty area."""
+        """Where `pages` pages go below the lowest region, or at the top of an empty area."""
         va = self.lowest - pages * PAGE
-        return va if va >= self.heap_top and self.make_tables(va, pages) else None
+        return va if va >= self.record.heap_top and self.make_tables(va, pages) else None
 
-    def has(self, mapping: Mapping) -> bool:
-        """Whether this very mapping of the mmap or relay area is here."""
-        return self.mmaps.get(mapping.va) is mapping or mapping in self.relays
+    def has(self, region: Region) -> bool:
+        """Whether this very region of the mmap or relay area is here."""
+        head = self.record.relays if region.va >= RELAY_BASE else self.record.mmaps
+        return any(one.at == region.at for one in self.regions(head))
 
     # -- changing ----------------------------------------------------------------------------------------
 
-    def move_to(self, target: "AddressSpace", mapping: Mapping, va: int) -> None:
-        """Take `mapping` out and map it in `target` at `va`, which its `place_for` gave."""
-        old, entries = mapping.va, mapping.entries
-        if old >= RELAY_BASE or va >= RELAY_BASE:
-            self.remove(mapping)
-            target.insert(mapping, va)
-            return
-        del self.mmaps[old]
-        starts = self._starts
-        del starts[bisect_right(starts, old) - 1 if len(starts) > 1 else 0]
-        self.table.unmap(old, mapping.pages)
-        mapping.va = va
-        target.mmaps[va] = mapping
-        if target._starts:
-            insort(target._starts, va)
+    def move_to(self, target: "AddressSpace", region: Region, va: int) -> None:
+        """Take `region` out and map it in `target` at `va`, which its `place_for` gave."""
+        old, record = region.va, target.record
+        self._unlink(region)
+        self.table.move(old, region.size >> PAGE_SHIFT, target.table, va)
+        region.va = va
+        if va < RELAY_BASE and not record.mmaps:  # the common case, in one go
+            region.next = region.prev = 0
+            record.mmaps = region.at
         else:
-            target._starts.append(va)
-        target.table.put(va, entries)
+            target._link(region)
+        self.changed()
 
-    def insert(self, mapping: Mapping, va: int) -> None:
-        """Map `mapping` at `va`, which `place_for` gave."""
-        mapping.va = va
-        if va >= RELAY_BASE:
-            insort(self.relays, mapping, key=_address)
-        else:
-            self.mmaps[va] = mapping
-            if self._starts:
-                insort(self._starts, va)
-            else:
-                self._starts.append(va)
-        self.table.put(va, mapping.entries)
+    def insert(self, region: Region, va: int) -> None:
+        """Map `region` at `va`, which `place_for` gave."""
+        region.va = va
+        self._link(region)
+        self._map(region)
 
-    def remove(self, mapping: Mapping) -> None:
-        """Unmap `mapping`. The caller makes sure that the hart flushes."""
-        va = mapping.va
-        if va >= RELAY_BASE:
-            self.relays.remove(mapping)
-        else:
-            del self.mmaps[va]
-            starts = self._starts
-            del starts[bisect_right(starts, va) - 1 if len(starts) > 1 else 0]
-        self.table.unmap(va, mapping.pages)
+    def remove(self, region: Region) -> None:
+        """Unmap `region`."""
+        self._unlink(region)
+        self._unmap(region)
 
-    def grow_heap(self, mapping: Mapping) -> None:
-        """Map `mapping` at the heap top."""
-        mapping.va = self.heap_top
-        self.heap_top += mapping.size
-        self.heap.append(mapping)
-        self.table.put(mapping.va, mapping.entries)
+    def grow_heap(self, region: Region) -> None:
+        """Map `region` at the heap top."""
+        record = self.record
+        region.va = record.heap_top
+        record.heap_top = region.end
+        region.next = record.heap
+        record.heap = region.at
+        self._map(region)
 
-    def shrink_heap(self) -> Mapping:
+    def shrink_heap(self) -> Region:
         """Unmap and give the last block of the heap."""
-        mapping = self.heap.pop()
-        self.heap_top = mapping.va
-        self.table.unmap(mapping.va, mapping.pages)
-        return mapping
+        record = self.record
+        region = self.records.region(record.heap)
+        record.heap, record.heap_top = region.next, region.va
+        self._unmap(region)
+        return region
 
-    def mappings(self) -> list[Mapping]:
+    def adopt(self, region: Region) -> None:
+        """Have a region that is not mapped: it came back when a chain broke."""
+        region.next = self.record.orphans
+        self.record.orphans = region.at
+
+    def all_regions(self) -> list[Region]:
         """Every block that came from outside the enclave's own."""
-        return [*self.heap, *self.mmaps.values(), *self.relays, *self.orphans]
+        record = self.record
+        heads = (record.heap, record.mmaps, record.relays, record.orphans)
+        return [region for head in heads for region in self.regions(head)]
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _map(self, region: Region) -> None:
+        self.table.put(region.va, sv39.contiguous_entries(self.memory, region.pa, region.pages, sv39.RW))
+        self.changed()
+
+    def _unmap(self, region: Region) -> None:
+        self.memory.touch(region.pa, region.pages)  # the D bits go with the entries
+        self.table.unmap(region.va, region.pages)
+        self.changed()
+
+    def _link(self, region: Region) -> None:
+        """Put it into the list of its area, in order."""
+        record, at, va = self.record, region.at, region.va
+        in_relays = va >= RELAY_BASE
+        before, after = None, record.relays if in_relays else record.mmaps
+        while after:
+            following = self._region(after)
+            if following.va > va:
+                following.prev = at
+                break
+            before, after = following, following.next
+        region.next = after
+        if before is not None:
+            region.prev, before.next = before.at, at
+            return
+        region.prev = 0
+        if in_relays:
+            record.relays = at
+        else:
+            record.mmaps = at
+
+    def _unlink(self, region: Region) -> None:
+        """Take it out of the list of its area."""
+        before, after = region.prev, region.next
+        if after:
+            self._region(after).prev = before
+        if before:
+            self._region(before).next = after
+        elif region.va >= RELAY_BASE:
+            self.record.relays = after
+        else:
+            self.record.mmaps = after
 
 
-def _address(mapping: Mapping) -> int:
-    return mapping.va
+def has_room(table: PageTable, size: int, *ranges: tuple[int, int], reserve: int = 0) -> bool:
+    """Whether the tables for these ranges (address, pages), of different GiB, fit `size` bytes and leave
+    `reserve` pages of them."""
+    missing = sum(table.missing_tables(va, pages) for va, pages in ranges if pages)
+    return not missing or missing <= size // PAGE - reserve

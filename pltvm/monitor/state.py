@@ -1,137 +1,197 @@
-"""What the monitor remembers: enclaves, servers by name, who is on the hart, and the free numbers.
+"""What the monitor remembers, found: enclaves by number and by name, memory by key, who has the hart.
 
-The call modules (`lifecycle`, `server`, `ocall`) are functions over this state; `monitor` dispatches to
-them. One hart: `running` is the enclave whose context is current, None while the host has control.
+All of it lies in RAM (`records`). The call modules (`create`, `server`, `ocall` …) are functions over this
+state; `monitor` dispatches to them. One hart: `running` is the enclave whose context is current, None while
+the host has control.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
+from weakref import WeakValueDictionary
+from zlib import crc32
 
-from pltvm.engine.context import A0, Context, U
+from pltvm.engine.context import A0, Context
 from pltvm.engine.hart import Hart
-from pltvm.engine.memory import PAGE, Memory
+from pltvm.engine.memory import PAGE, PAGE_SHIFT, Block, Memory
 from pltvm.errors import EngineError
 from pltvm.monitor import abi
-from pltvm.monitor.abi import EnclaveType, Mailbox, Ocall, Status
+from pltvm.monitor.abi import EnclaveType
+from pltvm.monitor.copying import TableCopy
 from pltvm.monitor.digest import Digest, digest
-from pltvm.monitor.fault import Fault
 from pltvm.monitor.guard import HostTables
+from pltvm.monitor.host_memory import HostMemory
 from pltvm.monitor.keys import DEVELOPMENT, IDENTITY, Keys, certified
 from pltvm.monitor.measure import Snapshot
 from pltvm.monitor.pages import PageOwners, enclave_owner
-from pltvm.monitor.space import AddressSpace, Mapping
-
-if TYPE_CHECKING:
-    from pltvm.monitor.copying import TableCopy
-    from pltvm.monitor.secure_shm import Segment
-
-FRESH, RUNNABLE, RUNNING, WAITING, CALLING, DESTROYED = (
-    "fresh",
-    "runnable",
-    "running",
-    "waiting for an ocall",
-    "calling a server",
-    "destroyed",
-)
-
-Block = tuple[int, int]  # physical address, pages
-Spans = list[tuple[int, int]]  # physical address, bytes
-RECORD_BYTES: Final = 512  # of monitor memory that one enclave takes (§8: −2 when there is none)
-LAST_ASID: Final = 0xFFFF
+from pltvm.monitor.records import NUMBERS, EnclaveRecord, Region, Segment
+from pltvm.monitor.space import AddressSpace
+from pltvm.monitor.store import Records
 
 
-class Call:
-    """A call in progress: who called, where it wants its struct, and what it passed."""
+class EnclaveState(IntEnum):
+    """What an enclave does."""
 
-    __slots__ = ("caller", "request", "request_va", "size", "struct")
-
-    def __init__(self, caller: "Enclave", struct: Spans, request: Mapping | None, size: int) -> None:
-        self.caller = caller
-        self.struct = struct  # of the caller, in physical parts
-        self.request = request  # the mapping that moves to the callee
-        self.request_va = request.va if request else 0  # where it was in the caller
-        self.size = size  # of the range in it that was passed
+    FRESH = 0  # has not run
+    RUNNABLE = 1  # interrupted, has yielded, or a server that nobody calls
+    RUNNING = 2
+    WAITING = 3  # for the answer to an ocall
+    CALLING = 4  # a server
+    DESTROYED = 5
 
 
-class Enclave:
-    """One enclave: its memory, its own CPU context, and the host context while it has one (§5)."""
+Origin = tuple[int, int, int, int]  # eid, block, kind, kbuffer_slot: what a view is derived from
+RECORD_BYTES: Final = NUMBERS["RECORD_BYTES"]  # of monitor memory that one enclave takes (§8: −2 without)
+REGISTERS: Final = 8 * NUMBERS["REGISTERS"]
 
-    def __init__(self, eid: int, name: bytes, kind: EnclaveType, space: AddressSpace, entry: int) -> None:
-        self.eid = eid
-        self.name = name
-        self.kind = kind
-        self.is_server = kind is EnclaveType.SERVER  # whether other enclaves can call it
-        self.space = space
-        self.entry = entry
-        self.state = FRESH
-        self.stopped = False  # by the host, whatever its state
-        self.owner = enclave_owner(eid)
-        self.context = Context(U, space.satp, entry, table=space.table)
-        self.host_context: Context | None = None
-        self.block = 0
-        self.block_pages = 0
-        self.kbuffer = 0  # physical; its own, not the one mapped while it serves a call
-        self.kbuffer_pte = 0
-        self.snapshot: Snapshot | None = None  # its memory at creation, for its measurement (§9)
-        self.kbuffer_word = 0  # index in memory.words of the leaf entry for KBUFFER
-        self.entry_registers = memoryview(b"")  # what every run or call starts with, but for its arguments
-        self.shm = (0, 0)  # virtual address and bytes of memory shared with the host
-        self.shm_pa = 0
-        self.mailbox: Mailbox | None = None
-        self.own_mailbox = Mailbox(0, 0, 0, 0)
-        self.retval_pointer = 0
-        self.call: Call | None = None  # the call this server is serving
-        self.top: Enclave = self  # start of the chain
-        self.innermost: Enclave = self  # of the chain that starts here
-        self.waiting_for = 0  # the ocall whose answer is due
-        self.ocall_args = (0, 0)
-        self.attached: dict[Segment, int] = {}  # memory shared between enclaves → where it is mapped
-        self.template: Enclave | None = None  # of a shadow instance
-        self.copies: TableCopy | None = None  # of a shadow template: how to make an instance
-        self.instances = 0  # of a shadow template: living ones
+
+class Enclave(EnclaveRecord):
+    """One enclave: its record, and what is derived from it: how to look at its memory and its registers."""
+
+    space: AddressSpace
+    context: Context  # its registers, in the first page of its block
+    entry_registers: memoryview  # what every run or call starts with, but for its arguments
+    copies: TableCopy | None  # of a shadow template: how to make an instance, once it is worked out
+    owner: int  # what the page bitmap has for it
+    is_server: bool  # whether other enclaves can call it
+    # Where things lie, as the hot calls want it: its record and registers as page numbers of RAM, the entry
+    # for the kbuffer as a number of a u64, and its page.
+    pages: tuple[int, int]
+    kbuffer_word: int
+    kbuffer_table: int
+
+    @property
+    def mailbox(self) -> tuple[int, ...]:
+        """Where the host finds its ocalls, and what it returns: physical addresses of u64."""
+        return (self.ocall, self.arg0, self.arg1, self.syscall, self.retval)
 
     def __str__(self) -> str:
         return f"{self.name.decode('ascii', 'backslashreplace') or 'enclave'} (eid {self.eid})"
 
 
+class Enclaves:
+    """The living enclaves by eid, in the order of their creation.
+
+    The lists are in RAM. What they say of an eid is kept at hand, until RAM is what it was once.
+    """
+
+    def __init__(self, state: "State") -> None:
+        self._state = state
+        self._records = state.records
+        self._words = state.memory.words
+        self._heads = state.records.enclaves
+        self._known: dict[int, Enclave] = {}
+
+    def get(self, eid: int) -> Enclave | None:
+        """The living enclave with this number."""
+        enclave = self._known.get(eid)
+        if enclave is not None:
+            self._state.dirty[enclave.pages[0]] = 1
+            return enclave
+        at = self.at(eid)
+        if not at:
+            return None
+        enclave = self._known[eid] = self._state.enclave(at)
+        return enclave
+
+    def at(self, eid: int) -> int:
+        """Where the record of the living enclave with this number is; 0 if there is none."""
+        at = self._words[self._heads.first + eid % self._heads.count]
+        while at:
+            record = self._records.view(EnclaveRecord, at)
+            if record.eid == eid:
+                break
+            at = record.next_of_eid
+        return at
+
+    def forget(self) -> None:
+        """RAM is as it was once."""
+        self._known.clear()
+
+    def __getitem__(self, eid: int) -> Enclave:
+        enclave = self.get(eid)
+        if enclave is None:
+            raise KeyError(eid)
+        return enclave
+
+    def __contains__(self, eid: int) -> bool:
+        return self.get(eid) is not None
+
+    def __len__(self) -> int:
+        return self._records.globals.enclaves
+
+    def __iter__(self) -> Iterator[int]:
+        return (enclave.eid for enclave in self.values())
+
+    def values(self) -> Iterator[Enclave]:
+        """All of them; the one that was given may be destroyed meanwhile."""
+        at = self._records.globals.first_enclave
+        while at:
+            enclave = self._state.enclave(at)
+            at = enclave.next
+            yield enclave
+
+    def add(self, enclave: Enclave) -> None:
+        """The enclave exists now."""
+        once, at = self._records.globals, enclave.at
+        enclave.prev, enclave.next = once.last_enclave, 0
+        if once.last_enclave:
+            self._state.enclave(once.last_enclave).next = at
+        else:
+            once.first_enclave = at
+        once.last_enclave = at
+        once.enclaves += 1
+        head = self._heads.of_number(enclave.eid)
+        enclave.next_of_eid, self._words[head] = self._words[head], at
+
+    def remove(self, enclave: Enclave) -> None:
+        """The enclave is no more."""
+        once = self._records.globals
+        self._known.pop(enclave.eid, None)
+        if enclave.next:
+            self._state.enclave(enclave.next).prev = enclave.prev
+        else:
+            once.last_enclave = enclave.prev
+        if enclave.prev:
+            self._state.enclave(enclave.prev).next = enclave.next
+        else:
+            once.first_enclave = enclave.next
+        once.enclaves -= 1
+        self._records.unlink(self._heads.of_number(enclave.eid), enclave, "next_of_eid")
+
+
 class State:
     """The monitor's state over one hart."""
+
+    owners: PageOwners  # the page bitmap; there is one from the host's `init` on
 
     def __init__(self, hart: Hart, keys: Keys = DEVELOPMENT, digest: Digest = Digest.PENGLAI) -> None:
         self.hart = hart
         self.keys = keys
         self.digest = digest  # what enclaves are measured with
         self.memory: Memory = hart.memory
-        self.pages: PageOwners | None = None
+        self.records = Records(hart.memory)
+        self.globals = self.records.globals
+        self.enclaves = Enclaves(self)
+        self.host = hart.current  # the host's context, which waits while an enclave runs
+        # What enclaves were at their creation, by eid: too much to be kept in records. Never changes.
+        self.contents: dict[int, Snapshot] = {}
+        self.host_memory = HostMemory(
+            hart.memory, NUMBERS["MONITOR_SIZE"]
+        )  # what the host reads and writes by
         self.tables: HostTables | None = None
-        self.enclaves: dict[int, Enclave] = {}
-        self.servers: dict[bytes, Enclave] = {}
-        self.running: Enclave | None = None
-        self.started = 0  # runs so far: a2 of an enclave (§2)
-        self.next_eid = 0
-        self.asids = 0
-        self.free_asids: list[int] = []
-        self.bound: dict[bytes, list[Mapping]] = {}  # relay regions by the name that they wait for (§7)
-        self.segments: dict[int, Segment] = {}  # memory shared between enclaves, by key
-        self.next_segment = 0
-        self.record_space = 0  # bytes of monitor memory not used yet
-        self.monitor_blocks: list[tuple[int, int]] = []
         self.fixed_blocks: list[Block] = []  # the monitor's own memory, PT area and bitmap
-        self.on_fault: Callable[[Fault], None] = lambda _fault: None
         # Called when control is back in the host, with the status; True if the host went on at once by
         # another monitor call, so that guest code runs on without leaving the JIT.
         self.host_vector: Callable[[int], bool] = lambda _status: False
-        self.host_status = 0
         # The host kernel's handler for traps of its own user programs.
         self.trap_vector: Callable[[int, Context], None] = _no_host_kernel
-
-    @property
-    def owners(self) -> PageOwners:
-        """The page bitmap; there is one from the host's `init` on."""
-        assert self.pages is not None
-        return self.pages
+        self._views: dict[int, Enclave] = {}  # by the address of their records
+        self._held: WeakValueDictionary[tuple[int, ...], Enclave] = WeakValueDictionary()
+        self.words, self.dirty, self.base = self.memory.words, self.memory.dirty, self.memory.base
+        self.first_page = self.base >> PAGE_SHIFT
 
     @cached_property
     def certificate(self) -> tuple[bytes, bytes, bytes]:
@@ -139,36 +199,151 @@ class State:
         monitor_hash, public = digest(self.digest, (IDENTITY,)), self.keys.monitor.public
         return monitor_hash, self.keys.device.sign(certified(self.digest, monitor_hash, public)), public
 
+    # -- finding -----------------------------------------------------------------------------------------
+
+    def enclave(self, at: int) -> Enclave:
+        """The enclave whose record is at this physical address."""
+        enclave = self._views.get(at) or self._derive(at)
+        self.dirty[enclave.pages[0]] = 1
+        return enclave
+
+    def _derive(self, at: int) -> Enclave:
+        record = self.records.view(EnclaveRecord, at)
+        origin = _origin(record)
+        held = self._held.get((at, *origin))  # of before a way back, and somebody has it
+        if held is not None:
+            held.space.table.forget()
+            held.copies = None
+            self._views[at] = held
+            return held
+        enclave = Enclave.from_address(self.memory.host_address + at - self.base)
+        enclave.at = at
+        self._held[at, *origin] = enclave
+        enclave.space = AddressSpace(self.records, self.owners, enclave, self.hart.translations_changed)
+        enclave.context = Context.in_ram(self.memory, enclave.block, enclave.space.table)
+        start = (enclave.block - self.base + REGISTERS) >> 3
+        enclave.entry_registers = self.words[start : start + REGISTERS // 8]
+        enclave.copies = None
+        enclave.owner, enclave.is_server = enclave_owner(enclave.eid), enclave.kind == EnclaveType.SERVER
+        pages = ((at - self.base) >> PAGE_SHIFT, (enclave.block - self.base) >> PAGE_SHIFT)
+        enclave.pages = pages
+        enclave.kbuffer_word = (enclave.kbuffer_slot - self.base) >> 3
+        enclave.kbuffer_table = enclave.kbuffer_word >> 9
+        self._views[at] = enclave
+        return enclave
+
+    def forget(self, enclave: Enclave) -> None:
+        """The record will be another enclave's: what is derived from it no longer holds."""
+        self._views.pop(enclave.at, None)
+
+    def derived(self) -> dict[int, Origin]:
+        """What views are derived from, by record: for `keep_derived`."""
+        return {at: _origin(enclave) for at, enclave in self._views.items()}
+
+    def keep_derived(self, derived: dict[int, Origin], changed: set[int]) -> None:
+        """RAM is as it was once, so that these pages changed: keep what still holds, forget the rest.
+
+        Numbers do not tell: once, another enclave may have had the same eid, or other tables.
+        """
+        self.enclaves.forget()
+        for at, origin in derived.items():
+            enclave = self._views[at]
+            if self.enclaves.at(enclave.eid) != at or _origin(enclave) != origin:
+                del self._views[at]
+            else:
+                enclave.space.table.look_again(changed)
+                enclave.copies = None
+        if self.tables is not None and not changed.isdisjoint(self.tables.pages):
+            self.tables.find_entries()
+
+    def note_written(self) -> None:
+        """Tell RAM's log of what guest code wrote (`PageTable.note_written`), before it is looked at."""
+        for enclave in self._views.values():
+            if self.dirty[enclave.pages[1]]:  # its registers: it may have run
+                enclave.space.table.note_written()
+        if self.tables is not None:
+            self.tables.note_written()
+
+    def note_current(self) -> None:
+        """The log was emptied: what is written without being asked for again is in it always."""
+        self.memory.touch(self.globals.at)
+        running = self.running
+        if running is not None:
+            for page in running.pages:
+                self.dirty[page] = 1
+
+    @property
+    def running(self) -> Enclave | None:
+        """The enclave whose context is on the hart."""
+        at = self.globals.running
+        return (self._views.get(at) or self._derive(at)) if at else None
+
+    def server(self, name: bytes) -> Enclave | None:
+        """The living server of this name."""
+        heads = self.records.servers
+        at = self.words[heads.first + crc32(name) % heads.count]
+        while at:
+            enclave = self.enclave(at)
+            if enclave.name == name:
+                return enclave
+            at = enclave.next_of_name
+        return None
+
+    def add_server(self, enclave: Enclave) -> None:
+        """Others can find it by its name now."""
+        head, words = self.records.servers.of_name(enclave.name), self.words
+        enclave.next_of_name, words[head] = words[head], enclave.at
+
+    def bound_to(self, name: bytes) -> list[Region]:
+        """The relay regions that wait for this name, in the order in which they were sent (§7)."""
+        head = self.words[self.records.bound.of_name(name)]
+        found = []
+        while head:
+            region = self.records.region(head)
+            head = region.next
+            if region.name == name:
+                found.append(region)
+        return found
+
+    @property
+    def bound(self) -> dict[bytes, list[Region]]:
+        """All relay regions that wait for a name."""
+        found: dict[bytes, list[Region]] = {}
+        heads = self.records.bound
+        for at in self.words[heads.first : heads.first + heads.count]:
+            while at:
+                region = self.records.region(at)
+                found.setdefault(region.name, []).append(region)
+                at = region.next
+        return found
+
+    def all_segments(self) -> Iterator[Segment]:
+        """All memory that enclaves share, also what has lost its key; the one given may be removed."""
+        at = self.globals.first_segment
+        while at:
+            segment = self.records.view(Segment, at)
+            at = segment.next
+            yield segment
+
+    @property
+    def segments(self) -> dict[int, Segment]:
+        """All memory that enclaves share and can find, by key."""
+        return {segment.key: segment for segment in self.all_segments() if segment.has_key}
+
+    @property
+    def servers(self) -> dict[bytes, Enclave]:
+        """All living servers."""
+        return {enclave.name: enclave for enclave in self.enclaves.values() if enclave.is_server}
+
     # -- control ---------------------------------------------------------------------------------------
 
-    def enter(self, enclave: Enclave) -> None:
-        """Give the hart to `enclave`; the context that ran before is the host's and waits inside it."""
-        enclave.host_context = self.hart.current
-        enclave.state = RUNNING
-        self.running = enclave
-        self.hart.current = enclave.context
-
-    def leave(self, enclave: Enclave, status: int) -> None:
-        """Give the hart back to the host context that `enclave` holds, with `status` as the call's result."""
-        assert enclave.host_context is not None
-        self.hart.current = enclave.host_context
-        enclave.host_context = None
-        self.running = None
-        self.host_status = status
+    def to_host(self, status: int) -> None:
+        """Give the hart to the host, with `status` as the result of its call."""
+        self.globals.running = 0
+        self.hart.current = self.host
+        self.globals.host_status = status & abi.MASK64
         if not self.host_vector(status):
             self.hart.stop()
-
-    def ask(self, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int = 0) -> None:
-        """Give the host control with a request in the mailbox (§4)."""
-        mailbox = enclave.mailbox
-        assert mailbox is not None
-        store = self.memory.store
-        store(mailbox.ocall, number)
-        store(mailbox.arg0, arg0)
-        store(mailbox.arg1, arg1)
-        enclave.waiting_for = number
-        enclave.state = WAITING
-        self.leave(enclave, Status.OCALL)
 
     # -- memory given and given back -------------------------------------------------------------------
 
@@ -207,22 +382,13 @@ class State:
         """`size` bytes of host memory, None where the host may not be."""
         return self.memory.read(pa, size) if self.owners.is_public(pa, size) else None
 
-    def next_asid(self) -> int | None:
-        """An address-space number that no living enclave has, 0 being the host's; `use_asid` takes it."""
-        if self.free_asids:
-            return self.free_asids[-1]
-        return self.asids + 1 if self.asids < LAST_ASID else None
-
-    def use_asid(self, asid: int) -> None:
-        """The number that `next_asid` gave has a user now."""
-        if self.free_asids:
-            self.free_asids.pop()
-        else:
-            self.asids = asid
-
     def answer(self, context: Context, value: int) -> None:
         """Set the result of a call."""
         context.regs[A0] = value & abi.MASK64
+
+
+def _origin(record: EnclaveRecord) -> Origin:
+    return record.eid, record.block, record.kind, record.kbuffer_slot
 
 
 def _no_host_kernel(cause: int, _context: Context) -> None:

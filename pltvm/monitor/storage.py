@@ -5,18 +5,20 @@ Nothing here is secret from the host or guaranteed by it; an enclave that cares 
 
 from pltvm.engine.context import A1, A2, Context
 from pltvm.engine.sv39 import W
+from pltvm.monitor import chain
 from pltvm.monitor.abi import FAILED, Ocall
 from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.user import write_spans
 
 
 def read_sector(state: State, enclave: Enclave, context: Context) -> None:
     """5: a1 sector → 0 or −1; the data comes in the host memory named for persistency."""
-    state.ask(enclave, Ocall.READ_SECTOR, context.regs[A1])
+    chain.ask(state, enclave, Ocall.READ_SECTOR, context.regs[A1])
 
 
 def write_sector(state: State, enclave: Enclave, context: Context) -> None:
     """6: a1 sector → 0 or −1; the data is in the host memory named for persistency."""
-    state.ask(enclave, Ocall.WRITE_SECTOR, context.regs[A1])
+    chain.ask(state, enclave, Ocall.WRITE_SECTOR, context.regs[A1])
 
 
 def sector_answer(_state: State, _enclave: Enclave, value: int, _size: int) -> int:
@@ -31,8 +33,8 @@ def get_random(state: State, enclave: Enclave, context: Context) -> int | None:
         return 0
     if enclave.space.table.spans(buffer, size, W) is None:
         return FAILED
-    enclave.ocall_args = (buffer, size)
-    state.ask(enclave, Ocall.GET_RANDOM, size)
+    enclave.asked_where, enclave.asked_size = buffer, size
+    chain.ask(state, enclave, Ocall.GET_RANDOM, size)
     return None
 
 
@@ -41,12 +43,10 @@ def random_answer(state: State, enclave: Enclave, pa: int, size: int) -> int:
 
     The buffer was checked when the enclave asked, and only the enclave could have unmapped it since.
     """
-    buffer, asked = enclave.ocall_args
-    data = state.read_host(pa, size) if 0 < size <= asked else None
-    spans = enclave.space.table.spans(buffer, size, W) if data is not None else None
+    table = enclave.space.table
+    data = state.read_host(pa, size) if 0 < size <= enclave.asked_size else None
+    spans = table.spans(enclave.asked_where, size, W) if data is not None else None
     if data is None or spans is None:
         return FAILED
-    for target, n in spans:
-        state.memory.write(target, data[:n])
-        data = data[n:]
+    write_spans(table, spans, data)
     return size

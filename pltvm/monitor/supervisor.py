@@ -7,16 +7,14 @@ fault of S-mode, goes to the kernel's own trap vector, as the hardware would do 
 A host kernel in Python has no such vector: what its user programs do goes to its `trap_vector`.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, A3, A4, A6, A7, PRIV, SATP, Context, S
-from pltvm.engine.sv39 import PageTable
-from pltvm.engine.trap import Cause
-from pltvm.monitor import abi
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.trap import Cause, fetch
+from pltvm.monitor import abi, host_calls
 from pltvm.monitor.fault import describe_access
-
-if TYPE_CHECKING:
-    from pltvm.monitor.monitor import Monitor
+from pltvm.monitor.state import State
 
 _FIRMWARE: Final = frozenset({Cause.ECALL_U, Cause.WFI, Cause.INTERRUPT, Cause.TIMER})
 _SYSTEM: Final = 0x73
@@ -25,39 +23,39 @@ _SFENCE_VMA, _SFENCE_MASK = 0x1200_0073, 0xFE00_7FFF
 _SATP_PPN: Final = (1 << 44) - 1
 
 
-def table_for(monitor: "Monitor", satp: int) -> PageTable:
+def table_for(state: State, satp: int) -> PageTable:
     """What S-mode sees with this `satp`, for reading its instructions."""
-    return PageTable(monitor.hart.memory, (satp & _SATP_PPN) << 12, lambda: 0, user=False)
+    return PageTable(state.hart.memory, (satp & _SATP_PPN) << 12, lambda: 0, user=False)
 
 
-def trap(monitor: "Monitor", cause: int, context: Context) -> None:
+def trap(state: State, cause: int, context: Context) -> None:
     """A trap of host code: an ecall, an instruction that TVM makes trap, or a fault."""
     if context.regs[PRIV] != S:
-        monitor.state.trap_vector(cause, context)
+        state.trap_vector(cause, context)
     elif cause == Cause.ECALL_U and context.regs[A7] == abi.HOST_CALL:
-        _monitor_call(monitor, context)
-    elif cause == Cause.ILLEGAL and _emulated(monitor, context):
+        _monitor_call(state, context)
+    elif cause == Cause.ILLEGAL and _emulated(state, context):
         context.step(4)
-    elif cause in _FIRMWARE or not deliver(monitor, cause, context):
-        monitor.state.trap_vector(cause, context)
+    elif cause in _FIRMWARE or not deliver(state, cause, context):
+        state.trap_vector(cause, context)
 
 
-def deliver(monitor: "Monitor", cause: int, context: Context) -> bool:
+def deliver(state: State, cause: int, context: Context) -> bool:
     """Let the kernel take the trap at its own vector; False when it has none."""
     behind = 4 if cause == Cause.ECALL_U else 0  # of the `ecall`, where a handler here finds pc
-    access = None if behind else describe_access(monitor.hart, cause, context)
+    access = None if behind else describe_access(cause, context)
     context.step(-behind)
-    if monitor.hart.deliver(context, cause, access[0] if access else 0):
+    if state.hart.deliver(context, cause, access[0] if access else 0):
         return True
     context.step(behind)
     return False
 
 
-def _monitor_call(monitor: "Monitor", context: Context) -> None:
+def _monitor_call(state: State, context: Context) -> None:
     """a6 the function, arguments from a0. The result comes in a0 and a1 (§8)."""
     regs = context.regs
-    status = monitor.call(regs[A6], regs[A0], regs[A1], regs[A2], regs[A3], regs[A4])
-    context.table = table_for(monitor, regs[SATP])  # tables may have taken the place of others
+    status = host_calls.call(state, regs[A6], (regs[A0], regs[A1], regs[A2], regs[A3], regs[A4]))
+    context.table = table_for(state, regs[SATP])  # tables may have taken the place of others
     if status is not None:
         set_result(context, status)
 
@@ -68,11 +66,11 @@ def set_result(context: Context, status: int) -> None:
     context.regs[A1] = max(status, 0)
 
 
-def _emulated(monitor: "Monitor", context: Context) -> bool:
+def _emulated(state: State, context: Context) -> bool:
     """Do what a trapped `satp` access or fence asks for; False when it is neither, or refused."""
-    word = int.from_bytes(monitor.hart.fetch(context), "little")
+    word = int.from_bytes(fetch(context), "little")
     if word & _SFENCE_MASK == _SFENCE_VMA:
-        monitor.hart.translations_changed()
+        state.hart.translations_changed()
         return True
     operation = word >> 12 & 7
     if word & 0x7F != _SYSTEM or operation in (0, 4) or word >> 20 != _CSR_SATP:
@@ -82,10 +80,10 @@ def _emulated(monitor: "Monitor", context: Context) -> bool:
     new = {1: source, 2: old | source, 3: old & ~source}[operation & 3]
     writes = operation & 3 == 1 or field != 0
     if writes and new != old:
-        if not monitor.accepts_satp(new):
+        if state.tables is None or not state.tables.accepts_satp(new):
             return False
         context.regs[SATP] = new
-        context.table = table_for(monitor, new)
-        monitor.hart.context_changed()
+        context.table = table_for(state, new)
+        state.hart.context_changed()
     context.set_register(word >> 7 & 31, old)
     return True

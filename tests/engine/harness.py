@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from pltvm.engine import pmp, sv39
 from pltvm.engine.context import PC, Context, U
+from pltvm.engine.decode import Access
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import PageTable
-from pltvm.engine.trap import Access, Cause
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.trap import Cause, faulting_access
+from tests.asm import RA, ZERO, jalr
 
 BASE = 0x8000_0000
 SIZE = 1 << 20
@@ -21,6 +23,9 @@ OUTSIDE = BASE + SIZE  # the first physical address behind RAM
 CODE = 0x1_0000  # where programs run
 DATA = 0x20_0000  # a page to load from and store to: not in the leaf table of CODE
 NOWHERE = 0x30_0000  # never mapped
+TOP = (1 << 64) - PAGE  # the last page
+
+RETURN = jalr(ZERO, RA)
 
 BOTH = 1 << 63  # a flag of `Space.map`: the pages may be written and executed in turns
 RW_X, RX_W = sv39.RW | BOTH, sv39.RX | BOTH  # such pages, as they are at first
@@ -73,7 +78,7 @@ class Machine:
 
     def _ending(self, cause: Cause) -> Callable[[Context], None]:
         def end(context: Context) -> None:
-            access = self.hart.faulting_access(cause, context) if cause in FAULTS else None
+            access = faulting_access(cause, context) if cause in FAULTS else None
             self.ends.append(End(cause, context.regs[PC], access))
             self.hart.stop()
 
@@ -119,3 +124,15 @@ class Space:
 
     def context(self, pc: int = CODE, priv: int = U, mstatus: int = 0) -> Context:
         return Context(priv, self.satp, pc, mstatus, self.table)
+
+
+def run(machine: Machine, code: bytes, flags: int = sv39.RX) -> tuple[Context, Space, End]:
+    """Run `code` in a fresh address space: its context, its space, how it ended."""
+    space = machine.space(code, flags)
+    context = space.context()
+    return context, space, machine.run(context)
+
+
+def word(code: bytes) -> int:
+    """The number that a store puts where `code` is to be."""
+    return int.from_bytes(code, "little")

@@ -4,9 +4,10 @@ import pytest
 
 from pltvm.engine import pmp, sv39
 from pltvm.engine.context import S, U
+from pltvm.engine.decode import Access
 from pltvm.engine.memory import PAGE
 from pltvm.engine.pmp import ALL, LAST, NO_ACCESS, READ_ONLY, Entry
-from pltvm.engine.trap import Access, Cause
+from pltvm.engine.trap import Cause
 from pltvm.errors import EngineError
 from tests.asm import A0, T0, ebreak, ecall, jalr, ld, li, sd
 from tests.engine.harness import ALL_MEMORY, BASE, CODE, DATA, End

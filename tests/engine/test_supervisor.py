@@ -3,7 +3,7 @@
 import pytest
 
 from pltvm.engine import sv39
-from pltvm.engine.context import MSTATUS, PC, PRIV, Context, S, U
+from pltvm.engine.context import MSTATUS, MSTATUS_FS, PC, PRIV, Context, S, U
 from pltvm.engine.trap import Cause
 from tests.asm import A0, A1, A2, A3, A4, A5, ZERO, csrrs, csrrw, ecall, li, nop, sret
 from tests.engine.harness import CODE, DATA, Machine
@@ -46,6 +46,31 @@ def test_mstatus_and_privilege_are_saved_as_the_kernel_leaves_them(machine: Mach
         assert one.register(A3) & (SIE | SPIE | SPP | SUM) == expected
 
 
+def test_floating_point_that_a_kernel_turned_off_stays_off(machine: Machine) -> None:
+    """Also behind a trap, for which fcsr is read, and behind another program, after which it is written."""
+    context = kernel(machine, write(SSTATUS, 0) + ecall() + (csrrs(A1, SSTATUS) + ecall()) * 2)
+    other = kernel(machine, ecall(), asid=2)
+    waits = [True]
+
+    def handle(trapped: Context) -> None:
+        if waits:
+            waits.pop()
+        else:
+            machine.hart.stop()
+
+    machine.hart.handlers[Cause.ECALL_U] = handle
+    machine.hart.current = context
+    machine.hart.run()
+    assert context.register(A1) & MSTATUS_FS == 0
+    machine.hart.current = other
+    machine.hart.run()
+    context.set_register(A1, MSTATUS_FS)
+    machine.hart.current = context
+    machine.hart.run()
+    assert context.register(A1) & MSTATUS_FS == 0
+    assert context.regs[MSTATUS] & MSTATUS_FS == 0
+
+
 def test_return_to_user_mode_is_seen(machine: Machine) -> None:
     context = kernel(machine, write(SEPC, DATA) + write(SSTATUS, SPIE) + sret())
     end = machine.run(context)
@@ -64,9 +89,11 @@ def test_a_trap_is_delivered_as_the_hardware_does_it(
     context = kernel(machine, write(STVEC, VECTOR | mode) + ecall())
     machine.run(context)
     context.regs[PC], context.regs[PRIV] = DATA + 4, priv
-    context.regs[MSTATUS] |= enabled | SPP | SPIE
+    context.regs[MSTATUS] |= enabled | SPP | SPIE | SUM
+    others = context.regs[MSTATUS] & ~(SPP | SPIE | SIE)
     assert machine.hart.deliver(context, Cause.STORE_PAGE, 0x1234_5678_9ABC)
     assert (context.regs[PC], context.regs[PRIV]) == (VECTOR, S)
+    assert context.regs[MSTATUS] & ~(SPP | SPIE | SIE) == others
     assert machine.run(context).pc == VECTOR + 4 * (len(LOOK) + 1)
     epc, cause, value, status = looked(context)
     assert (epc, cause, value) == (DATA + 4, Cause.STORE_PAGE, 0x1234_5678_9ABC)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import ENTRIES, PageTable
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.sv39 import ENTRIES
 from pltvm.errors import OutOfMemory, PhysicalAddressError
 from tests.engine.harness import BASE, OUTSIDE, SIZE, Pool
 

@@ -15,7 +15,7 @@ from pltvm.engine import sv39
 from pltvm.engine.context import MSTATUS_FS, MSTATUS_TVM, M, S, U
 from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.page_table import PageTable
 from pltvm.engine.trap import Cause
 from tests import asm
 from tests.asm import (
@@ -182,7 +182,7 @@ def test_aborting_satp_is_not_reachable_from_user_mode(bare):
     assert bare.run(csrrw(ZERO, asm.CSR_SATP, T0)) == (Cause.ILLEGAL, CODE + 4)
 
 
-# -- traps: what `Hart._on_trap` puts right ------------------------------------------------------------------
+# -- traps: what `quirks.settle` puts right ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_pc_is_4_behind_the_target_of_a_jump_that_faults(bare, target, pc):
 
 @pytest.mark.parametrize("before", [0, 3])
 def test_fetch_fault_of_the_end_of_an_instruction_has_pc_on_its_block(bare, before):
-    """`Hart._absorb` and `faulting_access` look at the next page too: the block has not run at all."""
+    """`quirks.settle` and `faulting_access` look at the next page too: the block has not run at all."""
     table = bare.space(c_nop() * (PAGE // 2 - 1) + nop()[:2])
     bare.enter(table)
     start = CODE + PAGE - 2 - 2 * before
@@ -218,7 +218,7 @@ def test_fetch_fault_of_the_end_of_an_instruction_has_pc_on_its_block(bare, befo
 
 @pytest.mark.parametrize("half", [0, 4, 0x1C])
 def test_illegal_addi4spn_at_the_start_of_a_page_is_a_fetch_fault_of_the_page_before(bare, half):
-    """`Hart._starts_page_illegally` makes it an illegal instruction."""
+    """`quirks.settle` makes it an illegal instruction."""
     code = half.to_bytes(2, "little")
     assert bare.run(code) == (Cause.FETCH_PAGE, CODE + 4)
     bare.table.map(CODE - PAGE, bare.pool.take(), 1, sv39.RX)
@@ -327,7 +327,7 @@ def test_csr_writes_need_machine_mode(bare):
 
 
 def test_floating_point_is_illegal_until_fs_is_set(bare):
-    """`Hart._absorb_illegal` sets it then."""
+    """Contexts have it set from the start."""
     for code in (asm.fmv_d_x(0, ZERO), asm.fadd_d(0, 0, 0), POINT + asm.fld(0, T0), csrrs(A0, asm.CSR_FCSR)):
         assert bare.run(code)[0] == Cause.ILLEGAL
         assert bare.run(code + ecall(), mstatus=MSTATUS_FS)[0] == Cause.ECALL_U
@@ -351,7 +351,7 @@ def test_compressed_instruction_that_is_illegal_may_be_skipped_silently(bare, in
 
 
 def test_cycle_and_instret_trap_once_their_operations_are_removed(bare):
-    """`mcounteren` does not stop user mode from reading the host's clock there; the hart's import does.
+    """`mcounteren` does not stop user mode from reading the host's clock there; `unicorn_library` does.
 
     Were the counters as Unicorn has them, this would be an ECALL_U with two different host times in a0, a1.
     """
@@ -365,7 +365,7 @@ def test_cycle_and_instret_trap_once_their_operations_are_removed(bare):
 
 
 def test_code_changed_by_python_runs_as_the_old_code(bare):
-    """`Hart.forget_code`: the addresses it takes are those of the current privilege, so it goes through M."""
+    """`quirks.remove_code`: the addresses it takes are those of the current privilege, so it is M."""
     bare.run(addi(A0, ZERO, 1) + ecall())
     pa = bare.table.translate(CODE)
     bare.memory.write(pa, addi(A0, ZERO, 2))

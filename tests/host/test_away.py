@@ -164,7 +164,7 @@ def test_an_answer_that_the_monitor_does_not_take_is_freed(rig: SharedRig) -> No
     areas = [script.mmap(PAGE, 0x20_0000_0000 - (n << 30)) for n in range(30)]
     tight = rig.enclave(script)
     space = rig.state.enclaves[tight.eid].space
-    space.free_end = space.free + 10 * PAGE
+    space.record.free_end = space.record.free + 10 * PAGE
     outcome = rig.outcome(tight)
     assert not outcome[areas[-1]]
     fine(rig.machine)

@@ -4,7 +4,7 @@ import pytest
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, Memory
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.page_table import PageTable
 from pltvm.errors import OutOfMemory
 from pltvm.host.elf import load_image
 from pltvm.host.loading import load

@@ -93,7 +93,7 @@ def lay_out(
 
 def instance_of(template: Birth, block: int, pages: int, mailbox: int, kbuffer: int, shm: Block) -> Birth:
     """What an instance in this block will look like."""
-    free = pages - INSTANCE_PAGES - INSTANCE_STACK
+    free = pages - 1 - INSTANCE_PAGES - INSTANCE_STACK  # the first page holds its registers
     areas = (*template.areas, (STACK_TOP - INSTANCE_STACK * PAGE, STACK_TOP, True))
     return Birth(block, pages, free, template.tables, areas, mailbox, kbuffer, shm)
 

@@ -49,6 +49,7 @@ _DESTROY: Final = {
     TEMPLATE: HostCall.DESTROY_SHADOW,
 }
 _NO_BLOCK: Final = (0, 0)
+TOO_FEW: Final = 8  # pages of an instance
 
 
 class HostSteps(Pair):
@@ -177,14 +178,16 @@ class HostSteps(Pair):
             0, block, pages * PAGE, mailbox + EID, kbuffer, PAGE, shm[0], shm[1] * PAGE, pa, size,
             *mailbox_of(mailbox), name,
         )  # fmt: skip
-        wrong = x >= 224
+        wrong, used = x >= 224, pages
         if wrong:
             private = self.private_page(z)
             params = params._replace(**_WRONG_INSTANCES[z % len(_WRONG_INSTANCES)](params, private))
+            if params.size == TOO_FEW * PAGE:  # nothing else is wrong: the model sees by itself
+                wrong, used = False, TOO_FEW
         self.memory.write(mailbox, abi.RUN_SHADOW_PARAMS.pack(*params))
         new = self.model.next_eid
         if template is not None and template.kind == TEMPLATE:
-            birth = instance_of(template.birth, block, pages, mailbox, kbuffer, shm)
+            birth = instance_of(template.birth, block, used, mailbox, kbuffer, shm)
             expected = self.model.run_shadow(eid, name, birth, pa, size, sound=not wrong)
         else:
             expected = Result(-1)
@@ -342,7 +345,7 @@ _WRONG_INSTANCES: Final = [
     lambda p, _: {"free_page": p.free_page + PAGE},
     lambda p, private: {"free_page": private & -p.size},
     lambda p, _: {"size": p.size - PAGE},
-    lambda _, __: {"size": 8 * PAGE},
+    lambda _, __: {"size": TOO_FEW * PAGE},
     lambda _, __: {"size": 0},
     lambda _, private: {"kbuffer": private},
     lambda p, _: {"kbuffer": p.free_page},

@@ -17,6 +17,9 @@ from pltvm.monitor.abi import HostCall
 from pltvm.monitor.audit import audit
 from pltvm.monitor.digest import Digest
 from pltvm.monitor.pages import MONITOR, PRIVATE, enclave_owner, shared_owner
+from pltvm.monitor.secure_shm import attached
+from pltvm.monitor.state import Enclave as Real
+from pltvm.monitor.state import EnclaveState, State
 from tests.model.entities import KBUFFER, PAGE, SERVER, SHM, STACK_TOP, Block, Enclave, Result
 from tests.model.host import CODE, EID, MAILBOX, Arena
 from tests.model.reference import Model
@@ -26,10 +29,6 @@ RAM: Final = 16 << 20
 ARENA_PAGES: Final = (8 << 20) // PAGE
 REFUSED: Final = (-1, -2)  # results of calls that change nothing
 TAG_AT: Final = 0x100  # in the first mapped page: where the driver marks what it put there
-STATES: Final = {"fresh": "fresh", "runnable": "runnable", "running": "running"} | {
-    "waiting for an ocall": "waiting",
-    "calling a server": "calling",
-}
 # Registers that are no arguments and that calls preserve: gp … s1, s2 … t6, all floating-point ones.
 _PRESERVED: Final = (slice(X0 + 3, A0), slice(X0 + 18, PC), slice(F0, FCSR))
 _HOST_PAINT: Final = 0x5EC2_E75E
@@ -167,7 +166,8 @@ class Pair:
             self.give(pa, pages)
         if expected.taken is not None:
             pa, pages = expected.taken
-            clear = self.memory.read(pa, pages * PAGE) == _ZEROS[: pages * PAGE]
+            mapped = (pages - 1) * PAGE  # the first page holds a record of the monitor
+            clear = self.memory.read(pa + PAGE, mapped) == _ZEROS[:mapped]
             expect(f"{pa:#x} is cleared for its owner", clear, True)
             self.tag(pa + PAGE)
         if self.lent is not None:
@@ -217,7 +217,7 @@ class Pair:
         expect("running", None if state.running is None else state.running.eid, running)
         expect("enclaves", list(state.enclaves), list(model.enclaves))
         for e, real in zip(model.enclaves.values(), state.enclaves.values(), strict=True):
-            seen, known = _real_view(real), _model_view(e)
+            seen, known = _real_view(state, real), _model_view(e)
             if seen != known:
                 raise Divergence(f"enclave {e.eid}: the monitor has {seen!r}, the model {known!r}")
         bound = {name: [r.block for r in regions] for name, regions in state.bound.items()}
@@ -249,8 +249,8 @@ class Pair:
             for page in e.host_pages():
                 entries[(page - base) // PAGE] += 1
         expect("bitmap", state.owners.who() == entries, True)
-        expect("records", state.record_space // 512, model.records)
-        expect("started", (state.started, state.next_eid), (model.started, model.next_eid))
+        expect("records", state.globals.record_space // 512, model.records)
+        expect("started", (state.globals.started, state.globals.next_eid), (model.started, model.next_eid))
         for e in model.enclaves.values():
             self._check_pages(e)
         for block, _ in model.private():
@@ -327,18 +327,18 @@ def _model_view(e: Enclave) -> tuple[object, ...]:
     )
 
 
-def _real_view(real: Any) -> tuple[object, ...]:
-    space = real.space
-    waiting = real.waiting_for if real.state == "waiting for an ocall" else 0
+def _real_view(state: State, real: Real) -> tuple[object, ...]:
+    space, at = real.space, EnclaveState(real.state)
+    shared = {segment.block: one.va for one, segment in attached(state, real)}
     return (
-        STATES[real.state],
-        real.stopped,
+        at.name.lower(),
+        bool(real.stopped),
         {va: (m.block, m.size) for va, m in space.mmaps.items()},
-        [(m.va, m.block, m.size) for m in space.heap],
+        [(m.va, m.block, m.size) for m in space.regions(real.heap)][::-1],
         {m.va: (m.block, m.size) for m in space.relays},
-        {s.block: va for s, va in real.attached.items()},
-        None if real.call is None else real.call.caller.eid,
-        waiting,
-        (space.free_end - space.free) // PAGE,
+        shared,
+        state.enclave(real.caller).eid if real.caller else None,
+        real.waiting_for if at is EnclaveState.WAITING else 0,
+        (real.free_end - real.free) // PAGE,
         real.instances,
     )

@@ -13,11 +13,22 @@ from pltvm.engine.context import Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.machine import Machine
+from pltvm.monitor.state import REGISTERS
 
 _PLAIN = (int, str, bytes, bool, float, type(None))
 # Not state: RAM is compared by itself; what the hart has loaded and how often it flushed is no matter.
 _ELSEWHERE = (Memory, Hart)
-_CACHES = {"_leaf_tables", "certificate", "snapshot"}  # derived, or never changed
+# Derived.
+_CACHES = {
+    "_leaf_tables",
+    "certificate",
+    "contents",
+    "_views",
+    "_regions",
+    "copies",
+    "_known",
+    "_held",
+}
 
 
 _NOTHING: Final = bytes(PAGE)
@@ -28,12 +39,12 @@ class Whole:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._ram = _touched(machine.memory)
+        self._ram = self._pages()
         self._state = dict(_walk(machine.monitor.state))
 
     def changes(self) -> list[str]:
         """What is different now, in words; at most a few."""
-        ram = _touched(self._machine.memory)
+        ram = self._pages()
         found = [
             f"RAM at {self._machine.memory.base + at:#x}"
             for at in sorted(self._ram.keys() | ram.keys())
@@ -47,6 +58,15 @@ class Whole:
             if self._state.get(key, _walk) != now.get(key, _walk)
         ]
         return found[:5]
+
+    def _pages(self) -> dict[int, bytes]:
+        """The pages of RAM, without the registers of enclaves in them."""
+        memory = self._machine.memory
+        pages = _touched(memory)
+        for enclave in self._machine.monitor.state.enclaves.values():
+            at = enclave.block - memory.base
+            pages[at] = bytes(REGISTERS) + pages.get(at, _NOTHING)[REGISTERS:]
+        return pages
 
 
 def _touched(memory: Memory) -> dict[int, bytes]:

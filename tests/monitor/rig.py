@@ -269,7 +269,7 @@ class Rig:
     @property
     def free_pages(self) -> int:
         """Pages that the host kernel has, counting those that it lent to the monitor for its records."""
-        lent = sum(pages for _, pages in self.machine.monitor.state.monitor_blocks)
+        lent = sum(pages for _, pages in self.machine.monitor.state.records.lent())
         return self.machine.kernel.blocks.free_pages + lent
 
     def _create(
@@ -330,16 +330,16 @@ class Rig:
             (base, 512),
             (bitmap, blocks.size(bitmap) // PAGE),
             (machine.kernel.pt_area, blocks.size(machine.kernel.pt_area) // PAGE),
-            *state.monitor_blocks,
+            *state.records.lent(),
         ]:
             claim(pa, pages, 0)
         for enclave in state.enclaves.values():
             claim(enclave.block, enclave.block_pages, enclave.owner)
-            for mapping in enclave.space.mappings():
+            for mapping in enclave.space.all_regions():
                 claim(mapping.block, mapping.block_pages, enclave.owner)
         for enclave in state.enclaves.values():
-            mailbox = {a & ~(PAGE - 1) for a in (*enclave.own_mailbox, enclave.retval_pointer)}
-            shm = range(enclave.shm_pa, enclave.shm_pa + enclave.shm[1], PAGE)
+            mailbox = {a & ~(PAGE - 1) for a in enclave.mailbox}
+            shm = range(enclave.shm_pa, enclave.shm_pa + enclave.shm_size, PAGE)
             for pa in [enclave.kbuffer, *mailbox, *shm]:
                 expected[(pa - base) // PAGE] += 1
             self._check_tables(enclave)
@@ -348,7 +348,7 @@ class Rig:
     def _check_tables(self, enclave: Any) -> None:
         """Every page that an enclave reaches is its own, a kbuffer (its own or its top caller's) or shm."""
         owners = self.state.owners
-        kbuffer = enclave.top.kbuffer
+        kbuffer = self.state.enclave(enclave.top).kbuffer
         for leaf in enclave.space.table.leaves():
             pa = leaf.pte >> 10 << 12
             if leaf.va == abi.KBUFFER:

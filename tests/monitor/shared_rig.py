@@ -24,8 +24,8 @@ def numbered(pages: int) -> bytes:
 class SharedRig(Rig):
     """A `Rig` for relay pages, memory that enclaves share, and shadow enclaves."""
 
-    def __init__(self, elf: bytes, **options: Any) -> None:
-        super().__init__(elf, Machine(RAM, **options))
+    def __init__(self, elf: bytes, ram: int = RAM, **options: Any) -> None:
+        super().__init__(elf, Machine(ram, **options))
 
     def check(self) -> None:
         """Every page has the owner that the bitmap says."""

@@ -158,8 +158,9 @@ def test_a_run_that_is_to_end_meanwhile_makes_its_call_again(
 
     monkeypatch.setattr(measure, "_remembered", {})
     monkeypatch.setattr(measure, "digest", ending)
-    for one in machine.monitor.state.enclaves.values():
-        one.snapshot = measure.Snapshot(one.snapshot.entry, one.snapshot.pages)  # type: ignore[union-attr]
+    contents = machine.monitor.state.contents
+    for eid, content in contents.items():
+        contents[eid] = measure.Snapshot(content.entry, content.pages)
     result = enclave.run(timeout=60)
     for _ in range(3):
         assert result.status == "interrupted"

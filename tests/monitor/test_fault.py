@@ -8,11 +8,11 @@ from pltvm.engine import sv39
 from pltvm.engine.context import Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.memory import Memory as RAM
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.page_table import PageTable
 from pltvm.engine.trap import Cause
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
-from pltvm.monitor.fault import describe_owner, reason_for
+from pltvm.monitor.fault import Fault, describe_owner, reason_for
 from pltvm.monitor.monitor import _enclave_id
 from pltvm.monitor.pages import MONITOR, PageOwners, enclave_owner, shared_owner
 from tests.holes import Edit, make
@@ -559,3 +559,22 @@ def test_an_error_in_a_callback_is_the_callers(rig: Rig) -> None:
         enclave.run(on_output=fails)
     assert not rig.machine.monitor.errors
     enclave.destroy()
+
+
+def test_nobody_runs_when_a_fault_is_told(rig: Rig) -> None:
+    """Who asks then finds nothing in the record of the enclave that has ended, which another gets next."""
+    monitor, told = rig.machine.monitor, []
+    tell = monitor.on_fault
+
+    def listen(fault: Fault) -> None:
+        told.append(rig.state.running)
+        tell(fault)
+
+    monitor.set_fault_listener(listen)
+    bad, answering, caller = Script(), Script(), Script()
+    bad.peek(NOWHERE)
+    answering.give()
+    assert rig.run(bad).result.status == "faulted"
+    assert told == [None]
+    done = caller.call(rig.server(answering).eid)
+    assert rig.run(caller)[done] == 0

@@ -9,7 +9,6 @@ from pltvm.monitor.abi import Call
 from tests.monitor.rig import (
     DATA,
     FILL,
-    JUMP,
     NOWHERE,
     RAW,
     SHM_PAGES,
@@ -94,15 +93,6 @@ def test_text_is_not_writable(rig: Rig) -> None:
     outcome = rig.run(script)
     assert outcome[value]
     assert (outcome.fault.address, outcome.fault.size) == (TEXT, 8)
-
-
-def test_the_stack_is_not_executable(rig: Rig) -> None:
-    script = Script()
-    bottom = abi.STACK_TOP - abi.DEFAULT_STACK
-    script.poke(bottom, 0x8082_8082_8082_8082)  # ret
-    script.step(JUMP, bottom)
-    outcome = rig.run(script)
-    assert outcome.fault.pc == outcome.fault.address == bottom
 
 
 @pytest.mark.parametrize("in_server", [False, True])
@@ -213,3 +203,14 @@ def test_host_that_fails_in_an_ocall_leaves_an_enclave_that_can_be_destroyed(rig
     rig.check()
     enclave.destroy()
     assert rig.run(Script()).result.ok
+
+
+def test_registers_that_are_gone_are_not_loaded(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
+    """Those of a server that ends with its caller lay in its block. What Unicorn can not load it says."""
+    script = Script()
+    script.ecall(0x7777)
+    server = rig.server(script)
+    caller = Script()
+    caller.call(server.eid)
+    assert rig.enclave(caller).run(timeout=20).fault is not None
+    assert capfd.readouterr().err == ""

@@ -34,8 +34,7 @@ def test_stack_and_shared_memory_count(stack: int, shm: bytes | None) -> None:
 def test_runs_that_go_on_in_the_next_table() -> None:
     # 600 pages below the top of the stack lie in two leaf tables: one run all the same.
     enclave = Machine(RAM).create(HELLO, stack_size=600 * PAGE)
-    snapshot = enclave._driver.kernel.monitor.state.enclaves[enclave.eid].snapshot
-    assert snapshot is not None
+    snapshot = enclave._driver.kernel.monitor.state.contents[enclave.eid]
     stream = b"".join(measure._stream(snapshot.entry, snapshot.pages, 0))
     entry, pages = independent_measure.layout(HELLO.read_bytes(), 600 * PAGE)
     assert stream == independent_measure.message(entry, pages, 0)

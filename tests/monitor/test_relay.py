@@ -385,6 +385,23 @@ def test_reclaim_gives_bound_pages_back_cleared(rig: SharedRig) -> None:
     relay.free()
 
 
+def test_reclaim_of_memory_that_came_in_place_of_relay_pages(rig: SharedRig) -> None:
+    """Its record lies in its first page, which is the host's then: nothing of the monitor's stays there."""
+    server_script, caller = Script(), Script()
+    server_script.give(req_vaddr=server_script.mmap(PAGE), req_size=PAGE)
+    server = rig.server(server_script)
+    caller.call(server.eid, req_vaddr=RELAY, req_size=PAGE)
+    sent = send(caller, b"lost", RELAY, PAGE)
+    assert rig.outcome(rig.with_relay(caller, numbered(1)))[sent] == 0
+    (region,) = rig.state.bound[b"lost"]
+    block, size, free = region.block, region.block_pages * PAGE, rig.state.globals.free_regions
+    assert region.has_page
+    assert rig.machine.reclaim() == size
+    assert rig.machine.memory.read(block, size) == bytes(size)
+    assert rig.state.globals.free_regions == free
+    rig.check()
+
+
 @pytest.mark.parametrize("own", [0, 2])
 def test_bound_pages_come_only_if_they_are_asked_for(rig: SharedRig, own: int) -> None:
     relay = bind(rig)
@@ -439,3 +456,28 @@ def test_relay_init_gives_the_monitor_memory(rig: SharedRig) -> None:
     block = rig.machine.kernel.blocks.take(1)
     assert rig.call(HostCall.RELAY_INIT, block, PAGE) == Status.OK
     rig.check()
+
+
+def test_reclaim_of_a_bound_block_of_mmap(rig: SharedRig) -> None:
+    """Its record lies in the block itself: none is to be had there once the host has it."""
+    server_script, sender = Script(), Script()
+    block = server_script.mmap(PAGE)
+    server_script.give(req_vaddr=block, req_size=PAGE)
+    server = rig.server(server_script)
+    result = sender.call(server.eid, req_vaddr=RELAY, req_size=PAGE)
+    back = sender.peek(STRUCT + 16)
+    sent = send(sender, b"lost", RELAY, PAGE)
+    outcome = rig.outcome(rig.with_relay(sender, numbered(1)))
+    assert [outcome[result], outcome[back], outcome[sent]] == [0, RELAY, 0]
+    (region,) = rig.state.bound[b"lost"]
+    pa, pages = region.whole
+    assert region.has_page
+    assert rig.call(HostCall.RECLAIM, pa, pages * PAGE) == Status.OK
+    rig.machine.memory.write(pa, b"\xff" * PAGE)  # the host, as it likes
+    relay = relay_of(rig)
+    script = Script()
+    done = split(script, RELAY, FOUR, RELAY + PAGE)
+    assert rig.outcome(rig.with_relay(script, relay))[done] == 0
+    assert rig.machine.memory.read(pa, PAGE) == b"\xff" * PAGE
+    relay.free()
+    rig.leak = pages

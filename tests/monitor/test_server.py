@@ -5,7 +5,7 @@ import pytest
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, HostCall, Ocall, Status
-from pltvm.monitor.state import CALLING, RUNNABLE, WAITING
+from pltvm.monitor.chain import CALLING, RUNNABLE, WAITING
 from tests.monitor.rig import (
     BUMP,
     BUSY,
@@ -769,7 +769,7 @@ def test_kbuffer_is_the_top_callers_only_during_a_call(rig: Rig) -> None:
         outcome = rig.run(caller)
         assert (outcome[own_before], outcome[own_after], outcome[seen]) == (0, 0x41, 0x42)
         assert outcome.output == "A\n"
-        assert rig.state.servers[b"server"].space.table.entry(abi.KBUFFER) == 0
+        assert rig.state.server(b"server").space.table.entry(abi.KBUFFER) == 0
 
 
 def test_exit_between_calls_leaves_servers_idle(rig: Rig) -> None:
@@ -802,3 +802,42 @@ def test_names_in_all_kinds_of_memory(rig: Rig) -> None:
     outcome = rig.run(caller)
     assert outcome[gone] == MINUS_1
     assert outcome[kbuffer] == outcome[stack] == server.eid
+
+
+def test_what_was_kept_by_another_server_is_no_request_any_more(rig: Rig) -> None:
+    """Its block comes back to the server in between as a block of its own, which stays its own."""
+    keeper_script, between, top, other = (Script() for _ in range(4))
+    page = abi.MMAP_TOP - PAGE
+    keeper_script.give()  # and keeps what it was passed
+    gone = keeper_script.munmap(page, PAGE)
+    keeper_script.give()
+    keeper = rig.server(keeper_script, b"keeper")
+    kept = between.call(keeper.eid, DATA + 0x400, req_vaddr=page, req_size=PAGE)
+    between.print(b"1")
+    own = between.mmap(PAGE)
+    between.poke(own, 9)
+    between.print(b"2")
+    between.give()
+    server = rig.server(between, b"between")
+    here = top.mmap(PAGE)
+    top.call(server.eid, req_vaddr=here, req_size=PAGE)
+    enclave = rig.enclave(top)
+    assert enclave.run(timeout=20, on_output=lambda _text: enclave.stop()).status == "stopped"
+    (before,) = rig.state.enclaves[keeper.eid].space.mmaps.values()
+    block = before.block
+    other.call(keeper.eid)
+    assert rig.run(other).result.ok
+    assert (keeper.now[gone], server.now[kept]) == (0, 0)
+    assert enclave.resume(timeout=20, on_output=lambda _text: enclave.stop()).status == "stopped"
+    (after,) = rig.state.enclaves[server.eid].space.mmaps.values()
+    assert after.block == block
+    rig.check()
+    enclave.destroy()
+    rig.check()
+    again, caller = Script(), Script()
+    value = again.peek(page)
+    again.give()
+    server.load(again)
+    caller.call(server.eid)
+    assert rig.run(caller).result.ok
+    assert server.now[value] == 9

@@ -17,6 +17,7 @@ from pltvm.host.shared import BOUND
 from pltvm.host.spans import NO_PAGES
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType, HostCall, Ocall, RunShadowParams, Status
+from pltvm.monitor.shadow import copy_of
 from tests.model.whole import Whole
 from tests.monitor.rig import BUMP, MINUS_1, NOWHERE, SPIN, Script
 from tests.monitor.shared_rig import RELAY, SharedRig, numbered, send
@@ -85,7 +86,7 @@ def test_two_living_instances_do_not_see_each_other(rig: SharedRig) -> None:
     first = Script()
     one = first.step(BUMP)
     first.yield_()
-    first.step(SPIN, 2_000_000)
+    first.step(SPIN, 50_000_000)
     two = first.step(BUMP)
     instance = rig.instance(template, first)
     instance.run(timeout=0.01)
@@ -113,9 +114,9 @@ def test_read_only_pages_are_shared_and_writable_ones_are_not(rig: SharedRig) ->
     assert 0 < writable < len(pages)
     assert abi.KBUFFER in copied
     assert abi.KBUFFER not in pages
-    used = (copy.space.free - copy.block) // PAGE
+    used = (copy.free - copy.block) // PAGE
     tables = len(list(copy.space.table.tables()))
-    assert used == writable + tables + abi.DEFAULT_STACK // PAGE
+    assert used == 1 + writable + tables + abi.DEFAULT_STACK // PAGE  # and one for its registers
     instance.destroy()
 
 
@@ -323,7 +324,7 @@ def test_run_shadow_of_what_is_no_template(rig: SharedRig, eid: int) -> None:
 def test_a_block_without_room_for_the_tables(rig: SharedRig) -> None:
     template = rig.template()
     block = rig.machine.kernel.blocks.take(32)
-    exact = rig.state.enclaves[template.eid].copies.pages + abi.DEFAULT_STACK // PAGE
+    exact = 1 + copy_of(rig.state, rig.state.enclaves[template.eid]).pages + abi.DEFAULT_STACK // PAGE
     size = 32 * PAGE
     status = run_shadow(rig, template, free_page=block, size=size, shm_paddr=0, shm_size=0)
     if exact > 32 - 4:  # kbuffer and stack need four tables

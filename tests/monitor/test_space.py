@@ -11,13 +11,16 @@ from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.sv39 import R, W
 from pltvm.monitor.abi import HEAP_BASE, MMAP_TOP, RELAY_BASE, SHM_BASE
 from pltvm.monitor.pages import PageOwners
-from pltvm.monitor.space import AddressSpace, Mapping
+from pltvm.monitor.records import EnclaveRecord, Region
+from pltvm.monitor.space import AddressSpace
+from pltvm.monitor.store import Records
 
 BASE = 0x8000_0000
-TABLES = 64
-BLOCKS = BASE + TABLES * PAGE
+TABLES = BASE + (2 << 20)  # behind what is the monitor's
+BLOCKS = TABLES + 64 * PAGE
 RAM_PAGES = 2048
 BITMAP = BASE + (RAM_PAGES - 2) * PAGE
+RECORDS = BITMAP - PAGE
 
 sizes = st.sampled_from([1, 3, 7, 15])
 # Addresses around the ends of the area, so that mappings meet each other and the heap.
@@ -28,15 +31,23 @@ addresses = st.one_of(
 ).map(lambda page: page * PAGE)
 
 
-def new_space(memory: Memory | None = None) -> tuple[AddressSpace, Callable[[int], Mapping]]:
+def space_in(memory: Memory, root: int, free: int, end: int, number: int = 0) -> AddressSpace:
+    """An empty address space whose record is the `number`-th in the last pages of RAM."""
+    records = Records(memory)
+    record = records.view(EnclaveRecord, RECORDS + 512 * number)
+    record.root, record.free, record.free_end, record.heap_top = root, free, end, HEAP_BASE
+    return AddressSpace(records, PageOwners(memory, BITMAP), record, lambda: None)
+
+
+def new_space(memory: Memory | None = None) -> tuple[AddressSpace, Callable[[int], Region]]:
     memory = memory or Memory(BASE, RAM_PAGES * PAGE)
-    space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BLOCKS, 1)
+    space = space_in(memory, TABLES, TABLES + PAGE, BLOCKS)
     following = BLOCKS
 
-    def new_mapping(pages: int) -> Mapping:
+    def new_mapping(pages: int) -> Region:
         nonlocal following
         block, following = following, following + (pages + 1) * PAGE
-        return Mapping(memory, block, pages + 1, record=1)
+        return space.records.new_region(block, pages + 1, hidden=1)
 
     return space, new_mapping
 
@@ -47,8 +58,8 @@ class Placement(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.space, self.new_mapping = new_space()
-        self.model: dict[int, Mapping] = {}
-        self.heap: list[Mapping] = []
+        self.model: dict[int, Region] = {}
+        self.heap: list[Region] = []
 
     # -- the model -----------------------------------------------------------------------------------
 
@@ -104,21 +115,20 @@ class Placement(RuleBasedStateMachine):
         if self.heap_top + pages * PAGE <= self.lowest:
             mapping = self.new_mapping(pages)
             self.space.make_tables(self.heap_top, pages)
-            mapping.va = self.space.heap_top
             self.space.grow_heap(mapping)
             self.heap.append(mapping)
 
     @precondition(lambda self: self.heap)
     @rule()
     def shrink(self) -> None:
-        assert self.space.shrink_heap() is self.heap.pop()
+        assert self.space.shrink_heap().at == self.heap.pop().at
 
     @rule(va=addresses, pages=st.integers(1, 9))
     def find(self, va: int, pages: int) -> None:
         end = va + pages * PAGE
         expected = [m for start, m in self.model.items() if start <= va and end <= start + m.pages * PAGE]
         found = self.space.find(va, pages * PAGE)
-        assert [found] == (expected or [None])
+        assert [found and found.at] == ([one.at for one in expected] or [None])
 
     # -- what must hold ------------------------------------------------------------------------------
 
@@ -131,8 +141,8 @@ class Placement(RuleBasedStateMachine):
                 expected[mapping.va + index * PAGE] = mapping.block + (1 + index) * PAGE
         mapped = {leaf.va: leaf.pte >> 10 << 12 for leaf in self.space.table.leaves()}
         assert mapped == expected
-        assert self.space.heap_top == self.heap_top
-        assert len(self.space.mappings()) == len(self.model) + len(self.heap)
+        assert self.space.record.heap_top == self.heap_top
+        assert len(self.space.all_regions()) == len(self.model) + len(self.heap)
         for va in list(expected)[:3]:
             assert self.space.table.translate(va, R | W) == expected[va]
 
@@ -158,7 +168,7 @@ def test_relay_region_goes_where_it_was_or_into_the_mmap_area() -> None:
 
 def test_no_place_when_no_page_is_left_for_tables() -> None:
     memory = Memory(BASE, RAM_PAGES * PAGE)
-    space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BASE + 3 * PAGE, 1)
+    space = space_in(memory, TABLES, TABLES + PAGE, TABLES + 3 * PAGE)
     assert space.place_for(MMAP_TOP - PAGE, 1) == MMAP_TOP - PAGE
     assert not space.make_tables(MMAP_TOP - (4 << 20), 1)
     assert space.place_for(MMAP_TOP - (4 << 20), 1) == space.place_below(1) == MMAP_TOP - PAGE
@@ -166,12 +176,12 @@ def test_no_place_when_no_page_is_left_for_tables() -> None:
 
 def test_a_wish_leaves_the_pages_that_are_reserved() -> None:
     memory = Memory(BASE, RAM_PAGES * PAGE)
-    space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BASE + 5 * PAGE, 1)
+    space = space_in(memory, TABLES, TABLES + PAGE, TABLES + 5 * PAGE)
     wanted = MMAP_TOP - (4 << 20)  # a middle table and a leaf table, of four pages; then one more leaf table
     assert space.place_for(MMAP_TOP - PAGE, 1, reserve=2) == MMAP_TOP - PAGE
     assert space.place_for(wanted, 1, reserve=2) == MMAP_TOP - PAGE
     assert space.place_for(wanted, 1, reserve=1) == wanted
-    assert space.free == BASE + 4 * PAGE
+    assert space.record.free == TABLES + 4 * PAGE
 
 
 @pytest.mark.parametrize("pages", [1, 3])
@@ -186,7 +196,7 @@ def test_what_moves_is_in_one_space_only(old: int, new: int, pages: int, others:
     """Between two enclaves: nothing of it stays mapped, and the neighbours stay where they are."""
     memory = Memory(BASE, RAM_PAGES * PAGE)
     caller, new_mapping = new_space(memory)
-    server = AddressSpace(PageOwners(memory, BITMAP), BASE + 32 * PAGE, BASE + 33 * PAGE, BLOCKS, 2)
+    server = space_in(memory, TABLES + 32 * PAGE, TABLES + 33 * PAGE, BLOCKS, 1)
     moving = new_mapping(pages)
     assert caller.place_for(old, pages) == old
     caller.insert(moving, old)
@@ -203,25 +213,27 @@ def test_what_moves_is_in_one_space_only(old: int, new: int, pages: int, others:
     assert server.has(moving)
     assert not caller.has(moving)
     assert caller.find(old, PAGE) is None
-    assert server.find(new, pages * PAGE) is moving
+    found = server.find(new, pages * PAGE)
+    assert found is not None
+    assert found.at == moving.at
     for space in (caller, server):
         expected = {mapping.va: mapping.block + PAGE for where, mapping in stay if where is space}
         if space is server:
             expected.update({new + n * PAGE: moving.block + (1 + n) * PAGE for n in range(pages)})
         assert {leaf.va: leaf.pte >> 10 << 12 for leaf in space.table.leaves()} == expected
         assert space.lowest == min((va for va in expected if va < RELAY_BASE), default=MMAP_TOP)
-        for mapping in space.mappings():
+        for mapping in space.all_regions():
             assert space.find(mapping.va, PAGE) is mapping
 
 
 def test_tables_are_made_all_or_not_at_all() -> None:
     memory = Memory(BASE, RAM_PAGES * PAGE)
-    space = AddressSpace(PageOwners(memory, BITMAP), BASE, BASE + PAGE, BASE + 4 * PAGE, 1)
+    space = space_in(memory, TABLES, TABLES + PAGE, TABLES + 4 * PAGE)
     assert not space.make_tables(MMAP_TOP - (8 << 20), 2048)
     assert not space.make_tables(MMAP_TOP - PAGE, 1, reserve=2)
-    assert space.free == BASE + PAGE
+    assert space.record.free == TABLES + PAGE
     assert space.make_tables(MMAP_TOP - PAGE, 1, reserve=1)
-    assert space.free == BASE + 3 * PAGE
+    assert space.record.free == TABLES + 3 * PAGE
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
@@ -236,5 +248,24 @@ def test_remove_by_identity_and_address(order: tuple[int, ...]) -> None:
         assert space.has(mappings[index])
         space.remove(mappings[index])
         assert not space.has(mappings[index])
-    assert space.mappings() == []
+    assert space.all_regions() == []
     assert list(space.table.leaves()) == []
+
+
+def test_a_place_below_many_regions_is_found_without_a_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(BASE, RAM_PAGES * PAGE)
+    space = space_in(memory, TABLES, TABLES + PAGE, BLOCKS)
+    for number in range(100):
+        place = space.place_for(MMAP_TOP - PAGE, 1)
+        assert place == MMAP_TOP - (number + 1) * PAGE
+        space.insert(space.records.new_region(BLOCKS + 2 * number * PAGE, 2, hidden=1), place)
+    looked: list[int] = []
+    region = Records.region
+
+    def counted(self: Records, pa: int) -> Region:
+        looked.append(pa)
+        return region(self, pa)
+
+    monkeypatch.setattr(Records, "region", counted)
+    assert space.place_for(MMAP_TOP - PAGE, 1) == MMAP_TOP - 101 * PAGE
+    assert len(looked) <= 2

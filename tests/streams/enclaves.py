@@ -63,7 +63,7 @@ class EnclaveWorld(World):
             ),
         )
         for segment in self.state.segments.values():  # its key is no secret, so its content is none
-            self.memory.zero(segment.block, segment.block_pages * PAGE)
+            self.memory.zero(segment.block + PAGE, segment.pages * PAGE)
         self._free = self._free_pages()
         self.remember()
         self.text = bytearray()
@@ -75,7 +75,7 @@ class EnclaveWorld(World):
 
     def _free_pages(self) -> int:
         """Pages of the host, with those that it lent to the monitor for its records."""
-        return self.machine.kernel.blocks.free_pages + sum(pages for _, pages in self.state.monitor_blocks)
+        return self.machine.kernel.blocks.free_pages + sum(pages for _, pages in self.state.records.lent())
 
     def stream(self) -> str:
         """Run one random program; how it ended."""

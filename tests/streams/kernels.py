@@ -4,10 +4,11 @@ from typing import Any, Final
 
 from unicorn.riscv_const import UC_RISCV_REG_PRIV
 
-from pltvm.engine import sv39
 from pltvm.engine.context import Context, S
 from pltvm.engine.memory import PAGE
+from pltvm.engine.page_table import PageTable
 from pltvm.engine.sv39 import A, D, R, U, V, W, X, make_pte, pte_address
+from pltvm.engine.trap import Cause
 from pltvm.host.elf import EnclaveImage, Piece
 from pltvm.host.supervisor import Supervisor
 from pltvm.host.symbols import Symbols
@@ -35,11 +36,12 @@ class RandomKernel(Supervisor):
         for page, flags in ((0, R | X | U), (1, R | W | U)):
             slot = self._leaf_table(USER) + 8 * page
             assert self._set(SetPte.ONE, slot, make_pte(self.user + page * PAGE, V | A | D | flags))
-        self.table = sv39.PageTable(self.memory, self.root, lambda: 0, user=False)
+        self.table = PageTable(self.memory, self.root, lambda: 0, user=False)
         self.places = [
             pte_address(self.table.entry(va)) for va in (CODE, DATA, HANDLER, abi.STACK_TOP - PAGE)
         ]
         self.regs: list[int] = []
+        self.told = 0  # traps of user mode
         self.entered = 0
 
     @property
@@ -67,6 +69,7 @@ class RandomKernel(Supervisor):
     def _trap(self, cause: int, context: Context) -> None:
         super()._trap(cause, context)
         self.regs = list(context.regs)
+        self.told += 1
 
     def _control_is_back(self, status: int) -> bool:
         self.entered += 1
@@ -81,8 +84,8 @@ class KernelWorld(World):
     def __init__(self, seed: str, audit_every: int = 1) -> None:
         super().__init__(seed, audit_every)
         self.kernel = RandomKernel(self.driver)
-        self._call, self._in_guest = self.monitor.call, False
-        self.monitor.call = self._call_of_kernel  # type: ignore[method-assign]
+        self._ecall, self._in_guest = self.hart.handlers[Cause.ECALL_U], False
+        self.hart.handlers[Cause.ECALL_U] = self._ecall_of_program
         own = self.state.enclaves[self.victim.eid]
         template = self.state.enclaves[self.template.eid]
         host = self.machine.kernel
@@ -95,7 +98,7 @@ class KernelWorld(World):
                 *(CODE, CODE + 2 * PAGE, CODE + CODE_PAGES * PAGE, DATA, DATA, DATA + PAGE, HANDLER),
                 *(USER, USER + PAGE, USER + 2 * PAGE, abi.STACK_TOP - 64, abi.STACK_TOP, self.kernel.user),
                 *(self.memory.base, self.memory.base + 0x1F_FFF8, host.bitmap, host.pt_area, self.memory.end),
-                *(own.block, own.block + 3 * PAGE, own.kbuffer, own.retval_pointer, template.block),
+                *(own.block, own.block + 3 * PAGE, own.kbuffer, own.retval, template.block),
                 *(
                     free,
                     free + PAGE,
@@ -107,11 +110,11 @@ class KernelWorld(World):
                 *(0, 1 << 38, (1 << 64) - 4, (1 << 64) - PAGE, 1 << 63, self.kernel.root),
             ),
         )
-        self._eids = (own.eid, template.eid, self.state.next_eid, 7, -1)
+        self._eids = (own.eid, template.eid, self.state.globals.next_eid, 7, -1)
         self._area = host.pt_area, host.blocks.size(host.pt_area)
         self._tables = self.memory.read(*self._area)
         self._victims = self._victim_state()
-        self._records = len(self.state.monitor_blocks)
+        self._records = len(self.state.records.lent())
         self.remember()
 
     def _forge(self) -> None:
@@ -122,11 +125,14 @@ class KernelWorld(World):
         self.memory.write(self.params, abi.CREATE_PARAMS.pack(*create_params("normal", b"", birth)))
         self.memory.write(block + _CODE_PAGE * PAGE, self.writer.enclave_page())
 
-    def _call_of_kernel(self, function: int, *arguments: int) -> int | None:
-        """A monitor call: one of the guest is made in S-mode, whatever anybody remembers."""
-        if self._in_guest and self.hart._uc.reg_read(UC_RISCV_REG_PRIV) != S:
+    def _ecall_of_program(self, context: Context) -> None:
+        """An ecall of S-mode may be a monitor call; the kernel is told of one of user mode, whatever anybody
+        remembers of its privilege."""
+        of_host = self._in_guest and not self.state.globals.running
+        of_user, told = of_host and self.hart._uc.reg_read(UC_RISCV_REG_PRIV) != S, self.kernel.told
+        self._ecall(context)
+        if of_user and self.kernel.told == told:
             raise Broken("user mode has made a monitor call")
-        return self._call(function, *arguments)
 
     def _victim_state(self) -> list[object]:
         enclaves = [self.state.enclaves.get(one.eid) for one in (self.victim, self.template)]
@@ -164,7 +170,7 @@ class KernelWorld(World):
             if not segment.users:
                 size = segment.block_pages * PAGE
                 assert self.monitor.call(HostCall.RECLAIM, segment.block, size) == Status.OK
-        self.spoilt = victims_ran or len(self.state.monitor_blocks) != self._records
+        self.spoilt = victims_ran or len(self.state.records.lent()) != self._records
         self.spoilt = self.spoilt or not self._restore(changed)
         if not self.spoilt:
             self.check_owners()

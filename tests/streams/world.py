@@ -19,8 +19,8 @@ from pltvm.host.audit import audit as audit_host
 from pltvm.machine import Machine
 from pltvm.monitor.abi import EnclaveType
 from pltvm.monitor.audit import audit
+from pltvm.monitor.boot import MONITOR_SIZE
 from pltvm.monitor.digest import Digest
-from pltvm.monitor.monitor import MONITOR_SIZE
 
 RAM = 64 << 20
 SECRET = (0x5EC2_E75E_C2E7).to_bytes(6, "little")  # the upper part of the victim's marker (victim.c)
@@ -85,12 +85,13 @@ class World:
         self.trace.update(repr(facts).encode())
 
     def guarded(self) -> list[tuple[int, int]]:
-        """Physical address and pages of what is the victims' or the monitor's own, for good."""
-        blocks = [(self.memory.base, MONITOR_SIZE // PAGE)]
+        """Physical address and pages of what is the victims', or the monitor's and no record, for good."""
+        base, unused = self.memory.base, 64
+        blocks = [(base, 1), (base + MONITOR_SIZE - unused * PAGE, unused)]
         for enclave in (self.victim, self.template):
             own = self.state.enclaves[enclave.eid]
             blocks += [(own.block, own.block_pages)]
-            blocks += [(mapping.block, mapping.block_pages) for mapping in own.space.mappings()]
+            blocks += [(mapping.block, mapping.block_pages) for mapping in own.space.all_regions()]
         return blocks
 
     def remember(self) -> None:

@@ -171,7 +171,7 @@ class Calls:
             for pa, pages in idle:
                 self.monitor.call(HostCall.RECLAIM, pa, pages * PAGE)
         self._audit()
-        now, lent = self.state.owners.entries.tolist(), self.state.monitor_blocks
+        now, lent = self.state.owners.entries.tolist(), self.state.records.lent()
         for pa, pages in lent:  # what the monitor was given for its records it keeps
             first = (pa - self.machine.memory.base) // PAGE
             now[first : first + pages] = [0] * pages

@@ -11,6 +11,7 @@ from pltvm.engine.trap import Cause
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, Ocall
+from pltvm.monitor.secure_shm import attached
 from tests.wild.host import NAMES
 from tests.wild.values import Values
 
@@ -44,7 +45,8 @@ class Guest:
         """An address: in or near what is mapped, at the end of a page, or at an edge."""
         rng, space = self.rng, self.space
         near = rng.choice((0, 0, 0x40, 0x40, 1, 8, PAGE - 24, PAGE - 8, PAGE - 1, -24, -1))
-        mappings = [m.va for m in space.mappings()] + list(self.state.running.attached.values())
+        mappings = [m.va for m in space.all_regions()]
+        mappings += [one.va for one, _ in attached(self.state, self.state.running)]
         if mappings and rng.random() < 0.4:
             return rng.choice(mappings) + near & abi.MASK64
         return rng.choice(_EDGES) + near & abi.MASK64
@@ -67,7 +69,7 @@ class Guest:
     def range(self) -> tuple[int, int]:
         """Mostly a mapping or pages of it."""
         rng = self.rng
-        mappings = self.space.mappings()
+        mappings = self.space.all_regions()
         if not mappings or rng.random() < 0.1:
             return rng.choice(((0, 0), (self.pointer(), self.values.size())))
         one = rng.choice(mappings)

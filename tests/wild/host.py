@@ -80,7 +80,7 @@ class Host:
 
     def _never_comes_back(self, pa: int = 0, size: int = 0) -> bool:
         """Whether the monitor would take this for its records, and it is more than it needs."""
-        enough = self.state.record_space >= 4096 or size > _EXTENSION
+        enough = self.state.globals.record_space >= 4096 or size > _EXTENSION
         return enough and self.state.owners.is_free(pa, size // PAGE)
 
     def scribble(self) -> None:
@@ -218,7 +218,7 @@ class Host:
         return kind, slot(), values.entry(), values.number()
 
     def _extend(self) -> Arguments:
-        if self.state.record_space < 4096:
+        if self.state.globals.record_space < 4096:
             return self.free(_EXTENSION // PAGE), _EXTENSION
         return self.values.address(), self.values.size()
 

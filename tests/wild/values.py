@@ -37,7 +37,7 @@ class Values:
         if kind == 3:
             blocks = [(e.block, e.block_pages) for e in self.state.enclaves.values()]
             blocks += [
-                (m.block, m.block_pages) for e in self.state.enclaves.values() for m in e.space.mappings()
+                (m.block, m.block_pages) for e in self.state.enclaves.values() for m in e.space.all_regions()
             ]
             blocks += [(s.block, s.block_pages) for s in self.state.segments.values()]
             blocks += [(m.block, m.block_pages) for bound in self.state.bound.values() for m in bound]
@@ -84,7 +84,7 @@ class Values:
         rng = self.rng
         if self.state.enclaves and rng.random() < 0.85:
             return rng.choice(list(self.state.enclaves))
-        return rng.choice((self.state.next_eid, abi.MASK64, 1 << 32, rng.randrange(8), self.number()))
+        return rng.choice((self.state.globals.next_eid, abi.MASK64, 1 << 32, rng.randrange(8), self.number()))
 
     def entry(self, page: int | None = None) -> int:
         """A page-table entry, for that page or for any."""

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from pltvm.engine import context as ctx
 from pltvm.engine.context import MSTATUS_TVM, PC, SP, Context
+from pltvm.engine.decode import disassemble
 from pltvm.engine.sv39 import satp_for
-from pltvm.engine.trap import disassemble
+from pltvm.engine.trap import fetch
 from pltvm.errors import EngineError, OutOfMemory
 from pltvm.host.kernel import Kernel
 from pltvm.host.linux.errno import EINVAL, ENOMEM, LinuxError
@@ -22,7 +23,7 @@ from pltvm.host.linux.files import Files, FilesState
 from pltvm.host.linux.program import load_program
 from pltvm.host.linux.space import Space, SpaceState
 from pltvm.host.linux.threads import SavedScheduler, Scheduler, SchedulerState, Thread
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.host.symbols import Symbols
 
 Source = Callable[[int], bytes] | int  # standard input: a function of the most bytes, or a descriptor
@@ -122,7 +123,7 @@ class Process:
 
     def load(self, saved: SavedProcess) -> None:
         """Put the state back, after `Files.check`."""
-        self.state = copied(saved.process)
+        self.state = restored(self.state, saved.process)
         self.space.load(saved.space)
         self.scheduler.load(saved.scheduler, self.space.table)
         thread = self.scheduler.current
@@ -198,7 +199,7 @@ class Process:
         """
         pc = thread.context.regs[PC]
         name = _SIGNAL_NAMES.get(number, f"signal {number}")
-        code = self.hart.fetch(thread.context)
+        code = fetch(thread.context)
         self.state.end_report = f"killed by {name} at {self.state.symbols.locate(pc)}"
         if number in _CRASHES:
             why = why or (disassemble(code, pc) if code else "jump")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pltvm.host.linux.errno import EFBIG, ENOSPC, LinuxError
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Room:
 
     def load(self, saved: RoomState) -> None:
         """Put the state back."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
 
     def grow(self, info: os.stat_result, end: int) -> None:
         """Let the file with the state `info` reach up to `end` bytes.

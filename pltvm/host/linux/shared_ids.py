@@ -14,7 +14,7 @@ from pltvm.errors import EnclaveError, OutOfMemory
 from pltvm.host.kept import Kept, Kind
 from pltvm.host.linux.errno import EPERM
 from pltvm.host.linux.requests import Refused
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import FIRST_MEMORY_ID
 
@@ -69,7 +69,7 @@ class SharedIds:
 
     def load(self, saved: SharedIdsState) -> None:
         """Put the state back."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
 
     def get(self, key: int, size: int) -> int:
         """The id of pages of `size` bytes, a page multiple. Raises Refused."""

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.engine.sv39 import ENTRIES, LEVEL_SHIFTS, PageTable
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.sv39 import ENTRIES
 from pltvm.host.kernel import Kernel
 from pltvm.host.linux.errno import EACCES, EFAULT, ENAMETOOLONG, ENOMEM, LinuxError
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import HostCall, SetPte, Status
 
@@ -59,14 +60,12 @@ class ProcessTable(PageTable):
     def make_tables(self, va: int, pages: int) -> None:
         """Make the tables that mapping these pages needs; raises OutOfMemory."""
         for key in range(va >> 21, ((va + pages * PAGE - 1) >> 21) + 1):
-            table = self.root
-            for level, shift in enumerate(LEVEL_SHIFTS[:2]):
-                slot = table + ((key << 21 >> shift) & (ENTRIES - 1)) * 8
-                pte = self.memory.load(slot)
-                if not pte:
-                    pte = sv39.make_pte(self._take(level + 1), sv39.V)
-                    self._set(slot, pte)
-                table = sv39.pte_address(pte)
+            sv39.walk(self.memory, self.root, key << 21, self._make_table)
+
+    def _make_table(self, level: int, slot: int) -> int:
+        page = self._take(level)
+        self._set(slot, sv39.make_pte(page, sv39.V))
+        return page
 
     def set_entry(self, va: int, pte: int) -> None:
         """Set the leaf entry for `va`; 0 clears it."""
@@ -155,7 +154,7 @@ class Space:
 
     def load(self, saved: SpaceState) -> None:
         """Put the state back."""
-        self.state = copied(saved)
+        self.state = restored(self.state, saved)
         self.table.load(self.state.tables)
 
     # -- areas -------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from typing import Final
 
 from pltvm.engine.context import A0, Context
 from pltvm.engine.hart import Hart
-from pltvm.engine.sv39 import PageTable
+from pltvm.engine.page_table import PageTable
 from pltvm.host.linux.errno import EINTR, ETIMEDOUT
-from pltvm.host.plain import copied
+from pltvm.host.plain import copied, restored
 
 TICK_NS: Final = 10
 BOOT_NS: Final = 1_700_000_000_000_000_000  # the time of day at which every run starts
@@ -125,7 +125,7 @@ class Scheduler:
             self.threads[one.tid] = thread
         for tid, thread in old.items():
             thread.state.alive = tid in self.threads
-        self.state = copied(saved.scheduler)
+        self.state = restored(self.state, saved.scheduler)
         self._set_slice()
 
     # -- time --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, A3, A4, A5, A7, PC, Context
-from pltvm.engine.trap import Cause
+from pltvm.engine.trap import Cause, faulting_access
 from pltvm.errors import Interrupted, OutOfMemory
 from pltvm.host.linux import signals
 from pltvm.host.linux.errno import EINVAL, EIO, ENOMEM, ENOSYS, LinuxError
@@ -146,7 +146,7 @@ class Traps:
         missing[number if known else OTHERS] += 1
 
     def _fault(self, thread: Thread, cause: int, context: Context) -> None:
-        access = self._hart.faulting_access(cause, context)
+        access = faulting_access(cause, context)
         wanted = _ACCESS.get(Cause(cause))
         number = _SIGNAL_OF.get(Cause(cause), _SIGSEGV)
         if wanted is not None and access is not None:

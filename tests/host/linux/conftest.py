@@ -60,7 +60,7 @@ def run_linux(build_linux: Callable[[str], Path], tmp_path: Path) -> Run:
         result = run_program(
             machine.driver, build_linux(name), arguments, **{"root": tmp_path, "timeout": 60, **options}
         )
-        kept = MONITOR_MEMORY // PAGE if machine.monitor.state.next_eid else 0
+        kept = MONITOR_MEMORY // PAGE if machine.monitor.state.globals.next_eid else 0
         assert machine.kernel.blocks.free_pages == free - kept
         assert not machine.monitor.state.enclaves
         return result

@@ -13,6 +13,7 @@ from pltvm.host import snapshot
 from pltvm.host.audit import audit
 from pltvm.host.linux.runner import LinuxResult, resume_program, run_program
 from tests.host.moment import Moment
+from tests.lives import Job, elsewhere
 
 RAM = 64 << 20
 
@@ -107,6 +108,20 @@ def test_a_new_host_takes_the_state_of_another(build_linux: Callable[[str], Path
     assert waiting is not None
     assert snapshot.save(other).kernel == state.kernel
     assert set(waiting.blocks()) <= {block for holder in other.kernel.holders for block in holder()}
+
+
+@pytest.mark.parametrize("at", [9, 16])
+def test_another_process_goes_on_the_same(build_linux: Callable[[str], Path], folder: Path, at: int) -> None:
+    """From RAM, CPU and declared state alone: the same output, and the same RAM at the end."""
+    saver, jobs = Saver(build_linux("snapshots"), folder), list[Job]()
+    saver.acts[at] = lambda: jobs.append(Job(saver.machine.snapshot(), folder=folder))
+    saver.run()
+    saver.machine.restore(jobs[0].saved)
+    end = jobs[0].do(saver.machine)
+    assert elsewhere(jobs[0]) == end
+    output, (exit_code, *_) = end.output
+    assert exit_code == 7
+    assert output.count(b"hello world\n") == 3
 
 
 def test_a_program_that_waits_keeps_others_out(build_linux: Callable[[str], Path], folder: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_stopped_enclave_goes_on_and_stops_again(endless: Callable[[str], byte
     enclave.destroy()
     if server.alive:
         server.destroy()
-    lent = sum(pages for _, pages in machine.monitor.state.monitor_blocks)
+    lent = sum(pages for _, pages in machine.monitor.state.records.lent())
     assert machine.kernel.blocks.free_pages == free - lent
 
 

@@ -1,0 +1,141 @@
+"""The chain: an enclave that the host runs, the server that it calls, the one that this calls … (§5).
+
+    host ──begin──▶ top ──push──▶ server ──push──▶ server        innermost: who runs, or waits for the host
+         ◀──pause──────────────────────────────────╯ ╰──pop──▶
+
+`top` is named in each record of a chain, and the record of the top names the innermost. There is one host
+context: it waits while a chain has the hart, and whoever is innermost pauses or ends back into it. The
+mailbox and the kbuffer of a chain are those of its top; the kbuffer is mapped in whoever is innermost.
+
+Nobody else writes the records' `state`, `top`, `innermost`, `caller`, or who has the hart.
+"""
+
+from collections.abc import Iterator
+
+from pltvm.engine.sv39 import PPN_SHIFT, D
+from pltvm.monitor.abi import Ocall, Status
+from pltvm.monitor.records import Region
+from pltvm.monitor.state import Enclave, EnclaveState, State
+from pltvm.monitor.user import Spans
+
+RUNNABLE, RUNNING, WAITING, CALLING = (
+    int(EnclaveState.RUNNABLE),
+    int(EnclaveState.RUNNING),
+    int(EnclaveState.WAITING),
+    int(EnclaveState.CALLING),
+)
+
+
+def begin(state: State, enclave: Enclave) -> None:
+    """Give the hart to an enclave that has not run, or to the innermost of a chain that was paused."""
+    state.host = state.hart.current
+    _run(state, enclave)
+
+
+def _run(state: State, enclave: Enclave) -> None:
+    enclave.state = RUNNING
+    state.globals.running = enclave.at
+    for page in enclave.pages:
+        state.dirty[page] = 1
+    state.hart.current = enclave.context
+
+
+def pause(state: State, enclave: Enclave, status: int) -> None:
+    """Give the hart back to the host, which can let the chain go on later."""
+    enclave.state = RUNNABLE
+    state.to_host(status)
+
+
+def ask(state: State, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int = 0) -> None:
+    """Pause until the host has answered the ocall that is put into the chain's mailbox (§4)."""
+    top, store = state.enclave(enclave.top), state.memory.store
+    store(top.ocall, number)
+    store(top.arg0, arg0)
+    store(top.arg1, arg1)
+    enclave.waiting_for = number
+    enclave.state = WAITING
+    state.to_host(Status.OCALL)
+
+
+def push(
+    state: State, caller: Enclave, callee: Enclave, struct: Spans, request: Region | None, size: int
+) -> None:
+    """Let `caller` wait and `callee` run, from its entry point.
+
+    `struct` says where the caller wants its results, `request` is the region that has been passed, with
+    `request.origin_va` where the caller had it, and `size` the bytes of it that the caller named.
+    """
+    top = caller if caller.top == caller.at else state.enclave(caller.top)
+    callee.caller, callee.top, top.innermost = caller.at, top.at, callee.at
+    callee.struct_pa, callee.struct_first = struct[0]
+    if len(struct) > 1:
+        callee.struct_rest = struct[1][0]
+    callee.request_size = size
+    if request is not None:
+        callee.request, callee.request_va = request.at, request.origin_va
+    state.words[callee.kbuffer_word] = top.kbuffer_entry
+    state.dirty[callee.kbuffer_table] = 1
+    state.hart.translations_changed()
+    caller.state = CALLING
+    callee.context.regs[:] = callee.entry_registers
+    _run(state, callee)
+
+
+def pop(state: State, callee: Enclave, caller: Enclave) -> None:
+    """Let the caller of `callee` run again."""
+    top = caller if caller.top == caller.at else state.enclave(caller.top)
+    top.innermost = caller.at
+    leave(state, callee)
+    _run(state, caller)
+
+
+def leave(state: State, server: Enclave) -> None:
+    """Make a server ready for its next call, whatever it was doing."""
+    words, word = state.words, server.kbuffer_word
+    kbuffer = words[word]
+    if kbuffer & D:  # which goes with the entry
+        state.dirty[(kbuffer >> PPN_SHIFT) - state.first_page] = 1
+    words[word] = 0
+    state.dirty[server.kbuffer_table] = 1
+    state.hart.translations_changed()
+    server.caller = 0
+    if server.request_va:
+        server.request = server.request_va = 0
+    server.top = server.at
+    server.state = RUNNABLE
+
+
+def links(state: State, innermost: Enclave) -> Iterator[Enclave]:
+    """From the innermost enclave of a chain to its top; the one that was given may leave meanwhile."""
+    link = innermost
+    for _ in range(state.globals.enclaves):  # in a chain each is once
+        caller = link.caller
+        yield link
+        if not caller:
+            return
+        link = state.enclave(caller)
+
+
+def lose(state: State, innermost: Enclave, region: Region) -> None:
+    """A region is no more, or nobody's in this chain: no unfinished call has it to give back."""
+    for link in links(state, innermost):
+        if link.request == region.at:
+            link.request = 0
+
+
+def unwind(state: State, top: Enclave, ended: Enclave) -> None:
+    """Break the chain of `top` because `ended` ends: every server in it is idle again.
+
+    What the unfinished calls had passed to them is the top's, but not mapped; what `ended` has ends with it.
+    """
+    for link in links(state, state.enclave(top.innermost)):
+        if link.at == top.at:
+            break
+        if link.request and link.at != ended.at:
+            request = state.records.region(link.request)
+            if link.space.has(request):
+                link.space.remove(request)
+                state.owners.set_owner(request.block, request.block_pages, top.owner)
+                top.space.adopt(request)
+        leave(state, link)
+    top.innermost = top.at

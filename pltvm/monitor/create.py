@@ -1,0 +1,223 @@
+"""Creating enclaves: monitor calls 92, 99, 90, and what 86 has in common with them (§8).
+
+Each function checks everything first and then acts, so that a refused call leaves no trace.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from pltvm.engine import sv39
+from pltvm.engine.context import A3, A4, SP, Context, U
+from pltvm.engine.memory import PAGE
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.sv39 import Leaf, R, W, X, make_pte, pte_address
+from pltvm.errors import PhysicalAddressError
+from pltvm.monitor import abi, measure
+from pltvm.monitor.abi import CreateParams, EnclaveType, Status
+from pltvm.monitor.pages import MONITOR, OWNERS
+from pltvm.monitor.records import EnclaveRecord
+from pltvm.monitor.space import AddressSpace, has_room
+from pltvm.monitor.state import RECORD_BYTES, Enclave, EnclaveState, State
+
+
+def extend(state: State, pa: int, size: int) -> int:
+    """Monitor call 92: the host gives the monitor memory for its records."""
+    if size <= 0 or size % PAGE or not state.records.has_room_for_lent():
+        return Status.ERROR
+    if not state.owners.claim(pa, size // PAGE, MONITOR):
+        return Status.ERROR
+    state.memory.zero(pa, size)
+    state.records.add_lent(pa, size // PAGE)
+    return Status.OK
+
+
+def create(state: State, params_pa: int) -> int:
+    """Monitor call 99: a normal enclave from the block that the parameters name."""
+    return create_as(state, params_pa, EnclaveType.NORMAL)
+
+
+def create_server(state: State, params_pa: int) -> int:
+    """Monitor call 90: a server enclave; its name must not be taken (§5)."""
+    return create_as(state, params_pa, EnclaveType.SERVER)
+
+
+def create_as(state: State, params_pa: int, kind: EnclaveType) -> int:
+    """What the three kinds of create have in common. A shadow template maps nothing of the host."""
+    raw = state.read_host(params_pa, abi.CREATE_PARAMS.size)
+    if raw is None:
+        return Status.ERROR
+    params = CreateParams(*abi.CREATE_PARAMS.unpack(raw))
+    name = abi.clean_name(params.name)
+    if kind is EnclaveType.SERVER and (not name or state.server(name) is not None):
+        return Status.ERROR
+    if not parameters_are_sound(state, params):
+        return Status.ERROR
+    if state.globals.record_space < RECORD_BYTES:
+        return Status.NO_MONITOR_MEMORY
+    asid, leaves = state.records.next_asid(), _sound_layout(state, params)
+    if asid is None or leaves is None or state.globals.next_eid >= OWNERS:
+        return Status.ERROR
+    if not _has_room(state, params, kind):
+        return Status.ERROR
+
+    # Nothing can fail from here on.
+    host_leaves = list(_host_leaves(params)) if kind is not EnclaveType.SHADOW else []
+    content = measure.capture(state.memory, params.entry, leaves + host_leaves)
+    enclave = settle(state, params, name, kind, params.paddr + PAGE, params.free_mem, asid)
+    state.contents[enclave.eid] = content
+    _settle_permissions(state, leaves)
+    if kind is EnclaveType.SERVER:
+        state.add_server(enclave)
+        enclave.state = EnclaveState.RUNNABLE
+    return Status.OK
+
+
+def _has_room(state: State, params: CreateParams, kind: EnclaveType) -> bool:
+    """Whether what the monitor maps fits in between what the host has mapped, with the tables for it."""
+    table = PageTable(state.memory, params.paddr + PAGE, lambda: 0)
+    shm_pages = params.shm_size // PAGE
+    if kind is EnclaveType.SHADOW:
+        stack = abi.STACK_TOP - abi.DEFAULT_STACK, abi.DEFAULT_STACK // PAGE
+        return not shm_pages and table.is_free(*stack)
+    left = params.paddr + params.size - params.free_mem
+    return has_room(table, left, (abi.KBUFFER, 1), (abi.SHM_BASE, shm_pages))
+
+
+def settle(
+    state: State, params: CreateParams, name: bytes, kind: EnclaveType, root: int, free: int, asid: int
+) -> Enclave:
+    """Take what checked parameters name, map what it has of the host, and let the enclave exist.
+
+    `root` is its table, `free` where the pages left over start, physical. Can not fail.
+    """
+    once, owners = state.globals, state.owners
+    state.memory.zero(params.paddr, PAGE)
+    at = state.records.new_enclave()
+    record = state.records.view(EnclaveRecord, at)
+    record.eid, record.kind, record.name, record.asid = once.next_eid, kind, name, asid
+    record.entry, record.block, record.block_pages = params.entry, params.paddr, params.size // PAGE
+    record.root, record.free, record.free_end = root, free, params.paddr + params.size
+    record.kbuffer, record.shm_pa, record.shm_size = params.kbuffer, params.shm_paddr, params.shm_size
+    record.ocall, record.arg0, record.arg1, record.syscall, record.retval = _mailbox(params)
+    record.heap_top, record.top, record.innermost = abi.HEAP_BASE, at, at
+    once.next_eid += 1
+    state.records.use_asid(asid)
+    if kind is not EnclaveType.SHADOW:
+        map_host_pages(AddressSpace(state.records, owners, record, state.hart.translations_changed), params)
+    enclave = state.enclave(at)
+    enclave.entry_registers[:] = _entry_registers(enclave)
+    enclave.context.regs[:] = enclave.entry_registers
+    owners.claim(params.paddr, params.size // PAGE, enclave.owner)
+    owners.hold(params.kbuffer, 1)
+    owners.hold(params.shm_paddr, params.shm_size // PAGE)
+    for page in mailbox_pages(params):
+        owners.hold(page, 1)
+    state.enclaves.add(enclave)
+    state.memory.write(params.eid_pointer, enclave.eid.to_bytes(4, "little"))
+    return enclave
+
+
+def _settle_permissions(state: State, leaves: list[Leaf]) -> None:
+    """Note which pages are code, and map those that are to be written as well as one of both at a time."""
+    for _, pte, slot in leaves:
+        page = pte_address(pte)
+        if pte & W and pte & X:
+            state.owners.want_both(page)
+            state.memory.store(slot, pte & ~X)
+        elif pte & X:
+            state.memory.executable(page)
+
+
+def parameters_are_sound(state: State, params: CreateParams) -> bool:
+    """Whether every physical range of the parameters is the host's to give."""
+    owners, size = state.owners, params.size
+    shapes = (
+        size >= (abi.RESERVED_PAGES + 1) * PAGE
+        and not size & (size - 1)
+        and not params.paddr % size
+        and params.entry != 0
+        and params.kbuffer_size == PAGE
+        and not params.free_mem % PAGE
+        and params.paddr < params.free_mem <= params.paddr + size
+        and not params.shm_size % PAGE
+        and params.shm_size <= abi.SECURE_SHM_TOP - abi.SHM_BASE
+    )
+    if not shapes or not owners.is_free(params.paddr, size // PAGE):
+        return False
+    block = range(params.paddr, params.paddr + size)
+    outside = [(params.kbuffer, PAGE), (params.eid_pointer, 4), *((p, 8) for p in _mailbox(params))]
+    if params.shm_size:
+        outside.append((params.shm_paddr, params.shm_size))
+    aligned = not (params.kbuffer | params.shm_paddr) % PAGE and not any(p % 8 for p in _mailbox(params))
+    return aligned and all(
+        owners.is_public(pa, n) and (pa + n <= block.start or pa >= block.stop) for pa, n in outside
+    )
+
+
+def _entry_registers(enclave: Enclave) -> memoryview:
+    """The registers that are the same at every entry (§2); a server gets its shared memory in a3, a4."""
+    start = Context(U, enclave.space.satp, enclave.entry & ~1)  # as mret takes it from mepc
+    start.regs[SP] = abi.STACK_TOP
+    if enclave.is_server and enclave.shm_size:
+        start.regs[A3], start.regs[A4] = abi.SHM_BASE, enclave.shm_size
+    return start.regs
+
+
+def _mailbox(params: CreateParams) -> tuple[int, ...]:
+    return (params.ocall, params.arg0, params.arg1, params.syscall, params.retval)
+
+
+def mailbox_pages(params: CreateParams) -> set[int]:
+    """The pages that hold the mailbox."""
+    return pages_of(_mailbox(params))
+
+
+def pages_of(addresses: Iterable[int]) -> set[int]:
+    """The pages that hold these addresses."""
+    return {address & ~(PAGE - 1) for address in addresses}
+
+
+def _sound_layout(state: State, params: CreateParams) -> list[Leaf] | None:
+    """Check every table and every leaf that the host built (§10): nothing outside the block, no page twice.
+
+    A leaf on a page table would let the enclave map what it likes, so tables and leaves are disjoint. Gives
+    the leaves in order, None when the layout is refused.
+    """
+    first, last = params.paddr, params.free_mem
+    table = PageTable(state.memory, first + PAGE, lambda: 0)
+    used = set()
+    leaves = []
+    try:
+        for page in table.tables():
+            if not first + PAGE <= page < last or page in used or page == first + 2 * PAGE:
+                return None
+            used.add(page)
+        for leaf in table.leaves():
+            pte, page = leaf.pte, pte_address(leaf.pte)
+            page_is_ours = first + abi.RESERVED_PAGES * PAGE <= page < last and page not in used
+            regular = pte & sv39.U and pte & R and not pte & sv39.G and not pte >> 54
+            in_place = leaf.va < abi.HEAP_BASE or abi.MMAP_TOP <= leaf.va < abi.STACK_TOP
+            huge = not table.slot(leaf.va)
+            if not page_is_ours or not regular or not in_place or huge:
+                return None
+            used.add(page)
+            leaves.append(leaf)
+    except PhysicalAddressError:
+        return None
+    return leaves if table.translate(params.entry, X) is not None else None
+
+
+def _host_leaves(params: CreateParams) -> Iterator[Leaf]:
+    """What `map_host_pages` maps: in the order of the tables it follows all that the host may map itself."""
+    for offset in range(0, params.shm_size, PAGE):
+        yield Leaf(abi.SHM_BASE + offset, make_pte(params.shm_paddr + offset, sv39.RW), 0)
+    yield Leaf(abi.KBUFFER, make_pte(params.kbuffer, sv39.RW), 0)
+
+
+def map_host_pages(space: AddressSpace, params: CreateParams) -> None:
+    """Map the kbuffer and the memory shared with the host; there is room for the tables."""
+    table = space.table
+    table.map(abi.KBUFFER, params.kbuffer, 1, sv39.RW)
+    if params.shm_size:
+        table.map(abi.SHM_BASE, params.shm_paddr, params.shm_size // PAGE, sv39.RW)
+    space.record.kbuffer_slot = table.slot(abi.KBUFFER)
+    space.record.kbuffer_entry = table.entry(abi.KBUFFER)

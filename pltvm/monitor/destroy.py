@@ -1,0 +1,70 @@
+"""The end of enclaves: monitor calls 94, 89 and 79, and the end that a fault brings (§8, §10)."""
+
+from collections.abc import Sequence
+
+from pltvm.engine.memory import PAGE, Block
+from pltvm.monitor import chain, secure_shm
+from pltvm.monitor.abi import Status
+from pltvm.monitor.create import pages_of
+from pltvm.monitor.state import Enclave, State
+
+
+def destroy(state: State, eid: int) -> int:
+    """Monitor calls 94 and 89: end an enclave in whatever state it is.
+
+    One that takes part in a call ends the whole chain: its top caller is destroyed with it, servers in
+    between are idle again (§10).
+    """
+    enclave = state.enclaves.get(eid)
+    if enclave is None or state.globals.running or enclave.instances:
+        return Status.ERROR
+    end_chain(state, enclave)
+    return Status.OK
+
+
+def end_chain(state: State, enclave: Enclave) -> tuple[int, ...]:
+    """Destroy `enclave` and the top caller of its chain; returns their eids."""
+    top = state.enclave(enclave.top)
+    chain.unwind(state, top, enclave)
+    if top.at == enclave.at:
+        eid = top.eid
+        free(state, top)
+        return (eid,)
+    ended = (enclave.eid, top.eid)
+    # Each lists the other's block, so that the host finds both from either.
+    block = enclave.whole
+    free(state, enclave, [top.whole])
+    free(state, top, [block])
+    return ended
+
+
+def free(state: State, enclave: Enclave, kept: Sequence[Block] = ()) -> None:
+    """Give all memory of an enclave back to the host, cleared, listed in the first page of its block.
+
+    `kept` are blocks that the host got back as they are, to be listed too.
+    """
+    state.enclaves.remove(enclave)
+    if enclave.is_server:
+        state.records.unlink(state.records.servers.of_name(enclave.name), enclave, "next_of_name")
+    owners = state.owners
+    for pa, pages in ((enclave.kbuffer, 1), (enclave.shm_pa, enclave.shm_size // PAGE)):
+        owners.let_go(pa, pages)
+        state.memory.touch(pa, pages)  # the D bits go with the enclave's tables
+    for page in pages_of(enclave.mailbox):
+        owners.let_go(page, 1)
+    blocks = [enclave.whole]
+    for region in enclave.space.all_regions():
+        blocks.append(region.whole)
+        state.records.free_region(region)
+    blocks += secure_shm.leave_all(state, enclave)
+    if enclave.template_of:
+        state.enclave(enclave.template_of).instances -= 1
+    state.contents.pop(enclave.eid, None)
+    state.hart.forget_context(enclave.context)
+    if state.globals.running == enclave.at:
+        state.globals.running = 0  # else who asks, before the host has the hart, would look into its record
+    state.forget(enclave)
+    state.records.free_asid(enclave.asid)
+    state.records.free_enclave(enclave.at)
+    state.give_back(blocks, kept)
+    state.hart.translations_changed()

@@ -1,0 +1,236 @@
+"""The monitor's records in guest RAM: views of what `records.h` lays out.
+
+A view is a structure of ctypes that lies on RAM: reading a field reads guest memory (23 ns; an index into a
+memoryview takes 28, a pointer of cffi 65, and dissect.cstruct copies a whole record for 11 µs). It keeps
+nothing of its own, so that RAM alone says what the monitor remembers. The header is read by cffi's parser;
+the annotations here say the same names to mypy, and a test that they are the same.
+"""
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from cffi import FFI
+
+from pltvm.engine.memory import PAGE_SHIFT, Block
+from pltvm.errors import EngineError
+
+HEADER: Final = Path(__file__).with_name("records.h")
+_TYPES: Final[dict[str, Any]] = {
+    "uint64_t": ctypes.c_uint64,
+    "int64_t": ctypes.c_int64,
+    "uint32_t": ctypes.c_uint32,
+}
+
+
+@cache
+def header() -> FFI:
+    """What `records.h` declares."""
+    declared = FFI()
+    lines = HEADER.read_text("utf-8").splitlines()
+    declared.cdef("\n".join(line for line in lines if not line.startswith("#")))
+    return declared
+
+
+NUMBERS: Final[dict[str, int]] = dict(header().typeof("enum layout").relements)
+
+
+class Record(ctypes.LittleEndianStructure):
+    """One record; `at` is its physical address."""
+
+    at: int
+
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+
+def laid_out_as(struct: str) -> Callable[[type[RecordType]], type[RecordType]]:
+    """Give a class the fields of this struct of `records.h`."""
+
+    def lay_out(kind: type[RecordType]) -> type[RecordType]:
+        kind._fields_ = _fields(struct)
+        return kind
+
+    return lay_out
+
+
+def _fields(struct: str) -> list[tuple[str, Any]]:
+    fields, end = [], 0
+    for name, field in header().typeof(f"struct {struct}").fields:
+        kind = field.type
+        if kind.kind == "array":
+            size = kind.length * header().sizeof(kind.item)
+            made = ctypes.c_char * size if kind.item.cname == "uint8_t" else ctypes.c_uint64 * kind.length
+        else:
+            made = _TYPES[kind.cname]
+        if field.offset != end:
+            raise EngineError(f"records.h: struct {struct} has a gap before {name}")
+        end = field.offset + ctypes.sizeof(made)
+        fields.append((name, made))
+    return fields
+
+
+@laid_out_as("globals")
+class Globals(Record):
+    """What there is once."""
+
+    running: int
+    host_status: int
+    started: int
+    first_enclave: int
+    last_enclave: int
+    enclaves: int
+    first_segment: int
+    next_eid: int
+    next_segment: int
+    asids: int
+    free_asids: int
+    record_space: int
+    free_records: int
+    fresh: int
+    filling: int
+    lent: int
+    free_regions: int
+    fresh_regions: int
+    free_attachments: int
+    fresh_attachments: int
+    roots_end: int
+    middle_end: int
+
+
+@laid_out_as("lent")
+class Lent(Record):
+    """Memory that the host gave the monitor."""
+
+    pa: int
+    pages: int
+
+
+@laid_out_as("enclave")
+class EnclaveRecord(Record):
+    """One enclave; `state.Enclave` is this with what is derived from it."""
+
+    next: int
+    prev: int
+    next_of_eid: int
+    next_of_name: int
+    name: bytes
+    eid: int
+    kind: int
+    state: int
+    stopped: int
+    asid: int
+    instances: int
+    template_of: int
+    entry: int
+    block: int
+    block_pages: int
+    root: int
+    free: int
+    free_end: int
+    kbuffer: int
+    kbuffer_entry: int
+    kbuffer_slot: int
+    shm_pa: int
+    shm_size: int
+    heap_top: int
+    mmaps: int
+    heap: int
+    relays: int
+    orphans: int
+    attached: int
+    ocall: int
+    arg0: int
+    arg1: int
+    syscall: int
+    retval: int
+    waiting_for: int
+    asked_where: int
+    asked_size: int
+    caller: int
+    struct_pa: int
+    struct_first: int
+    struct_rest: int
+    request: int
+    request_va: int
+    request_size: int
+    top: int
+    innermost: int
+
+    @property
+    def whole(self) -> Block:
+        """Its block."""
+        return Block(self.block, self.block_pages)
+
+
+@laid_out_as("region")
+class Region(Record):
+    """Pages that move as one: of the block at `block` the last `size` bytes, mapped at `va`."""
+
+    next: int
+    prev: int
+    va: int
+    size: int
+    block: int
+    block_pages: int
+    origin_eid: int
+    origin_va: int
+    name: bytes
+
+    @property
+    def whole(self) -> Block:
+        """Its block."""
+        return Block(self.block, self.block_pages)
+
+    @property
+    def pages(self) -> int:
+        """Pages that are mapped."""
+        return self.size >> PAGE_SHIFT
+
+    @property
+    def end(self) -> int:
+        """First address behind it."""
+        return self.va + self.size
+
+    @property
+    def pa(self) -> int:
+        """Physical address of what is mapped."""
+        return self.block + (self.block_pages << PAGE_SHIFT) - self.size
+
+    @property
+    def has_page(self) -> bool:
+        """Whether its record lies in the first page of its block, which is not mapped."""
+        return self.at == self.block
+
+
+@laid_out_as("segment")
+class Segment(Record):
+    """Memory shared between enclaves."""
+
+    next: int
+    prev: int
+    next_of_key: int
+    key: int
+    block: int
+    block_pages: int
+    pages: int
+    owner: int
+    creator: int
+    users: int
+    has_key: int
+
+    @property
+    def whole(self) -> Block:
+        """Its block."""
+        return Block(self.block, self.block_pages)
+
+
+@laid_out_as("attachment")
+class Attachment(Record):
+    """That an enclave has a segment mapped at `va`."""
+
+    next: int
+    segment: int
+    va: int

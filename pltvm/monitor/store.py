@@ -1,0 +1,216 @@
+"""The records in RAM: found by their addresses, with room for new ones, and in lists by number or name.
+
+Asking for a record by its address marks its page as written (`Memory.dirty`), so nobody keeps a view from one
+monitor call to the next. Records of enclaves lie in memory that the host gave, regions and segments of mmap,
+sbrk and shared memory in the first page of their blocks, and the rest in tables of the monitor's own memory.
+"""
+
+import ctypes
+from typing import Any, Final
+from zlib import crc32
+
+from pltvm.engine.memory import PAGE, PAGE_SHIFT, Block, Memory
+from pltvm.errors import EngineError
+from pltvm.monitor.records import (
+    NUMBERS,
+    Attachment,
+    EnclaveRecord,
+    Globals,
+    Lent,
+    Record,
+    RecordType,
+    Region,
+)
+
+_SIZE: Final = {kind: ctypes.sizeof(kind) for kind in (Lent, Region, Attachment)}
+
+
+class Heads:
+    """A table of the heads of lists, in which records are by a number or a name."""
+
+    def __init__(self, memory: Memory, name: str) -> None:
+        self.first = NUMBERS[f"{name}_AT"] >> 3  # index in u64 of RAM
+        self.count = NUMBERS[f"{name[:-1]}_LISTS"]
+        self._dirty = memory.dirty
+
+    def of_number(self, number: int) -> int:
+        """Index, in u64 of RAM, of the head of the list in which records with this number are."""
+        at = self.first + number % self.count
+        self._dirty[at >> 9] = 1
+        return at
+
+    def of_name(self, name: bytes) -> int:
+        """The same for a name."""
+        at = self.first + crc32(name) % self.count
+        self._dirty[at >> 9] = 1
+        return at
+
+
+class Records:
+    """All records of the monitor of `memory`, whose first bytes are the monitor's."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self._base = memory.base
+        self._host = memory.host_address - memory.base
+        self._dirty = memory.dirty
+        self._shorts = memory.bytes.cast("H")
+        self._views: dict[type[Record], dict[int, Any]] = {}
+        self._regions: dict[int, Region] = self._views.setdefault(Region, {})
+        self.enclaves, self.servers = Heads(memory, "ENCLAVES"), Heads(memory, "SERVERS")
+        self.segments, self.bound = Heads(memory, "SEGMENTS"), Heads(memory, "BOUNDS")
+        self.globals = self.view(Globals, memory.base + NUMBERS["GLOBALS_AT"])
+
+    def view(self, kind: type[RecordType], pa: int) -> RecordType:
+        """The record of this kind at `pa`."""
+        known = self._views.setdefault(kind, {})
+        view = known.get(pa)
+        if view is None:
+            if not self.memory.contains(pa, ctypes.sizeof(kind)):
+                raise EngineError(f"no record can be at {pa:#x}")  # else it would be memory of this process
+            view = known[pa] = kind.from_address(self._host + pa)
+            view.at = pa
+        self._dirty[(pa - self._base) >> PAGE_SHIFT] = 1
+        return view
+
+    def region(self, pa: int) -> Region:
+        """The region whose record is at `pa`: `view`, for the calls that are hot."""
+        region = self._regions.get(pa)
+        if region is None:
+            return self.view(Region, pa)
+        self._dirty[(pa - self._base) >> PAGE_SHIFT] = 1
+        return region
+
+    # -- records that lie where there is room ------------------------------------------------------------
+
+    def lent(self) -> list[Block]:
+        """The blocks that the host gave for records."""
+        blocks = (self._lent(index) for index in range(self.globals.lent))
+        return [Block(block.pa, block.pages) for block in blocks]
+
+    def has_room_for_lent(self) -> bool:
+        """Whether the host can give one more block."""
+        return self.globals.lent < NUMBERS["MOST_LENT"]
+
+    def add_lent(self, pa: int, pages: int) -> None:
+        """Use a block that the host gave."""
+        once = self.globals
+        block = self._lent(once.lent)
+        block.pa, block.pages = pa, pages
+        once.lent += 1
+        once.record_space += pages * PAGE
+
+    def _lent(self, index: int) -> Lent:
+        return self.view(Lent, self._base + NUMBERS["LENT_AT"] + index * _SIZE[Lent])
+
+    def new_enclave(self) -> int:
+        """Room for one struct enclave, all zero; there must be some (`record_space`)."""
+        once = self.globals
+        once.record_space -= NUMBERS["RECORD_BYTES"]
+        if once.free_records:
+            at = once.free_records
+            once.free_records = self.view(EnclaveRecord, at).next
+        else:
+            block = self._lent(once.filling)
+            if once.fresh == block.pa + block.pages * PAGE:  # this one is full
+                once.filling += 1
+                once.fresh = self._lent(once.filling).pa
+            at = once.fresh or block.pa
+            once.fresh = at + NUMBERS["RECORD_BYTES"]
+        self.memory.zero(at, NUMBERS["RECORD_BYTES"])
+        return at
+
+    def free_enclave(self, at: int) -> None:
+        """The record is not used any more."""
+        once = self.globals
+        self.view(EnclaveRecord, at).next = once.free_records
+        once.free_records = at
+        once.record_space += NUMBERS["RECORD_BYTES"]
+
+    @property
+    def regions_left(self) -> int:
+        """How many regions without a page of their own there is room for, at least."""
+        return NUMBERS["MOST_REGIONS"] - self.globals.fresh_regions + bool(self.globals.free_regions)
+
+    def new_region(self, block: int, pages: int, hidden: int) -> Region:
+        """A region; of relay pages (`hidden` 0, or half of a block with a record) in the table, which must
+        have room, else in the first page of its block."""
+        region = self.view(Region, block if hidden else self._new("region"))
+        region.next = region.prev = region.va = 0
+        region.block, region.block_pages, region.size = block, pages, (pages - hidden) << PAGE_SHIFT
+        region.origin_eid, region.origin_va, region.name = -1, 0, b""
+        return region
+
+    def free_region(self, region: Region) -> None:
+        """The region is no more: its record, if it is in the table, can be used again."""
+        if not region.has_page:
+            self._free("region", region)
+
+    @property
+    def attachments_left(self) -> int:
+        """How many attachments there is room for, at least."""
+        once = self.globals
+        return NUMBERS["MOST_ATTACHMENTS"] - once.fresh_attachments + bool(once.free_attachments)
+
+    def new_attachment(self) -> Attachment:
+        """An attachment, not yet filled in."""
+        return self.view(Attachment, self._new("attachment"))
+
+    def free_attachment(self, attachment: Attachment) -> None:
+        """The attachment is no more."""
+        self._free("attachment", attachment)
+
+    def _new(self, what: str) -> int:
+        once = self.globals
+        kind: type[Region | Attachment] = Region if what == "region" else Attachment
+        free = getattr(once, f"free_{what}s")
+        if free:
+            setattr(once, f"free_{what}s", self.view(kind, free).next)
+            return int(free)
+        used = getattr(once, f"fresh_{what}s")
+        setattr(once, f"fresh_{what}s", used + 1)
+        return int(self._base + NUMBERS[f"{what.upper()}S_AT"] + used * _SIZE[kind])
+
+    def _free(self, what: str, record: Region | Attachment) -> None:
+        record.next = getattr(self.globals, f"free_{what}s")
+        setattr(self.globals, f"free_{what}s", record.at)
+
+    # -- numbers -------------------------------------------------------------------------------------------
+
+    def next_asid(self) -> int | None:
+        """An address-space number that no living enclave has, 0 being the host's; `use_asid` takes it."""
+        once = self.globals
+        if once.free_asids:
+            return self._shorts[self._asid_slot(once.free_asids - 1)]
+        return once.asids + 1 if once.asids < NUMBERS["LAST_ASID"] else None
+
+    def use_asid(self, asid: int) -> None:
+        """The number that `next_asid` gave has a user now."""
+        if self.globals.free_asids:
+            self.globals.free_asids -= 1
+        else:
+            self.globals.asids = asid
+
+    def free_asid(self, asid: int) -> None:
+        """The number has no user any more."""
+        self._shorts[self._asid_slot(self.globals.free_asids)] = asid
+        self.globals.free_asids += 1
+
+    def _asid_slot(self, index: int) -> int:
+        """Where, in u16 of RAM, the stack of free ASIDs has this entry."""
+        at = NUMBERS["ASIDS_AT"] + 2 * index
+        self._dirty[at >> PAGE_SHIFT] = 1
+        return at >> 1
+
+    # -- lists whose heads are in tables -----------------------------------------------------------------
+
+    def unlink(self, head: int, record: RecordType, link: str) -> None:
+        """Take a record out of the list whose head has this index; `link` is the field that leads on."""
+        words = self.memory.words
+        if words[head] == record.at:
+            words[head] = getattr(record, link)
+            return
+        before = self.view(type(record), words[head])
+        while getattr(before, link) != record.at:
+            before = self.view(type(record), getattr(before, link))
+        setattr(before, link, getattr(record, link))
