@@ -184,7 +184,7 @@ def test_a_snapshot_is_all_of_ram_whenever_the_host_has_control(script_elf: byte
 # Taken out: what tells RAM's log of pages whose D bits go with the entries that are cleared.
 UNMAPPED = {
     "relay": Edit(AddressSpace._unmap, "self.memory.touch(region.pa, region.pages)", "pass"),
-    "shared": Edit(chain.leave, "state.memory.touch(pte_address(kbuffer))", "pass"),
+    "shared": Edit(chain.leave, "state.dirty[(kbuffer >> PPN_SHIFT) - state.first_page] = 1", "pass"),
     "shared memory": Edit(secure_shm.detach, "state.memory.touch(", "(lambda *_: None)("),
 }
 
