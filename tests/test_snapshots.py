@@ -62,11 +62,11 @@ HOLES = {
     "store": Edit(Memory.store, "self.dirty[page] = 1", "pass"),
     "records": Edit(Records.region, "self._dirty[(pa - self._base) >> PAGE_SHIFT] = 1", "pass"),
     "owners": Edit(PageOwners._touch, "self._dirty[start] = 1", "pass"),
-    "registers": Edit(chain._run, "for page in enclave.pages:", "for page in enclave.pages[:1]:"),
+    "registers": Edit(chain._run, "= state.dirty[registers] = 1", "= 1"),
     "current": Edit(State.note_current, "for page in running.pages:", "for page in ():"),
     "copies": Edit(TableCopy.make, "memory.touch(block, len(self._tables))", "pass"),
     "tables": Edit(State.keep_derived, "enclave.space.table.look_again(changed)", "pass"),
-    "views": Edit(State.keep_derived, "del self._views[at]", "pass"),
+    "views": Edit(State.keep_derived, "del self.views[at]", "pass"),
 }
 
 

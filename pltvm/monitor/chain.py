@@ -35,8 +35,8 @@ def begin(state: State, enclave: Enclave) -> None:
 def _run(state: State, enclave: Enclave) -> None:
     enclave.state = RUNNING
     state.globals.running = enclave.at
-    for page in enclave.pages:
-        state.dirty[page] = 1
+    record, registers = enclave.pages
+    state.dirty[record] = state.dirty[registers] = 1
     state.hart.current = enclave.context
 
 
@@ -48,7 +48,8 @@ def pause(state: State, enclave: Enclave, status: int) -> None:
 
 def ask(state: State, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int = 0) -> None:
     """Pause until the host has answered the ocall that is put into the chain's mailbox (§4)."""
-    top, store = state.enclave(enclave.top), state.memory.store
+    top = enclave if enclave.top == enclave.at else state.enclave(enclave.top)
+    store = state.memory.store
     store(top.ocall, number)
     store(top.arg0, arg0)
     store(top.arg1, arg1)

@@ -138,7 +138,7 @@ class Monitor:
 
     def _enclave_call(self, context: Context) -> None:
         state = self.state
-        enclave = state.running
+        enclave = state.views.get(state.globals.running) or state.running  # most often at hand
         regs = context.regs
         if enclave is None:
             supervisor.trap(self.state, Cause.ECALL_U, context)

@@ -46,7 +46,7 @@ def resume(state: State, eid: int, reason: int, number: int = 0, value: int = 0,
     if reason == ResumeReason.STOP:
         was_stopped, top.stopped = top.stopped, 0
         return Status.OK if was_stopped else Status.ERROR
-    enclave = state.enclave(top.innermost)
+    enclave = top if top.innermost == top.at else state.enclave(top.innermost)
     if top.stopped:
         return Status.ERROR
     if reason == ResumeReason.OCALL:

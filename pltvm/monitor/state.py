@@ -188,7 +188,7 @@ class State:
         self.host_vector: Callable[[int], bool] = lambda _status: False
         # The host kernel's handler for traps of its own user programs.
         self.trap_vector: Callable[[int, Context], None] = _no_host_kernel
-        self._views: dict[int, Enclave] = {}  # by the address of their records
+        self.views: dict[int, Enclave] = {}  # those at hand, by the address of their records
         self._held: WeakValueDictionary[tuple[int, ...], Enclave] = WeakValueDictionary()
         self.words, self.dirty, self.base = self.memory.words, self.memory.dirty, self.memory.base
         self.first_page = self.base >> PAGE_SHIFT
@@ -203,7 +203,7 @@ class State:
 
     def enclave(self, at: int) -> Enclave:
         """The enclave whose record is at this physical address."""
-        enclave = self._views.get(at) or self._derive(at)
+        enclave = self.views.get(at) or self._derive(at)
         self.dirty[enclave.pages[0]] = 1
         return enclave
 
@@ -214,7 +214,7 @@ class State:
         if held is not None:
             held.space.table.forget()
             held.copies = None
-            self._views[at] = held
+            self.views[at] = held
             return held
         enclave = Enclave.from_address(self.memory.host_address + at - self.base)
         enclave.at = at
@@ -229,16 +229,16 @@ class State:
         enclave.pages = pages
         enclave.kbuffer_word = (enclave.kbuffer_slot - self.base) >> 3
         enclave.kbuffer_table = enclave.kbuffer_word >> 9
-        self._views[at] = enclave
+        self.views[at] = enclave
         return enclave
 
     def forget(self, enclave: Enclave) -> None:
         """The record will be another enclave's: what is derived from it no longer holds."""
-        self._views.pop(enclave.at, None)
+        self.views.pop(enclave.at, None)
 
     def derived(self) -> dict[int, Origin]:
         """What views are derived from, by record: for `keep_derived`."""
-        return {at: _origin(enclave) for at, enclave in self._views.items()}
+        return {at: _origin(enclave) for at, enclave in self.views.items()}
 
     def keep_derived(self, derived: dict[int, Origin], changed: set[int]) -> None:
         """RAM is as it was once, so that these pages changed: keep what still holds, forget the rest.
@@ -247,9 +247,9 @@ class State:
         """
         self.enclaves.forget()
         for at, origin in derived.items():
-            enclave = self._views[at]
+            enclave = self.views[at]
             if self.enclaves.at(enclave.eid) != at or _origin(enclave) != origin:
-                del self._views[at]
+                del self.views[at]
             else:
                 enclave.space.table.look_again(changed)
                 enclave.copies = None
@@ -258,7 +258,7 @@ class State:
 
     def note_written(self) -> None:
         """Tell RAM's log of what guest code wrote (`PageTable.note_written`), before it is looked at."""
-        for enclave in self._views.values():
+        for enclave in self.views.values():
             if self.dirty[enclave.pages[1]]:  # its registers: it may have run
                 enclave.space.table.note_written()
         if self.tables is not None:
@@ -276,14 +276,14 @@ class State:
     def running(self) -> Enclave | None:
         """The enclave whose context is on the hart."""
         at = self.globals.running
-        return (self._views.get(at) or self._derive(at)) if at else None
+        return (self.views.get(at) or self._derive(at)) if at else None
 
     def server(self, name: bytes) -> Enclave | None:
         """The living server of this name."""
         heads = self.records.servers
         at = self.words[heads.first + crc32(name) % heads.count]
         while at:
-            enclave = self.enclave(at)
+            enclave = self.views.get(at) or self._derive(at)  # only looked at: its page needs no mark
             if enclave.name == name:
                 return enclave
             at = enclave.next_of_name

@@ -23,6 +23,7 @@ _CACHES = {
     "_leaf_tables",
     "certificate",
     "contents",
+    "views",
     "_views",
     "_regions",
     "copies",
