@@ -206,7 +206,7 @@ def test_fork_without_memory() -> None:
 
 def test_stop_and_resume_an_interrupted_run(machine: Machine, script_elf: bytes) -> None:
     script = Script()
-    script.step(SPIN, 3_000_000)
+    script.step(SPIN, 100_000_000)
     enclave = machine.create(script_elf, shm=listed(script))
     with pytest.raises(EnclaveError, match="only one that has started"):
         enclave.stop()
