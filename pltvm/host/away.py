@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pltvm.host.kernel import Kernel
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part
 from pltvm.monitor.abi import HostCall, Status
 
 _AT_A_TIME: Final = 64
@@ -22,7 +22,7 @@ class AwayState:
     blocks: dict[int, None] = field(default_factory=dict)
 
 
-class Away:
+class Away(Part[AwayState]):
     """The blocks of `kernel` that enclaves have."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -30,14 +30,6 @@ class Away:
         self.state = AwayState()
         kernel.holders.append(lambda: self.state.blocks)
         kernel.blocks.shrink = self._shrink
-
-    def save(self) -> AwayState:
-        """A copy of the state."""
-        return copied(self.state)
-
-    def load(self, saved: AwayState) -> None:
-        """Put the state back."""
-        self.state = restored(self.state, saved)
 
     def add(self, block: int) -> None:
         """An enclave is given `block`, or has it: it is freed when it is back."""

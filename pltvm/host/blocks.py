@@ -11,7 +11,7 @@ from typing import Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.errors import OutOfMemory
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part
 from pltvm.host.spans import Span
 from pltvm.monitor.host_memory import HostMemory
 
@@ -32,7 +32,7 @@ class BlocksState:
     free_pages: int
 
 
-class Blocks:
+class Blocks(Part[BlocksState]):
     """Allocator for the RAM from `start` to `end` (physical addresses, page aligned).
 
     `shrink` is called when no block is left; it makes others give memory back, False if they have none.
@@ -51,14 +51,6 @@ class Blocks:
             self.state.free[order][start] = None
             self.state.free_pages += 1 << order
             start += PAGE << order
-
-    def save(self) -> BlocksState:
-        """A copy of the state."""
-        return copied(self.state)
-
-    def load(self, saved: BlocksState) -> None:
-        """Put the state back."""
-        self.state = restored(self.state, saved)
 
     @property
     def free_pages(self) -> int:

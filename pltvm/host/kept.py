@@ -14,7 +14,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError
 from pltvm.host.away import Away
 from pltvm.host.kernel import Kernel
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part
 from pltvm.host.services import Services
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import HostCall, Status
@@ -46,7 +46,7 @@ class KeptState:
     ids: int = 0
 
 
-class Kept:
+class Kept(Part[KeptState]):
     """The pages of one host. A place in them is named by a physical address."""
 
     def __init__(self, kernel: Kernel, away: Away, services: Services) -> None:
@@ -55,14 +55,6 @@ class Kept:
         self._services = services
         self.state = KeptState()
         kernel.holders.append(lambda: self.state.rows)
-
-    def save(self) -> KeptState:
-        """A copy of the state."""
-        return copied(self.state)
-
-    def load(self, saved: KeptState) -> None:
-        """Put the state back."""
-        self.state = restored(self.state, saved)
 
     def add(self, data: bytes, pages: int, kind: Kind) -> tuple[int, KeptPages]:
         """Cleared pages with `data` at their start: where they are, and their row; raises OutOfMemory."""

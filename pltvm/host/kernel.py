@@ -17,7 +17,7 @@ from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.errors import EngineError, OutOfMemory
 from pltvm.host.blocks import Blocks, BlocksState, order_for
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part, copied, restored
 from pltvm.monitor.abi import HostCall, Status
 from pltvm.monitor.boot import MONITOR_SIZE
 from pltvm.monitor.monitor import Monitor
@@ -35,7 +35,7 @@ class TablePagesState:
     free: list[list[int]]
 
 
-class TablePages:
+class TablePages(Part[TablePagesState]):
     """Free pages of the PT area, by level: 0 roots, 1 middle tables, 2 leaf tables (§8 call 83)."""
 
     def __init__(self, monitor: Monitor, start: int, pages: int) -> None:
@@ -47,14 +47,6 @@ class TablePages:
         self.state = TablePagesState(
             [[start + page * PAGE for page in reversed(range(low, high))] for low, high in pairwise(bounds)]
         )
-
-    def save(self) -> TablePagesState:
-        """A copy of the state."""
-        return copied(self.state)
-
-    def load(self, saved: TablePagesState) -> None:
-        """Put the state back."""
-        self.state = restored(self.state, saved)
 
     def take(self, level: int) -> int:
         """A cleared page for a table of this level; raises OutOfMemory."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, ParamSpec, TypeVar
 
 from pltvm.errors import FromCallback
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -50,23 +50,15 @@ class OutputState:
     size: int = 0
 
 
-class Output:
+class Output(Part[OutputState]):
     """Takes the bytes of one run; `on_output` gets all of them, `text` has the first KEPT.
 
-    For a run inside `passed_on`.
+    For a run inside `passed_on`. What was passed on is not taken back when the state is put back.
     """
 
     def __init__(self, on_output: Callable[[bytes], None] | None) -> None:
         self._on_output = of_caller(on_output) if on_output is not None else None
         self.state = OutputState()
-
-    def save(self) -> OutputState:
-        """A copy of the state."""
-        return copied(self.state)
-
-    def load(self, saved: OutputState) -> None:
-        """Put the state back; what was passed on is not taken back."""
-        self.state = restored(self.state, saved)
 
     def write(self, text: bytes) -> None:
         """More output."""

@@ -8,7 +8,7 @@ file, a function, a part of the machine. See "Snapshots" in docs/design.md.
 from collections import Counter, deque
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pltvm.host.symbols import Symbols
 
@@ -33,6 +33,20 @@ def put_back(target: object, saved: object) -> None:
 def restored(now: _T, saved: _T) -> _T:
     """`now` if it says the same as `saved`, which costs less to find out; else a copy of `saved`."""
     return now if _same(now, saved) else copied(saved)
+
+
+class Part(Generic[_T]):
+    """A part of the host that remembers nothing but `state`, one piece of plain data."""
+
+    state: _T
+
+    def save(self) -> _T:
+        """A copy of the state."""
+        return copied(self.state)
+
+    def load(self, saved: _T) -> None:
+        """Put the state back."""
+        self.state = restored(self.state, saved)
 
 
 _fields: dict[type, tuple[str, ...]] = {}  # names, of the data classes that were asked for

@@ -16,7 +16,7 @@ from weakref import finalize
 from pltvm.errors import OutOfMemory, PltvmError, SnapshotError
 from pltvm.host.enclave import DriverEnclave
 from pltvm.host.ocalls import Ocalls
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part, copied, restored
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import MASK64, Ocall
 
@@ -37,7 +37,7 @@ class RandomState:
     requests: int = 0
 
 
-class Random:
+class Random(Part[RandomState]):
     """A stream of bytes that depends on the seed alone: SHAKE-256 of seed and number of the request."""
 
     def __init__(self, seed: int) -> None:
@@ -58,7 +58,7 @@ class DiskState:
     sectors: dict[int, bytes] = field(default_factory=dict)
 
 
-class Disk:
+class Disk(Part[DiskState]):
     """Sectors that are kept nowhere but here, up to `limit` bytes; what was never written is zero."""
 
     def __init__(self, limit: int = DISK_LIMIT) -> None:
@@ -74,16 +74,8 @@ class Disk:
         """Whether something was written that ends with the machine."""
         return bool(self.state.sectors)
 
-    def save(self) -> DiskState:
-        """A copy of the state; raises SnapshotError for one that others can change."""
-        return copied(self.state)
-
     def check(self) -> None:
-        """Raises SnapshotError for a disk that cannot be put back."""
-
-    def load(self, saved: DiskState) -> None:
-        """Put the state back, after `check`."""
-        self.state = restored(self.state, saved)
+        """Raises SnapshotError for a disk that others can change, which can be neither saved nor put back."""
 
     def make(self) -> None:
         """A host program has named memory for sectors: the disk is to be there."""
@@ -209,12 +201,12 @@ class Services:
 
     def save(self) -> SavedServices:
         """A copy of the state, of the parts too; raises SnapshotError."""
-        return SavedServices(copied(self.state), copied(self.random.state), self.disk.save())
+        return SavedServices(copied(self.state), self.random.save(), self.disk.save())
 
     def load(self, saved: SavedServices) -> None:
         """Put the state back, after `Disk.check`."""
         self.disk.load(saved.disk)
-        self.random.state = restored(self.random.state, saved.random)
+        self.random.load(saved.random)
         self.state = restored(self.state, saved.services)
 
     def use(self, pa: int) -> None:

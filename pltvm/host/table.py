@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from pltvm.host.enclave import DriverEnclave
-from pltvm.host.plain import copied, put_back
+from pltvm.host.plain import Part, copied, put_back
 
 
 @dataclass(slots=True)
@@ -15,7 +15,7 @@ class EnclaveTableState:
     made: int = 0
 
 
-class EnclaveTable:
+class EnclaveTable(Part[EnclaveTableState]):
     """All enclaves of one driver."""
 
     def __init__(self) -> None:
@@ -48,10 +48,6 @@ class EnclaveTable:
     def of_eid(self, eid: int) -> DriverEnclave | None:
         """The living enclave with this number of the monitor's."""
         return next((one for one in self.state.living.values() if one.eid == eid), None)
-
-    def save(self) -> EnclaveTableState:
-        """A copy of the state."""
-        return copied(self.state)
 
     def load(self, saved: EnclaveTableState) -> None:
         """Put the state back, into the same objects; enclaves that were made since have ended."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pltvm.host.linux.errno import EFBIG, ENOSPC, LinuxError
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class RoomState:
     highest: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
-class Room:
+class Room(Part[RoomState]):
     """`growth` bytes by which files may grow, all together, and `new` files and folders that may be made.
 
     Growth is counted once for each file, up to the size it ever had: writing over, or cutting a file off and
@@ -27,14 +27,6 @@ class Room:
     def __init__(self, growth: int, new: int) -> None:
         self._growth = growth
         self.state = RoomState(growth, new)
-
-    def save(self) -> RoomState:
-        """A copy of the state."""
-        return copied(self.state)
-
-    def load(self, saved: RoomState) -> None:
-        """Put the state back."""
-        self.state = restored(self.state, saved)
 
     def grow(self, info: os.stat_result, end: int) -> None:
         """Let the file with the state `info` reach up to `end` bytes.

@@ -14,7 +14,7 @@ from pltvm.errors import EnclaveError, OutOfMemory
 from pltvm.host.kept import Kept, Kind
 from pltvm.host.linux.errno import EPERM
 from pltvm.host.linux.requests import Refused
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import FIRST_MEMORY_ID
 
@@ -50,7 +50,7 @@ class SharedIdsState:
     entries: dict[int, Entry] = field(default_factory=dict)
 
 
-class SharedIds:
+class SharedIds(Part[SharedIdsState]):
     """Ids of one kind of pages. `is_mapped` says whether the program maps any of a range.
 
     Relay pages are in one place: they can be attached once at a time.
@@ -62,14 +62,6 @@ class SharedIds:
         self._is_mapped = is_mapped
         self._alone = kind is Kind.RELAY
         self.state = SharedIdsState()
-
-    def save(self) -> SharedIdsState:
-        """A copy of the state."""
-        return copied(self.state)
-
-    def load(self, saved: SharedIdsState) -> None:
-        """Put the state back."""
-        self.state = restored(self.state, saved)
 
     def get(self, key: int, size: int) -> int:
         """The id of pages of `size` bytes, a page multiple. Raises Refused."""

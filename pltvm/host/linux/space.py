@@ -15,7 +15,7 @@ from pltvm.engine.page_table import PageTable
 from pltvm.engine.sv39 import ENTRIES
 from pltvm.host.kernel import Kernel
 from pltvm.host.linux.errno import EACCES, EFAULT, ENAMETOOLONG, ENOMEM, LinuxError
-from pltvm.host.plain import copied, restored
+from pltvm.host.plain import Part, copied
 from pltvm.host.spans import Span
 from pltvm.monitor.abi import HostCall, SetPte, Status
 
@@ -131,7 +131,7 @@ class SpaceState:
     tables: list[TablePage] = field(default_factory=list)
 
 
-class Space:
+class Space(Part[SpaceState]):
     """Address space of a process: a new one, or `saved`. The heap is what `brk` moves."""
 
     def __init__(self, kernel: Kernel, saved: SpaceState | None = None) -> None:
@@ -148,13 +148,8 @@ class Space:
         """Its memory is somebody else's affair from now on."""
         self.kernel.holders.remove(self._held)
 
-    def save(self) -> SpaceState:
-        """A copy of the state."""
-        return copied(self.state)
-
     def load(self, saved: SpaceState) -> None:
-        """Put the state back."""
-        self.state = restored(self.state, saved)
+        super().load(saved)
         self.table.load(self.state.tables)
 
     # -- areas -------------------------------------------------------------------------------------------
