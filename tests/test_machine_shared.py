@@ -9,6 +9,7 @@ from pltvm import BOUND, Enclave, EnclaveType, Machine, PltvmError
 from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError, OutOfMemory
+from pltvm.monitor.abi import Ocall
 from pltvm.monitor.audit import audit
 from tests.monitor.rig import DATA, LIST_PAGES, SHM_PAGES, SPIN, Memory, Script
 from tests.monitor.shared_rig import RELAY, numbered
@@ -142,6 +143,34 @@ def test_pages_that_are_away(machine: Machine, script_elf: bytes) -> None:
     enclave.destroy()
     assert again.run().ok
     relay.free()
+
+
+def test_shared_memory_handed_over_has_a_user_as_long_as_the_enclave_lives(
+    machine: Machine, script_elf: bytes
+) -> None:
+    script = Script()
+    script.ocall(Ocall.RETURN_RELAY)
+    value = script.peek(RELAY)
+    script.ocall(Ocall.RETURN_RELAY)
+    first, second = machine.shm(numbered(1)), machine.shm(numbered(2))
+    enclave = machine.create(script_elf, shm=listed(script), relay=first)
+    assert first.users == 1
+    assert enclave.run().status == "relay returned"
+    result = enclave.resume(relay=second)
+    assert result.status == "relay returned"
+    assert result.shm is not None
+    assert Memory(result.shm)[value] == 1
+    assert (first.users, second.users) == (0, 1)
+    first.free()
+    shared = machine.shm(PAGE)
+    other = machine.create(HELLO, shm=shared)
+    with pytest.raises(EnclaveError, match="refused"):
+        enclave.resume(relay=shared)
+    assert (second.users, shared.users) == (1, 1)
+    other.destroy()
+    enclave.destroy()
+    for pages in (second, shared):
+        pages.free()
 
 
 def test_bound_without_a_sender(machine: Machine) -> None:

@@ -164,19 +164,15 @@ class Enclave:
         if self._inner.status != RELAY_PAGE:
             raise EnclaveError(f"{self.name} does not wait for relay pages")
         pages = HostPages(self._driver, relay) if isinstance(relay, bytes) else relay
-        inner, kept = self._inner, self._driver.kept
-        old, inner.relay = inner.relay, pages.span
+        inner = self._inner
         try:
-            entered = self._driver.go_on(inner, pages.span)
+            if not self._driver.go_on(inner, pages.span):
+                raise EnclaveError(f"{self.name}: the monitor refused the relay pages")
         except EnclaveError:
-            inner.relay = old
-            kept.let_go(pages.pa)
+            if pages is not relay:
+                pages.free()
             raise
-        if not entered:
-            inner.relay = old
-            kept.let_go(pages.pa)
-            raise EnclaveError(f"{self.name}: the monitor refused the relay pages")
-        kept.let_go(old.pa)
+        self._driver.set_relay(inner, pages.span)
         return self._go(lambda: self._driver.go(inner), timeout, on_output)
 
     def stop(self) -> None:
@@ -197,7 +193,7 @@ class Enclave:
         driver, template = self._driver, self._inner
         with _pages(driver, shm, relay, self.name) as (shm_span, relay_span):
             inner = driver.fork(template, raw_name, shm_span)
-        inner.relay = relay_span
+        driver.set_relay(inner, relay_span)
         return Enclave(driver, inner)
 
     def _go(self, go: Callable[[], int], timeout: float | None, on_output: OnOutput | None) -> Result:
@@ -266,9 +262,7 @@ class Enclave:
         """
         if not self.alive:
             raise EnclaveError(f"{self.name} has ended already")
-        inner = self._inner
-        self._driver.destroy(inner)
-        self._driver.let_go(inner)
+        self._driver.destroy(self._inner)
 
 
 _RESULTS: Final[dict[int, str]] = {
@@ -303,24 +297,26 @@ def create(
     label = one_line(name) or name_of(elf)
     with _pages(driver, shm, relay, label) as (shm_span, relay_span):
         inner = driver.create(image, raw_name, kind, stack_size, shm_span, clients.PYTHON)
-    inner.relay, inner.label, inner.symbols = relay_span, label, Symbols(elf)
+    driver.set_relay(inner, relay_span)
+    inner.label, inner.symbols = label, Symbols(elf)
     return Enclave(driver, inner)
 
 
 @contextmanager
 def _pages(driver: Driver, shm: Pages, relay: Pages, label: str) -> Iterator[tuple[Span, Span]]:
-    """Where the pages of an enclave are that is made in the block; let go of if that fails."""
+    """Where the pages of an enclave are that is made in the block; if that fails, what was made is freed."""
     spans: list[Span] = []
+    made: list[HostPages] = []
     try:
         for given in (shm, relay):
-            pages = HostPages(driver, given) if isinstance(given, bytes) else given
-            spans.append(pages.span if pages is not None else NO_PAGES)
-            if spans[-1].size:
-                driver.kept.take(spans[-1].pa)
+            if isinstance(given, bytes):
+                given = HostPages(driver, given)
+                made.append(given)
+            spans.append(given.span if given is not None else NO_PAGES)
         yield spans[0], spans[1]
     except PltvmError as error:
-        for span in spans:
-            driver.kept.let_go(span.pa)
+        for pages in made:
+            pages.free()
         raise type(error)(f"{label}: {error}") from None
 
 

@@ -163,11 +163,21 @@ class Driver:
             raise EnclaveError("there is a server of that name already")
         if kind is EnclaveType.SHADOW:
             stack_size = 0
-        return self.table.add(building.build(self.kernel, image, name, kind, stack_size, shm), client)
+        enclave = building.build(self.kernel, image, name, kind, stack_size, shm)
+        self.kept.take(shm.pa)
+        return self.table.add(enclave, client)
 
     def fork(self, template: DriverEnclave, name: bytes, shm: Span) -> DriverEnclave:
         """Get ready what an instance of a shadow template needs; raises OutOfMemory."""
-        return self.table.add(forking.instance_of(self.blocks, template, name, shm), template.client)
+        instance = forking.instance_of(self.blocks, template, name, shm)
+        self.kept.take(shm.pa)
+        return self.table.add(instance, template.client)
+
+    def set_relay(self, enclave: DriverEnclave, relay: Span) -> None:
+        """These are the relay pages that a Python program hands over to it, in place of those before."""
+        self.kept.take(relay.pa)
+        self.kept.let_go(enclave.relay.pa)
+        enclave.relay = relay
 
     # -- run ---------------------------------------------------------------------------------------------
 
@@ -340,17 +350,19 @@ class Driver:
     # -- ending ------------------------------------------------------------------------------------------
 
     def destroy(self, enclave: DriverEnclave) -> None:
-        """Have the monitor end the enclave; raises EnclaveError when it refuses."""
+        """Have the monitor end the enclave, and let it go; raises EnclaveError when it refuses."""
         if not enclave.alive:
             raise EnclaveError("the enclave has ended already")
         if enclave.eid == NO_EID:
             self.table.remove(enclave)
             for block in (enclave.block, enclave.kbuffer, enclave.page):
                 self.blocks.give(block)
+            self.let_go(enclave)
             return
         if self.kernel.call(_DESTROY_CALLS[enclave.kind], enclave.eid) != Status.OK:
             raise EnclaveError("the monitor refused to destroy the enclave")
         self._ended(enclave)
+        self.let_go(enclave)
 
     def _ended(self, enclave: DriverEnclave) -> None:
         """Take back the memory of an enclave that the monitor has let go, and of those that ended with it."""
@@ -366,8 +378,7 @@ class Driver:
     def let_go(self, enclave: DriverEnclave) -> None:
         """The enclave has ended, and nobody looks at what it left in pages that the host keeps for it."""
         for span in (enclave.shm, enclave.relay):
-            if span.size:
-                self.kept.let_go(span.pa)
+            self.kept.let_go(span.pa)
         enclave.shm = enclave.relay = NO_PAGES
 
     def _print(self, enclave: DriverEnclave, text: bytes) -> None:

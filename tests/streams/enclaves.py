@@ -133,6 +133,7 @@ class EnclaveWorld(World):
                 block = self.state.enclaves[enclave.eid]
                 self.must_not_know((), self.memory.read(block.block, block.block_pages * PAGE))
                 self.driver.destroy(enclave)
+            self.driver.let_go(enclave)
         self.machine.reclaim()
         if relay is not None:
             relay.free()

@@ -119,8 +119,6 @@ class EnclaveDevice(Client):
             raise
         except PltvmError as error:
             raise Refused(EFAULT, str(error)) from None
-        if span.size:
-            self.driver.kept.take(span.pa)
         enclave.label = name.decode("ascii", "backslashreplace") or "enclave"
         enclave.symbols = Symbols(elf)
         return param._replace(eid=self._add(enclave))
@@ -150,7 +148,6 @@ class EnclaveDevice(Client):
             self.driver.destroy(enclave)
         except EnclaveError as error:
             raise Refused(EPERM, str(error)) from None
-        self.driver.let_go(enclave)
         self._after_an_end()
         return param
 
@@ -175,7 +172,6 @@ class EnclaveDevice(Client):
         for enclave in sorted(enclaves, key=lambda one: one.kind is EnclaveType.SHADOW):
             if enclave.alive:
                 self.driver.destroy(enclave)
-                self.driver.let_go(enclave)
         self._after_an_end()
         self.shm.close()
         self.relays.close()
@@ -205,7 +201,6 @@ class EnclaveDevice(Client):
             del runs[enclave.id]
             if not again and enclave.is_instance:
                 self.driver.destroy(enclave)
-                self.driver.let_go(enclave)
                 self._after_an_end()
             raise Refused(EFAULT, "the monitor refused to run the enclave, or the relay pages")
         thread.state.enclave = enclave.id
@@ -213,13 +208,10 @@ class EnclaveDevice(Client):
     def _fork(self, template: DriverEnclave, param: UserParam) -> DriverEnclave:
         if len(self.state.enclaves) >= MOST_ENCLAVES:
             raise Refused(EFAULT, f"there are {MOST_ENCLAVES} enclaves already")
-        span = self._attach(param)
         try:
-            instance = self.driver.fork(template, template.name, span)
+            instance = self.driver.fork(template, template.name, self._attach(param))
         except OutOfMemory as error:
             raise Refused(EFAULT, str(error)) from None
-        if span.size:
-            self.driver.kept.take(span.pa)
         instance.label = template.label
         return instance
 
