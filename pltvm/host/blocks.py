@@ -72,6 +72,18 @@ class Blocks(Part[BlocksState]):
         size = (PAGE << order) >> 10
         raise OutOfMemory(f"guest RAM has no free block of {size} KiB left: give the machine more (--ram)")
 
+    def take_all(self, *counts: int) -> list[int]:
+        """A block for each count of pages, as `take`; raises OutOfMemory, and then has taken none."""
+        taken: list[int] = []
+        try:
+            for pages in counts:
+                taken.append(self.take(pages))
+        except OutOfMemory:
+            for block in taken:
+                self.give(block)
+            raise
+        return taken
+
     def _split_off(self, order: int) -> int | None:
         """A free block of this order, out of the smallest that there is; None when there is none."""
         state, at = self.state, order

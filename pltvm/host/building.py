@@ -44,12 +44,10 @@ def build(
     `shm` is memory to share with it. Raises EnclaveError when the monitor refuses, OutOfMemory when RAM is
     used up; neither leaves anything behind.
     """
-    blocks, memory, taken = kernel.blocks, kernel.memory, list[int]()
+    blocks, memory = kernel.blocks, kernel.memory
+    block_pages = 1 << order_for(image.pages + pages_for(stack_size) + abi.SPARE_PAGES)
+    block, page, kbuffer = taken = blocks.take_all(block_pages, 1, 1)
     try:
-        block_pages = 1 << order_for(image.pages + pages_for(stack_size) + abi.SPARE_PAGES)
-        for pages in (block_pages, 1, 1):
-            taken.append(blocks.take(pages))
-        block, page, kbuffer = taken
         free = load(memory, image, block, block_pages, stack_size)
         params = CreateParams(
             page + EID, name, kind, block, block_pages * PAGE, image.entry, free, kbuffer, PAGE, *shm,

@@ -3,7 +3,6 @@
 from typing import Final
 
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.errors import OutOfMemory
 from pltvm.host.blocks import Blocks
 from pltvm.host.enclave import NO_EID, DriverEnclave
 from pltvm.host.spans import Span
@@ -20,16 +19,8 @@ def instance_of(blocks: Blocks, template: DriverEnclave, name: bytes, shm: Span)
     Raises OutOfMemory, and then leaves nothing.
     """
     pages = template.copy_pages + pages_for(abi.DEFAULT_STACK) + TABLE_PAGES + shm.size // _TABLE_COVERS
-    taken: list[int] = []
-    try:
-        for count in (pages, 1, 1):
-            taken.append(blocks.take(count))
-    except OutOfMemory:
-        for one in taken:
-            blocks.give(one)
-        raise
-    kind, (block, page, kbuffer) = EnclaveType.NORMAL, taken
-    instance = DriverEnclave(NO_EID, name, kind, block, page, kbuffer, shm)
+    block, page, kbuffer = blocks.take_all(pages, 1, 1)
+    instance = DriverEnclave(NO_EID, name, EnclaveType.NORMAL, block, page, kbuffer, shm)
     instance.template = template.eid
     instance.label = name.decode("ascii", "backslashreplace") or template.label
     instance.symbols = template.symbols
