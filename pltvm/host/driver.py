@@ -217,13 +217,11 @@ class Driver:
         page = enclave.page
         if not enclave.is_instance:
             self.memory.write(page, abi.RUN_PARAMS.pack(*RunParams(*relay)))
-            enclave.started = self.enter(enclave, HostCall.RUN, page)
+            enclave.started = self._enter(enclave, HostCall.RUN, enclave.eid, page)
             return enclave.started
         mailbox = building.mailbox(page)
         self.memory.write(page, forking.run_params(self.blocks, enclave, relay, mailbox, page + building.EID))
-        self.state.running, self.state.fault = enclave.block, None
-        if self.kernel.call(HostCall.RUN_SHADOW, enclave.template, page) is not None:
-            self.state.running = 0
+        if not self._enter(enclave, HostCall.RUN_SHADOW, enclave.template, page):
             return False
         enclave.started = True
         enclave.eid = int.from_bytes(self.memory.read(page + building.EID, 4), "little")
@@ -235,7 +233,8 @@ class Driver:
         if enclave.stopped:
             self.unstop(enclave)
         if enclave.status == RELAY_PAGE:
-            return self.enter(enclave, HostCall.RESUME, ResumeReason.OCALL, Ocall.RETURN_RELAY, *relay)
+            why = ResumeReason.OCALL, Ocall.RETURN_RELAY
+            return self._enter(enclave, HostCall.RESUME, enclave.eid, *why, *relay)
         if relay != NO_PAGES:
             raise EnclaveError("the enclave does not wait for relay pages")
         return self._enter_with_answer(enclave)
@@ -257,17 +256,17 @@ class Driver:
         enclave.stopped = False
         return True
 
-    def enter(self, enclave: DriverEnclave, function: HostCall, *arguments: int) -> bool:
+    def _enter(self, enclave: DriverEnclave, function: HostCall, *arguments: int) -> bool:
         """Make a run or resume call; True when the hart is the enclave's now, False when it was refused."""
         self.state.running, self.state.fault = enclave.block, None
-        if self.kernel.call(function, enclave.eid, *arguments) is None:
+        if self.kernel.call(function, *arguments) is None:
             return True
         self.state.running = 0
         return False
 
     def _enter_with_answer(self, enclave: DriverEnclave) -> bool:
-        """As `enter`, with what the enclave waits for; memory that the answer was in comes back."""
-        entered = self.enter(enclave, HostCall.RESUME, *enclave.pending)
+        """As `_enter`, with what the enclave waits for; memory that the answer was in comes back."""
+        entered = self._enter(enclave, HostCall.RESUME, enclave.eid, *enclave.pending)
         if entered and enclave.lent:
             self.ocalls.answer_taken(enclave)
         return entered
