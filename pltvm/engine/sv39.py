@@ -26,6 +26,7 @@ PAGE_STEP: Final = 1 << PPN_SHIFT  # PTE difference of neighbouring pages
 ENTRIES: Final = 512
 LEVEL_SHIFTS: Final = (30, 21, 12)
 SATP_SV39: Final = 8 << 60
+SATP_PPN: Final = (1 << 44) - 1
 ASID_SHIFT: Final = 44
 ASID_MASK: Final = 0xFFFF << ASID_SHIFT
 VA_MASK: Final = (1 << 39) - 1
@@ -50,6 +51,11 @@ def make_pte(pa: int, flags: int) -> int:
 def satp_for(root: int, asid: int) -> int:
     """The `satp` value that turns on the table at physical address `root`."""
     return SATP_SV39 | asid << ASID_SHIFT | root >> 12
+
+
+def root_of(satp: int) -> int:
+    """The physical address of the root table that `satp` names."""
+    return (satp & SATP_PPN) << 12
 
 
 class Leaf(NamedTuple):

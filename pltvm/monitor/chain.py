@@ -7,7 +7,8 @@
 context: it waits while a chain has the hart, and whoever is innermost pauses or ends back into it. The
 mailbox and the kbuffer of a chain are those of its top; the kbuffer is mapped in whoever is innermost.
 
-Nobody else writes the records' `state`, `top`, `innermost`, `caller`, or who has the hart.
+From an enclave's creation to its end nobody else writes its record's `state`, `top`, `innermost`, `caller`.
+Who has the hart is written here too, and by `State.to_host`.
 """
 
 from collections.abc import Iterator

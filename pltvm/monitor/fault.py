@@ -9,6 +9,7 @@ from typing import Final
 
 from pltvm.engine.context import PC, Context
 from pltvm.engine.decode import disassemble
+from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause, faulting_access, fetch
 from pltvm.monitor import abi, chain
 from pltvm.monitor.pages import SHARED, PageOwners
@@ -57,7 +58,7 @@ def describe_owner(owners: PageOwners, context: Context, address: int) -> str:
     pte = context.table.entry(address) if context.table else 0
     if not pte:
         return "nothing is mapped there"
-    pa = pte >> 10 << 12
+    pa = pte_address(pte)
     if not owners.memory.contains(pa):
         return "mapped outside guest RAM"
     owner = owners.owner(pa)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
-from pltvm.engine.sv39 import ENTRIES, SATP_SV39, D, R, V, W, X, pte_address
+from pltvm.engine.sv39 import ENTRIES, SATP_SV39, D, R, V, W, X, pte_address, root_of
 from pltvm.monitor.abi import SetPte, Status
 from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.records import Globals
@@ -18,7 +18,6 @@ from pltvm.monitor.records import Globals
 _LEAF: Final = R | W | X
 _RESERVED: Final = ~((1 << 54) - 1)
 _SATP_MODE: Final = 0xF << 60
-_SATP_PPN: Final = (1 << 44) - 1
 ROOT, MIDDLE, LEAVES = range(3)
 _NO_ENTRIES: Final = bytes(PAGE)
 MOST_ENTRIES: Final = 32 * ENTRIES  # of one call, which nothing can interrupt
@@ -86,8 +85,7 @@ class HostTables:
 
     def accepts_satp(self, satp: int) -> bool:
         """Whether the host may use this `satp`: Sv39, with a root in the root part."""
-        root = (satp & _SATP_PPN) << 12
-        low, high = self._parts[ROOT]
+        root, (low, high) = root_of(satp), self._parts[ROOT]
         return satp & _SATP_MODE == SATP_SV39 and low <= root < high
 
     def set_pte(self, kind: int, address: int, value: int, size: int) -> int:

@@ -39,7 +39,6 @@ class EnclaveState(IntEnum):
     RUNNING = 2
     WAITING = 3  # for the answer to an ocall
     CALLING = 4  # a server
-    DESTROYED = 5
 
 
 Origin = tuple[int, int, int, int]  # eid, block, kind, kbuffer_slot: what a view is derived from
@@ -178,9 +177,8 @@ class State:
         self.host = hart.current  # the host's context, which waits while an enclave runs
         # What enclaves were at their creation, by eid: too much to be kept in records. Never changes.
         self.contents: dict[int, Snapshot] = {}
-        self.host_memory = HostMemory(
-            hart.memory, NUMBERS["MONITOR_SIZE"]
-        )  # what the host reads and writes by
+        # What the host reads and writes by.
+        self.host_memory = HostMemory(hart.memory, NUMBERS["MONITOR_SIZE"])
         self.tables: HostTables | None = None
         self.fixed_blocks: list[Block] = []  # the monitor's own memory, PT area and bitmap
         # Called when control is back in the host, with the status; True if the host went on at once by

@@ -8,7 +8,6 @@ from pltvm.engine.sv39 import W
 from pltvm.monitor import chain
 from pltvm.monitor.abi import FAILED, Ocall
 from pltvm.monitor.state import Enclave, State
-from pltvm.monitor.user import write_spans
 
 
 def read_sector(state: State, enclave: Enclave, context: Context) -> None:
@@ -43,10 +42,7 @@ def random_answer(state: State, enclave: Enclave, pa: int, size: int) -> int:
 
     The buffer was checked when the enclave asked, and only the enclave could have unmapped it since.
     """
-    table = enclave.space.table
     data = state.read_host(pa, size) if 0 < size <= enclave.asked_size else None
-    spans = table.spans(enclave.asked_where, size, W) if data is not None else None
-    if data is None or spans is None:
+    if data is None or not enclave.space.table.write(enclave.asked_where, data):
         return FAILED
-    write_spans(table, spans, data)
     return size

@@ -11,6 +11,7 @@ from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, A3, A4, A6, A7, PRIV, SATP, Context, S
 from pltvm.engine.page_table import PageTable
+from pltvm.engine.sv39 import root_of
 from pltvm.engine.trap import Cause, fetch
 from pltvm.monitor import abi, host_calls
 from pltvm.monitor.fault import describe_access
@@ -20,12 +21,11 @@ _FIRMWARE: Final = frozenset({Cause.ECALL_U, Cause.WFI, Cause.INTERRUPT, Cause.T
 _SYSTEM: Final = 0x73
 _CSR_SATP: Final = 0x180
 _SFENCE_VMA, _SFENCE_MASK = 0x1200_0073, 0xFE00_7FFF
-_SATP_PPN: Final = (1 << 44) - 1
 
 
 def table_for(state: State, satp: int) -> PageTable:
     """What S-mode sees with this `satp`, for reading its instructions."""
-    return PageTable(state.hart.memory, (satp & _SATP_PPN) << 12, lambda: 0, user=False)
+    return PageTable(state.hart.memory, root_of(satp), lambda: 0, user=False)
 
 
 def trap(state: State, cause: int, context: Context) -> None:

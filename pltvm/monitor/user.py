@@ -1,4 +1,4 @@
-"""What is copied from enclaves and to them: names, structures, bytes, as user mode may access them."""
+"""What calls name in an enclave's memory: texts and structures, as user mode may access them."""
 
 from struct import Struct
 
@@ -41,10 +41,3 @@ def find_struct(
     if spans is None:
         return [], None
     return spans, layout.unpack(b"".join(memory.read(pa, n) for pa, n in spans))
-
-
-def write_spans(table: PageTable, spans: Spans, data: bytes) -> None:
-    """Put `data` where `find_struct` or `PageTable.spans` said."""
-    for pa, n in spans:
-        table.memory.write(pa, data[:n])
-        data = data[n:]
