@@ -22,15 +22,20 @@ from pltvm.monitor.records import (
     Region,
 )
 
-_SIZE: Final = {kind: ctypes.sizeof(kind) for kind in (Lent, Region, Attachment)}
+_LENT: Final = ctypes.sizeof(Lent)
+# Of records in tables: the globals that say which are free and how many were ever used, and the table.
+_TABLES: Final = {
+    Region: ("free_regions", "fresh_regions", NUMBERS["REGIONS_AT"]),
+    Attachment: ("free_attachments", "fresh_attachments", NUMBERS["ATTACHMENTS_AT"]),
+}
 
 
 class Heads:
     """A table of the heads of lists, in which records are by a number or a name."""
 
-    def __init__(self, memory: Memory, name: str) -> None:
-        self.first = NUMBERS[f"{name}_AT"] >> 3  # index in u64 of RAM
-        self.count = NUMBERS[f"{name[:-1]}_LISTS"]
+    def __init__(self, memory: Memory, at: str, count: str) -> None:
+        self.first = NUMBERS[at] >> 3  # index in u64 of RAM
+        self.count = NUMBERS[count]
         self._dirty = memory.dirty
 
     def of_number(self, number: int) -> int:
@@ -57,8 +62,10 @@ class Records:
         self._shorts = memory.bytes.cast("H")
         self._views: dict[type[Record], dict[int, Any]] = {}
         self._regions: dict[int, Region] = self._views.setdefault(Region, {})
-        self.enclaves, self.servers = Heads(memory, "ENCLAVES"), Heads(memory, "SERVERS")
-        self.segments, self.bound = Heads(memory, "SEGMENTS"), Heads(memory, "BOUNDS")
+        self.enclaves = Heads(memory, "ENCLAVES_AT", "ENCLAVE_LISTS")
+        self.servers = Heads(memory, "SERVERS_AT", "SERVER_LISTS")
+        self.segments = Heads(memory, "SEGMENTS_AT", "SEGMENT_LISTS")
+        self.bound = Heads(memory, "BOUNDS_AT", "BOUND_LISTS")
         self.globals = self.view(Globals, memory.base + NUMBERS["GLOBALS_AT"])
 
     def view(self, kind: type[RecordType], pa: int) -> RecordType:
@@ -101,7 +108,7 @@ class Records:
         once.record_space += pages * PAGE
 
     def _lent(self, index: int) -> Lent:
-        return self.view(Lent, self._base + NUMBERS["LENT_AT"] + index * _SIZE[Lent])
+        return self.view(Lent, self._base + NUMBERS["LENT_AT"] + index * _LENT)
 
     def new_enclave(self) -> int:
         """Room for one struct enclave, all zero; there must be some (`record_space`)."""
@@ -135,7 +142,7 @@ class Records:
     def new_region(self, block: int, pages: int, hidden: int) -> Region:
         """A region; of relay pages (`hidden` 0, or half of a block with a record) in the table, which must
         have room, else in the first page of its block."""
-        region = self.view(Region, block if hidden else self._new("region"))
+        region = self.view(Region, block if hidden else self._new(Region))
         region.next = region.prev = region.va = 0
         region.block, region.block_pages, region.size = block, pages, (pages - hidden) << PAGE_SHIFT
         region.origin_eid, region.origin_va, region.name = -1, 0, b""
@@ -144,7 +151,7 @@ class Records:
     def free_region(self, region: Region) -> None:
         """The region is no more: its record, if it is in the table, can be used again."""
         if not region.has_page:
-            self._free("region", region)
+            self._free(region)
 
     @property
     def attachments_left(self) -> int:
@@ -154,26 +161,26 @@ class Records:
 
     def new_attachment(self) -> Attachment:
         """An attachment, not yet filled in."""
-        return self.view(Attachment, self._new("attachment"))
+        return self.view(Attachment, self._new(Attachment))
 
     def free_attachment(self, attachment: Attachment) -> None:
         """The attachment is no more."""
-        self._free("attachment", attachment)
+        self._free(attachment)
 
-    def _new(self, what: str) -> int:
-        once = self.globals
-        kind: type[Region | Attachment] = Region if what == "region" else Attachment
-        free = getattr(once, f"free_{what}s")
-        if free:
-            setattr(once, f"free_{what}s", self.view(kind, free).next)
-            return int(free)
-        used = getattr(once, f"fresh_{what}s")
-        setattr(once, f"fresh_{what}s", used + 1)
-        return int(self._base + NUMBERS[f"{what.upper()}S_AT"] + used * _SIZE[kind])
+    def _new(self, kind: type[Region | Attachment]) -> int:
+        once, (free, fresh, table) = self.globals, _TABLES[kind]
+        at: int = getattr(once, free)
+        if at:
+            setattr(once, free, self.view(kind, at).next)
+            return at
+        used: int = getattr(once, fresh)
+        setattr(once, fresh, used + 1)
+        return self._base + table + used * ctypes.sizeof(kind)
 
-    def _free(self, what: str, record: Region | Attachment) -> None:
-        record.next = getattr(self.globals, f"free_{what}s")
-        setattr(self.globals, f"free_{what}s", record.at)
+    def _free(self, record: Region | Attachment) -> None:
+        free, _, _ = _TABLES[type(record)]
+        record.next = getattr(self.globals, free)
+        setattr(self.globals, free, record.at)
 
     # -- numbers -------------------------------------------------------------------------------------------
 
