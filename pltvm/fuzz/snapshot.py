@@ -82,6 +82,10 @@ class Snapshot:
         hart = self.machine.hart
         hart.clock = self._saved.engine.clock
         hart.translations_changed()
+        self._forget_flipped()
+
+    def _forget_flipped(self) -> None:
+        hart = self.machine.hart
         if hart.flips != self._flips:  # native code has put back what ran in these pages
             self._flips = hart.flips
             for page in self._both:
@@ -92,4 +96,4 @@ class Snapshot:
         turn.restore(self.arena.bytes, self.ram, self.copy, self.memory.base)
         self.machine.restore(self._saved)
         self._put_back()
-        self.after_light()
+        self._forget_flipped()

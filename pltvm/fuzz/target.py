@@ -114,13 +114,7 @@ class Target:
         self.seen: set[tuple[object, ...]] = set()  # keys of problems that need no more description
         self._saved_handlers = dict(self.hart.handlers)
         self.prepare()
-        handlers = self.hart.handlers
-        for cause in self._saved_handlers:
-            handlers[cause] = self._fault_handler(Cause(cause))
-        handlers[Cause.ECALL_U] = self._on_ecall
-        handlers[Cause.WFI] = self._on_wfi
-        handlers[Cause.INTERRUPT] = self._on_interrupt
-        self.hart.on_error = lambda _error, _context: False  # one in the fuzzer is not the target's
+        self._take_traps()
         self.own_pages = [  # of the ELF that can be written: virtual and physical address
             (leaf.va, pte_address(leaf.pte))
             for leaf in self.enclave.space.table.leaves()
@@ -129,6 +123,16 @@ class Target:
         self.snapshot = Snapshot(machine, self.arena, partial(self.load, self.save()))
         self._ram, self._copy = self.snapshot.ram, self.snapshot.copy
         self._base = machine.memory.base
+
+    def _take_traps(self) -> None:
+        """From now on the monitor gets only the traps that are passed on to it."""
+        handlers = self.hart.handlers
+        for cause in self._saved_handlers:
+            handlers[cause] = self._fault_handler(Cause(cause))
+        handlers[Cause.ECALL_U] = self._on_ecall
+        handlers[Cause.WFI] = self._on_wfi
+        handlers[Cause.INTERRUPT] = self._on_interrupt
+        self.hart.on_error = lambda _error, _context: False  # one in the fuzzer is not the target's
 
     # -- for subclasses ------------------------------------------------------------------------------------
 
