@@ -109,8 +109,7 @@ class EnclaveDevice(Client):
                 raise Refused(EPERM, f"a stack of {param.stack_size} bytes")
             if param.type not in list(EnclaveType):
                 raise Refused(EFAULT, f"there is no enclave type {param.type}")
-            if len(self.state.enclaves) >= MOST_ENCLAVES:
-                raise Refused(EFAULT, f"there are {MOST_ENCLAVES} enclaves already")
+            self._must_have_room()
             name, span = abi.clean_name(param.name), NO_PAGES if template else self._attach(param)
             stack = 0 if template else param.stack_size
             kind = EnclaveType(param.type)
@@ -122,6 +121,10 @@ class EnclaveDevice(Client):
         enclave.label = name.decode("ascii", "backslashreplace") or "enclave"
         enclave.symbols = Symbols(elf)
         return param._replace(eid=self._add(enclave))
+
+    def _must_have_room(self) -> None:
+        if len(self.state.enclaves) >= MOST_ENCLAVES:
+            raise Refused(EFAULT, f"there are {MOST_ENCLAVES} enclaves already")
 
     def _attach(self, param: UserParam) -> Span:
         """The shared memory that a request names; none where there is no such."""
@@ -206,8 +209,7 @@ class EnclaveDevice(Client):
         thread.state.enclave = enclave.id
 
     def _fork(self, template: DriverEnclave, param: UserParam) -> DriverEnclave:
-        if len(self.state.enclaves) >= MOST_ENCLAVES:
-            raise Refused(EFAULT, f"there are {MOST_ENCLAVES} enclaves already")
+        self._must_have_room()
         try:
             instance = self.driver.fork(template, template.name, self._attach(param))
         except OutOfMemory as error:

@@ -55,7 +55,7 @@ class ProcessTable(PageTable):
         """Other tables, which RAM holds; none if there are to be none any more."""
         self.pages = pages
         self.root = pages[0].page if pages else 0
-        self._leaf_tables.clear()
+        self.forget()
 
     def make_tables(self, va: int, pages: int) -> None:
         """Make the tables that mapping these pages needs; raises OutOfMemory."""
@@ -94,7 +94,7 @@ class ProcessTable(PageTable):
                     self._set(page + 8 * index, 0)
             self._kernel.tables.give(level, page)
         self.pages.clear()
-        self._leaf_tables.clear()
+        self.forget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +123,7 @@ class SpaceState:
     areas: list[Area] = field(default_factory=list)  # sorted, without overlaps
     own: dict[int, int] = field(default_factory=dict)  # page address → block of RAM that is the process's own
     mapped: set[int] = field(default_factory=set)  # page addresses with an entry in the table
-    flips: dict[int, int] = field(
-        default_factory=dict
-    )  # how often one went from writable to executable or back
+    flips: dict[int, int] = field(default_factory=dict)  # how often one turned executable, or back
     break_start: int = 0
     break_end: int = 0
     tables: list[TablePage] = field(default_factory=list)

@@ -157,6 +157,6 @@ class Traps:
                 self.process.end(137)
                 self.process.state.end_report = f"killed: {error}"
                 return
-            except LinuxError:  # the memory is an enclave's now: unmapped from the host (§7)
-                number = _SIGSEGV
+            except LinuxError:
+                pass  # the memory is an enclave's now: unmapped from the host (§7)
         signals.force(self.process, thread, number, access.address if access else context.regs[PC])
