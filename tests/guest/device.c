@@ -5,29 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "device.h"
+
 #define CHECK(condition) \
     do { if (!(condition)) { printf("line %d: %s (errno %d)\n", __LINE__, #condition, errno); return 1; } } while (0)
-#define REQUEST(nr) _IOC(_IOC_READ, 0xa4, nr, 112)
-
-struct user_param {
-    unsigned long eid;
-    char name[16];
-    int type;
-    void *elf;
-    long elf_size, stack_size;
-    int shmid, is_shadow;
-    unsigned long shm_offset, shm_size;
-    int relay_id, rerun_reason;
-    unsigned long relay_offset, relay_size, retval;
-};
-struct attest_param { int eid, is_shadow; unsigned long nonce; unsigned char report[328]; };
-struct get { int key; unsigned long size; int flags; };
-struct attach { int id; unsigned long addr, size; int flags; };
 
 static int fd;
 static void *elf, *server_elf;

@@ -9,30 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "device.h"
+
 #define CHECK(condition) \
     do { if (!(condition)) { printf("line %d: %s (errno %d)\n", __LINE__, #condition, errno); return 1; } } while (0)
-#define REQUEST(nr, type) _IOR(0xa4, nr, type)
+#define SIZED(nr, type) _IOR(0xa4, nr, type)
 #define PATTERN 0xa5
-
-struct user_param {
-    unsigned long eid;
-    char name[16];
-    int type;
-    void *elf;
-    long elf_size, stack_size;
-    int shmid, is_shadow;
-    unsigned long shm_offset, shm_size;
-    int relay_id, rerun_reason;
-    unsigned long relay_offset, relay_size, retval;
-};
-struct attest_param { int eid, is_shadow; unsigned long nonce; unsigned char report[328]; };
-struct get { int key; unsigned long size; int flags; };
-struct attach { int id; unsigned long addr, size; int flags; };
-struct detach { int id; unsigned long addr, size; };
 
 enum { SHM = 0x10, RELAY = 0x14 };
 
@@ -50,7 +35,7 @@ static int on_device(unsigned long request, void *param)
     return result;
 }
 
-static int call(int nr, struct user_param *p) { return ioctl(kept, REQUEST(nr, struct user_param), p); }
+static int call(int nr, struct user_param *p) { return ioctl(kept, SIZED(nr, struct user_param), p); }
 static int destroy(struct user_param *p) { return ioctl(kept, _IOW(0xa4, 5, struct user_param), p); }
 
 static struct user_param param(int type, const char *name)
@@ -73,7 +58,7 @@ static struct user_param *without(struct user_param *p) /* relay pages; a first 
 static int get(int kind, unsigned long size)
 {
     struct get g = {0, size, 0};
-    return on_device(REQUEST(kind, struct get), &g);
+    return on_device(SIZED(kind, struct get), &g);
 }
 
 static void *attach(int kind, int id)
@@ -83,7 +68,7 @@ static void *attach(int kind, int id)
 
     memset(&a, PATTERN, sizeof a);
     a.id = id, a.addr = 0;
-    if (ioctl(fd, REQUEST(kind + 1, struct attach), &a) != 0) return MAP_FAILED;
+    if (ioctl(fd, SIZED(kind + 1, struct attach), &a) != 0) return MAP_FAILED;
     void *memory = mmap(0, a.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     return memory;
@@ -95,11 +80,11 @@ static long detach(int kind, int id, void *memory)
 
     memset(&d, PATTERN, sizeof d);
     d.id = id, d.addr = (unsigned long)memory;
-    if (on_device(REQUEST(kind + 2, struct detach), &d) != 0) return -1;
+    if (on_device(SIZED(kind + 2, struct detach), &d) != 0) return -1;
     return munmap(memory, d.size) == 0 ? (long)d.size : -2;
 }
 
-static int remove_id(int kind, int id) { return on_device(REQUEST(kind + 3, int), &id); }
+static int remove_id(int kind, int id) { return on_device(SIZED(kind + 3, int), &id); }
 
 static void give(struct user_param *p, int id, unsigned long offset, unsigned long size, int reason)
 {
@@ -112,12 +97,12 @@ static int numbers(void)
     munmap(page + 4096, 4096);
     CHECK(ioctl(kept, _IOC(_IOC_READ, 0xa4, 0x10, 1025), page) == -1 && errno == EFAULT);
     CHECK(ioctl(kept, _IOC(_IOC_READ, 0xa4, 0x10, 1024), page + 3073) == -1 && errno == EFAULT);
-    CHECK(ioctl(kept, REQUEST(0x10, struct get), page + 4096 - 8) == -1 && errno == EFAULT);
+    CHECK(ioctl(kept, SIZED(0x10, struct get), page + 4096 - 8) == -1 && errno == EFAULT);
     for (int nr = 6; nr < 256; nr++)
-        if (nr < 0x10 || nr > 0x18) CHECK(ioctl(kept, REQUEST(nr, struct get), page) == -1 && errno == EFAULT);
+        if (nr < 0x10 || nr > 0x18) CHECK(ioctl(kept, SIZED(nr, struct get), page) == -1 && errno == EFAULT);
     CHECK(ioctl(kept, 0x5401, page) == -1 && errno == EFAULT);
     mprotect(page, 4096, PROT_READ);
-    CHECK(ioctl(kept, REQUEST(0x10, struct get), page) == -1); /* all of it is copied back, also after a failure */
+    CHECK(ioctl(kept, SIZED(0x10, struct get), page) == -1); /* all of it is copied back, also after a failure */
     return 0;
 }
 
@@ -198,11 +183,11 @@ static int memory(int kind)
     struct attach a = {.id = first};
     struct detach d = {.id = first};
     CHECK(mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EPERM);
-    CHECK(ioctl(fd, REQUEST(kind + 1, struct attach), &a) == 0 && a.size == 4096);
+    CHECK(ioctl(fd, SIZED(kind + 1, struct attach), &a) == 0 && a.size == 4096);
     CHECK(mmap(0, 8192, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EPERM);
     char *mapped = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     CHECK(mapped != MAP_FAILED);
-    CHECK(ioctl(fd, REQUEST(kind + 2, struct detach), &d) == 0 && d.size == 4096);
+    CHECK(ioctl(fd, SIZED(kind + 2, struct detach), &d) == 0 && d.size == 4096);
     CHECK(mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EPERM);
     /* removed, but still mapped: nobody else gets the page */
     CHECK(remove_id(kind, first) == 0);
@@ -222,8 +207,8 @@ static int stale(void) /* what was attached here and is gone by now is not mappe
     int fd = open("/dev/penglai_enclave_dev", O_RDWR), id = get(SHM, 4096);
     struct attach a = {.id = id};
     struct detach d = {.id = id};
-    CHECK(ioctl(fd, REQUEST(0x11, struct attach), &a) == 0);
-    CHECK(on_device(REQUEST(0x12, struct detach), &d) == 0 && remove_id(SHM, id) == 0);
+    CHECK(ioctl(fd, SIZED(0x11, struct attach), &a) == 0);
+    CHECK(on_device(SIZED(0x12, struct detach), &d) == 0 && remove_id(SHM, id) == 0);
     CHECK(mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EPERM);
     return 0;
 }
@@ -241,9 +226,9 @@ static int lives(void) /* run, stop, resume, attest, destroy */
     CHECK(call(3, &p) == -1 && errno == EPERM && call(4, &p) == -1 && errno == EPERM); /* the monitor's -1 */
     CHECK(call(1, without(&s)) == -1 && errno == EFAULT);
     struct attest_param report = {.eid = (int)s.eid, .is_shadow = PATTERN, .nonce = 9};
-    CHECK(on_device(REQUEST(2, struct attest_param), &report) == 0);
+    CHECK(on_device(SIZED(2, struct attest_param), &report) == 0);
     report.eid = 0x1999;
-    CHECK(on_device(REQUEST(2, struct attest_param), &report) == -1 && errno == EINVAL);
+    CHECK(on_device(SIZED(2, struct attest_param), &report) == -1 && errno == EINVAL);
     q = p, give(&q, 0, 0, 0, 1);
     CHECK(call(1, &q) == -1 && errno == EFAULT); /* it has returned no page */
     give(&q, 0x10009, 0, 4096, 0);
@@ -321,7 +306,7 @@ static int gone(void) /* relay pages that were given away for good, touched for 
     page[0] = 2;
     CHECK(detach(RELAY, id, page) == 8192);
     struct attach a = {.id = id};
-    CHECK(ioctl(fd, REQUEST(0x15, struct attach), &a) == 0);
+    CHECK(ioctl(fd, SIZED(0x15, struct attach), &a) == 0);
     volatile unsigned long *lost = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     shared_param = param(0, "sender");
     CHECK(call(0, &shared_param) == 0);
@@ -366,9 +351,9 @@ static int many(void) /* as many ids as there may be, and memory as there is */
     while (get(SHM, 1 << 20) > 0) shm++;
     CHECK(shm > 100 && errno == EPERM && get(SHM, 4096) > 0);
     int persistent = 0xffff;
-    CHECK(on_device(REQUEST(0x18, int), &persistent) == -1 && errno == EPERM);
+    CHECK(on_device(SIZED(0x18, int), &persistent) == -1 && errno == EPERM);
     persistent = 0x10000;
-    CHECK(on_device(REQUEST(0x18, int), &persistent) == 0);
+    CHECK(on_device(SIZED(0x18, int), &persistent) == 0);
     return 0;
 }
 

@@ -4,25 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-#define REQUEST(nr) _IOC(_IOC_READ, 0xa4, nr, 112)
-
-struct user_param {
-    unsigned long eid;
-    char name[16];
-    int type;
-    void *elf;
-    long elf_size, stack_size;
-    int shmid, is_shadow;
-    unsigned long shm_offset, shm_size;
-    int relay_id, rerun_reason;
-    unsigned long relay_offset, relay_size, retval;
-};
+#include "device.h"
 
 static int fd, word;
 static struct user_param param = {.stack_size = 65536};

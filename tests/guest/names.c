@@ -3,21 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
-#define REQUEST(nr) _IOC(_IOC_READ, 0xa4, nr, 112)
-
-struct user_param {
-    unsigned long eid;
-    char name[16];
-    int type;
-    void *elf;
-    long elf_size, stack_size;
-    int shmid, is_shadow;
-    unsigned long shm_offset, shm_size;
-    int relay_id, rerun_reason;
-    unsigned long relay_offset, relay_size, retval;
-};
+#include "device.h"
 
 int main(int argc, char **argv)
 {

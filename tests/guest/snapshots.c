@@ -5,27 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
-#define REQUEST(nr) _IOC(_IOC_READ, 0xa4, nr, 112)
-
-struct user_param {
-    unsigned long eid;
-    char name[16];
-    int type;
-    void *elf;
-    long elf_size, stack_size;
-    int shmid, is_shadow;
-    unsigned long shm_offset, shm_size;
-    int relay_id, rerun_reason;
-    unsigned long relay_offset, relay_size, retval;
-};
-struct get { int key; unsigned long size; int flags; };
-struct attach { int id; unsigned long addr, size; int flags; };
+#include "device.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int counter;
