@@ -8,16 +8,15 @@ same seed gives the same trace.
 
 import argparse
 import sys
-import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from tests.progress import Progress, episodes
 from tests.wild.calls import Broken, Calls, objects
 
 EPISODE: Final = 20_000  # calls
-PROGRESS: Final = 5.0  # seconds
 SLACK: Final = 200  # objects by which episodes may differ
 
 
@@ -25,12 +24,12 @@ class Run:
     """All episodes of one command, and what came of them."""
 
     def __init__(self, seed: int, compare_every: int, audit_every: int, quiet: bool) -> None:
-        self._seed, self._every, self._quiet = seed, (compare_every, audit_every), quiet
+        self._seed, self._every = seed, (compare_every, audit_every)
+        self.progress = Progress("calls", quiet)
         self.counts: Counter[str] = Counter()
         self.compared = self.made = 0
         self.objects: list[int] = []  # after each episode
         self.traces: list[str] = []
-        self.started = self._told = time.monotonic()
 
     def episode(self, number: int, length: int) -> bool:
         """Make the calls of one episode; False if something broke, which is told."""
@@ -38,7 +37,7 @@ class Run:
         try:
             for _ in range(length):
                 calls.call()
-                self._progress(calls.made)
+                self.progress.at(self.made + calls.made)
             calls.finish()
         except Exception as error:
             if not isinstance(error, Broken):
@@ -60,12 +59,6 @@ class Run:
         """Objects that there are more of than after the second episode; the first fills caches."""
         return self.objects[-1] - self.objects[1] if len(self.objects) > 1 else 0
 
-    def _progress(self, made: int) -> None:
-        now = time.monotonic()
-        if now - self._told >= PROGRESS and not self._quiet:
-            self._told, made = now, self.made + made
-            print(f"{made:,} calls, {made / (now - self.started):,.0f} a second", file=sys.stderr)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -84,8 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     run = Run(options.seed, options.compare_every, options.audit_every, options.quiet)
-    whole, rest = divmod(options.count, EPISODE)
-    lengths = list(enumerate([EPISODE] * whole + [rest] * bool(rest)))
+    lengths = list(enumerate(episodes(options.count, EPISODE)))
     if options.episode is not None:
         lengths = [(options.episode, EPISODE)]
     fine = all(run.episode(number, length) for number, length in lengths)
@@ -94,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fine = False
     if not options.quiet:
         _summary(run.counts)
-    rate = run.made / (time.monotonic() - run.started)
+    rate = run.progress.rate(run.made)
     verdict = "nothing broken" if fine else "broken"
     print(
         f"{run.made:,} calls, seed {options.seed}, {run.compared:,} refused ones compared: {verdict}, "

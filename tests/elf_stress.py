@@ -13,7 +13,6 @@ import random
 import struct
 import sys
 import tempfile
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from pltvm.host.linux.program import load_program
 from pltvm.host.linux.space import Space
 from pltvm.host.symbols import Symbols
 from pltvm.monitor.abi import EnclaveType
+from tests.progress import Progress
 
 RAM: Final = 48 << 20  # bytes
 LIMIT: Final = 0.01  # seconds that a mutant runs
@@ -42,7 +42,6 @@ HANG: Final = 300.0  # seconds of one mutant, after which it counts as a hang
 GROWTH: Final = 96 << 20  # bytes that the process may grow by, after the first WARM mutants
 WARM: Final = 300
 EPISODE: Final = 400  # mutants on one machine
-PROGRESS: Final = 5.0  # seconds
 MEASURED: Final = 64  # pages: the digest of more takes too long
 EDGES: Final = (0, 1, 2, 3, 7, 8, 63, 64, 0xFF, 0xFFF, 0x1000, 0x1001, 0xFFFF, 0x10000, 1 << 31, 0xFFFFFFFF,
                 1 << 36, 1 << 38, 1 << 39, 1 << 63, (1 << 64) - 4096, (1 << 64) - 1)  # fmt: skip
@@ -245,7 +244,7 @@ def stress(first: int, count: int, seed: int, quiet: bool = True) -> tuple[list[
     turn.load()  # which may compile
     originals = seeds()
     wrong: list[str] = []
-    started = told = time.monotonic()
+    progress = Progress("mutants", quiet)
     warm = 0
     with tempfile.TemporaryDirectory() as folder:
         loaders = Loaders(Path(folder))
@@ -259,13 +258,8 @@ def stress(first: int, count: int, seed: int, quiet: bool = True) -> tuple[list[
                 wrong.append(f"{traceback.format_exc()}{again}")
             if number - first == WARM:
                 warm = resident()
-            now = time.monotonic()
-            if now - told >= PROGRESS and not quiet:
-                told, done = now, number - first + 1
-                rate, size = done / (now - started), resident() >> 20
-                print(
-                    f"{done:,} mutants, {rate:,.0f} a second, {size} MiB, {len(wrong)} wrong", file=sys.stderr
-                )
+            if progress.is_due():
+                progress.tell(number - first + 1, f", {resident() >> 20} MiB, {len(wrong)} wrong")
         faulthandler.cancel_dump_traceback_later()
     grown = resident() - warm if warm else 0
     if grown > GROWTH:

@@ -17,7 +17,6 @@ import shutil
 import struct
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,11 +37,11 @@ from pltvm.host.linux.space import READ, USER_END, WRITE
 from pltvm.host.linux.syscalls import SYSTEM_CALLS
 from pltvm.host.linux.traps import Traps
 from pltvm.monitor import abi
+from tests.progress import Progress
 
 RAM: Final = 64 << 20
 CALLS: Final = 3000  # of one process, at most
 STUCK: Final = 20.0  # seconds after which a process counts as one that hangs
-PROGRESS: Final = 10.0  # seconds between lines
 CODE: Final = 0x10000
 ARENA, READ_ONLY, NO_ACCESS, ELVES = 0x2000_0000, 0x2100_0000, 0x2200_0000, 0x2300_0000
 ARENA_SIZE: Final = 8 * PAGE
@@ -293,17 +292,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     stress = Stress(f"{options.seed}")
-    started = told = time.monotonic()
+    progress = Progress("calls", seconds=10)
     warm = 0
     try:
         while stress.done < options.count and not stress.wrong:
             stress.run(min(CALLS, options.count - stress.done))
             if not warm and stress.done >= options.count // 4:
                 warm = memory()
-            if time.monotonic() - told > PROGRESS:
-                told = time.monotonic()
-                rate = stress.done / (told - started)
-                print(f"{stress.done:,} calls, {rate:,.0f} a second, {memory() >> 20} MiB", file=sys.stderr)
+            if progress.is_due():
+                progress.tell(stress.done, f", {memory() >> 20} MiB")
     finally:
         stress.close()
     for line in stress.wrong:

@@ -7,14 +7,13 @@ at the end. Exit status 1 and the shortest failing sequence, as a test, on a div
 
 import argparse
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 
 from tests.model.pair import Divergence
 from tests.model.steps import Step, Walk, as_test, random_steps, shorten
+from tests.progress import Progress
 
-PROGRESS = 2.0  # seconds
 EPISODE = 20_000  # steps from one fresh machine; what a divergence is shortened from
 
 
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     counts: Counter[str] = Counter()
     traces: list[str] = []
-    started = told = time.monotonic()
+    progress = Progress("steps", options.quiet, seconds=2)
     done = 0
     while done < options.steps:
         walk = Walk(options.check_every)
@@ -42,11 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for step in random_steps(walk, f"{options.seed}/{len(traces)}", length):
                 steps.append(step)
                 walk.step(step)
-                now = time.monotonic()
-                if now - told >= PROGRESS and not options.quiet:
-                    told = now
-                    at = done + len(steps)
-                    print(f"{at:,} steps, {at / (now - started):,.0f} a second", file=sys.stderr)
+                progress.at(done + len(steps))
             walk.deep()
         except Divergence as divergence:
             return _diverged(done, steps, str(divergence), options.check_every)
@@ -56,10 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if not options.quiet:
         _summary(counts)
-    rate = done / (time.monotonic() - started)
     trace = traces[-1] if traces else ""
     walked = f"{done:,} steps, seed {options.seed}, {len(traces)} machines"
-    print(f"{walked}: no divergence, {rate:,.0f} steps a second")
+    print(f"{walked}: no divergence, {progress.rate(done):,.0f} steps a second")
     print(f"last trace {trace}")
     return 0
 

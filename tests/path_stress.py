@@ -14,7 +14,6 @@ import random
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,9 +24,9 @@ from pltvm.host.linux.file import HostFile
 from pltvm.host.linux.files import AT_FDCWD, Files
 from pltvm.host.linux.opening import O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TRUNC
 from tests.changing_tree import FOLDERS, INSIDE, LINKS, NAMES, SECRET, Mover, World, waiting
+from tests.progress import Progress
 
 EPISODE = 200  # calls on one tree: it gets poorer with them
-PROGRESS = 2.0  # seconds
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # three times as fast as a disk
 _COMMON = [name.encode() for name in (*NAMES, *FOLDERS * 4, *LINKS, "loop", *[".."] * 2, ".", "")]
 _ODD = (b"n" * 255, b"n" * 300, b"\xff\xfe", b"a\0b", b"x/" * 2100, b"\n", b"outside", b"secret", b"root")
@@ -158,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     gc.collect()  # what others have left must not close its descriptors while they are counted
     counts: Counter[str] = Counter()
-    started = told = time.monotonic()
+    progress = Progress("calls", options.quiet, seconds=2)
     done = moves = number = 0
     while done < options.count:
         calls = min(EPISODE, options.count - done)
@@ -172,14 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             shutil.rmtree(top)
         done, number = done + calls, number + 1
-        now = time.monotonic()
-        if now - told >= PROGRESS and not options.quiet:
-            told = now
-            print(f"{done:,} calls, {done / (now - started):,.0f} a second", file=sys.stderr)
+        progress.at(done)
     if not options.quiet:
         for what, count in sorted(counts.items()):
             print(f"{count:10,}  {what}")
-    rate = done / (time.monotonic() - started)
+    rate = progress.rate(done)
     print(
         f"{done:,} calls, seed {options.seed}, {moves:,} changes: nothing got out, {rate:,.0f} calls a second"
     )

@@ -9,7 +9,6 @@ episode, which repeats by itself. Exit status 1, and what is not the same with a
 import argparse
 import random
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -17,9 +16,9 @@ from typing import Final
 from tests.model.moments import Moment
 from tests.model.pair import Divergence
 from tests.model.steps import Walk
+from tests.progress import Progress, episodes
 
 EPISODE: Final = 250  # moments of one machine
-PROGRESS: Final = 5.0  # seconds
 KEPT: Final = 4  # older moments that the walk may go back to
 MOST_BEFORE, MOST_AFTER = 16, 12  # steps from where the walk is to a moment, and from there on
 NEVER: Final = 1 << 60
@@ -29,11 +28,10 @@ class Run:
     """All episodes of one command, and what came of them."""
 
     def __init__(self, seed: int, quiet: bool) -> None:
-        self._seed, self._quiet = seed, quiet
+        self._seed, self.progress = seed, Progress("moments", quiet)
         self.made = self.steps = self.backs = 0
         self.seen: Counter[str] = Counter()  # what was going on at the moments
         self.trace = ""
-        self.started = self._told = time.monotonic()
 
     def episode(self, number: int, length: int) -> bool:
         """Go through so many moments; False if something was not the same, which is told."""
@@ -48,7 +46,7 @@ class Run:
                     self.backs += 1
                 if len(kept) > KEPT:
                     kept.pop(chance.randrange(len(kept)))
-                self._progress(made)
+                self.progress.at(self.made + made)
             walk.deep()
         except Divergence as divergence:
             print(f"moment {made:,}: {divergence}")
@@ -73,12 +71,6 @@ class Run:
         self.seen.update(moment.seen)
         return moment
 
-    def _progress(self, made: int) -> None:
-        now = time.monotonic()
-        if now - self._told >= PROGRESS and not self._quiet:
-            self._told, made = now, self.made + made
-            print(f"{made:,} moments, {made / (now - self.started):,.0f} a second", file=sys.stderr)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -89,15 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     run = Run(options.seed, options.quiet)
-    whole, rest = divmod(options.count, EPISODE)
-    lengths = list(enumerate([EPISODE] * whole + [rest] * bool(rest)))
+    lengths = list(enumerate(episodes(options.count, EPISODE)))
     if options.episode is not None:
         lengths = [(options.episode, EPISODE)]
     fine = all(run.episode(number, length) for number, length in lengths)
     if not options.quiet:
         for what, count in run.seen.most_common():
             print(f"{what:32} {count:8,}")
-    rate = run.made / (time.monotonic() - run.started)
+    rate = run.progress.rate(run.made)
     verdict = "all the same" if fine else "not the same"
     print(
         f"{run.made:,} moments, seed {options.seed}, {run.backs:,} times back, {run.steps:,} steps: "

@@ -13,17 +13,16 @@ import os
 import selectors
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from tests.progress import Progress, episodes
 from tests.streams import batches
 from tests.streams.batches import Step
 
 BATCHES_A_CHILD: Final = 20  # each of its machines keeps some memory
 SILENCE: Final = 60.0  # seconds without a stream that ends: it hangs
-PROGRESS: Final = 5.0  # seconds
 MOST_BROKEN: Final = 20  # until the command gives up
 
 
@@ -80,17 +79,13 @@ class Run:
     """All batches of one command, and what came of them."""
 
     def __init__(self, seed: int, audit_every: int, repeat_every: int, quiet: bool) -> None:
-        self.seed, self.audit_every, self._repeat_every, self._quiet = seed, audit_every, repeat_every, quiet
+        self.seed, self.audit_every, self._repeat_every = seed, audit_every, repeat_every
+        self._progress = Progress("streams", quiet)
         self.repeated = 0
         self.counts: Counter[str] = Counter()
         self.broken = 0
         self.trace = hashlib.sha256()
         self._traces: dict[int, str] = {}  # by batch
-        self._started = self._told = time.monotonic()
-
-    @property
-    def rate(self) -> float:
-        return self.counts.total() / (time.monotonic() - self._started)
 
     def run(self, first: int, sizes: Sequence[int]) -> None:
         """Run batches of these sizes, in as many children as it takes."""
@@ -128,16 +123,15 @@ class Run:
             self._traces[number] = step.text
         else:
             self._broke(number, step.text)
-        if not self._quiet and time.monotonic() - self._told >= PROGRESS:
-            self._told = time.monotonic()
-            print(f"{self.counts.total():,} streams, {self.rate:,.0f} a second", file=sys.stderr)
+        self._progress.at(self.counts.total())
 
     def summary(self) -> None:
         for end, count in self.counts.most_common():
             print(f"{count:9,}  {end}")
         verdict = f"{self.broken} broken" if self.broken else "nothing broken"
         total = f"{self.counts.total():,} streams, seed {self.seed}, {self.repeated} batches repeated"
-        print(f"{total}: {verdict}, {self.rate:,.0f} streams a second\ntrace {self.trace.hexdigest()[:16]}")
+        rate = self._progress.rate(self.counts.total())
+        print(f"{total}: {verdict}, {rate:,.0f} streams a second\ntrace {self.trace.hexdigest()[:16]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,8 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         run, first = Run(options.seed, options.audit_every, options.repeat_every, options.quiet), 0
         size = max(min(batches.SIZE, options.count // 2), 1)  # some of each kind
-        whole, rest = divmod(options.count, size)
-        sizes = [size] * whole + [rest] * bool(rest)
+        sizes = episodes(options.count, size)
     run.run(first, sizes)
     run.summary()
     return 1 if run.broken else 0
