@@ -1,5 +1,6 @@
-"""`python -m pltvm.build enclaves|hosts [DIRECTORY]`: make the committed ELFs anew, there or elsewhere.
+"""`python -m pltvm.build core|enclaves|hosts [DIRECTORY]`: make anew what is made, there or elsewhere.
 
+core       the native core, with the system's C compiler or that of ziglang
 enclaves   examples, attacks and the monitor's own code; with the compiler of ziglang alone
 hosts      host programs and the enclaves made for them; glibc's need Debian's cross compiler
 """
@@ -8,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pltvm.build import guest
+from pltvm.build import core, guest
 from pltvm.build.rebuild import rebuild_attacks, rebuild_examples, rebuild_hosts, rebuild_monitor
 from pltvm.errors import BuildError
+from pltvm.native import LIBRARY
 
 
 def _enclaves(into: Path | None) -> list[Path]:
@@ -23,18 +25,22 @@ def _hosts(into: Path | None) -> list[Path]:
     return rebuild_hosts(into or guest.host_elf_dir())
 
 
-_COMMANDS = {"enclaves": _enclaves, "hosts": _hosts}
+def _core(into: Path | None) -> list[Path]:
+    return [core.build((into or LIBRARY.parent) / LIBRARY.name)]
+
+
+_COMMANDS = {"core": _core, "enclaves": _enclaves, "hosts": _hosts}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit status."""
     if not arguments or arguments[0] not in _COMMANDS or len(arguments) > 2:
-        print("usage: python -m pltvm.build enclaves|hosts [DIRECTORY]", file=sys.stderr)
+        print("usage: python -m pltvm.build core|enclaves|hosts [DIRECTORY]", file=sys.stderr)
         return 2
     try:
         for made in _COMMANDS[arguments[0]](Path(arguments[1]) if len(arguments) == 2 else None):
             print(made)
-    except (BuildError, OSError) as error:
+    except (BuildError, core.CoreError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
