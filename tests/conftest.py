@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pltvm import Machine
+from pltvm import Machine, native
 from pltvm.build.enclave import build_enclave
 from pltvm.host.audit import audit as audit_host
 from pltvm.host.blocks import Blocks
@@ -24,6 +24,13 @@ GUEST = Path(__file__).parent / "guest"
 # Tests of Ctrl-C send it to themselves and to children, which ignore it where this process was started so.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def without_core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No machine of a test marked `python` has the native core."""
+    if request.node.get_closest_marker("python") is not None:
+        monkeypatch.setattr(native, "core", None)
 
 
 @pytest.fixture(autouse=True)

@@ -65,7 +65,7 @@ HOST_HOLES = [
         "not pte & 0x100",
     ),
     hole("whose privilege it is", "s-user", Hart._on_trap, "if context.privileged:", "if False:"),
-    hole("forgetting code that is gone", "s-stale-code", Memory.executable, "self._code[first] = 1", "pass"),
+    hole("forgetting code that is gone", "s-stale-code", Memory.executable, "self.code[first] = 1", "pass"),
     hole(
         "forgetting code that a call wrote over",
         "s-stale-code",

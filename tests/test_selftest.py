@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pltvm import Machine, selftest
+from pltvm import Machine, native, selftest
 from pltvm.build import guest
 from pltvm.build.rebuild import rebuild_attacks
 from pltvm.cli import app
@@ -44,7 +44,15 @@ def test_it_is_stopped_the_same_way_every_time(name: str) -> None:
     assert all(run_traced(ATTACKS[name]) == first for _ in range(RUNS - 1))
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_it_is_stopped_with_the_core_as_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = selftest.run_attack(ATTACKS[name])
+    monkeypatch.setattr(native, "core", None)
+    assert selftest.run_attack(ATTACKS[name]) == outcome
+
+
 @pytest.mark.broken
+@pytest.mark.python
 @pytest.mark.parametrize("hole", HOLES, ids=lambda hole: f"{hole.attack}: {hole.what}")
 def test_with_a_hole_the_attack_gets_through(hole: Hole, monkeypatch: pytest.MonkeyPatch) -> None:
     for edit in hole.edits:

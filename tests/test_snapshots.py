@@ -190,6 +190,7 @@ UNMAPPED = {
 
 
 @pytest.mark.broken
+@pytest.mark.python
 @pytest.mark.parametrize("what", UNMAPPED)
 def test_pages_that_were_written_and_unmapped_are_missed(
     what: str, script_elf: bytes, monkeypatch: pytest.MonkeyPatch

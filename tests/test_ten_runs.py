@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pltvm import BOUND, Enclave, EnclaveType, Machine
+from pltvm import BOUND, Enclave, EnclaveType, Machine, native
 from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.host.linux.runner import run_program
@@ -108,6 +108,15 @@ def once(name: str, folder: Path) -> dict[str, Any]:
     return {"results": repr(results), "traps": trace.traps, "trace": trace.digest, "ram": ram_of(machine)}
 
 
+def once_with_core(name: str, folder: Path) -> dict[str, Any]:
+    """The same with the native core, but for the trace."""
+    folder.mkdir()
+    machine = Machine(RAM)
+    assert machine.hart.has_core
+    results = PROGRAMS[name](machine, folder)
+    return {"results": repr(results), "ram": ram_of(machine)}
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_ten_runs_are_the_same(name: str, tmp_path: Path) -> None:
     first = once(name, tmp_path / "0")
@@ -115,6 +124,9 @@ def test_ten_runs_are_the_same(name: str, tmp_path: Path) -> None:
     assert "Result(" in first["results"]
     for run in range(1, RUNS):
         assert once(name, tmp_path / str(run)) == first
+    if native.core is not None:
+        for run in range(RUNS, 2 * RUNS):
+            assert once_with_core(name, tmp_path / str(run)).items() <= first.items()
 
 
 def test_another_process_and_other_hashes_are_the_same(tmp_path: Path) -> None:

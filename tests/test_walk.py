@@ -19,6 +19,8 @@ from pltvm.engine.memory import PAGE
 from pltvm.monitor import server
 from tests.monitor.rig import Rig, Script
 
+pytestmark = pytest.mark.python
+
 PACKAGE: Final = Path(pltvm.__file__).parent
 DESIGN: Final = PACKAGE.parent / "docs" / "design.md"
 LEAVES: Final = {

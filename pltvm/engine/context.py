@@ -75,7 +75,16 @@ class Context:
     or lie in RAM (`in_ram`).
     """
 
-    __slots__ = ("_block", "_pointers", "loaded_pointers", "privileged", "regs", "saved_pointers", "table")
+    __slots__ = (
+        "_block",
+        "_pointers",
+        "address",
+        "loaded_pointers",
+        "privileged",
+        "regs",
+        "saved_pointers",
+        "table",
+    )
 
     def __init__(
         self, priv: int = U, satp: int = 0, pc: int = 0, mstatus: int = 0, table: PageTable | None = None
@@ -96,6 +105,7 @@ class Context:
 
     def _lie_at(self, block: "ctypes.Array[ctypes.c_uint64]", table: PageTable | None) -> None:
         self._block = block
+        self.address = ctypes.addressof(block)  # in this process
         self._pointers = pointers_to(block)
         self.loaded_pointers = ctypes.byref(self._pointers)
         self.saved_pointers = ctypes.byref(self._pointers, 8 * SAVED_FROM)

@@ -6,6 +6,8 @@ The life of a trap:
 2. the handler for the cause decides. It may change `hart.current`, registers, page tables;
 3. `_load` flushes if translations changed, loads the (perhaps other) current context, and the JIT goes on.
 
+With the native core that comes first, and answers what it can: see `native/hart.h` and `answer_with`.
+
 No step leaves `emu_start`. A handler that wants to end the run calls `stop`. This is the only file that
 flushes, and with `quirks` and `supervisor` the only one that calls Unicorn while guest code runs. The library
 is called through ctypes directly with arrays built once: the binding's own wrappers cost more than the calls.
@@ -14,14 +16,16 @@ is called through ctypes directly with arrays built once: the binding's own wrap
 import ctypes
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import unicorn
 from unicorn import unicorn_const as uc_const
 
+from pltvm import native
 from pltvm.engine import context as ctx
 from pltvm.engine import quirks, supervisor
 from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
+from pltvm.engine.core import SWITCHED, WAITING, CoreHart
 from pltvm.engine.halt import Halt
 from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import Memory
@@ -57,23 +61,39 @@ _ECALL_U: Final = int(Cause.ECALL_U)
 _MOST_BROKEN_OFF: Final = 256
 
 
+class Handlers(dict[int, Handler]):
+    """Who gets which trap. The core answers calls only while they are `answer_with`'s."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def __setitem__(self, cause: int, handler: Handler) -> None:
+        super().__setitem__(cause, handler)
+        self._changed()
+
+    def update(self, *others: Any, **named: Any) -> None:
+        super().update(*others, **named)
+        self._changed()
+
+
 class Hart:
-    """A RISC-V CPU on `memory`.
+    """A RISC-V CPU on `memory`; with the native core, if there is one, unless `use_core` is false.
 
     `handlers[cause]` is called with the context that trapped, its pc on the faulting instruction (after an
     `ecall`: behind it). `current` is what runs next. A trap costs two batch calls of Unicorn: one saves the
     registers, one loads them or those of another context.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, use_core: bool = True) -> None:
         self.memory = memory
-        self.handlers: dict[int, Handler] = {}
+        self._answer: tuple[Handler | None, int] = (None, 0)  # whose calls the core answers, and by what
+        self._looked_at = False  # by Python functions that want to know who runs
+        self.core = CoreHart()
+        self.handlers = Handlers(self._handlers_changed)
         self.current = Context(ctx.M)
         self.halt = Halt()  # of the run in progress, or the next one
-        self.clock = 0
-        self.traps = 0
-        self.flushes = 0
-        self.flips = 0  # of pages that are writable and executable in turns
+        self._traps = self._flushes = self._flips = 0  # without those of the core
         self.refreshes = 0  # flushes that only the clock knows of, see `tlb_tuning`
         self._loaded: Context | None = None  # whose registers Unicorn holds
         self._stale_tlb = False
@@ -89,7 +109,12 @@ class Hart:
         self._aliased = False  # guests may store to code by another mapping
         self._watched = False  # by hooks for blocks or instructions
         self._stepped = False  # by hooks for instructions
-        self._error: BaseException | None = None
+        self._error: BaseException | None = None  # of a handler
+        self._late: BaseException | None = None  # of `on_waiting`: raised when things are in order
+        # What the core has left: who runs, after it has let others run; and work for Python.
+        self.whose: Callable[[], Context] = lambda: self.current
+        self.on_waiting: Callable[[], None] = lambda: None
+        self.may_wait = False  # whether there may be any
         # Told of an error of ours in a handler and the context that trapped; True when that is dealt with.
         self.on_error: Callable[[Exception, Context], bool] = lambda _error, _context: False
         memory.on_code_changed = self.forget_code
@@ -100,16 +125,67 @@ class Hart:
         except unicorn.UcError as error:
             raise EngineError(f"Unicorn did not start: {error}") from error
         self._handle = ctypes.c_void_p(self._uc._uch.value)
-        self._callback = _HOOK(self._on_trap)
-        self._callbacks: list[object] = [self._callback]  # must live as long as Unicorn may call them
         self._leaving = Leaving(self._handle, memory.end - 2)
-        self._add_hook(uc_const.UC_HOOK_INTR, self._callback, 0, 1, 0)
+        core = native.core if use_core else None
+        self.has_core = core is not None
+        callback = _HOOK(self._on_trap if core is None else self._on_core_trap)
+        self._callbacks: list[object] = [callback]  # must live as long as Unicorn may call them
+        self.core.connect(self._handle, memory, _FLUSH_TLB.value, callback)
+        hook, data = (callback, 0) if core is None else (core.pltvm_trap, ctypes.addressof(self.core))
+        self._add_hook(uc_const.UC_HOOK_INTR, hook, data, 1, 0)
+
+    # -- counts ----------------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> int:
+        """What all counters of guests show."""
+        return self.core.clock
+
+    @clock.setter
+    def clock(self, ticks: int) -> None:
+        self.core.clock = ticks
+
+    @property
+    def traps(self) -> int:
+        """So far."""
+        return self._traps + self.core.traps
+
+    @property
+    def flushes(self) -> int:
+        """So far, without those of `refreshes` and of Unicorn itself."""
+        return self._flushes + self.core.flushes
+
+    @property
+    def flips(self) -> int:
+        """So far, of pages that are writable and executable in turns."""
+        return self._flips + self.core.flips
+
+    # -- the native core -------------------------------------------------------------------------------
+
+    def answer_with(self, handler: Handler, function: object, data: int) -> None:
+        """The core answers traps by this C function of type `answer_function`, which gets `data` as `above`.
+
+        For as long as ecalls are `handler`'s: who takes them over gets all of them.
+        """
+        self._answer = handler, ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+        self.core.above = data
+        self._handlers_changed()
+
+    def _handlers_changed(self) -> None:
+        handler, function = self._answer
+        whole = handler is not None and self.handlers.get(_ECALL_U) == handler and not self._looked_at
+        self.core.answer = function if whole else None
 
     # -- what others tell the hart ---------------------------------------------------------------------
 
     def translations_changed(self) -> None:
         """Page-table or PMP entries changed: flush before guest code runs again."""
         self._stale_tlb = True
+
+    def note_flip(self) -> None:
+        """A page turned from writable to executable, or back."""
+        self._stale_tlb = True
+        self._flips += 1
 
     def context_changed(self) -> None:
         """satp, mstatus or privilege of the current context changed: load all of it before it runs on."""
@@ -184,11 +260,14 @@ class Hart:
         kernel, which flushes all the time anyway, a `wfi` could be lost.)
         """
         with self._slicing:
-            if self._running and not (
-                self._slice or self._watched or self._aliased or self.current.privileged
-            ):
+            if self._running and self.can_refresh and not self.current.privileged:
                 self._refresh = True
                 quick.uc_emu_stop(self._handle)
+
+    @property
+    def can_refresh(self) -> bool:
+        """Whether `refresh_tlb` does anything, where there is no guest kernel."""
+        return not (self._slice or self._watched or self._aliased)
 
     def watch_blocks(self, function: int, data: int, start: int = 1, end: int = 0) -> None:
         """Call native code at each block of code from now on, for good: the C function at `function` gets
@@ -216,6 +295,8 @@ class Hart:
         self._callbacks.append(callback)
         self._watched = True
         self._stepped |= not blocks
+        self._looked_at = True
+        self._handlers_changed()
         self._add_hook(uc_const.UC_HOOK_BLOCK if blocks else uc_const.UC_HOOK_CODE, callback, 0, start, end)
 
     def watch_aliases(self) -> None:
@@ -259,12 +340,13 @@ class Hart:
         """
         self._running = True
         self._stopping = self._interrupted = self._restart = self._refresh = False
+        self._late = None
         goes_on = False
         try:
             tuner.begin(self)
             while not self._stopping:
                 if self.halt.asked:
-                    self.traps += 1
+                    self._traps += 1
                     self.handlers[Cause.INTERRUPT](self.current)
                     break
                 if not goes_on:
@@ -272,12 +354,17 @@ class Hart:
                 slice_ = self._slice
                 self._leaving.between_blocks(only=not (slice_ or self._stepped))
                 status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
+                if self.core.told:
+                    told, self.core.told = self.core.told, 0
+                    self._take(told)
                 if self._error is not None:
                     error, self._error = self._error, None
                     raise error
                 if not self._stopping:
                     self._save(self.current)
                     goes_on = self._left_without_trap(status)
+            if self._late is not None:
+                raise self._late
         finally:
             self._running, self._loaded = False, None
             tuner.end(self)
@@ -291,9 +378,27 @@ class Hart:
         self._stale_tlb = True
         self.current = before
 
-    def _on_trap(self, _engine: object, cause: int) -> None:
+    def _on_core_trap(self, told: int, cause: int) -> None:
+        """A trap that the core leaves to Python."""
+        if told:
+            self._take(told)
+        self._on_trap(told, cause)
+
+    def _take(self, told: int) -> None:
+        """What the core has left: another context runs; something waits."""
+        if told & SWITCHED:
+            self.current = self._loaded = context = self.whose()
+            self._satp = context.regs[SATP]
+        if told & WAITING:
+            try:
+                self.on_waiting()
+            except BaseException as error:  # the run ends as by `interrupt`, and then it is raised
+                self._late = self._late or error
+                self.interrupt()
+
+    def _on_trap(self, _told: int, cause: int) -> None:
         try:
-            self.traps += 1
+            self._traps += 1
             context = self.current
             _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
             if context.privileged:
@@ -348,7 +453,7 @@ class Hart:
 
     def _trap_outside(self, cause: Cause, context: Context) -> None:
         """Hand over a trap that has left the JIT."""
-        self.traps += 1
+        self._traps += 1
         if cause == Cause.TIMER:
             self.clock += self._slice
             self._broken_off = 0
@@ -376,11 +481,13 @@ class Hart:
         if new.privileged:
             supervisor.load_fcsr(self._handle, new)
         self._loaded = new
+        if self.has_core:
+            self.core.registers = None if new.privileged else new.address
 
     def _flush(self) -> None:
         quick.uc_ctl(self._handle, _FLUSH_TLB)
         self._stale_tlb = False
-        self.flushes += 1
+        self._flushes += 1
 
     def _check(self, status: int) -> None:
         if status != uc_const.UC_ERR_OK:

@@ -62,8 +62,10 @@ class Memory:
         self.bytes = memoryview(self._map)
         self.words = self.bytes.cast("Q")
         self.halves = self.bytes.cast("I")
-        self._code = bytearray(size >> PAGE_SHIFT)  # a page: 1 if it is executable somewhere
-        self.dirty = bytearray(size >> PAGE_SHIFT)  # a page: 1 if it was written since the log was emptied
+        # A byte a page: 1 if it is executable somewhere, and if it was written since the log was emptied.
+        # Both lie where they lie for good: native code marks pages too.
+        self.code = bytearray(size >> PAGE_SHIFT)
+        self.dirty = bytearray(size >> PAGE_SHIFT)
         # Told of (physical address, bytes) whose translated code no longer holds: the hart.
         self.on_code_changed: Callable[[int, int], None] = lambda _pa, _size: None
 
@@ -101,7 +103,7 @@ class Memory:
         self.bytes[offset : offset + size] = data
         first, end = offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT
         self.dirty[first:end] = b"\1" * (end - first)
-        if self._code.find(1, first, end) >= 0:
+        if self.code.find(1, first, end) >= 0:
             self.on_code_changed(pa, size)
 
     def pack(self, pa: int, layout: Struct, *values: int) -> None:
@@ -110,7 +112,7 @@ class Memory:
         layout.pack_into(self.bytes, offset, *values)
         page = offset >> PAGE_SHIFT
         self.dirty[page] = 1
-        if self._code[page]:
+        if self.code[page]:
             self.on_code_changed(pa, layout.size)
 
     def load(self, pa: int) -> int:
@@ -127,7 +129,7 @@ class Memory:
         self.words[offset >> 3] = value & 0xFFFF_FFFF_FFFF_FFFF
         page = offset >> PAGE_SHIFT
         self.dirty[page] = 1
-        if self._code[page]:
+        if self.code[page]:
             self.on_code_changed(pa, 8)
 
     def zero(self, pa: int, size: int) -> None:
@@ -141,7 +143,7 @@ class Memory:
             self.bytes[offset : offset + size] = bytes(size)
         first, end = offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT
         self.dirty[first:end] = b"\1" * (end - first)
-        if self._code.find(1, first, end) >= 0:
+        if self.code.find(1, first, end) >= 0:
             self.on_code_changed(pa, size)
 
     def copy(self, source: int, target: int, size: int) -> None:
@@ -155,26 +157,26 @@ class Memory:
         """These pages are mapped executable now."""
         first = self._offset(pa, pages << PAGE_SHIFT) >> PAGE_SHIFT
         if pages == 1:
-            self._code[first] = 1
+            self.code[first] = 1
         else:
-            self._code[first : first + pages] = b"\1" * pages
+            self.code[first : first + pages] = b"\1" * pages
 
     def not_executable(self, pa: int, pages: int = 1) -> None:
         """These pages are nowhere mapped executable any more; forgets the code that ran there."""
         first = self._offset(pa, pages << PAGE_SHIFT) >> PAGE_SHIFT
-        if self._code.find(1, first, first + pages) >= 0:
-            self._code[first : first + pages] = bytes(pages)
+        if self.code.find(1, first, first + pages) >= 0:
+            self.code[first : first + pages] = bytes(pages)
             self.on_code_changed(pa, pages << PAGE_SHIFT)
 
     def executable_pages(self) -> bytes:
         """Which pages are executable, for `restore_executable`: a byte a page."""
-        return bytes(self._code)
+        return bytes(self.code)
 
     def restore_executable(self, pages: bytes) -> None:
         """The pages that were executable once are again, and no others; forgets nothing."""
-        if self._code != pages:
-            self._code[:] = pages
+        if self.code != pages:
+            self.code[:] = pages
 
     def is_executable(self, pa: int) -> bool:
         """Whether the page of `pa` is mapped executable somewhere."""
-        return bool(self._code[self._offset(pa, 1) >> PAGE_SHIFT])
+        return bool(self.code[self._offset(pa, 1) >> PAGE_SHIFT])

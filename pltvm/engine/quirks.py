@@ -47,10 +47,9 @@ class Clocked(Protocol):
     """The hart, as it is looked at from here."""
 
     clock: int
-    flips: int
 
-    def translations_changed(self) -> None:
-        """Page-table entries changed."""
+    def note_flip(self) -> None:
+        """A page has flipped: its entry changed."""
 
 
 # -- traps -------------------------------------------------------------------------------------------------
@@ -93,8 +92,7 @@ def _flip(hart: Clocked, context: Context, va: int, size: int, want: int) -> boo
     if last >> PAGE_SHIFT != va >> PAGE_SHIFT:
         flipped |= table.flip(last, want)
     if flipped:
-        hart.translations_changed()
-        hart.flips += 1
+        hart.note_flip()
     return flipped
 
 

@@ -4,7 +4,8 @@ Unicorn's software TLB starts with 256 entries and changes its size only when it
 most entries were in use. A program that touches more pages and never traps would miss on nearly every
 access (four times slower, measured). So a thread looks now and then whether a hart is in guest code all the
 time, and has it flush a few times. That changes nothing that a guest can see: the JIT is left between blocks
-(`leaving`) and goes on with all that it had.
+(`leaving`) and goes on with all that it had. And as the run is left then, Python sees what the native core
+has put aside for it.
 """
 
 import os
@@ -12,9 +13,12 @@ import threading
 import time
 from typing import Final, Protocol
 
+from pltvm.engine.core import WAITING, CoreHart
+
 # Seconds between looks: usually, when harts trap, and when one does not. A look may have to wait for the
 # interpreter, and while it does, traps take a fifth longer: so where there are traps it seldom looks.
 _LOOK, _BUSY_LOOK, _QUIET_LOOK = 0.005, 0.1, 0.002
+_PROMPT_LOOK: Final = 0.015  # where something may wait for one
 _IDLE_LOOKS: Final = 40  # without a hart that runs, until the thread ends
 _SOON: Final = 10  # looks in a row after each of which there is a flush: enough to grow to the largest size
 _LATER: Final = 50  # looks from one flush to the next after these, as needs change
@@ -23,7 +27,12 @@ _LATER: Final = 50  # looks from one flush to the next after these, as needs cha
 class Refreshed(Protocol):
     """A hart, as it is looked at from here."""
 
-    traps: int
+    @property
+    def traps(self) -> int:
+        """So far."""
+
+    core: CoreHart
+    may_wait: bool  # the core may leave something that is to be looked at soon
 
     def refresh_tlb(self) -> None:
         """From any thread: flush soon."""
@@ -65,7 +74,9 @@ class Tuner:
                     looks = looks + 1 if hart.traps == traps else 0
                     self._running[hart] = (hart.traps, looks)
                     delay = _QUIET_LOOK if looks or traps < 0 else _BUSY_LOOK
-                    if 0 < looks <= _SOON or (looks and looks % _LATER == 0):
+                    if hart.may_wait:
+                        delay = min(delay, _PROMPT_LOOK)
+                    if 0 < looks <= _SOON or (looks and looks % _LATER == 0) or hart.core.told & WAITING:
                         hart.refresh_tlb()
 
 

@@ -201,7 +201,7 @@ class Enclave:
         hart = driver.kernel.monitor.hart
         output = Output(on_output)
         client = driver.clients[inner.client]
-        client.output, client.printed = output.write, output
+        client.output, client.printed, client.late = output.write, output, output.late
         traps, flushes = hart.traps, hart.flushes
         try:
             with passed_on(), Watch(hart, timeout) as watch:

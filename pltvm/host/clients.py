@@ -18,12 +18,14 @@ _LAST_KNOWN: Final = LINUX
 class Client:
     """A client that waits for the end of each run, as Python programs do. Others override the verbs.
 
-    `output` gets what the enclaves print; `printed` is its state where that is an `Output`.
+    `output` gets what the enclaves print; `printed` is its state where that is an `Output`. `late`: it may
+    get that a moment later, and several texts as one.
     """
 
     def __init__(self, output: Callable[[bytes], None] = lambda _text: None) -> None:
         self.output = output
         self.printed: Output | None = None
+        self.late = False
 
     def ended(self, _enclave: DriverEnclave, _status: int) -> bool:
         """An enclave that it runs has ended. True if guest code runs on at once."""

@@ -91,8 +91,9 @@ class Driver:
         self.driven = False  # by somebody who goes on by itself when state was put back: the fuzzer
         self._over = False  # one has, and the run in progress is none that was in progress then
         kernel.holders.append(self._held)
-        kernel.monitor.set_host_vector(self.control_is_back)
+        kernel.monitor.set_host_vector(self.control_is_back, or_core=True)
         kernel.monitor.set_fault_listener(self._note_fault)
+        kernel.monitor.set_text_listener(self._print_late)
 
     @property
     def enclaves(self) -> dict[int, DriverEnclave]:
@@ -203,6 +204,7 @@ class Driver:
 
     def go(self, enclave: DriverEnclave) -> int:
         """Run an enclave that `start` or `go_on` has entered; as `run`."""
+        self._tell_core(enclave)
         self.in_run, self._over = True, False
         try:
             self.kernel.monitor.run_guest()
@@ -259,10 +261,18 @@ class Driver:
     def _enter(self, enclave: DriverEnclave, function: HostCall, *arguments: int) -> bool:
         """Make a run or resume call; True when the hart is the enclave's now, False when it was refused."""
         self.state.running, self.state.fault = enclave.block, None
+        self._tell_core(enclave)
         if self.kernel.call(function, *arguments) is None:
             return True
         self.state.running = 0
         return False
+
+    def _tell_core(self, enclave: DriverEnclave) -> None:
+        """What the native core need not ask for while this enclave runs."""
+        monitor = self.kernel.monitor
+        if monitor.hart.has_core:
+            late = self.clients[enclave.client].late
+            monitor.let_core_answer(enclave.kbuffer if late else 0, goes_on=not enclave.gives_way)
 
     def _enter_with_answer(self, enclave: DriverEnclave) -> bool:
         """As `_enter`, with what the enclave waits for; memory that the answer was in comes back."""
@@ -382,6 +392,11 @@ class Driver:
 
     def _print(self, enclave: DriverEnclave, text: bytes) -> None:
         self.clients[enclave.client].output(text)
+
+    def _print_late(self, text: bytes) -> None:
+        running = self.running
+        assert running is not None  # text comes before anything else changes
+        self._print(running, text)
 
     def _collect(self, table: int) -> None:
         """Look after the pages listed in the table that the monitor left at `table`: they may be back.

@@ -59,6 +59,7 @@ class Output(Part[OutputState]):
     def __init__(self, on_output: Callable[[bytes], None] | None) -> None:
         self._on_output = of_caller(on_output) if on_output is not None else None
         self.state = OutputState()
+        self.late = on_output is None or getattr(on_output, "late", False)  # whether that makes no difference
 
     def write(self, text: bytes) -> None:
         """More output."""

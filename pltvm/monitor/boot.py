@@ -38,6 +38,7 @@ def init(state: State, pt_area: int, pt_size: int, bitmap: int, bitmap_size: int
     memory.zero(bitmap, bitmap_size)
     memory.zero(pt_area, pt_size)
     state.owners = owners = PageOwners(memory, bitmap)
+    state.core.owners = memory.host_address + bitmap - memory.base
     for start, size in regions:
         owners.claim(start, size // PAGE, MONITOR)
         state.fixed_blocks.append(Block(start, size // PAGE))

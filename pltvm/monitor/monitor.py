@@ -7,11 +7,13 @@
 A handler gives the result for a0, or None when it has set everything itself.
 """
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from pltvm import native
 from pltvm.engine.context import A0, A6, A7, PC, Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.trap import Cause
@@ -89,9 +91,35 @@ class Monitor:
         hart.handlers[Cause.INTERRUPT] = partial(self._preempted, Cause.INTERRUPT)
         hart.handlers[Cause.TIMER] = partial(self._preempted, Cause.TIMER)
         hart.on_error = self._contain
+        self._or_core = False
+        if hart.has_core and native.core is not None:
+            hart.answer_with(self._enclave_call, native.core.pltvm_answer, ctypes.addressof(self.state.core))
+            hart.whose = self._whose
         self.on_fault: Callable[[Fault], None] = lambda _fault: None
         self.errors: list[str] = []  # of ours that guests have brought about: each is a bug of pltvm
         boot.protect_monitor(hart)
+
+    # -- the native core -------------------------------------------------------------------------------
+
+    def _whose(self) -> Context:
+        running = self.state.running
+        assert running is not None  # the core knows no other contexts
+        return running.context
+
+    def let_core_answer(self, kbuffer: int, goes_on: bool) -> None:
+        """What the host says of the enclave that it enters now, so that the core need not ask it.
+
+        `kbuffer` is the physical address of its kbuffer if what it prints may come later, to the listener of
+        `set_text_listener`; 0 if the host wants to be asked. `goes_on`: at a yield the enclave does.
+        """
+        core = self.state.core
+        core.kbuffer = kbuffer if self._or_core and self.hart.can_refresh else 0
+        core.goes_on = self._or_core and goes_on
+        self.hart.may_wait = core.kbuffer != 0
+
+    def set_text_listener(self, listener: Callable[[bytes], None]) -> None:
+        """Set who gets what the core has let enclaves print."""
+        self.hart.on_waiting = lambda: listener(self.state.core.take_text())
 
     # -- the host's side -------------------------------------------------------------------------------
 
@@ -103,13 +131,16 @@ class Monitor:
         """
         return host_calls.call(self.state, function, arguments)
 
-    def set_host_vector(self, vector: Callable[[int], bool]) -> None:
+    def set_host_vector(self, vector: Callable[[int], bool], or_core: bool = False) -> None:
         """Set what is called with the status when control is back in the host.
+
+        `or_core`: or the core answers in its place, as `let_core_answer` says.
 
         It gives True when it has made another monitor call that entered an enclave: then guest code runs on
         at once, inside the same run of the JIT.
         """
-        self.state.host_vector = vector
+        self.state.host_vector, self._or_core = vector, or_core
+        self.let_core_answer(0, goes_on=False)
 
     def set_trap_vector(self, vector: Callable[[int, Context], None]) -> None:
         """Set what gets the traps of host user mode (cause, context): the host kernel's trap handler."""

@@ -20,6 +20,7 @@ from pltvm.errors import EngineError
 from pltvm.monitor import abi
 from pltvm.monitor.abi import EnclaveType
 from pltvm.monitor.copying import TableCopy
+from pltvm.monitor.core import CoreCalls
 from pltvm.monitor.digest import Digest, digest
 from pltvm.monitor.guard import HostTables
 from pltvm.monitor.host_memory import HostMemory
@@ -173,6 +174,7 @@ class State:
         self.memory: Memory = hart.memory
         self.records = Records(hart.memory)
         self.globals = self.records.globals
+        self.core = CoreCalls()
         self.enclaves = Enclaves(self)
         self.host = hart.current  # the host's context, which waits while an enclave runs
         # What enclaves were at their creation, by eid: too much to be kept in records. Never changes.

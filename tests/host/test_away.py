@@ -205,6 +205,7 @@ def test_a_host_that_touches_private_memory_ends_that_run(rig: SharedRig) -> Non
     assert rig.outcome(victim).result.ok
 
 
+@pytest.mark.python
 @pytest.mark.parametrize("how", ["ocall", "yield"])
 def test_a_resume_that_the_monitor_refuses_leaves_the_enclave_as_it_was(rig: SharedRig, how: str) -> None:
     """§10: it is not freed while it lives; the run goes on when it is resumed again."""

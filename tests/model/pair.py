@@ -1,14 +1,18 @@
 """The real monitor and the model side by side: make a call to both, compare what is seen, keep books.
 
 The monitor runs on a real Machine, but no guest code does: an enclave's call is its registers and the
-monitor's trap handler, as the hart would do it. `shallow` compares everything that the model knows with the
+monitor's trap handler, as the hart would do it; or, `through_core`, the registers in Unicorn and the native
+core's trap hook. `shallow` compares everything that the model knows with the
 monitor's own state, `deep` also with page tables, the page bitmap, the audit, and what is in the memory.
 """
 
+import ctypes
 from array import array
 from typing import Any, Final
 
+from pltvm import native
 from pltvm.engine.context import A0, F0, FCSR, PC, SP, X0
+from pltvm.engine.hart import Hart
 from pltvm.engine.sv39 import V, W, pte_address
 from pltvm.engine.trap import Cause
 from pltvm.machine import Machine
@@ -39,6 +43,21 @@ class Divergence(AssertionError):
     """The monitor did not do what the model says."""
 
 
+def trap_into_core(hart: Hart, cause: int) -> None:
+    """The current context traps, as Unicorn reports it; its registers are in their places when it is over."""
+    core = hart.core
+    hart._load()
+    before = core.traps
+    native.core.pltvm_trap(hart._handle, ctypes.c_uint32(cause), ctypes.byref(core))
+    if core.traps != before:
+        told, core.told = core.told, 0
+        hart._take(told)
+        hart._save(hart.current)
+    if hart._error is not None:
+        error, hart._error = hart._error, None
+        raise error
+
+
 def expect(what: str, real: object, model: object) -> None:
     if real != model:
         raise Divergence(f"{what}: the monitor has {real!r}, the model {model!r}")
@@ -67,6 +86,7 @@ class Pair:
         self.marks: dict[int, int] = {}  # by page
         self.refused_every = 10  # every so many refused calls all of RAM and of the state is compared
         self.refused = 0
+        self.through_core = False
 
     def _control_is_back(self, status: int) -> bool:
         self.statuses.append(status)
@@ -101,7 +121,10 @@ class Pair:
     def trap(self, expected: Result, cause: Cause) -> Result:
         hart = self.machine.hart
         self.asking = self.state.running.eid
-        hart.handlers[cause](hart.current)
+        if self.through_core and cause == Cause.ECALL_U:
+            trap_into_core(hart, cause)
+        else:
+            hart.handlers[cause](hart.current)
         if expected.status is None:
             expect("statuses", self.statuses, [])
             self._runs(expected)

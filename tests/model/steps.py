@@ -59,8 +59,9 @@ class Walk:
     `counts` says how often each outcome came, `trace` is a hash of all steps and results.
     """
 
-    def __init__(self, check_every: int = 1) -> None:
+    def __init__(self, check_every: int = 1, through_core: bool = False) -> None:
         self.pair = EnclaveSteps()
+        self.pair.through_core = through_core
         self.check_every = check_every
         self.done = 0
         self.counts: Counter[str] = Counter()

@@ -518,6 +518,7 @@ def test_return_refused_then_fault_by_sdk(rig: Rig) -> None:
 # -- errors of ours ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.python
 def test_an_error_of_ours_ends_the_enclave_and_nobody_else(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should one escape while an enclave is served: it ends, with a report, and is counted as a bug."""
     other = rig.enclave(Script())
@@ -533,6 +534,7 @@ def test_an_error_of_ours_ends_the_enclave_and_nobody_else(rig: Rig, monkeypatch
     assert other.run().ok
 
 
+@pytest.mark.python
 def test_an_error_of_ours_in_a_server_ends_its_chain(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = Script()
     inside.enclave_id()

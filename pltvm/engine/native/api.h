@@ -3,6 +3,8 @@
 #ifndef PLTVM_API_H
 #define PLTVM_API_H
 
+#define _POSIX_C_SOURCE 200809L /* strnlen */
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,0 +1,71 @@
+"""The part of the hart that the native core and Python share: `struct hart` of native/hart.h.
+
+Without the core it still is where the clock is kept; nobody else looks at it then.
+"""
+
+import ctypes
+from typing import Final
+
+from pltvm.engine import context as ctx
+from pltvm.engine.memory import Memory
+from pltvm.engine.unicorn_library import quick
+
+_U64: Final = ctypes.c_uint64
+_POINTER: Final = ctypes.c_void_p
+
+# What `told` says.
+SWITCHED: Final = 1
+WAITING: Final = 2
+
+
+class CoreHart(ctypes.Structure):
+    """See the header, of which a test says that this is the same."""
+
+    _fields_ = [
+        ("engine", _POINTER),
+        ("read_batch", _POINTER),
+        ("write_batch", _POINTER),
+        ("ctl", _POINTER),
+        ("ids", _POINTER),
+        ("flush_word", _U64),
+        ("ram", _POINTER),
+        ("base", _U64),
+        ("size", _U64),
+        ("dirty", _POINTER),
+        ("code", _POINTER),
+        ("answer", _POINTER),
+        ("above", _POINTER),
+        ("python", _POINTER),
+        ("registers", _POINTER),
+        ("told", _U64),
+        ("clock", _U64),
+        ("traps", _U64),
+        ("flushes", _U64),
+        ("flips", _U64),
+    ]
+    registers: int | None
+    told: int
+    clock: int
+    traps: int
+    flushes: int
+    flips: int
+
+    def connect(self, engine: ctypes.c_void_p, memory: Memory, flush_word: int, python: object) -> None:
+        """Fill in all that does not change. `python`, a ctypes function, gets the traps that are left."""
+        self.engine = engine.value
+        for field, function in (
+            ("read_batch", quick.uc_reg_read_batch),
+            ("write_batch", quick.uc_reg_write_batch),
+            ("ctl", quick.uc_ctl),
+            ("python", python),
+        ):
+            setattr(self, field, ctypes.cast(function, ctypes.c_void_p))  # type: ignore[arg-type]
+        self.ids = ctypes.addressof(ctx.REGISTER_IDS)
+        self.flush_word = flush_word & 0xFFFF_FFFF
+        self.ram, self.base, self.size = memory.host_address, memory.base, memory.size
+        self.dirty, self.code = address_of(memory.dirty), address_of(memory.code)
+
+
+def address_of(buffer: bytearray) -> int:
+    """Where a bytearray lies; it can not change its size from now on."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

@@ -1,0 +1,41 @@
+"""What the native core is told to answer the plain enclave calls: `struct calls` of native/calls.h.
+
+The records it has in RAM. What it can not know from there is here: where the page bitmap is, and what the
+host has said of the enclave that it runs now.
+"""
+
+import ctypes
+from typing import Final
+
+from pltvm.engine.core import address_of
+
+TEXT_ROOM: Final = 1 << 16  # bytes of printed text that wait at most
+
+
+class CoreCalls(ctypes.Structure):
+    """See the header, of which a test says that this is the same."""
+
+    _fields_ = [
+        ("owners", ctypes.c_void_p),
+        ("kbuffer", ctypes.c_uint64),
+        ("goes_on", ctypes.c_uint64),
+        ("text", ctypes.c_void_p),
+        ("room", ctypes.c_uint64),
+        ("used", ctypes.c_uint64),
+    ]
+    owners: int | None
+    kbuffer: int
+    goes_on: int
+    room: int
+    used: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = bytearray(TEXT_ROOM)
+        self.text, self.room = address_of(self._text), TEXT_ROOM
+
+    def take_text(self) -> bytes:
+        """The text that waits, which waits no more."""
+        text = bytes(self._text[: self.used])
+        self.used = 0
+        return text

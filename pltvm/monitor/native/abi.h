@@ -1,0 +1,30 @@
+/* Numbers of the interface that the core needs; a test ties them to monitor/abi.py and the like. */
+
+#ifndef PLTVM_ABI_H
+#define PLTVM_ABI_H
+
+#include <stdint.h>
+
+/* §3: a6 of every call, and a7. */
+enum { ENCLAVE_CALL = 0x100101, LINUX_IOCTL = 29 };
+enum call { CALL_YIELD = 89, CALL_ENCLAVE_ID, CALL_CALLER_ID, CALL_RETURN = 95, CALL_CALL, CALL_ACQUIRE, CALL_OCALL };
+
+enum { OCALL_WRITE = 3 };                         /* §4 */
+enum { STATUS_OCALL = 2, STATUS_YIELD = 3 };      /* §8 */
+enum { TYPE_SERVER = 1, NAME_SIZE = 16, WRITE_LIMIT = 511 };
+
+#define MMAP_TOP UINT64_C(0x3000000000)           /* §1 */
+
+/* What a caller passes and gets back (§3). */
+struct call_struct {
+    uint64_t req_arg, resp_val, req_vaddr, req_size, resp_vaddr, resp_size;
+};
+
+/* States of an enclave, as monitor/state.py has them. */
+enum state { FRESH, RUNNABLE, RUNNING, WAITING_FOR_HOST, CALLING };
+
+/* Entries of the page bitmap, as monitor/pages.py has them. */
+#define PRIVATE (UINT32_C(1) << 31)
+#define BOTH (UINT32_C(1) << 29)
+
+#endif

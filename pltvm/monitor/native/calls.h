@@ -1,0 +1,53 @@
+/* The enclave calls that the core answers, and what they share. */
+
+#ifndef PLTVM_CALLS_H
+#define PLTVM_CALLS_H
+
+#include "engine/native/hart.h"
+#include "monitor/native/abi.h"
+#include "monitor/records.h"
+
+/* What the core is told besides the records. Python owns it.
+ *
+ * Text that an enclave prints waits for Python in `text`, which has the bytes of whole lines.
+ */
+struct calls {
+    uint32_t *owners;               /* the page bitmap, NULL until there is one */
+    /* of the enclave that the host runs: where its text is, physical; whether a yield goes on at once */
+    uint64_t kbuffer, goes_on;      /* 0: the host is to be asked */
+    uint8_t *text;
+    uint64_t room, used;            /* bytes */
+};
+
+static inline struct calls *calls_of(struct hart *hart) { return hart->above; }
+
+static inline struct globals *globals_of(struct hart *hart) {
+    return (struct globals *)(hart->ram + GLOBALS_AT);
+}
+
+static inline uint64_t address(const struct hart *hart, const void *record) {
+    return hart->base + (uint64_t)((const uint8_t *)record - hart->ram);
+}
+
+/* The record at a physical address that another record has. */
+static inline struct enclave *enclave_at(struct hart *hart, uint64_t pa) { return at(hart, pa); }
+
+static inline struct registers *registers_of(struct hart *hart, const struct enclave *enclave) {
+    return at(hart, enclave->block);
+}
+
+/* Note that what is written here, in RAM, is written. */
+static inline void wrote(struct hart *hart, const void *where) {
+    hart->dirty[(uint64_t)((const uint8_t *)where - hart->ram) >> 12] = 1;
+}
+
+static inline struct enclave *top_of(struct hart *hart, const struct enclave *enclave) {
+    return enclave_at(hart, enclave->top);
+}
+
+/* Each gives 0, and has changed nothing, where Python is to decide. */
+int call_server(struct hart *hart, struct enclave *caller);
+int return_to_caller(struct hart *hart, struct enclave *callee);
+int flip(struct hart *hart, struct enclave *enclave, uint32_t cause);
+
+#endif

@@ -1,0 +1,146 @@
+/* Calls between enclaves (§5), in the plain case: what monitor/server.py and monitor/chain.py do.
+ *
+ * Plain: the call structures lie in one page each, at most one region moves, and every table that it needs is
+ * there. Everything is looked at before the first thing changes, so what is not plain goes to Python as it was.
+ * In C as a call and its return are what servers live on.
+ */
+
+#include "engine/native/sv39.h"
+#include "monitor/native/calls.h"
+#include "monitor/native/space.h"
+
+/* The living enclave with this number. */
+static struct enclave *find_enclave(struct hart *hart, uint64_t eid) {
+    const uint64_t *heads = (const uint64_t *)(hart->ram + ENCLAVES_AT);
+    uint64_t found = heads[eid % ENCLAVE_LISTS];
+    while (found) {
+        struct enclave *enclave = enclave_at(hart, found);
+        if (enclave->eid == eid) return enclave;
+        found = enclave->next_of_eid;
+    }
+    return NULL;
+}
+
+/* The call structure at `va`, if it is in one page. */
+static struct call_struct *find_struct(struct hart *hart, const struct enclave *enclave, uint64_t va,
+                                       uint64_t flags) {
+    if ((va & (PAGE - 1)) > PAGE - sizeof(struct call_struct)) return NULL;
+    return translate(hart, enclave->root, va, flags);
+}
+
+/* An enclave's context gets the hart; the one before is saved. */
+static void run(struct hart *hart, struct enclave *enclave) {
+    struct registers *registers = registers_of(hart, enclave);
+    enclave->state = RUNNING;
+    globals_of(hart)->running = address(hart, enclave);
+    wrote(hart, globals_of(hart));
+    wrote(hart, enclave);
+    wrote(hart, registers);
+    hart_switch(hart, registers->own);
+}
+
+/* Where the entry for an enclave's kbuffer lies. */
+static uint64_t *kbuffer_entry(struct hart *hart, const struct enclave *enclave) {
+    return at(hart, enclave->kbuffer_slot);
+}
+
+int call_server(struct hart *hart, struct enclave *caller) {
+    struct enclave *callee = find_enclave(hart, hart_register(hart, A0));
+    uint64_t struct_va = hart_register(hart, A1), place = 0, va = 0;
+    if (callee == NULL || callee->kind != TYPE_SERVER || callee->caller) return 0;
+    struct call_struct *where = find_struct(hart, caller, struct_va, PTE_R | PTE_W);
+    if (where == NULL) return 0;
+    struct call_struct fields;
+    memcpy(&fields, where, sizeof fields); /* it need not be aligned */
+    struct region *request = NULL;
+    if (fields.req_vaddr) {
+        request = find_region(hart, caller, fields.req_vaddr, fields.req_size);
+        if (request == NULL) return 0;
+        if (request->va < struct_va + sizeof fields && struct_va < request->va + request->size) return 0;
+        place = place_for(hart, callee, request->va, request->size);
+        if (!place) return 0;
+        va = place + fields.req_vaddr - request->va;
+    }
+
+    /* Nothing can fail from here on. */
+    hart_save(hart);
+    if (request != NULL) move_region(hart, request, caller, callee, place);
+    struct enclave *top = top_of(hart, caller);
+    callee->caller = address(hart, caller);
+    callee->top = caller->top;
+    top->innermost = address(hart, callee);
+    wrote(hart, top);
+    callee->struct_pa = address(hart, where);
+    callee->struct_first = sizeof fields;
+    callee->request_size = fields.req_size;
+    if (request != NULL) {
+        callee->request = address(hart, request);
+        callee->request_va = request->origin_va;
+    }
+    *kbuffer_entry(hart, callee) = top->kbuffer_entry;
+    wrote(hart, kbuffer_entry(hart, callee));
+    caller->state = CALLING;
+    wrote(hart, caller);
+    struct registers *registers = registers_of(hart, callee);
+    memcpy(registers->own, registers->entry, sizeof registers->own);
+    registers->own[A0] = fields.req_arg;
+    registers->own[A1] = va;
+    registers->own[A2] = va ? fields.req_size : 0;
+    run(hart, callee);
+    return 1;
+}
+
+/* A server is ready for its next call. */
+static void leave(struct hart *hart, struct enclave *server) {
+    uint64_t *entry = kbuffer_entry(hart, server);
+    if (*entry & PTE_D) touch(hart, pte_address(*entry)); /* which goes with the entry */
+    *entry = 0;
+    wrote(hart, entry);
+    server->caller = 0;
+    if (server->request_va) server->request = server->request_va = 0;
+    server->top = address(hart, server);
+    server->state = RUNNABLE;
+    wrote(hart, server);
+}
+
+int return_to_caller(struct hart *hart, struct enclave *callee) {
+    if (!callee->caller) return 0;
+    struct enclave *caller = enclave_at(hart, callee->caller);
+    const struct call_struct *where = find_struct(hart, callee, hart_register(hart, A0), PTE_R);
+    if (where == NULL || callee->struct_first != sizeof *where) return 0;
+    if (hart->code[(callee->struct_pa - hart->base) >> 12]) return 0;
+    struct call_struct results;
+    memcpy(&results, where, sizeof results);
+    int back = callee->request_va && results.req_vaddr && results.req_size >= callee->request_size;
+    struct region *region = NULL;
+    uint64_t place = 0, given = 0;
+    if (back || results.resp_vaddr) {
+        uint64_t va = back ? results.req_vaddr : results.resp_vaddr;
+        if (back && results.resp_vaddr) return 0;
+        region = find_region(hart, callee, va, back ? results.req_size : results.resp_size);
+        if (region == NULL) return 0;
+        place = back ? place_for(hart, caller, callee->request_va, region->size)
+                     : place_below(hart, caller, region->size);
+        if (!place) return 0;
+        given = place + va - region->va;
+    }
+    if (callee->request && (region == NULL || callee->request != address(hart, region))) return 0;
+
+    /* Nothing can fail from here on. */
+    hart_save(hart);
+    if (region != NULL) move_region(hart, region, callee, caller, place);
+    struct call_struct *told = at(hart, callee->struct_pa);
+    uint64_t fields[] = {
+        results.resp_val, back ? given : 0, callee->request_size,
+        back ? 0 : given, !back && region != NULL ? results.resp_size : 0,
+    };
+    memcpy(&told->resp_val, fields, sizeof fields);
+    wrote(hart, told);
+    struct enclave *top = top_of(hart, caller);
+    top->innermost = address(hart, caller);
+    wrote(hart, top);
+    leave(hart, callee);
+    registers_of(hart, caller)->own[A0] = 0;
+    run(hart, caller);
+    return 1;
+}

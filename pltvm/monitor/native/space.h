@@ -1,0 +1,21 @@
+/* The mappings of an enclave: what monitor/space.py does, where no table has to be made. */
+
+#ifndef PLTVM_SPACE_H
+#define PLTVM_SPACE_H
+
+#include "monitor/native/calls.h"
+
+/* The region of the mmap area with this range, of whole pages; NULL if there is none. */
+struct region *find_region(struct hart *hart, const struct enclave *enclave, uint64_t va, uint64_t size);
+
+/* Where so many bytes go: at `wanted` if that is free, else below the lowest region. 0 where Python decides. */
+uint64_t place_for(struct hart *hart, const struct enclave *enclave, uint64_t wanted, uint64_t size);
+
+/* Where so many bytes go below the lowest region; 0 likewise. */
+uint64_t place_below(struct hart *hart, const struct enclave *enclave, uint64_t size);
+
+/* Take a region out of one enclave and into another at a place from above, and make it the other's. */
+void move_region(struct hart *hart, struct region *region, struct enclave *source, struct enclave *target,
+                 uint64_t va);
+
+#endif
