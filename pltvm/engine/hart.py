@@ -288,8 +288,7 @@ class Hart:
             try:
                 function(pc, size)
             except BaseException as error:  # must not unwind through C frames
-                self._error = error
-                quick.uc_emu_stop(self._handle)
+                self.fail(error)
 
         callback = _CODE_HOOK(seen)
         self._callbacks.append(callback)
@@ -310,6 +309,11 @@ class Hart:
             callback = _TRANSLATED_HOOK(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
             self._callbacks.append(callback)
             self._add_hook(uc_const.UC_HOOK_EDGE_GENERATED, callback, 0, 1, 0)
+
+    def fail(self, error: BaseException) -> None:
+        """From a function that the core calls: `run` raises this, as soon as guest code is left."""
+        self._error = error
+        quick.uc_emu_stop(self._handle)
 
     def read_registers(self) -> None:
         """Save the registers of the current context, as a trap does: for a function of `watch`."""
@@ -420,9 +424,8 @@ class Hart:
                 _write(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
             else:
                 self._load()
-        except BaseException as error:  # must not unwind through C frames; `run` raises it again
-            self._error = error
-            quick.uc_emu_stop(self._handle)
+        except BaseException as error:  # must not unwind through C frames
+            self.fail(error)
 
     def _left_without_trap(self, status: int) -> bool:
         """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`.

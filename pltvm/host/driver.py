@@ -10,6 +10,7 @@ from pltvm.host import building, clients, forking, freed
 from pltvm.host.away import Away, AwayState
 from pltvm.host.building import OCALL, REQUEST
 from pltvm.host.clients import Client
+from pltvm.host.core import CoreHost
 from pltvm.host.elf import EnclaveImage
 from pltvm.host.enclave import (
     GONE,
@@ -93,7 +94,7 @@ class Driver:
         kernel.holders.append(self._held)
         kernel.monitor.set_host_vector(self.control_is_back, or_core=True)
         kernel.monitor.set_fault_listener(self._note_fault)
-        kernel.monitor.set_text_listener(self._print_late)
+        self.core = CoreHost(kernel, self.away, self._collect, self._print_late)
 
     @property
     def enclaves(self) -> dict[int, DriverEnclave]:
@@ -204,7 +205,7 @@ class Driver:
 
     def go(self, enclave: DriverEnclave) -> int:
         """Run an enclave that `start` or `go_on` has entered; as `run`."""
-        self._tell_core(enclave)
+        self.core.enter(enclave, self.clients[enclave.client].late)
         self.in_run, self._over = True, False
         try:
             self.kernel.monitor.run_guest()
@@ -261,18 +262,11 @@ class Driver:
     def _enter(self, enclave: DriverEnclave, function: HostCall, *arguments: int) -> bool:
         """Make a run or resume call; True when the hart is the enclave's now, False when it was refused."""
         self.state.running, self.state.fault = enclave.block, None
-        self._tell_core(enclave)
+        self.core.enter(enclave, self.clients[enclave.client].late)
         if self.kernel.call(function, *arguments) is None:
             return True
         self.state.running = 0
         return False
-
-    def _tell_core(self, enclave: DriverEnclave) -> None:
-        """What the native core need not ask for while this enclave runs."""
-        monitor = self.kernel.monitor
-        if monitor.hart.has_core:
-            late = self.clients[enclave.client].late
-            monitor.let_core_answer(enclave.kbuffer if late else 0, goes_on=not enclave.gives_way)
 
     def _enter_with_answer(self, enclave: DriverEnclave) -> bool:
         """As `_enter`, with what the enclave waits for; memory that the answer was in comes back."""

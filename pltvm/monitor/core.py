@@ -5,10 +5,13 @@ host has said of the enclave that it runs now.
 """
 
 import ctypes
+from collections.abc import Callable
 from typing import Final
 
 from pltvm.engine.core import address_of
 
+_OFFER: Final = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)
+_TAKE_BACK: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint64)
 TEXT_ROOM: Final = 1 << 16  # bytes of printed text that wait at most
 
 
@@ -17,6 +20,10 @@ class CoreCalls(ctypes.Structure):
 
     _fields_ = [
         ("owners", ctypes.c_void_p),
+        ("offer", ctypes.c_void_p),
+        ("take_back", ctypes.c_void_p),
+        ("is_host_s", ctypes.c_uint64),
+        ("host_maps", ctypes.c_uint64),
         ("kbuffer", ctypes.c_uint64),
         ("goes_on", ctypes.c_uint64),
         ("text", ctypes.c_void_p),
@@ -24,6 +31,8 @@ class CoreCalls(ctypes.Structure):
         ("used", ctypes.c_uint64),
     ]
     owners: int | None
+    is_host_s: int
+    host_maps: int
     kbuffer: int
     goes_on: int
     room: int
@@ -33,6 +42,11 @@ class CoreCalls(ctypes.Structure):
         super().__init__()
         self._text = bytearray(TEXT_ROOM)
         self.text, self.room = address_of(self._text), TEXT_ROOM
+
+    def set_block_functions(self, offer: Callable[[int], int], take_back: Callable[[int], None]) -> None:
+        """Have blocks given by, and back to, these functions, which must not raise."""
+        self._functions = _OFFER(offer), _TAKE_BACK(take_back)  # must live as long as they may be called
+        self.offer, self.take_back = (ctypes.cast(one, ctypes.c_void_p) for one in self._functions)
 
     def take_text(self) -> bytes:
         """The text that waits, which waits no more."""

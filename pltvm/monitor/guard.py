@@ -83,6 +83,11 @@ class HostTables:
                     if pte & _LEAF:
                         self._entries.setdefault(pte_address(pte) >> PAGE_SHIFT, set()).add(table + 8 * slot)
 
+    @property
+    def maps_anything(self) -> bool:
+        """Whether there is any leaf entry."""
+        return bool(self._entries)
+
     def accepts_satp(self, satp: int) -> bool:
         """Whether the host may use this `satp`: Sv39, with a root in the root part."""
         root, (low, high) = root_of(satp), self._parts[ROOT]

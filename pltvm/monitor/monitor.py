@@ -11,12 +11,14 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from pltvm import native
 from pltvm.engine.context import A0, A6, A7, PC, Context
 from pltvm.engine.hart import Hart
+from pltvm.engine.memory import PAGE_SHIFT
 from pltvm.engine.trap import Cause
+from pltvm.errors import OutOfMemory
 from pltvm.monitor import (
     abi,
     attest,
@@ -77,6 +79,19 @@ ENCLAVE_CALLS: Final[dict[int, EnclaveCall]] = {
 }
 
 
+class BlockHost(Protocol):
+    """The host's part of mmap and sbrk: its allocator of blocks."""
+
+    def offer(self, size: int) -> int:
+        """The physical address of a cleared block of so many bytes; raises OutOfMemory."""
+
+    def take_unused(self, block: int) -> None:
+        """The monitor has no use for this block."""
+
+    def take_back(self, table: int) -> None:
+        """The blocks in the table at this address are the host's again (`State.give_back`)."""
+
+
 class Monitor:
     """The secure monitor on `hart`. The host calls `call`; enclaves trap."""
 
@@ -115,7 +130,35 @@ class Monitor:
         core = self.state.core
         core.kbuffer = kbuffer if self._or_core and self.hart.can_refresh else 0
         core.goes_on = self._or_core and goes_on
+        core.is_host_s = self._or_core
+        core.host_maps = self.state.tables is not None and self.state.tables.maps_anything
         self.hart.may_wait = core.kbuffer != 0
+
+    def set_block_host(self, host: "BlockHost") -> None:
+        """Set who gives the core blocks for mmap and sbrk, and gets them back."""
+        state, hart = self.state, self.hart
+        code, first = state.memory.code, state.first_page
+
+        def offer(size: int) -> int:
+            try:
+                block, pages = host.offer(size), size >> PAGE_SHIFT
+                at = (block >> PAGE_SHIFT) - first
+                if state.is_offer(block, size, 0) and code.find(1, at, at + pages) < 0:
+                    return block
+                host.take_unused(block)
+            except OutOfMemory:
+                pass  # Python tries again, and says so
+            except BaseException as error:
+                hart.fail(error)
+            return 0
+
+        def take_back(table: int) -> None:
+            try:
+                host.take_back(table)
+            except BaseException as error:
+                hart.fail(error)
+
+        state.core.set_block_functions(offer, take_back)
 
     def set_text_listener(self, listener: Callable[[bytes], None]) -> None:
         """Set who gets what the core has let enclaves print."""

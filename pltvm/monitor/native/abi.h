@@ -9,11 +9,13 @@
 enum { ENCLAVE_CALL = 0x100101, LINUX_IOCTL = 29 };
 enum call { CALL_YIELD = 89, CALL_ENCLAVE_ID, CALL_CALLER_ID, CALL_RETURN = 95, CALL_CALL, CALL_ACQUIRE, CALL_OCALL };
 
-enum { OCALL_WRITE = 3 };                         /* §4 */
+enum ocall { OCALL_MMAP = 1, OCALL_MUNMAP, OCALL_WRITE, OCALL_SBRK }; /* §4 */
 enum { STATUS_OCALL = 2, STATUS_YIELD = 3 };      /* §8 */
 enum { TYPE_SERVER = 1, NAME_SIZE = 16, WRITE_LIMIT = 511 };
 
-#define MMAP_TOP UINT64_C(0x3000000000)           /* §1 */
+/* §1 */
+#define HEAP_BASE UINT64_C(0x1000000000)
+#define MMAP_TOP UINT64_C(0x3000000000)
 
 /* What a caller passes and gets back (§3). */
 struct call_struct {

@@ -49,32 +49,40 @@ static int caller_id(struct hart *hart, struct enclave *enclave) {
 }
 
 /* Control was in the host, with this status, and is back. */
-static void was_in_host(struct hart *hart, struct enclave *enclave, int64_t status) {
+static void was_in_host(struct hart *hart, const struct enclave *enclave, int64_t status) {
     globals_of(hart)->host_status = status;
     wrote(hart, globals_of(hart));
     wrote(hart, enclave);
-    hart_set(hart, A0, 0);
+}
+
+int can_ask(struct hart *hart, const struct enclave *enclave) {
+    const struct enclave *top = top_of(hart, enclave);
+    return !top->stopped && !hart->code[(top->ocall - hart->base) >> 12];
+}
+
+void ask(struct hart *hart, struct enclave *enclave, uint64_t number, uint64_t arg0, uint64_t arg1) {
+    const struct enclave *top = top_of(hart, enclave);
+    uint64_t *where[] = {at(hart, top->ocall), at(hart, top->arg0), at(hart, top->arg1)};
+    *where[0] = number;
+    *where[1] = arg0;
+    *where[2] = arg1;
+    for (int i = 0; i < 3; i++) wrote(hart, where[i]);
+    was_in_host(hart, enclave, STATUS_OCALL);
 }
 
 /* Call 89: let others run, of which the host has none. */
 static int yield(struct hart *hart, struct enclave *enclave) {
     if (!calls_of(hart)->goes_on || top_of(hart, enclave)->stopped) return 0;
     was_in_host(hart, enclave, STATUS_YIELD);
+    hart_set(hart, A0, 0);
     return 1;
 }
 
 /* Ocall 3: print the text in the kbuffer, as a line. */
 static int print(struct hart *hart, struct enclave *enclave) {
     struct calls *calls = calls_of(hart);
-    const struct enclave *top = top_of(hart, enclave);
-    uint64_t page = (calls->kbuffer - hart->base) >> 12, mailbox = (top->ocall - hart->base) >> 12;
-    if (!calls->kbuffer || top->stopped || calls->room - calls->used <= WRITE_LIMIT) return 0;
-    if (calls->owners[page] >= PRIVATE || hart->code[mailbox]) return 0;
-
-    uint64_t *where[] = {at(hart, top->ocall), at(hart, top->arg0), at(hart, top->arg1)};
-    *where[0] = OCALL_WRITE;
-    *where[1] = *where[2] = 0;
-    for (int i = 0; i < 3; i++) wrote(hart, where[i]);
+    if (!calls->kbuffer || calls->room - calls->used <= WRITE_LIMIT || !can_ask(hart, enclave)) return 0;
+    if (calls->owners[(calls->kbuffer - hart->base) >> 12] >= PRIVATE) return 0;
     const char *text = at(hart, calls->kbuffer);
     size_t size = strnlen(text, WRITE_LIMIT);
     if (size) {
@@ -83,8 +91,14 @@ static int print(struct hart *hart, struct enclave *enclave) {
         if (text[size - 1] != '\n') calls->text[calls->used++] = '\n';
         hart->told |= WAITING;
     }
-    was_in_host(hart, enclave, STATUS_OCALL);
+    ask(hart, enclave, OCALL_WRITE, 0, 0);
+    hart_set(hart, A0, 0);
     return 1;
+}
+
+static int answer_ocall(struct hart *hart, struct enclave *enclave) {
+    uint64_t number = hart_register(hart, A0);
+    return number == OCALL_WRITE ? print(hart, enclave) : memory_ocall(hart, enclave, number);
 }
 
 static int answer_call(struct hart *hart, struct enclave *enclave) {
@@ -101,7 +115,7 @@ static int answer_call(struct hart *hart, struct enclave *enclave) {
     case CALL_CALL: return call_server(hart, enclave);
     case CALL_RETURN: return return_to_caller(hart, enclave);
     case CALL_YIELD: return yield(hart, enclave);
-    case CALL_OCALL: return hart_register(hart, A0) == OCALL_WRITE && print(hart, enclave);
+    case CALL_OCALL: return answer_ocall(hart, enclave);
     default: return 0;
     }
 }

@@ -13,7 +13,15 @@
  */
 struct calls {
     uint32_t *owners;               /* the page bitmap, NULL until there is one */
-    /* of the enclave that the host runs: where its text is, physical; whether a yield goes on at once */
+
+    /* The host's part of mmap and its like: a cleared block of so many bytes, 0 if there is none that is
+     * plain; and the table of a block that is back. NULL, or `is_host_s` 0, where it wants to be asked. */
+    uint64_t (*offer)(uint64_t size);
+    void (*take_back)(uint64_t table);
+    uint64_t is_host_s;
+    uint64_t host_maps;             /* whether page tables of the host map anything */
+
+    /* Of the enclave that it runs: where its text is, physical; whether a yield goes on at once. */
     uint64_t kbuffer, goes_on;      /* 0: the host is to be asked */
     uint8_t *text;
     uint64_t room, used;            /* bytes */
@@ -45,9 +53,14 @@ static inline struct enclave *top_of(struct hart *hart, const struct enclave *en
     return enclave_at(hart, enclave->top);
 }
 
+/* Whether an ocall of this chain can be answered at once; and what it leaves in RAM, as if it were not. */
+int can_ask(struct hart *hart, const struct enclave *enclave);
+void ask(struct hart *hart, struct enclave *enclave, uint64_t number, uint64_t arg0, uint64_t arg1);
+
 /* Each gives 0, and has changed nothing, where Python is to decide. */
 int call_server(struct hart *hart, struct enclave *caller);
 int return_to_caller(struct hart *hart, struct enclave *callee);
+int memory_ocall(struct hart *hart, struct enclave *enclave, uint64_t number);
 int flip(struct hart *hart, struct enclave *enclave, uint32_t cause);
 
 #endif

@@ -17,7 +17,7 @@ struct region *find_region(struct hart *hart, const struct enclave *enclave, uin
     return NULL;
 }
 
-static int has_tables(const struct hart *hart, const struct enclave *enclave, uint64_t va, uint64_t size) {
+int has_tables(const struct hart *hart, const struct enclave *enclave, uint64_t va, uint64_t size) {
     for (uint64_t at = va >> 21; at <= (va + size - 1) >> 21; at++)
         if (walk(hart, enclave->root, at << 21) == NULL) return 0;
     return 1;
@@ -44,13 +44,17 @@ uint64_t place_for(struct hart *hart, const struct enclave *enclave, uint64_t wa
     return has_tables(hart, enclave, wanted, size) ? wanted : 0;
 }
 
+uint64_t lowest_of(struct hart *hart, const struct enclave *enclave) {
+    return enclave->mmaps ? region_at(hart, enclave->mmaps)->va : MMAP_TOP;
+}
+
 uint64_t place_below(struct hart *hart, const struct enclave *enclave, uint64_t size) {
-    uint64_t lowest = enclave->mmaps ? region_at(hart, enclave->mmaps)->va : MMAP_TOP;
+    uint64_t lowest = lowest_of(hart, enclave);
     if (size > lowest - enclave->heap_top) return 0;
     return has_tables(hart, enclave, lowest - size, size) ? lowest - size : 0;
 }
 
-static void unlink_region(struct hart *hart, struct region *region, struct enclave *enclave) {
+void unlink_region(struct hart *hart, struct region *region, struct enclave *enclave) {
     struct region *before = region_at(hart, region->prev), *after = region_at(hart, region->next);
     if (after) {
         after->prev = region->prev;
@@ -64,7 +68,7 @@ static void unlink_region(struct hart *hart, struct region *region, struct encla
     }
 }
 
-static void link_region(struct hart *hart, struct region *region, struct enclave *enclave) {
+void link_region(struct hart *hart, struct region *region, struct enclave *enclave) {
     struct region *before = NULL, *after = region_at(hart, enclave->mmaps);
     while (after && after->va <= region->va) {
         before = after;
@@ -84,6 +88,34 @@ static void link_region(struct hart *hart, struct region *region, struct enclave
     }
 }
 
+static uint64_t first_page(const struct region *region) {
+    return region->block + (region->block_pages << 12) - region->size;
+}
+
+void map_region(struct hart *hart, struct region *region, struct enclave *enclave, uint64_t va) {
+    uint64_t entry = first_page(region) >> 2 | PTE_V | PTE_R | PTE_W | PTE_U | PTE_A | PTE_D;
+    for (uint64_t done = 0; done < region->size; done += PAGE, entry += PAGE >> 2) {
+        uint64_t *where = walk(hart, enclave->root, va + done);
+        *where = entry;
+        wrote(hart, where);
+    }
+    region->va = va;
+    wrote(hart, region);
+    wrote(hart, enclave);
+    hart_flush(hart);
+}
+
+void unmap_region(struct hart *hart, struct region *region, struct enclave *enclave) {
+    for (uint64_t done = 0; done < region->size; done += PAGE) {
+        uint64_t *where = walk(hart, enclave->root, region->va + done);
+        *where = 0;
+        wrote(hart, where);
+        touch(hart, first_page(region) + done); /* the D bits go with the entries */
+    }
+    wrote(hart, enclave);
+    hart_flush(hart);
+}
+
 /* All entries of a range go to another one, whose tables are there. */
 static void move_entries(struct hart *hart, uint64_t from, uint64_t va, uint64_t to, uint64_t goal, uint64_t size) {
     while (size) {
@@ -101,7 +133,7 @@ static void move_entries(struct hart *hart, uint64_t from, uint64_t va, uint64_t
     }
 }
 
-static void set_owner(struct hart *hart, const struct region *region, uint32_t owner) {
+void set_owner(struct hart *hart, const struct region *region, uint32_t owner) {
     uint32_t *entries = calls_of(hart)->owners + ((region->block - hart->base) >> 12);
     for (uint64_t i = 0; i < region->block_pages; i++) {
         entries[i] = owner;

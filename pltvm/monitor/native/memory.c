@@ -1,0 +1,151 @@
+/* Blocks of memory for an enclave and back: mmap, munmap and sbrk (§4), in the plain case.
+ *
+ * What monitor/ocall.py does, where tables are there and no page table of the host maps the block. The host is
+ * asked for a block, and told of one that is back, by two functions of Python: its allocator is its own.
+ * In C as the way through Python's host and monitor and back takes ten times what these two functions do.
+ */
+
+#include "engine/native/sv39.h"
+#include "monitor/native/calls.h"
+#include "monitor/native/space.h"
+
+#define LARGEST (MMAP_TOP - HEAP_BASE)
+/* Larger blocks are zeroed by giving them back to the operating system, which is Python's affair. */
+#define MOST_PAGES UINT64_C(15)
+
+/* Pages of the block that the host gives for so many bytes: a power of two, with one more for the record. */
+static uint64_t block_for(uint64_t size) {
+    uint64_t pages = (size + PAGE - 1) >> 12, block = 1;
+    while (block <= pages) block *= 2;
+    return block;
+}
+
+/* Take a block from the host, and make a region of it, not yet mapped; NULL if there is none that is plain. */
+static struct region *take_block(struct hart *hart, const struct enclave *enclave, uint64_t pages) {
+    uint64_t pa = calls_of(hart)->offer(pages << 12);
+    if (!pa) return NULL;
+    struct region *region = at(hart, pa);
+    memset(region, 0, pages << 12);
+    *region = (struct region){.block = pa, .block_pages = pages, .size = (pages - 1) << 12, .origin_eid = -1};
+    for (uint64_t page = 0; page < pages; page++) touch(hart, pa + (page << 12));
+    set_owner(hart, region, PRIVATE | (enclave->eid + 1));
+    return region;
+}
+
+/* What a region is of goes back to the host, cleared, with a table of it at its start (State.give_back). */
+static void give_back(struct hart *hart, struct region *region) {
+    uint64_t pa = region->block, pages = region->block_pages, *table = at(hart, pa);
+    memset(table, 0, pages << 12);
+    for (uint64_t page = 0; page < pages; page++) touch(hart, pa + (page << 12));
+    set_owner(hart, &(struct region){.block = pa, .block_pages = pages}, 0);
+    table[1] = 1;
+    table[2] = pa;
+    table[3] = pages << 12;
+}
+
+/* Whether a region's pages were never executable, and go back without more ado. */
+static int is_plain(const struct hart *hart, const struct region *region) {
+    uint64_t first = (region->block - hart->base) >> 12;
+    if (region->block != address(hart, region) || region->block_pages > MOST_PAGES) return 0;
+    for (uint64_t page = 0; page < region->block_pages; page++)
+        if (hart->code[first + page]) return 0;
+    return 1;
+}
+
+/* A region is no more: no unfinished call of this chain has it to give back. */
+static void lose(struct hart *hart, struct enclave *innermost, const struct region *region) {
+    struct enclave *link = innermost;
+    while (1) {
+        if (link->request == address(hart, region)) {
+            link->request = 0;
+            wrote(hart, link);
+        }
+        if (!link->caller) return;
+        link = enclave_at(hart, link->caller);
+    }
+}
+
+static int map_block(struct hart *hart, struct enclave *enclave) {
+    uint64_t wanted = hart_register(hart, A1), size = hart_register(hart, A2);
+    if (!size || size > LARGEST || wanted & (PAGE - 1)) return 0;
+    uint64_t pages = block_for(size), mapped = (pages - 1) << 12;
+    if (pages > MOST_PAGES || !can_ask(hart, enclave)) return 0;
+    uint64_t place = place_for(hart, enclave, wanted ? wanted : MMAP_TOP - mapped, mapped);
+    struct region *region = place ? take_block(hart, enclave, pages) : NULL;
+    if (region == NULL) return 0;
+    ask(hart, enclave, OCALL_MMAP, size, 0);
+    enclave->asked_where = wanted;
+    enclave->asked_size = size;
+    map_region(hart, region, enclave, place);
+    link_region(hart, region, enclave);
+    hart_set(hart, A0, place);
+    return 1;
+}
+
+static int unmap_block(struct hart *hart, struct enclave *enclave) {
+    struct region *region = find_region(hart, enclave, hart_register(hart, A1), PAGE);
+    uint64_t va = hart_register(hart, A1), size = hart_register(hart, A2);
+    if (region == NULL || !size || size > region->va + region->size - va) return 0;
+    if (!is_plain(hart, region) || !can_ask(hart, enclave)) return 0;
+    uint64_t block = region->block;
+    unlink_region(hart, region, enclave);
+    unmap_region(hart, region, enclave);
+    lose(hart, enclave, region);
+    give_back(hart, region);
+    ask(hart, enclave, OCALL_MUNMAP, block, 0);
+    calls_of(hart)->take_back(block);
+    hart_set(hart, A0, 0);
+    return 1;
+}
+
+static int grow_heap(struct hart *hart, struct enclave *enclave, uint64_t size) {
+    if (size & (PAGE - 1) || size > LARGEST) return 0;
+    uint64_t pages = block_for(size), mapped = (pages - 1) << 12, top = enclave->heap_top;
+    if (pages > MOST_PAGES || !can_ask(hart, enclave)) return 0;
+    if (mapped > lowest_of(hart, enclave) - top || !has_tables(hart, enclave, top, mapped)) return 0;
+    struct region *region = take_block(hart, enclave, pages);
+    if (region == NULL) return 0;
+    ask(hart, enclave, OCALL_SBRK, size, 0);
+    enclave->asked_where = 0;
+    enclave->asked_size = size;
+    map_region(hart, region, enclave, top);
+    region->next = enclave->heap;
+    enclave->heap = address(hart, region);
+    enclave->heap_top = top + mapped;
+    hart_set(hart, A0, enclave->heap_top);
+    return 1;
+}
+
+/* Where one block, the last one, lies above the new top. */
+static int shrink_heap(struct hart *hart, struct enclave *enclave, uint64_t size) {
+    uint64_t top = enclave->heap_top - size;
+    struct region *region = enclave->heap ? at(hart, enclave->heap) : NULL;
+    if (size & (PAGE - 1) || size > enclave->heap_top || region == NULL || region->va < top) return 0;
+    const struct region *below = region->next ? at(hart, region->next) : NULL;
+    if (below != NULL && below->va >= top) return 0;
+    if (!is_plain(hart, region) || !can_ask(hart, enclave)) return 0;
+    uint64_t block = region->block;
+    enclave->heap = region->next;
+    enclave->heap_top = region->va;
+    unmap_region(hart, region, enclave);
+    give_back(hart, region);
+    enclave->asked_where = enclave->asked_size = 0;
+    ask(hart, enclave, OCALL_SBRK, 0, block);
+    calls_of(hart)->take_back(block);
+    hart_set(hart, A0, enclave->heap_top);
+    return 1;
+}
+
+int memory_ocall(struct hart *hart, struct enclave *enclave, uint64_t number) {
+    const struct calls *calls = calls_of(hart);
+    if (calls->offer == NULL || calls->host_maps || !calls->is_host_s) return 0;
+    int64_t size = (int64_t)hart_register(hart, A1);
+    switch (number) {
+    case OCALL_MMAP: return map_block(hart, enclave);
+    case OCALL_MUNMAP: return unmap_block(hart, enclave);
+    case OCALL_SBRK:
+        if (size > 0) return grow_heap(hart, enclave, (uint64_t)size);
+        return size < 0 && shrink_heap(hart, enclave, -(uint64_t)size);
+    default: return 0;
+    }
+}
