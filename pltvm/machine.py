@@ -52,6 +52,7 @@ class Machine:
     that enclaves get. `disk` is a file for their sectors (§4), made when memory for them is named, of at most
     `disk_limit` bytes; without it they are in memory, and lost. `keys` sign reports and are what enclaves
     derive their keys from; the default is a published set that proves nothing. `digest` measures enclaves.
+    Without `native` all is done in Python, with the same results.
     Raises PltvmError for a size or file that does not work.
     """
 
@@ -64,6 +65,7 @@ class Machine:
         disk_limit: int = DISK_LIMIT,
         keys: Keys = DEVELOPMENT,
         digest: Digest = Digest.PENGLAI,
+        native: bool = True,
     ) -> None:
         if not SMALLEST_RAM <= ram <= LARGEST_RAM or ram % PAGE:
             raise PltvmError(
@@ -71,7 +73,7 @@ class Machine:
                 f"to {LARGEST_RAM >> 30} GiB"
             )
         self.memory = Memory(RAM_BASE, ram)
-        self.hart = Hart(self.memory)
+        self.hart = Hart(self.memory, use_core=native)
         self.monitor = Monitor(self.hart, keys, digest)
         self.kernel = Kernel(self.hart, self.monitor)
         self.driver = Driver(self.kernel)

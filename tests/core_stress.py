@@ -32,6 +32,7 @@ class Twins:
         self._machines = (self.plain.pair.machine, self.fast.pair.machine)
         self._whole_every = whole_every
         self.done = self.by_core = 0
+        self._seen: dict[int, bytes] = {}  # the pages that were written, as they were then
         self.calls: Counter[str] = Counter()  # that the core has answered, by step
 
     def step(self, step: Step) -> None:
@@ -59,15 +60,27 @@ class Twins:
 
     def _compare_ram(self, whole: bool) -> None:
         one, two = (machine.memory for machine in self._machines)
+        logs = written(self._machines[0]), written(self._machines[1])
+        self._check_log(*logs)
         here, there = one.host_address, two.host_address
         pages = set(range(one.size >> PAGE_SHIFT)) if whole and _compare(here, there, one.size) else set()
-        pages |= written(self._machines[0]) | written(self._machines[1])
+        pages |= logs[0] | logs[1]
         different = [
             page for page in sorted(pages) if _compare(here + page * PAGE, there + page * PAGE, PAGE)
         ]
         if different:
             at = ", ".join(f"{one.base + page * PAGE:#x}" for page in different[:5])
             raise Divergence(f"RAM differs in the pages at {at}")
+
+    def _check_log(self, plain: set[int], fast: set[int]) -> None:
+        """What changed, as the log of the plain machine says, is in the log of the other one too."""
+        memory = self._machines[0].memory
+        for page in plain:
+            content = bytes(memory.bytes[page * PAGE : (page + 1) * PAGE])
+            if self._seen.get(page) != content:
+                self._seen[page] = content
+                if page not in fast:
+                    raise Divergence(f"the core did not log the page at {memory.base + page * PAGE:#x}")
 
 
 def written(machine: Machine) -> set[int]:

@@ -15,10 +15,8 @@ from typing import Final
 
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = ("engine", "monitor", "fuzz")
-_FLAGS: Final = (
-    *("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing"),
-    *("-Wall", "-Wextra", "-Werror"),
-)
+_FLAGS: Final = ("-std=c11", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing")
+FLAGS: Final = ("-O2", "-Wall", "-Wextra", "-Werror")
 
 
 class CoreError(Exception):
@@ -43,14 +41,19 @@ def compiler() -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc"]
 
 
-def build(output: Path, command: Sequence[str] | None = None, package: Path = PACKAGE) -> Path:
+def build(
+    output: Path,
+    command: Sequence[str] | None = None,
+    package: Path = PACKAGE,
+    flags: Sequence[str] = FLAGS,
+) -> Path:
     """Compile the library to `output`, which is whole or as it was. Raises CoreError."""
     command = compiler() if command is None else command
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".core-") as scratch:
         made = Path(scratch) / output.name
         files = [str(path) for path in sources(package)]
         result = subprocess.run(
-            [*command, *_FLAGS, f"-I{package}", *files, "-o", str(made)],
+            [*command, *_FLAGS, *flags, f"-I{package}", *files, "-o", str(made)],
             capture_output=True,
             text=True,
         )

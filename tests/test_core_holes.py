@@ -1,0 +1,172 @@
+"""Holes in the native core: each takes one check, flush or note out, and something has to find that.
+
+What finds it: an attack, which succeeds then; a walk of the model on two machines; or random programs on two
+machines. A hole is an edit of the source, of a text that is there once; the library with it is made anew.
+"""
+
+import ctypes
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pltvm import native, selftest
+from pltvm.build import core
+from pltvm.errors import PltvmError
+from tests import core_programs, core_stress
+from tests.model.pair import Divergence
+from tests.model.steps import random_steps
+
+WALK, PROGRAMS = "the walk", "programs"
+ATTACKS = {attack.name: attack for attack in selftest.attacks()}
+
+
+class Hole(NamedTuple):
+    """In this file, `old` becomes `new`; `found_by` has to find that."""
+
+    what: str
+    found_by: str
+    file: str
+    old: str
+    new: str
+
+
+HOLES = [
+    Hole("only servers are called", WALK, "monitor/native/server.c", "callee->kind != TYPE_SERVER ||", ""),
+    Hole("busy", "c-server-chain", "monitor/native/server.c", "|| callee->caller) return 0;", ") return 0;"),
+    Hole(
+        "a struct that is writable",
+        "c-caller-ranges",
+        "monitor/native/server.c",
+        "struct_va, PTE_R | PTE_W)",
+        "struct_va, PTE_R)",
+    ),
+    Hole(
+        "the struct outside the request",
+        PROGRAMS,
+        "monitor/native/server.c",
+        "if (request->va < struct_va + sizeof fields && struct_va < request->va + request->size) return 0;",
+        "",
+    ),
+    Hole(
+        "which ranges are passed",
+        PROGRAMS,
+        "monitor/native/space.c",
+        "return size <= region->size - (va - region->va) ? region : NULL;",
+        "return region;",
+    ),
+    Hole(
+        "what comes back",
+        PROGRAMS,
+        "monitor/native/server.c",
+        "&& results.req_size >= callee->request_size;",
+        ";",
+    ),
+    Hole(
+        "registers at entry",
+        "c-leftovers",
+        "monitor/native/server.c",
+        "memcpy(registers->own, registers->entry, sizeof registers->own);",
+        "memcpy(registers->own, registers->entry, sizeof registers->own);"
+        "memcpy(registers->own + 20, hart->registers + 20, 8 * 15);",
+    ),
+    Hole(
+        "floating-point registers at entry",
+        "c-leftovers",
+        "monitor/native/server.c",
+        "memcpy(registers->own, registers->entry, sizeof registers->own);",
+        "memcpy(registers->own, registers->entry, 8 * 36);",
+    ),
+    Hole("the kbuffer of who calls", "c-given-away", "monitor/native/server.c", "*entry = 0;", ""),
+    Hole(
+        "counters and nothing else",
+        "e-privilege",
+        "engine/native/quirks.c",
+        "&& (word >> 12 & 2) && !(word >> 15 & 31) &&\n"
+        "           (csr == CYCLE || csr == TIME || csr == INSTRET);",
+        "&& csr != 0;",
+    ),
+    Hole(
+        "who wants both",
+        "e-execute",
+        "monitor/native/flip.c",
+        "if ((calls_of(hart)->owners[page] & (PRIVATE | BOTH)) != (PRIVATE | BOTH)) return 0;",
+        "",
+    ),
+    Hole(
+        "flushing what is unmapped",
+        "e-stale-tlb",
+        "monitor/native/space.c",
+        "    wrote(hart, enclave);\n    hart_flush(hart);\n}\n\n/* All entries",
+        "    wrote(hart, enclave);\n}\n\n/* All entries",
+    ),
+    Hole("unmapping", "e-stale-tlb", "monitor/native/space.c", "*where = 0;", ""),
+    Hole("clearing what comes", PROGRAMS, "monitor/native/memory.c", "memset(region, 0, pages << 12);", ""),
+    Hole("clearing what goes", PROGRAMS, "monitor/native/memory.c", "memset(table, 0, pages << 12);", ""),
+    Hole(
+        "whose the pages are",
+        WALK,
+        "monitor/native/space.c",
+        "set_owner(hart, region, PRIVATE | (target->eid + 1));",
+        "",
+    ),
+    Hole("the order of regions", WALK, "monitor/native/space.c", "after->va <= region->va", "0"),
+    Hole("a name's end", PROGRAMS, "monitor/native/calls.c", " == size && !memcmp", " && !memcmp"),
+    Hole("a line has an end", PROGRAMS, "monitor/native/calls.c", "if (text[size - 1] != '\\n')", "if (0)"),
+    Hole(
+        "the log of what is written",
+        WALK,
+        "monitor/native/server.c",
+        "*kbuffer_entry(hart, callee) = top->kbuffer_entry;\n    wrote(hart, kbuffer_entry(hart, callee));",
+        "*kbuffer_entry(hart, callee) = top->kbuffer_entry;",
+    ),
+    Hole("the log of owners", WALK, "monitor/native/space.c", "wrote(hart, entries + i);", ""),
+]
+
+
+@pytest.fixture(scope="module")
+def elf() -> bytes:
+    return core_programs.script_elf()
+
+
+def is_found(by: str, elf: bytes) -> bool:
+    """Whether the core that is there now is found out."""
+    if by in ATTACKS:
+        return not selftest.run_attack(ATTACKS[by]).stopped
+    try:
+        if by == WALK:
+            twins = core_stress.Twins(check_every=10_000, whole_every=20)
+            for step in random_steps(twins.plain, "holes", 1500):
+                twins.step(step)
+        else:
+            programs = core_programs.Twins(elf)
+            for number in range(200):
+                programs.program(f"holes/{number}")
+    except (Divergence, PltvmError):
+        return True
+    return False
+
+
+@pytest.mark.broken
+@pytest.mark.skipif(native.core is None, reason=native.status)
+@pytest.mark.parametrize("hole", HOLES, ids=lambda hole: f"{hole.found_by}: {hole.what}")
+def test_a_hole_is_found(hole: Hole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elf: bytes) -> None:
+    package = tmp_path / "pltvm"
+    for source in native.sources():
+        target = package / source.relative_to(core.PACKAGE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    file = package / hole.file
+    text = file.read_text("utf-8")
+    assert text.count(hole.old) == 1, f"{hole.file}: {hole.old!r} is not there once"
+    file.write_text(text.replace(hole.old, hole.new), "utf-8")
+    made = core.build(tmp_path / "holes.so", flags=("-O1", "-w"), package=package)
+    monkeypatch.setattr(native, "core", ctypes.PyDLL(str(made)))
+    assert is_found(hole.found_by, elf)
+
+
+@pytest.mark.skipif(native.core is None, reason=native.status)
+def test_nothing_is_found_where_there_is_no_hole(elf: bytes) -> None:
+    for by in (WALK, PROGRAMS):
+        assert not is_found(by, elf)
