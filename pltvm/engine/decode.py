@@ -80,6 +80,11 @@ _COMPRESSED: Final = {
     (2, 1): (8, _DOUBLE_LOAD_SP), (2, 2): (4, _WORD_LOAD_SP), (2, 3): (8, _DOUBLE_LOAD_SP),
     (2, 5): (8, _DOUBLE_STORE_SP), (2, 6): (4, _WORD_STORE_SP), (2, 7): (8, _DOUBLE_STORE_SP),
 }  # fmt: skip
+# Those of Zcb, by bits 12…10 (quadrant 0, funct3 4).
+_BYTE: Final[_Bits] = ((6, 1, 0), (5, 1, 1))
+_HALF: Final[_Bits] = ((5, 1, 1),)
+_ZCB: Final = {0: (1, _BYTE), 1: (2, _HALF), 2: (1, _BYTE), 3: (2, _HALF)}
+_RESERVED_STORE: Final = 0x8C40  # c.sh with bit 6 set
 _SP: Final = 2
 _INTEGER_LOADS_SP: Final = {(2, 2), (2, 3)}
 
@@ -89,8 +94,10 @@ def _compressed_access(code: bytes, context: Context) -> Access | None:
     start, and the disassembler takes longer to load than all else."""
     half = int.from_bytes(code[:2], "little")
     form = (half & 3, half >> 13)
-    known = _COMPRESSED.get(form)
-    if known is None or (form in _INTEGER_LOADS_SP and not half >> 7 & 31):
+    known = _ZCB.get(half >> 10 & 7) if form == (0, 4) else _COMPRESSED.get(form)
+    if known is None or half & 0xFC43 == _RESERVED_STORE:
+        return None
+    if form in _INTEGER_LOADS_SP and not half >> 7 & 31:
         return None
     size, fields = known
     offset = sum((half >> at & (1 << bits) - 1) << to for at, bits, to in fields)
