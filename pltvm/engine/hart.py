@@ -22,9 +22,11 @@ from unicorn import unicorn_const as uc_const
 from pltvm.engine import context as ctx
 from pltvm.engine import quirks, supervisor
 from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
+from pltvm.engine.emulate import Protection
 from pltvm.engine.halt import Halt
 from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import Memory
+from pltvm.engine.skipped import Skipped, TranslatedBlock
 from pltvm.engine.sv39 import ASID_MASK
 from pltvm.engine.tlb_tuning import tuner
 from pltvm.engine.trap import Cause
@@ -36,7 +38,8 @@ Handler = Callable[[Context], None]
 # The engine's address and the user data are not looked at, and converting them would take time.
 _HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
 _CODE_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
-_TRANSLATED_HOOK: Final = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
+_Translated = ctypes.POINTER(TranslatedBlock)
+_TRANSLATED_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _Translated, _Translated, ctypes.c_void_p)
 _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
@@ -74,6 +77,7 @@ class Hart:
         self.traps = 0
         self.flushes = 0
         self.flips = 0  # of pages that are writable and executable in turns
+        self.protection: Protection = ()  # what PMP says, for accesses that are emulated: see `pmp.program`
         self.refreshes = 0  # flushes that only the clock knows of, see `tlb_tuning`
         self._loaded: Context | None = None  # whose registers Unicorn holds
         self._stale_tlb = False
@@ -104,6 +108,10 @@ class Hart:
         self._callbacks: list[object] = [self._callback]  # must live as long as Unicorn may call them
         self._leaving = Leaving(self._handle, memory.end - 2)
         self._add_hook(uc_const.UC_HOOK_INTR, self._callback, 0, 1, 0)
+        self._skipped = Skipped(self._handle, memory)
+        self._on_translated(self._look_at_block)
+        self._skipped.begin(self.run_bare)
+        self._stale_tlb = False  # it translated no address
 
     # -- what others tell the hart ---------------------------------------------------------------------
 
@@ -226,9 +234,7 @@ class Hart:
         """
         if not self._aliased:
             self._aliased = True
-            callback = _TRANSLATED_HOOK(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
-            self._callbacks.append(callback)
-            self._add_hook(uc_const.UC_HOOK_EDGE_GENERATED, callback, 0, 1, 0)
+            self._on_translated(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
 
     def read_registers(self) -> None:
         """Save the registers of the current context, as a trap does: for a function of `watch`."""
@@ -239,6 +245,18 @@ class Hart:
         """The C function with which native code of `watch_blocks` can leave `run` with Cause.WFI, given the
         engine: at the block that it was called for."""
         return ctypes.cast(quick.uc_emu_stop, ctypes.c_void_p).value or 0
+
+    def _on_translated(self, function: Callable[..., object]) -> None:
+        callback = _TRANSLATED_HOOK(function)
+        self._callbacks.append(callback)
+        self._add_hook(uc_const.UC_HOOK_EDGE_GENERATED, callback, 0, 1, 0)
+
+    def _look_at_block(self, _engine: object, block: "ctypes._Pointer[TranslatedBlock]", *_: object) -> None:
+        try:
+            self._skipped.look_at(block.contents, self.current)
+        except BaseException as error:  # must not unwind through C frames
+            self._error = error
+            quick.uc_emu_stop(self._handle)
 
     def _add_hook(self, kind: int, function: object, data: int, start: int, end: int) -> None:
         hook = ctypes.c_size_t()
@@ -272,6 +290,7 @@ class Hart:
                 slice_ = self._slice
                 self._leaving.between_blocks(only=not (slice_ or self._stepped))
                 status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
+                self._skipped.put_back()
                 if self._error is not None:
                     error, self._error = self._error, None
                     raise error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-_CPU = "generic_rv64+m+a+c+zba+zbb+zbs+zicond+zcb+zicbom+zicbop+zicboz+zihintpause"
+_CPU = "generic_rv64+m+a+f+d+c+zba+zbb+zbs+zicond+zcb+zicbom+zicbop+zicboz+zihintpause"
 MASK = (1 << 64) - 1
 
 
