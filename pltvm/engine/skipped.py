@@ -63,18 +63,18 @@ class Skipped:
         table = context.table
         if table is None or context.privileged:
             return
-        spans, memory = table.spans(block.pc, block.size, X), self._memory
-        if spans is None or not all(memory.contains(pa, size) for pa, size in spans):
-            return  # entries changed behind its back
-        halves, over = self._halves, 0
+        pc, halves, over = block.pc, self._halves, 0
+        spans = table.spans(pc, block.size, X) or []  # none: the entry changed behind its back
         for pa, size in spans:
-            at = pa - memory.base >> 1
+            at = pa - self._memory.base >> 1
             end = at + (size >> 1)
+            if at < 0 or end > len(halves):
+                return
             at += over  # an instruction may begin on one page and end on the next
             while at < end:
                 length = _HALVES[halves[at]]
                 if not length:
-                    self._replace(at, block.pc, spans[0][0], context)
+                    self._replace(at, pc, spans[0][0], context)
                     return
                 at += length
             over = at - end

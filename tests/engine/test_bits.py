@@ -219,6 +219,25 @@ def test_native_code_does_the_same_on_random_words():
     assert ran > 15_000
 
 
+@pytest.mark.skipif(core is None, reason="needs the native core: python -m pltvm.build core")
+def test_native_code_finds_the_first_that_is_skipped():
+    rng = random.Random(4)
+    codes = sorted(encodings().values())
+    found = 0
+    for _ in range(5_000):
+        lines = [rng.choice(codes) if rng.random() < 0.1 else rng.randbytes(2) for _ in range(12)]
+        code = b"".join(lines)
+        halves = memoryview(code).cast("H").tolist()
+        at = 0
+        while at < len(halves) and not bits.is_skipped(halves[at]):
+            at += 2 if halves[at] & 3 == 3 else 1
+        at = min(at, len(halves))
+        found += at < len(halves)
+        core.pltvm_bits_skipped.restype = ctypes.c_size_t
+        assert core.pltvm_bits_skipped(code, ctypes.c_size_t(len(halves))) == at
+    assert 1_000 < found < 4_000
+
+
 def test_a_word_of_which_only_half_is_there_is_none():
     code = encodings()["clz", 10, 11]
     context = Context()

@@ -152,6 +152,16 @@ int bits_memory(uint32_t word, const uint64_t x[32], struct bits_access *out) {
     return 1;
 }
 
+size_t bits_skipped(const uint16_t *code, size_t count) {
+    size_t at = 0;
+    while (at < count) {
+        uint16_t half = code[at];
+        if ((half & 0xE003) == 0x8000 || (half & 0xFC43) == 0x9C41) return at;
+        at += (half & 3) == 3 ? 2 : 1;
+    }
+    return count;
+}
+
 /* For tests, which compare with Python. */
 
 API int pltvm_bits_execute(uint32_t word, uint64_t *x) { return bits_execute(word, x); }
@@ -159,3 +169,5 @@ API int pltvm_bits_execute(uint32_t word, uint64_t *x) { return bits_execute(wor
 API int pltvm_bits_memory(uint32_t word, const uint64_t *x, struct bits_access *out) {
     return bits_memory(word, x, out);
 }
+
+API size_t pltvm_bits_skipped(const uint16_t *code, size_t count) { return bits_skipped(code, count); }

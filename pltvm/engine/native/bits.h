@@ -22,4 +22,8 @@ int bits_execute(uint32_t word, uint64_t x[32]);
 /* What a load or store of Zcb wants: 1, or 0 when it is none, and `out` is as it was. */
 int bits_memory(uint32_t word, const uint64_t x[32], struct bits_access *out);
 
+/* The index of the first instruction, in `count` halves of code that begin with one, that Unicorn runs as if it
+ * did nothing: Zcb, and what is reserved beside it. `count` when there is none. */
+size_t bits_skipped(const uint16_t *code, size_t count);
+
 #endif
