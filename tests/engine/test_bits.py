@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pltvm.engine import bits
 from pltvm.engine.context import PC, X0, Context
-from pltvm.engine.decode import Access, memory_access
+from pltvm.engine.decode import Access, disassemble, memory_access
 from pltvm.native import core
 from tests.engine import bit_instructions as spec
 from tests.engine.bit_instructions import COMPRESSED, IMMEDIATE, MASK, REGISTERS, TRANSFERS, UNARY, assemble
@@ -23,6 +23,7 @@ NUMBERS = st.one_of(
     st.integers(0, 63).map(lambda n: 1 << n),
     st.integers(0, 64),
 )
+NAMES = ["zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5"]
 # Registers of a result and two operands: different ones, the same, and x0.
 CHOICES = [(10, 11, 12), (31, 1, 31), (5, 5, 5), (7, 0, 8), (9, 30, 0), (0, 6, 7)]
 
@@ -154,6 +155,7 @@ def test_load_or_store(name):
         code, address = encodings()[key], (values[base] + offset) & MASK
         assert bits.transfer(code) == (register, size, store, signed)
         assert memory_access(code, context) == Access(address, size)
+        assert disassemble(code + b"\0\0", 0) == f"{name} {NAMES[register]}, {offset}({NAMES[base]})"
         assert bits.execute(code, context) is False
         if core is not None:
             word = int.from_bytes(code, "little") | 0xABCD_0000

@@ -1,6 +1,7 @@
 """Programs with instructions that Unicorn lacks: they run, and what they load and store is what they may."""
 
 import random
+import threading
 
 import pytest
 
@@ -130,12 +131,14 @@ def test_time_slices_count_it_once(machine, code, slice_):
     assert abs(len(places[0]) - 62 // slice_) <= 1
 
 
-def test_blocks_are_watched_once(machine, code):
+@pytest.mark.parametrize("blocks", [True, False])
+def test_blocks_and_instructions_are_watched_once(machine, code, blocks):
     seen = []
-    machine.hart.watch(lambda pc, size: seen.append((pc - CODE, size)), CODE, CODE + PAGE - 1, blocks=True)
+    machine.hart.watch(lambda pc, _size: seen.append(pc - CODE), CODE, CODE + PAGE - 1, blocks)
     context = machine.space(nop() + code["c.not"] + nop() + ecall()).context()
     machine.run(context)
-    assert [pc for pc, _ in seen] == [0, 6]
+    assert seen == ([0, 6] if blocks else [0, 4, 6, 10])
+    assert context.register(A0) == MASK
 
 
 def test_block_that_calls_back_and_forth_between_address_spaces(machine, code):
@@ -161,6 +164,50 @@ def test_a_guest_kernel_has_the_cpu_that_unicorn_has(machine, code):
 @pytest.mark.parametrize("half", [0x8C40, 0x9000, 0x9C79, 0x9C7D])
 def test_reserved_ones_beside_zcb_are_illegal(machine, half):
     assert run(machine, nop() + half.to_bytes(2, "little") + ecall())[2] == End(Cause.ILLEGAL, CODE + 4)
+
+
+def test_one_that_the_program_itself_put_there(machine, code):
+    """It stores c.not over a c.nop that ran before, and then another instruction over that."""
+    loop = asm.sh(T1, T0) + fence_i() + jalr(RA, T0)
+    program = b"".join(
+        li(T1, int.from_bytes(half, "little")) + loop
+        for half in (c_nop(), code["c.not"], asm.c_li(A0, 5), code["c.not"])
+    )
+    space = machine.space(program + ecall())
+    space.map(DATA, RW_X, c_nop() + addi(A3, A0, 0) + asm.add(A2, A2, A0) + RETURN)
+    context = space.context()
+    context.set_register(T0, DATA)
+    assert machine.run(context).cause == Cause.ECALL_U
+    assert context.register(A3) == MASK - 5
+    assert context.register(A2) == 0 + MASK + 5 + (MASK - 5) & MASK
+
+
+def test_stopped_by_another_thread_while_blocks_are_new(machine, code):
+    """Wherever the request comes, RAM is as it was and the program goes on."""
+    count = 300
+    program = b"".join(nop() + code["c.not"] for _ in range(count)) + ecall()
+    hart, interrupts = machine.hart, []
+    hart.handlers[Cause.INTERRUPT] = interrupts.append
+    done = threading.Event()
+
+    def bother() -> None:
+        while not done.is_set():
+            hart.interrupt()
+            hart.refresh_tlb()
+
+    thread = threading.Thread(target=bother)
+    thread.start()
+    try:
+        for asid in range(1, 11):
+            space = machine.space(program, asid=asid)
+            context = space.context()
+            assert machine.run(context) == End(Cause.ECALL_U, CODE + len(program))
+            assert context.register(A0) == 0
+            assert space.table.read(CODE, len(program)) == program
+    finally:
+        done.set()
+        thread.join()
+    assert interrupts
 
 
 # -- loads and stores --------------------------------------------------------------------------------------
