@@ -75,6 +75,10 @@ def slli(rd: int, rs1: int, shift: int) -> bytes:
     return _i(0x13, 1, rd, rs1, shift)
 
 
+def srli(rd: int, rs1: int, shift: int) -> bytes:
+    return _i(0x13, 5, rd, rs1, shift)
+
+
 def add(rd: int, rs1: int, rs2: int) -> bytes:
     return _r(0x33, 0, 0, rd, rs1, rs2)
 

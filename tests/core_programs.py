@@ -108,7 +108,7 @@ class Author:
             at, size = self.mapped.pop(self.dice.randrange(len(self.mapped)))
             fields["req_vaddr"] = at + self.dice.choice((0, 0, 0, 0, PAGE, 8))
             whole = -(-size // PAGE) * PAGE
-            fields["req_size"] = self.dice.choice((PAGE, whole, whole, 3 * PAGE, 0))
+            fields["req_size"] = self.dice.choice((PAGE, whole, 64 * PAGE, 0))
             where = self.dice.choice((where, where, at + 64))
         self.script.call(handle, where, **fields)
         results = self.script.results()

@@ -4,6 +4,7 @@ Without the core it still is where the clock is kept; nobody else looks at it th
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import Final
 
 from pltvm.engine import context as ctx
@@ -36,6 +37,10 @@ class CoreHart(ctypes.Structure):
         ("answer", _POINTER),
         ("above", _POINTER),
         ("python", _POINTER),
+        ("look", _POINTER),
+        ("replaced", _U64),
+        ("protection", _POINTER),
+        ("rows", _U64),
         ("registers", _POINTER),
         ("told", _U64),
         ("clock", _U64),
@@ -43,6 +48,7 @@ class CoreHart(ctypes.Structure):
         ("flushes", _U64),
         ("flips", _U64),
     ]
+    replaced: int
     registers: int | None
     told: int
     clock: int
@@ -50,14 +56,20 @@ class CoreHart(ctypes.Structure):
     flushes: int
     flips: int
 
-    def connect(self, engine: ctypes.c_void_p, memory: Memory, flush_word: int, python: object) -> None:
-        """Fill in all that does not change. `python`, a ctypes function, gets the traps that are left."""
+    def protect(self, rows: Sequence[tuple[int, int, int]]) -> None:
+        """What PMP says: start, end and permissions, by priority."""
+        self._rows = (ctypes.c_uint64 * (3 * len(rows)))(*(number for row in rows for number in row))
+        self.protection, self.rows = ctypes.addressof(self._rows), len(rows)
+
+    def connect(self, engine: ctypes.c_void_p, memory: Memory, flush_word: int, **functions: object) -> None:
+        """Fill in all that does not change. `functions` of ctypes get what the core leaves: `python`
+        traps, and `look` blocks."""
         self.engine = engine.value
         for field, function in (
             ("read_batch", quick.uc_reg_read_batch),
             ("write_batch", quick.uc_reg_write_batch),
             ("ctl", quick.uc_ctl),
-            ("python", python),
+            *functions.items(),
         ):
             setattr(self, field, ctypes.cast(function, ctypes.c_void_p))  # type: ignore[arg-type]
         self.ids = ctypes.addressof(ctx.REGISTER_IDS)

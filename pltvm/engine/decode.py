@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pltvm.engine.context import Context
+from pltvm.engine.context import REGISTER_NAMES, Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ def disassemble(code: bytes, pc: int) -> str:
     """The instruction at the start of `code` as text, or its bytes when it is none."""
     for instruction in _disassembler().disasm(code[:4], pc, 1):
         return f"{instruction.mnemonic} {instruction.op_str}".strip()
+    if text := _zcb_text(int.from_bytes(code[:2], "little")):
+        return text
     return ".byte " + " ".join(f"{byte:#04x}" for byte in code[:4]) if code else "(not readable)"
 
 
@@ -80,6 +82,11 @@ _COMPRESSED: Final = {
     (2, 1): (8, _DOUBLE_LOAD_SP), (2, 2): (4, _WORD_LOAD_SP), (2, 3): (8, _DOUBLE_LOAD_SP),
     (2, 5): (8, _DOUBLE_STORE_SP), (2, 6): (4, _WORD_STORE_SP), (2, 7): (8, _DOUBLE_STORE_SP),
 }  # fmt: skip
+# Those of Zcb, by bits 12…10 (quadrant 0, funct3 4).
+_BYTE: Final[_Bits] = ((6, 1, 0), (5, 1, 1))
+_HALF: Final[_Bits] = ((5, 1, 1),)
+_ZCB: Final = {0: (1, _BYTE), 1: (2, _HALF), 2: (1, _BYTE), 3: (2, _HALF)}
+_RESERVED_STORE: Final = 0x8C40  # c.sh with bit 6 set
 _SP: Final = 2
 _INTEGER_LOADS_SP: Final = {(2, 2), (2, 3)}
 
@@ -89,10 +96,25 @@ def _compressed_access(code: bytes, context: Context) -> Access | None:
     start, and the disassembler takes longer to load than all else."""
     half = int.from_bytes(code[:2], "little")
     form = (half & 3, half >> 13)
-    known = _COMPRESSED.get(form)
-    if known is None or (form in _INTEGER_LOADS_SP and not half >> 7 & 31):
+    known = _ZCB.get(half >> 10 & 7) if form == (0, 4) else _COMPRESSED.get(form)
+    if known is None or half & 0xFC43 == _RESERVED_STORE:
+        return None
+    if form in _INTEGER_LOADS_SP and not half >> 7 & 31:
         return None
     size, fields = known
-    offset = sum((half >> at & (1 << bits) - 1) << to for at, bits, to in fields)
     base = _SP if form[0] == 2 else 8 + (half >> 7 & 7)
-    return Access((context.register(base) + offset) & 0xFFFF_FFFF_FFFF_FFFF, size)
+    return Access((context.register(base) + _offset(half, fields)) & 0xFFFF_FFFF_FFFF_FFFF, size)
+
+
+def _offset(half: int, fields: _Bits) -> int:
+    return sum((half >> at & (1 << bits) - 1) << to for at, bits, to in fields)
+
+
+def _zcb_text(half: int) -> str:
+    """A load or store of Zcb as text, which the disassembler does not know; "" when it is none."""
+    if half & 0xF003 != 0x8000 or half & 0xFC43 == _RESERVED_STORE:
+        return ""
+    kind = half >> 10 & 3
+    name = ("c.lbu", "c.lh" if half & 0x40 else "c.lhu", "c.sb", "c.sh")[kind]
+    base, data = (REGISTER_NAMES[8 + (half >> at & 7)] for at in (7, 2))
+    return f"{name} {data}, {_offset(half, _ZCB[kind][1])}({base})"

@@ -26,9 +26,11 @@ from pltvm.engine import context as ctx
 from pltvm.engine import quirks, supervisor
 from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.core import SWITCHED, WAITING, CoreHart
+from pltvm.engine.emulate import Protection
 from pltvm.engine.halt import Halt
 from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import Memory
+from pltvm.engine.skipped import Skipped, TranslatedBlock
 from pltvm.engine.sv39 import ASID_MASK
 from pltvm.engine.tlb_tuning import tuner
 from pltvm.engine.trap import Cause
@@ -40,7 +42,8 @@ Handler = Callable[[Context], None]
 # The engine's address and the user data are not looked at, and converting them would take time.
 _HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
 _CODE_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
-_TRANSLATED_HOOK: Final = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
+_Translated = ctypes.POINTER(TranslatedBlock)
+_TRANSLATED_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _Translated, _Translated, ctypes.c_void_p)
 _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
@@ -94,6 +97,7 @@ class Hart:
         self.current = Context(ctx.M)
         self.halt = Halt()  # of the run in progress, or the next one
         self._traps = self._flushes = self._flips = 0  # without those of the core
+        self.protection: Protection = ()  # what PMP says
         self.refreshes = 0  # flushes that only the clock knows of, see `tlb_tuning`
         self._loaded: Context | None = None  # whose registers Unicorn holds
         self._stale_tlb = False
@@ -128,11 +132,16 @@ class Hart:
         self._leaving = Leaving(self._handle, memory.end - 2)
         core = native.core if use_core else None
         self.has_core = core is not None
-        callback = _HOOK(self._on_trap if core is None else self._on_core_trap)
-        self._callbacks: list[object] = [callback]  # must live as long as Unicorn may call them
-        self.core.connect(self._handle, memory, _FLUSH_TLB.value, callback)
-        hook, data = (callback, 0) if core is None else (core.pltvm_trap, ctypes.addressof(self.core))
-        self._add_hook(uc_const.UC_HOOK_INTR, hook, data, 1, 0)
+        self._skipped = Skipped(self._handle, memory)
+        trap = _HOOK(self._on_core_trap if self.has_core else self._on_trap)
+        look = _TRANSLATED_HOOK(self._look_at)
+        self._callbacks: list[object] = [trap, look]  # must live as long as Unicorn may call them
+        self.core.connect(self._handle, memory, _FLUSH_TLB.value, python=trap, look=look)
+        hooks = (trap, look) if core is None else (core.pltvm_trap, core.pltvm_translated)
+        for kind, hook in zip((uc_const.UC_HOOK_INTR, uc_const.UC_HOOK_EDGE_GENERATED), hooks, strict=True):
+            self._add_hook(kind, hook, ctypes.addressof(self.core), 1, 0)
+        self._skipped.begin(self.run_bare)
+        self._stale_tlb = False  # it translated no address
 
     # -- counts ----------------------------------------------------------------------------------------
 
@@ -206,6 +215,11 @@ class Hart:
             return False
         self.context_changed()
         return True
+
+    def protect(self, protection: Protection) -> None:
+        """PMP says this now: for accesses that are emulated."""
+        self.protection = protection
+        self.core.protect(protection)
 
     def clear_supervisor(self) -> None:
         """Another program is to be in S-mode: it finds zero in the registers there that no context has."""
@@ -306,9 +320,7 @@ class Hart:
         """
         if not self._aliased:
             self._aliased = True
-            callback = _TRANSLATED_HOOK(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
-            self._callbacks.append(callback)
-            self._add_hook(uc_const.UC_HOOK_EDGE_GENERATED, callback, 0, 1, 0)
+            self._on_translated(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
 
     def fail(self, error: BaseException) -> None:
         """From a function that the core calls: `run` raises this, as soon as guest code is left."""
@@ -324,6 +336,18 @@ class Hart:
         """The C function with which native code of `watch_blocks` can leave `run` with Cause.WFI, given the
         engine: at the block that it was called for."""
         return ctypes.cast(quick.uc_emu_stop, ctypes.c_void_p).value or 0
+
+    def _on_translated(self, function: Callable[..., object]) -> None:
+        callback = _TRANSLATED_HOOK(function)
+        self._callbacks.append(callback)
+        self._add_hook(uc_const.UC_HOOK_EDGE_GENERATED, callback, 0, 1, 0)
+
+    def _look_at(self, _engine: object, block: "ctypes._Pointer[TranslatedBlock]", *_: object) -> None:
+        try:
+            context = self.whose() if self.core.told & SWITCHED else self.current
+            self.core.replaced = self._skipped.look_at(block.contents, context)
+        except BaseException as error:  # must not unwind through C frames
+            self.fail(error)
 
     def _add_hook(self, kind: int, function: object, data: int, start: int, end: int) -> None:
         hook = ctypes.c_size_t()
@@ -361,6 +385,8 @@ class Hart:
                 if self.core.told:
                     told, self.core.told = self.core.told, 0
                     self._take(told)
+                self._skipped.put_back()
+                self.core.replaced = False
                 if self._error is not None:
                     error, self._error = self._error, None
                     raise error

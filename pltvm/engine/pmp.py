@@ -10,7 +10,7 @@ from typing import Final
 
 from pltvm.engine.context import X0, Context, M
 from pltvm.engine.hart import Hart
-from pltvm.engine.memory import PAGE
+from pltvm.engine.memory import PAGE, Memory
 from pltvm.errors import EngineError
 
 ENTRIES: Final = 8  # Unicorn puts what is written to pmpcfg2 at the wrong entries, so the first 8 serve
@@ -40,6 +40,12 @@ class Entry:
         if self.size < PAGE or self.size & (self.size - 1) or self.base % self.size:
             raise EngineError(f"PMP region {self.base:#x}+{self.size:#x} is not naturally aligned")
         return (self.base | (self.size // 2 - 1)) >> 2
+
+    def span(self, memory: Memory) -> tuple[int, int, int]:
+        """The same as start, end, permissions; all memory is RAM."""
+        if self.size == 0:
+            return memory.base, memory.end, self.permissions
+        return self.base, self.base + self.size, self.permissions
 
 
 def _csrw(csr: int, source: int) -> int:
@@ -74,5 +80,6 @@ def program(hart: Hart, entries: dict[int, Entry], scratch: int) -> None:
     saved = memory.read(scratch, len(text))
     memory.write(scratch, text)
     hart.run_bare(context)
+    hart.protect([entry.span(memory) for _, entry in sorted(entries.items())])
     memory.write(scratch, saved)
     hart.forget_code(scratch, PAGE)  # run without translation, so no entry made the page executable

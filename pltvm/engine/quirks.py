@@ -6,6 +6,8 @@
     has none of the counters that are the same in each run            `settle`, from one clock
     refuses `wfi` in user mode                                        `settle`
     takes some illegal words for a fetch fault of the page before     `settle`
+    lacks Zba, Zbb, Zbs and Zicond                                    `settle`, by `emulate`
+    runs Zcb as if it were nothing                                    `skipped`: it traps; and `settle`
     can not bear an entry that points outside RAM                     `pmp`, which refuses it, and `settle`
     ends the run at `wfi`, and at `ebreak`                            `cause_of_end`
     looks for code by addresses as the current privilege sees them    `remove_code`
@@ -26,6 +28,7 @@ from unicorn import unicorn_const as uc_const
 
 from pltvm.engine.context import PC, PRIV, Context, M
 from pltvm.engine.decode import memory_access
+from pltvm.engine.emulate import Protection, emulate
 from pltvm.engine.memory import PAGE, PAGE_SHIFT
 from pltvm.engine.supervisor import set_privilege
 from pltvm.engine.sv39 import W, X, pte_address
@@ -47,6 +50,7 @@ class Clocked(Protocol):
     """The hart, as it is looked at from here."""
 
     clock: int
+    protection: Protection
 
     def note_flip(self) -> None:
         """A page has flipped: its entry changed."""
@@ -58,14 +62,19 @@ class Clocked(Protocol):
 def settle(hart: Clocked, cause: int, context: Context) -> int | None:
     """The cause that a CPU would give for a trap that is no ecall, with pc where it has to be.
 
-    None when a CPU would not have trapped, and all is done: a W/X flip, or a counter.
+    None when a CPU would not have trapped, and all is done: a W/X flip, a counter, or an instruction that
+    Unicorn lacks. Those are for programs; a guest kernel and what it runs have the CPU that Unicorn has.
     """
     context.step(-4)  # that may wrap around
     if cause == Cause.ILLEGAL:
-        if fetch(context).startswith(_WAIT):
+        code = fetch(context)
+        outcome = cause if context.privileged else emulate(code, context, hart.protection)
+        if outcome is None or (outcome == Cause.ILLEGAL and _read_counter(hart, code, context)):
+            return None
+        if code.startswith(_WAIT):
             context.step(4)
             return Cause.WFI
-        return None if _read_counter(hart, context) else cause
+        cause = outcome
     if cause == Cause.STORE_PAGE:
         access = memory_access(fetch(context), context)
         if access is not None and _flip(hart, context, access.address, access.size, W):
@@ -96,9 +105,9 @@ def _flip(hart: Clocked, context: Context, va: int, size: int, want: int) -> boo
     return flipped
 
 
-def _read_counter(hart: Clocked, context: Context) -> bool:
+def _read_counter(hart: Clocked, code: bytes, context: Context) -> bool:
     """Whether the instruction reads a counter and nothing else; it has done so now."""
-    word = int.from_bytes(fetch(context), "little")
+    word = int.from_bytes(code, "little")
     is_read = word & 0x7F == 0x73 and word >> 12 & 2 and not word >> 15 & 31
     if is_read and word >> 20 in _COUNTERS:
         hart.clock += _TICKS_A_READ

@@ -98,7 +98,8 @@ def test_disassemble():
 
 
 def test_every_compressed_instruction_as_capstone_has_it() -> None:
-    """All 2^16 halves: the same loads and stores, with the same operands."""
+    """All 2^16 halves: the same loads and stores, with the same operands. Capstone 5 has no Zcb, for which
+    `test_bits` is: those places are empty there."""
     import capstone
 
     names = {"lw": 4, "sw": 4, "ld": 8, "sd": 8, "fld": 8, "fsd": 8}
@@ -115,11 +116,13 @@ def test_every_compressed_instruction_as_capstone_has_it() -> None:
         code = half.to_bytes(2, "little")
         expected = None
         for instruction in engine.disasm(code, 0, 1):
+            assert half & 0xE003 != 0x8000
             size = sizes.get(instruction.mnemonic)
             if size is not None:
                 _, displacement, base = instruction.operands
                 register = base.reg - capstone.riscv.RISCV_REG_X0
                 expected = Access((register << 20) + displacement.imm, size)
                 known += 1
-        assert memory_access(code, context) == expected, f"{half:#06x}"
+        if half & 0xE003 != 0x8000:
+            assert memory_access(code, context) == expected, f"{half:#06x}"
     assert known > 20_000

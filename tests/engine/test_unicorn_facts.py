@@ -37,6 +37,7 @@ from tests.asm import (
     nop,
     sd,
 )
+from tests.engine.bit_instructions import COMPRESSED, IMMEDIATE, REGISTERS, TRANSFERS, UNARY, assemble
 from tests.engine.harness import BASE, CODE, DATA, NOWHERE, OUTSIDE, SIZE, Pool
 
 MSTATUS = 2 << 32 | 2 << 34  # UXL and SXL: 64 bits
@@ -359,6 +360,185 @@ def test_cycle_and_instret_trap_once_their_operations_are_removed(bare):
     assert bare.x(A0) == 0
     for csr in (asm.CSR_CYCLE, asm.CSR_INSTRET, asm.CSR_TIME):
         assert bare.run(csrrs(A0, csr) + csrrs(A1, csr) + ecall()) == (Cause.ILLEGAL, CODE + 4)
+
+
+# -- instructions that it lacks: `emulate` and `skipped` -----------------------------------------------------
+
+LACKED = [
+    *(f"{name} a0, a1, a2" for name in REGISTERS),
+    *(f"{name} a0, a1" for name in UNARY),
+    *(f"{name} a0, a1, 3" for name in IMMEDIATE),
+    *("cbo.zero (a0)", "cbo.clean (a0)", "cbo.inval (a0)", "cbo.flush (a0)"),
+]
+SKIPPED = [
+    *(f"{name} a0" for name in COMPRESSED),
+    *(f"{name} a0, 0(a1)" for name in TRANSFERS),
+    "c.mul a0, a1",
+]
+
+
+@pytest.fixture(scope="module")
+def encoded() -> dict[str, bytes]:
+    """What LLVM makes of these lines."""
+    lines = [
+        *LACKED,
+        *SKIPPED,
+        *HINTS,
+        *{line for line, *_ in SINGLES},
+        *{line for line, *_ in NANS_AS_SPECIFIED + NANS_OTHERWISE},
+    ]
+    return dict(zip(lines, assemble(lines), strict=True))
+
+
+@pytest.mark.parametrize("line", LACKED)
+def test_unicorn_lacks(bare, encoded, line):
+    """Wherever it stands it is illegal, and no fault of the page behind it is made up."""
+    code = encoded[line]
+    assert bare.run(nop() + code + ecall()) == (Cause.ILLEGAL, CODE + 8)
+    bare.memory.write(bare.table.translate(CODE + PAGE - 4), code)
+    assert bare.go(CODE + PAGE - 4) == (Cause.ILLEGAL, CODE + PAGE)
+    bare.table.map(CODE + PAGE, bare.pool.take(), 1, sv39.RX)
+    bare.memory.write(bare.table.translate(CODE + PAGE - 2), code[:2])
+    bare.memory.write(bare.table.translate(CODE + PAGE), code[2:])
+    bare.flush()
+    assert bare.go(CODE + PAGE - 2) == (Cause.ILLEGAL, CODE + PAGE + 2)
+
+
+@pytest.mark.parametrize("line", SKIPPED)
+def test_unicorn_runs_zcb_as_if_it_were_nothing(bare, encoded, line):
+    """No trap comes of them by itself."""
+    set_up = li(A0, 0x1234) + li(A1, DATA)
+    code = set_up + encoded[line] + ecall()
+    assert bare.run(code, data=byte(5)) == (Cause.ECALL_U, CODE + len(code))
+    assert (bare.x(A0), bare.memory.load(bare.table.translate(DATA))) == (0x1234, 5)
+
+
+HINTS = ["pause", "prefetch.i 0(a1)", "prefetch.r 32(a1)", "prefetch.w 64(a1)"]
+
+
+@pytest.mark.parametrize("line", HINTS)
+def test_hints_do_nothing_wherever_they_point(bare, encoded, line):
+    assert bare.run(li(A1, NOWHERE) + encoded[line] + ecall())[0] == Cause.ECALL_U
+
+
+def test_block_is_told_once_it_is_translated_but_the_first_ones_after_the_engine_began(bare):
+    """`Skipped.begin` runs some before any guest. A trap ends no block in this sense, a jump does."""
+    told = []
+    bare.uc.hook_add(uc_const.UC_HOOK_EDGE_GENERATED, lambda _uc, block, *_: told.append(block.pc))
+    first, second = bare.space(ecall()), bare.space(ecall() + asm.jal(ZERO, 4) + ecall())
+    bare.enter(first, asid=1)
+    bare.go()
+    bare.enter(second, asid=2)
+    bare.go()
+    bare.go(CODE + 4)
+    assert told == [CODE + 8]
+    for asid in range(3, 6):
+        bare.run(nop() + ecall())
+        assert told[1:] == [CODE] * (asid - 2)
+        bare.go()
+        assert told[1:] == [CODE] * (asid - 2), "not again"
+
+
+def test_block_that_is_removed_as_it_is_told_is_translated_anew(bare):
+    """`Skipped.look_at`: writing pc there leaves the block before its first instruction."""
+    bare.machine_mode(asm.jal(ZERO, 4))
+    told, watched = [], []
+
+    def replace(uc, block, *_) -> None:
+        told.append(block.pc)
+        if len(told) == 1:
+            pa = bare.table.translate(CODE)
+            bare.memory.bytes[pa - BASE : pa - BASE + 4] = addi(A0, A0, 2)
+            uc.reg_write(reg.UC_RISCV_REG_PRIV, M)
+            uc.ctl_remove_cache(pa, pa + 2)
+            uc.reg_write(reg.UC_RISCV_REG_PRIV, U)
+            uc.reg_write(reg.UC_RISCV_REG_PC, CODE)
+
+    bare.uc.hook_add(uc_const.UC_HOOK_EDGE_GENERATED, replace)
+    bare.uc.hook_add(uc_const.UC_HOOK_BLOCK, lambda _uc, pc, *_: watched.append(pc))
+    assert bare.run(addi(A0, ZERO, 1) + ecall()) == (Cause.ECALL_U, CODE + 8)
+    assert (bare.x(A0), told, watched) == (2, [CODE, CODE], [CODE])
+
+
+# -- floating point: what is different is in `docs/design.md` ------------------------------------------------
+
+BOXED = 0xFFFF_FFFF_0000_0000
+ONE, TWO, NAN, SIGNALLING = 0x3F80_0000, 0x4000_0000, 0x7FC0_0000, 0x7F80_0001
+ONE_D, NAN_D, SIGNALLING_D, INFINITY_D = 0x3FF << 52, 0x7FF8 << 48, 0x7FF << 52 | 1, 0x7FF << 52
+INVALID = 0x10
+
+SINGLES = [  # an instruction of boxed ones, in f1 to f3, and its result
+    ("fadd.s f0, f1, f2", TWO),
+    ("fsub.s f0, f1, f2", 0),
+    ("fmul.s f0, f1, f2", ONE),
+    ("fdiv.s f0, f1, f2", ONE),
+    ("fsqrt.s f0, f1", ONE),
+    ("fmin.s f0, f1, f2", ONE),
+    ("fmax.s f0, f1, f2", ONE),
+    ("fmadd.s f0, f1, f2, f3", TWO),
+    ("fcvt.s.w f0, a0", ONE),
+    ("fcvt.s.l f0, a0", ONE),
+    ("fsgnjn.s f0, f1, f2", ONE | 1 << 31),
+]
+
+# An instruction, f1, f2, f3, and result and flags: as specified, which is as Unicorn has them …
+NANS_AS_SPECIFIED = [
+    ("fmin.s f0, f1, f2", BOXED | NAN, BOXED | ONE, 0, ONE, 0),
+    ("fmin.s f0, f1, f2", BOXED | 1 << 31, BOXED, 0, 1 << 31, 0),
+    ("fmax.d f0, f1, f2", NAN_D, ONE_D, 0, ONE_D, 0),
+    ("fmin.d f0, f1, f2", SIGNALLING_D, SIGNALLING_D, 0, NAN_D, INVALID),
+    ("fadd.d f0, f1, f2", SIGNALLING_D, ONE_D, 0, NAN_D, INVALID),
+    ("fadd.d f0, f1, f2", NAN_D | 7, ONE_D, 0, NAN_D, 0),
+]
+# … and where it has others, which follow.
+NANS_OTHERWISE = [
+    ("fmin.s f0, f1, f2", BOXED | SIGNALLING, BOXED | ONE, 0, ONE, INVALID, NAN, INVALID),
+    ("fmin.s f0, f1, f2", BOXED | ONE, BOXED | SIGNALLING, 0, ONE, INVALID, NAN, INVALID),
+    ("fmax.s f0, f1, f2", BOXED | SIGNALLING, BOXED | ONE, 0, ONE, INVALID, NAN, INVALID),
+    ("fmin.d f0, f1, f2", SIGNALLING_D, ONE_D, 0, ONE_D, INVALID, NAN_D, INVALID),
+    ("fmax.d f0, f1, f2", ONE_D, SIGNALLING_D, 0, ONE_D, INVALID, NAN_D, INVALID),
+    ("fmadd.d f0, f1, f2, f3", INFINITY_D, 0, NAN_D, NAN_D, INVALID, NAN_D, 0),
+]
+
+
+def floating(bare, code: bytes, *values: int) -> tuple[int, int]:
+    """f0 and fcsr behind an instruction with these in f1, f2 and f3."""
+    for number, value in enumerate(values, 1):
+        bare.uc.reg_write(reg.UC_RISCV_REG_F0 + number, value)
+    assert bare.run(code + ecall(), mstatus=MSTATUS_FS)[0] == Cause.ECALL_U
+    return bare.uc.reg_read(reg.UC_RISCV_REG_F0), bare.uc.reg_read(reg.UC_RISCV_REG_FCSR)
+
+
+@pytest.mark.parametrize(("line", "result"), SINGLES)
+def test_single_results_are_not_boxed(bare, encoded, line, result):
+    """The upper half should be all ones. Who loads one gets it boxed; `fsgnj.s` keeps what there was."""
+    got, _ = floating(bare, li(A0, 1) + encoded[line], *[BOXED | ONE] * 3)
+    assert got == result
+    assert floating(bare, POINT + asm.flw(0, T0))[0] == BOXED
+
+
+def test_move_from_an_integer_register_keeps_its_upper_half(bare):
+    fmv_w_x = (0xF000_0053 | A0 << 15).to_bytes(4, "little")
+    assert floating(bare, li(A0, 0x1234_5678_3F80_0000) + fmv_w_x)[0] == 0x1234_5678_3F80_0000
+
+
+def test_single_operands_need_not_be_boxed(bare, encoded):
+    """They should be taken for the canonical NaN. So what is not boxed does no harm."""
+    assert floating(bare, encoded["fadd.s f0, f1, f2"], ONE, 7 << 32 | ONE)[0] == TWO
+
+
+@pytest.mark.parametrize(("line", "a", "b", "c", "result", "flags"), NANS_AS_SPECIFIED)
+def test_nans_as_specified(bare, encoded, line, a, b, c, result, flags):
+    got, raised = floating(bare, encoded[line], a, b, c)
+    assert (got & (0xFFFF_FFFF if ".s" in line else NEVER), raised) == (result, flags)
+
+
+@pytest.mark.parametrize(("line", "a", "b", "c", "result", "flags", "other", "other_flags"), NANS_OTHERWISE)
+def test_nans_otherwise(bare, encoded, line, a, b, c, result, flags, other, other_flags):
+    """Minimum and maximum take a signalling NaN for the result, and ∞ · 0 + NaN raises nothing."""
+    got, raised = floating(bare, encoded[line], a, b, c)
+    got &= 0xFFFF_FFFF if ".s" in line else NEVER
+    assert (got, raised) == (other, other_flags) != (result, flags)
 
 
 # -- code ----------------------------------------------------------------------------------------------------

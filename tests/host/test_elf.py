@@ -360,7 +360,9 @@ def test_damaged_files_raise_only_elf_errors(data):
         ("rv64gc", []),
         ("rv64imafdc_zicsr_zifencei", []),
         ("rv64i2p1_m2p0_a2p1_f2p2_d2p2_c2p0_zicsr2p0_zmmul1p0_zca1p0", []),
-        ("rv64i2p1_m2p0_v1p0_zba1p0_zbb1p0_zicond1p0_zvl128b1p0", ["v", "zba", "zbb", "zicond", "zvl128b"]),
+        ("rv64i2p1_m2p0_b1p0_zba1p0_zbb1p0_zbs1p0_zicond1p0_zcb1p0_zicbop1p0_zihintpause2p0_zkt1p0", []),
+        ("rv64i2p1_m2p0_v1p0_zba1p0_zbc1p0_zfhmin1p0_zvl128b1p0", ["v", "zbc", "zfhmin", "zvl128b"]),
+        ("rv64i2p1_zicbom1p0_zicboz1p0_zcmp1p0_zbkb1p0", ["zicbom", "zicboz", "zcmp", "zbkb"]),
         ("rv64imv_xtheadba1p0", ["v", "xtheadba"]),
         ("rv64i2p1m2p0v1p0", ["v"]),
     ],
@@ -370,7 +372,7 @@ def test_unsupported_extensions(arch, expected):
 
 
 def test_extension_warning_names_them():
-    for arch, names in (("rv64i2p1_v1p0", "v"), ("rv64i2p1_v1p0_zba1p0", "v, zba")):
+    for arch, names in (("rv64i2p1_v1p0", "v"), ("rv64i2p1_v1p0_zba1p0_zbc1p0", "v, zbc")):
         data = s.attributes(arch)
         image = load(
             TEXT, sections=[Section(".riscv.attributes", s.SHT_RISCV_ATTRIBUTES, data=data, flags=0)]

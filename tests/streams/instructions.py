@@ -14,6 +14,7 @@ _IMMEDIATE, _IMMEDIATE_32, _REGISTERS, _REGISTERS_32 = 0x13, 0x1B, 0x33, 0x3B
 _BRANCH, _JAL, _JALR, _LUI, _AUIPC, _FENCE, _FP = 0x63, 0x6F, 0x67, 0x37, 0x17, 0x0F, 0x53
 _FUSED: Final = (0x43, 0x47, 0x4B, 0x4F)
 _ODD: Final = (0x0B, 0x2B, 0x57, 0x5B, 0x6B, 0x77, 0x7B)  # custom, vector, reserved
+_FUNCTIONS: Final = (0, 0, 0x20, 0x20, 1, 5, 0x10, 0x04, 0x30, 0x24, 0x34, 0x14, 7)  # then bit manipulation
 _AMOS: Final = (0x02, 0x03, 0x01, 0x00, 0x04, 0x0C, 0x08, 0x10, 0x14, 0x18, 0x1C)
 _FP_FUNCTIONS: Final = (
     *(0x00, 0x04, 0x08, 0x0C, 0x2C, 0x10, 0x14, 0x60, 0x70, 0x50, 0x68, 0x78),
@@ -72,7 +73,7 @@ def _compute(rng: Random) -> bytes:
     opcode = rng.choice((_IMMEDIATE, _IMMEDIATE_32, _REGISTERS, _REGISTERS_32, _LUI, _AUIPC))
     word = rng.getrandbits(32) & ~0x7F | opcode
     if opcode in (_REGISTERS, _REGISTERS_32):
-        word = word & 0x01FF_FFFF | rng.choice((0, 0x20, 1, 5)) << 25
+        word = word & 0x01FF_FFFF | rng.choice(_FUNCTIONS) << 25
     return _word(word)
 
 
@@ -123,8 +124,10 @@ def _compressed(rng: Random) -> bytes:
 
 
 def _compressed_access(rng: Random) -> bytes:
-    """A load or store of two bytes, floating-point ones as well."""
-    funct3, quadrant = rng.choice((1, 2, 3, 5, 6, 7)), rng.choice((0, 2))
+    """A load or store of two bytes, floating-point ones and those of Zcb as well."""
+    funct3, quadrant = rng.choice(((4, 0), *((funct3, n) for funct3 in (1, 2, 3, 5, 6, 7) for n in (0, 2))))
+    if funct3 == 4:
+        return (rng.getrandbits(10) << 2 | funct3 << 13).to_bytes(2, "little")
     return (rng.getrandbits(11) << 2 | funct3 << 13 | quadrant).to_bytes(2, "little")
 
 

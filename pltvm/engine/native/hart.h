@@ -45,6 +45,14 @@ struct hart {
     void *above;                    /* what `answer` works on */
     void (*python)(uint8_t told, uint32_t cause);
 
+    /* Blocks of code that Unicorn has translated: who looks at one, and whether it waits for the next. */
+    void (*look)(void *engine, void *block, void *previous, void *data);
+    uint64_t replaced;
+
+    /* What PMP says, by priority: rows of start, end, and permissions, 1 to read and 2 to write. */
+    const uint64_t *protection;
+    uint64_t rows;
+
     uint64_t *registers;            /* of the context that runs, NULL where Python is to see every trap */
     uint64_t told;
     uint64_t clock;

@@ -1,0 +1,99 @@
+"""Compressed instructions that Unicorn runs as if they did nothing are made to trap.
+
+Its decoder knows nothing of Zcb, and does not refuse what it does not know in those places. So each block is
+looked at when it has been translated and has not run yet. Where it has such an instruction, RAM holds an
+illegal one in its place while the block is translated once more; then RAM is as it was, and the block traps
+there. No guest runs in between.
+
+    translated, seen here -> illegal word put in, translation thrown away, pc written, which leaves the block
+    translated again      -> the word put back; the block runs up to the trap
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import Final
+
+from unicorn import riscv_const as riscv
+
+from pltvm.engine.bits import is_skipped
+from pltvm.engine.context import Context, M
+from pltvm.engine.memory import Memory
+from pltvm.engine.quirks import remove_code
+from pltvm.engine.sv39 import X
+from pltvm.engine.unicorn_library import quick
+
+_ILLEGAL: Final = 0x8002  # c.jr of x0, which Unicorn does refuse
+
+# By the first 16 bits of an instruction: its length in halves, or 0 when it is one that is skipped.
+_HALVES: Final = bytes(2 if half & 3 == 3 else 0 if is_skipped(half) else 1 for half in range(1 << 16))
+
+_FIRST_BLOCKS: Final = bytes.fromhex("09a0 0100 7300 5010")  # c.j to c.nop; wfi
+
+
+class TranslatedBlock(ctypes.Structure):
+    """Unicorn's `uc_tb`: a block of code, `size` in bytes."""
+
+    _fields_ = [("pc", ctypes.c_uint64), ("instructions", ctypes.c_uint16), ("size", ctypes.c_uint16)]
+
+
+class Skipped:
+    """Looks at the blocks of one engine."""
+
+    def __init__(self, handle: ctypes.c_void_p, memory: Memory) -> None:
+        self._handle = handle
+        self._memory = memory
+        self._halves = memory.bytes.cast("H")  # changed past the methods of RAM: nobody sees that it was
+        self._changed: tuple[int, int] | None = None  # where the illegal half is, and what belongs there
+
+    def begin(self, run: Callable[[Context], None]) -> None:
+        """Before any guest, `run` two blocks in M-mode: Unicorn tells of a block that comes after another."""
+        at = self._memory.size - len(_FIRST_BLOCKS)
+        end = self._memory.bytes[at:]
+        before = bytes(end)
+        end[:] = _FIRST_BLOCKS
+        run(Context(M, pc=self._memory.base + at))
+        end[:] = before
+        remove_code(self._handle, self._memory.base + at, len(_FIRST_BLOCKS), None)
+
+    def look_at(self, block: TranslatedBlock, context: Context) -> bool:
+        """A block of `context` was translated and will run next. True if the next one is waited for."""
+        if self._changed is None:
+            self._look_for(block, context)
+        else:
+            self.put_back()
+        return self._changed is not None
+
+    def _look_for(self, block: TranslatedBlock, context: Context) -> None:
+        table = context.table
+        if table is None or context.privileged:
+            return
+        pc, halves, over = block.pc, self._halves, 0
+        spans = table.spans(pc, block.size, X) or []  # none: the entry changed behind its back
+        for pa, size in spans:
+            at = pa - self._memory.base >> 1
+            end = at + (size >> 1)
+            if at < 0 or end > len(halves):
+                return
+            at += over  # an instruction may begin on one page and end on the next
+            while at < end:
+                length = _HALVES[halves[at]]
+                if not length:
+                    self._replace(at, pc, spans[0][0], context)
+                    return
+                at += length
+            over = at - end
+
+    def _replace(self, at: int, pc: int, pa: int, context: Context) -> None:
+        """Have the block at `pc`, which begins at `pa`, translated again with an illegal half at `at`."""
+        self._changed = at, self._halves[at]
+        self._halves[at] = _ILLEGAL
+        remove_code(self._handle, pa, 2, context)
+        value = ctypes.c_uint64(pc)
+        quick.uc_reg_write(self._handle, riscv.UC_RISCV_REG_PC, ctypes.byref(value))
+
+    def put_back(self) -> None:
+        """The block was translated, or will not be."""
+        if self._changed is not None:
+            at, half = self._changed
+            self._halves[at] = half
+            self._changed = None
