@@ -1,6 +1,6 @@
 """`python -m pltvm.build core|enclaves|hosts [DIRECTORY]`: make anew what is made, there or elsewhere.
 
-core       the native core, with the system's C compiler or that of ziglang
+core       the native core, with the system's C compiler or that of ziglang; and the layout of records
 enclaves   examples and attacks; with the compiler of ziglang alone
 hosts      host programs and the enclaves made for them; glibc's need Debian's cross compiler
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pltvm.build import core, guest
+from pltvm.build import core, guest, layout
 from pltvm.build.rebuild import rebuild_attacks, rebuild_examples, rebuild_hosts
 from pltvm.errors import BuildError
 from pltvm.native import LIBRARY
@@ -25,7 +25,10 @@ def _hosts(into: Path | None) -> list[Path]:
 
 
 def _core(into: Path | None) -> list[Path]:
-    return [core.build((into or LIBRARY.parent) / LIBRARY.name)]
+    return [
+        core.build((into or LIBRARY.parent) / LIBRARY.name),
+        layout.build((into or LIBRARY.parent / "monitor") / "_records.py"),
+    ]
 
 
 _COMMANDS = {"core": _core, "enclaves": _enclaves, "hosts": _hosts}
