@@ -12,7 +12,6 @@ from pathlib import Path
 from pltvm.build import core, guest, layout
 from pltvm.build.rebuild import rebuild_attacks, rebuild_examples, rebuild_hosts
 from pltvm.errors import BuildError
-from pltvm.native import LIBRARY
 
 
 def _enclaves(into: Path | None) -> list[Path]:
@@ -26,8 +25,8 @@ def _hosts(into: Path | None) -> list[Path]:
 
 def _core(into: Path | None) -> list[Path]:
     return [
-        core.build((into or LIBRARY.parent) / LIBRARY.name),
-        layout.build((into or LIBRARY.parent / "monitor") / "_records.py"),
+        core.build((into or core.PACKAGE) / core.NAME),
+        layout.build((into or core.PACKAGE / "monitor") / "_records.py"),
     ]
 
 

@@ -75,6 +75,14 @@ def options(
     """What stands before a command."""
 
 
+def _command() -> None:
+    from pltvm import native
+
+    if native.stale:
+        streams.say(f"pltvm: {native.status}")
+    app()
+
+
 def main() -> None:
     """The `pltvm` command: every error of ours is one line and exit status 1."""
-    streams.run(app)
+    streams.run(_command)
