@@ -20,7 +20,7 @@ test: .venv/test .venv/core
 
 # A wheel for each machine, made on this one.
 wheels: .venv/test
-	@for target in linux-x86_64 linux-aarch64 macos-x86_64 macos-arm64; do \
+	@for target in $$($(BIN)/python -c 'from pltvm.build.core import TARGETS; print(*TARGETS)'); do \
 	    PLTVM_TARGET=$$target $(BIN)/pip wheel --quiet --no-deps --wheel-dir dist . || exit 1; done
 
 .venv/run: pyproject.toml
