@@ -2,81 +2,21 @@
 
     run        run, demo                    attest     measure, attest, verify
     build      info, build, examples        fuzz       fuzz, cov
-    selftest   selftest
+    selftest   selftest                     app        all of them, and what stands before one
     options    what several commands have   streams    standard input, output and error
 
 An enclave's own output goes to stdout as it appears; everything else goes to stderr, unless it is what was
 asked for. Exit status 0 when the enclave ran to its end, else 1; 2 for a command line that makes no sense.
 """
 
-from importlib import import_module
-from typing import Annotated, Any, Final
-
-import typer
-from typer.core import TyperGroup
+import gc
 
 from pltvm.cli import streams
-
-# The commands as --help lists them, with the file that each is in.
-_FILES: Final = {
-    "run": "run",
-    "demo": "run",
-    "info": "build",
-    "build": "build",
-    "examples": "build",
-    "measure": "attest",
-    "attest": "attest",
-    "verify": "attest",
-    "selftest": "selftest",
-    "fuzz": "fuzz",
-    "cov": "fuzz",
-}
-
-
-class _Commands(TyperGroup):
-    """Its commands are imported when they are asked for: one to run it, all of them for --help."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.commands: dict[str, Any] = dict.fromkeys(_FILES)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in _FILES and self.commands[cmd_name] is None:
-            group = import_module(f"pltvm.cli.{_FILES[cmd_name]}").app
-            self.commands.update(typer.main.get_group(group).commands)
-        return self.commands.get(cmd_name)
-
-
-app = typer.Typer(
-    cls=_Commands,
-    help="Run Penglai-TVM RISC-V enclaves, unchanged, without hardware.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from pltvm import __version__, native
-
-        print(f"pltvm {__version__}, {native.status}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
-    ] = False,
-) -> None:
-    """What stands before a command."""
 
 
 def _command() -> None:
     from pltvm import native
+    from pltvm.cli.app import app
 
     if native.stale:
         streams.say(f"pltvm: {native.status}")
@@ -85,4 +25,9 @@ def _command() -> None:
 
 def main() -> None:
     """The `pltvm` command: every error of ours is one line and exit status 1."""
-    streams.run(_command)
+    gc.disable()  # until the command begins: imports make no garbage, and looking for some takes 8 ms
+    try:
+        streams.run(_command)
+    finally:
+        gc.unfreeze()
+        gc.enable()

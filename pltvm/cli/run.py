@@ -1,7 +1,5 @@
 """The commands `pltvm run` and `pltvm demo`: enclaves with their servers, host programs, kernel programs."""
 
-import atexit
-import gc
 import json as json_format
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -43,11 +41,6 @@ class RunCommand(TyperCommand):
             ctx.params.clear()
             rest = super().parse_args(ctx, list(args))
         return rest
-
-
-def _leave_at_once() -> None:
-    """Have the interpreter not look for garbage before it ends, which takes longer than a short run."""
-    atexit.register(gc.freeze)
 
 
 def _say_what_is_lost(machine: Machine) -> None:
@@ -124,7 +117,6 @@ def run(
 
     What follows a host program belongs to it; options for pltvm go before it.
     """
-    _leave_at_once()
     if supervisor:
         _supervise(file, ram, record, timeout, confine, json)
     if sniff(file) is Kind.LINUX_PROGRAM:
@@ -232,7 +224,6 @@ def demo(json: Json = False) -> None:
     """Run the example chain: a caller, and two servers of which one calls the other."""
     from pltvm.build import guest
 
-    _leave_at_once()
     elves = {name: example.elf for name, example in guest.examples().items()}
     machine = Machine()
     machine.create(elves["server"], name="test-server", type=EnclaveType.SERVER)

@@ -37,13 +37,14 @@ except SystemExit as end:
     ("code", "left_out"),
     [
         ("import pltvm", {*HEAVY, "unicorn", "typer"}),
+        ("import pltvm.cli", {*HEAVY, "unicorn", "typer"}),
         (
-            "import pltvm.cli",
+            "import pltvm.cli.app",
             {*HEAVY, "unicorn", *(f"pltvm.cli.{name}" for name in ("run", "fuzz", "attest"))},
         ),
         (DEMO, {*HEAVY, "hashlib", "socket", "gmalg", "pltvm.fuzz", "pltvm.cli.fuzz", "pltvm.cli.attest"}),
     ],
-    ids=["package", "cli", "demo"],
+    ids=["package", "cli", "app", "demo"],
 )
 def test_leaves_out(code: str, left_out: set[str]) -> None:
     code += f"\nimport sys; print(*sorted({left_out} & set(sys.modules)))"
@@ -69,6 +70,23 @@ def test_a_command_that_there_is_not() -> None:
     result = pltvm("rn")
     assert result.returncode == 2
     assert "No such command 'rn'. Did you mean 'run'" in result.stderr
+
+
+def test_a_command_begins_with_garbage_collected() -> None:
+    """It is put off for imports alone."""
+    before = """
+import gc
+from pltvm.machine import Machine
+real = Machine.__init__
+def init(self, *arguments):
+    print(gc.isenabled())
+    real(self, *arguments)
+Machine.__init__ = init
+"""
+    code = f"{before}{DEMO}print(gc.isenabled())"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()
+    assert (lines[0], lines[-1]) == ("True", "True")
 
 
 def test_version_says_how_it_stands_with_the_core() -> None:
