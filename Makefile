@@ -1,20 +1,39 @@
 # Thin: each target makes .venv if need be and calls the tool a contributor would call.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+INSTALL = @$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check --editable
+NATIVE := $(wildcard pltvm/*/native/*.[ch]) pltvm/monitor/records.h
 
-run: .venv/installed
+# What Python alone must do the same; the rest of the suite stands on it.
+WITHOUT_CORE := tests/engine tests/monitor tests/test_model.py tests/test_examples.py tests/test_selftest.py
+
+run: .venv/run .venv/core
 	@$(BIN)/pltvm demo
 
-test: .venv/installed
+test: .venv/test .venv/core
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
+	PLTVM_NATIVE=0 $(BIN)/pytest -n auto $(WITHOUT_CORE)
 
-.venv/installed: pyproject.toml
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+# A wheel for each machine, made on this one.
+wheels: .venv/test
+	@for target in $$($(BIN)/python -c 'from pltvm.build.core import TARGETS; print(*TARGETS)'); do \
+	    PLTVM_TARGET=$$target $(BIN)/pip wheel --quiet --no-deps --wheel-dir dist . || exit 1; done
+
+.venv/run: pyproject.toml
+	$(INSTALL) .
 	@touch $@
 
-.PHONY: run test
+.venv/test: pyproject.toml
+	$(INSTALL) '.[dev]'
+	@touch .venv/run $@
+
+# Installing makes it the first time; where there is no compiler, all works without.
+.venv/core: $(NATIVE) | .venv/run
+	@$(BIN)/python -m pltvm.build core >/dev/null || true
+	@touch $@
+
+.PHONY: run test wheels

@@ -1,34 +1,72 @@
-"""The package's own build: makes the native core first (`pltvm.build.core`), which goes into the wheel."""
+"""The package's own build: makes the native core and the layout of records first, which go into the wheel.
+
+With PLTVM_TARGET, one of `pltvm.build.core.TARGETS`, the wheel is for that machine. An editable install gets
+what is made in its own folder; a wheel gets it from elsewhere, and the folder stays as it is.
+"""
 
 import importlib.util
+import os
+import re
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import platform_tags
+
+_OLDEST_GLIBC = 17  # 2.17, of manylinux2014: pip asks for none that is older
 
 
-def _builder(root: str) -> ModuleType:
-    """`pltvm.build.core`, without the package, of which nothing is installed here."""
-    spec = importlib.util.spec_from_file_location("core", Path(root) / "pltvm" / "build" / "core.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+class Natives(BuildHookInterface[Any]):
+    """A wheel with the library is for one platform and any Python; without, for both."""
 
-
-class NativeCore(BuildHookInterface[Any]):
-    """Builds the library in place; a wheel with it is for one platform and any Python."""
+    def dependencies(self) -> list[str]:
+        """ziglang, where it is the only compiler."""
+        core = self._builder("core")
+        return [core.ZIGLANG] if self._target or not core.system_compiler() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        builder = _builder(self.root)
-        library = Path(self.root) / "pltvm" / "_core.so"
+        core, layout = self._builder("core"), self._builder("layout")
+        package, target = Path(self.root) / "pltvm", self._target
+        self._scratch = tempfile.TemporaryDirectory(prefix="pltvm-")
+        into = package if version == "editable" else Path(self._scratch.name)
+        (into / "monitor").mkdir(exist_ok=True)
+        made = {"monitor/_records.py": layout.build(into / "monitor" / "_records.py", package)}
         try:
-            builder.build(library)
-        except builder.CoreError as error:
-            self.app.display_warning(str(error))
-            return
-        build_data["artifacts"].append("pltvm/_core.so")
-        build_data["pure_python"] = False
-        build_data["tag"] = "py3-none-linux_x86_64"
+            made[core.NAME] = core.build(into / core.NAME, target, package)
+        except core.CoreError as error:
+            if target:
+                raise
+            self.app.display_warning(f"pltvm will work without its native core, and be slower: {error}")
+        else:
+            build_data["pure_python"] = False
+            platform = core.TARGETS[target].wheel if target else _platform(made[core.NAME])
+            build_data["tag"] = f"py3-none-{platform}"
+        if version != "editable":
+            build_data["force_include"] |= {str(path): f"pltvm/{name}" for name, path in made.items()}
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        self._scratch.cleanup()
+
+    @property
+    def _target(self) -> str:
+        return os.environ.get("PLTVM_TARGET", "")
+
+    def _builder(self, name: str) -> ModuleType:
+        """A file of `pltvm.build`, without the package, of which nothing is installed here."""
+        path = Path(self.root) / "pltvm" / "build" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+
+def _platform(library: Path) -> str:
+    """The platform of a library made here: on Linux with the oldest glibc that has all it asks for."""
+    own = list(platform_tags())
+    asked = [int(minor) for minor in re.findall(rb"\0GLIBC_2\.(\d+)", library.read_bytes())]
+    needed = f"manylinux_2_{max([_OLDEST_GLIBC, *asked])}_"
+    return next((tag for tag in own if tag.startswith(needed)), own[0])

@@ -18,6 +18,7 @@ from typing import Any
 import unicorn
 
 from bench import peers
+from pltvm import native
 from pltvm.build.enclave import build_enclave
 
 REPEATS, QUICK_REPEATS = 9, 3
@@ -123,6 +124,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": f"{platform.python_version()}, built {'with' if _optimized() else 'without'} optimization",
+        "pltvm": native.status,
         "unicorn": unicorn.__version__,
         **peers.versions(),
     }

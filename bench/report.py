@@ -46,7 +46,7 @@ _LIMITS: Final = {
     "call.": "of a call without pages a third is the hart's (registers, flush), a sixth the guest's (code, "
     "TLB refills), half the monitor's, in Python; the table below has the parts",
     "ocall.": "a trap, and the way through monitor, host and monitor again, in Python",
-    "cli.": "importing Unicorn, typer and pyelftools is half of it",
+    "cli.": "importing Unicorn and typer is half of it",
     "import": "importing Unicorn's binding is half of it",
     "compute.": "Unicorn looks every load and store up in a software TLB, and checks at every block whether "
     "to stop; qemu-riscv64 in user mode leaves both to the host's MMU and signals",

@@ -10,49 +10,44 @@ serves every Python of a platform. Python stays complete without: `core` is None
 
 import ctypes
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
 from pltvm.errors import PltvmError
 
-LIBRARY: Final = Path(__file__).with_name("_core.dylib" if sys.platform == "darwin" else "_core.so")
+LIBRARY: Final = Path(__file__).with_name("_core.so")
+_ROOMS: Final = [LIBRARY.parent / room / "native" for room in ("engine", "monitor", "fuzz")]
 _AGAIN: Final = "make it with: python -m pltvm.build core"
+_wanted: Final = os.environ.get("PLTVM_NATIVE", "")
+
+
+def _is_stale() -> bool:
+    """Whether sources changed after the library was made. A wheel has none."""
+    found = [path for room in _ROOMS if room.is_dir() for path in room.glob("*.[ch]")]
+    if not found or not LIBRARY.exists():
+        return False
+    newest = max(path.stat().st_mtime_ns for path in [*found, LIBRARY.parent / "monitor" / "records.h"])
+    return newest > LIBRARY.stat().st_mtime_ns
 
 
 def _load() -> tuple[ctypes.PyDLL | None, str]:
     """The library, or None, and how it stands with it in a few words; raises PltvmError."""
-    wanted = os.environ.get("PLTVM_NATIVE", "")
-    if wanted == "0":
+    if _wanted == "0":
         return None, "without the native core (PLTVM_NATIVE=0)"
-    why = _missing()
-    if not why:
+    if stale:
+        why = f"it is older than its sources; {_AGAIN}"
+    elif not LIBRARY.exists():
+        why = f"it was not built; {_AGAIN}"
+    else:
         try:
             return ctypes.PyDLL(str(LIBRARY)), "with the native core"
         except OSError as error:
             why = f"it does not load: {error}"
-    if wanted == "1":
+    if _wanted == "1":
         raise PltvmError(f"PLTVM_NATIVE=1, and no native core: {why}")
     return None, f"without the native core, which is slower: {why}"
 
 
-def _missing() -> str:
-    """Why there is no library that can be loaded; empty if there is one."""
-    try:
-        made = LIBRARY.stat().st_mtime_ns
-    except OSError:
-        return f"it was not built; {_AGAIN}"
-    newest = max((source.stat().st_mtime_ns for source in sources()), default=0)
-    return f"it is older than its sources; {_AGAIN}" if newest > made else ""
-
-
-def sources() -> list[Path]:
-    """The C files and headers that it is built from, sorted."""
-    here = LIBRARY.parent
-    folders = [here / room / "native" for room in ("engine", "monitor", "fuzz")]
-    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    return sorted([*(path for path in found if path.suffix in (".c", ".h")), here / "monitor" / "records.h"])
-
-
+stale: Final = _wanted != "0" and _is_stale()
 # Called with the interpreter's lock held, which costs less than giving it up and taking it again.
 core, status = _load()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pltvm import Machine, native, selftest
 from pltvm.build import guest
 from pltvm.build.rebuild import rebuild_attacks
-from pltvm.cli import app
+from pltvm.cli.app import app
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
 from pltvm.selftest import Attack

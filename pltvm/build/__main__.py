@@ -1,7 +1,7 @@
 """`python -m pltvm.build core|enclaves|hosts [DIRECTORY]`: make anew what is made, there or elsewhere.
 
-core       the native core, with the system's C compiler or that of ziglang
-enclaves   examples, attacks and the monitor's own code; with the compiler of ziglang alone
+core       the native core, with the system's C compiler or that of ziglang; and the layout of records
+enclaves   examples and attacks; with the compiler of ziglang alone
 hosts      host programs and the enclaves made for them; glibc's need Debian's cross compiler
 """
 
@@ -9,16 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pltvm.build import core, guest
-from pltvm.build.rebuild import rebuild_attacks, rebuild_examples, rebuild_hosts, rebuild_monitor
+from pltvm.build import core, guest, layout
+from pltvm.build.rebuild import rebuild_attacks, rebuild_examples, rebuild_hosts
 from pltvm.errors import BuildError
-from pltvm.native import LIBRARY
 
 
 def _enclaves(into: Path | None) -> list[Path]:
     elves = into or guest.guest_dir() / "elf"
-    code = into or Path(__file__).parents[1] / "monitor"
-    return [*rebuild_examples(elves), *rebuild_attacks(elves / "attacks"), rebuild_monitor(code)]
+    return [*rebuild_examples(elves), *rebuild_attacks(elves / "attacks")]
 
 
 def _hosts(into: Path | None) -> list[Path]:
@@ -26,7 +24,10 @@ def _hosts(into: Path | None) -> list[Path]:
 
 
 def _core(into: Path | None) -> list[Path]:
-    return [core.build((into or LIBRARY.parent) / LIBRARY.name)]
+    return [
+        core.build((into or core.PACKAGE) / core.NAME),
+        layout.build((into or core.PACKAGE / "monitor") / "_records.py"),
+    ]
 
 
 _COMMANDS = {"core": _core, "enclaves": _enclaves, "hosts": _hosts}

@@ -1,5 +1,7 @@
 """Makes the native core (`pltvm.native`): with the system's C compiler, else with the one of `ziglang`.
 
+`ziglang` also makes it for other machines than this one, which `TARGETS` lists.
+
 The package's own build calls this too, where nothing of the package is installed yet: so it needs the
 standard library alone.
 """
@@ -10,17 +12,36 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = ("engine", "monitor", "fuzz")
 _FLAGS: Final = ("-std=c11", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing")
-FLAGS: Final = ("-O2", "-Wall", "-Wextra", "-Werror")
+STRICT: Final = ("-Wall", "-Wextra", "-Werror")  # for tests: other compilers may warn of other things
+NAME: Final = "_core.so"  # on macOS too, where Python's own libraries end like that
+# As a build asks for it: where there is none, the package is built without the core.
+ZIGLANG: Final = "ziglang==0.17.1; platform_machine in 'x86_64 AMD64 aarch64 arm64'"
 
 
 class CoreError(Exception):
     """No library was made; the text says why."""
+
+
+class Target(NamedTuple):
+    """A machine that the library can be made for: as zig calls it, and as the name of a wheel does."""
+
+    zig: str
+    wheel: str
+
+
+TARGETS: Final = {
+    "linux-x86_64": Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64.manylinux2014_x86_64"),
+    "linux-aarch64": Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64.manylinux2014_aarch64"),
+    "macos-x86_64": Target("x86_64-macos.11.0", "macosx_11_0_x86_64"),
+    "macos-arm64": Target("aarch64-macos.11.0", "macosx_11_0_arm64"),
+}
 
 
 def sources(package: Path = PACKAGE) -> list[Path]:
@@ -28,35 +49,40 @@ def sources(package: Path = PACKAGE) -> list[Path]:
     return sorted(path for room in ROOMS for path in (package / room / "native").glob("*.c"))
 
 
-def compiler() -> list[str]:
-    """The command of a C compiler: $CC, cc, or that of ziglang. Raises CoreError."""
+def system_compiler() -> list[str]:
+    """The command of this system's C compiler: $CC or cc, if it can compile; else nothing."""
     for name in (os.environ.get("CC", ""), "cc"):
         words = name.split()
         if words and shutil.which(words[0]):
-            return words
-    try:
-        import ziglang  # noqa: F401
-    except ImportError:
-        raise CoreError("there is no C compiler: neither cc nor the package ziglang") from None
-    return [sys.executable, "-m", "ziglang", "cc"]
+            probe = subprocess.run(
+                [*words, "-x", "c", "-fsyntax-only", "-"], input=b"#include <string.h>", capture_output=True
+            )
+            if probe.returncode == 0:
+                return words
+    return []
 
 
-def build(
-    output: Path,
-    command: Sequence[str] | None = None,
-    package: Path = PACKAGE,
-    flags: Sequence[str] = FLAGS,
-) -> Path:
+def compiler(target: str = "") -> list[str]:
+    """The command of a C compiler for one of TARGETS or, without one, for this machine. Raises CoreError."""
+    if target and target not in TARGETS:
+        raise CoreError(f"there is no target {target!r}: write one of {', '.join(TARGETS)}")
+    if not target and (command := system_compiler()):
+        return command
+    if find_spec("ziglang") is None:
+        needed = f"to make it for {target} needs" if target else "there is no C compiler: neither cc nor"
+        raise CoreError(f"{needed} the package ziglang")
+    zig = [sys.executable, "-m", "ziglang", "cc"]
+    return [*zig, "-target", TARGETS[target].zig] if target else zig
+
+
+def build(output: Path, target: str = "", package: Path = PACKAGE, flags: Sequence[str] = ("-O2",)) -> Path:
     """Compile the library to `output`, which is whole or as it was. Raises CoreError."""
-    command = compiler() if command is None else command
+    command = [*compiler(target), *_FLAGS, *flags, f"-I{package}", *map(str, sources(package))]
+    if target.startswith("macos") or (not target and sys.platform == "darwin"):
+        command.append(f"-Wl,-install_name,@rpath/{output.name}")
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".core-") as scratch:
         made = Path(scratch) / output.name
-        files = [str(path) for path in sources(package)]
-        result = subprocess.run(
-            [*command, *_FLAGS, *flags, f"-I{package}", *files, "-o", str(made)],
-            capture_output=True,
-            text=True,
-        )
+        result = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True)
         if result.returncode != 0:
             raise CoreError(f"the native core was not built:\n{(result.stderr or result.stdout).strip()}")
         os.replace(made, output)

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pltvm.host.api import Enclave
     from pltvm.monitor.keys import Keys
 
-# Without a name: its commands become those of the app that it is added to.
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 _KINDS: Final = {kind.name.lower(): kind for kind in EnclaveType}
 

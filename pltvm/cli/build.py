@@ -10,7 +10,7 @@ from pltvm.cli.options import Json, Size
 from pltvm.cli.streams import say
 from pltvm.monitor.abi import DEFAULT_STACK
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from pltvm.monitor.abi import PAGE
 if TYPE_CHECKING:
     from pltvm.fuzz.options import Options
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 Memory = Annotated[
     int,
     typer.Option(parser=parse_size, metavar="SIZE", help="Bytes that are passed, or shared with the host."),

@@ -1,6 +1,7 @@
 """The commands `pltvm run` and `pltvm demo`: enclaves with their servers, host programs, kernel programs."""
 
 import json as json_format
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -10,7 +11,6 @@ from typer.core import TyperCommand
 from pltvm.cli.options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
 from pltvm.cli.streams import print_error, print_output, say
 from pltvm.errors import PltvmError
-from pltvm.fuzz.record import recording
 from pltvm.host.api import RELAY_RETURNED, Enclave
 from pltvm.host.elf import Kind, load_image, sniff
 from pltvm.host.elf_headers import name_of
@@ -22,8 +22,7 @@ from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
 
 SUPERVISOR_RAM: Final = 64 << 20
 
-# Without a name: its commands become those of the app that it is added to.
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 
 class RunCommand(TyperCommand):
@@ -56,6 +55,15 @@ def _machine(ram: int, keys: Path | None, disk: Path | None) -> Machine:
     from pltvm import keyfile
 
     return Machine(ram, disk=disk, keys=keyfile.load_or_create(keys))
+
+
+def _recording(machine: Machine, folder: Path | None) -> AbstractContextManager[None]:
+    """What is sent in the block goes to the folder, if there is one."""
+    if folder is None:
+        return nullcontext()
+    from pltvm.fuzz.record import recording
+
+    return recording(machine, folder, say)
 
 
 def _run(machine: Machine, enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
@@ -112,11 +120,13 @@ def run(
     if supervisor:
         _supervise(file, ram, record, timeout, confine, json)
     if sniff(file) is Kind.LINUX_PROGRAM:
+        import pltvm.host.linux.runner  # noqa: F401  # before the wall, or its modules are compiled each time
+
         if server or shm or relay or name:
             raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
         machine = _machine(ram, keys, disk)
         build_wall(confine, [file], [root], folder=record, file=disk)
-        with recording(machine, record, say):
+        with _recording(machine, record):
             _run_program(file, args or [], machine, timeout, root, real_time, verbose, json)
     if args:
         load_image(file)  # or there is no such file, and nothing more to say
@@ -135,7 +145,7 @@ def run(
         shared = memory if disk is not None else None  # servers share it where sectors are meant
         machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
     enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=handed)
-    with recording(machine, record, say):
+    with _recording(machine, record):
         _run(machine, enclave, json, timeout)
 
 
@@ -146,7 +156,7 @@ def _supervise(
     ram = SUPERVISOR_RAM if ram == DEFAULT_RAM else ram  # all of it gets mapped, page by page
     machine = Machine(ram)
     build_wall(confine, [file], folder=record)
-    with recording(machine, record, say):
+    with _recording(machine, record):
         try:
             result = machine.supervise(file, on_output=None if as_json else print_output, timeout=limit)
         except KeyboardInterrupt:

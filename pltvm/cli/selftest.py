@@ -11,7 +11,7 @@ from pltvm.cli.options import Json
 if TYPE_CHECKING:
     from pltvm.selftest import Outcome
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 _WIDTH: Final = 100
 
 

@@ -153,11 +153,8 @@ class Recorder:
 
 
 @contextmanager
-def recording(machine: Machine, folder: Path | None, say: Callable[[str], None]) -> Iterator[None]:
-    """Record what happens in the block, if there is a folder, and say so, also when it ends with an error."""
-    if folder is None:
-        yield
-        return
+def recording(machine: Machine, folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Record what happens in the block, and say so, also when it ends with an error."""
     recorder, there = Recorder(machine), _identity(folder)
     try:
         yield

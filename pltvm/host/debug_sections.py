@@ -6,11 +6,6 @@ from typing import Any, Final
 
 from pltvm.host.elf_headers import Headers
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 MAX_UNPACKED: Final = 64 << 20  # bytes that compressed sections of one file may take, all together
 LINES: Final = (".debug_info", ".debug_abbrev", ".debug_line", ".debug_str", ".debug_line_str")
 _NOBITS: Final = "SHT_NOBITS"
@@ -77,12 +72,24 @@ def _unpacked(data: memoryview, kind: int, size: int, room: int) -> memoryview:
         )
     if not size:
         return memoryview(b"")
-    try:
-        if kind == _ZLIB:
+    if kind == _ZLIB:
+        try:
             return memoryview(zlib.decompressobj().decompress(data, size))
-        if kind == _ZSTD:
-            options = {int(zstd.DecompressionParameter.window_log_max): _WINDOW_LOG}
-            return memoryview(zstd.ZstdDecompressor(options=options).decompress(data, size))
-    except (zlib.error, zstd.ZstdError) as error:
-        raise Damaged(str(error)) from None
+        except zlib.error as error:
+            raise Damaged(str(error)) from None
+    if kind == _ZSTD:
+        return _unpacked_zstd(data, size)
     raise Damaged(f"compression {kind} is not known")
+
+
+def _unpacked_zstd(data: memoryview, size: int) -> memoryview:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+
+    options = {int(zstd.DecompressionParameter.window_log_max): _WINDOW_LOG}
+    try:
+        return memoryview(zstd.ZstdDecompressor(options=options).decompress(data, size))
+    except zstd.ZstdError as error:
+        raise Damaged(str(error)) from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from functools import lru_cache
+from collections.abc import Mapping
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from pltvm.errors import ElfError
@@ -51,59 +52,85 @@ def read_source(source: Source) -> bytes:
         raise ElfError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
+Header = dict[str, Any]  # by the names of the ELF specification; types are names where one is known
+
+
 class Headers(NamedTuple):
-    """A file's bytes with its headers as pyelftools parsed them."""
+    """A file's bytes and its headers."""
 
     data: bytes
-    header: Any
-    segments: list[Any]
-    sections: list[Any]
+    header: Header
+    segments: list[Header]
+    sections: list[Header]
+
+
+class _Layout(NamedTuple):
+    """How one kind of header lies in a file, and which of its fields is a type."""
+
+    struct: Struct
+    fields: tuple[str, ...]
+    type: str
+    types: Mapping[int, str]
+
+    def read(self, data: bytes, at: int) -> Header:
+        """The header at this offset."""
+        header: Header = dict(zip(self.fields, self.struct.unpack_from(data, at), strict=True))
+        header[self.type] = self.types.get(header[self.type], header[self.type])
+        return header
+
+
+_FILE: Final = _Layout(
+    Struct("<16x2HI3QI6H"),
+    (
+        *("e_type", "e_machine", "e_version", "e_entry", "e_phoff", "e_shoff", "e_flags", "e_ehsize"),
+        *("e_phentsize", "e_phnum", "e_shentsize", "e_shnum", "e_shstrndx"),
+    ),
+    "e_type",
+    {0: "ET_NONE", 1: "ET_REL", 2: "ET_EXEC", 3: "ET_DYN", 4: "ET_CORE"},
+)
+_SEGMENT: Final = _Layout(
+    Struct("<2I6Q"),
+    ("p_type", "p_flags", "p_offset", "p_vaddr", "p_paddr", "p_filesz", "p_memsz", "p_align"),
+    "p_type",
+    {
+        0: "PT_NULL", 1: "PT_LOAD", 2: "PT_DYNAMIC", 3: "PT_INTERP", 4: "PT_NOTE", 6: "PT_PHDR", 7: "PT_TLS",
+        0x6474E550: "PT_GNU_EH_FRAME", 0x6474E551: "PT_GNU_STACK", 0x6474E552: "PT_GNU_RELRO",
+        0x6474E553: "PT_GNU_PROPERTY", 0x70000003: "PT_RISCV_ATTRIBUTES",
+    },
+)  # fmt: skip
+_SECTION: Final = _Layout(
+    Struct("<2I4Q2I2Q"),
+    (
+        *("sh_name", "sh_type", "sh_flags", "sh_addr", "sh_offset", "sh_size", "sh_link", "sh_info"),
+        *("sh_addralign", "sh_entsize"),
+    ),
+    "sh_type",
+    {2: "SHT_SYMTAB", 8: "SHT_NOBITS", 0x70000003: "SHT_RISCV_ATTRIBUTES"},
+)
 
 
 def read_headers(data: bytes) -> Headers:
-    """Parse the headers. Raises ElfError when they are damaged.
+    """Read the headers. Raises ElfError when they are damaged.
 
-    Only structs are taken from pyelftools, not its section objects: those read and check far more (strings,
-    symbols, attributes) than loading needs, and would refuse a file for damage in its debug information.
+    Nothing beyond them is looked at: a file is not refused for damage in its debug information.
     """
     _check_identity(data)
+    file = _FILE.read(data, 0)
 
-    def table(kind: str, struct: Any, offset: int, size: int, count: int, most: int) -> list[Any]:
-        if count and size != struct.sizeof():
-            raise ElfError(f"is corrupt: its {kind} headers are {size} bytes each, not {struct.sizeof()}")
+    def table(kind: str, layout: _Layout, offset: int, size: int, count: int, most: int) -> list[Header]:
+        if count and size != layout.struct.size:
+            raise ElfError(f"is corrupt: its {kind} headers are {size} bytes each, not {layout.struct.size}")
         if count > most:
             raise ElfError(f"has {count} {kind} headers; at most {most} are accepted")
         if count and offset + count * size > len(data):
             raise ElfError(f"is truncated: its {kind} headers end beyond the end of the file")
-        return [struct.parse(data[at : at + size]) for at in range(offset, offset + count * size, size or 1)]
+        return [layout.read(data, offset + number * size) for number in range(count)]
 
-    try:
-        head = _structs().Elf_Ehdr.parse(data[:64])
-        structs = _structs(head["e_type"], head["e_ident"]["EI_OSABI"])
-        phoff, phentsize, phnum = head["e_phoff"], head["e_phentsize"], head["e_phnum"]
-        segments = table("program", structs.Elf_Phdr, phoff, phentsize, phnum, MAX_PIECES)
-        shoff, shentsize, shnum = (
-            head["e_shoff"],
-            head["e_shentsize"],
-            head["e_shnum"] if head["e_shoff"] else 0,
-        )
-        sections = table("section", structs.Elf_Shdr, shoff, shentsize, shnum, MAX_SECTIONS)
-    except ElfError:
-        raise
-    except Exception as error:  # pyelftools raises its own, construct's and plain Python errors on damage
-        raise ElfError(f"is corrupt: {' '.join(str(error).split()) or type(error).__name__}") from None
-    return Headers(data, head, segments, sections)
-
-
-@lru_cache(maxsize=16)
-def _structs(kind: str | int = "ET_EXEC", abi: str | int = "ELFOSABI_SYSV") -> Any:
-    """What pyelftools parses files of this kind with; making it takes longer than parsing."""
-    from elftools.elf.structs import ELFStructs  # 35 ms, so not when the package is imported
-
-    structs = ELFStructs(little_endian=True, elfclass=64)
-    structs.create_basic_structs()
-    structs.create_advanced_structs(kind, "EM_RISCV", abi)
-    return structs
+    phoff, shoff = file["e_phoff"], file["e_shoff"]
+    segments = table("program", _SEGMENT, phoff, file["e_phentsize"], file["e_phnum"], MAX_PIECES)
+    count = file["e_shnum"] if shoff else 0
+    sections = table("section", _SECTION, shoff, file["e_shentsize"], count, MAX_SECTIONS)
+    return Headers(data, file, segments, sections)
 
 
 def _check_identity(data: bytes) -> None:

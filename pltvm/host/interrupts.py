@@ -2,13 +2,12 @@
 
 Either is a request to the hart, see `pltvm.engine.halt`, made by a thread. While the JIT runs, Python code
 does not, so a Python signal handler would wait for ever. A signal's number is therefore also written to a
-socket by the interpreter's C handler, where a thread sees it. The Python handler itself only takes a note, as
+pipe by the interpreter's C handler, where a thread sees it. The Python handler itself only takes a note, as
 it may run in the middle of a monitor call.
 """
 
 import os
 import signal
-import socket
 import threading
 from types import FrameType, TracebackType
 from typing import Final
@@ -90,7 +89,7 @@ class Watch:
 class _Listener:
     """The thread that sees Ctrl-C: one for the process, as starting it takes longer than a short run."""
 
-    _ends: tuple[socket.socket, socket.socket] | None = None
+    _pipe: tuple[int, int] | None = None  # descriptors: reading and writing end
     _watches: Final[list[Watch]] = []  # the innermost last: a callback of one run may run another machine
     _old_fd = -1
     _noted = False
@@ -101,11 +100,11 @@ class _Listener:
         if not cls._watches:
             if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
                 return False
-            if cls._ends is None:
-                cls._ends = socket.socketpair()
-                cls._ends[1].setblocking(False)
-                threading.Thread(target=cls._listen, args=(cls._ends[0],), daemon=True).start()
-            cls._old_fd = signal.set_wakeup_fd(cls._ends[1].fileno(), warn_on_full_buffer=False)
+            if cls._pipe is None:
+                cls._pipe = os.pipe()
+                os.set_blocking(cls._pipe[1], False)
+                threading.Thread(target=cls._listen, args=(cls._pipe[0],), daemon=True).start()
+            cls._old_fd = signal.set_wakeup_fd(cls._pipe[1], warn_on_full_buffer=False)
             cls._noted = False
             signal.signal(signal.SIGINT, cls._note)
         cls._watches.append(watch)
@@ -134,8 +133,8 @@ class _Listener:
         return watches
 
     @classmethod
-    def _listen(cls, end: socket.socket) -> None:
-        while number := end.recv(1):
+    def _listen(cls, end: int) -> None:
+        while number := os.read(end, 1):
             if number[0] == signal.SIGINT:
                 for watch in reversed(cls._ask()):
                     watch.insist(CTRL_C)
@@ -143,7 +142,10 @@ class _Listener:
     @classmethod
     def forget(cls) -> None:
         """In a forked process: the thread stays behind."""
-        cls._ends = None
+        if cls._pipe is not None:
+            for end in cls._pipe:
+                os.close(end)
+        cls._pipe = None
         cls._watches.clear()
 
 

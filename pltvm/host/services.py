@@ -5,7 +5,6 @@ of the host's, or memory of this process that nobody keeps.
 """
 
 import errno
-import hashlib
 import os
 import stat
 from dataclasses import dataclass, field
@@ -45,6 +44,8 @@ class Random(Part[RandomState]):
 
     def bytes(self, size: int) -> bytes:
         """The next `size` bytes."""
+        import hashlib  # needs OpenSSL's library, which takes longer to load than most runs
+
         state = self.state
         state.requests += 1
         return hashlib.shake_256(b"%s/%d" % (state.seed, state.requests)).digest(size)

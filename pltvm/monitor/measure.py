@@ -13,7 +13,6 @@ takes a `Snapshot` of what goes in. Enclaves with the same memory share one, and
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import sha256
 from struct import Struct
 from typing import Final
 from weakref import WeakValueDictionary
@@ -61,6 +60,8 @@ class Snapshot:
         return known
 
     def _content(self) -> bytes:
+        from hashlib import sha256  # see sm2
+
         content = sha256()
         for part in _stream(self.entry, self.pages, 0):
             content.update(part)

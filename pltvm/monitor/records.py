@@ -2,17 +2,18 @@
 
 A view is a structure of ctypes that lies on RAM: reading a field reads guest memory (23 ns; an index into a
 memoryview takes 28, a pointer of cffi 65, and dissect.cstruct copies a whole record for 11 µs). It keeps
-nothing of its own, so that RAM alone says what the monitor remembers. The header is read by cffi's parser;
-the annotations here say the same names to mypy, and a test that they are the same.
+nothing of its own, so that RAM alone says what the monitor remembers. The header is read by cffi's parser, at
+best when the package is built (`pltvm.build.layout`); the annotations here say the same names to mypy, and a
+test that they are the same.
 """
 
 import ctypes
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
-
-from cffi import FFI
+from zlib import crc32
 
 from pltvm.engine.memory import PAGE_SHIFT, Block
 from pltvm.errors import EngineError
@@ -26,12 +27,17 @@ _TYPES: Final[dict[str, Any]] = {
 
 
 @cache
-def header() -> FFI:
-    """What `records.h` declares."""
-    declared = FFI()
-    lines = HEADER.read_text("utf-8").splitlines()
-    declared.cdef("\n".join(line for line in lines if not line.startswith("#")))
-    return declared
+def header() -> Any:
+    """What `records.h` declares, an FFI of cffi: of the package's build if that was of this header."""
+    try:
+        built = import_module("pltvm.monitor._records")
+        if crc32(HEADER.read_bytes()) == built.CHECKSUM:
+            return built.ffi
+    except ImportError:
+        pass
+    from pltvm.build.layout import parse
+
+    return parse(HEADER)
 
 
 NUMBERS: Final[dict[str, int]] = dict(header().typeof("enum layout").relements)

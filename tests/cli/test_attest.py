@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pltvm.build import guest
-from pltvm.cli import app
+from pltvm.cli.app import app
 from pltvm.errors import PltvmError
 from tests import independent_measure
 

@@ -1,17 +1,94 @@
-"""What a command line that asks for little does not wait for."""
+"""What a command line that asks for little does not wait for; and what it says of the package itself."""
 
 import subprocess
 import sys
 
 import pytest
 
+from pltvm import __version__, native
+from tests.cli.command import pltvm
+
 HEAVY = {"lief", "capstone", "elftools", "ziglang", "numpy", "numba", "rich"}
+COMMANDS = [
+    "run",
+    "demo",
+    "info",
+    "build",
+    "examples",
+    "measure",
+    "attest",
+    "verify",
+    "selftest",
+    "fuzz",
+    "cov",
+]
+DEMO = """
+import sys
+from pltvm.cli import main
+sys.argv = ["pltvm", "demo"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+"""
 
 
 @pytest.mark.parametrize(
-    ("module", "left_out"), [("pltvm", {*HEAVY, "unicorn", "typer"}), ("pltvm.cli", HEAVY)]
+    ("code", "left_out"),
+    [
+        ("import pltvm", {*HEAVY, "unicorn", "typer"}),
+        ("import pltvm.cli", {*HEAVY, "unicorn", "typer"}),
+        (
+            "import pltvm.cli.app",
+            {*HEAVY, "unicorn", *(f"pltvm.cli.{name}" for name in ("run", "fuzz", "attest"))},
+        ),
+        (DEMO, {*HEAVY, "hashlib", "socket", "gmalg", "pltvm.fuzz", "pltvm.cli.fuzz", "pltvm.cli.attest"}),
+    ],
+    ids=["package", "cli", "app", "demo"],
 )
-def test_importing_leaves_out(module: str, left_out: set[str]) -> None:
-    code = f"import sys, {module}; print(*sorted({left_out} & set(sys.modules)))"
+def test_leaves_out(code: str, left_out: set[str]) -> None:
+    code += f"\nimport sys; print(*sorted({left_out} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == ""
+    assert result.stdout.splitlines()[-1] == ""
+
+
+def test_help_lists_every_command_with_its_first_sentence() -> None:
+    result = pltvm("--help")
+    lines = result.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == COMMANDS
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_where_the_list_says(name: str) -> None:
+    result = pltvm(name, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"Usage: python -m pltvm.cli {name} ")
+
+
+def test_a_command_that_there_is_not() -> None:
+    result = pltvm("rn")
+    assert result.returncode == 2
+    assert "No such command 'rn'. Did you mean 'run'" in result.stderr
+
+
+def test_a_command_begins_with_garbage_collected() -> None:
+    """It is put off for imports alone."""
+    before = """
+import gc
+from pltvm.machine import Machine
+real = Machine.__init__
+def init(self, *arguments):
+    print(gc.isenabled())
+    real(self, *arguments)
+Machine.__init__ = init
+"""
+    code = f"{before}{DEMO}print(gc.isenabled())"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()
+    assert (lines[0], lines[-1]) == ("True", "True")
+
+
+def test_version_says_how_it_stands_with_the_core() -> None:
+    result = pltvm("--version")
+    assert (result.returncode, result.stdout) == (0, f"pltvm {__version__}, {native.status}\n")

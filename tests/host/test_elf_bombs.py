@@ -18,9 +18,8 @@ from tests.host.limited import run_within
 
 zstd = pytest.importorskip("backports.zstd")
 MIB = 1 << 20
-PARSER = "from elftools.elf.structs import ELFStructs; "  # which is imported late
-LOAD = PARSER + "from pltvm.host.elf import load_image, ElfError"
-READ = PARSER + "from pltvm.host import symbols"
+LOAD = "from pltvm.host.elf import load_image, ElfError"
+READ = "from pltvm.host import symbols"
 SHOW = """
 found = symbols.Symbols(sys.argv[1])
 print(found.locate(0x1001), len(found.lines()), found.note, sep="|")

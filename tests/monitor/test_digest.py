@@ -2,18 +2,15 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltvm.build.rebuild import rebuild_monitor
 from pltvm.errors import PltvmError
-from pltvm.monitor import digest_code
-from pltvm.monitor.digest import _START, _T, Digest, PenglaiDigest, compress, digest
-from pltvm.monitor.digest_code import MOST, rounds
+from pltvm.monitor.digest import Digest, PenglaiDigest, _in_core, compress, digest
+from pltvm.native import core
 from tests import independent_measure
 
 
@@ -60,33 +57,29 @@ def test_missing_sm3_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
         digest(Digest.SM3, [])
 
 
-# -- the same as machine code --------------------------------------------------------------------------------
+# -- the same in C -------------------------------------------------------------------------------------------
+
+needs_core = pytest.mark.skipif(core is None, reason="there is no native core")
 
 
-@settings(max_examples=25, deadline=None)
+@needs_core
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=8, max_size=8), st.integers(0, 40), st.randoms())
-def test_the_code_does_what_the_definition_says(state: list[int], blocks: int, random: Random) -> None:
+def test_the_core_does_what_the_definition_says(state: list[int], blocks: int, random: Random) -> None:
     data = random.randbytes(64 * blocks)
-    assert rounds(_T).compress(tuple(state), data) == compress(tuple(state), data)
+    assert _in_core(tuple(state), data) == compress(tuple(state), data)
 
 
-def test_long_streams_go_through_the_code_in_goes() -> None:
-    data = Random(1).randbytes(MOST + 300)
-    state = compress(_START, data[: MOST // 64 * 64])
-    stream = PenglaiDigest()
-    for at in range(0, len(data), 100_000):
-        stream.update(data[at : at + 100_000])
-    assert rounds(_T).compress(_START, data[:MOST]) == state
-    assert stream.digest() == digest(Digest.PENGLAI, [data]) == independent_measure.digest(data)
-
-
-def test_the_code_is_what_its_source_compiles_to(tmp_path: Path) -> None:
-    built = rebuild_monitor(tmp_path).read_bytes()
-    assert built == Path(digest_code.__file__).with_name("digest.bin").read_bytes()
+@needs_core
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 1000), st.randoms())
+def test_the_core_gives_the_same_digest_of_any_length(size: int, random: Random) -> None:
+    data = random.randbytes(size)
+    assert digest(Digest.PENGLAI, [data]) == independent_measure.digest(data)
 
 
 def test_two_threads_may_measure_at_once() -> None:
-    data = [Random(seed).randbytes(300_000) for seed in range(4)]
+    data = [Random(seed).randbytes(20_000) for seed in range(4)]
     alone = [digest(Digest.PENGLAI, [one]) for one in data]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda one: digest(Digest.PENGLAI, [one]), data)) == alone

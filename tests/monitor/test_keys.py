@@ -49,6 +49,13 @@ def test_signatures_verify_and_repeat(private: int, message_hash: bytes) -> None
     assert sm2.verify(sm2.public_key(private), message_hash, signature)
 
 
+@pytest.mark.parametrize(
+    "number", [*range(1, 20), *range(sm2._N - 20, sm2._N - 1), 1 << 255, (1 << 255) - 1, EXAMPLE_PRIVATE]
+)
+def test_public_keys_are_those_of_gmalg(number: int) -> None:
+    assert sm2.public_key(number) == sm2._joined(sm2._verifier().generate_pk(number))
+
+
 def test_k_differs_by_key_and_hash() -> None:
     numbers = {next(sm2._numbers(private, bytes((byte,)) * 32)) for private in (1, 2) for byte in (0, 1)}
     assert len(numbers) == 4
@@ -114,7 +121,10 @@ def test_malformed_public_keys(public: bytes) -> None:
 
 def test_development_keys_are_fixed() -> None:
     assert DEVELOPMENT.device.public.hex().startswith("7b96998d884fe83ceabf722a63e5aa1e711b52af")
-    assert DEVELOPMENT.device != DEVELOPMENT.monitor
+    counter = itertools.count()
+    texts = (b"pltvm development key %d" % number for number in counter)
+    assert Keys.generate(lambda _size: hashlib.sha256(next(texts)).digest()) == DEVELOPMENT
+    assert next(counter) == 4
 
 
 def test_generated_keys_differ_and_skip_numbers_out_of_range() -> None:

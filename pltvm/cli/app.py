@@ -1,0 +1,75 @@
+"""The command line as a whole: which commands there are, and what may stand before one."""
+
+import atexit
+import gc
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+# The commands as --help lists them, with the file that each is in.
+_FILES: Final = {
+    "run": "run",
+    "demo": "run",
+    "info": "build",
+    "build": "build",
+    "examples": "build",
+    "measure": "attest",
+    "attest": "attest",
+    "verify": "attest",
+    "selftest": "selftest",
+    "fuzz": "fuzz",
+    "cov": "fuzz",
+}
+
+
+class _Commands(TyperGroup):
+    """Its commands are imported when they are asked for: one to run it, all of them for --help."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: dict[str, Any] = dict.fromkeys(_FILES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _FILES and self.commands[cmd_name] is None:
+            group = import_module(f"pltvm.cli.{_FILES[cmd_name]}").app
+            self.commands.update(typer.main.get_group(group).commands)
+        return self.commands.get(cmd_name)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Run Penglai-TVM RISC-V enclaves, unchanged, without hardware.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from pltvm import __version__, native
+
+        print(f"pltvm {__version__}, {native.status}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """What stands before a command, which is imported by now."""
+    if gc.isenabled():  # not begun by `main`
+        return
+    gc.freeze()
+    gc.enable()
+    # The interpreter looks for garbage before it ends, which takes longer than a short run. (Other commands
+    # import lief, and that complains of what is left.)
+    if _FILES.get(ctx.invoked_subcommand or "") == "run":
+        atexit.register(gc.freeze)
