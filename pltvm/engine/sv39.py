@@ -25,6 +25,7 @@ PPN_MASK: Final = ((1 << 44) - 1) << PPN_SHIFT
 PAGE_STEP: Final = 1 << PPN_SHIFT  # PTE difference of neighbouring pages
 ENTRIES: Final = 512
 LEVEL_SHIFTS: Final = (30, 21, 12)
+LAST_LEVEL: Final = 2
 SATP_SV39: Final = 8 << 60
 SATP_PPN: Final = (1 << 44) - 1
 ASID_SHIFT: Final = 44
@@ -114,7 +115,7 @@ class Entry(NamedTuple):
     @property
     def is_leaf(self) -> bool:
         """Whether it maps a page, or a huge page, and points to no table."""
-        return self.level == 2 or bool(self.pte & (R | W | X))
+        return self.level == LAST_LEVEL or bool(self.pte & (R | W | X))
 
 
 def visit(memory: Memory, root: int) -> Iterator[Entry]:
@@ -139,5 +140,5 @@ def _visit(memory: Memory, table: int, level: int, va: int) -> Iterator[Entry]:
                     here |= 0xFFFF_FF80_0000_0000
                 entry = Entry(level, here, pte, table + index * 8)
                 yield entry
-                if level < 2 and not pte & (R | W | X):
+                if level < LAST_LEVEL and not pte & (R | W | X):
                     yield from _visit(memory, pte_address(pte), level + 1, here)

@@ -4,6 +4,7 @@ Each function checks everything first and then acts, so that a refused call leav
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from pltvm.engine import sv39
 from pltvm.engine.context import A3, A4, SP, Context, U
@@ -28,6 +29,9 @@ def extend(state: State, pa: int, size: int) -> int:
     state.memory.zero(pa, size)
     state.records.add_lent(pa, size // PAGE)
     return Status.OK
+
+
+_REGULAR: Final = sv39.U | R | sv39.G  # of which a page of the host's has the first two
 
 
 def create(state: State, params_pa: int) -> int:
@@ -183,26 +187,29 @@ def _sound_layout(state: State, params: CreateParams) -> list[Leaf] | None:
     the leaves in order, None when the layout is refused.
     """
     first, last = params.paddr, params.free_mem
-    table = PageTable(state.memory, first + PAGE, lambda: 0)
-    used = set()
-    leaves = []
+    root = first + PAGE
+    used, leaves, entries = {root}, list[Leaf](), list[sv39.Entry]()
     try:
-        for page in table.tables():
-            if not first + PAGE <= page < last or page in used or page == first + 2 * PAGE:
+        for entry in sv39.visit(state.memory, root):  # one by one: a table that is there twice ends it
+            page = pte_address(entry.pte)
+            if entry.is_leaf:
+                entries.append(entry)
+            elif not root < page < last or page in used or page == first + 2 * PAGE:
                 return None
-            used.add(page)
-        for leaf in table.leaves():
-            pte, page = leaf.pte, pte_address(leaf.pte)
-            page_is_ours = first + abi.RESERVED_PAGES * PAGE <= page < last and page not in used
-            regular = pte & sv39.U and pte & R and not pte & sv39.G and not pte >> 54
-            in_place = leaf.va < abi.HEAP_BASE or abi.MMAP_TOP <= leaf.va < abi.STACK_TOP
-            huge = not table.slot(leaf.va)
-            if not page_is_ours or not regular or not in_place or huge:
-                return None
-            used.add(page)
-            leaves.append(leaf)
+            else:
+                used.add(page)
     except PhysicalAddressError:
         return None
+    for level, va, pte, slot in entries:
+        page = pte_address(pte)
+        page_is_ours = first + abi.RESERVED_PAGES * PAGE <= page < last and page not in used
+        regular = pte & _REGULAR == sv39.U | R and not pte >> 54
+        in_place = va < abi.HEAP_BASE or abi.MMAP_TOP <= va < abi.STACK_TOP
+        if not page_is_ours or not regular or not in_place or level < sv39.LAST_LEVEL:
+            return None
+        used.add(page)
+        leaves.append(Leaf(va, pte, slot))
+    table = PageTable(state.memory, root, lambda: 0)
     return leaves if table.translate(params.entry, X) is not None else None
 
 
