@@ -9,16 +9,20 @@ import typer
 from typer.core import TyperCommand
 
 from pltvm.cli.options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
-from pltvm.cli.streams import print_error, print_output, say
+from pltvm.cli.streams import print_error, say
+from pltvm.cli.streams import print_output as print_at_once
 from pltvm.errors import PltvmError
 from pltvm.host.api import RELAY_RETURNED, Enclave
 from pltvm.host.elf import Kind, load_image, sniff
 from pltvm.host.elf_headers import name_of
+from pltvm.host.output import MayBeLate
 from pltvm.host.services import SECTOR
 from pltvm.host.shared import SharedMemory
 from pltvm.host.text import one_line
 from pltvm.machine import DEFAULT_RAM, Machine
 from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
+
+print_output = MayBeLate(print_at_once)
 
 SUPERVISOR_RAM: Final = 64 << 20
 

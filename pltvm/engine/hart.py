@@ -302,7 +302,7 @@ class Hart:
             try:
                 function(pc, size)
             except BaseException as error:  # must not unwind through C frames
-                self.fail(error)
+                self._fail(error)
 
         callback = _CODE_HOOK(seen)
         self._callbacks.append(callback)
@@ -322,10 +322,15 @@ class Hart:
             self._aliased = True
             self._on_translated(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
 
-    def fail(self, error: BaseException) -> None:
-        """From a function that the core calls: `run` raises this, as soon as guest code is left."""
+    def _fail(self, error: BaseException) -> None:
+        """`run` raises this as soon as guest code is left."""
         self._error = error
         quick.uc_emu_stop(self._handle)
+
+    def raise_later(self, error: BaseException) -> None:
+        """From what the core calls, or has left: the run ends as by `interrupt`, and then raises this."""
+        self._late = self._late or error
+        self.interrupt()
 
     def read_registers(self) -> None:
         """Save the registers of the current context, as a trap does: for a function of `watch`."""
@@ -347,7 +352,7 @@ class Hart:
             context = self.whose() if self.core.told & SWITCHED else self.current
             self.core.replaced = self._skipped.look_at(block.contents, context)
         except BaseException as error:  # must not unwind through C frames
-            self.fail(error)
+            self._fail(error)
 
     def _add_hook(self, kind: int, function: object, data: int, start: int, end: int) -> None:
         hook = ctypes.c_size_t()
@@ -422,9 +427,8 @@ class Hart:
         if told & WAITING:
             try:
                 self.on_waiting()
-            except BaseException as error:  # the run ends as by `interrupt`, and then it is raised
-                self._late = self._late or error
-                self.interrupt()
+            except BaseException as error:
+                self.raise_later(error)
 
     def _on_trap(self, _told: int, cause: int) -> None:
         try:
@@ -451,7 +455,7 @@ class Hart:
             else:
                 self._load()
         except BaseException as error:  # must not unwind through C frames
-            self.fail(error)
+            self._fail(error)
 
     def _left_without_trap(self, status: int) -> bool:
         """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`.

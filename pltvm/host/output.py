@@ -18,6 +18,19 @@ _T = TypeVar("_T")
 KEPT: Final = 16 << 20  # bytes of a run's output that its result has
 
 
+class MayBeLate:
+    """A function for output that may be called a moment later, and once for several texts.
+
+    Others are called at once, as they may want to do something about the enclave that prints.
+    """
+
+    def __init__(self, function: Callable[[bytes], None]) -> None:
+        self._function = function
+
+    def __call__(self, text: bytes) -> None:
+        self._function(text)
+
+
 def of_caller(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """A function of the caller, to be called during a run inside `passed_on`."""
 
@@ -59,7 +72,7 @@ class Output(Part[OutputState]):
     def __init__(self, on_output: Callable[[bytes], None] | None) -> None:
         self._on_output = of_caller(on_output) if on_output is not None else None
         self.state = OutputState()
-        self.late = on_output is None or getattr(on_output, "late", False)  # whether that makes no difference
+        self.late = on_output is None or isinstance(on_output, MayBeLate)  # whether that makes no difference
 
     def write(self, text: bytes) -> None:
         """More output."""

@@ -149,14 +149,14 @@ class Monitor:
             except OutOfMemory:
                 pass  # Python tries again, and says so
             except BaseException as error:
-                hart.fail(error)
+                hart.raise_later(error)
             return 0
 
         def take_back(table: int) -> None:
             try:
                 host.take_back(table)
             except BaseException as error:
-                hart.fail(error)
+                hart.raise_later(error)
 
         state.core.set_block_functions(offer, take_back)
 

@@ -117,6 +117,7 @@ class LinuxProgram:
         )
         self._traps = Traps(self._process)
         self._device = EnclaveDevice(self._process, driver, self._note_fault)
+        self._device.late = self._output.late
         self._process.files.devices[PATH] = lambda: EnclaveFile(self._device)
         if saved is not None:
             try:
