@@ -51,7 +51,8 @@ def sources() -> list[Path]:
     here = LIBRARY.parent
     folders = [here / room / "native" for room in ("engine", "monitor", "fuzz")]
     found = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    return sorted([*(path for path in found if path.suffix in (".c", ".h")), here / "monitor" / "records.h"])
+    shared = [here / "monitor" / "records.h", here / "fuzz" / "arena.h"]  # with Python, which reads them
+    return sorted([*(path for path in found if path.suffix in (".c", ".h")), *shared])
 
 
 # Called with the interpreter's lock held, which costs less than giving it up and taking it again.

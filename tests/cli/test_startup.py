@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"lief", "capstone", "elftools", "ziglang", "numpy", "numba", "rich"}
+HEAVY = {"lief", "capstone", "elftools", "ziglang", "rich"}
 
 
 @pytest.mark.parametrize(
