@@ -4,8 +4,6 @@ import time
 from functools import cache
 from typing import Final
 
-import numpy as np
-
 from bench import peers
 from bench.harness import Bench, Benchmark, Sample
 
@@ -17,7 +15,8 @@ _STACK_TOP, _REQUEST = 0x38_0000_0000, 0x2F_FFFF_F000
 
 def benchmarks(bench: Bench) -> list[Benchmark]:
     """Executions in µs, the restore alone, and what coverage adds in %."""
-    from pltvm.fuzz import turn
+    from pltvm.engine.sv39 import D
+    from pltvm.fuzz import loop
     from pltvm.fuzz.callers import OneCall
     from pltvm.fuzz.havoc import seed_state
     from pltvm.fuzz.layout import Message, join_calls
@@ -33,7 +32,7 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
         file = bench.scratch / f"{source}.elf"
         file.write_bytes(bench.build(source))
         target = kind(Options(str(file), calls=calls))
-        target.arena.state[turn.RNG : turn.RNG + 4] = seed_state(1).view(np.int64)
+        target.arena.seed(seed_state(1))
         return target
 
     parser = cache(lambda: opened(OneCall, "parser.c"))
@@ -50,22 +49,26 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
         """Of batches: what is mutated next does not depend on coverage, so both run the same inputs."""
         count = bench.times(20_000)
         for target in (parser(), bare()):
-            target.arena.state[turn.RNG : turn.RNG + 4] = seed_state(2).view(np.int64)
+            target.arena.seed(seed_state(2))
         return (executions(parser(), _SEED, count) / executions(bare(), _SEED, count) - 1) * 100
 
     def restore() -> float:
         """Eight pages marked as written, and copied back."""
         target, count = parser(), bench.times(20_000)
-        snapshot, arena = target.snapshot, target.arena.bytes
-        words, slots, base = snapshot.ram.view(np.uint64), target.arena.slots[:8], target.machine.memory.base
+        arena, words, slots = target.arena, target.memory.words, target.arena.slots[:8].tolist()
+
+        def mark() -> None:
+            for slot in slots:
+                words[slot] |= D
+
         start = time.perf_counter()
         for _ in range(count):
-            words[slots] |= np.uint64(0x80)
-            turn.restore(arena, snapshot.ram, snapshot.copy, base)
+            mark()
+            loop.restore(arena)
         both = time.perf_counter() - start
         start = time.perf_counter()
         for _ in range(count):
-            words[slots] |= np.uint64(0x80)
+            mark()
         return (both - (time.perf_counter() - start)) / count * 1e6
 
     message = join_calls([Message(0, _RECORDS)] * 3)

@@ -17,6 +17,7 @@ from pltvm.errors import PltvmError
 
 LIBRARY: Final = Path(__file__).with_name("_core.so")
 _ROOMS: Final = [LIBRARY.parent / room / "native" for room in ("engine", "monitor", "fuzz")]
+_LAYOUTS: Final = [LIBRARY.parent / name for name in ("monitor/records.h", "fuzz/arena.h")]
 _AGAIN: Final = "make it with: python -m pltvm.build core"
 _wanted: Final = os.environ.get("PLTVM_NATIVE", "")
 
@@ -26,7 +27,7 @@ def _is_stale() -> bool:
     found = [path for room in _ROOMS if room.is_dir() for path in room.glob("*.[ch]")]
     if not found or not LIBRARY.exists():
         return False
-    newest = max(path.stat().st_mtime_ns for path in [*found, LIBRARY.parent / "monitor" / "records.h"])
+    newest = max(path.stat().st_mtime_ns for path in [*found, *_LAYOUTS])
     return newest > LIBRARY.stat().st_mtime_ns
 
 

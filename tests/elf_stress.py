@@ -24,7 +24,6 @@ from pltvm import Machine
 from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
-from pltvm.fuzz import turn
 from pltvm.fuzz.options import ENCLAVE, SERVER, Options
 from pltvm.fuzz.worker import open_target
 from pltvm.host.elf import load_image, sniff
@@ -241,7 +240,6 @@ def resident() -> int:
 
 def stress(first: int, count: int, seed: int, quiet: bool = True) -> tuple[list[str], Counter[str], int]:
     """Give so many mutants to all loaders: what went wrong, counts, and by how many bytes it grew."""
-    turn.load()  # which may compile
     originals = seeds()
     wrong: list[str] = []
     progress = Progress("mutants", quiet)

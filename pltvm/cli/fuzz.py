@@ -3,9 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from importlib.util import find_spec
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -26,16 +24,6 @@ Memory = Annotated[
 ]
 FOUND: Final = 3  # exit status when there are findings
 _Elf = Annotated[Path | None, typer.Argument(metavar="TARGET.elf", help="The enclave.", show_default=False)]
-
-
-def _need_numba() -> None:
-    if find_spec("numba") is None:
-        raise PltvmError("fuzzing needs numba and rich: pip install 'pltvm[fuzz]'")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads are of no use here
-    from pltvm.fuzz.native import is_compiled
-
-    if not is_compiled():
-        print("compiling the native part for its first use; that takes about 20 seconds", file=sys.stderr)
 
 
 def _servers(pairs: list[str]) -> tuple[tuple[str, str], ...]:
@@ -100,7 +88,6 @@ def fuzz(
 
     Exit status 0 when nothing was found, 3 when something was.
     """
-    _need_numba()
     from pltvm.fuzz.options import Options
 
     options = None
@@ -128,27 +115,18 @@ def _files_of(options: "Options") -> list[str]:
     return [options.elf, *(path for _, path in options.servers), *harness]
 
 
-@contextmanager
-def _walled(
+def _build_wall(
     wanted: bool, options: "Options", out: Path, processes: int, scheduler: str
-) -> Iterator[list[str] | None]:
-    """Build the wall of a campaign; gives what its processes may read, None when there is to be no wall."""
-    from pltvm.fuzz import turn
-    from pltvm.fuzz.native import lent
-
+) -> list[str] | None:
+    """Build the wall of a campaign; what its processes may read, None when there is to be no wall."""
     if not wanted:
-        yield None
-        return
-    turn.load()
-    files, several = _files_of(options), processes != 1
+        return None
+    files = _files_of(options)
     dask = [Path(place).expanduser() for place in ("/etc/dask", "~/.config/dask") if scheduler]
-    with lent(out) if several else nullcontext():
-        build_wall(wanted, [*files, *dask], folder=out, network=bool(scheduler), spawn=several)
-        if scheduler:
-            print(
-                "pltvm: workers of the cluster are not confined (see docs/threat-model.md)", file=sys.stderr
-            )
-        yield files
+    build_wall(wanted, [*files, *dask], folder=out, network=bool(scheduler), spawn=processes != 1)
+    if scheduler:
+        print("pltvm: workers of the cluster are not confined (see docs/threat-model.md)", file=sys.stderr)
+    return files
 
 
 def _campaign(
@@ -178,8 +156,8 @@ def _campaign(
     kept = out is not None
     out = out or Path(tempfile.mkdtemp(prefix="pltvm-fuzz-"))
     described = {**options.to_dict(), "seed": seed}
+    wall = _build_wall(confine, options, out, processes, scheduler)
     with ExitStack() as held:
-        wall = held.enter_context(_walled(confine, options, out, processes, scheduler))
         worker = Worker(options)
         folder = held.enter_context(
             OutputFolder(out, options=described, command=sys.argv, target=(options.elf,))
@@ -218,13 +196,11 @@ def _options_of(file: Path, harness: Path | None) -> "Options":
 
 def _replay(file: Path, options: "Options | None", harness: Path | None, confine: bool) -> int:
     """Show the report on one input."""
-    from pltvm.fuzz import turn
     from pltvm.fuzz.paths import read_input
     from pltvm.fuzz.worker import Worker
 
     data = read_input(file.parent, file)
     options = options or _options_of(file, harness)
-    turn.load()
     build_wall(confine, _files_of(options))
     try:
         finding = Worker(options).explain(data)
@@ -249,8 +225,6 @@ def cov(
     confine: Confined = True,
 ) -> None:
     """Show which code the inputs of a campaign reach, and write it for other tools."""
-    _need_numba()
-    from pltvm.fuzz import turn
     from pltvm.fuzz.cover import cover
     from pltvm.fuzz.covfile import lines_reached, write_drcov, write_lcov
     from pltvm.fuzz.paths import inputs_of, read_input
@@ -260,7 +234,6 @@ def cov(
         raise PltvmError(f"{folder}: there are no inputs of a campaign in it")
     options, contents = _options_of(files[0], harness), [read_input(folder, file) for file in files]
     written = [place for path in (lcov, drcov) if path for place in (path, path.resolve().parent)]
-    turn.load()
     build_wall(confine, _files_of(options), written)
     modules = cover(options, contents, source or [])
     if lcov is not None:

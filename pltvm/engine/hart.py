@@ -336,6 +336,10 @@ class Hart:
         """Save the registers of the current context, as a trap does: for a function of `watch`."""
         _read(self._handle, _SAVE_IDS, self.current.saved_pointers, _SAVED)
 
+    def pause(self) -> None:
+        """From a function of `watch` for blocks: trap with Cause.WFI at the block it is called for."""
+        quick.uc_emu_stop(self._handle)
+
     @staticmethod
     def stop_function() -> int:
         """The C function with which native code of `watch_blocks` can leave `run` with Cause.WFI, given the

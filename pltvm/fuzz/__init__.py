@@ -7,8 +7,9 @@ An execution, from the snapshot back to it
     callers     … of a server, fed by hostile callers        hosts   … of an enclave, fed by a hostile host
     harness     … as a Python file says
     snapshot    the way back, by the machine's own snapshot
-    turn        the native part of the loop: coverage, restore, next input
-    havoc       native changes to bytes                      mutate  … to whole inputs
+    loop        coverage, restore, next input: in C (`native`), or as `turn` does it
+    arena       the memory that these work on
+    havoc       changes to bytes                             mutate  … to whole inputs
 What is wrong with it
     secret      what nobody else may see                     oracles what a response or memory shows
     stack       who called whom                              explain a problem as a finding, with a report

@@ -12,7 +12,7 @@ from pltvm.engine.context import A0, A1, A2, A6, A7, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
-from pltvm.fuzz import layout, oracles, turn
+from pltvm.fuzz import layout, oracles
 from pltvm.fuzz.oracles import Response
 from pltvm.fuzz.target import Target
 from pltvm.host.clients import Client, next_number
@@ -109,9 +109,9 @@ class OneCall(Target):
         regs = self.enclave.context.regs
         self._entry = memoryview(array("Q", regs))
         self._request = regs[A1]
-        self.words[turn.PLACE] = self.pa - self.machine.memory.base
-        self.words[turn.ROOM] = self.options.memory
-        self.words[turn.SKIP] = layout.CALL_HEADER.size
+        self.state.place = self.pa - self.machine.memory.base
+        self.state.room = self.options.memory
+        self.state.skip = layout.CALL_HEADER.size
         self._looks = oracles.needed(self)
 
     def save(self) -> object:
@@ -123,8 +123,8 @@ class OneCall(Target):
     def begin(self) -> None:
         regs = self.enclave.context.regs
         regs[:] = self._entry
-        regs[A0] = self.words[turn.ARGUMENT] & abi.MASK64
-        if self.words[turn.SIZE] <= layout.CALL_HEADER.size:
+        regs[A0] = self.state.argument
+        if self.state.size <= layout.CALL_HEADER.size:
             regs[A1] = regs[A2] = 0
 
     def over(self, context: Context) -> bool:

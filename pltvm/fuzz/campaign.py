@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from pltvm.errors import PltvmError
-from pltvm.fuzz import turn
+from pltvm.fuzz.arena import EDGES_EACH
 from pltvm.fuzz.options import MOST_BYTES
 from pltvm.fuzz.pool import Pool
 from pltvm.fuzz.results import Entry, Finding
@@ -58,7 +58,7 @@ class Campaign:
         self.words = tuple(words)
         self.work = work  # of one round
         self.counts = folder.saved_counts()
-        self.counts.map_size = turn.EDGES_EACH * (1 + len(worker.options.servers))
+        self.counts.map_size = EDGES_EACH * (1 + len(worker.options.servers))
         self.findings: list[Finding] = []
         self.label = Path(worker.options.elf).name
         self._found: dict[str, Found] = {}

@@ -77,14 +77,15 @@ class Cluster:
     def _collect(self, jobs: Sequence[Job], waiting: Sequence[int], rounds: dict[int, Round]) -> None:
         """Submit, and note what comes back as it comes; raises when the connection is lost."""
         client, as_completed = self._client, self._distributed.as_completed
+        patience = max(self._patience, 1)
         futures = {
             client.submit(run_job, jobs[index], pure=False, retries=_RETRIES): index for index in waiting
         }
         while futures:
             try:
-                for future in as_completed(list(futures), loop=client.loop, timeout=max(self._patience, 1)):
-                    index = futures.pop(future)
-                    rounds[index] = future.result()
+                for future in as_completed(list(futures), loop=client.loop, timeout=patience):
+                    rounds[futures[future]] = future.result(timeout=patience)  # who has it may just have died
+                    del futures[future]
             except TimeoutError:
                 if not client.nthreads():
                     self._lose(0)

@@ -5,10 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from pltvm.errors import PltvmError
-from pltvm.fuzz.native import Bytes, Offsets
 
 
 class Dictionary:
@@ -34,11 +31,6 @@ class Dictionary:
             return False
         self._tokens[token] = None
         return True
-
-    def arrays(self) -> tuple[Bytes, Offsets]:
-        """All tokens end to end, and their offsets: one more than tokens."""
-        joined = np.array(bytearray(b"".join(self._tokens)), np.uint8)
-        return joined, np.cumsum([0, *map(len, self._tokens)], dtype=np.int64)
 
 
 _TOKEN_LINE: Final = re.compile(r'(?:[\w.@-]+\s*=\s*)?"(.*)"')

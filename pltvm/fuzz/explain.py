@@ -3,13 +3,12 @@
 import hashlib
 from typing import Final
 
-import numpy as np
-
 from pltvm.fuzz import results
 from pltvm.fuzz.results import Finding
 from pltvm.fuzz.stack import DEPTH
 from pltvm.fuzz.target import Problem, Target
 from pltvm.host.report import FaultReport
+from pltvm.monitor.abi import MASK64
 
 _FRAMES: Final = 3  # that make the signature
 _STACK_GUARD: Final = 1 << 20  # bytes below a stack that only one that is used up gets to
@@ -87,11 +86,13 @@ def _is_of_input(address: int, data: bytes) -> bool:
     """Whether 8 bytes of the input are a number close to the address."""
     if address < _SMALL or len(data) < 8:
         return False
-    raw = np.frombuffer(data, np.uint8)
-    windows = np.lib.stride_tricks.sliding_window_view(raw, 8)
-    numbers = np.ascontiguousarray(windows).view(np.uint64).ravel()
-    distance = np.uint64(address) - numbers  # modulo 2^64
-    return bool(np.any(((distance < _NEAR) | (-distance < _NEAR)) & (numbers >= _SMALL)))
+    ends = (len(data) - (len(data) - start) % 8 for start in range(8))
+    aligned = (memoryview(data)[start:end].cast("Q") for start, end in enumerate(ends))
+    return any(
+        number >= _SMALL and (number - address + _NEAR - 1) & MASK64 < 2 * _NEAR - 1
+        for numbers in aligned
+        for number in numbers
+    )
 
 
 def _frame(target: Target, problem: Problem, pc: int) -> str:

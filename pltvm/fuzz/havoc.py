@@ -1,32 +1,29 @@
-"""Small changes to bytes, in native code: the operations that `mutate` stacks.
+"""Small changes to bytes: the operations that `mutate` stacks. Everything is drawn from `rng`.
 
-Everything is drawn from `rng`. Arrays must be contiguous and writable: any other kind is another type for
-numba, and compiled once more.
+This is the reference of `native/havoc.c`, which does the same for the loop that executes inputs.
 """
 
-from typing import Final, TypeAlias
-
-import numpy as np
-
-from pltvm.fuzz.native import Bytes, Offsets, Words, native, signed
+from typing import Final, Literal, TypeAlias
 
 # Values that programs treat in a special way; those of a narrower field come first.
-_VALUES: Final = (
+_INTERESTING: Final = (
     *(0, 1, 16, 32, 64, 100, 127, -128, -1),
     *(128, 255, 256, 512, 1000, 1024, 4096, 32767, -32768, -129),
     *(32768, 65535, 65536, 100663045, 2147483647, -2147483648, -100663046, -32769),
     *(1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, -(1 << 63), -(1 << 31) - 1, -4096),
 )
-_INTERESTING: Final = np.array([value & (1 << 64) - 1 for value in _VALUES], np.uint64)
-_INTERESTING_FOR: Final = np.array([0, 9, 19, 19, 27, 27, 27, 27, 34], np.int64)  # how many, by width
+_INTERESTING_FOR: Final = {1: 9, 2: 19, 4: 27, 8: 34}  # how many, by width
+_MASK: Final = (1 << 64) - 1
 
-Stock: TypeAlias = tuple[Bytes, Offsets, Bytes, Offsets]  # queue and dictionary, as `mutate` is given them
+Random: TypeAlias = memoryview  # four u64
+Buffer: TypeAlias = bytearray | memoryview
+Order: TypeAlias = Literal["little", "big"]
 
-_FF: Final = np.uint64(0xFF)
-_0, _1, _8, _17, _19, _23, _32, _41, _45 = (np.uint64(bits) for bits in (0, 1, 8, 17, 19, 23, 32, 41, 45))
+# Queue and dictionary: the n byte strings of each end to end, from and to its n + 1 offsets.
+Stock: TypeAlias = tuple[memoryview, memoryview, memoryview, memoryview]
 
 
-def seed_state(seed: int) -> Words:
+def seed_state(seed: int) -> list[int]:
     """The state of a random number generator: four outputs of splitmix64."""
     state = []
     for step in range(1, 5):
@@ -34,32 +31,28 @@ def seed_state(seed: int) -> Words:
         word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % (1 << 64)
         word = (word ^ word >> 27) * 0x94D049BB133111EB % (1 << 64)
         state.append(word ^ word >> 31)
-    return np.array(state, np.uint64)
+    return state
 
 
-@native
-def next64(rng: Words) -> np.uint64:
+def next64(rng: Random) -> int:
     """64 random bits (xoshiro256++)."""
-    s0, s1, s2, s3 = rng[0], rng[1], rng[2], rng[3]
-    total = s0 + s3
+    s0, s1, s2, s3 = rng
+    total = s0 + s3 & _MASK
     s2 ^= s0
     s3 ^= s1
     rng[0] = s0 ^ s3
     rng[1] = s1 ^ s2
-    rng[2] = s2 ^ (s1 << _17)
-    rng[3] = (s3 << _45) | (s3 >> _19)
-    result: np.uint64 = ((total << _23) | (total >> _41)) + s0
-    return result
+    rng[2] = s2 ^ s1 << 17 & _MASK
+    rng[3] = (s3 << 45 | s3 >> 19) & _MASK
+    return (total << 23 | total >> 41) + s0 & _MASK
 
 
-@native
-def below(rng: Words, bound: int) -> int:
+def below(rng: Random, bound: int) -> int:
     """A number 0 … `bound` − 1; `bound` is 1 … 2³²."""
-    return signed(((next64(rng) >> _32) * np.uint64(bound)) >> _32)
+    return (next64(rng) >> 32) * bound >> 32
 
 
-@native
-def pick(rng: Words, bounds: Offsets) -> tuple[int, int]:
+def pick(rng: Random, bounds: memoryview) -> tuple[int, int]:
     """Start and end of one of the parts, (0, 0) if there is none."""
     if len(bounds) < 2:
         return 0, 0
@@ -67,90 +60,65 @@ def pick(rng: Words, bounds: Offsets) -> tuple[int, int]:
     return bounds[index], bounds[index + 1]
 
 
-@native
-def block_length(rng: Words, most: int) -> int:
+def block_length(rng: Random, most: int) -> int:
     """A number 1 … `most` of bytes, small ones more often."""
     how = below(rng, 64)
     top = 8 if how < 32 else 32 if how < 48 else 64 if how < 60 else 128 if how < 63 else most
     return 1 + below(rng, min(top, most))
 
 
-@native
-def move(buffer: Bytes, source: int, target: int, count: int) -> None:
+def move(buffer: Buffer, source: int, target: int, count: int) -> None:
     """Copies inside the buffer; the two places may overlap."""
-    if target < source:
-        for i in range(count):
-            buffer[target + i] = buffer[source + i]
-    else:
-        for i in range(count - 1, -1, -1):
-            buffer[target + i] = buffer[source + i]
+    buffer[target : target + count] = bytes(buffer[source : source + count])
 
 
-@native
-def copy(data: Bytes, source: int, buffer: Bytes, target: int, count: int) -> None:
+def copy(data: Buffer, source: int, buffer: Buffer, target: int, count: int) -> None:
     """Copies from another array."""
-    for i in range(count):
-        buffer[target + i] = data[source + i]
+    buffer[target : target + count] = bytes(data[source : source + count])
 
 
-@native
-def fill(rng: Words, buffer: Bytes, at: int, count: int) -> None:
+def fill(rng: Random, buffer: Buffer, at: int, count: int) -> None:
     """Writes zeros, one byte many times, random bytes or printable ones."""
     how = below(rng, 4)
     if how < 2:
         byte = 0 if how == 0 else below(rng, 256)
-        for i in range(count):
-            buffer[at + i] = byte
+        buffer[at : at + count] = bytes((byte,)) * count
         return
-    bits = _0
-    for i in range(count):
-        if i & 7 == 0:
-            bits = next64(rng)
-        byte = signed(bits & _FF)
-        buffer[at + i] = byte if how == 2 else 32 + (byte * 95 >> 8)
-        bits >>= _8
+    random = b"".join(next64(rng).to_bytes(8, "little") for _ in range(0, count, 8))[:count]
+    buffer[at : at + count] = random if how == 2 else bytes(32 + (byte * 95 >> 8) for byte in random)
 
 
-@native
-def write(buffer: Bytes, at: int, width: int, value: np.uint64) -> None:
-    """Writes the lowest bytes of a number, little endian."""
-    for i in range(width):
-        buffer[at + i] = value & _FF
-        value >>= _8
+def write(buffer: Buffer, at: int, width: int, value: int, order: Order = "little") -> None:
+    """Writes the lowest bytes of a number."""
+    buffer[at : at + width] = (value % (1 << 8 * width)).to_bytes(width, order)
 
 
-@native
-def change_number(rng: Words, buffer: Bytes, at: int, width: int) -> None:
+def change_number(rng: Random, buffer: Buffer, at: int, width: int) -> None:
     """Changes a whole number, one time of four as big endian.
 
     ± 1 … 32, an interesting one, 0 … 16, one bit, or any of any magnitude.
     """
-    flip = width - 1 if below(rng, 4) == 0 else 0
-    value = _0
-    for i in range(width - 1, -1, -1):
-        value = (value << _8) | np.uint64(buffer[at + (i ^ flip)])
+    order: Order = "big" if below(rng, 4) == 0 else "little"
+    value = int.from_bytes(buffer[at : at + width], order)
     how = below(rng, 8)
     if how == 0:
-        value += np.uint64(1 + below(rng, 32))
+        value += 1 + below(rng, 32)
     elif how == 1:
-        value -= np.uint64(1 + below(rng, 32))
+        value -= 1 + below(rng, 32)
     elif how == 2:
-        value += _1 if below(rng, 2) == 0 else ~_0
+        value += 1 if below(rng, 2) == 0 else -1
     elif how < 5:
         value = _INTERESTING[below(rng, _INTERESTING_FOR[width])]
     elif how == 5:
-        value = np.uint64(below(rng, 17))
+        value = below(rng, 17)
     elif how == 6:
-        value ^= _1 << np.uint64(below(rng, 8 * width))
+        value ^= 1 << below(rng, 8 * width)
     else:
-        value = next64(rng) >> np.uint64(below(rng, 64))
-    for i in range(width):
-        buffer[at + (i ^ flip)] = value & _FF
-        value >>= _8
+        value = next64(rng) >> below(rng, 64)
+    write(buffer, at, width, value, order)
 
 
-@native
-def change_header(rng: Words, buffer: Bytes, header: int) -> None:
+def change_header(rng: Random, buffer: Buffer, header: int) -> None:
     """Changes one field: u64 each, but for 16 bytes u32, u32, u64; now and then a part of one."""
     at, width = 0, 1
     if header == 16 and below(rng, 4) > 1:
@@ -168,8 +136,7 @@ def change_header(rng: Words, buffer: Bytes, header: int) -> None:
     change_number(rng, buffer, at, width)
 
 
-@native
-def change_digits(rng: Words, buffer: Bytes, at: int, end: int) -> None:
+def change_digits(rng: Random, buffer: Buffer, at: int, end: int) -> None:
     """Changes the first decimal number in the 16 bytes after `at`, or writes a digit."""
     for i in range(at, min(at + 16, end)):
         if 48 <= buffer[i] <= 57:
@@ -186,8 +153,7 @@ def change_digits(rng: Words, buffer: Bytes, at: int, end: int) -> None:
             at += 1
 
 
-@native
-def change_words(rng: Words, buffer: Bytes, start: int, end: int) -> None:
+def change_words(rng: Random, buffer: Buffer, start: int, end: int) -> None:
     """Changes aligned u64, as in arrays of {u64 address, u64 size}."""
     words = (end - start) // 8
     one, two = start + 8 * below(rng, words), start + 8 * below(rng, words)
@@ -195,17 +161,15 @@ def change_words(rng: Words, buffer: Bytes, start: int, end: int) -> None:
     if how == 0:
         change_number(rng, buffer, one, 8)
     elif how == 1:
-        write(buffer, one, 8, np.uint64(below(rng, end - start + 2)))  # a size that may just fit
+        write(buffer, one, 8, below(rng, end - start + 2))  # a size that may just fit
     else:
-        for i in range(8):
-            byte = buffer[one + i]
-            buffer[one + i] = buffer[two + i]
-            if how == 2:
-                buffer[two + i] = byte
+        word = bytes(buffer[one : one + 8])
+        move(buffer, two, one, 8)
+        if how == 2:
+            buffer[two : two + 8] = word
 
 
-@native
-def change_in_place(rng: Words, buffer: Bytes, start: int, end: int, stock: Stock) -> None:
+def change_in_place(rng: Random, buffer: Buffer, start: int, end: int, stock: Stock) -> None:
     """One change of buffer[start:end], not empty, that keeps its size."""
     corpus, bounds, tokens, token_bounds = stock
     length = end - start
@@ -224,7 +188,7 @@ def change_in_place(rng: Words, buffer: Bytes, start: int, end: int, stock: Stoc
     elif op == 8:  # a length field, of what follows it or of everything
         at = start if below(rng, 4) == 0 else start + below(rng, length - width + 1)
         rest = length if below(rng, 4) == 0 else end - at - width
-        write(buffer, at, width, np.uint64(rest + max(below(rng, 4) - 1, 0) - 1))
+        write(buffer, at, width, rest + max(below(rng, 4) - 1, 0) - 1)
     elif op == 9:
         change_digits(rng, buffer, at, end)
     elif op == 10 and length >= 8:
@@ -247,8 +211,7 @@ def change_in_place(rng: Words, buffer: Bytes, start: int, end: int, stock: Stoc
             buffer[at] ^= 1 << below(rng, 8)
 
 
-@native
-def grow(rng: Words, buffer: Bytes, start: int, end: int, size: int, limit: int, stock: Stock) -> int:
+def grow(rng: Random, buffer: Buffer, start: int, end: int, size: int, limit: int, stock: Stock) -> int:
     """Inserts up to `limit` − `size` bytes, more than 0, into buffer[start:end]; the new size."""
     corpus, bounds, tokens, token_bounds = stock
     at = start + below(rng, end - start + 1)
@@ -275,8 +238,7 @@ def grow(rng: Words, buffer: Bytes, start: int, end: int, size: int, limit: int,
     return size + count
 
 
-@native
-def havoc(rng: Words, buffer: Bytes, start: int, end: int, size: int, limit: int, stock: Stock) -> int:
+def havoc(rng: Random, buffer: Buffer, start: int, end: int, size: int, limit: int, stock: Stock) -> int:
     """One change of buffer[start:end]; what follows up to `size` moves along. The new size."""
     op = below(rng, 16)
     if (op < 4 or start == end) and size < limit:
@@ -292,8 +254,7 @@ def havoc(rng: Words, buffer: Bytes, start: int, end: int, size: int, limit: int
     return size
 
 
-@native
-def crossover(rng: Words, buffer: Bytes, start: int, size: int, limit: int, stock: Stock) -> int:
+def crossover(rng: Random, buffer: Buffer, start: int, size: int, limit: int, stock: Stock) -> int:
     """Replaces what follows some place by what follows one in another input; the new size."""
     first, last = pick(rng, stock[1])
     if last - first <= start or size <= start:

@@ -6,7 +6,7 @@ from typing import Final
 from pltvm.engine.context import A0, Context
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
-from pltvm.fuzz import layout, turn
+from pltvm.fuzz import layout
 from pltvm.fuzz.layout import OCALLS, RELAY, SHM, Race
 from pltvm.fuzz.target import Problem, Target
 from pltvm.host.api import Enclave
@@ -54,9 +54,9 @@ class Hosted(Target):
         only = self.options.channels[0] if len(self.options.channels) == 1 else ""
         pages = {RELAY: self.relay, SHM: self.shared}.get(only)
         if pages is not None:
-            self.words[turn.PLACE] = pages.pa - self.machine.memory.base
-            self.words[turn.ROOM] = self.options.memory
-            self.words[turn.SKIP] = layout.RACE.size if only == SHM else 0
+            self.state.place = pages.pa - self.machine.memory.base
+            self.state.room = self.options.memory
+            self.state.skip = layout.RACE.size if only == SHM else 0
         self._by_parts = pages is None
 
     def begin(self) -> None:
@@ -65,7 +65,7 @@ class Hosted(Target):
         self._race, self._said[0] = None, 0
         if self._by_parts:
             self._place_parts()
-        elif self.shared is not None and self.words[turn.ARGUMENT] & 0xFFFF_FFFF:
+        elif self.shared is not None and self.state.argument & 0xFFFF_FFFF:
             self._expect_race(layout.split_race(self.arena.input())[0])
 
     def _place_parts(self) -> None:
@@ -87,7 +87,7 @@ class Hosted(Target):
     def _expect_race(self, race: Race) -> None:
         if race.when < self.options.blocks:
             self._race = race
-            self.words[turn.BUDGET] = race.when
+            self.state.budget = race.when
 
     def out_of_blocks(self, context: Context) -> None:
         race, self._race = self._race, None
@@ -98,11 +98,11 @@ class Hosted(Target):
         self.changed = True
         at = race.at % (self.options.memory - 7)
         self.machine.memory.write(self.shared.pa + at, race.value.to_bytes(8, "little"))
-        self.words[turn.BUDGET] = self.options.blocks - race.when
+        self.state.budget = self.options.blocks - race.when
 
     def end(self, problem: Problem | None) -> None:
         if self._race is not None:  # it was over before that: only the blocks that ran count
-            self.words[turn.BUDGET] += self.options.blocks - self._race.when
+            self.state.budget += self.options.blocks - self._race.when
             self._race = None
         if problem is None and self.secrets:
             problem = self._look_for_secret()

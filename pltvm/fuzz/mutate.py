@@ -1,15 +1,17 @@
-"""New inputs from old ones, in native code: `mutate` is called by the loop that executes inputs.
+"""New inputs from old ones: `mutate` is called by the loop that executes inputs.
 
 One call stacks 1 to 32 small changes, about four on average, as AFL's havoc stage does. Inputs with a header
 get it changed by whole fields; inputs that are messages (layout `calls`) are changed as such. Everything is
 drawn from `rng`, so one seed gives one sequence of inputs.
 
-Arrays must be contiguous and writable: any other kind is another type for numba, and compiled once more.
+This is the reference of `native/mutate.c`, which does the same for that loop.
 """
 
 from typing import Final
 
 from pltvm.fuzz.havoc import (
+    Buffer,
+    Random,
     Stock,
     below,
     block_length,
@@ -23,25 +25,23 @@ from pltvm.fuzz.havoc import (
     pick,
 )
 from pltvm.fuzz.layout import MESSAGE
-from pltvm.fuzz.native import Bytes, Offsets, Words, native, signed
 
 HEAD: Final = MESSAGE.size  # bytes of a message before its memory
 SIZE_AT: Final = 8  # offset of its u16 size
 CLIENT_AT: Final = 10
 MOST_MEMORY: Final = 0xFFFF  # bytes that the size can tell
+_STACKS: Final = ((14, 1), (40, 2), (54, 4), (60, 8), (63, 16), (64, 32))  # below so much of 64: how many
 
 
-@native
-def span(data: Bytes, at: int, end: int) -> int:
+def span(data: Buffer, at: int, end: int) -> int:
     """Bytes of the message at a place, header and all; `end` cuts it."""
     if at + HEAD > end:
         return end - at
-    memory = signed(data[at + SIZE_AT]) + 256 * signed(data[at + SIZE_AT + 1])
+    memory = data[at + SIZE_AT] + 256 * data[at + SIZE_AT + 1]
     return min(HEAD + memory, end - at)
 
 
-@native
-def seek(data: Bytes, at: int, end: int, index: int) -> tuple[int, int]:
+def seek(data: Buffer, at: int, end: int, index: int) -> tuple[int, int]:
     """Where the message of that index starts, or the last border, and how many messages are before it."""
     count = 0
     while count < index and at < end:
@@ -50,15 +50,13 @@ def seek(data: Bytes, at: int, end: int, index: int) -> tuple[int, int]:
     return at, count
 
 
-@native
-def set_size(buffer: Bytes, at: int, length: int) -> None:
+def set_size(buffer: Buffer, at: int, length: int) -> None:
     """Writes the header's size of a message that is so long."""
     buffer[at + SIZE_AT] = (length - HEAD) & 0xFF
     buffer[at + SIZE_AT + 1] = (length - HEAD) >> 8
 
 
-@native
-def tidy(buffer: Bytes, size: int, limit: int) -> int:
+def tidy(buffer: Buffer, size: int, limit: int) -> int:
     """Makes any bytes messages that are whole: the last one ends where the input ends. The new size."""
     at = 0
     while at < size:
@@ -66,7 +64,7 @@ def tidy(buffer: Bytes, size: int, limit: int) -> int:
         if length < HEAD:
             if at + HEAD > limit:
                 return at
-            buffer[size : at + HEAD] = 0
+            buffer[size : at + HEAD] = bytes(at + HEAD - size)
             size, length = at + HEAD, HEAD
         if at + length == size:
             set_size(buffer, at, length)
@@ -74,8 +72,7 @@ def tidy(buffer: Bytes, size: int, limit: int) -> int:
     return size
 
 
-@native
-def add_message(rng: Words, buffer: Bytes, at: int, size: int, limit: int, stock: Stock) -> int:
+def add_message(rng: Random, buffer: Buffer, at: int, size: int, limit: int, stock: Stock) -> int:
     """Puts a message at a border: one of the same input, one of another input, or a new one. The new size."""
     room = limit - size
     if room < HEAD:
@@ -97,7 +94,7 @@ def add_message(rng: Words, buffer: Bytes, at: int, size: int, limit: int, stock
         length = HEAD + memory
         move(buffer, at, at + length, size - at)
         fill(rng, buffer, at + HEAD, memory)
-        buffer[at : at + HEAD] = 0
+        buffer[at : at + HEAD] = bytes(HEAD)
         buffer[at] = below(rng, 17)
         if below(rng, 4) == 0:
             change_number(rng, buffer, at, 8)
@@ -107,21 +104,14 @@ def add_message(rng: Words, buffer: Bytes, at: int, size: int, limit: int, stock
     return size + length
 
 
-@native
-def swap_messages(buffer: Bytes, one: int, two: int, size: int) -> None:
-    """Swaps the message at `one` with the later one at `two`: all bytes reversed, then each part again."""
-    one_length, two_length = span(buffer, one, size), span(buffer, two, size)
-    end = two + two_length
-    middle, last = one + two_length, end - one_length
-    for start, stop in ((one, end), (one, middle), (middle, last), (last, end)):
-        for i in range((stop - start) // 2):
-            byte = buffer[start + i]
-            buffer[start + i] = buffer[stop - 1 - i]
-            buffer[stop - 1 - i] = byte
+def swap_messages(buffer: Buffer, one: int, two: int, size: int) -> None:
+    """Swaps the message at `one` with the later one at `two`."""
+    one_end, two_end = one + span(buffer, one, size), two + span(buffer, two, size)
+    swapped = (buffer[two:two_end], buffer[one_end:two], buffer[one:one_end])
+    buffer[one:two_end] = b"".join(swapped)
 
 
-@native
-def resize_message(rng: Words, buffer: Bytes, at: int, size: int, limit: int) -> int:
+def resize_message(rng: Random, buffer: Buffer, at: int, size: int, limit: int) -> int:
     """Cuts or extends the memory of the message at `at`; the new size."""
     length = span(buffer, at, size)
     most = min(HEAD + MOST_MEMORY, length + limit - size)
@@ -135,8 +125,7 @@ def resize_message(rng: Words, buffer: Bytes, at: int, size: int, limit: int) ->
     return size + wanted - length
 
 
-@native
-def change_messages(rng: Words, buffer: Bytes, size: int, limit: int, stock: Stock) -> int:
+def change_messages(rng: Random, buffer: Buffer, size: int, limit: int, stock: Stock) -> int:
     """One change of whole messages (see `tidy`) to others; the new size."""
     count = seek(buffer, 0, size, size)[1]
     op = below(rng, 16)
@@ -172,40 +161,22 @@ def change_messages(rng: Words, buffer: Bytes, size: int, limit: int, stock: Sto
     return size
 
 
-@native
 def mutate(
-    rng: Words,
-    buffer: Bytes,
+    rng: Random,
+    buffer: Buffer,
     size: int,
     limit: int,
     header: int,
-    corpus: Bytes,
-    bounds: Offsets,
-    tokens: Bytes,
-    token_bounds: Offsets,
+    stock: Stock,
     calls: bool,
 ) -> int:
     """Changes the input buffer[:size] in place; its new size, at most `limit` bytes, which buffer must have.
 
-    `header` bytes at the start are fields. The n queue inputs are end to end in `corpus`, from and to the
-    n + 1 offsets `bounds`; so is the dictionary. `calls`: the input is messages, and stays so 15 times of 16.
+    `header` bytes at the start are fields. `calls`: the input is messages, and stays so 15 times of 16.
     """
-    stock = (corpus, bounds, tokens, token_bounds)
     size = min(size, limit)
     draw = below(rng, 64)
-    stack = (
-        1
-        if draw < 14
-        else 2
-        if draw < 40
-        else 4
-        if draw < 54
-        else 8
-        if draw < 60
-        else 16
-        if draw < 63
-        else 32
-    )
+    stack = next(count for top, count in _STACKS if draw < top)
     if calls and below(rng, 16) > 0:
         size = tidy(buffer, size, limit)
         for _ in range(stack):
@@ -215,7 +186,7 @@ def mutate(
     if below(rng, 16) == 0:
         size = crossover(rng, buffer, header, size, limit, stock)
     if size < header:
-        buffer[size:header] = 0
+        buffer[size:header] = bytes(header - size)
         size = header
     for _ in range(stack):
         if header > 0 and (header == limit or below(rng, 4) == 0):

@@ -17,7 +17,7 @@ MOST_CALLS: Final = 64
 MOST_CLIENTS: Final = 4
 MOST_SERVERS: Final = 7  # beside the target
 MOST_BLOCKS: Final = 1 << 40
-MOST_BYTES: Final = 32 << 10  # of an input: half of what the buffers in `turn` have room for
+MOST_BYTES: Final = 32 << 10  # of an input: half of what the buffers in `arena` have room for
 
 
 @dataclass(frozen=True)

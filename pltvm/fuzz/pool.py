@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from pltvm.confine import confine
 from pltvm.errors import PltvmError
-from pltvm.fuzz import stopping, turn
+from pltvm.fuzz import stopping
 from pltvm.fuzz.cluster import Cluster
 from pltvm.fuzz.worker import Job, Round, Worker, run_job
 
@@ -56,7 +56,6 @@ def _begin(wall: Sequence[str] | None) -> None:
     """Leave Ctrl-C to the parent, and end with it, however it ends; confine this process, see `Processes`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if wall is not None:
-        turn.load()
         confine(wall)  # the parent has said what could not be had
     parent = multiprocessing.parent_process()
     if parent is not None:

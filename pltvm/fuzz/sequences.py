@@ -13,7 +13,8 @@ from pltvm.engine.context import A0, A1, A6, A7, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import D
 from pltvm.errors import PltvmError
-from pltvm.fuzz import layout, oracles, turn
+from pltvm.fuzz import layout, oracles
+from pltvm.fuzz.arena import MOST_FEATURES
 from pltvm.fuzz.callers import Caller
 from pltvm.fuzz.layout import Message
 from pltvm.fuzz.oracles import Response
@@ -92,7 +93,7 @@ class Sequence(Target):
     def _call_again(self, message: Message) -> None:
         """The same client's next call."""
         self._at += 1
-        self.words[turn.WORK] += _COST
+        self.state.work += _COST
         at = self._pa - self.memory.base
         content = message.memory[: self._size]
         self.memory.bytes[at : at + self._size] = content + self._fillers[message.client][len(content) :]
@@ -103,7 +104,7 @@ class Sequence(Target):
         regs = self.enclave.context.regs
         regs[:] = self._entry
         regs[A0], regs[A1] = message.argument, self._request
-        self.words[turn.REGION] = self.words[turn.PREVIOUS] = 0
+        self.state.region = self.state.previous = 0
 
     def _return_first(self) -> None:
         """Undo the call of the snapshot: the server gives the request back, by a struct in unused stack."""
@@ -125,7 +126,7 @@ class Sequence(Target):
             self._at += 1
             self._call(self._turn_of(message.client), message)
             if self.hart.current is self.enclave.context:
-                self.words[turn.REGION] = self.words[turn.PREVIOUS] = 0
+                self.state.region = self.state.previous = 0
                 return
         self.end(None)
 
@@ -202,5 +203,5 @@ class Sequence(Target):
         state is kept, though it runs no code that others do not.
         """
         kind = (client, self.classify_part())
-        self.arena.reach(zlib.crc32(repr((self._last_kind, kind)).encode()) % turn.MOST_FEATURES)
+        self.arena.reach(zlib.crc32(repr((self._last_kind, kind)).encode()) % MOST_FEATURES)
         self._last_kind = kind

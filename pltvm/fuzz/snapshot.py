@@ -1,19 +1,22 @@
 """The machine before its input is read, and the two ways back to that.
 
 The light way is for executions in which only guest code did something: the pages that it has written, as the
-D bits of leaf entries tell, are copied back by native code (`turn.restore`). The full way is
+D bits of leaf entries tell, are copied back (`turn.restore`). The full way is
 `Machine.restore`. Both cost what the execution has touched.
 """
 
-from collections.abc import Callable
+import mmap
+from collections.abc import Callable, Mapping
+from typing import Final
 
-import numpy as np
-
-from pltvm.engine.memory import PAGE, PAGE_SHIFT
+from pltvm.engine.memory import MAP_NORESERVE, PAGE, PAGE_SHIFT
 from pltvm.engine.sv39 import pte_address
 from pltvm.errors import PltvmError
-from pltvm.fuzz import turn
+from pltvm.fuzz import loop
+from pltvm.fuzz.arena import MOST_SLOTS, Arena
 from pltvm.machine import Machine
+
+_ZEROS: Final = bytes(PAGE)
 
 
 class Snapshot:
@@ -22,17 +25,18 @@ class Snapshot:
     From now on the D bit of a watched leaf entry means: written since the snapshot.
     """
 
-    def __init__(self, machine: Machine, arena: turn.Arena, put_back: Callable[[], None]) -> None:
+    def __init__(self, machine: Machine, arena: Arena, put_back: Callable[[], None]) -> None:
         self.machine = machine
         self.memory = machine.memory
         self.arena = arena
-        self.ram = np.frombuffer(self.memory.bytes, np.uint8)
         self._put_back = put_back
         self._both: list[int] = []  # pages that may be executable and written
         self._flips = machine.hart.flips
         self._saved = machine.snapshot()
+        self._pages = self._saved.engine.pages
         self._watch()
-        self.copy = self.ram.copy()
+        self.copy = _laid_out(self._pages, self.memory.size)
+        arena.use(self.memory.base, self.memory.bytes, self.copy)
         dirty = self.memory.dirty
         always = [number for number in range(len(dirty)) if dirty[number]]  # pages that RAM's log always has
         self._logged = len(always)
@@ -48,9 +52,9 @@ class Snapshot:
             table = enclave.space.table
             for leaf in table.leaves():
                 if table.writable(leaf.pte):
-                    if count == turn.MOST_SLOTS:
+                    if count == MOST_SLOTS:
                         raise PltvmError(
-                            f"more than {turn.MOST_SLOTS * PAGE >> 20} MiB of writable memory: "
+                            f"more than {MOST_SLOTS * PAGE >> 20} MiB of writable memory: "
                             "too much to go back to a snapshot quickly"
                         )
                     arena.slots[count] = (leaf.slot - memory.base) >> 3
@@ -58,7 +62,7 @@ class Snapshot:
                     count += 1
                     if state.owners.wants_both(pte_address(leaf.pte)):
                         self._both.append(pte_address(leaf.pte))
-        arena.state[turn.SLOTS] = count
+        arena.state.watched = count
 
     def read(self, pa: int, size: int) -> bytes:
         """`size` bytes at physical address `pa` as they were."""
@@ -68,17 +72,18 @@ class Snapshot:
     def is_light(self) -> bool:
         """Whether the monitor and the host have written nothing since: the light way back will do."""
         return self.memory.dirty.count(1) == self._logged and all(
-            self.memory.bytes[at : at + PAGE] == self.copy[at : at + PAGE].data
-            for at in (number << PAGE_SHIFT for number in self._compared)
+            bytes(self.memory.bytes[number << PAGE_SHIFT : (number + 1) << PAGE_SHIFT])
+            == self._pages.get(number, _ZEROS)
+            for number in self._compared
         )
 
     def light(self) -> None:
         """Undo what guest code did."""
-        turn.restore(self.arena.bytes, self.ram, self.copy, self.memory.base)
+        loop.restore(self.arena)
         self.after_light()
 
     def after_light(self) -> None:
-        """What native code cannot do: tell the hart."""
+        """What the loop cannot do: tell the hart."""
         hart = self.machine.hart
         hart.clock = self._saved.engine.clock
         hart.translations_changed()
@@ -86,14 +91,23 @@ class Snapshot:
 
     def _forget_flipped(self) -> None:
         hart = self.machine.hart
-        if hart.flips != self._flips:  # native code has put back what ran in these pages
+        if hart.flips != self._flips:  # the loop has put back what ran in these pages
             self._flips = hart.flips
             for page in self._both:
                 hart.forget_code(page, PAGE)
 
     def full(self) -> None:
         """Undo what guest code, monitor and host did."""
-        turn.restore(self.arena.bytes, self.ram, self.copy, self.memory.base)
+        loop.restore(self.arena)
         self.machine.restore(self._saved)
         self._put_back()
         self._forget_flipped()
+
+
+def _laid_out(pages: Mapping[int, bytes], size: int) -> memoryview:
+    """RAM of so many bytes with these pages; the others are zero, and cost nothing till they are read."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    ram = memoryview(mmap.mmap(-1, size, flags=flags))
+    for number, content in pages.items():
+        ram[number << PAGE_SHIFT : (number + 1) << PAGE_SHIFT] = content
+    return ram

@@ -14,7 +14,8 @@ from pltvm.engine.context import A6, A7, PC, RA, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause
-from pltvm.fuzz import secret, stopping, turn
+from pltvm.fuzz import loop, secret, stopping
+from pltvm.fuzz.arena import EDGES_EACH, Arena
 from pltvm.fuzz.options import ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG, SECRET
 from pltvm.fuzz.snapshot import Snapshot
@@ -71,8 +72,8 @@ class Target:
         """`watch` is called at each instruction, or block, with its pc and bytes: that is slow."""
         self.options = options
         self.layouts = options.channels if options.kind == ENCLAVE else (options.layout,)
-        self.arena = turn.Arena()
-        self.words = self.arena.words
+        self.arena = Arena()
+        self.state = self.arena.state
         self.machine = machine = Machine(options.ram)
         self.hart, self.monitor, self.memory = machine.hart, machine.monitor, machine.memory
         machine.driver.driven = True
@@ -82,11 +83,10 @@ class Target:
             runs = [run for image in images for run in image.runs()]
             end = max(run.vaddr + run.npages * PAGE for run in runs)
             self.hart.watch(partial(watch, self), min(run.vaddr for run in runs), end, blocks)
-        self.words[turn.STOP] = self.hart.stop_function()
-        self.words[turn.BLOCKS] = options.blocks
-        self.words[turn.LIMIT] = options.most_bytes
-        self.words[turn.HEADER] = options.header
-        self.words[turn.CALLS] = options.calls > 1
+        self.state.blocks = options.blocks
+        self.state.limit = options.most_bytes
+        self.state.header = options.header
+        self.state.calls = options.calls > 1
         self.servers = [
             machine.create(path, name=name, type=EnclaveType.SERVER) for name, path in options.servers
         ]
@@ -121,8 +121,6 @@ class Target:
             if self.enclave.space.table.writable(leaf.pte) and leaf.va < abi.HEAP_BASE
         ]
         self.snapshot = Snapshot(machine, self.arena, partial(self.load, self.save()))
-        self._ram, self._copy = self.snapshot.ram, self.snapshot.copy
-        self._base = machine.memory.base
 
     def _take_traps(self) -> None:
         """From now on the monitor gets only the traps that are passed on to it."""
@@ -142,8 +140,8 @@ class Target:
         return self.machine.create(self.options.elf, name=name, type=kind)
 
     def watch_edges(self) -> None:
-        """Have native code count edges, and blocks down to the end of the budget."""
-        self.hart.watch_blocks(turn.on_block.address, self.arena.address)
+        """Count edges, and blocks down to the end of the budget."""
+        loop.watch(self.hart, self.arena)
 
     def prepare(self) -> None:
         """Bring the machine to where the input is read."""
@@ -191,7 +189,7 @@ class Target:
         """So many executions of mutations of `parent`; `interesting` is told of new and wrong ones."""
         self.arena.set_parent(parent)
         self._interesting, self._left, self._keep = interesting, count - 1, True
-        turn.advance(self.arena.bytes, self._ram, self._copy)
+        loop.advance(self.arena)
         self._start()
 
     def attempt(self, data: bytes, interesting: Interesting) -> None:
@@ -201,9 +199,8 @@ class Target:
             interesting(data, execution.new, execution.problem)
 
     def _set_input(self, data: bytes) -> None:
-        self.arena.buffer[: len(data)] = memoryview(data)
-        self.words[turn.SIZE] = len(data)
-        turn.place(self.arena.bytes, self._ram, self._copy)
+        self.arena.set_input(data)
+        loop.place(self.arena)
 
     def _start(self) -> None:
         self._ended = False
@@ -219,9 +216,9 @@ class Target:
             raise KeyboardInterrupt
         self.asked, self.changed, self.noticed = False, False, None
         self._new = self._path = 0
-        words = self.words
-        words[turn.BUDGET] = self.options.blocks
-        words[turn.REGION] = 0
+        state = self.state
+        state.budget = self.options.blocks
+        state.region = 0
         self.begin()
 
     def end(self, problem: Problem | None) -> None:
@@ -231,7 +228,7 @@ class Target:
         if self.asked and not self.changed:
             self.changed = not self.snapshot.is_light()
         if self._left and problem is None and not self.changed and not self._new:  # as most do
-            new = turn.turn(arena.bytes, self._ram, self._copy, self._base)
+            new = loop.turn(arena)
             self.snapshot.after_light()
             if not new:
                 self._left -= 1
@@ -243,7 +240,7 @@ class Target:
             self._interesting(arena.input(), new, problem)
         if self._left:
             self._left -= 1
-            turn.advance(arena.bytes, self._ram, self._copy)
+            loop.advance(arena)
             self._begin()
         else:
             self._ended = True
@@ -251,27 +248,27 @@ class Target:
 
     def classify_part(self) -> int:
         """A part of the execution is over: look at its edges by themselves. The hash of their set."""
-        self._new = max(self._new, turn.classify(self.arena.bytes, self._keep))
-        self._path = hash((self._path, self.words[turn.PATH]))
-        return self.words[turn.SET]
+        self._new = max(self._new, loop.classify(self.arena, self._keep))
+        self._path = hash((self._path, self.state.path))
+        return self.state.set
 
     def _end_with(self, problem: Problem | None) -> int:
         """The end of an execution that was the only one, or went wrong, or changed the monitor."""
-        words = self.words
-        words[turn.EXECUTIONS] += 1
-        blocks = self.options.blocks - words[turn.BUDGET]
+        state = self.state
+        state.executions += 1
+        blocks = self.options.blocks - state.budget
         keep = self._keep and problem is None
-        new: int = turn.classify(self.arena.bytes, keep)
-        words[turn.WORK] += blocks
+        new = loop.classify(self.arena, keep)
+        state.work += blocks
         if self.changed:
-            words[turn.FULL] += 1
+            state.full += 1
             self.snapshot.full()
         else:
             self.snapshot.light()
-        new = max(new, self._new, turn.deeper(self.arena.bytes, keep))
-        words[turn.PATH] = hash((self._path, words[turn.PATH]))
+        new = max(new, self._new, loop.deeper(self.arena, keep))
+        state.path = hash((self._path, state.path))
         if self._single:
-            self._one = Execution(new, words[turn.PATH], problem, blocks)
+            self._one = Execution(new, state.path, problem, blocks)
         return new
 
     # -- traps ---------------------------------------------------------------------------------------------
@@ -295,15 +292,15 @@ class Target:
     def to_monitor(self, context: Context) -> None:
         """Let the monitor handle an ecall, which costs as much as some blocks of code."""
         self.asked = True
-        self.words[turn.BUDGET] -= _ECALL_BLOCKS
+        self.state.budget -= _ECALL_BLOCKS
         self._saved_handlers[Cause.ECALL_U](context)
         current = self.hart.current
         if current is not context:
-            self.words[turn.REGION] = self._regions.get(id(current), 0) * turn.EDGES_EACH
-            self.words[turn.PREVIOUS] = 0
+            self.state.region = self._regions.get(id(current), 0) * EDGES_EACH
+            self.state.previous = 0
 
     def _on_wfi(self, context: Context) -> None:
-        if self.words[turn.BUDGET] < 0:
+        if self.state.budget < 0:
             self.out_of_blocks(context)
         else:
             self.changed = True
@@ -311,7 +308,7 @@ class Target:
 
     def _on_interrupt(self, _context: Context) -> None:
         """Someone wants the campaign to stop: the execution is dropped."""
-        turn.classify(self.arena.bytes, False)
+        loop.classify(self.arena, False)
         self.changed = True
         self.snapshot.full()
         self._ended, self._left = True, 0

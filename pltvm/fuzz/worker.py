@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-import numpy as np
-
-from pltvm.fuzz import turn
+from pltvm.fuzz.arena import MAP_SIZE
 from pltvm.fuzz.callers import OneCall
 from pltvm.fuzz.compare import candidates, colorize, tokens_of
 from pltvm.fuzz.dictionary import Dictionary
@@ -90,10 +88,9 @@ class Worker:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.target = open_target(options)
-        self.target.fuzz(b"", 2, lambda _data, _new, _problem: None)  # so that native code is there
         self._tracer: Tracer | None = None
         self.corpus: list[bytes] = []  # whose edges are in `_seen`
-        self._seen = np.zeros_like(self.target.arena.seen)
+        self._seen = bytearray(MAP_SIZE)
         self._edges = 0
         self._own_words = self._words_of_target()
 
@@ -103,7 +100,7 @@ class Worker:
         """Count the edges of this corpus as seen, and no others."""
         if list(corpus[: len(self.corpus)]) != self.corpus:
             self.corpus, self._edges = [], 0
-            self._seen[:] = 0
+            self._seen[:] = bytes(MAP_SIZE)
         self._forget_other_edges()
         for data in corpus[len(self.corpus) :]:
             self.target.execute(data)
@@ -127,11 +124,11 @@ class Worker:
 
     def _forget_other_edges(self) -> None:
         self.target.arena.seen[:] = self._seen
-        self.target.words[turn.EDGES] = self._edges
+        self.target.state.edges = self._edges
 
     def _remember_edges(self) -> None:
         self._seen[:] = self.target.arena.seen
-        self._edges = self.target.words[turn.EDGES]
+        self._edges = self.target.state.edges
 
     # -- a round -------------------------------------------------------------------------------------------
 
@@ -144,12 +141,12 @@ class Worker:
             self.target.may_stop = False
 
     def _run(self, job: Job) -> Round:
-        target, words = self.target, self.target.words
+        target, state = self.target, self.target.state
         self.use(job.corpus)
         target.seen.clear()
-        before = words[turn.EXECUTIONS]
+        before = state.executions
         rng = random.Random(job.seed)
-        target.arena.state[turn.RNG : turn.RNG + 4] = seed_state(rng.getrandbits(64)).view(np.int64)
+        target.arena.seed(seed_state(rng.getrandbits(64)))
         inputs = [Entry(data) for data in job.corpus] or [Entry(b"")]
         old = len(inputs)
         dictionary = Dictionary((*job.words, *self._own_words))
@@ -172,8 +169,8 @@ class Worker:
         work = compared = 0
         given = (0, 0)  # inputs and words that mutations know of
         while work < job.work:
-            done = words[turn.EXECUTIONS]
-            words[turn.WORK] = words[turn.FULL] = 0
+            done = state.executions
+            state.work = state.full = 0
             compares = fresh and compared <= (work + job.work // 4) * _COMPARED_SHARE
             if compares:
                 parent, operation = fresh.pop(), "compare"
@@ -186,7 +183,7 @@ class Worker:
                     target.arena.set_tokens(list(dictionary))
                 target.fuzz(inputs[parent].data, _BATCH, interesting)
             each = _COST_SINGLE if compares else _COST_LIGHT
-            cost = words[turn.WORK] + (words[turn.EXECUTIONS] - done) * each + words[turn.FULL] * _COST_FULL
+            cost = state.work + (state.executions - done) * each + state.full * _COST_FULL
             work += cost
             compared += cost if compares else 0
         findings = self._findings(problems, job.known)
@@ -194,8 +191,8 @@ class Worker:
         entries = tuple(
             Entry(self._trim(entry.data), entry.parent - shift, entry.operation) for entry in inputs[old:]
         )
-        executions = words[turn.EXECUTIONS] - before
-        return Round(entries, findings, executions, words[turn.EDGES])
+        executions = state.executions - before
+        return Round(entries, findings, executions, state.edges)
 
     def _choose(self, rng: random.Random, count: int) -> int:
         """An input to mutate: half the time one of the latest."""

@@ -8,7 +8,7 @@ import pytest
 from pltvm import __version__, native
 from tests.cli.command import pltvm
 
-HEAVY = {"lief", "capstone", "elftools", "ziglang", "numpy", "numba", "rich"}
+HEAVY = {"lief", "capstone", "elftools", "ziglang", "rich"}
 COMMANDS = [
     "run",
     "demo",

@@ -167,3 +167,24 @@ def test_an_exception_of_the_function_comes_out_of_the_run(machine: Machine, blo
         machine.hart.run()
     fails[0] = lambda _pc, _size: None
     assert machine.run(space.context()).cause == Cause.BREAKPOINT
+
+
+def test_a_pause_is_at_that_block_and_the_run_goes_on(machine: Machine) -> None:
+    blocks: list[int] = []
+    pauses = {0, 25, ROUNDS}
+
+    def seen(pc: int, _size: int) -> None:
+        if len(blocks) in pauses:
+            pauses.remove(len(blocks))
+            machine.hart.pause()
+        else:
+            blocks.append(pc)
+
+    machine.hart.watch(seen, CODE, CODE + 0xFFF, blocks=True)
+    context = machine.space(PROGRAM).context()
+    for place, done in ((CODE, 0), (START, 25), (BEHIND, ROUNDS)):
+        end = machine.run(context)
+        assert (end.cause, end.pc, context.register(A0)) == (Cause.WFI, place, done)
+    assert machine.run(context).cause == Cause.BREAKPOINT
+    assert len(blocks) == ROUNDS + 1
+    assert context.register(A2) == 7

@@ -3,16 +3,14 @@
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import numpy as np
-
 from pltvm.engine.memory import PAGE
 from pltvm.engine.page_table import PageTable
 from pltvm.engine.sv39 import A, R, V, W, X
-from pltvm.fuzz import turn
 from pltvm.fuzz.target import Target
 from pltvm.host import snapshot
 from pltvm.monitor.audit import audit
 from pltvm.monitor.state import REGISTERS
+from tests.model.moments import changed_words
 
 
 def host_of(target: Target) -> list[str]:
@@ -47,25 +45,24 @@ class Picture:
     def _objects(self) -> list[str]:
         return host_of(self.target)
 
-    def _ram(self) -> Any:
+    def _ram(self) -> bytes:
         target = self.target
         target._set_input(b"")  # what is left of the last one counts with the next one
-        return target.snapshot.ram.copy().view(np.uint64)
+        return bytes(target.memory.bytes)
 
     def differs(self) -> list[str]:
         """In words, a few; empty when nothing does."""
         found = audit(self.target.machine.monitor.state)
         own = self.target.enclave.block
-        now, base = self._ram(), self.target.machine.memory.base
-        for index in np.flatnonzero(now ^ self.ram)[:20].tolist():
-            old, new = int(self.ram[index]), int(now[index])
+        base = self.target.machine.memory.base
+        for offset, old, new in changed_words(self.ram, self._ram())[:20]:
             leaf = old & V and old & (R | W | X)
-            at = base + index * 8
+            at = base + offset
             if own <= at < own + REGISTERS:
                 continue  # `begin` sets all of them
             accessed = old | A == new | A and leaf and at & -PAGE in self.tables
             if not accessed:
-                found.append(f"RAM at {base + index * 8:#x}: {old:#x}, now {new:#x}")
+                found.append(f"RAM at {at:#x}: {old:#x}, now {new:#x}")
         objects = self._objects()
         old_lines, new_lines = set(self.objects), set(objects)
         found += [f"was {line}" for line in self.objects if line not in new_lines][:8]
@@ -76,7 +73,7 @@ class Picture:
             for key, index in table._leaf_tables.items():  # a cache, which may know more than before
                 if anew._leaf_table(key << 21, create=False) != index:
                     found.append(f"eid {enclave.eid}: the table of {key << 21:#x} is not where it was")
-        if int(self.target.words[turn.TOUCHED]) or self.target.arena.map.any():
+        if self.target.state.taken or any(self.target.arena.map):
             found.append("the map of edges is not clear")
         return found
 

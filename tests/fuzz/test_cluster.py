@@ -136,6 +136,30 @@ def test_workers_are_killed(climb: Options, undisturbed: object, dask: Dask, tmp
     assert dask.workers[1].wait(WAIT) == -signal.SIGKILL
 
 
+def test_who_has_a_result_is_killed(
+    climb: Options, undisturbed: object, dask: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round is over, and all workers are gone before its result is fetched: it is run here."""
+    import distributed
+
+    pool = Cluster(dask.address, PATIENCE, SIZE)
+    fetch = distributed.Future.result
+
+    def fetch_too_late(future: distributed.Future, **options: float) -> object:
+        if dask.workers[0].poll() is None:
+            for worker in dask.workers:
+                worker.kill()
+                worker.wait()
+            end = time.monotonic() + WAIT
+            while pool._client.nthreads() and time.monotonic() < end:
+                time.sleep(0.01)
+        return fetch(future, **options)
+
+    monkeypatch.setattr(distributed.Future, "result", fetch_too_late)
+    assert run(climb, pool, tmp_path / "out", {}) == undisturbed
+    assert pool._alone_at
+
+
 def test_the_scheduler_is_killed_and_another_one_comes(
     climb: Options, undisturbed: object, dask: Dask, tmp_path: Path
 ) -> None:

@@ -11,8 +11,6 @@ from dataclasses import fields, is_dataclass
 from itertools import islice
 from typing import Any, Final
 
-import numpy as np
-
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import D
 from pltvm.host import snapshot as host_snapshot
@@ -104,8 +102,13 @@ def differences(path: str, before: Any, now: Any) -> Iterator[str]:
 
 def changed_words(before: bytes, after: bytes) -> list[tuple[int, int, int]]:
     """Offset, and the u64 before and after, wherever RAM is not the same."""
-    old, new = np.frombuffer(before, np.uint64), np.frombuffer(after, np.uint64)
-    return [(at * 8, int(old[at]), int(new[at])) for at in np.flatnonzero(old != new).tolist()]
+    found = []
+    for start in range(0, len(before), PAGE):
+        old, new = before[start : start + PAGE], after[start : start + PAGE]
+        if old != new:
+            words = zip(memoryview(old).cast("Q"), memoryview(new).cast("Q"), strict=True)
+            found += [(start + 8 * at, one, two) for at, (one, two) in enumerate(words) if one != two]
+    return found
 
 
 def told(changes: list[tuple[int, int, int]]) -> str:

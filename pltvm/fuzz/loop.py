@@ -1,0 +1,34 @@
+"""The fuzzing loop: the steps of `turn`, in C where there is the native core, which does the same."""
+
+import ctypes
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from pltvm.engine.hart import Hart
+from pltvm.fuzz import turn as python
+from pltvm.fuzz.arena import Arena
+from pltvm.native import core
+
+Step = Callable[[Arena], None]
+Keeping = Callable[[Arena, bool], int]
+
+classify: Final[Keeping] = core.pltvm_fuzz_classify if core else python.classify
+restore: Final[Step] = core.pltvm_fuzz_restore if core else python.restore
+deeper: Final[Keeping] = core.pltvm_fuzz_deeper if core else python.deeper
+place: Final[Step] = core.pltvm_fuzz_place if core else python.place
+advance: Final[Step] = core.pltvm_fuzz_advance if core else python.advance
+turn: Final[Callable[[Arena], int]] = core.pltvm_fuzz_turn if core else python.turn
+
+
+def watch(hart: Hart, arena: Arena) -> None:
+    """Count edges, and blocks down to the end of the budget: then there is Cause.WFI.
+
+    Before any guest code has run, as `Hart.watch_blocks`.
+    """
+    if core is None:
+        hart.watch(partial(python.block, arena, hart.pause), start=1, end=0, blocks=True)
+    else:
+        arena.state.stop = hart.stop_function()
+        function = ctypes.cast(core.pltvm_fuzz_block, ctypes.c_void_p)
+        hart.watch_blocks(function.value or 0, arena.address)
