@@ -34,6 +34,7 @@ _HEADER: Final = _declared()
 _SIZES: Final[dict[str, int]] = dict(_HEADER.typeof("enum arena_sizes").relements)
 EDGES_EACH: Final = _SIZES["EDGES_EACH"]
 FEATURES: Final = _SIZES["FEATURES"]
+REGIONS: Final = _SIZES["REGIONS"]
 MAP_SIZE: Final = _SIZES["MAP_SIZE"]
 MOST_FEATURES: Final = _SIZES["MOST_FEATURES"]
 MOST_PAGES: Final = _SIZES["MOST_PAGES"]

@@ -42,7 +42,7 @@ class Hosted(Target):
         driver.clients[inner.client].output = self.printed
         if not driver.start(inner, self.relay.span if self.relay else NO_PAGES):
             raise PltvmError(f"{self.created.name}: the monitor refused to run it")
-        self._entry = memoryview(array("Q", self.enclave.context.regs))
+        self.entry = memoryview(array("Q", self.enclave.context.regs))
         self._race: Race | None = None
         self._returned = 0  # by the enclave
         self._answers = b""
@@ -61,7 +61,7 @@ class Hosted(Target):
 
     def begin(self) -> None:
         regs = self.enclave.context.regs
-        regs[:] = self._entry
+        regs[:] = self.entry
         self._race, self._said[0] = None, 0
         if self._by_parts:
             self._place_parts()

@@ -57,7 +57,7 @@ class Sequence(Target):
         self._call(self._turn_of(0), Message(0, b"\0"))
         if self.hart.current is not self.enclave.context:
             raise PltvmError(f"{self.created.name}: the monitor refused to call it")
-        self._entry = memoryview(array("Q", self.enclave.context.regs))
+        self.entry = memoryview(array("Q", self.enclave.context.regs))
         self._first = self._request, self._pa
         memory, table = self.memory, self.enclave.space.table
         self._slots = [
@@ -102,7 +102,7 @@ class Sequence(Target):
         if REFUSAL in self.options.oracles:
             self._before = oracles.writable(self)
         regs = self.enclave.context.regs
-        regs[:] = self._entry
+        regs[:] = self.entry
         regs[A0], regs[A1] = message.argument, self._request
         self.state.region = self.state.previous = 0
 

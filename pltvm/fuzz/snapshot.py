@@ -42,7 +42,7 @@ class Snapshot:
         self._logged = len(always)
         running = machine.monitor.state.running
         registers = running.pages[1] if running is not None else -1  # every execution starts with all of them
-        self._compared = [number for number in always if number != registers]
+        self.compared = [number for number in always if number != registers]
 
     def _watch(self) -> None:
         """Note where the leaf entries of writable pages are; their D bits are clear."""
@@ -74,7 +74,7 @@ class Snapshot:
         return self.memory.dirty.count(1) == self._logged and all(
             bytes(self.memory.bytes[number << PAGE_SHIFT : (number + 1) << PAGE_SHIFT])
             == self._pages.get(number, _ZEROS)
-            for number in self._compared
+            for number in self.compared
         )
 
     def light(self) -> None:

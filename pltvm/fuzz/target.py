@@ -16,6 +16,7 @@ from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause
 from pltvm.fuzz import loop, secret, stopping
 from pltvm.fuzz.arena import EDGES_EACH, Arena
+from pltvm.fuzz.batch import Batch
 from pltvm.fuzz.options import ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG, SECRET
 from pltvm.fuzz.snapshot import Snapshot
@@ -67,6 +68,7 @@ class Target:
     """The machine of a campaign. Subclasses say how it gets to the snapshot and what an input does."""
 
     last_call: Call  # with which the enclave ends an execution
+    entry: memoryview  # the registers that each starts with, but for its argument
 
     def __init__(self, options: Options, watch: Watch | None = None, blocks: bool = False) -> None:
         """`watch` is called at each instruction, or block, with its pc and bytes: that is slow."""
@@ -103,7 +105,7 @@ class Target:
         self.noticed: Problem | None = None  # that did not end the execution
         self.asked = False  # whether monitor or host were asked for something
         self.changed = False  # whether it is known that the full way back is needed
-        self._left = 0  # executions of the batch
+        self.batch = Batch()  # what the core needs of all this to go on by itself
         self._interesting: Interesting = lambda _data, _new, _problem: None
         self._one: Execution | None = None
         self._single = False
@@ -121,6 +123,20 @@ class Target:
             if self.enclave.space.table.writable(leaf.pte) and leaf.va < abi.HEAP_BASE
         ]
         self.snapshot = Snapshot(machine, self.arena, partial(self.load, self.save()))
+        self._share()
+
+    def _share(self) -> None:
+        """Have the native core go on with executions that are plain."""
+        batch, state = self.batch, self.monitor.state
+        contexts = [state.enclaves[one.eid].context for one in (self.created, *self.servers)]
+        batch.prepare(self.hart, self.arena, state.core, contexts[0], self.entry, contexts)
+        batch.last_call = self.last_call
+        batch.plain = self.is_plain()
+        batch.kbuffer = self.prints_for() if batch.plain else 0
+        tables = (pa for one in state.enclaves.values() for pa in one.space.table.tables())
+        batch.watch_log(self.memory, self.snapshot.compared, tables)
+        self.monitor.set_host_vector(self.machine.driver.control_is_back)  # Python serves whatever is left
+        batch.answer_for(self.hart, self._on_ecall)
 
     def _take_traps(self) -> None:
         """From now on the monitor gets only the traps that are passed on to it."""
@@ -154,6 +170,14 @@ class Target:
     def load(self, saved: object) -> None:
         """Put back what `save` gave."""
 
+    def is_plain(self) -> bool:
+        """Whether nobody looks at executions: the core may begin them, by `entry`, and end them."""
+        return False
+
+    def prints_for(self) -> int:
+        """The kbuffer of who prints while the target runs: its physical address."""
+        return 0
+
     def begin(self) -> None:
         """Start an execution with the input in the arena, from the snapshot."""
         raise NotImplementedError
@@ -176,7 +200,7 @@ class Target:
         data = data[: self.options.most_bytes]
         self._set_input(data)
         self._single, self._keep, self.detail, self._one = True, keep, detail, None
-        self._left = 0
+        self.batch.left = 0
         self._start()
         self._single, self.detail = False, False
         return self._result()
@@ -188,7 +212,7 @@ class Target:
     def fuzz(self, parent: bytes, count: int, interesting: Interesting) -> None:
         """So many executions of mutations of `parent`; `interesting` is told of new and wrong ones."""
         self.arena.set_parent(parent)
-        self._interesting, self._left, self._keep = interesting, count - 1, True
+        self._interesting, self.batch.left, self._keep = interesting, count - 1, True
         loop.advance(self.arena)
         self._start()
 
@@ -216,6 +240,7 @@ class Target:
             raise KeyboardInterrupt
         self.asked, self.changed, self.noticed = False, False, None
         self._new = self._path = 0
+        self.batch.asked = self.batch.by_python = False
         state = self.state
         state.budget = self.options.blocks
         state.region = 0
@@ -225,22 +250,35 @@ class Target:
         """The execution is over: look at what came out, go back to the snapshot, go on with the batch."""
         arena = self.arena
         problem = problem or self.noticed
-        if self.asked and not self.changed:
+        batch = self.batch
+        if (self.asked or batch.asked) and not self.changed:
             self.changed = not self.snapshot.is_light()
-        if self._left and problem is None and not self.changed and not self._new:  # as most do
+        if batch.left and problem is None and not self.changed and not self._new:  # as most do
             new = loop.turn(arena)
             self.snapshot.after_light()
             if not new:
-                self._left -= 1
+                batch.left -= 1
+                batch.asked = batch.by_python = False
                 self.begin()
                 return
         else:
             new = self._end_with(problem)
         if not self._single and (new or problem):
             self._interesting(arena.input(), new, problem)
-        if self._left:
-            self._left -= 1
-            loop.advance(arena)
+        self._go_on()
+
+    def _found(self) -> None:
+        """The core has ended an execution, and it has reached something new."""
+        new, self.batch.found = self.batch.found, 0
+        self.snapshot.after_light()
+        self._interesting(self.arena.input(), new, None)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """With the next execution of the batch, if there is one."""
+        if self.batch.left:
+            self.batch.left -= 1
+            loop.advance(self.arena)
             self._begin()
         else:
             self._ended = True
@@ -274,6 +312,9 @@ class Target:
     # -- traps ---------------------------------------------------------------------------------------------
 
     def _on_ecall(self, context: Context) -> None:
+        if self.batch.found:
+            self._found()
+            return
         regs = context.regs
         number = regs[A7]
         if regs[A6] == abi.ENCLAVE_CALL:
@@ -292,6 +333,7 @@ class Target:
     def to_monitor(self, context: Context) -> None:
         """Let the monitor handle an ecall, which costs as much as some blocks of code."""
         self.asked = True
+        self.batch.by_python = True
         self.state.budget -= _ECALL_BLOCKS
         self._saved_handlers[Cause.ECALL_U](context)
         current = self.hart.current
@@ -311,7 +353,7 @@ class Target:
         loop.classify(self.arena, False)
         self.changed = True
         self.snapshot.full()
-        self._ended, self._left = True, 0
+        self._ended, self.batch.left = True, 0
         self.hart.stop()
         raise KeyboardInterrupt
 

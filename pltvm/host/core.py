@@ -5,11 +5,18 @@ It has nothing of the host: blocks come from here, and text that waits is taken 
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.host.away import Away
 from pltvm.host.enclave import DriverEnclave
 from pltvm.host.kernel import Kernel
+from pltvm.host.ocalls import Serve
+from pltvm.monitor.abi import Ocall
+
+_WRITE: Final = int(Ocall.WRITE)
+_BLOCKS: Final = (int(Ocall.MMAP), int(Ocall.MUNMAP), int(Ocall.SBRK))
+_BY_CORE: Final = (_WRITE, *_BLOCKS)
 
 
 class CoreHost:
@@ -17,10 +24,17 @@ class CoreHost:
     monitor's; `text` gets what the enclave that runs has printed."""
 
     def __init__(
-        self, kernel: Kernel, away: Away, collect: Callable[[int], None], text: Callable[[bytes], None]
+        self,
+        kernel: Kernel,
+        away: Away,
+        serving: dict[int, Serve],
+        collect: Callable[[int], None],
+        text: Callable[[bytes], None],
     ) -> None:
         self._kernel = kernel
         self._away = away
+        self._serving = serving
+        self._served = {number: serving[number] for number in _BY_CORE}  # who else serves them is asked
         self.take_back = collect
         kernel.monitor.set_text_listener(text)
         kernel.monitor.set_block_host(self)
@@ -29,7 +43,10 @@ class CoreHost:
         """This enclave runs now. `late`: what it prints may come a moment later."""
         monitor = self._kernel.monitor
         if monitor.hart.has_core:
-            monitor.let_core_answer(enclave.kbuffer if late else 0, goes_on=not enclave.gives_way)
+            serving, served = self._serving, self._served
+            blocks = all(serving[number] == served[number] for number in _BLOCKS)
+            prints = late and serving[_WRITE] == served[_WRITE]
+            monitor.let_core_answer(enclave.kbuffer if prints else 0, not enclave.gives_way, blocks)
 
     def offer(self, size: int) -> int:
         """Give a block for an enclave; raises OutOfMemory."""

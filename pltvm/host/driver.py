@@ -94,7 +94,7 @@ class Driver:
         kernel.holders.append(self._held)
         kernel.monitor.set_host_vector(self.control_is_back, or_core=True)
         kernel.monitor.set_fault_listener(self._note_fault)
-        self.core = CoreHost(kernel, self.away, self._collect, self._print_late)
+        self.core = CoreHost(kernel, self.away, self.serving, self._collect, self._print_late)
 
     @property
     def enclaves(self) -> dict[int, DriverEnclave]:

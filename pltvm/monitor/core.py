@@ -22,7 +22,7 @@ class CoreCalls(ctypes.Structure):
         ("owners", ctypes.c_void_p),
         ("offer", ctypes.c_void_p),
         ("take_back", ctypes.c_void_p),
-        ("is_host_s", ctypes.c_uint64),
+        ("blocks", ctypes.c_uint64),
         ("host_maps", ctypes.c_uint64),
         ("kbuffer", ctypes.c_uint64),
         ("goes_on", ctypes.c_uint64),
@@ -31,7 +31,7 @@ class CoreCalls(ctypes.Structure):
         ("used", ctypes.c_uint64),
     ]
     owners: int | None
-    is_host_s: int
+    blocks: int
     host_maps: int
     kbuffer: int
     goes_on: int

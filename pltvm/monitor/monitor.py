@@ -121,16 +121,17 @@ class Monitor:
         assert running is not None  # the core knows no other contexts
         return running.context
 
-    def let_core_answer(self, kbuffer: int, goes_on: bool) -> None:
+    def let_core_answer(self, kbuffer: int, goes_on: bool, blocks: bool) -> None:
         """What the host says of the enclave that it enters now, so that the core need not ask it.
 
         `kbuffer` is the physical address of its kbuffer if what it prints may come later, to the listener of
         `set_text_listener`; 0 if the host wants to be asked. `goes_on`: at a yield the enclave does.
+        `blocks`: the host of `set_block_host` gives memory.
         """
         core = self.state.core
         core.kbuffer = kbuffer if self._or_core and self.hart.can_refresh else 0
         core.goes_on = self._or_core and goes_on
-        core.is_host_s = self._or_core
+        core.blocks = self._or_core and blocks
         core.host_maps = self.state.tables is not None and self.state.tables.maps_anything
         self.hart.may_wait = core.kbuffer != 0
 
@@ -183,7 +184,7 @@ class Monitor:
         at once, inside the same run of the JIT.
         """
         self.state.host_vector, self._or_core = vector, or_core
-        self.let_core_answer(0, goes_on=False)
+        self.let_core_answer(0, goes_on=False, blocks=False)
 
     def set_trap_vector(self, vector: Callable[[int, Context], None]) -> None:
         """Set what gets the traps of host user mode (cause, context): the host kernel's trap handler."""

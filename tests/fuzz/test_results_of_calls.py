@@ -45,6 +45,7 @@ def test_every_execution_finds_the_struct_as_it_was(where: str, built: Build, an
 
 
 @pytest.mark.broken
+@pytest.mark.python
 def test_it_does_not_where_the_log_misses_them(
     where: str, built: Build, anything: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +56,7 @@ def test_it_does_not_where_the_log_misses_them(
 
 
 @pytest.mark.broken
+@pytest.mark.python
 def test_a_page_that_the_server_writes_hides_that(
     built: Build, anything: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

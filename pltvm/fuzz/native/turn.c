@@ -11,6 +11,7 @@
 #include "engine/native/api.h"
 #include "fuzz/arena.h"
 #include "fuzz/native/mutate.h"
+#include "fuzz/native/turn.h"
 
 #define GOLDEN 0x9E3779B97F4A7C15u
 

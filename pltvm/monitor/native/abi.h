@@ -23,7 +23,7 @@ struct call_struct {
 };
 
 /* States of an enclave, as monitor/state.py has them. */
-enum state { FRESH, RUNNABLE, RUNNING, WAITING_FOR_HOST, CALLING };
+enum enclave_state { FRESH, RUNNABLE, RUNNING, WAITING_FOR_HOST, CALLING };
 
 /* Entries of the page bitmap, as monitor/pages.py has them. */
 #define PRIVATE (UINT32_C(1) << 31)

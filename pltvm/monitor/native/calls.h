@@ -15,10 +15,10 @@ struct calls {
     uint32_t *owners;               /* the page bitmap, NULL until there is one */
 
     /* The host's part of mmap and its like: a cleared block of so many bytes, 0 if there is none that is
-     * plain; and the table of a block that is back. NULL, or `is_host_s` 0, where it wants to be asked. */
+     * plain; and the table of a block that is back. `blocks` is 0 where it wants to be asked. */
     uint64_t (*offer)(uint64_t size);
     void (*take_back)(uint64_t table);
-    uint64_t is_host_s;
+    uint64_t blocks;
     uint64_t host_maps;             /* whether page tables of the host map anything */
 
     /* Of the enclave that it runs: where its text is, physical; whether a yield goes on at once. */

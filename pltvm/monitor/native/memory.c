@@ -138,7 +138,7 @@ static int shrink_heap(struct hart *hart, struct enclave *enclave, uint64_t size
 
 int memory_ocall(struct hart *hart, struct enclave *enclave, uint64_t number) {
     const struct calls *calls = calls_of(hart);
-    if (calls->offer == NULL || calls->host_maps || !calls->is_host_s) return 0;
+    if (!calls->blocks || calls->offer == NULL || calls->host_maps) return 0;
     int64_t size = (int64_t)hart_register(hart, A1);
     switch (number) {
     case OCALL_MMAP: return map_block(hart, enclave);

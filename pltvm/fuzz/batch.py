@@ -1,0 +1,88 @@
+"""A batch of executions that the native core goes on with by itself: `struct batch` of native/batch.h.
+
+Python prepares it, and gets every execution that is not plain. Without the core it only counts what is left.
+"""
+
+import ctypes
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pltvm import native
+from pltvm.engine.context import SLOTS, Context
+from pltvm.engine.core import address_of
+from pltvm.engine.hart import Handler, Hart
+from pltvm.engine.memory import PAGE_SHIFT, Memory
+from pltvm.fuzz.arena import REGIONS, Arena
+from pltvm.monitor.core import CoreCalls
+
+_U64: Final = ctypes.c_uint64
+_POINTER: Final = ctypes.c_void_p
+
+
+class Batch(ctypes.Structure):
+    """See the header, of which a test says that this is the same."""
+
+    _fields_ = [
+        ("arena", _POINTER),
+        ("monitor", _POINTER),
+        ("calls", _POINTER),
+        ("kbuffer", _U64),
+        ("target", _POINTER),
+        ("last_call", _U64),
+        ("regions", _POINTER * REGIONS),
+        ("entry", _U64 * SLOTS),
+        ("clock", _U64),
+        ("logged", _POINTER),
+        ("always", _POINTER),
+        ("always_count", _U64),
+        ("tables", _POINTER),
+        ("plain", _U64),
+        ("left", _U64),
+        ("asked", _U64),
+        ("by_python", _U64),
+        ("found", _U64),
+    ]
+    regions: Any
+    entry: Any
+    kbuffer: int
+    last_call: int
+    clock: int
+    plain: int
+    left: int
+    asked: int
+    by_python: int
+    found: int
+
+    def prepare(
+        self,
+        hart: Hart,
+        arena: Arena,
+        calls: CoreCalls,
+        target: Context,
+        entry: Any,
+        contexts: Iterable[Context],
+    ) -> None:
+        """Executions of `target` start with the registers `entry`. Edges of `contexts` are counted apart."""
+        self.arena, self.calls = arena.address, ctypes.addressof(calls)
+        self.target, self.clock = target.address, hart.clock
+        self.entry[:] = entry
+        for index, context in enumerate(contexts):
+            self.regions[index] = context.address
+
+    def watch_log(self, memory: Memory, always: Sequence[int], tables: Iterable[int]) -> None:
+        """RAM's log is as it is at the snapshot now. `always` are the numbers of the pages in it that are to
+        be compared, `tables` the physical addresses of page tables."""
+        self._logged, self._always = bytearray(memory.dirty), array("Q", always)
+        self._tables = bytearray(len(memory.dirty))
+        for pa in tables:
+            self._tables[(pa - memory.base) >> PAGE_SHIFT] = 1
+        self.logged, self.tables = address_of(self._logged), address_of(self._tables)
+        self.always, self.always_count = self._always.buffer_info()
+
+    def answer_for(self, hart: Hart, handler: Handler) -> None:
+        """From now on the core goes on with executions, as long as ecalls are this handler's."""
+        core = native.core
+        if hart.has_core and core is not None:
+            self.monitor = ctypes.cast(core.pltvm_answer, ctypes.c_void_p)
+            hart.answer_with(handler, core.pltvm_fuzz_answer, ctypes.addressof(self))

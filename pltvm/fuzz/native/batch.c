@@ -1,0 +1,137 @@
+/* A whole execution, and the next one, without Python: what fuzz/target.py does in the plain case.
+ *
+ * The enclave ends an execution by a call. Here that is looked at, RAM put back, the next input made and the
+ * enclave entered again, inside the trap. Calls of the monitor that the core answers are answered on the way.
+ * All else goes to Python as it was: a fault, a call that needs Python, an oracle that looks, something new.
+ * In C as the way through Python takes longer than most targets run.
+ */
+
+#include "fuzz/native/batch.h"
+#include "engine/native/sv39.h"
+#include "fuzz/native/turn.h"
+#include "monitor/native/calls.h"
+
+enum { ECALL_BLOCKS = 200 }; /* that a call counts as: see fuzz/target.py */
+
+int batch_changed(const struct hart *hart, const struct batch *batch) {
+    if (memcmp(hart->dirty, batch->logged, hart->size >> 12)) return 1;
+    const uint8_t *copy = (const uint8_t *)(uintptr_t)batch->arena->state.copy;
+    for (uint64_t i = 0; i < batch->always_count; i++) {
+        uint64_t at_page = batch->always[i] << 12;
+        if (memcmp(hart->ram + at_page, copy + at_page, PAGE)) return 1;
+    }
+    return 0;
+}
+
+/* The next page of the log from this one on, or the number of pages. */
+static uint64_t next_logged(const struct hart *hart, uint64_t page) {
+    const uint8_t *found = memchr(hart->dirty + page, 1, (hart->size >> 12) - page);
+    return found == NULL ? hart->size >> 12 : (uint64_t)(found - hart->dirty);
+}
+
+int batch_is_data(const struct hart *hart, const struct batch *batch) {
+    (void)batch;
+    for (uint64_t page = next_logged(hart, 0); page < hart->size >> 12; page = next_logged(hart, page + 1))
+        if (hart->code[page]) return 0;
+    return 1;
+}
+
+static void copy_back(struct hart *hart, const struct batch *batch, uint64_t page) {
+    const uint8_t *copy = (const uint8_t *)(uintptr_t)batch->arena->state.copy;
+    memcpy(hart->ram + (page << 12), copy + (page << 12), PAGE);
+}
+
+/* Pages that were written by entries which the monitor has moved: only the tables in the log tell. */
+static void restore_moved(struct hart *hart, const struct batch *batch) {
+    for (uint64_t page = next_logged(hart, 0); page < hart->size >> 12; page = next_logged(hart, page + 1)) {
+        if (!batch->tables[page]) continue;
+        const uint64_t *entries = (const uint64_t *)(const void *)(hart->ram + (page << 12));
+        for (int i = 0; i < 512; i++)
+            if ((entries[i] & (PTE_V | PTE_D)) == (PTE_V | PTE_D) && in_ram(hart, pte_address(entries[i]), PAGE))
+                copy_back(hart, batch, (pte_address(entries[i]) - hart->base) >> 12);
+    }
+}
+
+/* What the monitor has written. */
+static void restore_logged(struct hart *hart, const struct batch *batch) {
+    for (uint64_t page = next_logged(hart, 0); page < hart->size >> 12; page = next_logged(hart, page + 1))
+        copy_back(hart, batch, page);
+    memcpy(hart->dirty, batch->logged, hart->size >> 12);
+}
+
+/* The target starts anew, with the input that is in place. */
+static void begin(struct hart *hart, struct batch *batch) {
+    const struct state *state = &batch->arena->state;
+    memcpy(batch->target, batch->entry, sizeof batch->entry);
+    if (state->skip) {
+        batch->target[A0] = state->argument;
+        if (state->size <= state->skip) batch->target[A1] = batch->target[A2] = 0;
+    }
+    batch->asked = 0;
+    hart->clock = batch->clock;
+    hart_switch(hart, batch->target); /* which flushes: D bits were cleared */
+    hart->told = 0;                   /* Python knows who runs; nobody wants the text */
+}
+
+/* The target has made its last call. */
+static int finish(struct hart *hart, struct batch *batch) {
+    struct state *state = &batch->arena->state;
+    if (!batch->plain || !batch->left || batch->by_python) return 0;
+    uint64_t va = hart_register(hart, A0);
+    if (batch->last_call == CALL_RETURN) {
+        if ((va & (PAGE - 1)) > PAGE - sizeof(struct call_struct)) return 0;
+        if (translate(hart, root_of(batch->target[SATP]), va, PTE_R) == NULL) return 0;
+    }
+    int changed = batch->asked && batch_changed(hart, batch);
+    if (changed && !batch_is_data(hart, batch)) return 0;
+    state->executions++;
+    state->work += state->blocks - state->budget;
+    int new = pltvm_fuzz_classify(batch->arena, 1);
+    if (changed) {
+        state->full++;
+        restore_moved(hart, batch);
+    }
+    pltvm_fuzz_restore(batch->arena);
+    if (changed) restore_logged(hart, batch);
+    if (pltvm_fuzz_deeper(batch->arena, 1) && !new) new = 1;
+    if (new) {
+        batch->found = (uint64_t)new;
+        return 0;
+    }
+    batch->left--;
+    pltvm_fuzz_advance(batch->arena);
+    state->budget = state->blocks;
+    state->region = 0;
+    begin(hart, batch);
+    return 1;
+}
+
+/* A call that is the monitor's: answered by its part of the core, or not. */
+static int ask_monitor(struct hart *hart, struct batch *batch, uint32_t cause) {
+    struct state *state = &batch->arena->state;
+    struct calls *calls = batch->calls;
+    const uint64_t *before = hart->registers;
+    calls->kbuffer = batch->kbuffer;
+    hart->above = calls;
+    int answered = batch->monitor(hart, cause);
+    hart->above = batch;
+    calls->used = 0; /* nobody wants the text */
+    if (!answered) return 0;
+    batch->asked = 1;
+    state->budget -= ECALL_BLOCKS;
+    if (hart->registers == before) return 1;
+    state->region = state->previous = 0;
+    for (int64_t i = 0; i < REGIONS; i++)
+        if (batch->regions[i] == hart->registers) state->region = i * EDGES_EACH;
+    return 1;
+}
+
+/* `answer` of the hart while a batch runs. */
+API int pltvm_fuzz_answer(struct hart *hart, uint32_t cause) {
+    struct batch *batch = hart->above;
+    if (cause != ECALL_U) return 0;
+    if (hart_register(hart, A6) == ENCLAVE_CALL && hart_register(hart, A7) == batch->last_call &&
+        hart->registers == batch->target)
+        return finish(hart, batch);
+    return ask_monitor(hart, batch, cause);
+}

@@ -1,0 +1,44 @@
+/* A batch of executions, as the core and Python (fuzz/batch.py) share it. Python owns it. */
+
+#ifndef PLTVM_BATCH_H
+#define PLTVM_BATCH_H
+
+#include "engine/native/hart.h"
+#include "fuzz/arena.h"
+
+struct batch {
+    struct arena *arena;
+
+    /* The monitor: its part of the core, and what that works on. */
+    answer_function *monitor;
+    void *calls;
+    uint64_t kbuffer;       /* of who is printed for, if what is printed does not matter; 0: Python prints */
+
+    /* The target: its registers, and with which call it ends an execution. */
+    uint64_t *target;
+    uint64_t last_call;
+    uint64_t *regions[REGIONS];     /* registers of the enclaves whose edges are counted apart */
+    uint64_t entry[SLOTS];          /* what each execution starts with, but for its argument */
+    uint64_t clock;
+
+    /* RAM's log at the snapshot; the pages in it, but for the target's registers; and which pages are leaf tables. */
+    const uint8_t *logged;
+    const uint64_t *always;
+    uint64_t always_count;
+    const uint8_t *tables;
+
+    /* Now. */
+    uint64_t plain;         /* whether executions may end here: nobody looks at what comes out */
+    uint64_t left;          /* executions, after this one */
+    uint64_t asked;         /* the monitor was asked for something, and the core has answered */
+    uint64_t by_python;     /* … or Python has: then it goes back, too */
+    uint64_t found;         /* what the last execution reached that is new; it is over, and RAM is as it was */
+};
+
+/* Whether the monitor has changed anything since the snapshot. */
+int batch_changed(const struct hart *hart, const struct batch *batch);
+
+/* Whether all of that can be put back here: no page of code is in it. */
+int batch_is_data(const struct hart *hart, const struct batch *batch);
+
+#endif
