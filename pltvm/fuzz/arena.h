@@ -53,6 +53,11 @@ struct state {
     int64_t region;         /* first edge of the enclave that runs */
     int64_t previous;       /* block, for the edge */
     int64_t taken;          /* edges that are not 0 in the map */
+    int64_t sent;           /* messages of its input, and where the next one starts */
+    int64_t next;
+    int64_t kind;           /* of the last call: who made it, and which edges it took */
+    int64_t part_new;       /* of the calls that are over: what is new, and a hash of their paths */
+    int64_t part_path;
 
     /* the last one */
     int64_t path;           /* hash of edges and how often they were taken */

@@ -51,6 +51,11 @@ class State(ctypes.Structure):
     region: int
     previous: int
     taken: int
+    sent: int
+    next: int
+    kind: int
+    part_new: int
+    part_path: int
     path: int
     set: int
     dirty: int

@@ -20,6 +20,9 @@ _U64: Final = ctypes.c_uint64
 _POINTER: Final = ctypes.c_void_p
 
 
+TO_BEGIN: Final = 4  # of `found`: Python is to begin the next execution
+
+
 class Batch(ctypes.Structure):
     """See the header, of which a test says that this is the same."""
 
@@ -33,6 +36,12 @@ class Batch(ctypes.Structure):
         ("regions", _POINTER * REGIONS),
         ("entry", _U64 * SLOTS),
         ("clock", _U64),
+        ("most_calls", _U64),
+        ("request", _U64),
+        ("place", _U64),
+        ("room", _U64),
+        ("slots", _POINTER),
+        ("slot_count", _U64),
         ("logged", _POINTER),
         ("always", _POINTER),
         ("always_count", _U64),
@@ -41,6 +50,7 @@ class Batch(ctypes.Structure):
         ("left", _U64),
         ("asked", _U64),
         ("by_python", _U64),
+        ("begun", _U64),
         ("found", _U64),
     ]
     regions: Any
@@ -52,6 +62,7 @@ class Batch(ctypes.Structure):
     left: int
     asked: int
     by_python: int
+    begun: int
     found: int
 
     def prepare(
@@ -69,6 +80,12 @@ class Batch(ctypes.Structure):
         self.entry[:] = entry
         for index, context in enumerate(contexts):
             self.regions[index] = context.address
+
+    def pass_on(self, most: int, request: int, place: int, room: int, slots: Sequence[int]) -> None:
+        """An input is several calls, at most so many, that pass these bytes."""
+        self._slots = array("Q", slots)
+        self.most_calls, self.request, self.place, self.room = most, request, place, room
+        self.slots, self.slot_count = self._slots.buffer_info()
 
     def watch_log(self, memory: Memory, always: Sequence[int], tables: Iterable[int]) -> None:
         """RAM's log is as it is at the snapshot now. `always` are the numbers of the pages in it that are to

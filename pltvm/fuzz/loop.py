@@ -14,6 +14,7 @@ Step = Callable[[Arena], None]
 Keeping = Callable[[Arena, bool], int]
 
 classify: Final[Keeping] = core.pltvm_fuzz_classify if core else python.classify
+part: Final[Callable[[Arena, int, bool], None]] = core.pltvm_fuzz_part if core else python.part
 restore: Final[Step] = core.pltvm_fuzz_restore if core else python.restore
 deeper: Final[Keeping] = core.pltvm_fuzz_deeper if core else python.deeper
 place: Final[Step] = core.pltvm_fuzz_place if core else python.place

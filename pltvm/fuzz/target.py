@@ -14,9 +14,9 @@ from pltvm.engine.context import A6, A7, PC, RA, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause
-from pltvm.fuzz import loop, secret, stopping
+from pltvm.fuzz import loop, secret, stopping, turn
 from pltvm.fuzz.arena import EDGES_EACH, Arena
-from pltvm.fuzz.batch import Batch
+from pltvm.fuzz.batch import TO_BEGIN, Batch
 from pltvm.fuzz.options import ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG, SECRET
 from pltvm.fuzz.snapshot import Snapshot
@@ -101,7 +101,6 @@ class Target:
             id(self.monitor.state.enclaves[one.eid].context): index
             for index, one in enumerate((self.created, *self.servers))
         }
-        self._new = self._path = 0  # of the parts of this execution that are over
         self.noticed: Problem | None = None  # that did not end the execution
         self.asked = False  # whether monitor or host were asked for something
         self.changed = False  # whether it is known that the full way back is needed
@@ -109,7 +108,7 @@ class Target:
         self._interesting: Interesting = lambda _data, _new, _problem: None
         self._one: Execution | None = None
         self._single = False
-        self._keep = True
+        self.keep = True
         self.may_stop = False  # at Ctrl-C
         self._ended = False
         self.detail = False  # whether problems are described in full
@@ -131,8 +130,8 @@ class Target:
         contexts = [state.enclaves[one.eid].context for one in (self.created, *self.servers)]
         batch.prepare(self.hart, self.arena, state.core, contexts[0], self.entry, contexts)
         batch.last_call = self.last_call
-        batch.plain = self.is_plain()
-        batch.kbuffer = self.prints_for() if batch.plain else 0
+        self._plain = self.is_plain()
+        batch.kbuffer = self.prints_for() if self._plain else 0
         tables = (pa for one in state.enclaves.values() for pa in one.space.table.tables())
         batch.watch_log(self.memory, self.snapshot.compared, tables)
         self.monitor.set_host_vector(self.machine.driver.control_is_back)  # Python serves whatever is left
@@ -199,8 +198,8 @@ class Target:
         """
         data = data[: self.options.most_bytes]
         self._set_input(data)
-        self._single, self._keep, self.detail, self._one = True, keep, detail, None
-        self.batch.left = 0
+        self._single, self.keep, self.detail, self._one = True, keep, detail, None
+        self.batch.left, self.batch.plain = 0, False
         self._start()
         self._single, self.detail = False, False
         return self._result()
@@ -212,7 +211,8 @@ class Target:
     def fuzz(self, parent: bytes, count: int, interesting: Interesting) -> None:
         """So many executions of mutations of `parent`; `interesting` is told of new and wrong ones."""
         self.arena.set_parent(parent)
-        self._interesting, self.batch.left, self._keep = interesting, count - 1, True
+        self._interesting, self.keep = interesting, True
+        self.batch.left, self.batch.plain = count - 1, self._plain
         loop.advance(self.arena)
         self._start()
 
@@ -239,9 +239,9 @@ class Target:
         if stopping.requested and self.may_stop:
             raise KeyboardInterrupt
         self.asked, self.changed, self.noticed = False, False, None
-        self._new = self._path = 0
-        self.batch.asked = self.batch.by_python = False
+        self._forget_core()
         state = self.state
+        state.part_new = state.part_path = 0
         state.budget = self.options.blocks
         state.region = 0
         self.begin()
@@ -253,12 +253,12 @@ class Target:
         batch = self.batch
         if (self.asked or batch.asked) and not self.changed:
             self.changed = not self.snapshot.is_light()
-        if batch.left and problem is None and not self.changed and not self._new:  # as most do
+        if batch.left and problem is None and not self.changed and not self.state.part_new:  # as most do
             new = loop.turn(arena)
             self.snapshot.after_light()
             if not new:
                 batch.left -= 1
-                batch.asked = batch.by_python = False
+                self._forget_core()
                 self.begin()
                 return
         else:
@@ -267,12 +267,20 @@ class Target:
             self._interesting(arena.input(), new, problem)
         self._go_on()
 
-    def _found(self) -> None:
-        """The core has ended an execution, and it has reached something new."""
-        new, self.batch.found = self.batch.found, 0
+    def _take_over(self) -> None:
+        """The core has ended an execution that has reached something new, or begins no such input."""
+        found, self.batch.found = self.batch.found, 0
         self.snapshot.after_light()
-        self._interesting(self.arena.input(), new, None)
-        self._go_on()
+        if found == TO_BEGIN:
+            self._begin()
+        else:
+            self._interesting(self.arena.input(), found, None)
+            self._go_on()
+
+    def _forget_core(self) -> None:
+        """An execution is begun here: the core has done nothing of it."""
+        batch = self.batch
+        batch.asked = batch.by_python = batch.begun = False
 
     def _go_on(self) -> None:
         """With the next execution of the batch, if there is one."""
@@ -284,18 +292,12 @@ class Target:
             self._ended = True
             self.hart.stop()
 
-    def classify_part(self) -> int:
-        """A part of the execution is over: look at its edges by themselves. The hash of their set."""
-        self._new = max(self._new, loop.classify(self.arena, self._keep))
-        self._path = hash((self._path, self.state.path))
-        return self.state.set
-
     def _end_with(self, problem: Problem | None) -> int:
         """The end of an execution that was the only one, or went wrong, or changed the monitor."""
         state = self.state
         state.executions += 1
         blocks = self.options.blocks - state.budget
-        keep = self._keep and problem is None
+        keep = self.keep and problem is None
         new = loop.classify(self.arena, keep)
         state.work += blocks
         if self.changed:
@@ -303,8 +305,8 @@ class Target:
             self.snapshot.full()
         else:
             self.snapshot.light()
-        new = max(new, self._new, loop.deeper(self.arena, keep))
-        state.path = hash((self._path, state.path))
+        new = max(new, state.part_new, loop.deeper(self.arena, keep))
+        state.path = turn.mix(state.part_path, state.path)
         if self._single:
             self._one = Execution(new, state.path, problem, blocks)
         return new
@@ -313,7 +315,7 @@ class Target:
 
     def _on_ecall(self, context: Context) -> None:
         if self.batch.found:
-            self._found()
+            self._take_over()
             return
         regs = context.regs
         number = regs[A7]

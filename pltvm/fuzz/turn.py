@@ -12,7 +12,7 @@ from typing import Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import A, D, pte_address
-from pltvm.fuzz.arena import FEATURES, MAP_SIZE, MOST_PAGES, Arena
+from pltvm.fuzz.arena import FEATURES, MAP_SIZE, MOST_FEATURES, MOST_PAGES, Arena
 from pltvm.fuzz.havoc import Stock
 from pltvm.fuzz.mutate import mutate
 from pltvm.monitor.abi import MASK64
@@ -65,6 +65,27 @@ def classify(arena: Arena, keep: bool) -> int:
     state.path = (path & MASK64) >> 1
     state.set = (edges & MASK64) >> 1
     return new
+
+
+def mix(one: int, two: int) -> int:
+    """A hash of two hashes, of 63 bits."""
+    value = one * _GOLDEN + two + 1 & MASK64
+    return (value ^ value >> 32) >> 1
+
+
+def part(arena: Arena, client: int, keep: bool) -> None:
+    """A call of an execution is over: `classify` what it reached by itself.
+
+    Count as reached: this kind of call after the kind of the call before it. The kind is who calls, and which
+    edges the call takes. So an input that gets a server into another state is kept, though it runs no code
+    that others do not.
+    """
+    state = arena.state
+    state.part_new = max(state.part_new, classify(arena, keep))
+    state.part_path = mix(state.part_path, state.path)
+    kind = mix(client, state.set)
+    arena.reach(mix(state.kind, kind) % MOST_FEATURES)
+    state.kind = kind
 
 
 def restore(arena: Arena) -> None:

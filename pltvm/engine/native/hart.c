@@ -30,6 +30,12 @@ void hart_save(struct hart *hart) {
     hart->read_batch(hart->engine, hart->ids + SAVED_FROM, values + SAVED_FROM, SLOTS - SAVED_FROM);
 }
 
+void hart_load(struct hart *hart) {
+    void *values[SLOTS];
+    point(values, hart->registers);
+    hart->write_batch(hart->engine, hart->ids + SAVED_FROM, values + SAVED_FROM, SLOTS - SAVED_FROM);
+}
+
 void hart_switch(struct hart *hart, uint64_t *registers) {
     void *values[SLOTS];
     /* Unicorn flushes by itself when the ASID changes, and never else. */

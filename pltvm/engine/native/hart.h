@@ -66,6 +66,9 @@ void hart_set(struct hart *hart, int slot, uint64_t value);
 /* Save the registers of the context that runs, in its places from x1 on. */
 void hart_save(struct hart *hart);
 
+/* Load what was saved again, as it is now, with nothing to flush. */
+void hart_load(struct hart *hart);
+
 /* Let another context run, whose registers are at `registers`. The one that ran was saved. */
 void hart_switch(struct hart *hart, uint64_t *registers);
 

@@ -8,6 +8,7 @@
 
 #include "fuzz/native/batch.h"
 #include "engine/native/sv39.h"
+#include "fuzz/native/sequence.h"
 #include "fuzz/native/turn.h"
 #include "monitor/native/calls.h"
 
@@ -59,31 +60,57 @@ static void restore_logged(struct hart *hart, const struct batch *batch) {
     memcpy(hart->dirty, batch->logged, hart->size >> 12);
 }
 
-/* The target starts anew, with the input that is in place. */
-static void begin(struct hart *hart, struct batch *batch) {
-    const struct state *state = &batch->arena->state;
-    memcpy(batch->target, batch->entry, sizeof batch->entry);
-    if (state->skip) {
-        batch->target[A0] = state->argument;
-        if (state->size <= state->skip) batch->target[A1] = batch->target[A2] = 0;
+/* The target starts anew, with the input that is in place; 0 if that is for Python. */
+static int begin(struct hart *hart, struct batch *batch) {
+    struct state *state = &batch->arena->state;
+    int passes = 0;
+    state->budget = state->blocks;
+    state->region = state->sent = state->next = state->kind = state->part_new = state->part_path = 0;
+    if (batch->most_calls) {
+        if (!sequence_has_next(batch, &passes) || !passes) return 0;
+        sequence_call(hart, batch);
+    } else {
+        memcpy(batch->target, batch->entry, sizeof batch->entry);
+        if (state->skip) {
+            batch->target[A0] = state->argument;
+            if (state->size <= state->skip) batch->target[A1] = batch->target[A2] = 0;
+        }
     }
     batch->asked = 0;
+    batch->begun = 1;
     hart->clock = batch->clock;
     hart_switch(hart, batch->target); /* which flushes: D bits were cleared */
     hart->told = 0;                   /* Python knows who runs; nobody wants the text */
+    return 1;
+}
+
+/* A call of several is over. 1: the next one is on its way; 0: none is left; −1: Python decides. */
+static int next_call(struct hart *hart, struct batch *batch, const struct call_struct *where) {
+    struct call_struct results;
+    int passes = 0;
+    memcpy(&results, where, sizeof results);
+    if (!sequence_gave_back(batch, &results)) return -1;
+    if (!sequence_has_next(batch, &passes)) return 0;
+    if (!passes) return -1;
+    pltvm_fuzz_part(batch->arena, 0, 1);
+    sequence_call(hart, batch);
+    hart_load(hart);
+    return 1;
 }
 
 /* The target has made its last call. */
 static int finish(struct hart *hart, struct batch *batch) {
     struct state *state = &batch->arena->state;
-    if (!batch->plain || !batch->left || batch->by_python) return 0;
+    if (!batch->plain || batch->by_python) return 0;
     uint64_t va = hart_register(hart, A0);
-    if (batch->last_call == CALL_RETURN) {
-        if ((va & (PAGE - 1)) > PAGE - sizeof(struct call_struct)) return 0;
-        if (translate(hart, root_of(batch->target[SATP]), va, PTE_R) == NULL) return 0;
-    }
+    if ((va & (PAGE - 1)) > PAGE - sizeof(struct call_struct)) return 0;
+    const struct call_struct *results = translate(hart, root_of(batch->target[SATP]), va, PTE_R);
+    if (results == NULL) return 0;
+    int goes_on = batch->most_calls ? next_call(hart, batch, results) : 0;
+    if (goes_on || !batch->left) return goes_on > 0;
     int changed = batch->asked && batch_changed(hart, batch);
     if (changed && !batch_is_data(hart, batch)) return 0;
+    if (batch->most_calls) pltvm_fuzz_part(batch->arena, 0, 1);
     state->executions++;
     state->work += state->blocks - state->budget;
     int new = pltvm_fuzz_classify(batch->arena, 1);
@@ -94,16 +121,16 @@ static int finish(struct hart *hart, struct batch *batch) {
     pltvm_fuzz_restore(batch->arena);
     if (changed) restore_logged(hart, batch);
     if (pltvm_fuzz_deeper(batch->arena, 1) && !new) new = 1;
+    if (new < state->part_new) new = (int)state->part_new;
     if (new) {
         batch->found = (uint64_t)new;
         return 0;
     }
     batch->left--;
     pltvm_fuzz_advance(batch->arena);
-    state->budget = state->blocks;
-    state->region = 0;
-    begin(hart, batch);
-    return 1;
+    if (begin(hart, batch)) return 1;
+    batch->found = TO_BEGIN;
+    return 0;
 }
 
 /* A call that is the monitor's: answered by its part of the core, or not. */

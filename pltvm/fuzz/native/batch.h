@@ -6,6 +6,8 @@
 #include "engine/native/hart.h"
 #include "fuzz/arena.h"
 
+enum { TO_BEGIN = 4 }; /* the next execution, whose input is there, is Python's to begin */
+
 struct batch {
     struct arena *arena;
 
@@ -21,6 +23,13 @@ struct batch {
     uint64_t entry[SLOTS];          /* what each execution starts with, but for its argument */
     uint64_t clock;
 
+    /* Where an input is several calls: how many at most, what they pass (virtual, where in RAM, bytes), and its
+     * leaf entries, as an index of u64 in RAM. */
+    uint64_t most_calls;    /* 0: it is one, placed by `place` */
+    uint64_t request, place, room;
+    const uint64_t *slots;
+    uint64_t slot_count;
+
     /* RAM's log at the snapshot; the pages in it, but for the target's registers; and which pages are leaf tables. */
     const uint8_t *logged;
     const uint64_t *always;
@@ -32,7 +41,8 @@ struct batch {
     uint64_t left;          /* executions, after this one */
     uint64_t asked;         /* the monitor was asked for something, and the core has answered */
     uint64_t by_python;     /* … or Python has: then it goes back, too */
-    uint64_t found;         /* what the last execution reached that is new; it is over, and RAM is as it was */
+    uint64_t begun;         /* the core has begun this execution */
+    uint64_t found;         /* it is over, and RAM is as it was: what it reached that is new, or TO_BEGIN */
 };
 
 /* Whether the monitor has changed anything since the snapshot. */

@@ -63,6 +63,22 @@ API int pltvm_fuzz_classify(struct arena *arena, int keep) {
     return new;
 }
 
+static int64_t mix(int64_t one, int64_t two) {
+    uint64_t value = (uint64_t)one * GOLDEN + (uint64_t)two + 1;
+    return (int64_t)((value ^ value >> 32) >> 1);
+}
+
+API void pltvm_fuzz_part(struct arena *arena, int64_t client, int keep) {
+    struct state *state = &arena->state;
+    int new = pltvm_fuzz_classify(arena, keep);
+    if (new > state->part_new) state->part_new = new;
+    state->part_path = mix(state->part_path, state->path);
+    int64_t kind = mix(client, state->set), edge = FEATURES + mix(state->kind, kind) % MOST_FEATURES;
+    if (!arena->map[edge]) arena->touched[state->taken++] = (uint32_t)edge;
+    if (arena->map[edge] != 255) arena->map[edge]++;
+    state->kind = kind;
+}
+
 API void pltvm_fuzz_restore(struct arena *arena) {
     struct state *state = &arena->state;
     uint8_t *ram = (uint8_t *)(uintptr_t)state->ram;

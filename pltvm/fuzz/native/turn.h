@@ -7,6 +7,7 @@
 #include "fuzz/arena.h"
 
 API int pltvm_fuzz_classify(struct arena *arena, int keep);
+API void pltvm_fuzz_part(struct arena *arena, int64_t client, int keep);
 API void pltvm_fuzz_restore(struct arena *arena);
 API int pltvm_fuzz_deeper(struct arena *arena, int keep);
 API void pltvm_fuzz_place(struct arena *arena);
