@@ -20,7 +20,7 @@ _U64: Final = ctypes.c_uint64
 _POINTER: Final = ctypes.c_void_p
 
 
-TO_BEGIN: Final = 4  # of `found`: Python is to begin the next execution
+TO_BEGIN, TO_SEND = 4, 5  # of `found`: Python is to begin the next execution, or to make the next call
 
 
 class Batch(ctypes.Structure):
@@ -37,11 +37,19 @@ class Batch(ctypes.Structure):
         ("entry", _U64 * SLOTS),
         ("clock", _U64),
         ("most_calls", _U64),
-        ("request", _U64),
-        ("place", _U64),
+        ("caller", _U64),
+        ("server", _U64),
+        ("struct_va", _U64),
+        ("unused_va", _U64),
+        ("first_request", _U64),
+        ("first_place", _U64),
         ("room", _U64),
         ("slots", _POINTER),
         ("slot_count", _U64),
+        ("request", _U64),
+        ("place", _U64),
+        ("passes", _U64),
+        ("caller_va", _U64),
         ("logged", _POINTER),
         ("always", _POINTER),
         ("always_count", _U64),
@@ -50,6 +58,7 @@ class Batch(ctypes.Structure):
         ("left", _U64),
         ("asked", _U64),
         ("by_python", _U64),
+        ("changed", _U64),
         ("begun", _U64),
         ("found", _U64),
     ]
@@ -62,6 +71,11 @@ class Batch(ctypes.Structure):
     left: int
     asked: int
     by_python: int
+    changed: int
+    request: int
+    place: int
+    passes: int
+    caller_va: int
     begun: int
     found: int
 
@@ -81,11 +95,12 @@ class Batch(ctypes.Structure):
         for index, context in enumerate(contexts):
             self.regions[index] = context.address
 
-    def pass_on(self, most: int, request: int, place: int, room: int, slots: Sequence[int]) -> None:
-        """An input is several calls, at most so many, that pass these bytes."""
+    def pass_on(self, slots: Sequence[int], **places: int) -> None:
+        """An input is several calls: see the header for `places`."""
         self._slots = array("Q", slots)
-        self.most_calls, self.request, self.place, self.room = most, request, place, room
         self.slots, self.slot_count = self._slots.buffer_info()
+        for name, value in places.items():
+            setattr(self, name, value)
 
     def watch_log(self, memory: Memory, always: Sequence[int], tables: Iterable[int]) -> None:
         """RAM's log is as it is at the snapshot now. `always` are the numbers of the pages in it that are to

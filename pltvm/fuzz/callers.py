@@ -21,7 +21,7 @@ from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, Ocall
 
-_STRUCT: Final = abi.STACK_TOP - PAGE + 64  # in a caller's stack
+STRUCT: Final = abi.STACK_TOP - PAGE + 64  # in a caller's stack
 
 
 class Caller(Client):
@@ -38,6 +38,7 @@ class Caller(Client):
         self.number = number
         self.size = memory
         self.va = 0  # of the memory that it passes; 0 while it has none
+        self.passes = False  # whether its last call did
         self.next: Caller | None = None  # who runs on when this one yields
         self.inner.gives_way = True
         self.inner.client = next_number(machine.driver.clients)
@@ -74,18 +75,19 @@ class Caller(Client):
 
     def call(self, handle: int, argument: int, passes: bool) -> None:
         """Call a server."""
+        self.passes = passes
         where = (self.va, self.size) if passes else (0, 0)
-        self.enclave.space.table.write(_STRUCT, abi.CALL_STRUCT.pack(argument, 0, *where, 0, 0))
-        self.ecall(Call.CALL, handle, _STRUCT)
+        self.enclave.space.table.write(STRUCT, abi.CALL_STRUCT.pack(argument, 0, *where, 0, 0))
+        self.ecall(Call.CALL, handle, STRUCT)
 
     def results(self) -> Response:
         """What came back from a call."""
         space = self.enclave.space
-        raw = space.table.read(_STRUCT, abi.CALL_STRUCT.size)
+        raw = space.table.read(STRUCT, abi.CALL_STRUCT.size)
         assert raw is not None
         _, value, request, _, response, _ = abi.CALL_STRUCT.unpack(raw)
         memory = []
-        self.va = request
+        self.va = request if self.passes else self.va
         for va in (request, response):
             mapping = space.mmaps.get(va)
             if mapping is not None:

@@ -71,7 +71,7 @@ class Hosted(Target):
     def _place_parts(self) -> None:
         """Put the channels' parts of the input where they belong."""
         parts = layout.split_channels(self.arena.input(), self.options.channels)
-        self.changed = True
+        self.batch.changed = True
         room, memory = self.options.memory, self.machine.memory
         if self.relay is not None:
             memory.write(self.relay.pa, parts[RELAY][:room])
@@ -95,7 +95,7 @@ class Hosted(Target):
             super().out_of_blocks(context)
             return
         assert self.shared is not None
-        self.changed = True
+        self.batch.changed = True
         at = race.at % (self.options.memory - 7)
         self.machine.memory.write(self.shared.pa + at, race.value.to_bytes(8, "little"))
         self.state.budget = self.options.blocks - race.when

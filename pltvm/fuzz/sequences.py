@@ -13,7 +13,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import D
 from pltvm.errors import PltvmError
 from pltvm.fuzz import layout, loop, oracles
-from pltvm.fuzz.callers import Caller
+from pltvm.fuzz.callers import STRUCT, Caller
 from pltvm.fuzz.layout import Message
 from pltvm.fuzz.oracles import Response
 from pltvm.fuzz.results import REFUSAL
@@ -40,8 +40,6 @@ class Sequence(Target):
         self._looks = oracles.needed(self)
         self._messages: list[Message] = []
         self._before: dict[int, bytes] = {}
-        self._request = self._pa = 0  # of the call that is served
-        self._passes = True
         self.callers: list[Caller] = []
         for number in range(options.clients):
             if self.callers:
@@ -54,13 +52,24 @@ class Sequence(Target):
         if self.hart.current is not self.enclave.context:
             raise PltvmError(f"{self.created.name}: the monitor refused to call it")
         self.entry = memoryview(array("Q", self.enclave.context.regs))
-        self._first = self._request, self._pa
+        served = self.batch  # what it passes: where, and whether anything
+        self._first = served.request, served.place
         memory, table = self.memory, self.enclave.space.table
         self._slots = [
-            (table.slot(self._request + at) - memory.base) >> 3 for at in range(0, self._size, PAGE)
+            (table.slot(served.request + at) - memory.base) >> 3 for at in range(0, self._size, PAGE)
         ]
-        place = self._pa - memory.base
-        self.batch.pass_on(options.calls, self._request, place, self._size, self._slots)
+        self.batch.pass_on(
+            self._slots,
+            most_calls=options.calls,
+            caller=self.callers[0].enclave.at,
+            caller_va=self.callers[0].va,
+            server=self.enclave.at,
+            struct_va=STRUCT,
+            unused_va=self.stack_range()[0],
+            first_request=served.request,
+            first_place=served.place,
+            room=self._size,
+        )
 
     def is_plain(self) -> bool:
         mine, made = type(self), Sequence  # a harness may do something else
@@ -71,19 +80,21 @@ class Sequence(Target):
         return self.callers[0].inner.kbuffer
 
     def save(self) -> object:
-        return [(caller.va, caller.next) for caller in self.callers], self.turns[0]
+        return [(caller.va, caller.passes, caller.next) for caller in self.callers], self.turns[0]
 
     def load(self, saved: Any) -> None:
         callers, self.turns[0] = saved
-        for caller, (va, following) in zip(self.callers, callers, strict=True):
-            caller.va, caller.next = va, following
+        for caller, (va, passes, following) in zip(self.callers, callers, strict=True):
+            caller.va, caller.passes, caller.next = va, passes, following
 
     # -- calls ---------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         state = self.state
         state.sent = state.next = state.kind = state.part_new = state.part_path = 0
-        self._look_at(self.arena.input())
+        self._split(self.arena.input())
+        served = self.batch
+        (served.request, served.place), served.passes = self._first, True
         first = self._messages[0]
         if first.client == 0 and first.memory:
             self._call_again(first)
@@ -91,12 +102,24 @@ class Sequence(Target):
             self._return_first()
             self._send()
 
-    def _look_at(self, data: bytes) -> None:
-        """This is the input; the call of the snapshot is the one that is served."""
+    def _split(self, data: bytes) -> None:
+        """This is the input."""
         options = self.options
         self._messages = layout.split_calls(data, options.calls, options.clients) or [Message(0, b"")]
-        self._passes = True
-        self._request, self._pa = self._first
+
+    def _catch_up(self) -> None:
+        """If the core has begun this execution: which call is served now."""
+        batch = self.batch
+        if batch.begun:
+            batch.begun = False
+            self._split(self.arena.input())
+            caller = self.turns[0]
+            caller.va, caller.passes = batch.caller_va, bool(batch.passes)
+
+    def go_on_sending(self) -> None:
+        self._catch_up()
+        self.turns[0].results()
+        self._send()
 
     def _note_sent(self, message: Message) -> None:
         """It is on its way; where it ends the next one starts."""
@@ -107,7 +130,7 @@ class Sequence(Target):
         """The same client's next call."""
         self._note_sent(message)
         self.state.work += _COST
-        at = self._pa - self.memory.base
+        at = self.batch.place
         content = message.memory[: self._size]
         self.memory.bytes[at : at + self._size] = content + self._fillers[message.client][len(content) :]
         for slot in self._slots:  # written since the snapshot
@@ -116,15 +139,15 @@ class Sequence(Target):
             self._before = oracles.writable(self)
         regs = self.enclave.context.regs
         regs[:] = self.entry
-        regs[A0], regs[A1] = message.argument, self._request
+        regs[A0], regs[A1] = message.argument, self.batch.request
         self.state.region = self.state.previous = 0
 
     def _return_first(self) -> None:
         """Undo the call of the snapshot: the server gives the request back, by a struct in unused stack."""
-        self.changed = True
+        self.batch.changed = True
         table, (va, _) = self.enclave.space.table, self.stack_range()
         unused = table.read(va, abi.CALL_STRUCT.size) or b""
-        table.write(va, abi.CALL_STRUCT.pack(0, 0, self._request, self._size, 0, 0))
+        table.write(va, abi.CALL_STRUCT.pack(0, 0, self.batch.request, self._size, 0, 0))
         context = self.enclave.context
         context.regs[A0], context.regs[A6], context.regs[A7] = va, abi.ENCLAVE_CALL, Call.RETURN
         self.to_monitor(context)
@@ -133,7 +156,7 @@ class Sequence(Target):
 
     def _send(self) -> None:
         """Have the monitor make the next call, or end."""
-        self.changed = True
+        self.batch.changed = True
         while self.state.sent < len(self._messages):
             message = self._messages[self.state.sent]
             self._note_sent(message)
@@ -149,12 +172,14 @@ class Sequence(Target):
         if not caller.va and not caller.get_memory():
             return
         content = message.memory[: self._size]
-        self._pa, self._passes = caller.pa, bool(message.memory)
-        self.memory.write(self._pa, content + self._fillers[message.client][len(content) :])
+        served = self.batch
+        served.caller_va = caller.va
+        served.place, served.passes = caller.pa - self.memory.base, bool(message.memory)
+        self.memory.write(caller.pa, content + self._fillers[message.client][len(content) :])
         if REFUSAL in self.options.oracles and self._messages:
             self._before = oracles.writable(self)
-        caller.call(self.created.eid, message.argument, self._passes)
-        self._request = self.enclave.context.regs[A1]
+        caller.call(self.created.eid, message.argument, bool(message.memory))
+        served.request = self.enclave.context.regs[A1]
 
     def _turn_of(self, client: int) -> Caller:
         now, then = self.turns[0], self.callers[client]
@@ -170,18 +195,17 @@ class Sequence(Target):
         raw = self.enclave.space.table.read(context.regs[A0], abi.CALL_STRUCT.size)
         if raw is None:
             return False
-        if self.batch.begun:  # by the core, which makes calls like that of the snapshot
-            self.batch.begun = False
-            self._look_at(self.arena.input())
+        self._catch_up()
         caller = self.turns[0]
         _, value, request, size, response, _ = abi.CALL_STRUCT.unpack(raw)
-        if not (self._passes and request == self._request and size == self._size and not response):
+        served = self.batch
+        if not (served.passes and request == served.request and size == self._size and not response):
             self._return(context)
             return True
         loop.part(self.arena, caller.number, self.keep)
         problem = None
         if self._looks:
-            texts = (self.memory.read(self._pa, size),)
+            texts = (self.memory.read(self.memory.base + served.place, size),)
             answer = Response(value, texts)
             problem = oracles.check(self, answer, self.arena.input(), caller.number, self._before)
         if problem is not None or self.state.sent == len(self._messages):
@@ -191,7 +215,7 @@ class Sequence(Target):
         if following.client == caller.number and following.memory:
             self._call_again(following)
         else:
-            self.changed = True
+            self.batch.changed = True
             self.to_monitor(context)
             caller.results()
             self._send()
@@ -199,7 +223,7 @@ class Sequence(Target):
 
     def _return(self, context: Context) -> None:
         """A return that is not plain: made by the monitor, which may refuse it."""
-        self.changed = True
+        self.batch.changed = True
         self.to_monitor(context)
         if self.hart.current is context:
             return  # the server goes on

@@ -16,7 +16,7 @@ from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause
 from pltvm.fuzz import loop, secret, stopping, turn
 from pltvm.fuzz.arena import EDGES_EACH, Arena
-from pltvm.fuzz.batch import TO_BEGIN, Batch
+from pltvm.fuzz.batch import TO_BEGIN, TO_SEND, Batch
 from pltvm.fuzz.options import ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG, SECRET
 from pltvm.fuzz.snapshot import Snapshot
@@ -102,8 +102,6 @@ class Target:
             for index, one in enumerate((self.created, *self.servers))
         }
         self.noticed: Problem | None = None  # that did not end the execution
-        self.asked = False  # whether monitor or host were asked for something
-        self.changed = False  # whether it is known that the full way back is needed
         self.batch = Batch()  # what the core needs of all this to go on by itself
         self._interesting: Interesting = lambda _data, _new, _problem: None
         self._one: Execution | None = None
@@ -238,7 +236,7 @@ class Target:
     def _begin(self) -> None:
         if stopping.requested and self.may_stop:
             raise KeyboardInterrupt
-        self.asked, self.changed, self.noticed = False, False, None
+        self.noticed = None
         self._forget_core()
         state = self.state
         state.part_new = state.part_path = 0
@@ -251,9 +249,11 @@ class Target:
         arena = self.arena
         problem = problem or self.noticed
         batch = self.batch
-        if (self.asked or batch.asked) and not self.changed:
-            self.changed = not self.snapshot.is_light()
-        if batch.left and problem is None and not self.changed and not self.state.part_new:  # as most do
+        if (batch.by_python or batch.asked) and not self.batch.changed:
+            self.batch.changed = not self.snapshot.is_light()
+        if (
+            batch.left and problem is None and not self.batch.changed and not self.state.part_new
+        ):  # as most do
             new = loop.turn(arena)
             self.snapshot.after_light()
             if not new:
@@ -270,6 +270,9 @@ class Target:
     def _take_over(self) -> None:
         """The core has ended an execution that has reached something new, or begins no such input."""
         found, self.batch.found = self.batch.found, 0
+        if found == TO_SEND:
+            self.go_on_sending()
+            return
         self.snapshot.after_light()
         if found == TO_BEGIN:
             self._begin()
@@ -277,10 +280,14 @@ class Target:
             self._interesting(self.arena.input(), found, None)
             self._go_on()
 
+    def go_on_sending(self) -> None:
+        """The core has taken a call as over, and cannot make the next one."""
+        raise NotImplementedError
+
     def _forget_core(self) -> None:
         """An execution is begun here: the core has done nothing of it."""
         batch = self.batch
-        batch.asked = batch.by_python = batch.begun = False
+        batch.asked = batch.by_python = batch.changed = batch.begun = False
 
     def _go_on(self) -> None:
         """With the next execution of the batch, if there is one."""
@@ -300,7 +307,7 @@ class Target:
         keep = self.keep and problem is None
         new = loop.classify(self.arena, keep)
         state.work += blocks
-        if self.changed:
+        if self.batch.changed:
             state.full += 1
             self.snapshot.full()
         else:
@@ -334,7 +341,6 @@ class Target:
 
     def to_monitor(self, context: Context) -> None:
         """Let the monitor handle an ecall, which costs as much as some blocks of code."""
-        self.asked = True
         self.batch.by_python = True
         self.state.budget -= _ECALL_BLOCKS
         self._saved_handlers[Cause.ECALL_U](context)
@@ -347,13 +353,13 @@ class Target:
         if self.state.budget < 0:
             self.out_of_blocks(context)
         else:
-            self.changed = True
+            self.batch.changed = True
             self._saved_handlers[Cause.WFI](context)
 
     def _on_interrupt(self, _context: Context) -> None:
         """Someone wants the campaign to stop: the execution is dropped."""
         loop.classify(self.arena, False)
-        self.changed = True
+        self.batch.changed = True
         self.snapshot.full()
         self._ended, self.batch.left = True, 0
         self.hart.stop()

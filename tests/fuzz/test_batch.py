@@ -99,4 +99,4 @@ def test_a_batch_is_the_same(
         for count in (1, 150):
             assert fast.batch(parent, count) == slow.batch(parent, count)
     assert slow.by_core == 0
-    assert fast.by_core > (300 if kind is OneCall else 0)
+    assert fast.by_core > 300

@@ -12,8 +12,6 @@
 #include "fuzz/native/turn.h"
 #include "monitor/native/calls.h"
 
-enum { ECALL_BLOCKS = 200 }; /* that a call counts as: see fuzz/target.py */
-
 int batch_changed(const struct hart *hart, const struct batch *batch) {
     if (memcmp(hart->dirty, batch->logged, hart->size >> 12)) return 1;
     const uint8_t *copy = (const uint8_t *)(uintptr_t)batch->arena->state.copy;
@@ -30,8 +28,7 @@ static uint64_t next_logged(const struct hart *hart, uint64_t page) {
     return found == NULL ? hart->size >> 12 : (uint64_t)(found - hart->dirty);
 }
 
-int batch_is_data(const struct hart *hart, const struct batch *batch) {
-    (void)batch;
+int batch_is_data(const struct hart *hart) {
     for (uint64_t page = next_logged(hart, 0); page < hart->size >> 12; page = next_logged(hart, page + 1))
         if (hart->code[page]) return 0;
     return 1;
@@ -60,15 +57,17 @@ static void restore_logged(struct hart *hart, const struct batch *batch) {
     memcpy(hart->dirty, batch->logged, hart->size >> 12);
 }
 
-/* The target starts anew, with the input that is in place; 0 if that is for Python. */
+/* The target starts anew, with the input that is in place; 0, with `found` set, if that is for Python. */
 static int begin(struct hart *hart, struct batch *batch) {
     struct state *state = &batch->arena->state;
-    int passes = 0;
+    int how = 1;
     state->budget = state->blocks;
     state->region = state->sent = state->next = state->kind = state->part_new = state->part_path = 0;
+    batch->asked = batch->by_python = batch->changed = 0;
+    batch->begun = 1;
+    hart->clock = batch->clock;
     if (batch->most_calls) {
-        if (!sequence_has_next(batch, &passes) || !passes) return 0;
-        sequence_call(hart, batch);
+        how = sequence_begin(hart, batch);
     } else {
         memcpy(batch->target, batch->entry, sizeof batch->entry);
         if (state->skip) {
@@ -76,40 +75,33 @@ static int begin(struct hart *hart, struct batch *batch) {
             if (state->size <= state->skip) batch->target[A1] = batch->target[A2] = 0;
         }
     }
-    batch->asked = 0;
-    batch->begun = 1;
-    hart->clock = batch->clock;
-    hart_switch(hart, batch->target); /* which flushes: D bits were cleared */
-    hart->told = 0;                   /* Python knows who runs; nobody wants the text */
-    return 1;
-}
-
-/* A call of several is over. 1: the next one is on its way; 0: none is left; −1: Python decides. */
-static int next_call(struct hart *hart, struct batch *batch, const struct call_struct *where) {
-    struct call_struct results;
-    int passes = 0;
-    memcpy(&results, where, sizeof results);
-    if (!sequence_gave_back(batch, &results)) return -1;
-    if (!sequence_has_next(batch, &passes)) return 0;
-    if (!passes) return -1;
-    pltvm_fuzz_part(batch->arena, 0, 1);
-    sequence_call(hart, batch);
-    hart_load(hart);
+    if (how <= 0) {
+        batch->found = how == 0 ? TO_BEGIN : TO_SEND;
+        return 0;
+    }
+    if (how == 1) hart_switch(hart, batch->target); /* which flushes: D bits were cleared */
+    hart->told = 0;                                 /* Python knows who runs; nobody wants the text */
     return 1;
 }
 
 /* The target has made its last call. */
 static int finish(struct hart *hart, struct batch *batch) {
     struct state *state = &batch->arena->state;
-    if (!batch->plain || batch->by_python) return 0;
+    if (!batch->plain || batch->by_python || batch->changed) return 0;
     uint64_t va = hart_register(hart, A0);
     if ((va & (PAGE - 1)) > PAGE - sizeof(struct call_struct)) return 0;
     const struct call_struct *results = translate(hart, root_of(batch->target[SATP]), va, PTE_R);
     if (results == NULL) return 0;
-    int goes_on = batch->most_calls ? next_call(hart, batch, results) : 0;
-    if (goes_on || !batch->left) return goes_on > 0;
+    if (batch->most_calls) {
+        struct call_struct fields;
+        memcpy(&fields, results, sizeof fields);
+        int next = sequence_next(hart, batch, &fields);
+        if (next == -2) batch->found = TO_SEND;
+        if (next) return next > 0;
+    }
+    if (!batch->left) return 0;
     int changed = batch->asked && batch_changed(hart, batch);
-    if (changed && !batch_is_data(hart, batch)) return 0;
+    if (changed && !batch_is_data(hart)) return 0;
     if (batch->most_calls) pltvm_fuzz_part(batch->arena, 0, 1);
     state->executions++;
     state->work += state->blocks - state->budget;
@@ -128,9 +120,7 @@ static int finish(struct hart *hart, struct batch *batch) {
     }
     batch->left--;
     pltvm_fuzz_advance(batch->arena);
-    if (begin(hart, batch)) return 1;
-    batch->found = TO_BEGIN;
-    return 0;
+    return begin(hart, batch);
 }
 
 /* A call that is the monitor's: answered by its part of the core, or not. */

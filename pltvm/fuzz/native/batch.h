@@ -6,7 +6,10 @@
 #include "engine/native/hart.h"
 #include "fuzz/arena.h"
 
-enum { TO_BEGIN = 4 }; /* the next execution, whose input is there, is Python's to begin */
+/* What the core leaves to Python, where it is not something that is new. */
+enum { TO_BEGIN = 4, TO_SEND };   /* the next execution, whose input is there; the next call of this one */
+
+enum { ECALL_BLOCKS = 200 };      /* that a call counts as: see fuzz/target.py */
 
 struct batch {
     struct arena *arena;
@@ -23,12 +26,16 @@ struct batch {
     uint64_t entry[SLOTS];          /* what each execution starts with, but for its argument */
     uint64_t clock;
 
-    /* Where an input is several calls: how many at most, what they pass (virtual, where in RAM, bytes), and its
-     * leaf entries, as an index of u64 in RAM. */
-    uint64_t most_calls;    /* 0: it is one, placed by `place` */
-    uint64_t request, place, room;
+    /* Where an input is several calls: how many at most; who makes and who serves them, by their records; where
+     * the caller has its structure, and the server 48 bytes of stack that it does not use; what the call of the
+     * snapshot passes (virtual, where in RAM, bytes), and the leaf entries of that, as an index of u64 in RAM. */
+    uint64_t most_calls;    /* 0: it is one, placed by `place` of the arena */
+    uint64_t caller, server, struct_va, unused_va;
+    uint64_t first_request, first_place, room;
     const uint64_t *slots;
     uint64_t slot_count;
+    /* likewise of the call that is served, and whether it passes anything; where the caller has that, or had it */
+    uint64_t request, place, passes, caller_va;
 
     /* RAM's log at the snapshot; the pages in it, but for the target's registers; and which pages are leaf tables. */
     const uint8_t *logged;
@@ -41,14 +48,15 @@ struct batch {
     uint64_t left;          /* executions, after this one */
     uint64_t asked;         /* the monitor was asked for something, and the core has answered */
     uint64_t by_python;     /* … or Python has: then it goes back, too */
+    uint64_t changed;       /* and it is known that more than RAM has to go back */
     uint64_t begun;         /* the core has begun this execution */
-    uint64_t found;         /* it is over, and RAM is as it was: what it reached that is new, or TO_BEGIN */
+    uint64_t found;         /* it is over, and RAM is as it was: what it reached that is new; or from above */
 };
 
 /* Whether the monitor has changed anything since the snapshot. */
 int batch_changed(const struct hart *hart, const struct batch *batch);
 
 /* Whether all of that can be put back here: no page of code is in it. */
-int batch_is_data(const struct hart *hart, const struct batch *batch);
+int batch_is_data(const struct hart *hart);
 
 #endif

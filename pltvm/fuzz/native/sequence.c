@@ -5,6 +5,8 @@
 
 #include "fuzz/native/sequence.h"
 #include "engine/native/sv39.h"
+#include "fuzz/native/turn.h"
+#include "monitor/native/calls.h"
 
 enum { HEAD = 12, SIZE_AT = 8, COST = 4000 }; /* of a message, and of one more call: in blocks of code */
 
@@ -29,33 +31,118 @@ static int next_message(const struct batch *batch, struct message *message) {
     return 1;
 }
 
-int sequence_has_next(const struct batch *batch, int *passes) {
-    struct message message;
-    if (!next_message(batch, &message)) return 0;
-    *passes = message.length > 0;
-    return 1;
+/* A call has plainly given its request back, so that nothing has to be moved for a next one like it. */
+static int is_like_the_next(const struct batch *batch, const struct call_struct *results) {
+    return batch->passes && results->req_vaddr == batch->request && results->req_size == batch->room &&
+           !results->resp_vaddr;
 }
 
-void sequence_call(struct hart *hart, struct batch *batch) {
-    struct arena *arena = batch->arena;
-    struct state *state = &arena->state;
-    struct message message;
-    next_message(batch, &message);
-    state->sent++;
-    state->next = message.start + message.length;
-    state->work += COST;
-    uint8_t *memory = hart->ram + batch->place;
-    size_t room = (size_t)batch->room, length = (size_t)message.length < room ? (size_t)message.length : room;
-    memcpy(memory, arena->buffer + message.start, length);
+/* What a message passes, with zeros behind it. */
+static void fill(const struct batch *batch, uint8_t *memory, const struct message *message) {
+    size_t room = (size_t)batch->room, length = (size_t)message->length < room ? (size_t)message->length : room;
+    memcpy(memory, batch->arena->buffer + message->start, length);
     memset(memory + length, 0, room - length);
-    for (uint64_t i = 0; i < batch->slot_count; i++) /* written since the snapshot */
-        ((uint64_t *)(void *)hart->ram)[batch->slots[i]] |= PTE_D;
-    memcpy(batch->target, batch->entry, sizeof batch->entry);
-    batch->target[A0] = message.argument;
-    batch->target[A1] = batch->request;
+}
+
+static void note_sent(struct batch *batch, const struct message *message) {
+    struct state *state = &batch->arena->state;
+    state->sent++;
+    state->next = message->start + message->length;
     state->region = state->previous = 0;
 }
 
-int sequence_gave_back(const struct batch *batch, const struct call_struct *results) {
-    return results->req_vaddr == batch->request && results->req_size == batch->room && !results->resp_vaddr;
+/* A call like the one before: nothing is moved, the target's registers are those that it starts with. */
+static void call_again(struct hart *hart, struct batch *batch, const struct message *message) {
+    struct state *state = &batch->arena->state;
+    fill(batch, hart->ram + batch->place, message);
+    /* Said by D bits, as of guest code: the monitor has changed nothing. */
+    for (uint64_t i = 0; i < batch->slot_count; i++) ((uint64_t *)(void *)hart->ram)[batch->slots[i]] |= PTE_D;
+    note_sent(batch, message);
+    state->work += COST;
+    memcpy(batch->target, batch->entry, sizeof batch->entry);
+    batch->target[A0] = message->argument;
+    batch->target[A1] = batch->request;
+}
+
+/* Have the monitor take the target's call as over; 0 if that is for Python. */
+static int give_back(struct hart *hart, struct batch *batch) {
+    struct state *state = &batch->arena->state;
+    hart->above = batch->calls;
+    int answered = return_to_caller(hart, enclave_at(hart, batch->server));
+    hart->above = batch;
+    if (!answered) return 0;
+    batch->asked = 1;
+    state->budget -= ECALL_BLOCKS;
+    state->region = state->previous = 0;
+    return 1;
+}
+
+/* Have the caller, which has the hart, make the call of the next message. */
+static int send(struct hart *hart, struct batch *batch, const struct message *message) {
+    struct enclave *caller = enclave_at(hart, batch->caller);
+    struct call_struct *where = translate(hart, caller->root, batch->struct_va, PTE_R | PTE_W);
+    uint64_t back = where ? where->req_vaddr : 0, va = batch->passes ? back : batch->caller_va;
+    uint8_t *memory = where ? translate(hart, caller->root, va, PTE_R | PTE_W) : NULL;
+    if (memory == NULL) return 0;
+    fill(batch, memory, message);
+    for (size_t at = 0; at < (size_t)batch->room; at += PAGE) wrote(hart, memory + at);
+    int passes = message->length > 0;
+    *where = (struct call_struct){message->argument, 0, passes ? va : 0, passes ? batch->room : 0, 0, 0};
+    wrote(hart, where);
+    hart_set(hart, A0, enclave_at(hart, batch->server)->eid);
+    hart_set(hart, A1, batch->struct_va);
+    hart->above = batch->calls;
+    int answered = call_server(hart, caller);
+    hart->above = batch;
+    if (!answered) { /* as it was, for Python */
+        where->req_vaddr = back;
+        return 0;
+    }
+    note_sent(batch, message);
+    batch->caller_va = va;
+    batch->place = (uint64_t)(memory - hart->ram);
+    batch->passes = (uint64_t)passes;
+    batch->request = batch->target[A1];
+    return 1;
+}
+
+int sequence_begin(struct hart *hart, struct batch *batch) {
+    struct message message;
+    batch->request = batch->first_request;
+    batch->place = batch->first_place;
+    batch->passes = 1;
+    if (!next_message(batch, &message)) return 0;
+    if (message.length) {
+        call_again(hart, batch, &message);
+        return 1;
+    }
+    /* The call of the snapshot is undone: its request goes back, by a structure in stack that nobody uses. */
+    struct enclave *server = enclave_at(hart, batch->server);
+    struct call_struct *unused = translate(hart, server->root, batch->unused_va, PTE_R | PTE_W), before;
+    if (unused == NULL) return 0;
+    if (hart->registers != batch->target) hart_switch(hart, batch->target);
+    before = *unused;
+    *unused = (struct call_struct){0, 0, batch->request, batch->room, 0, 0};
+    hart_set(hart, A0, batch->unused_va);
+    int answered = give_back(hart, batch);
+    *unused = before;
+    if (!answered) return 0;
+    return send(hart, batch, &message) ? 2 : -1;
+}
+
+int sequence_next(struct hart *hart, struct batch *batch, const struct call_struct *results) {
+    struct message message;
+    int plain = is_like_the_next(batch, results), more = next_message(batch, &message);
+    if (plain && !more) return 0;
+    if (plain && message.length) {
+        pltvm_fuzz_part(batch->arena, 0, 1);
+        call_again(hart, batch, &message);
+        hart_load(hart);
+        return 1;
+    }
+    /* Behind that the execution must be able to end here. */
+    if (!batch->left || !batch_is_data(hart) || !give_back(hart, batch)) return -1;
+    if (!more) return 0;
+    pltvm_fuzz_part(batch->arena, 0, 1);
+    return send(hart, batch, &message) ? 1 : -2;
 }

@@ -6,13 +6,12 @@
 #include "fuzz/native/batch.h"
 #include "monitor/native/abi.h"
 
-/* Whether the input has one more message; `passes`: with memory, so that its call can be made here. */
-int sequence_has_next(const struct batch *batch, int *passes);
+/* Begin an execution, from the snapshot. 1: the target's registers are to be loaded; 2: they are;
+ * 0: Python is to begin it, and all is as it was; −1: it is to go on with the first message. */
+int sequence_begin(struct hart *hart, struct batch *batch);
 
-/* The same client's next call: the request gets its content, and the target's registers what it starts with. */
-void sequence_call(struct hart *hart, struct batch *batch);
-
-/* Whether a call that is over has plainly given its request back. */
-int sequence_gave_back(const struct batch *batch, const struct call_struct *results);
+/* A call is over, with these results. 1: the next one is on its way; 0: none is left;
+ * −1: all is for Python, and as it was; −2: the next call is. */
+int sequence_next(struct hart *hart, struct batch *batch, const struct call_struct *results);
 
 #endif
