@@ -10,6 +10,7 @@ there. No guest runs in between.
 """
 
 import ctypes
+import functools
 from collections.abc import Callable
 from typing import Final
 
@@ -24,8 +25,15 @@ from pltvm.engine.unicorn_library import quick
 
 _ILLEGAL: Final = 0x8002  # c.jr of x0, which Unicorn does refuse
 
-# By the first 16 bits of an instruction: its length in halves, or 0 when it is one that is skipped.
-_HALVES: Final = bytes(2 if half & 3 == 3 else 0 if is_skipped(half) else 1 for half in range(1 << 16))
+
+@functools.cache
+def _halves() -> bytes:
+    """By the first 16 bits of an instruction: its length in halves, or 0 when it is one that is skipped.
+
+    Made when a block is looked at here; the native core looks at most of them.
+    """
+    return bytes(2 if half & 3 == 3 else 0 if is_skipped(half) else 1 for half in range(1 << 16))
+
 
 _FIRST_BLOCKS: Final = bytes.fromhex("09a0 0100 7300 5010")  # c.j to c.nop; wfi
 
@@ -67,7 +75,7 @@ class Skipped:
         table = context.table
         if table is None or context.privileged:
             return
-        pc, halves, over = block.pc, self._halves, 0
+        pc, halves, over, lengths = block.pc, self._halves, 0, _halves()
         spans = table.spans(pc, block.size, X) or []  # none: the entry changed behind its back
         for pa, size in spans:
             at = pa - self._memory.base >> 1
@@ -76,7 +84,7 @@ class Skipped:
                 return
             at += over  # an instruction may begin on one page and end on the next
             while at < end:
-                length = _HALVES[halves[at]]
+                length = lengths[halves[at]]
                 if not length:
                     self._replace(at, pc, spans[0][0], context)
                     return
