@@ -6,10 +6,12 @@
 virtual address:  38 … 30 root index | 29 … 21 middle | 20 … 12 leaf | 11 … 0 offset
 """
 
+import ctypes
 from array import array
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from pltvm import native
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.errors import PhysicalAddressError
 
@@ -121,9 +123,27 @@ class Entry(NamedTuple):
 def visit(memory: Memory, root: int) -> Iterator[Entry]:
     """Every valid entry below `root` in order of its index, each before those of the table that it points to.
 
-    Raises PhysicalAddressError for a table outside RAM.
+    Raises PhysicalAddressError for a table outside RAM. The tables may change once there is an entry.
     """
-    return _visit(memory, root, 0, 0)
+    entries = _visited(memory, root) if native.core is not None else None
+    return _visit(memory, root, 0, 0) if entries is None else iter(entries)
+
+
+_MOST: Final = 1 << 12
+_rows: Final = (ctypes.c_uint64 * (4 * _MOST))()
+
+
+def _visited(memory: Memory, root: int) -> list[Entry] | None:
+    """All entries, by the native core; None where it does not do: they are many, or lie outside RAM."""
+    assert native.core is not None
+    count = native.core.pltvm_visit(
+        ctypes.c_void_p(memory.host_address), ctypes.c_uint64(memory.base), ctypes.c_uint64(memory.size),
+        ctypes.c_uint64(root), _rows, ctypes.c_int64(_MOST),
+    )  # fmt: skip
+    if count < 0:
+        return None
+    numbers = iter(_rows[: 4 * count])
+    return list(map(Entry, numbers, numbers, numbers, numbers))
 
 
 def _visit(memory: Memory, table: int, level: int, va: int) -> Iterator[Entry]:
