@@ -16,20 +16,20 @@ from pltvm import EnclaveType, Machine
 
 # name, operation, pages, how often
 _CALLS = (
-    ("trap", TRAP, 0, 10_000),
-    ("ecall.enclave_id", ENCLAVE_ID, 0, 10_000),
-    ("ecall.caller_id", CALLER_ID, 0, 10_000),
-    ("ecall.acquire", ACQUIRE, 0, 5_000),
-    ("ecall.yield", YIELD, 0, 3_000),
+    ("trap", TRAP, 0, 200_000),
+    ("ecall.enclave_id", ENCLAVE_ID, 0, 200_000),
+    ("ecall.caller_id", CALLER_ID, 0, 200_000),
+    ("ecall.acquire", ACQUIRE, 0, 100_000),
+    ("ecall.yield", YIELD, 0, 100_000),
     ("ecall.derive_key", DERIVE_KEY, 0, 3_000),
     ("ecall.report", REPORT, 0, 20),
     ("ecall.shm_stat", SHM_STAT, 0, 3_000),
-    ("call.null", CALL, 0, 4_000),
-    ("call.1page", CALL, 1, 3_000),
-    ("call.64pages", CALL, 64, 2_000),
-    ("ocall.print", PRINT, 0, 3_000),
-    ("ocall.mmap_munmap", MMAP, 0, 1_000),
-    ("ocall.sbrk_pair", SBRK, 0, 1_000),
+    ("call.null", CALL, 0, 20_000),
+    ("call.1page", CALL, 1, 20_000),
+    ("call.64pages", CALL, 64, 10_000),
+    ("ocall.print", PRINT, 0, 50_000),
+    ("ocall.mmap_munmap", MMAP, 0, 5_000),
+    ("ocall.sbrk_pair", SBRK, 0, 5_000),
     ("ocall.random", RANDOM, 0, 1_000),
     ("ocall.read_sector", READ_SECTOR, 0, 500),
     ("ocall.write_sector", WRITE_SECTOR, 0, 500),
@@ -108,7 +108,7 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
         return client
 
     def hooked(operation: int, count: int, pages: int) -> Sample:
-        return lambda: hooked_client().each(operation, max(count // 10, 2), pages)
+        return lambda: hooked_client().each(operation, max(count // 100, 2), pages)
 
     def bare() -> float:
         count = bench.times(4_000)

@@ -46,6 +46,13 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
         return run
 
     pltvm = ("-m", "pltvm.cli")
+
+    def first_fuzz() -> float:
+        """A thousand executions, in a folder that is not there yet."""
+        (folder() / "parser.elf").write_bytes(bench.build("parser.c"))
+        shutil.rmtree(folder() / "out", ignore_errors=True)
+        return command(*pltvm, "fuzz", "parser.elf", "--execs", "1000", "-o", "out")()
+
     return [
         Benchmark("import", "ms", imported("import pltvm")),
         Benchmark("import.machine", "ms", imported("from pltvm import Machine")),
@@ -54,6 +61,7 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
         Benchmark(
             "cli.tutorial", "ms", command(*pltvm, "run", "./test-caller", "caller", "server", "server1")
         ),
+        Benchmark("cli.fuzz", "ms", first_fuzz),
         *(Benchmark(f"program.{name}", "ms", _program(elf, servers)) for name, elf, servers in _PROGRAMS),
     ]
 
