@@ -135,8 +135,8 @@ HOST_HOLES = [
         "the layout: huge pages",
         "s-forged-layout",
         create._sound_layout,
-        "huge = not",
-        "huge = False and not",
+        " or level < sv39.LAST_LEVEL",
+        "",
     ),
     hole("the layout: tables in use", "s-forged-layout", create._sound_layout, "page in used or", ""),
     hole(

@@ -68,15 +68,15 @@ HOLES = [
         "c-leftovers",
         "monitor/native/server.c",
         "memcpy(registers->own, registers->entry, sizeof registers->own);",
-        "memcpy(registers->own, registers->entry, sizeof registers->own);"
-        "memcpy(registers->own + 20, hart->registers + 20, 8 * 15);",
+        "hart_save(hart); memcpy(registers->own, registers->entry, 8 * 20);"
+        "memcpy(registers->own + 35, registers->entry + 35, 8 * 34);",
     ),
     Hole(
         "floating-point registers at entry",
         "c-leftovers",
         "monitor/native/server.c",
         "memcpy(registers->own, registers->entry, sizeof registers->own);",
-        "memcpy(registers->own, registers->entry, 8 * 36);",
+        "hart_save(hart); memcpy(registers->own, registers->entry, 8 * 36);",
     ),
     Hole("the kbuffer of who calls", "c-given-away", "monitor/native/server.c", "*entry = 0;", ""),
     Hole(

@@ -161,9 +161,9 @@ BREAKS = [
     Break(
         "registers stay at entry",
         Edit(
-            chain.push,
-            "callee.context.regs[:] = callee.entry_registers",
-            f"r, e = callee.context.regs, callee.entry_registers; r[:{_S2}], r[{_S2 + 1}:] = "
+            chain.leave,
+            "server.context.regs[:] = server.entry_registers",
+            f"r, e = server.context.regs, server.entry_registers; r[:{_S2}], r[{_S2 + 1}:] = "
             f"e[:{_S2}], e[{_S2 + 1}:]",
         ),
         "registers at entry",

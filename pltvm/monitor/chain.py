@@ -62,7 +62,7 @@ def ask(state: State, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int 
 def push(
     state: State, caller: Enclave, callee: Enclave, struct: Spans, request: Region | None, size: int
 ) -> None:
-    """Let `caller` wait and `callee` run, from its entry point.
+    """Let `caller` wait and `callee` run, from its entry point: with the registers that `leave` gave it.
 
     `struct` says where the caller wants its results, `request` is the region that has been passed, with
     `request.origin_va` where the caller had it, and `size` the bytes of it that the caller named.
@@ -79,7 +79,6 @@ def push(
     state.dirty[callee.kbuffer_table] = 1
     state.hart.translations_changed()
     caller.state = CALLING
-    callee.context.regs[:] = callee.entry_registers
     _run(state, callee)
 
 
@@ -92,7 +91,7 @@ def pop(state: State, callee: Enclave, caller: Enclave) -> None:
 
 
 def leave(state: State, server: Enclave) -> None:
-    """Make a server ready for its next call, whatever it was doing."""
+    """Make a server ready for its next call, whatever it was doing: also its registers, but for arguments."""
     words, word = state.words, server.kbuffer_word
     kbuffer = words[word]
     if kbuffer & D:  # which goes with the entry
@@ -105,6 +104,8 @@ def leave(state: State, server: Enclave) -> None:
         server.request = server.request_va = 0
     server.top = server.at
     server.state = RUNNABLE
+    server.context.regs[:] = server.entry_registers
+    state.dirty[server.pages[1]] = 1
 
 
 def links(state: State, innermost: Enclave) -> Iterator[Enclave]:

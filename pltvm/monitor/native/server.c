@@ -81,11 +81,10 @@ int call_server(struct hart *hart, struct enclave *caller) {
     wrote(hart, kbuffer_entry(hart, callee));
     caller->state = CALLING;
     wrote(hart, caller);
-    struct registers *registers = registers_of(hart, callee);
-    memcpy(registers->own, registers->entry, sizeof registers->own);
-    registers->own[A0] = fields.req_arg;
-    registers->own[A1] = va;
-    registers->own[A2] = va ? fields.req_size : 0;
+    uint64_t *own = registers_of(hart, callee)->own; /* as `leave` has left them */
+    own[A0] = fields.req_arg;
+    own[A1] = va;
+    own[A2] = va ? fields.req_size : 0;
     run(hart, callee);
     return 1;
 }
@@ -101,6 +100,9 @@ static void leave(struct hart *hart, struct enclave *server) {
     server->top = address(hart, server);
     server->state = RUNNABLE;
     wrote(hart, server);
+    struct registers *registers = registers_of(hart, server);
+    memcpy(registers->own, registers->entry, sizeof registers->own);
+    wrote(hart, registers);
 }
 
 int return_to_caller(struct hart *hart, struct enclave *callee) {
@@ -126,8 +128,7 @@ int return_to_caller(struct hart *hart, struct enclave *callee) {
     }
     if (callee->request && (region == NULL || callee->request != address(hart, region))) return 0;
 
-    /* Nothing can fail from here on. */
-    hart_save(hart);
+    /* Nothing can fail from here on. The callee's registers are no more: `leave` makes those of its next call. */
     if (region != NULL) move_region(hart, region, callee, caller, place);
     struct call_struct *told = at(hart, callee->struct_pa);
     uint64_t fields[] = {
