@@ -58,6 +58,7 @@ NOT_STATE = {
     "ProcessTable.root": "the first of them",
     "Scheduler.enter": "wired once: a function",
     "Scheduler.threads": "objects with a state each, saved as SavedScheduler.threads",
+    "CoreHost._served": "wired once: functions",
     "Client.late": "of who is told in this process",
     "?.clock": "of the hart",
 }
