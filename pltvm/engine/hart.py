@@ -6,19 +6,18 @@ The life of a trap:
 2. the handler for the cause decides. It may change `hart.current`, registers, page tables;
 3. `_load` flushes if translations changed, loads the (perhaps other) current context, and the JIT goes on.
 
-With the native core that comes first, and answers what it can: see `native/hart.h` and `answer_with`.
+With the native core that comes first, and answers what it can: see `native/hart.h` and `handlers`.
 
-No step leaves `emu_start`. A handler that wants to end the run calls `stop`. This is the only file that
-flushes, and with `quirks` and `supervisor` the only one that calls Unicorn while guest code runs. The library
-is called through ctypes directly with arrays built once: the binding's own wrappers cost more than the calls.
+No step leaves `emu_start`. A handler that wants to end the run calls `stop`; other threads have it left by
+`preemption`. This is the only file that flushes, and with `quirks`, `skipped` and `supervisor` the only one
+that looks at the CPU or changes it while a run lasts. The library is called through ctypes directly with
+arrays built once: the binding's own wrappers cost more than the calls.
 """
 
 import ctypes
-import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import unicorn
 from unicorn import unicorn_const as uc_const
 
 from pltvm import native
@@ -28,22 +27,17 @@ from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.core import SWITCHED, WAITING, CoreHart
 from pltvm.engine.emulate import Protection
 from pltvm.engine.halt import Halt
+from pltvm.engine.handlers import Handlers
+from pltvm.engine.hooks import Hooks
 from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import Memory
+from pltvm.engine.preemption import Preemptible
 from pltvm.engine.skipped import Skipped, TranslatedBlock
 from pltvm.engine.sv39 import ASID_MASK
 from pltvm.engine.tlb_tuning import tuner
 from pltvm.engine.trap import Cause
-from pltvm.engine.unicorn_library import control_word, library, quick
-from pltvm.errors import EngineError
+from pltvm.engine.unicorn_library import check, control_word, library, new_engine, quick
 
-Handler = Callable[[Context], None]
-
-# The engine's address and the user data are not looked at, and converting them would take time.
-_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
-_CODE_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
-_Translated = ctypes.POINTER(TranslatedBlock)
-_TRANSLATED_HOOK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _Translated, _Translated, ctypes.c_void_p)
 _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
@@ -52,7 +46,6 @@ _FLUSH_TLB: Final = control_word(uc_const.UC_CTL_TLB_FLUSH, 0)
 _read: Final = quick.uc_reg_read_batch
 _write: Final = quick.uc_reg_write_batch
 _read.restype = _write.restype = None  # no register of the lists can be refused
-_byref: Final = ctypes.byref
 
 _LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
 _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
@@ -64,23 +57,7 @@ _ECALL_U: Final = int(Cause.ECALL_U)
 _MOST_BROKEN_OFF: Final = 256
 
 
-class Handlers(dict[int, Handler]):
-    """Who gets which trap. The core answers calls only while they are `answer_with`'s."""
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        super().__init__()
-        self._changed = changed
-
-    def __setitem__(self, cause: int, handler: Handler) -> None:
-        super().__setitem__(cause, handler)
-        self._changed()
-
-    def update(self, *others: Any, **named: Any) -> None:
-        super().update(*others, **named)
-        self._changed()
-
-
-class Hart:
+class Hart(Preemptible):
     """A RISC-V CPU on `memory`; with the native core, if there is one, unless `use_core` is false.
 
     `handlers[cause]` is called with the context that trapped, its pc on the faulting instruction (after an
@@ -89,11 +66,14 @@ class Hart:
     """
 
     def __init__(self, memory: Memory, use_core: bool = True) -> None:
+        self._uc = new_engine(memory.base, memory.size, memory.host_address)
+        handle = ctypes.c_void_p(self._uc._uch.value)
+        super().__init__(handle, Hooks(handle, self._fail))
+        self._leaving = Leaving(handle, memory.end - 2)
+        self._skipped = Skipped(handle, memory)
         self.memory = memory
-        self._answer: tuple[Handler | None, int] = (None, 0)  # whose calls the core answers, and by what
-        self._looked_at = False  # by Python functions that want to know who runs
         self.core = CoreHart()
-        self.handlers = Handlers(self._handlers_changed)
+        self.handlers = Handlers(self.core)
         self.current = Context(ctx.M)
         self.halt = Halt()  # of the run in progress, or the next one
         self._traps = self._flushes = self._flips = 0  # without those of the core
@@ -103,16 +83,7 @@ class Hart:
         self._stale_tlb = False
         self._satp = 0  # what Unicorn's satp holds
         self._stopping = False
-        self._interrupted = False
-        self._slice = 0  # instructions until Cause.TIMER
         self._broken_off = 0  # slices that did not come to their end, since the last Cause.TIMER
-        self._restart = False  # leave the JIT to start it with another slice
-        self._refresh = False  # leave it to flush
-        self._slicing = threading.Lock()  # so that no refresh is asked for once slices begin
-        self._running = False
-        self._aliased = False  # guests may store to code by another mapping
-        self._watched = False  # by hooks for blocks or instructions
-        self._stepped = False  # by hooks for instructions
         self._error: BaseException | None = None  # of a handler
         self._late: BaseException | None = None  # of `on_waiting`: raised when things are in order
         # What the core has left: who runs, after it has let others run; and work for Python.
@@ -122,24 +93,13 @@ class Hart:
         # Told of an error of ours in a handler and the context that trapped; True when that is dealt with.
         self.on_error: Callable[[Exception, Context], bool] = lambda _error, _context: False
         memory.on_code_changed = self.forget_code
-        try:
-            self._uc = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
-            self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_CPU)
-            self._uc.mem_map_ptr(memory.base, memory.size, uc_const.UC_PROT_ALL, memory.host_address)
-        except unicorn.UcError as error:
-            raise EngineError(f"Unicorn did not start: {error}") from error
-        self._handle = ctypes.c_void_p(self._uc._uch.value)
-        self._leaving = Leaving(self._handle, memory.end - 2)
         core = native.core if use_core else None
         self.has_core = core is not None
-        self._skipped = Skipped(self._handle, memory)
-        trap = _HOOK(self._on_core_trap if self.has_core else self._on_trap)
-        look = _TRANSLATED_HOOK(self._look_at)
-        self._callbacks: list[object] = [trap, look]  # must live as long as Unicorn may call them
-        self.core.connect(self._handle, memory, _FLUSH_TLB.value, python=trap, look=look)
-        hooks = (trap, look) if core is None else (core.pltvm_trap, core.pltvm_translated)
-        for kind, hook in zip((uc_const.UC_HOOK_INTR, uc_const.UC_HOOK_EDGE_GENERATED), hooks, strict=True):
-            self._add_hook(kind, hook, ctypes.addressof(self.core), 1, 0)
+        trap = self._hooks.trap_function(self._on_core_trap if self.has_core else self._on_trap)
+        look = self._hooks.translated_function(self._look_at)
+        self.core.connect(handle, memory, _FLUSH_TLB.value, python=trap, look=look)
+        first = (trap, look) if core is None else (core.pltvm_trap, core.pltvm_translated)
+        self._hooks.begin(*first, ctypes.addressof(self.core))
         self._skipped.begin(self.run_bare)
         self._stale_tlb = False  # it translated no address
 
@@ -169,23 +129,7 @@ class Hart:
         """So far, of pages that are writable and executable in turns."""
         return self._flips + self.core.flips
 
-    # -- the native core -------------------------------------------------------------------------------
-
-    def answer_with(self, handler: Handler, function: object, data: int) -> None:
-        """The core answers traps by this C function of type `answer_function`, which gets `data` as `above`.
-
-        For as long as ecalls are `handler`'s: who takes them over gets all of them.
-        """
-        self._answer = handler, ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
-        self.core.above = data
-        self._handlers_changed()
-
-    def _handlers_changed(self) -> None:
-        handler, function = self._answer
-        whole = handler is not None and self.handlers.get(_ECALL_U) == handler and not self._looked_at
-        self.core.answer = function if whole else None
-
-    # -- what others tell the hart ---------------------------------------------------------------------
+    # -- what others tell the hart: more in `Preemptible` ----------------------------------------------
 
     def translations_changed(self) -> None:
         """Page-table or PMP entries changed: flush before guest code runs again."""
@@ -238,79 +182,21 @@ class Hart:
         self._stopping = True
         quick.uc_emu_stop(self._handle)
 
-    def set_time_slice(self, instructions: int) -> None:
-        """Trap with Cause.TIMER after every so many instructions; 0 for never, which runs 40 % faster.
-
-        The clock advances by one an instruction in the slices.
-        """
-        if instructions != self._slice:
-            with self._slicing:
-                self._slice = instructions
-                if self._running:
-                    self._restart = True
-                    quick.uc_emu_stop(self._handle)
-
-    @property
-    def time_slice(self) -> int:
-        """Instructions in a slice; 0: there are none."""
-        return self._slice
-
-    def interrupt(self) -> None:
-        """From any thread: trap with Cause.INTERRUPT at the next block boundary. Lost while nothing runs.
-
-        In time slices it may come inside an atomic instruction: who interrupts there does not go on.
-
-        To end a run, set `halt`, which is not lost, and repeat this until the run is left.
-        """
-        if self._running:
-            self._interrupted = True
-            quick.uc_emu_stop(self._handle)
-
-    def refresh_tlb(self) -> None:
-        """From any thread: flush at the next block boundary, if user code runs, neither counted nor watched.
-
-        No guest can tell: it goes on with all that it had, the reservation of an `lr` included. (Time slices
-        count instructions, a block that is left and entered again is seen twice, and where there is a guest
-        kernel, which flushes all the time anyway, a `wfi` could be lost.)
-        """
-        with self._slicing:
-            if self._running and self.can_refresh and not self.current.privileged:
-                self._refresh = True
-                quick.uc_emu_stop(self._handle)
-
-    @property
-    def can_refresh(self) -> bool:
-        """Whether `refresh_tlb` does anything, where there is no guest kernel."""
-        return not (self._slice or self._watched or self._aliased)
-
     def watch_blocks(self, function: int, data: int, start: int = 1, end: int = 0) -> None:
         """Call native code at each block of code from now on, for good: the C function at `function` gets
         (engine, pc, bytes of the block, `data`). With `start` ≤ `end`: only for pc in that range.
 
         Code that was translated before is not watched: call this before any guest code has run.
         """
-        self._watched = True
-        self._add_hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(function), data, start, end)
+        self._hooks.watch_blocks(function, data, start, end)
 
     def watch(self, function: Callable[[int, int], None], start: int, end: int, blocks: bool) -> None:
         """As `watch_blocks`, but a Python function, which gets pc and bytes: of each block, or instruction.
 
         That is slow: half a microsecond each.
         """
-
-        def seen(_engine: object, pc: int, size: int, _data: object) -> None:
-            try:
-                function(pc, size)
-            except BaseException as error:  # must not unwind through C frames
-                self._fail(error)
-
-        callback = _CODE_HOOK(seen)
-        self._callbacks.append(callback)
-        self._watched = True
-        self._stepped |= not blocks
-        self._looked_at = True
-        self._handlers_changed()
-        self._add_hook(uc_const.UC_HOOK_BLOCK if blocks else uc_const.UC_HOOK_CODE, callback, 0, start, end)
+        self.handlers.leave_to_python()
+        self._hooks.watch(function, start, end, blocks)
 
     def watch_aliases(self) -> None:
         """From now on see code change also when it is stored to through another mapping than it runs by.
@@ -318,9 +204,7 @@ class Hart:
         Unicorn looks at no store to a page between the first one by a mapping that is not executable and the
         next flush. So each block that is translated flushes. For guests that can map a page twice.
         """
-        if not self._aliased:
-            self._aliased = True
-            self._on_translated(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
+        self._hooks.watch_aliases(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
 
     def _fail(self, error: BaseException) -> None:
         """`run` raises this as soon as guest code is left."""
@@ -346,26 +230,12 @@ class Hart:
         engine: at the block that it was called for."""
         return ctypes.cast(quick.uc_emu_stop, ctypes.c_void_p).value or 0
 
-    def _on_translated(self, function: Callable[..., object]) -> None:
-        callback = _TRANSLATED_HOOK(function)
-        self._callbacks.append(callback)
-        self._add_hook(uc_const.UC_HOOK_EDGE_GENERATED, callback, 0, 1, 0)
-
     def _look_at(self, _engine: object, block: "ctypes._Pointer[TranslatedBlock]", *_: object) -> None:
         try:
             context = self.whose() if self.core.told & SWITCHED else self.current
             self.core.replaced = self._skipped.look_at(block.contents, context)
         except BaseException as error:  # must not unwind through C frames
             self._fail(error)
-
-    def _add_hook(self, kind: int, function: object, data: int, start: int, end: int) -> None:
-        hook = ctypes.c_size_t()
-        self._check(
-            library.uc_hook_add(
-                self._handle, ctypes.byref(hook), ctypes.c_int(kind), function, ctypes.c_void_p(data),
-                ctypes.c_uint64(start), ctypes.c_uint64(end),
-            )
-        )  # fmt: skip
 
     # -- running ---------------------------------------------------------------------------------------
 
@@ -378,7 +248,7 @@ class Hart:
         self._running = True
         self._stopping = self._interrupted = self._restart = self._refresh = False
         self._late = None
-        goes_on = False
+        goes_on, hooks = False, self._hooks
         try:
             tuner.begin(self)
             while not self._stopping:
@@ -389,7 +259,7 @@ class Hart:
                 if not goes_on:
                     self._load()
                 slice_ = self._slice
-                self._leaving.between_blocks(only=not (slice_ or self._stepped))
+                self._leaving.between_blocks(only=not (slice_ or hooks.stepped))
                 status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
                 if self.core.told:
                     told, self.core.told = self.core.told, 0
@@ -412,7 +282,7 @@ class Hart:
         """Run `context` in M-mode until `wfi`: only for the engine's own few instructions."""
         before, self.current = self.current, context
         self._load()
-        self._check(library.uc_emu_start(self._handle, context.regs[PC], _NEVER, 0, 0))
+        check(library.uc_emu_start(self._handle, context.regs[PC], _NEVER, 0, 0))
         self._loaded = None
         self._stale_tlb = True
         self.current = before
@@ -525,11 +395,3 @@ class Hart:
         quick.uc_ctl(self._handle, _FLUSH_TLB)
         self._stale_tlb = False
         self._flushes += 1
-
-    def _check(self, status: int) -> None:
-        if status != uc_const.UC_ERR_OK:
-            raise EngineError(f"Unicorn: {_lib_error(status)}")
-
-
-def _lib_error(status: int) -> str:
-    return str(unicorn.UcError(status))

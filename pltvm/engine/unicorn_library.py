@@ -3,6 +3,7 @@
 import ctypes
 from typing import Final
 
+import unicorn
 from unicorn import unicorn_const as uc_const
 from unicorn.unicorn_py3.unicorn import uclib as _loaded_library
 
@@ -22,6 +23,23 @@ def control_word(request: int, arguments: int) -> ctypes.c_int:
     """The first word of a `uc_ctl` call that sets something."""
     word = request | arguments << 26 | uc_const.UC_CTL_IO_WRITE << 30
     return ctypes.c_int(word - (1 << 32) if word >> 31 else word)
+
+
+def new_engine(base: int, size: int, host_address: int) -> unicorn.Uc:
+    """A RISC-V CPU whose memory, at the physical address `base`, is this of the process."""
+    try:
+        engine = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
+        engine.ctl_set_tlb_mode(uc_const.UC_TLB_CPU)
+        engine.mem_map_ptr(base, size, uc_const.UC_PROT_ALL, host_address)
+    except unicorn.UcError as error:
+        raise EngineError(f"Unicorn did not start: {error}") from error
+    return engine
+
+
+def check(status: int) -> None:
+    """Raise EngineError unless Unicorn says that all went well."""
+    if status != uc_const.UC_ERR_OK:
+        raise EngineError(f"Unicorn: {unicorn.UcError(status)}")
 
 
 class _CsrOperations(ctypes.Structure):

@@ -11,7 +11,8 @@ from typing import Any, Final
 from pltvm import native
 from pltvm.engine.context import SLOTS, Context
 from pltvm.engine.core import address_of
-from pltvm.engine.hart import Handler, Hart
+from pltvm.engine.handlers import Handler
+from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE_SHIFT, Memory
 from pltvm.fuzz.arena import REGIONS, Arena
 from pltvm.monitor.core import CoreCalls
@@ -117,4 +118,4 @@ class Batch(ctypes.Structure):
         core = native.core
         if hart.has_core and core is not None:
             self.monitor = ctypes.cast(core.pltvm_answer, ctypes.c_void_p)
-            hart.answer_with(handler, core.pltvm_fuzz_answer, ctypes.addressof(self))
+            hart.handlers.answer_with(handler, core.pltvm_fuzz_answer, ctypes.addressof(self))

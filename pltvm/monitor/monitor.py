@@ -108,7 +108,8 @@ class Monitor:
         hart.on_error = self._contain
         self._or_core = False
         if hart.has_core and native.core is not None:
-            hart.answer_with(self._enclave_call, native.core.pltvm_answer, ctypes.addressof(self.state.core))
+            core = ctypes.addressof(self.state.core)
+            hart.handlers.answer_with(self._enclave_call, native.core.pltvm_answer, core)
             hart.whose = self._whose
         self.on_fault: Callable[[Fault], None] = lambda _fault: None
         self.errors: list[str] = []  # of ours that guests have brought about: each is a bug of pltvm

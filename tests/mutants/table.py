@@ -35,6 +35,18 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "engine/test_leaving.py",
         "engine/test_tlb_tuning.py",
     ),
+    "pltvm/engine/handlers.py": ("engine/test_hart.py", "engine/test_watch.py"),
+    "pltvm/engine/hooks.py": (
+        "engine/test_watch.py",
+        "engine/test_leaving.py",
+        "engine/test_quirks.py",
+        "engine/test_tlb_tuning.py",
+    ),
+    "pltvm/engine/preemption.py": (
+        "engine/test_hart.py",
+        "engine/test_tlb_tuning.py",
+        "engine/test_leaving.py",
+    ),
     "pltvm/monitor/attest.py": ("monitor/test_attest.py",),
     "pltvm/monitor/audit.py": ("monitor/test_audit.py",),
     "pltvm/monitor/boot.py": ("monitor/test_guard.py", "monitor/test_host_calls.py"),

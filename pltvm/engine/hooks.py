@@ -1,0 +1,85 @@
+"""The hooks of one engine: what Unicorn calls at traps, blocks and instructions.
+
+A hook is there for good, and code that was translated before it came knows nothing of it. What is not hooked
+costs nothing.
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import Final
+
+from unicorn import unicorn_const as uc_const
+
+from pltvm.engine.skipped import TranslatedBlock
+from pltvm.engine.unicorn_library import check, library
+
+# The engine's address and the user data are not looked at, and converting them would take time.
+_TRAP: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
+_CODE: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+_Block = ctypes.POINTER(TranslatedBlock)
+_TRANSLATED: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _Block, _Block, ctypes.c_void_p)
+
+_EVERYWHERE: Final = 1, 0  # from, to: an empty range stands for all addresses
+
+
+class Hooks:
+    """Puts hooks into the engine at `handle`. `fail` gets what a function of `watch` raises."""
+
+    def __init__(self, handle: ctypes.c_void_p, fail: Callable[[BaseException], None]) -> None:
+        self._handle = handle
+        self._fail = fail
+        self._callbacks: list[object] = []  # must live as long as Unicorn may call them
+        self._aliased = False  # guests may store to code by another mapping
+        self.in_use = False  # beside `begin`'s: that a block is left and entered again would be seen
+        self.stepped = False  # by hooks for instructions: code has to be left inside of blocks
+
+    def trap_function(self, function: Callable[[int, int], None]) -> object:
+        """The C function that calls this one, for traps: with a byte of the core's, and the cause."""
+        return self._kept(_TRAP(function))
+
+    def translated_function(self, function: Callable[..., None]) -> object:
+        """The C function that calls this one, for blocks: with engine, block, the one before, and data."""
+        return self._kept(_TRANSLATED(function))
+
+    def begin(self, trap: object, translated: object, data: int) -> None:
+        """Call these C functions at each trap, and for each block that was translated and will run next."""
+        self._add(uc_const.UC_HOOK_INTR, trap, data, *_EVERYWHERE)
+        self._add(uc_const.UC_HOOK_EDGE_GENERATED, translated, data, *_EVERYWHERE)
+
+    def watch_blocks(self, function: int, data: int, start: int, end: int) -> None:
+        """See `Hart.watch_blocks`."""
+        self.in_use = True
+        self._add(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(function), data, start, end)
+
+    def watch(self, function: Callable[[int, int], None], start: int, end: int, blocks: bool) -> None:
+        """See `Hart.watch`."""
+
+        def seen(_engine: object, pc: int, size: int, _data: object) -> None:
+            try:
+                function(pc, size)
+            except BaseException as error:  # must not unwind through C frames
+                self._fail(error)
+
+        self.in_use = True
+        self.stepped |= not blocks
+        kind = uc_const.UC_HOOK_BLOCK if blocks else uc_const.UC_HOOK_CODE
+        self._add(kind, self._kept(_CODE(seen)), 0, start, end)
+
+    def watch_aliases(self, flush: Callable[..., object]) -> None:
+        """Call `flush` for each block that was translated: `Hart.watch_aliases`. Once is enough."""
+        if not self._aliased:
+            self._aliased = self.in_use = True
+            self._add(uc_const.UC_HOOK_EDGE_GENERATED, self._kept(_TRANSLATED(flush)), 0, *_EVERYWHERE)
+
+    def _kept(self, callback: object) -> object:
+        self._callbacks.append(callback)
+        return callback
+
+    def _add(self, kind: int, function: object, data: int, start: int, end: int) -> None:
+        hook = ctypes.c_size_t()
+        check(
+            library.uc_hook_add(
+                self._handle, ctypes.byref(hook), ctypes.c_int(kind), function, ctypes.c_void_p(data),
+                ctypes.c_uint64(start), ctypes.c_uint64(end),
+            )
+        )  # fmt: skip

@@ -1,0 +1,76 @@
+"""That guest code is left though it does not trap: at an interrupt, for another time slice, or to flush.
+
+Whoever wants it sets a flag and has Unicorn stop, which is at the next block boundary (`leaving`). Then
+`Hart.run` looks at the flags, and goes on or hands over a trap.
+"""
+
+import ctypes
+import threading
+
+from pltvm.engine.context import Context
+from pltvm.engine.hooks import Hooks
+from pltvm.engine.unicorn_library import quick
+
+
+class Preemptible:
+    """What may be asked of a hart while it runs, also by other threads.
+
+    A base class of `Hart` and no part of it: `run`, and each entry of an enclave, find all in one step.
+    """
+
+    current: Context
+
+    def __init__(self, handle: ctypes.c_void_p, hooks: Hooks) -> None:
+        self._handle = handle
+        self._hooks = hooks
+        self._running = False
+        self._interrupted = False
+        self._slice = 0  # instructions until Cause.TIMER
+        self._restart = False  # leave the JIT to start it with another slice
+        self._refresh = False  # leave it to flush
+        self._slicing = threading.Lock()  # so that no refresh is asked for once slices begin
+
+    def set_time_slice(self, instructions: int) -> None:
+        """Trap with Cause.TIMER after every so many instructions; 0 for never, which runs 40 % faster.
+
+        The clock advances by one an instruction in the slices.
+        """
+        if instructions != self._slice:
+            with self._slicing:
+                self._slice = instructions
+                if self._running:
+                    self._restart = True
+                    quick.uc_emu_stop(self._handle)
+
+    @property
+    def time_slice(self) -> int:
+        """Instructions in a slice; 0: there are none."""
+        return self._slice
+
+    def interrupt(self) -> None:
+        """From any thread: trap with Cause.INTERRUPT at the next block boundary. Lost while nothing runs.
+
+        In time slices it may come inside an atomic instruction: who interrupts there does not go on.
+
+        To end a run, set `halt`, which is not lost, and repeat this until the run is left.
+        """
+        if self._running:
+            self._interrupted = True
+            quick.uc_emu_stop(self._handle)
+
+    def refresh_tlb(self) -> None:
+        """From any thread: flush at the next block boundary, if user code runs, neither counted nor watched.
+
+        No guest can tell: it goes on with all that it had, the reservation of an `lr` included. (Time slices
+        count instructions, a block that is left and entered again is seen twice, and where there is a guest
+        kernel, which flushes all the time anyway, a `wfi` could be lost.)
+        """
+        with self._slicing:
+            if self._running and self.can_refresh and not self.current.privileged:
+                self._refresh = True
+                quick.uc_emu_stop(self._handle)
+
+    @property
+    def can_refresh(self) -> bool:
+        """Whether `refresh_tlb` does anything, where there is no guest kernel."""
+        return not (self._slice or self._hooks.in_use)
