@@ -4,6 +4,7 @@ An execution, from the snapshot back to it
     options     what is fuzzed, and how
     layout      how the bytes of an input reach the enclave
     target      the machine just before the input is read, and executions from there
+    execution   what one gives: something new, or a problem
     callers     … of a server, fed by hostile callers        hosts   … of an enclave, fed by a hostile host
     harness     … as a Python file says
     snapshot    the way back, by the machine's own snapshot

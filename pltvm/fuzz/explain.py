@@ -4,9 +4,10 @@ import hashlib
 from typing import Final
 
 from pltvm.fuzz import results
+from pltvm.fuzz.execution import Problem
 from pltvm.fuzz.results import Finding
 from pltvm.fuzz.stack import DEPTH
-from pltvm.fuzz.target import Problem, Target
+from pltvm.fuzz.target import Target
 from pltvm.host.report import FaultReport
 from pltvm.monitor.abi import MASK64
 

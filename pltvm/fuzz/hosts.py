@@ -7,8 +7,9 @@ from pltvm.engine.context import A0, Context
 from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
 from pltvm.fuzz import layout
+from pltvm.fuzz.execution import Problem
 from pltvm.fuzz.layout import OCALLS, RELAY, SHM, Race
-from pltvm.fuzz.target import Problem, Target
+from pltvm.fuzz.target import Target
 from pltvm.host.api import Enclave
 from pltvm.host.enclave import DriverEnclave
 from pltvm.host.ocalls import Serve

@@ -10,9 +10,10 @@ import hashlib
 from typing import Final, NamedTuple, Protocol
 
 from pltvm.engine.memory import PAGE
+from pltvm.fuzz.execution import Problem
 from pltvm.fuzz.results import OTHER_CLIENT, REFUSAL, STALE
 from pltvm.fuzz.secret import WINDOW, shows
-from pltvm.fuzz.target import Problem, Target
+from pltvm.fuzz.target import Target
 
 _PAINT: Final = bytes.fromhex("f57a1ed1")  # over and over
 _SAVED_REGISTERS: Final = 256  # bytes at the top of a stack

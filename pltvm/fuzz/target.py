@@ -6,7 +6,6 @@ that the JIT is not left. What kind of attacker feeds the target is in the subcl
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -17,6 +16,7 @@ from pltvm.engine.trap import Cause
 from pltvm.fuzz import loop, secret, stopping, turn
 from pltvm.fuzz.arena import EDGES_EACH, Arena
 from pltvm.fuzz.batch import TO_BEGIN, TO_SEND, Batch
+from pltvm.fuzz.execution import Execution, Interesting, Problem
 from pltvm.fuzz.options import ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG, SECRET
 from pltvm.fuzz.snapshot import Snapshot
@@ -28,37 +28,11 @@ from pltvm.host.symbols import Symbols
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType
-from pltvm.monitor.fault import Fault, unknown_call
+from pltvm.monitor.fault import unknown_call
 from pltvm.monitor.monitor import ENCLAVE_CALLS
 from pltvm.monitor.state import Enclave as MonitorEnclave
 
 _ECALL_BLOCKS: Final = 200  # that a call counts as: a loop of calls is a hang too
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong in one execution. `key` is quickly made, and mostly the same for the same bug."""
-
-    kind: str
-    key: tuple[object, ...]
-    words: str
-    fault: Fault | None = None
-    stack: tuple[int, ...] = ()  # program counters, innermost first
-
-
-@dataclass(frozen=True)
-class Execution:
-    """One execution: 2 new edges, 1 known ones more or less often, 0 nothing new; the path's hash."""
-
-    new: int
-    path: int
-    problem: Problem | None
-    blocks: int
-
-
-# Gets what is new or wrong: the input, what is new as in `Execution`, the problem.
-Interesting = Callable[[bytes, int, Problem | None], None]
-
 
 # Gets the target, pc, and bytes of the block or instruction.
 Watch = Callable[["Target", int, int], None]

@@ -15,6 +15,7 @@ from pltvm.fuzz.arena import MAP_SIZE
 from pltvm.fuzz.callers import OneCall
 from pltvm.fuzz.compare import candidates, colorize, tokens_of
 from pltvm.fuzz.dictionary import Dictionary
+from pltvm.fuzz.execution import Problem
 from pltvm.fuzz.explain import explain
 from pltvm.fuzz.harness import load_harness
 from pltvm.fuzz.havoc import seed_state
@@ -22,7 +23,7 @@ from pltvm.fuzz.hosts import Hosted
 from pltvm.fuzz.options import SERVER, Options
 from pltvm.fuzz.results import HANG, Entry, Finding
 from pltvm.fuzz.sequences import Sequence
-from pltvm.fuzz.target import Problem, Target, Watch
+from pltvm.fuzz.target import Target, Watch
 from pltvm.fuzz.trace import Tracer
 from pltvm.monitor import abi
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pltvm.fuzz import layout
+from pltvm.fuzz.execution import Problem
 from pltvm.fuzz.options import ENCLAVE, SERVER, Options
-from pltvm.fuzz.target import Problem, Target
+from pltvm.fuzz.target import Target
 from pltvm.fuzz.worker import open_target
 
 (
