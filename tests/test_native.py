@@ -17,9 +17,10 @@ from pltvm.errors import PltvmError
 def package(tmp_path: Path) -> Path:
     """A package of which there is what `native` looks at; its library is newer than its sources."""
     shutil.copy(native.__file__, tmp_path / "native.py")
-    for folder in ("engine/native", "monitor"):
+    for folder in ("engine/native", "monitor", "fuzz"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(core.PACKAGE / "monitor" / "records.h", tmp_path / "monitor")
+    shutil.copy(core.PACKAGE / "fuzz" / "arena.h", tmp_path / "fuzz")
     shutil.copy(core.PACKAGE / "engine" / "native" / "api.h", tmp_path / "engine" / "native")
     (tmp_path / "engine" / "native" / "one.c").write_text(
         "int pltvm_one(void);\nint pltvm_one(void) { return 1; }\n"

@@ -125,7 +125,8 @@ def visit(memory: Memory, root: int) -> Iterator[Entry]:
 
     Raises PhysicalAddressError for a table outside RAM. The tables may change once there is an entry.
     """
-    entries = _visited(memory, root) if native.core is not None else None
+    plain = native.core is not None and type(memory) is Memory  # others look whether one may read there
+    entries = _visited(memory, root) if plain else None
     return _visit(memory, root, 0, 0) if entries is None else iter(entries)
 
 

@@ -1,11 +1,14 @@
 """What the native core does for the host: text that waits, and blocks that are given and come back."""
 
+import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from pltvm import native
+from pltvm import EnclaveType, native
+from pltvm.build.enclave import build_enclave
 from pltvm.engine.memory import PAGE
 from pltvm.host.output import MayBeLate
 from tests.monitor.rig import SPIN, Rig, Script
@@ -20,6 +23,17 @@ def rig(script_elf: bytes) -> Iterator[Rig]:
     rig = Rig(script_elf)
     yield rig
     rig.finish()
+
+
+@pytest.fixture(scope="module")
+def built_client(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
+    """An enclave that makes one call over and over, and the server that it calls."""
+    folder, sources = tmp_path_factory.mktemp("client"), Path(__file__).parents[2] / "bench" / "guest"
+    client, server = (
+        build_enclave([sources / f"{name}.c"], folder / f"{name}.elf").read_bytes()
+        for name in ("client", "server")
+    )
+    return client, server
 
 
 def printing(*texts: bytes, spins: bool = False) -> Script:
@@ -115,3 +129,22 @@ def test_a_machine_that_is_full(rig: Rig) -> None:
     for block in taken:
         blocks.give(block)
     assert pages
+
+
+@pytest.mark.parametrize(
+    "operation", range(1, 9), ids=["id", "acquire", "call", "print", "mmap", "trap", "caller", "yield"]
+)
+def test_an_enclave_that_only_asks_the_core_is_stopped(
+    rig: Rig, operation: int, built_client: tuple[bytes, bytes]
+) -> None:
+    """By the time limit, between two calls; and it goes on, to be stopped again."""
+    client, server = built_client
+    machine = rig.machine
+    served = machine.create(server, name="bench", type=EnclaveType.SERVER)
+    enclave = machine.create(client, shm=struct.pack("<4Q", operation, 1 << 40, operation == 3, 0))
+    assert enclave.run(timeout=0.1).status == "interrupted"
+    before = machine.hart.core.traps
+    assert enclave.resume(timeout=0.1).status == "interrupted"
+    assert machine.hart.core.traps > before + 100
+    enclave.destroy()
+    served.destroy()
