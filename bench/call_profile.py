@@ -1,4 +1,4 @@
-"""Where each microsecond of a call goes: its parts measured one at a time, and what is left.
+"""Where each microsecond of a call goes without the native core: its parts one at a time, and what is left.
 
 The parts of the hart are timed by themselves, those of the monitor inside real calls: the function is
 replaced by one that looks at the clock before and after, and what the clock costs is taken off.
@@ -161,7 +161,7 @@ def _each(body: Callable[[], object], count: int) -> float:
 
 def benchmarks(bench: Bench) -> list[Benchmark]:
     """`profile.KIND.ROW`: µs of a call with no, one or 64 pages. The first row measures all of its kind."""
-    client = cache(lambda: Client(bench))
+    client = cache(lambda: Client(bench, native=False))  # the core does all of it at once
     made = []
     for kind, pages in KINDS.items():
         profile = cache(lambda pages=pages: _Profile(client(), pages, bench.times(3_000)))

@@ -48,9 +48,9 @@ def client_order(operation: int, count: int, pages: int = 0) -> bytes:
 class Client:
     """A machine with the echo server "bench", and enclaves that call what they are told."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, native: bool = True) -> None:
         self._scratch = bench.scratch
-        self.machine = Machine(disk=bench.scratch / "disk")
+        self.machine = Machine(disk=bench.scratch / "disk", native=native)
         self.machine.use_for_persistency(self.machine.shm(4096))
         self._elf = bench.build("client.c")
         self.machine.create(bench.build("server.c"), name="bench", type=EnclaveType.SERVER)
