@@ -43,9 +43,9 @@ core. `icicle-emu` runs the same program on one input: no mutation, no coverage,
 # What keeps a benchmark from its target, by the start of its name.
 _LIMITS: Final = {
     "ecall.": "a trap that Python answers is 1.4 µs, half of it calls of Unicorn through ctypes",
-    "call.": "two flushes are 0.6 µs, saving and loading registers 0.5, what the monitor does 0.2; the rest is guest "
-    "code, which finds TLB and jump cache empty after each flush",
-    "ocall.": "a print is mostly the enclave's own formatting; its ocall alone takes about as long as a yield",
+    "call.": "two flushes are 0.6 µs, saving and loading registers 0.5, what the monitor does 0.2; the rest "
+    "is guest code, which finds TLB and jump cache empty after each flush",
+    "ocall.": "a print is mostly the enclave's own formatting; its ocall alone takes as long as a yield",
     "lifecycle.": "some 200 steps in Python; of a run, the JIT translates the enclave's code anew (0.1 ms)",
     "cli.": "importing Unicorn and typer is more than half of it",
     "import": "importing Unicorn's binding is half of it",

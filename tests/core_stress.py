@@ -89,6 +89,7 @@ def written(machine: Machine) -> set[int]:
     while (at := dirty.find(1, at + 1)) >= 0:
         found.add(at)
     dirty[:] = bytes(len(dirty))
+    machine.monitor.state.note_current()  # as whoever empties it has to
     return found
 
 

@@ -60,7 +60,7 @@ class Walk:
     """
 
     def __init__(self, check_every: int = 1, through_core: bool = False, compares: bool = True) -> None:
-        """`compares`: after each step the monitor with the model; who compares two walks needs that of one."""
+        """`compares`: after each step the monitor with the model. Of two walks side by side one is enough."""
         self.compares = compares
         self.pair = EnclaveSteps()
         self.pair.through_core = through_core
