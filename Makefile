@@ -31,9 +31,10 @@ wheels: .venv/test
 	$(INSTALL) '.[dev]'
 	@touch .venv/run $@
 
-# Installing makes it the first time; where there is no compiler, all works without.
+# Installing makes it the first time, with a compiler that is gone then; where there is none, all works without.
 .venv/core: $(NATIVE) | .venv/run
-	@$(BIN)/python -m pltvm.build core >/dev/null || true
+	@$(BIN)/python -c 'from pltvm.native import core; raise SystemExit(core is None)' 2>/dev/null || \
+	    $(BIN)/python -m pltvm.build core >/dev/null || true
 	@touch $@
 
 .PHONY: run test wheels
