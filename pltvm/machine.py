@@ -109,8 +109,8 @@ class Machine:
                 f"the snapshot is of a machine with {sizes}: make one of the same size (ram=…)"
             )
         host_snapshot.check(self.driver, snapshot.host)
-        derived = state.derived()
         state.note_written()
+        derived = state.derived()
         changed = self._snapshots.restore(snapshot.engine)
         state.keep_derived(derived, changed)
         state.contents = dict(snapshot.contents)

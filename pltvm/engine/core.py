@@ -44,9 +44,9 @@ class CoreHart(ctypes.Structure):
         ("registers", _POINTER),
         ("told", _U64),
         ("clock", _U64),
+        ("flips", _U64),
         ("traps", _U64),
         ("flushes", _U64),
-        ("flips", _U64),
     ]
     replaced: int
     registers: int | None

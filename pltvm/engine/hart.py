@@ -76,7 +76,7 @@ class Hart(Preemptible):
         self.handlers = Handlers(self.core)
         self.current = Context(ctx.M)
         self.halt = Halt()  # of the run in progress, or the next one
-        self._traps = self._flushes = self._flips = 0  # without those of the core
+        self._traps = self._flushes = 0  # without those of the core
         self.protection: Protection = ()  # what PMP says
         self.refreshes = 0  # flushes that only the clock knows of, see `tlb_tuning`
         self._loaded: Context | None = None  # whose registers Unicorn holds
@@ -127,7 +127,7 @@ class Hart(Preemptible):
     @property
     def flips(self) -> int:
         """So far, of pages that are writable and executable in turns."""
-        return self._flips + self.core.flips
+        return self.core.flips
 
     # -- what others tell the hart: more in `Preemptible` ----------------------------------------------
 
@@ -138,7 +138,7 @@ class Hart(Preemptible):
     def note_flip(self) -> None:
         """A page turned from writable to executable, or back."""
         self._stale_tlb = True
-        self._flips += 1
+        self.core.flips += 1
 
     def context_changed(self) -> None:
         """satp, mstatus or privilege of the current context changed: load all of it before it runs on."""

@@ -130,20 +130,21 @@ def visit(memory: Memory, root: int) -> Iterator[Entry]:
     return _visit(memory, root, 0, 0) if entries is None else iter(entries)
 
 
-_MOST: Final = 1 << 12
-_rows: Final = (ctypes.c_uint64 * (4 * _MOST))()
+_MOST: Final = 1 << 10
+_Rows: Final = ctypes.c_uint64 * (4 * _MOST)
 
 
 def _visited(memory: Memory, root: int) -> list[Entry] | None:
     """All entries, by the native core; None where it does not do: they are many, or lie outside RAM."""
     assert native.core is not None
+    rows = _Rows()  # a new one, as others may visit before this is read
     count = native.core.pltvm_visit(
         ctypes.c_void_p(memory.host_address), ctypes.c_uint64(memory.base), ctypes.c_uint64(memory.size),
-        ctypes.c_uint64(root), _rows, ctypes.c_int64(_MOST),
+        ctypes.c_uint64(root), rows, ctypes.c_int64(_MOST),
     )  # fmt: skip
     if count < 0:
         return None
-    numbers = iter(_rows[: 4 * count])
+    numbers = iter(rows[: 4 * count])
     return list(map(Entry, numbers, numbers, numbers, numbers))
 
 

@@ -60,6 +60,7 @@ class Batch(ctypes.Structure):
         ("asked", _U64),
         ("by_python", _U64),
         ("changed", _U64),
+        ("flips", _U64),
         ("begun", _U64),
         ("found", _U64),
     ]
@@ -77,6 +78,7 @@ class Batch(ctypes.Structure):
     place: int
     passes: int
     caller_va: int
+    flips: int
     begun: int
     found: int
 

@@ -117,9 +117,7 @@ class OneCall(Target):
         self._looks = oracles.needed(self)
 
     def is_plain(self) -> bool:
-        mine, made = type(self), OneCall  # a harness may do something else
-        same = all(getattr(mine, name) is getattr(made, name) for name in ("begin", "over", "end"))
-        return same and not self._looks
+        return self.is_just(OneCall) and not self._looks
 
     def prints_for(self) -> int:
         return self.caller.inner.kbuffer

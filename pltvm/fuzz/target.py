@@ -141,6 +141,12 @@ class Target:
     def load(self, saved: object) -> None:
         """Put back what `save` gave."""
 
+    def is_just(self, made: type["Target"]) -> bool:
+        """Whether this is `made`, and no harness of somebody's that does something else on the way."""
+        kinds = type(self).__mro__
+        own = {name for kind in kinds[: kinds.index(made)] for name in vars(kind) if name[:2] != "__"}
+        return own <= {"create", "prepare", "watch_edges"}  # which are over by then
+
     def is_plain(self) -> bool:
         """Whether nobody looks at executions: the core may begin them, by `entry`, and end them."""
         return False
@@ -262,6 +268,7 @@ class Target:
         """An execution is begun here: the core has done nothing of it."""
         batch = self.batch
         batch.asked = batch.by_python = batch.changed = batch.begun = False
+        batch.flips = self.hart.flips
 
     def _go_on(self) -> None:
         """With the next execution of the batch, if there is one."""

@@ -137,6 +137,7 @@ struct region {
     int64_t origin_eid;                  /* who passed it on last, −1: nobody, and its address there */
     uint64_t origin_va;
     uint8_t name[16];                    /* that it waits for, of a bound one */
+    uint8_t filler[48];                  /* so that none crosses the end of a page, of which the log would miss one */
 };
 
 /* Memory shared between enclaves; the record lies in the first page of its block. */
@@ -155,6 +156,7 @@ struct attachment {
     uint64_t next;
     uint64_t segment;
     uint64_t va;
+    uint64_t filler;                     /* likewise */
 };
 
 #endif

@@ -184,6 +184,7 @@ class Region(Record):
     origin_eid: int
     origin_va: int
     name: bytes
+    filler: bytes
 
     @property
     def whole(self) -> Block:
@@ -240,3 +241,4 @@ class Attachment(Record):
     next: int
     segment: int
     va: int
+    filler: int

@@ -257,10 +257,16 @@ class State:
             self.tables.find_entries()
 
     def note_written(self) -> None:
-        """Tell RAM's log of what guest code wrote (`PageTable.note_written`), before it is looked at."""
-        for enclave in self.views.values():
+        """Tell RAM's log of what guest code wrote (`PageTable.note_written`), before it is looked at.
+
+        Of every living enclave: the native core has run some that were never looked at here.
+        """
+        at = self.globals.first_enclave
+        while at:
+            enclave = self.views.get(at) or self._derive(at)
             if self.dirty[enclave.pages[1]]:  # its registers: it may have run
                 enclave.space.table.note_written()
+            at = enclave.next
         if self.tables is not None:
             self.tables.note_written()
 

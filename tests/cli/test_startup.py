@@ -79,7 +79,7 @@ import gc
 from pltvm.machine import Machine
 real = Machine.__init__
 def init(self, *arguments):
-    print(gc.isenabled())
+    print(gc.isenabled(), flush=True)
     real(self, *arguments)
 Machine.__init__ = init
 """

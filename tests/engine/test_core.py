@@ -1,5 +1,7 @@
 """What Python and the native core share: laid out the same, and the same in use."""
 
+import sys
+import threading
 from itertools import islice
 from random import Random
 
@@ -62,3 +64,30 @@ def test_tables_that_are_each_others_are_left_to_python() -> None:
         memory.store(memory.base + 8 * slot, memory.base >> 2 | sv39.V)
     assert sv39._visited(memory, memory.base) is None
     assert len([*islice(sv39.visit(memory, memory.base), 1000)]) == 1000
+
+
+@pytest.mark.skipif(native.core is None, reason=native.status)
+def test_two_threads_visit() -> None:
+    """Each gets the entries of its own tables."""
+    interval = sys.getswitchinterval()
+    memories = [Memory(0x8000_0000, 8 * PAGE) for _ in range(2)]
+    for number, memory in enumerate(memories):
+        for slot in range(20 + number):
+            memory.store(memory.base + 8 * slot, (memory.base + PAGE) >> 2 | sv39.RW)
+    right = [[*sv39.visit(memory, memory.base)] for memory in memories]
+    wrong: list[int] = []
+
+    def look(number: int) -> None:
+        memory = memories[number]
+        wrong.append(sum([*sv39.visit(memory, memory.base)] != right[number] for _ in range(1500)))
+
+    threads = [threading.Thread(target=look, args=(number,)) for number in range(2)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == [0, 0]

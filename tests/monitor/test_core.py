@@ -1,5 +1,6 @@
 """What the native core is told, and its numbers: the same as Python's."""
 
+from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi, pages, records
 from pltvm.monitor.core import CoreCalls
 from pltvm.monitor.state import EnclaveState
@@ -46,3 +47,17 @@ def test_records_are_read_as_c_lays_them_out() -> None:
             assert at == end
             end = at + size
         assert end == declared.sizeof(f"struct {struct}")
+
+
+def test_no_record_crosses_the_end_of_a_page() -> None:
+    """RAM's log knows pages, and who writes a field of a record tells it of one."""
+    declared = records.header()
+    assert PAGE % records.NUMBERS["RECORD_BYTES"] == 0  # of an enclave
+    for struct in ("region", "attachment", "lent"):
+        assert PAGE % declared.sizeof(f"struct {struct}") == 0
+    numbers = records.NUMBERS
+    assert numbers["MOST_REGIONS"] * declared.sizeof("struct region") <= (
+        numbers["ATTACHMENTS_AT"] - numbers["REGIONS_AT"]
+    )
+    end = numbers["ATTACHMENTS_AT"] + numbers["MOST_ATTACHMENTS"] * declared.sizeof("struct attachment")
+    assert end <= numbers["MONITOR_SIZE"]

@@ -56,7 +56,8 @@ struct hart {
     uint64_t *registers;            /* of the context that runs, NULL where Python is to see every trap */
     uint64_t told;
     uint64_t clock;
-    uint64_t traps, flushes, flips; /* that the core has dealt with */
+    uint64_t flips;                 /* of pages that are writable and executable in turns, by whomever */
+    uint64_t traps, flushes;        /* that the core has dealt with */
 };
 
 /* Registers, as Unicorn has them. */

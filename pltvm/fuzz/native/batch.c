@@ -80,7 +80,7 @@ static int begin(struct hart *hart, struct batch *batch) {
         return 0;
     }
     if (how == 1) hart_switch(hart, batch->target); /* which flushes: D bits were cleared */
-    hart->told = 0;                                 /* Python knows who runs; nobody wants the text */
+    hart->told = SWITCHED; /* Python may have seen another one run since; nobody wants the text */
     return 1;
 }
 
@@ -88,6 +88,7 @@ static int begin(struct hart *hart, struct batch *batch) {
 static int finish(struct hart *hart, struct batch *batch) {
     struct state *state = &batch->arena->state;
     if (!batch->plain || batch->by_python || batch->changed) return 0;
+    if (hart->flips != batch->flips) return 0; /* what was translated of those pages has to go */
     uint64_t va = hart_register(hart, A0);
     if ((va & (PAGE - 1)) > PAGE - sizeof(struct call_struct)) return 0;
     const struct call_struct *results = translate(hart, root_of(batch->target[SATP]), va, PTE_R);

@@ -49,6 +49,7 @@ struct batch {
     uint64_t asked;         /* the monitor was asked for something, and the core has answered */
     uint64_t by_python;     /* … or Python has: then it goes back, too */
     uint64_t changed;       /* and it is known that more than RAM has to go back */
+    uint64_t flips;         /* of the hart, when Python last threw away code that had flipped */
     uint64_t begun;         /* the core has begun this execution */
     uint64_t found;         /* it is over, and RAM is as it was: what it reached that is new; or from above */
 };

@@ -63,7 +63,7 @@ static int flip_page(struct hart *hart, const struct enclave *enclave, uint64_t 
 
 static int flip_range(struct hart *hart, const struct enclave *enclave, uint64_t va, uint64_t size, uint64_t want) {
     int flipped = flip_page(hart, enclave, va, want);
-    if ((va + size - 1) >> 12 != va >> 12) flipped |= flip_page(hart, enclave, va + size - 1, want);
+    if (va + size - 1 > va && (va + size - 1) >> 12 != va >> 12) flipped |= flip_page(hart, enclave, va + size - 1, want);
     return flipped;
 }
 
@@ -75,8 +75,8 @@ int flip(struct hart *hart, struct enclave *enclave, uint32_t cause) {
         struct access access = store_of(fetch(hart, enclave->root, pc), hart->registers + X0);
         flipped = access.size && flip_range(hart, enclave, access.va, access.size, PTE_W);
     } else { /* Unicorn fetches a whole block first: what it lacks may be in the next page */
-        flipped = flip_range(hart, enclave, pc, 4, PTE_X) ||
-                  flip_range(hart, enclave, (pc | (PAGE - 1)) + 1, 2, PTE_X);
+        uint64_t next = (pc | (PAGE - 1)) + 1;
+        flipped = flip_range(hart, enclave, pc, 4, PTE_X) || (next && flip_range(hart, enclave, next, 2, PTE_X));
     }
     if (!flipped) return 0;
     hart_flush(hart);
