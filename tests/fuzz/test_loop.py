@@ -192,7 +192,7 @@ corpus, rounds = (), []
 options = runs.options_of(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
 worker = Worker(options)
 for number in range(2):
-    done = worker.run(Job(options, corpus, f"seed {number}", work=1_200_000, stage=Stage.of(number)))
+    done = worker.run(Job(options, corpus, f"seed {number}", work=700_000, stage=Stage.of(number)))
     corpus += tuple(entry.data for entry in done.entries)
     entries = [(entry.data.hex(), entry.parent, entry.operation) for entry in done.entries]
     findings = [(one.kind, one.signature, one.report, one.data.hex()) for one in done.findings]
