@@ -1,5 +1,11 @@
 """What the native core is told, and its numbers: the same as Python's."""
 
+from collections.abc import Callable
+
+import pytest
+
+from pltvm import Machine
+from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi, pages, records
 from pltvm.monitor.core import CoreCalls
@@ -61,3 +67,20 @@ def test_no_record_crosses_the_end_of_a_page() -> None:
     )
     end = numbers["ATTACHMENTS_AT"] + numbers["MOST_ATTACHMENTS"] * declared.sizeof("struct attachment")
     assert end <= numbers["MONITOR_SIZE"]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_store_does_not_go_round_the_end_of_the_address_space(
+    native: bool, build_guest: Callable[[str], bytes]
+) -> None:
+    """To page 0, which is one that flips here."""
+    machine = Machine(64 << 20, native=native)
+    created = machine.create(build_guest("wraps"))
+    state = machine.monitor.state
+    enclave = state.enclaves[created.eid]
+    page = enclave.space.take_page()
+    state.owners.want_both(page)
+    enclave.space.table.map(0, page, 1, sv39.RX)
+    result = created.run()
+    assert result.status == "faulted"
+    assert machine.hart.flips == 0
