@@ -20,28 +20,23 @@ void hart_set(struct hart *hart, int slot, uint64_t value) {
     hart->write_batch(hart->engine, hart->ids + slot, values, 1);
 }
 
-static void point(void **values, uint64_t *registers) {
-    for (int slot = 0; slot < SLOTS; slot++) values[slot] = registers + slot;
+typedef int batch_function(void *engine, const int *ids, void *const *values, int count);
+
+/* Read or write a context's registers, from this place on. */
+static void move(struct hart *hart, batch_function *how, uint64_t *registers, int from) {
+    void *values[SLOTS];
+    for (int slot = from; slot < SLOTS; slot++) values[slot] = registers + slot;
+    how(hart->engine, hart->ids + from, values + from, SLOTS - from);
 }
 
-void hart_save(struct hart *hart) {
-    void *values[SLOTS];
-    point(values, hart->registers);
-    hart->read_batch(hart->engine, hart->ids + SAVED_FROM, values + SAVED_FROM, SLOTS - SAVED_FROM);
-}
+void hart_save(struct hart *hart) { move(hart, hart->read_batch, hart->registers, SAVED_FROM); }
 
-void hart_load(struct hart *hart) {
-    void *values[SLOTS];
-    point(values, hart->registers);
-    hart->write_batch(hart->engine, hart->ids + SAVED_FROM, values + SAVED_FROM, SLOTS - SAVED_FROM);
-}
+void hart_load(struct hart *hart) { move(hart, hart->write_batch, hart->registers, SAVED_FROM); }
 
 void hart_switch(struct hart *hart, uint64_t *registers) {
-    void *values[SLOTS];
     /* Unicorn flushes by itself when the ASID changes, and never else. */
     if (!((registers[SATP] ^ hart->registers[SATP]) & ASID_MASK)) hart_flush(hart);
-    point(values, registers);
-    hart->write_batch(hart->engine, hart->ids, values, SLOTS);
+    move(hart, hart->write_batch, registers, 0);
     hart->registers = registers;
     hart->told |= SWITCHED;
 }

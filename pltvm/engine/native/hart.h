@@ -76,14 +76,20 @@ void hart_switch(struct hart *hart, uint64_t *registers);
 /* Page-table entries have changed. */
 void hart_flush(struct hart *hart);
 
-/* Note that the page with this address in RAM is written. */
-static inline void touch(struct hart *hart, uint64_t pa) { hart->dirty[(pa - hart->base) >> 12] = 1; }
-
 static inline int in_ram(const struct hart *hart, uint64_t pa, uint64_t size) {
     return pa - hart->base < hart->size && size <= hart->size - (pa - hart->base);
 }
 
 /* What lies at a physical address, which is in RAM. */
 static inline void *at(const struct hart *hart, uint64_t pa) { return hart->ram + (pa - hart->base); }
+
+/* The physical address of what lies here, in RAM. */
+static inline uint64_t address(const struct hart *hart, const void *where) {
+    return hart->base + (uint64_t)((const uint8_t *)where - hart->ram);
+}
+
+/* Note that the page with this address in RAM is written; and the page of what lies here. */
+static inline void touch(struct hart *hart, uint64_t pa) { hart->dirty[(pa - hart->base) >> 12] = 1; }
+static inline void wrote(struct hart *hart, const void *where) { touch(hart, address(hart, where)); }
 
 #endif

@@ -43,17 +43,17 @@ static uint8_t *reach(struct hart *hart, uint64_t va, int is_store) {
     uint64_t root = root_of(hart->registers[SATP]), *entry = walk(hart, root, va);
     uint64_t needed = PTE_V | PTE_R | PTE_U | (is_store ? PTE_W : 0), seen = PTE_A | (is_store ? PTE_D : 0);
     if (entry == NULL || (*entry & needed) != needed) return NULL;
-    uint64_t pa = pte_address(*entry) | (va & (PAGE - 1)), slot = hart->base + (uint64_t)((uint8_t *)entry - hart->ram);
+    uint64_t pa = pte_address(*entry) | (va & (PAGE - 1));
     if (!in_ram(hart, pa, 8) || hart->code[(pa - hart->base) >> 12]) return NULL;
     for (uint64_t table = root, shift = 30; shift > 12; shift -= 9) {
         uint64_t at_level = table + (va >> shift & 511) * 8;
         if (!allows(hart, at_level, 1)) return NULL;
         table = pte_address(*(uint64_t *)at(hart, at_level));
     }
-    if (!allows(hart, slot, 1) || !allows(hart, pa, is_store ? 2 : 1)) return NULL;
+    if (!allows(hart, address(hart, entry), 1) || !allows(hart, pa, is_store ? 2 : 1)) return NULL;
     if ((*entry & seen) != seen) {
         *entry |= seen;
-        touch(hart, slot);
+        wrote(hart, entry);
     }
     return at(hart, pa);
 }
@@ -67,7 +67,7 @@ static int move_bytes(struct hart *hart, uint32_t word, const uint64_t *x, uint6
     if (where == NULL) return 0;
     if (access.is_store) {
         memcpy(where, x + access.reg, access.size); /* of little-endian numbers the lowest bytes */
-        touch(hart, hart->base + (uint64_t)(where - hart->ram));
+        wrote(hart, where);
     } else {
         uint64_t value = access.size == 1 ? where[0] : where[0] | (uint64_t)where[1] << 8;
         if (access.is_signed && access.size == 2) value = (uint64_t)(int64_t)(int16_t)value;

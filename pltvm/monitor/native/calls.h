@@ -33,20 +33,11 @@ static inline struct globals *globals_of(struct hart *hart) {
     return (struct globals *)(hart->ram + GLOBALS_AT);
 }
 
-static inline uint64_t address(const struct hart *hart, const void *record) {
-    return hart->base + (uint64_t)((const uint8_t *)record - hart->ram);
-}
-
 /* The record at a physical address that another record has. */
 static inline struct enclave *enclave_at(struct hart *hart, uint64_t pa) { return at(hart, pa); }
 
 static inline struct registers *registers_of(struct hart *hart, const struct enclave *enclave) {
     return at(hart, enclave->block);
-}
-
-/* Note that what is written here, in RAM, is written. */
-static inline void wrote(struct hart *hart, const void *where) {
-    hart->dirty[(uint64_t)((const uint8_t *)where - hart->ram) >> 12] = 1;
 }
 
 static inline struct enclave *top_of(struct hart *hart, const struct enclave *enclave) {

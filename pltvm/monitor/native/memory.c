@@ -20,6 +20,10 @@ static uint64_t block_for(uint64_t size) {
     return block;
 }
 
+static void touch_all(struct hart *hart, uint64_t pa, uint64_t pages) {
+    for (uint64_t page = 0; page < pages; page++) touch(hart, pa + (page << 12));
+}
+
 /* Take a block from the host, and make a region of it, not yet mapped; NULL if there is none that is plain. */
 static struct region *take_block(struct hart *hart, const struct enclave *enclave, uint64_t pages) {
     uint64_t pa = calls_of(hart)->offer(pages << 12);
@@ -27,7 +31,7 @@ static struct region *take_block(struct hart *hart, const struct enclave *enclav
     struct region *region = at(hart, pa);
     memset(region, 0, pages << 12);
     *region = (struct region){.block = pa, .block_pages = pages, .size = (pages - 1) << 12, .origin_eid = -1};
-    for (uint64_t page = 0; page < pages; page++) touch(hart, pa + (page << 12));
+    touch_all(hart, pa, pages);
     set_owner(hart, region, PRIVATE | (enclave->eid + 1));
     return region;
 }
@@ -36,7 +40,7 @@ static struct region *take_block(struct hart *hart, const struct enclave *enclav
 static void give_back(struct hart *hart, struct region *region) {
     uint64_t pa = region->block, pages = region->block_pages, *table = at(hart, pa);
     memset(table, 0, pages << 12);
-    for (uint64_t page = 0; page < pages; page++) touch(hart, pa + (page << 12));
+    touch_all(hart, pa, pages);
     set_owner(hart, &(struct region){.block = pa, .block_pages = pages}, 0);
     table[1] = 1;
     table[2] = pa;
@@ -83,8 +87,8 @@ static int map_block(struct hart *hart, struct enclave *enclave) {
 }
 
 static int unmap_block(struct hart *hart, struct enclave *enclave) {
-    struct region *region = find_region(hart, enclave, hart_register(hart, A1), PAGE);
     uint64_t va = hart_register(hart, A1), size = hart_register(hart, A2);
+    struct region *region = find_region(hart, enclave, va, PAGE);
     if (region == NULL || !size || size > region->va + region->size - va) return 0;
     if (!is_plain(hart, region) || !can_ask(hart, enclave)) return 0;
     uint64_t block = region->block;
