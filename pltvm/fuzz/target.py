@@ -226,14 +226,11 @@ class Target:
 
     def end(self, problem: Problem | None) -> None:
         """The execution is over: look at what came out, go back to the snapshot, go on with the batch."""
-        arena = self.arena
+        arena, batch = self.arena, self.batch
         problem = problem or self.noticed
-        batch = self.batch
-        if (batch.by_python or batch.asked) and not self.batch.changed:
-            self.batch.changed = not self.snapshot.is_light()
-        if (
-            batch.left and problem is None and not self.batch.changed and not self.state.part_new
-        ):  # as most do
+        if (batch.by_python or batch.asked) and not batch.changed:
+            batch.changed = not self.snapshot.is_light()
+        if batch.left and problem is None and not batch.changed and not self.state.part_new:  # as most do
             new = loop.turn(arena)
             self.snapshot.after_light()
             if not new:

@@ -12,7 +12,7 @@
 #include "fuzz/native/turn.h"
 #include "monitor/native/calls.h"
 
-int batch_changed(const struct hart *hart, const struct batch *batch) {
+static int batch_changed(const struct hart *hart, const struct batch *batch) {
     if (memcmp(hart->dirty, batch->logged, hart->size >> 12)) return 1;
     const uint8_t *copy = (const uint8_t *)(uintptr_t)batch->arena->state.copy;
     for (uint64_t i = 0; i < batch->always_count; i++) {

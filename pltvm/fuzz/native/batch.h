@@ -54,10 +54,7 @@ struct batch {
     uint64_t found;         /* it is over, and RAM is as it was: what it reached that is new; or from above */
 };
 
-/* Whether the monitor has changed anything since the snapshot. */
-int batch_changed(const struct hart *hart, const struct batch *batch);
-
-/* Whether all of that can be put back here: no page of code is in it. */
+/* Whether all that was written since the snapshot can be put back here: no page of code is in it. */
 int batch_is_data(const struct hart *hart);
 
 #endif
