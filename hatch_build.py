@@ -37,7 +37,7 @@ class Natives(BuildHookInterface[Any]):
             made[core.NAME] = core.build(into / core.NAME, target, package)
         except core.CoreError as error:
             if target:
-                raise
+                self.app.abort(f"pltvm: {error}")
             self.app.display_warning(f"pltvm will work without its native core, and be slower: {error}")
         else:
             build_data["pure_python"] = False

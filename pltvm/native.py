@@ -43,7 +43,7 @@ def _load() -> tuple[ctypes.PyDLL | None, str]:
         try:
             return ctypes.PyDLL(str(LIBRARY)), "with the native core"
         except OSError as error:
-            why = f"it does not load: {error}"
+            why = f"it does not load: {error}; {_AGAIN}"
     if _wanted == "1":
         raise PltvmError(f"PLTVM_NATIVE=1, and no native core: {why}")
     return None, f"without the native core, which is slower: {why}"

@@ -84,6 +84,7 @@ def test_a_library_that_does_not_load(package: Path) -> None:
     found = load(package)
     assert found.core is None
     assert "it does not load: " in found.status
+    assert found.status.endswith("; make it with: python -m pltvm.build core")
 
 
 def test_it_can_be_done_without(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

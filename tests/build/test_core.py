@@ -91,20 +91,24 @@ def test_what_does_not_compile_leaves_the_library_as_it_was(tmp_path: Path) -> N
 # -- the wheel -----------------------------------------------------------------------------------------------
 
 
+def build_wheel(target: str, into: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(into)]
+    environment = {**environ, "PLTVM_TARGET": target}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
     ("target", "tag"),
     [
         ("", r"manylinux_2_\d+_\w+|linux_\w+|macosx_\w+"),
-        *((name, made.wheel) for name, made in core.TARGETS.items()),
+        *((name, machine.wheel) for name, machine in core.TARGETS.items()),
     ],
 )
 def test_the_wheel(target: str, tag: str, tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     before = core.PACKAGE.joinpath(core.NAME).stat().st_mtime_ns
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(
-        command, cwd=ROOT, env={**environ, "PLTVM_TARGET": target}, check=True, capture_output=True
-    )
+    made = build_wheel(target, tmp_path)
+    assert made.returncode == 0, made.stderr
     (wheel,) = tmp_path.iterdir()
     name = re.fullmatch(r"pltvm-[\d.]+-py3-none-(.+)\.whl", wheel.name)
     assert name is not None
@@ -116,3 +120,12 @@ def test_the_wheel(target: str, tag: str, tmp_path: Path) -> None:
     assert {f"pltvm/{core.NAME}", "pltvm/monitor/_records.py", "pltvm/monitor/records.h"} <= names
     assert not [one for one in names if "/native/" in one]  # so nothing there is newer than the library
     assert core.PACKAGE.joinpath(core.NAME).stat().st_mtime_ns == before
+
+
+def test_a_wheel_for_an_unknown_machine_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    made = build_wheel("plan9", tmp_path)
+    assert made.returncode == 1
+    assert made.stderr.startswith("pltvm: there is no target 'plan9': write one of linux-x86_64, ")
+    assert len(made.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
