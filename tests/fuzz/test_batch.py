@@ -8,6 +8,7 @@ import pytest
 
 from pltvm import native
 from pltvm.engine.memory import PAGE
+from pltvm.fuzz import batch, mutate, sequences, target
 from pltvm.fuzz.arena import Arena
 from pltvm.fuzz.batch import Batch
 from pltvm.fuzz.callers import OneCall
@@ -15,7 +16,7 @@ from pltvm.fuzz.havoc import seed_state
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.sequences import Sequence
 from pltvm.fuzz.target import Target
-from tests.native_headers import fields_in_python, fields_of, structs
+from tests.native_headers import fields_in_python, fields_of, numbers, structs
 
 GUEST = Path(__file__).parent / "guest"
 BENCH = Path(__file__).parents[2] / "bench" / "guest"
@@ -28,6 +29,14 @@ pytestmark = pytest.mark.skipif(native.core is None, reason=native.status)
 def test_it_is_laid_out_as_in_the_header() -> None:
     before = "typedef int answer_function(void *, uint32_t); struct arena; enum { REGIONS = 8, SLOTS = 69 };"
     assert fields_of(structs("fuzz/native/batch.h", before), "batch") == fields_in_python(Batch)
+
+
+def test_numbers_are_those_of_python() -> None:
+    found = numbers("fuzz/native/mutate.c") | numbers("fuzz/native/sequence.c")
+    ours = {name: getattr(mutate, name) for name in ("HEAD", "SIZE_AT", "CLIENT_AT", "MOST_MEMORY")}
+    assert found == {**ours, "COST": sequences._COST}
+    told = {"TO_BEGIN": batch.TO_BEGIN, "TO_SEND": batch.TO_SEND, "ECALL_BLOCKS": target._ECALL_BLOCKS}
+    assert numbers("fuzz/native/batch.h") == told
 
 
 class Executions:

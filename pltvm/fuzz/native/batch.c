@@ -12,6 +12,7 @@
 #include "fuzz/native/turn.h"
 #include "monitor/native/calls.h"
 
+/* Whether the monitor has changed anything since the snapshot. */
 static int batch_changed(const struct hart *hart, const struct batch *batch) {
     if (memcmp(hart->dirty, batch->logged, hart->size >> 12)) return 1;
     const uint8_t *copy = (const uint8_t *)(uintptr_t)batch->arena->state.copy;
