@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pltvm.cli.options import Json, Size
+from pltvm.cli.options import As, Json, Size, parse_kind
 from pltvm.cli.streams import say
 from pltvm.monitor.abi import DEFAULT_STACK
 
@@ -15,14 +15,15 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def info(
-    elf: Annotated[str, typer.Argument(help="The enclave's ELF.")],
+    elf: Annotated[str, typer.Argument(help="The ELF of an enclave, or of a host program.")],
     stack_size: Size = DEFAULT_STACK,
+    as_kind: As = None,
     json: Json = False,
 ) -> None:
-    """Show what an ELF is, what it maps, the memory it takes, and what may go wrong with it."""
+    """Show what an ELF is and why, what it maps, the memory it takes, and what may go wrong with it."""
     from pltvm.host.elf_info import describe
 
-    about = describe(elf, stack_size)
+    about = describe(elf, stack_size, parse_kind(as_kind) if as_kind is not None else None)
     print(json_format.dumps(about.to_dict(), indent=2) if json else about)
 
 

@@ -12,8 +12,8 @@ from typing import Annotated, Final
 import typer
 
 from pltvm.errors import PltvmError
-from pltvm.host.elf import LINUX_BASE, Kind, sniff
 from pltvm.host.elf_headers import name_of
+from pltvm.host.elf_kind import CHOICES, Kind, decide
 
 _SMALL: Final = 1 << 20  # bytes
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -86,13 +86,22 @@ def read_small(path: Path) -> bytes:
 
 
 def refuse_host_program(file: str | os.PathLike[str]) -> None:
-    """Raises PltvmError for what looks like a Linux program, where only an enclave makes sense."""
-    if sniff(file) is Kind.LINUX_PROGRAM:
-        raise PltvmError(
-            f"{name_of(file)}: is a host program, no enclave (those are linked below {LINUX_BASE:#x})"
-        )
+    """Raises PltvmError for what is a Linux program beyond doubt, where only an enclave makes sense."""
+    decision = decide(file)
+    if decision.kind is Kind.LINUX_PROGRAM and decision.sure:
+        raise PltvmError(f"{name_of(file)}: is a host program, no enclave: it {decision.reasons[0]}")
 
 
+def parse_kind(text: str) -> Kind:
+    """What a file is to be taken for (--as)."""
+    if text not in CHOICES:
+        raise typer.BadParameter(f"--as {text}: write one of {', '.join(CHOICES)}")
+    return Kind(text)
+
+
+As = Annotated[
+    str | None, typer.Option("--as", metavar="|".join(CHOICES), help="What FILE is, if not what it seems.")
+]
 Size = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Shm = Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="Memory shared with the host.")]

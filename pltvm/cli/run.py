@@ -1,20 +1,22 @@
 """The commands `pltvm run` and `pltvm demo`: enclaves with their servers, host programs, kernel programs."""
 
 import json as json_format
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
-from pltvm.cli.options import Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text
+from pltvm.cli.options import As, Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text, parse_kind
 from pltvm.cli.streams import print_error, say
 from pltvm.cli.streams import print_output as print_at_once
-from pltvm.errors import PltvmError
+from pltvm.errors import ElfError, PltvmError
 from pltvm.host.api import RELAY_RETURNED, Enclave
-from pltvm.host.elf import Kind, load_image, sniff
+from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import name_of
+from pltvm.host.elf_kind import Decision, Kind, decide
 from pltvm.host.output import MayBeLate
 from pltvm.host.services import SECTOR
 from pltvm.host.shared import SharedMemory
@@ -40,11 +42,35 @@ class RunCommand(TyperCommand):
         ctx.allow_interspersed_args = False
         rest = super().parse_args(ctx, list(args))
         found = ctx.params
-        if found["args"] and (found["supervisor"] or sniff(found["file"]) is Kind.ENCLAVE):
+        if found["args"] and _decide(**found).kind in (Kind.ENCLAVE, Kind.SERVER, Kind.KERNEL):
             ctx.allow_interspersed_args = True
             ctx.params.clear()
             rest = super().parse_args(ctx, list(args))
         return rest
+
+
+def _decide(file: str, as_kind: str | None, supervisor: bool, **_: object) -> Decision:
+    """What the file is: what the command line says, or else what it seems to be."""
+    if as_kind is None:
+        return Decision(Kind.KERNEL) if supervisor else decide(file)
+    if supervisor and as_kind != Kind.KERNEL.value:
+        raise typer.BadParameter("--supervisor says that it is a kernel program, and --as something else")
+    return Decision(parse_kind(as_kind))
+
+
+@contextmanager
+def _hinting(decision: Decision) -> Iterator[None]:
+    """Errors about the file say what it was taken for, if that may have been wrong."""
+    try:
+        yield
+    except ElfError as error:
+        hint = decision.hint()
+        raise ElfError(f"{error} (it {hint})" if hint else str(error)) from None
+
+
+def _say_hint(file: str, decision: Decision) -> None:
+    if hint := decision.hint():
+        say(f"pltvm: {name_of(file)}: {hint}")
 
 
 def _say_what_is_lost(machine: Machine) -> None:
@@ -70,7 +96,9 @@ def _recording(machine: Machine, folder: Path | None) -> AbstractContextManager[
     return recording(machine, folder, say)
 
 
-def _run(machine: Machine, enclave: Enclave, as_json: bool, limit: float | None) -> NoReturn:
+def _run(
+    machine: Machine, enclave: Enclave, as_json: bool, limit: float | None, decision: Decision
+) -> NoReturn:
     """Run an enclave, show how that ended, and leave with its exit status."""
     try:
         result = enclave.run(limit, None if as_json else print_output)
@@ -80,6 +108,7 @@ def _run(machine: Machine, enclave: Enclave, as_json: bool, limit: float | None)
         print(json_format.dumps(result.to_dict(), indent=2))
     elif result.fault is not None:
         say(str(result.fault))
+        _say_hint(enclave.name, decision)
     elif result.ok:
         say(f"{enclave.name} returned {result.retval}")
     elif result.status == RELAY_RETURNED:
@@ -105,8 +134,10 @@ def run(
     stack_size: Size = DEFAULT_STACK,
     keys: KeyFile = None,
     timeout: Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after.")] = None,
+    as_kind: As = None,
     supervisor: Annotated[
-        bool, typer.Option("--supervisor", help="Run it in S-mode, in the place of the host kernel.")
+        bool,
+        typer.Option("--supervisor", help="Run it in S-mode, in the place of the host kernel: --as kernel."),
     ] = False,
     root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
     real_time: Annotated[bool, typer.Option("--real-time", help="Give it the real time.")] = False,
@@ -121,9 +152,15 @@ def run(
 
     What follows a host program belongs to it; options for pltvm go before it.
     """
-    if supervisor:
-        _supervise(file, ram, record, timeout, confine, json)
-    if sniff(file) is Kind.LINUX_PROGRAM:
+    decision = _decide(file, as_kind, supervisor)
+    if decision.kind is Kind.KERNEL:
+        _supervise(file, ram, record, timeout, confine, json, decision)
+    if decision.kind is Kind.SERVER:
+        load_image(file)  # or that is wrong with it
+        raise PltvmError(
+            f"{file}: a server runs when an enclave calls it: pltvm run CALLER --server NAME={file}"
+        )
+    if decision.kind is Kind.LINUX_PROGRAM:
         import pltvm.host.linux.runner  # noqa: F401  # before the wall, or its modules are compiled each time
 
         if server or shm or relay or name:
@@ -131,9 +168,10 @@ def run(
         machine = _machine(ram, keys, disk)
         build_wall(confine, [file], [root], folder=record, file=disk)
         with _recording(machine, record):
-            _run_program(file, args or [], machine, timeout, root, real_time, verbose, json)
+            _run_program(file, args or [], machine, timeout, root, real_time, verbose, json, decision)
     if args:
-        load_image(file)  # or there is no such file, and nothing more to say
+        with _hinting(decision):
+            load_image(file)  # or there is no such file, and nothing more to say
         raise PltvmError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
     machine = _machine(ram, keys, disk)
     content, handed = file_or_text(shm), file_or_text(relay)
@@ -148,19 +186,26 @@ def run(
             raise typer.BadParameter(f"{option!r}: write --server NAME=ELF")
         shared = memory if disk is not None else None  # servers share it where sectors are meant
         machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
-    enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=handed)
+    with _hinting(decision):
+        enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=handed)
     with _recording(machine, record):
-        _run(machine, enclave, json, timeout)
+        _run(machine, enclave, json, timeout, decision)
 
 
 def _supervise(
-    file: str, ram: int, record: Path | None, limit: float | None, confine: bool, as_json: bool
+    file: str,
+    ram: int,
+    record: Path | None,
+    limit: float | None,
+    confine: bool,
+    as_json: bool,
+    decision: Decision,
 ) -> NoReturn:
     """Run a kernel program in S-mode, and leave with its exit status."""
     ram = SUPERVISOR_RAM if ram == DEFAULT_RAM else ram  # all of it gets mapped, page by page
     machine = Machine(ram)
     build_wall(confine, [file], folder=record)
-    with _recording(machine, record):
+    with _recording(machine, record), _hinting(decision):
         try:
             result = machine.supervise(file, on_output=None if as_json else print_output, timeout=limit)
         except KeyboardInterrupt:
@@ -171,6 +216,7 @@ def _supervise(
         say(f"pltvm: {file}: still running after {limit:g} s (--timeout), stopped")
     elif result.code is None:
         say(one_line(f"pltvm: {name_of(file)}: stopped: {result.end}"))
+        _say_hint(file, decision)
     else:
         say(f"{name_of(file)} ended with {result.code}")
     raise typer.Exit(0 if result.code == 0 else 1)
@@ -185,23 +231,25 @@ def _run_program(
     real_time: bool,
     verbose: bool,
     as_json: bool,
+    decision: Decision,
 ) -> NoReturn:
     """Run a Linux host program, and leave with its exit status."""
     from pltvm.host.linux.runner import run_program
 
     try:
-        result = run_program(
-            machine.driver,
-            file,
-            args,
-            root=root,
-            on_output=None if as_json else print_output,
-            on_error=None if as_json else print_error,
-            on_fault=None if as_json else lambda fault: say(str(fault)),
-            source=0,
-            timeout=limit,
-            real_time=real_time,
-        )
+        with _hinting(decision):
+            result = run_program(
+                machine.driver,
+                file,
+                args,
+                root=root,
+                on_output=None if as_json else print_output,
+                on_error=None if as_json else print_error,
+                on_fault=None if as_json else lambda fault: say(str(fault)),
+                source=0,
+                timeout=limit,
+                real_time=real_time,
+            )
     except KeyboardInterrupt:
         raise PltvmError(f"{file}: stopped by Ctrl-C") from None
     if as_json:
@@ -210,6 +258,7 @@ def _run_program(
         say(f"pltvm: {name_of(file)}: still running after {limit:g} s (--timeout), stopped")
     elif result.end:
         say(one_line(f"pltvm: {name_of(file)}: {result.end}"))
+        _say_hint(file, decision)
     if verbose:
         for number, count in sorted(result.missing.items()):
             which = f"system call {number} is" if number >= 0 else "other system calls are"
@@ -234,4 +283,4 @@ def demo(json: Json = False) -> None:
     machine.create(elves["server1"], name="test-server1", type=EnclaveType.SERVER)
     shm, relay = ((number).to_bytes(4, "little") for number in (11111, 22222))
     caller = machine.create(elves["caller"], name="caller", shm=shm, relay=relay)
-    _run(machine, caller, json, None)
+    _run(machine, caller, json, None, Decision(Kind.ENCLAVE))

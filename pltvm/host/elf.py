@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
@@ -30,7 +29,6 @@ from pltvm.host.elf_headers import MAX_PIECES, Headers, Source, name_of, read_he
 from pltvm.host.elf_pages import Piece, Run, intervals, runs_of
 from pltvm.monitor.abi import HEAP_BASE, MAX_ELF, PAGE
 
-LINUX_BASE = 0x10000  # Linux linkers start here or above; an enclave's lowest PT_LOAD is below
 MAX_NAMED = 2 * MAX_ELF  # bytes of all headers together: many can name the same part of a file
 CACHED = 16  # files
 CACHEABLE = 1 << 20  # bytes: bigger files are parsed again, so that the cache never has more than 16 MiB
@@ -62,14 +60,6 @@ class EnclaveImage:
         return sum((end - start) // PAGE for start, end, _ in intervals(self.pieces))
 
 
-class Kind(Enum):
-    """What a file seems to be; see `sniff`."""
-
-    ENCLAVE = "enclave"
-    LINUX_PROGRAM = "linux program"
-    OTHER = "other"
-
-
 def load_image(source: Source) -> EnclaveImage:
     """Read and check an enclave ELF: a path, or the bytes. The same content again is not parsed again.
 
@@ -85,26 +75,6 @@ def load_named(source: Source) -> tuple[bytes, EnclaveImage]:
         return data, _cached_parse(data) if len(data) <= CACHEABLE else _parse(data)
     except ElfError as error:
         raise ElfError(f"{name_of(source)}: {error}") from None
-
-
-def sniff(source: Source) -> Kind:
-    """Best guess, never an error: is this an enclave, a RISC-V Linux program, or neither?
-
-    An enclave is a fixed-address RV64 ELF whose lowest PT_LOAD is below LINUX_BASE (the SDK links at 0x1000).
-    Linux linkers start there or above, and position-independent or interpreted files are never enclaves.
-    An enclave linked higher is taken for a Linux program, so a command needs an option to say otherwise.
-    """
-    try:
-        elf = read_headers(read_source(source))
-    except ElfError:
-        return Kind.OTHER
-    loads = [segment["p_vaddr"] for segment in elf.segments if segment["p_type"] == "PT_LOAD"]
-    if not loads or elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
-        return Kind.OTHER
-    interpreted = any(segment["p_type"] == "PT_INTERP" for segment in elf.segments)
-    if elf.header["e_type"] == "ET_DYN" or interpreted or min(loads) >= LINUX_BASE:
-        return Kind.LINUX_PROGRAM
-    return Kind.ENCLAVE
 
 
 def _parse(data: bytes) -> EnclaveImage:
@@ -126,7 +96,7 @@ def _check_type(elf: Headers) -> None:
     if kind == "ET_CORE":
         raise ElfError("is a core dump, not a program")
     if "PT_INTERP" in types:
-        raise ElfError("is dynamically linked; link it with -static")
+        raise ElfError("is dynamically linked, as no enclave can be: link it with -static")
     if kind == "ET_DYN" and "PT_DYNAMIC" in types:
         raise ElfError("is position independent and needs relocation; link it with -static -no-pie")
     if kind not in ("ET_EXEC", "ET_DYN"):

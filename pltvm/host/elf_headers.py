@@ -15,6 +15,7 @@ from pltvm.monitor.abi import MAX_ELF
 MAX_FILE: Final = MAX_ELF + (64 << 20)  # bytes: all the memory an ELF can fill, and some debug information
 MAX_PIECES: Final = 64  # a real enclave has about five; bounds the work that a hostile file can cause
 MAX_SECTIONS: Final = 4096
+_LONGEST_LINE: Final = 255  # bytes of a script's first line, as for Linux
 _EM_RISCV: Final = 243
 _MACHINES: Final = {
     3: "x86", 8: "MIPS", 21: "PowerPC", 40: "Arm", 62: "x86-64", 183: "AArch64", 258: "LoongArch"
@@ -37,7 +38,7 @@ def read_source(source: Source) -> bytes:
         with open(descriptor, "rb", buffering=0) as file:
             about = os.fstat(descriptor)
             if stat.S_ISDIR(about.st_mode):
-                raise ElfError("is a directory; name the enclave's ELF file")
+                raise ElfError("is a directory; name an ELF file")
             if not stat.S_ISREG(about.st_mode):  # a device or pipe may never end
                 raise ElfError("is not a regular file")
             if about.st_size > MAX_FILE:
@@ -45,7 +46,7 @@ def read_source(source: Source) -> bytes:
                 raise ElfError(f"is {size} MiB, far more than an enclave's {MAX_ELF >> 20} MiB of memory")
             return file.read(about.st_size)  # not what is written to it meanwhile
     except IsADirectoryError:
-        raise ElfError("is a directory; name the enclave's ELF file") from None
+        raise ElfError("is a directory; name an ELF file") from None
     except (FileNotFoundError, NotADirectoryError):
         raise ElfError("no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -138,7 +139,7 @@ def _check_identity(data: bytes) -> None:
     if not data:
         raise ElfError("is empty")
     if data[:4] != b"\x7fELF":
-        raise ElfError("is not an ELF file")
+        raise ElfError(_not_an_elf(data))
     if len(data) < 64:
         raise ElfError(f"is truncated: {len(data)} bytes do not hold an ELF header")
     bits, order = data[4], data[5]
@@ -147,8 +148,20 @@ def _check_identity(data: bytes) -> None:
     machine = int.from_bytes(data[18:20], "little" if order == 1 else "big")
     if machine != _EM_RISCV:
         name = _MACHINES.get(machine, f"machine number {machine}")
-        raise ElfError(f"is built for {name}; enclaves are RISC-V (riscv64)")
+        raise ElfError(
+            f"is built for {name}, not for riscv64: build an enclave with pltvm build, "
+            "a host program with riscv64-linux-gnu-gcc -static"
+        )
     if bits == 1:
-        raise ElfError("is 32-bit RISC-V (RV32); enclaves are RV64, build with -march=rv64gc")
+        raise ElfError("is 32-bit RISC-V (RV32), not riscv64: build it with -march=rv64gc -mabi=lp64d")
     if order == 2:
-        raise ElfError("is big-endian; enclaves are little-endian")
+        raise ElfError("is big-endian RISC-V, not riscv64, which is little-endian")
+
+
+def _not_an_elf(data: bytes) -> str:
+    """What a file is that is no ELF, as far as its first line tells."""
+    if not data.startswith(b"#!"):
+        return "is not an ELF file"
+    words = data[2:_LONGEST_LINE].partition(b"\n")[0].split()
+    by = shown(words[0].decode("utf-8", "replace")) if words else "an interpreter that it does not name"
+    return f"is a script for {by}, not an ELF file: run a riscv64 build of that, with the script behind it"

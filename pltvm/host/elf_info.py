@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from pltvm.errors import ElfError
-from pltvm.host.elf import EnclaveImage, Kind, load_named, sniff
+from pltvm.host.elf import EnclaveImage, load_named
 from pltvm.host.elf_headers import Source, name_of
+from pltvm.host.elf_kind import Decision, Kind, decide
 from pltvm.host.elf_pages import Piece
+from pltvm.host.elf_table import Mapping, human, reason_lines, table
+from pltvm.host.program_info import ProgramInfo, describe_program
 from pltvm.host.symbols import Symbols
 from pltvm.host.text import one_line
 from pltvm.monitor.abi import DEFAULT_STACK, MAX_STACK, PAGE, SPARE_PAGES, STACK_TOP
 
-
-@dataclass(frozen=True)
-class Mapping:
-    """One row of the table: a piece of the ELF, or the stack. Sizes in bytes."""
-
-    vaddr: int
-    size: int
-    file_size: int
-    permissions: str  # as mapped, not as the ELF asks: "RWX", "R-X" or "RW-" (§1)
-    what: str
+_NAMES: Final = {
+    "enclave": "Penglai enclave", "server": "Penglai server enclave", "kernel": "kernel program for S-mode",
+    "other": "ELF",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,8 @@ class ElfInfo:
     """A description of an enclave ELF. Counts in pages of 4096 bytes."""
 
     name: str
-    kind: str  # "Penglai enclave", or "Linux program" when it looks like one; it could be loaded all the same
+    kind: str  # "Penglai enclave", "Penglai server enclave" or "kernel program"
+    reasons: tuple[str, ...]  # why it is taken for that: each completes "it …"; none if somebody said so
     file_size: int  # bytes
     sha256: str
     entry: int
@@ -53,19 +51,33 @@ class ElfInfo:
         needed = f"{self.elf_pages} ELF + {self.stack_pages} stack + {SPARE_PAGES} spare"
         lines = [
             f"{self.name}: {self.kind}, RISC-V RV64, statically linked",
+            *reason_lines(self.reasons),
             f"  sha256   {self.sha256}",
             f"  size     {human(self.file_size)}",
             f"  entry    {self.entry:#x}" + (f"  {self.entry_symbol}" if self.entry_symbol else ""),
             f"  memory   {self.block_pages} pages, {human(self.block_pages * PAGE)}  ({needed} pages)",
             "",
-            *_table(self.mappings),
+            *table(self.mappings),
         ]
         if self.warnings:
             lines += ["", *(f"  warning: {warning}" for warning in self.warnings)]
         return "\n".join(lines)
 
 
-def describe(source: Source, stack_size: int = DEFAULT_STACK) -> ElfInfo:
+def describe(
+    source: Source, stack_size: int = DEFAULT_STACK, kind: Kind | None = None
+) -> ElfInfo | ProgramInfo:
+    """Describe an ELF as what it is taken for, or as `kind`; an enclave with a stack of `stack_size` bytes.
+
+    Raises ElfError, one line that starts with the file's name, for what cannot be that.
+    """
+    decision = decide(source) if kind is None else Decision(kind)
+    if decision.kind is Kind.LINUX_PROGRAM:
+        return describe_program(source, decision)
+    return describe_enclave(source, decision, stack_size)
+
+
+def describe_enclave(source: Source, decision: Decision, stack_size: int = DEFAULT_STACK) -> ElfInfo:
     """Describe an enclave ELF with a stack of `stack_size` bytes. Raises ElfError as `load_image` does."""
     if not 0 <= stack_size <= MAX_STACK:
         raise ElfError(
@@ -77,7 +89,8 @@ def describe(source: Source, stack_size: int = DEFAULT_STACK) -> ElfInfo:
     entry_symbol = symbols.locate(image.entry).symbol
     return ElfInfo(
         name=name_of(source),
-        kind="Linux program" if sniff(data) is Kind.LINUX_PROGRAM else "Penglai enclave",
+        kind=_NAMES["server" if decision.server else decision.kind.value],
+        reasons=decision.reasons if decision.kind is not Kind.OTHER else (),
         file_size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         entry=image.entry,
@@ -95,18 +108,6 @@ def block_pages(elf_pages: int, stack_pages: int) -> int:
     return 1 << (elf_pages + stack_pages + SPARE_PAGES - 1).bit_length()
 
 
-def human(size: int) -> str:
-    """A number of bytes for people: "812 B", "1.5 MiB"."""
-    if size < 1024:
-        return f"{size} B"
-    value = float(size)
-    for unit in ("KiB", "MiB", "GiB"):
-        value /= 1024
-        if value < 1024 or unit == "GiB":
-            break
-    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
-
-
 def _mappings(image: EnclaveImage, stack_pages: int) -> tuple[Mapping, ...]:
     size = stack_pages * PAGE
     stack = (Mapping(STACK_TOP - size, size, 0, "RW-", "stack"),) if size else ()
@@ -121,21 +122,3 @@ def _mapping(piece: Piece, image: EnclaveImage) -> Mapping:
         for run in image.runs()
     )
     return Mapping(piece.vaddr, piece.memory_size, len(piece.data), "RWX" if writable else "R-X", piece.what)
-
-
-def _table(mappings: tuple[Mapping, ...]) -> list[str]:
-    rows = [("address", "end", "in memory", "in file", "mapped", "what")]
-    for row in mappings:
-        addresses = f"{row.vaddr:#x}", f"{row.vaddr + row.size:#x}"
-        sizes = human(row.size), human(row.file_size) if row.file_size else "-"
-        rows.append((*addresses, *sizes, row.permissions, row.what))
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    return ["  " + "  ".join(_pad(row, widths)).rstrip() for row in rows]
-
-
-def _pad(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Numbers to the right, words to the left."""
-    return [
-        cell.rjust(width) if column < 4 else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]

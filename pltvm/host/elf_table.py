@@ -1,0 +1,56 @@
+"""How `pltvm info` lays out what it says: sizes for people, the table of what is mapped, the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One row of the table: a piece of the ELF, or the stack. Sizes in bytes."""
+
+    vaddr: int
+    size: int
+    file_size: int
+    permissions: str  # as mapped, not as the ELF asks: "RWX", "R-X" or "RW-" (§1)
+    what: str
+
+
+def human(size: int) -> str:
+    """A number of bytes for people: "812 B", "1.5 MiB"."""
+    if size < 1024:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024 or unit == "GiB":
+            break
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
+
+
+def reason_lines(reasons: tuple[str, ...]) -> list[str]:
+    """Why the file is taken for what it is, a line for each reason; none when somebody has said so."""
+    if not reasons:
+        return []
+    words = ["because", *[""] * (len(reasons) - 1)]
+    lines = [f"  {word:7}  it {reason}" for word, reason in zip(words, reasons, strict=True)]
+    return [*lines, "           (pltvm run --as host|enclave|server|kernel takes it for something else)"]
+
+
+def table(mappings: tuple[Mapping, ...]) -> list[str]:
+    """The lines that show what is mapped, under a line that names the columns."""
+    rows = [("address", "end", "in memory", "in file", "mapped", "what")]
+    for row in mappings:
+        addresses = f"{row.vaddr:#x}", f"{row.vaddr + row.size:#x}"
+        sizes = human(row.size), human(row.file_size) if row.file_size else "-"
+        rows.append((*addresses, *sizes, row.permissions, row.what))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    return ["  " + "  ".join(_pad(row, widths)).rstrip() for row in rows]
+
+
+def _pad(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Numbers to the right, words to the left."""
+    return [
+        cell.rjust(width) if column < 4 else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
