@@ -165,7 +165,7 @@ def _of_calls(elf: Headers) -> Iterator[Evidence]:
             yield Evidence(HOST, 30, f"makes Linux's calls: {shown}")
         if calls.monitor is None and _SHUT_DOWN not in numbers:
             yield Evidence(
-                HOST, 30, f"makes calls (at {calls.first:#x}), but none of an enclave: a6 = 0x100101"
+                HOST, 15, f"makes calls (at {calls.first:#x}), but none of an enclave: a6 = 0x100101"
             )
     if calls.supervisor is not None:
         yield Evidence(KERNEL, 30, f"has instructions of S-mode, at {calls.supervisor:#x}")

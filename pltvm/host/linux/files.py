@@ -10,15 +10,17 @@ import random
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from pltvm.errors import SnapshotError
+from pltvm.host.elf_headers import MAX_FILE
 from pltvm.host.linux.errno import (
     EACCES,
     EBADF,
     EBUSY,
+    EFBIG,
     EINVAL,
     EISDIR,
     EMFILE,
@@ -36,6 +38,7 @@ AT_FDCWD: Final = -100
 MOST_FILES: Final = 512  # half of what a process usually may have: pltvm needs some too
 MOST_GROWTH: Final = 1 << 30  # bytes by which a program may make files grow, all together
 MOST_NEW: Final = 1 << 17  # files and folders that a program may make
+MOST_NUMBERS: Final = 1 << 17  # files whose inode numbers are remembered
 _TRIES: Final = 100  # when what a path names comes and goes meanwhile
 
 
@@ -47,6 +50,7 @@ class FilesState:
     files: list[SavedFile]
     generator: tuple[Any, ...]  # the state of that of the devices
     room: RoomState
+    numbers: dict[tuple[int, int], int] = field(default_factory=dict)  # see `Files.number`
 
 
 class Files:
@@ -67,6 +71,7 @@ class Files:
         self.tree = Tree(root)
         self._generator = random.Random(seed)
         self._room = Room(MOST_GROWTH, MOST_NEW)
+        self._numbers: dict[tuple[int, int], int] = {}
         self.devices: dict[str, Callable[[], File]] = {
             f"/dev/{name}": self._device(name) for name in ("null", "zero", "urandom", "random")
         }
@@ -88,7 +93,7 @@ class Files:
         unique = list(dict.fromkeys(self._open.values()))
         opened = {descriptor: unique.index(file) for descriptor, file in self._open.items()}
         saved = [replace(one, path=self._from_root(one.path)) for one in (file.save() for file in unique)]
-        return FilesState(opened, saved, self._generator.getstate(), self._room.save())
+        return FilesState(opened, saved, self._generator.getstate(), self._room.save(), dict(self._numbers))
 
     def _from_root(self, path: bytes) -> bytes:
         try:
@@ -114,6 +119,7 @@ class Files:
         self._open = {descriptor: again[number] for descriptor, number in saved.open.items()}
         self._generator.setstate(saved.generator)
         self._room.load(saved.room)
+        self._numbers = dict(saved.numbers)
 
     def _again(self, saved: SavedFile) -> File:
         """A file that was open, opened again; raises SnapshotError if it is not the same."""
@@ -207,6 +213,21 @@ class Files:
                 return number
         raise LinuxError(EBUSY)
 
+    def content(self, path: bytes) -> bytes:
+        """All bytes of a regular file, by its path from the root; EFBIG for more than an ELF may have."""
+        with self._find(AT_FDCWD, path) as place:
+            if place.kind != stat.S_IFREG:
+                raise LinuxError(EACCES)
+            if place.state.st_size > MAX_FILE:
+                raise LinuxError(EFBIG)
+            descriptor = open_place(place, 0, 0, self._room)
+        assert descriptor is not None  # nothing is made
+        file = HostFile(descriptor, 0, self._room)
+        try:
+            return b"".join(part for _, part in file.parts(place.state.st_size, 0))
+        finally:
+            file.close()
+
     def stat(self, directory: int, path: bytes, follow: bool) -> os.stat_result | File:
         """The state of what a path names."""
         device = self.devices.get(os.fsdecode(path))
@@ -214,6 +235,19 @@ class Files:
             return device()
         with self._find(directory, path, follow) as place:
             return place.state
+
+    def number(self, info: os.stat_result) -> int:
+        """The inode number that the program sees: by the order in which it asked, so that runs repeat.
+
+        By it programs tell whether two names are one file; ld.so does, of libraries.
+        """
+        key = info.st_dev, info.st_ino
+        if key not in self._numbers:
+            number = next(reversed(self._numbers.values()), 1) + 1
+            if len(self._numbers) >= MOST_NUMBERS:
+                del self._numbers[next(iter(self._numbers))]
+            self._numbers[key] = number
+        return self._numbers[key]
 
     @linux_errors
     def access(self, directory: int, path: bytes, mode: int, follow: bool = True) -> None:

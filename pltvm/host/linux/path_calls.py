@@ -10,7 +10,7 @@ from typing import Final
 
 from pltvm.host.linux.errno import EACCES, EINVAL, ERANGE, LinuxError
 from pltvm.host.linux.file import File
-from pltvm.host.linux.files import AT_FDCWD
+from pltvm.host.linux.files import AT_FDCWD, Files
 from pltvm.host.linux.fs_calls import fd
 from pltvm.host.linux.process import Process
 from pltvm.host.linux.signal_calls import signed
@@ -24,23 +24,23 @@ def openat(process: Process, _thread: Thread, folder: int, path: int, flags: int
     return process.files.open(fd(folder), process.space.string(path), flags, mode)
 
 
-def _state(file: File | os.stat_result) -> tuple[int, int]:
-    """Mode and size of a file."""
+def _state(files: Files, file: File | os.stat_result) -> tuple[int, int, int]:
+    """Mode, size and inode number of a file."""
     info = file.stat() if isinstance(file, File) else file
     if info is None:
         assert isinstance(file, File)
-        return file.mode, 0
-    return info.st_mode, info.st_size
+        return file.mode, 0, 1
+    return info.st_mode, info.st_size, files.number(info)
 
 
-def pack_stat(file: File | os.stat_result) -> bytes:
-    """riscv64's `struct stat`. Owners, inode numbers and times are constant, so that runs repeat."""
-    mode, size = _state(file)
+def pack_stat(files: Files, file: File | os.stat_result) -> bytes:
+    """riscv64's `struct stat`. Owners and times are constant, and inode numbers ours, so that runs repeat."""
+    mode, size, number = _state(files, file)
     words32 = b"".join(value.to_bytes(4, "little") for value in (mode, 1, 0, 0))
     device = (0x8801 if stat.S_ISCHR(mode) else 0).to_bytes(8, "little")
     blocks = (size + 511) // 512
     return (
-        (1).to_bytes(8, "little") + (1).to_bytes(8, "little") + words32 + device + bytes(8)
+        (1).to_bytes(8, "little") + number.to_bytes(8, "little") + words32 + device + bytes(8)
         + size.to_bytes(8, "little") + (4096).to_bytes(4, "little") + bytes(4)
         + blocks.to_bytes(8, "little") + bytes(48 + 8)
     )  # fmt: skip
@@ -48,7 +48,7 @@ def pack_stat(file: File | os.stat_result) -> bytes:
 
 def fstat(process: Process, _thread: Thread, file: int, result: int, *_: int) -> int:
     """The state of an open file."""
-    process.space.write(result, pack_stat(process.files.get(fd(file))))
+    process.space.write(result, pack_stat(process.files, process.files.get(fd(file))))
     return 0
 
 
@@ -56,7 +56,7 @@ def newfstatat(
     process: Process, _thread: Thread, folder: int, path: int, result: int, flags: int, *_: int
 ) -> int:
     """The state of a path."""
-    process.space.write(result, pack_stat(_stat(process, folder, path, flags)))
+    process.space.write(result, pack_stat(process.files, _stat(process, folder, path, flags)))
     return 0
 
 
@@ -73,9 +73,9 @@ def statx(
     process: Process, _thread: Thread, folder: int, path: int, flags: int, _mask: int, result: int, *_: int
 ) -> int:
     """The state of a path, in the newer form."""
-    mode, size = _state(_stat(process, folder, path, flags))
+    mode, size, number = _state(process.files, _stat(process, folder, path, flags))
     data = (0x7FF).to_bytes(4, "little") + (4096).to_bytes(4, "little") + bytes(8) + (1).to_bytes(4, "little")
-    data += bytes(8) + mode.to_bytes(2, "little") + bytes(2) + (1).to_bytes(8, "little")
+    data += bytes(8) + mode.to_bytes(2, "little") + bytes(2) + number.to_bytes(8, "little")
     data += size.to_bytes(8, "little") + ((size + 511) // 512).to_bytes(8, "little")
     process.space.write(result, data.ljust(256, b"\0"))
     return 0

@@ -22,6 +22,7 @@ from pltvm.host.linux.errno import EINVAL, ENOMEM, LinuxError
 from pltvm.host.linux.files import Files, FilesState
 from pltvm.host.linux.program import load_program
 from pltvm.host.linux.space import Space, SpaceState
+from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT
 from pltvm.host.linux.threads import SavedScheduler, Scheduler, SchedulerState, Thread
 from pltvm.host.plain import copied, restored
 from pltvm.host.symbols import Symbols
@@ -106,7 +107,14 @@ class Process:
         """
         self.state.name, self.state.symbols = arguments[0], Symbols(data)
         try:
-            entry, stack = load_program(self.space, data, arguments, self.random.randbytes(16))
+            entry, stack = load_program(
+                self.space,
+                data,
+                arguments,
+                DEFAULT_ENVIRONMENT,
+                self.random.randbytes(16),
+                self.files.content,
+            )
         except BaseException:
             self.space.free()
             raise

@@ -1,47 +1,125 @@
-"""Loading a static Linux program: its segments, and a stack with arguments, environment, auxiliary vector."""
+"""Loading a Linux program: its segments, those of the interpreter that it names, and what a start needs.
 
-from collections.abc import Sequence
-from typing import Any, Final
+    0x2A_0000_0000  a position independent program; one with fixed addresses is where it says
+    0x3F_8000_0000  its interpreter, ld.so: between what `mmap` gives and the stack
+    0x3F_FFFF_F000  the end of the stack, and the page RETURN_PAGE
+
+All places are fixed, so that runs repeat. The interpreter finds the program by the auxiliary vector, and then
+maps the shared libraries itself, with system calls.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 from pltvm.engine.memory import PAGE, pages_for
-from pltvm.errors import ElfError, PltvmError
+from pltvm.errors import ElfError
 from pltvm.host.elf import MAX_NAMED
 from pltvm.host.elf_headers import Headers, read_headers
+from pltvm.host.elf_interpreter import advice, interpreter_of, path_of
+from pltvm.host.linux.errno import LinuxError
 from pltvm.host.linux.space import EXEC, READ, WRITE, Space
+from pltvm.host.linux.start_stack import build_stack, check_size
 
-STACK_TOP: Final = 0x3F_FFFF_F000
-STACK_SIZE: Final = 8 << 20
 PIE_BASE: Final = 0x2A_0000_0000
+INTERPRETER_BASE: Final = 0x3F_8000_0000
 RETURN_PAGE: Final = 0x3F_FFFF_F000  # `rt_sigreturn`, where a signal handler returns to
 _RETURN_CODE: Final = bytes.fromhex("9308b008 73000000")  # li a7, 139; ecall
 BREAK_LIMIT: Final = 16 << 30
-MOST_ARGUMENTS: Final = STACK_SIZE // 4  # bytes, as in Linux
-
-_AT: Final = {
-    "PHDR": 3, "PHENT": 4, "PHNUM": 5, "PAGESZ": 6, "BASE": 7, "FLAGS": 8, "ENTRY": 9, "UID": 11, "EUID": 12,
-    "GID": 13, "EGID": 14, "HWCAP": 16, "CLKTCK": 17, "SECURE": 23, "RANDOM": 25, "EXECFN": 31,
-}  # fmt: skip
+_INTERPRETER_LIMIT: Final = 1 << 30  # bytes
 _HWCAP_IMAFDC: Final = sum(1 << ord(letter) - ord("A") for letter in "IMAFDC")
 
+ReadFile = Callable[[bytes], bytes]  # the content of a path in the program's root; raises LinuxError
 
-def load_program(space: Space, data: bytes, arguments: Sequence[bytes], random: bytes) -> tuple[int, int]:
-    """Map the program `data` (an ELF), its stack and RETURN_PAGE; gives entry point and stack pointer.
 
-    `random` are the 16 bytes that the C library takes its canaries from. Raises ElfError for an ELF that is
-    no static RISC-V program.
+class _Placed(NamedTuple):
+    """An ELF in memory: what is added to its addresses, its program headers (0: not mapped), its end."""
+
+    base: int
+    entry: int
+    headers: int
+    end: int
+
+
+def load_program(
+    space: Space,
+    data: bytes,
+    arguments: Sequence[bytes],
+    environment: Sequence[bytes],
+    random: bytes,
+    read_file: ReadFile,
+    name: bytes | None = None,
+) -> tuple[int, int]:
+    """Map the program `data` (an ELF), its interpreter, its stack and RETURN_PAGE.
+
+    Gives the address to start at, which is the interpreter's if there is one, and the stack pointer. `random`
+    are the 16 bytes that the C library takes its canaries from. `name` is what the program was found by, else
+    the first argument. Raises ElfError for an ELF that cannot run, or whose interpreter cannot be had;
+    OutOfMemory.
     """
-    if sum(map(len, arguments)) > MOST_ARGUMENTS:
-        raise PltvmError(f"the arguments of the program have more than {MOST_ARGUMENTS >> 20} MiB")
+    check_size([*arguments, *environment])
     elf = read_headers(data)
-    header, loads = elf.header, _loads_of(elf)
-    base = PIE_BASE if header["e_type"] == "ET_DYN" else 0
-    content = memoryview(data)
-    phdr = end = 0
+    loads = _loads_of(elf)
+    wanted = interpreter_of(elf)
+    interpreter = None if wanted is None else _read_interpreter(wanted, read_file)
+    moved = elf.header["e_type"] == "ET_DYN"
+    program = _place(space, elf, loads, PIE_BASE if moved else 0, PIE_BASE + BREAK_LIMIT)
+    space.state.break_start = space.state.break_end = program.end
+    first = program
+    if interpreter is not None and wanted is not None:
+        try:
+            first = _place_interpreter(space, interpreter)
+        except ElfError as error:
+            raise ElfError(f"has an interpreter, {path_of(wanted)}, that {error}") from None
+    vector = {
+        "PHDR": program.headers, "PHENT": elf.header["e_phentsize"], "PHNUM": elf.header["e_phnum"],
+        "PAGESZ": PAGE, "BASE": first.base if first is not program else 0, "FLAGS": 0, "ENTRY": program.entry,
+        "UID": 0, "EUID": 0, "GID": 0, "EGID": 0, "HWCAP": _HWCAP_IMAFDC, "CLKTCK": 100, "SECURE": 0,
+    }  # fmt: skip
+    if name is None:
+        name = arguments[0] if arguments else b""
+    stack = build_stack(space, name, arguments, environment, vector, random, _wants_executable_stack(elf))
+    space.map(RETURN_PAGE, PAGE, READ | EXEC)
+    space.fill(RETURN_PAGE, _RETURN_CODE)
+    return first.entry, stack
+
+
+def _read_interpreter(path: bytes, read_file: ReadFile) -> Headers:
+    """The interpreter of that path; raises ElfError, with what to do about it."""
+    shown = path_of(path)
+    try:
+        data = read_file(path)
+    except LinuxError as error:
+        why = os.strerror(error.number)
+        raise ElfError(f"needs {shown}, which its root lacks ({why}): {advice(path)}") from None
+    try:
+        elf = read_headers(data)
+        _loads_of(elf)
+    except ElfError as error:
+        raise ElfError(f"has an interpreter, {shown}, that {error}") from None
+    return elf
+
+
+def _place_interpreter(space: Space, elf: Headers) -> _Placed:
+    if elf.header["e_type"] != "ET_DYN":
+        raise ElfError("has fixed addresses")
+    limit = INTERPRETER_BASE + _INTERPRETER_LIMIT
+    return _place(space, elf, _loads_of(elf), INTERPRETER_BASE, limit)
+
+
+def _place(space: Space, elf: Headers, loads: list[Any], base: int, limit: int) -> _Placed:
+    """Map the segments of an ELF, `base` added to their addresses, up to the address `limit`.
+
+    Raises ElfError, OutOfMemory.
+    """
+    content = memoryview(elf.data)
+    table = elf.header["e_phoff"]
+    headers = end = 0
     for segment in loads:
         start, size = base + segment["p_vaddr"], segment["p_memsz"]
         first = start & ~(PAGE - 1)
         last = first + pages_for(start + size - first) * PAGE
-        if not 0 < first < last <= BREAK_LIMIT + PIE_BASE or start < end - PAGE:
+        if not 0 <= first < last <= limit or start < end - PAGE:
             raise ElfError("has segments out of order or outside user memory")
         offset, length = segment["p_offset"], segment["p_filesz"]
         protection = _protection(segment["p_flags"])
@@ -52,26 +130,14 @@ def load_program(space: Space, data: bytes, arguments: Sequence[bytes], random: 
         if first < last:
             space.map(first, last - first, protection)
         space.fill(start, content[offset : offset + length])
-        if offset <= header["e_phoff"] < offset + length:
-            phdr = start + header["e_phoff"] - offset
+        if offset <= table < offset + length:
+            headers = start + table - offset
         end = max(end, last)
-    space.state.break_start = space.state.break_end = end
-
-    vector = {
-        "PHDR": phdr, "PHENT": header["e_phentsize"], "PHNUM": header["e_phnum"], "PAGESZ": PAGE, "BASE": 0,
-        "FLAGS": 0, "ENTRY": base + header["e_entry"], "UID": 0, "EUID": 0, "GID": 0, "EGID": 0,
-        "HWCAP": _HWCAP_IMAFDC, "CLKTCK": 100, "SECURE": 0,
-    }  # fmt: skip
-    stack = _build_stack(space, arguments, vector, random)
-    space.map(RETURN_PAGE, PAGE, READ | EXEC)
-    space.fill(RETURN_PAGE, _RETURN_CODE)
-    return base + header["e_entry"], stack
+    return _Placed(base, base + elf.header["e_entry"], headers, end)
 
 
 def _loads_of(elf: Headers) -> list[Any]:
     """The segments to load, checked as far as they can be without a process. Raises ElfError."""
-    if any(segment["p_type"] == "PT_INTERP" for segment in elf.segments):
-        raise ElfError("is dynamically linked: link it with -static")
     if elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise ElfError(f"is not an executable (e_type {elf.header['e_type']})")
     loads = [one for one in elf.segments if one["p_type"] == "PT_LOAD" and one["p_memsz"]]
@@ -84,7 +150,9 @@ def _loads_of(elf: Headers) -> list[Any]:
             raise ElfError("is truncated: bytes of a segment are beyond the end of the file")
     if (named := sum(one["p_filesz"] for one in loads)) > MAX_NAMED:
         raise ElfError(f"names {named >> 20} MiB of its bytes; at most {MAX_NAMED >> 20} MiB are accepted")
-    entry = elf.header["e_entry"]
+    entry, kinds = elf.header["e_entry"], {one["p_type"] for one in elf.segments}
+    if not entry and "PT_DYNAMIC" in kinds and "PT_INTERP" not in kinds:
+        raise ElfError("is a shared library, not a program")
     if not any(one["p_vaddr"] <= entry < one["p_vaddr"] + one["p_memsz"] for one in loads):
         raise ElfError(f"entry point {entry:#x} is outside every loaded segment")
     return loads
@@ -94,27 +162,5 @@ def _protection(flags: int) -> int:
     return (READ if flags & 4 else 0) | (WRITE if flags & 2 else 0) | (EXEC if flags & 1 else 0)
 
 
-def _build_stack(space: Space, arguments: Sequence[bytes], vector: dict[str, int], random: bytes) -> int:
-    """Map the stack and put on it what the C library's start code reads; gives the stack pointer."""
-    space.map(STACK_TOP - STACK_SIZE, STACK_SIZE, READ | WRITE)
-    pointer = STACK_TOP
-
-    def push(data: bytes) -> int:
-        nonlocal pointer
-        pointer -= len(data)
-        space.write(pointer, data)
-        return pointer
-
-    environment = [b"PATH=/", b"HOME=/", b"LANG=C"]
-    random_at = push(random)
-    variables = [push(one + b"\0") for one in environment]
-    values = [push(one + b"\0") for one in arguments]
-    pairs = {_AT[name]: value for name, value in vector.items()}
-    pairs |= {_AT["RANDOM"]: random_at, _AT["EXECFN"]: values[0] if values else 0}
-    words = [len(values), *values, 0, *variables, 0]
-    for key, value in pairs.items():
-        words += [key, value]
-    words += [0, 0]
-    pointer = (pointer - 8 * len(words)) & ~15
-    space.write(pointer, b"".join(word.to_bytes(8, "little") for word in words))
-    return pointer
+def _wants_executable_stack(elf: Headers) -> bool:
+    return any(one["p_type"] == "PT_GNU_STACK" and one["p_flags"] & 1 for one in elf.segments)

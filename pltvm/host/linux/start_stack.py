@@ -1,0 +1,64 @@
+"""The stack that a Linux program starts on: arguments, environment, auxiliary vector.
+
+STACK_TOP ->  16 random bytes
+              the texts of the environment and of the arguments, each with a NUL
+              AT_… pairs up to (0, 0)
+              pointers to the environment, 0
+              pointers to the arguments, 0
+sp        ->  number of arguments
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pltvm.errors import PltvmError
+from pltvm.host.linux.space import EXEC, READ, WRITE, Space
+
+STACK_TOP: Final = 0x3F_FFFF_F000
+STACK_SIZE: Final = 8 << 20
+MOST_ARGUMENTS: Final = STACK_SIZE // 4  # bytes of arguments and environment, as in Linux
+DEFAULT_ENVIRONMENT: Final = (b"PATH=/bin:/usr/bin:/", b"HOME=/", b"LANG=C")
+
+_AT: Final = {
+    "PHDR": 3, "PHENT": 4, "PHNUM": 5, "PAGESZ": 6, "BASE": 7, "FLAGS": 8, "ENTRY": 9, "UID": 11, "EUID": 12,
+    "GID": 13, "EGID": 14, "HWCAP": 16, "CLKTCK": 17, "SECURE": 23, "RANDOM": 25, "EXECFN": 31,
+}  # fmt: skip
+
+
+def check_size(texts: Sequence[bytes]) -> None:
+    """Raises PltvmError for arguments and an environment that are more than a stack has room for."""
+    if sum(map(len, texts)) + 9 * len(texts) > MOST_ARGUMENTS:
+        raise PltvmError(f"the arguments of the program have more than {MOST_ARGUMENTS >> 20} MiB")
+
+
+def build_stack(
+    space: Space,
+    name: bytes,
+    arguments: Sequence[bytes],
+    environment: Sequence[bytes],
+    vector: dict[str, int],
+    random: bytes,
+    executable: bool = False,
+) -> int:
+    """Map the stack and put on it what the C library's start code reads; gives the stack pointer.
+
+    `vector` is the auxiliary vector by the names of its keys, but for AT_EXECFN, the `name`, and AT_RANDOM,
+    the 16 bytes `random`. Texts have been through `check_size`. Raises OutOfMemory.
+    """
+    space.map(STACK_TOP - STACK_SIZE, STACK_SIZE, READ | WRITE | (EXEC if executable else 0))
+    texts = [random, *(one + b"\0" for one in (*environment, *arguments, name))]
+    places, place = [], STACK_TOP
+    for text in texts:
+        place -= len(text)
+        places.append(place)
+    space.write(place, b"".join(reversed(texts)))
+    random_at, name_at = places[0], places[-1]
+    variables, values = places[1 : 1 + len(environment)], places[1 + len(environment) : -1]
+    words = [len(values), *values, 0, *variables, 0]
+    pairs = {_AT[key]: value for key, value in vector.items()}
+    for pair in (pairs | {_AT["RANDOM"]: random_at, _AT["EXECFN"]: name_at}).items():
+        words += pair
+    words += [0, 0]
+    pointer = (place - 8 * len(words)) & ~15
+    space.write(pointer, b"".join(word.to_bytes(8, "little") for word in words))
+    return pointer
