@@ -1,4 +1,4 @@
-"""The package's own build: makes the native core and the layout of records first, which go into the wheel.
+"""The package's own build: makes the native core and the layouts of structs first, which go into the wheel.
 
 With PLTVM_TARGET, one of `pltvm.build.core.TARGETS`, the wheel is for that machine. An editable install gets
 what is made in its own folder; a wheel gets it from elsewhere, and the folder stays as it is.
@@ -31,8 +31,7 @@ class Natives(BuildHookInterface[Any]):
         package, target = Path(self.root) / "pltvm", self._target
         self._scratch = tempfile.TemporaryDirectory(prefix="pltvm-")
         into = package if version == "editable" else Path(self._scratch.name)
-        (into / "monitor").mkdir(exist_ok=True)
-        made = {"monitor/_records.py": layout.build(into / "monitor" / "_records.py", package)}
+        made = layout.build_all(into, package)
         try:
             made[core.NAME] = core.build(into / core.NAME, target, package)
         except core.CoreError as error:

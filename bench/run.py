@@ -1,8 +1,8 @@
 """Measure pltvm on this machine: `python bench/run.py [--quick] [--only NAME] [--json FILE] [--plot DIR]`.
 
 Prints the median of each benchmark, its spread, how it compares with its peers, and the targets. NAME is a
-part of a benchmark's name, or all of a kind: `micro`, `lifecycle`, `programs`, `compute`, `profile`, `scale`,
-`fuzzing`.
+part of a benchmark's name, or all of a kind: `micro`, `lifecycle`, `programs`, `linux`, `compute`, `profile`,
+`scale`, `fuzzing`.
 """
 
 import sys
@@ -14,12 +14,13 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import call_profile, compute, fuzzing, harness, lifecycle, micro, programs, scale, targets
+from bench import call_profile, compute, fuzzing, harness, lifecycle, linux, micro, programs, scale, targets
 
 KINDS = {
     "micro": micro.benchmarks,
     "lifecycle": lifecycle.benchmarks,
     "programs": programs.benchmarks,
+    "linux": linux.benchmarks,
     "compute": compute.benchmarks,
     "profile": call_profile.benchmarks,
     "scale": scale.benchmarks,

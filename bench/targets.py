@@ -53,6 +53,10 @@ TARGETS: Final = {
     "cli.tutorial": Target(own=130, original=(420, 420), times=2),
     "cli.fuzz": Target(own=1000),
     "import": Target(own=60),
+    "linux.start": Target(own=5),
+    "linux.call": Target(own=3),
+    "linux.read_4KiB": Target(own=10),
+    "linux.memory_400MiB": Target(own=600),
     "scale.resident_5000": Target(own=1024),
     "scale.relay_1GiB": Target(own=50),
     "fuzz.parser": Target(own=6),
@@ -66,6 +70,7 @@ TARGETS: Final = {
 _PEERS: Final = {
     ("compute.", QEMU): 0.5,
     ("compute.", ICICLE): 1.0,
+    ("linux.sort", QEMU): 0.5,
     ("scale.", "at 10 live"): 1 / 1.3,
     ("scale.", "at 8 deep"): 1 / 1.2,
     ("scale.", "writable pages and tables"): 1.0,

@@ -162,7 +162,7 @@ class Machine:
         return self.driver.away.reclaim()
 
     def run_program(self, program: str | os.PathLike[str], *arguments: str, **options: Any) -> "LinuxResult":
-        """Run a static RISC-V Linux host program; options as of `pltvm.host.linux.runner.run_program`."""
+        """Run a RISC-V Linux host program; options as of `pltvm.host.linux.runner.run_program`."""
         from pltvm.host.linux.runner import run_program
 
         return run_program(self.driver, program, arguments, **options)

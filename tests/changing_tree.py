@@ -17,7 +17,11 @@ LINKS = ("l", "m")
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 LOOKS = (os.dup, os.fstat, os.readlink)
 REAL_OPEN = os.open
-SYSTEM_CALLS = ("open", "dup", "fstat", "readlink", "access", "unlink", "rmdir", "mkdir", "rename")
+SYSTEM_CALLS = (
+    "open", "dup", "fstat", "readlink", "access", "unlink", "rmdir", "mkdir", "rename", "symlink", "link",
+    "mknod", "chmod", "utime", "stat", "scandir", "ftruncate",
+)  # fmt: skip
+NAME_IS_SECOND = ("symlink", "link")
 
 
 class World:
@@ -110,7 +114,9 @@ class Mover:
 
     def _notice(self, name: object, folder: int | None) -> None:
         """A system call is about to look at a name in a folder: a good place for a change."""
-        if folder is None or not isinstance(name, bytes) or name in (b"", b"..") or b"\0" in name:
+        if folder is None or folder < 0 or not isinstance(name, bytes) or name in (b"", b".."):
+            return
+        if b"\0" in name or b"/" in name:
             return
         self._hot.append((os.fsdecode(name), os.dup(folder)))
         if len(self._hot) > 3:
@@ -143,7 +149,9 @@ class Mover:
                 nonlocal busy
                 if not busy:
                     busy = True
-                    self._notice(arguments[0], options.get("dir_fd", options.get("src_dir_fd")))
+                    name = arguments[call.__name__ in NAME_IS_SECOND] if arguments else None
+                    folders = [options.get(one) for one in ("dir_fd", "src_dir_fd", "dst_dir_fd")]
+                    self._notice(name, next((one for one in folders if one is not None), None))
                     looks = call in LOOKS or (call is REAL_OPEN and arguments[1] & os.O_PATH)
                     if self._random.random() < (0.05 if looks else 0.5):
                         self.step()

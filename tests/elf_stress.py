@@ -26,9 +26,11 @@ from pltvm.engine.memory import PAGE
 from pltvm.errors import PltvmError
 from pltvm.fuzz.options import ENCLAVE, SERVER, Options
 from pltvm.fuzz.worker import open_target
-from pltvm.host.elf import load_image, sniff
+from pltvm.host.elf import load_image
 from pltvm.host.elf_info import describe
+from pltvm.host.elf_kind import Kind, decide
 from pltvm.host.interrupts import Watch
+from pltvm.host.linux.files.host import Image
 from pltvm.host.linux.program import load_program
 from pltvm.host.linux.space import Space
 from pltvm.host.symbols import Symbols
@@ -167,12 +169,14 @@ class Loaders:
             raise AssertionError(f"{left} pages did not come back")
 
     def _headers(self, data: bytes, _rng: random.Random) -> None:
-        sniff(data)
+        lines = (*decide(data).reasons, *decide(data).against, decide(data).hint())
+        assert all(line.isprintable() for line in lines)
+        str(describe(data, kind=Kind.LINUX_PROGRAM))
         image = load_image(data)
         for run in image.runs():
             assert sum(len(part) for _, part in run.parts) >= 0
             assert all(at + len(part) <= run.npages * PAGE for at, part in run.parts)
-        about = describe(data)
+        about = describe(data, kind=Kind.ENCLAVE)
         str(about), about.to_dict()
 
     def _symbols(self, data: bytes, rng: random.Random) -> None:
@@ -186,7 +190,7 @@ class Loaders:
         with self._on_machine() as machine:
             space = Space(machine.kernel)
             try:
-                load_program(space, data, [b"mutant", b"argument"], bytes(16))
+                load_program(space, Image(data), [b"mutant"], [b"A=1"], bytes(16), lambda _: Image(data))
             finally:
                 space.free()
 

@@ -11,6 +11,7 @@ When a process ends another one begins on the same machine, and everything must 
 """
 
 import argparse
+import functools
 import random
 import resource
 import shutil
@@ -29,12 +30,16 @@ from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.trap import Cause
 from pltvm.host.interrupts import Watch
 from pltvm.host.kernel import MONITOR_MEMORY
+from pltvm.host.linux import life
+from pltvm.host.linux.arguments import Choice, FileOf, Flags, FolderOf, In, Kind, Length, Number, Text
+from pltvm.host.linux.calls import SYSTEM_CALLS
 from pltvm.host.linux.device import EnclaveDevice
 from pltvm.host.linux.enclave_file import EnclaveFile
-from pltvm.host.linux.process import PID, Process
+from pltvm.host.linux.files.file import O_RDWR
+from pltvm.host.linux.process import FIRST_PID, Process
 from pltvm.host.linux.program import RETURN_PAGE
 from pltvm.host.linux.space import READ, USER_END, WRITE
-from pltvm.host.linux.syscalls import SYSTEM_CALLS
+from pltvm.host.linux.system import System
 from pltvm.host.linux.traps import Traps
 from pltvm.monitor import abi
 from tests.progress import Progress
@@ -77,7 +82,9 @@ def program() -> bytes:
 
 
 class Stress:
-    """One machine, and processes on it one after the other."""
+    """One machine, and processes on it one after the other. So many of its calls are `refined`."""
+
+    refined = 0.3
 
     def __init__(self, seed: str) -> None:
         self.rng = random.Random(seed)
@@ -91,7 +98,7 @@ class Stress:
         self.last = ""
         self._elves = [guest.examples()[name].elf.read_bytes() for name in PROGRAMS]
         self._left = 0
-        self._process: Process | None = None
+        self._system: System | None = None
         self._ecall = self.machine.hart.handlers[Cause.ECALL_U]
         self.machine.hart.handlers[Cause.ECALL_U] = self._on_ecall
         self._free = self.machine.kernel.blocks.free_pages
@@ -103,12 +110,16 @@ class Stress:
         self._make_folder()
         self._left = most
         machine = self.machine
-        process = self._process = Process(
-            machine.kernel, root=self.folder, output=lambda _text: None,
-            source=lambda size: bytes(min(size, 10)), seed=self.rng.getrandbits(32),
-        )  # fmt: skip
-        process.start(program(), [b"stress"])
-        device = EnclaveDevice(process, machine.driver, lambda _fault: None)
+        system = self._system = System(
+            machine.kernel,
+            {
+                "root": self.folder,
+                "source": lambda size: bytes(min(size, 10)),
+                "seed": self.rng.getrandbits(32),
+            },
+        )
+        process = life.start(system, program(), [b"stress"])
+        device = EnclaveDevice(system, machine.driver, lambda _text: None, lambda _fault: None)
         space = process.space
         space.map(ARENA, ARENA_SIZE, READ | WRITE)
         space.map(READ_ONLY, PAGE, READ)
@@ -120,21 +131,21 @@ class Stress:
             space.write(at, elf)
             self._places.append((at, len(elf)))
             at += (pages_for(len(elf)) + 1) * PAGE
-        process.files.put(DEVICE, EnclaveFile(device))
+        assert process.add(system.add_file(EnclaveFile(device, None, O_RDWR))) == DEVICE
         try:
             with Watch(machine.hart, STUCK) as watch:
-                Traps(process).run()
+                Traps(system).run()
         except Exception as error:
             self._note(f"{type(error).__name__}: {error}")
             raise
         if watch.timed_out:
             self._note("it hangs")
-        for bug in process.state.bugs:
+        for bug in system.state.bugs:
             self._note(bug)
         if machine.monitor.state.enclaves:
             self._note("enclaves are left")
         self._account()
-        self.ends[process.state.end_report.split(" at ")[0].split(": ")[0] or "exit"] += 1
+        self.ends[process.state.report.split(" at ")[0].split(": ")[0] or "exit"] += 1
 
     def _account(self) -> None:
         """Every page is back, but for what the monitor got for its records."""
@@ -161,19 +172,22 @@ class Stress:
     # -- one call ----------------------------------------------------------------------------------------
 
     def _on_ecall(self, context: Context) -> None:
-        process = self._process
-        assert process is not None
-        thread = process.scheduler.current
-        if thread is None or context is not thread.context or process.hart.current is not context:
+        system = self._system
+        assert system is not None
+        thread = system.scheduler.current
+        if thread is None or context is not thread.context or system.hart.current is not context:
             self._ecall(context)  # of an enclave
             return
+        process = thread.process
         regs, rng = context.regs, self.rng
         if self._left <= 0:
             number, arguments = 94, [0] * 6
         else:
             number = self._number()
             arguments = [self._argument(process) for _ in range(6)]
-            if rng.random() < 0.3:
+            if rng.random() < 0.6:
+                self._declared(process, number, arguments)
+            if rng.random() < self.refined:
                 self._refine(process, number, arguments)
         self._left -= 1
         self.done += 1
@@ -210,13 +224,39 @@ class Stress:
         if kind == 0:
             return rng.randrange(8)
         if kind == 1:
-            return PID + rng.randrange(4)
+            return FIRST_PID + rng.randrange(4)
         if kind == 2:
             return self._string(process)
         if kind == 3:
             words = [self._value() for _ in range(16)]
             return self._put(process, struct.pack("<16Q", *words))
         return self._value()
+
+    def _declared(self, process: Process, number: int, arguments: list[int]) -> None:
+        """Arguments of the kinds that the call declares, each of them right more often than not."""
+        call = SYSTEM_CALLS.get(number)
+        for index, kind in enumerate(call.arguments.values() if call is not None else ()):
+            if self.rng.random() < 0.85:
+                arguments[index] = self._of_kind(process, kind)
+
+    def _of_kind(self, process: Process, kind: Kind) -> int:
+        rng = self.rng
+        if isinstance(kind, FileOf | FolderOf):
+            return rng.choice((*range(12), -100, -1, 511))
+        if isinstance(kind, Text):
+            return self._string(process)
+        if isinstance(kind, In):
+            return self._put(process, rng.randbytes(kind.layout.size)) if rng.random() < 0.9 else 0
+        if isinstance(kind, Flags):
+            chosen = rng.sample(list(kind.names.values()), rng.randrange(min(3, len(kind.names)) + 1))
+            return functools.reduce(int.__or__, chosen, 1 << rng.randrange(32) if rng.random() < 0.1 else 0)
+        if isinstance(kind, Choice):
+            return rng.choice(list(kind.names)) if rng.random() < 0.9 else self._value()
+        if isinstance(kind, Number):
+            return rng.choice((*range(8), -1, 0o644, rng.randrange(100), self._value()))
+        if isinstance(kind, Length):
+            return rng.choice((0, 1, 8, 16, 24, 128, 1000, PAGE, self._value()))
+        return rng.choice((ARENA, ARENA + 64 * rng.randrange(100), self._value(), 0))
 
     def _put(self, process: Process, data: bytes) -> int:
         """The data somewhere in the arena, if the program has not removed it."""

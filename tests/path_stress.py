@@ -12,6 +12,7 @@ import gc
 import os
 import random
 import shutil
+import stat
 import sys
 import tempfile
 from collections import Counter
@@ -19,11 +20,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pltvm.host.linux.errno import LinuxError
-from pltvm.host.linux.file import HostFile
-from pltvm.host.linux.files import AT_FDCWD, Files
-from pltvm.host.linux.opening import O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TRUNC
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.host import HostFile
+from pltvm.host.linux.fs.fifo import Fifo
+from pltvm.host.linux.fs.opening import O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TMPFILE, O_TRUNC
 from tests.changing_tree import FOLDERS, INSIDE, LINKS, NAMES, SECRET, Mover, World, waiting
+from tests.opened_files import AT_FDCWD, Files
 from tests.progress import Progress
 
 EPISODE = 200  # calls on one tree: it gets poorer with them
@@ -33,7 +35,8 @@ _ODD = (b"n" * 255, b"n" * 300, b"\xff\xfe", b"a\0b", b"x/" * 2100, b"\n", b"out
 _LENGTHS = (1, 2, 2, 2, 3, 3, 4, 6)
 _CALLS = (
     *["open"] * 8, *["stat"] * 2, *["access"] * 2, "read_link", "unlink", "remove_folder",
-    *["make_folder"] * 2, "rename", "is_root", "base",
+    *["make_folder"] * 2, "rename", "is_root", "base", "make_node", "make_link", *["link"] * 2, "exchange",
+    *["set_mode"] * 2, *["set_times"] * 2, "list", "truncate", "nameless",
 )  # fmt: skip
 _FLAGS = (O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW)
 
@@ -88,9 +91,11 @@ class Caller:
             flags |= flag if self._random.random() < 0.15 else 0
         descriptor = self._files.open(directory, path, flags, 0o644)
         file = self._files.get(descriptor)
+        if isinstance(file, Fifo):  # which was not opened
+            self._files.close(descriptor)
+            return
         assert isinstance(file, HostFile)
-        info = file.stat()
-        self._check(info)
+        self._check(file.info())
         with suppress(LinuxError):
             file.write(INSIDE)
         with suppress(LinuxError):
@@ -105,9 +110,8 @@ class Caller:
             self._files.close(self._folders.pop(self._random.randrange(8)))
 
     def _stat(self, directory: int, path: bytes) -> None:
-        state = self._files.stat(directory, path, self._random.random() < 0.5)
-        assert isinstance(state, os.stat_result)
-        self._check(state)
+        with self._files.fs.find(self._files.base(directory), path, self._random.random() < 0.5) as place:
+            self._check(place.state)
 
     def _access(self, directory: int, path: bytes) -> None:
         self._files.access(directory, path, self._random.randrange(8), self._random.random() < 0.5)
@@ -117,6 +121,54 @@ class Caller:
 
     def _rename(self, directory: int, path: bytes) -> None:
         self._files.rename(directory, path, self._random.choice((AT_FDCWD, directory)), self.path())
+
+    def _exchange(self, directory: int, path: bytes) -> None:
+        other = self._random.choice((AT_FDCWD, directory))
+        self._files.rename(directory, path, other, self.path(), self._random.choice((1, 2)))
+
+    def _make_node(self, directory: int, path: bytes) -> None:
+        kind = self._random.choice((stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR))
+        self._files.make_node(directory, path, kind | 0o644)
+
+    def _make_link(self, directory: int, path: bytes) -> None:
+        self._files.make_link(directory, path, self._random.choice(self._starts) + self.path())
+
+    def _link(self, directory: int, path: bytes) -> None:
+        other = self._random.choice((AT_FDCWD, directory))
+        self._files.link(directory, path, other, self.path(), self._random.random() < 0.5)
+
+    def _set_mode(self, directory: int, path: bytes) -> None:
+        self._files.set_mode(
+            directory, path, self._random.choice((0o644, 0o755)), self._random.random() < 0.8
+        )
+
+    def _set_times(self, directory: int, path: bytes) -> None:
+        self._files.set_times(directory, path, self._random.random() < 0.5)
+
+    def _list(self, directory: int, path: bytes) -> None:
+        descriptor = self._files.open(directory, path, O_DIRECTORY, 0)
+        file = self._files.get(descriptor)
+        try:
+            if isinstance(file, HostFile):
+                self._check(file.info())
+            assert file.listing is not None
+            file.listing.rest()
+        finally:
+            self._files.close(descriptor)
+
+    def _truncate(self, directory: int, path: bytes) -> None:
+        descriptor = self._files.open(directory, path, 1, 0)
+        try:
+            self._files.get(descriptor).truncate(self._random.randrange(10))
+        finally:
+            self._files.close(descriptor)
+
+    def _nameless(self, directory: int, path: bytes) -> None:
+        descriptor = self._files.open(directory, path, O_TMPFILE | O_DIRECTORY | 2, 0o600)
+        try:
+            self._files.get(descriptor).write(INSIDE)
+        finally:
+            self._files.close(descriptor)
 
 
 def episode(top: Path, calls: int, seed: str, threads: bool, counts: Counter[str]) -> int:

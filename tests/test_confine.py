@@ -192,6 +192,39 @@ def test_it_says_what_it_leaves_open(confined: dict[str, list[str]]) -> None:
         assert confined["missing"] == []
 
 
+LINKS = """
+import os, sys
+from pathlib import Path
+from pltvm.confine import confine
+assert confine(links=[sys.argv[1]]) == ()
+os.chdir(sys.argv[1])
+Path("file").touch()
+os.symlink("file", "link")
+os.link("file", "hard")
+os.mkfifo("pipe")
+for make in (lambda: os.symlink("x", sys.argv[2] + "/link"), lambda: os.mkfifo(sys.argv[2] + "/pipe")):
+    try:
+        make()
+    except PermissionError:
+        continue
+    raise SystemExit("it was made")
+try:
+    os.mknod("device", 0o20666, os.makedev(1, 3))
+except PermissionError:
+    print("done")
+"""
+
+
+@pytest.mark.skipif(landlock.abi() < 8, reason="needs Landlock, ABI 8")
+def test_a_folder_for_links_allows_links_there_and_no_devices(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    done = python(LINKS, inside, outside)
+    assert done.stdout == "done\n", done.stderr
+    assert list(outside.iterdir()) == []
+
+
 # -- what stays ----------------------------------------------------------------------------------------------
 
 STAYS = """

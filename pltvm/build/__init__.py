@@ -7,6 +7,6 @@ zig        the compiler of ziglang
 enclave    enclaves                          host       host programs, for two C libraries
 strip      what nobody reads is taken out of ELFs, with lief
 core       the native core: the C of the package as one library
-layout     what `monitor/records.h` lays out, parsed before anyone waits for it
+layout     what C headers lay out, parsed before anyone waits for it
 rebuild    the committed ELFs made anew: `python -m pltvm.build`
 """

@@ -1,6 +1,6 @@
 """`python -m pltvm.build core|enclaves|hosts [DIRECTORY]`: make anew what is made, there or elsewhere.
 
-core       the native core, with the system's C compiler or that of ziglang; and the layout of records
+core       the native core, with the system's C compiler or that of ziglang; and the layouts of structs
 enclaves   examples and attacks; with the compiler of ziglang alone
 hosts      host programs and the enclaves made for them; glibc's need Debian's cross compiler
 """
@@ -24,10 +24,8 @@ def _hosts(into: Path | None) -> list[Path]:
 
 
 def _core(into: Path | None) -> list[Path]:
-    return [
-        core.build((into or core.PACKAGE) / core.NAME),
-        layout.build((into or core.PACKAGE / "monitor") / "_records.py"),
-    ]
+    into = into or core.PACKAGE
+    return [core.build(into / core.NAME), *layout.build_all(into).values()]
 
 
 _COMMANDS = {"core": _core, "enclaves": _enclaves, "hosts": _hosts}

@@ -46,6 +46,7 @@ def build_wall(
     *,
     folder: Path | None = None,
     file: Path | None = None,
+    links: Iterable[str | Path] = (),
     **keeps: bool,
 ) -> None:
     """Confine this process before it runs somebody else's program, and say what could not be had.
@@ -65,7 +66,9 @@ def build_wall(
     if file is not None and not file.exists():
         with suppress(OSError):  # then it is for those who write to it to say so
             file.touch()
-    missing = confine(read, [*write, *(path for path in (folder, file) if path is not None)], **keeps)
+    missing = confine(
+        read, [*write, *(path for path in (folder, file) if path is not None)], links=links, **keeps
+    )
     if missing:
         print(f"pltvm: {'; '.join(missing)} (see docs/threat-model.md)", file=sys.stderr)
 

@@ -1,6 +1,7 @@
 """The commands `pltvm run` and `pltvm demo`: enclaves with their servers, host programs, kernel programs."""
 
 import json as json_format
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -141,10 +142,11 @@ def run(
     ] = False,
     root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
     real_time: Annotated[bool, typer.Option("--real-time", help="Give it the real time.")] = False,
+    net: Annotated[bool, typer.Option("--net", help="Give it the network, and the real time.")] = False,
     record: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write what is sent, as inputs for pltvm fuzz.")
     ] = None,
-    verbose: Annotated[bool, typer.Option("-v", help="Also list system calls that are not offered.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", help="Show each system call of a host program.")] = False,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
@@ -166,9 +168,9 @@ def run(
         if server or shm or relay or name:
             raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
         machine = _machine(ram, keys, disk)
-        build_wall(confine, [file], [root], folder=record, file=disk)
+        build_wall(confine, [file], folder=record, file=disk, links=[root], network=net)
         with _recording(machine, record):
-            _run_program(file, args or [], machine, timeout, root, real_time, verbose, json, decision)
+            _run_program(file, args or [], machine, timeout, root, real_time, net, verbose, json, decision)
     if args:
         with _hinting(decision):
             load_image(file)  # or there is no such file, and nothing more to say
@@ -229,6 +231,7 @@ def _run_program(
     limit: float | None,
     root: str,
     real_time: bool,
+    net: bool,
     verbose: bool,
     as_json: bool,
     decision: Decision,
@@ -249,6 +252,9 @@ def _run_program(
                 source=0,
                 timeout=limit,
                 real_time=real_time,
+                net=net,
+                on_call=say if verbose else None,
+                terminals=(os.isatty(0), os.isatty(1), os.isatty(2)),
             )
     except KeyboardInterrupt:
         raise PltvmError(f"{file}: stopped by Ctrl-C") from None
@@ -259,10 +265,11 @@ def _run_program(
     elif result.end:
         say(one_line(f"pltvm: {name_of(file)}: {result.end}"))
         _say_hint(file, decision)
+    for report in result.reports:
+        say(one_line(f"pltvm: {report}"))
+    if refused := result.not_offered():
+        say(f"pltvm: {name_of(file)}: not offered: {', '.join(refused)}")
     if verbose:
-        for number, count in sorted(result.missing.items()):
-            which = f"system call {number} is" if number >= 0 else "other system calls are"
-            say(f"pltvm: {which} not offered: {count} times")
         for request in result.failed_requests:
             say(f"pltvm: {request}")
     elif result.failures:

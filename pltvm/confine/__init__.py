@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from pltvm.confine import landlock, seccomp
-from pltvm.confine.landlock import EXECUTE, READ, READ_DIR, READ_FILE, WRITE, WRITE_FILE
+from pltvm.confine.landlock import EXECUTE, LINKS, READ, READ_DIR, READ_FILE, WRITE, WRITE_FILE
 
 _Paths = Iterable[str | os.PathLike[str]]
 
@@ -37,14 +37,20 @@ _SEMAPHORES: Final = "/dev/shm"  # of multiprocessing
 
 
 def confine(
-    read: _Paths = (), write: _Paths = (), *, network: bool = False, spawn: bool = False
+    read: _Paths = (),
+    write: _Paths = (),
+    *,
+    links: _Paths = (),
+    network: bool = False,
+    spawn: bool = False,
 ) -> tuple[str, ...]:
     """Confine this process, and all that it starts, for good; gives what could not be had, in words.
 
     What stays: `read`, files and folders to read; `write`, files and folders to read and write (in folders
-    also to make, move and remove files and folders, no devices or links); what is open; the files of Python
-    and of its packages, to read. What is not there when this is called can not be made later, unless its
-    folder is in `write`. `network`: sockets stay. `spawn`: Python may be started, and semaphores made, for
+    also to make, move and remove files and folders, no devices or links); `links`, folders in which links and
+    named pipes may be made, too; what is open; the files of Python and of its packages, to read. What is not
+    there when this is called can not be made later, unless its folder is in `write` or `links`. `network`:
+    sockets stay. `spawn`: Python may be started, and semaphores made, for
     processes of `multiprocessing`; they are confined too.
 
     An empty tuple says that the wall stands. It never raises for a kernel that lacks something.
@@ -52,6 +58,7 @@ def confine(
     missing = []
     read = [*read, *(_NAMES if network else ())]
     rules = [*_of_python(spawn), *((path, READ) for path in read), *((path, WRITE) for path in write)]
+    rules += [(path, LINKS) for path in links]
     try:
         version = landlock.abi()
         threads = _threads()

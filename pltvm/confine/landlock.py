@@ -22,13 +22,17 @@ READ_FILE: Final = 1 << 2
 READ_DIR: Final = 1 << 3
 REMOVE_DIR: Final = 1 << 4
 REMOVE_FILE: Final = 1 << 5
-MAKE_DIR: Final = 1 << 7  # bit 6 and 9 to 12: to make devices, sockets, pipes, links. Nobody gets those
+MAKE_DIR: Final = 1 << 7  # bits 6 and 11: to make devices. Nobody gets those
 MAKE_REG: Final = 1 << 8
+MAKE_SOCK: Final = 1 << 9
+MAKE_FIFO: Final = 1 << 10
+MAKE_SYM: Final = 1 << 12
 REFER: Final = 1 << 13  # to move a file to another folder; ABI 2, and refused before
 TRUNCATE: Final = 1 << 14  # ABI 3
 
 READ: Final = READ_FILE | READ_DIR
 WRITE: Final = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER
+LINKS: Final = WRITE | MAKE_SYM | MAKE_FIFO | MAKE_SOCK
 
 _OF_A_FILE: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
 _FILE_RIGHTS: Final = (0, 13, 14, 15, 15, 16)  # how many bits each ABI knows; 16 from 5 on

@@ -40,7 +40,7 @@ class TablePages(Part[TablePagesState]):
 
     def __init__(self, monitor: Monitor, start: int, pages: int) -> None:
         order = order_for(pages)
-        roots, middle = max(order - 6, 1), max(order - 4, 2)
+        roots, middle = max(order - 3, 1), max(order - 2, 2)  # for many processes of a few tables each
         if monitor.call(HostCall.SEPARATE, roots, middle) != Status.OK:
             raise EngineError("the monitor refused to separate the page-table area")
         bounds = [0, 1 << roots, (1 << roots) + (1 << middle), pages]
@@ -50,9 +50,13 @@ class TablePages(Part[TablePagesState]):
 
     def take(self, level: int) -> int:
         """A cleared page for a table of this level; raises OutOfMemory."""
-        if not self.state.free[level]:
-            raise OutOfMemory("the page-table area is used up: give the machine more RAM (--ram)")
+        self.must_have(level, 1)
         return self.state.free[level].pop()
+
+    def must_have(self, level: int, count: int) -> None:
+        """Raises OutOfMemory where there are not so many tables of this level."""
+        if len(self.state.free[level]) < count:
+            raise OutOfMemory("the page-table area is used up: give the machine more RAM (--ram)")
 
     def give(self, level: int, page: int) -> None:
         """Free a page whose entries are all clear."""

@@ -31,6 +31,7 @@ MAX_NAME: Final = 4096  # bytes; longer ones are cut
 MAX_NAMES: Final = 16 << 20  # bytes of all names: thousands of symbols can share a long one
 KEPT: Final = 256 << 20  # bytes of ELFs that were given as bytes
 KEPT_FILES: Final = 1024
+SAMPLE: Final = 4096  # bytes at the start, in the middle and at the end that tell ELFs apart at first
 MOST_READ: Final = 4  # files of which what was read is kept, up to 150 MiB each
 
 _SYMBOL: Final = Struct("<IBBHQQ")  # name, info, other, section, value, size
@@ -148,24 +149,41 @@ class _File:
         self.source, self.gone = b"", True
 
 
-_shared: WeakValueDictionary[bytes, _File] = WeakValueDictionary()  # in the order in which they came
+class _Content:
+    """The bytes of an ELF as a key. Their hash is one of samples: that of all takes milliseconds."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __hash__(self) -> int:
+        data, middle = self.data, len(self.data) // 2
+        return hash((len(data), data[:SAMPLE], data[middle : middle + SAMPLE], data[-SAMPLE:]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Content) and self.data == other.data
+
+
+_shared: WeakValueDictionary[_Content, _File] = WeakValueDictionary()  # in the order in which they came
 _latest: deque[ref[_File]] = deque()
 
 
 def _share(data: bytes) -> _File:
     """The file of this content: the one that there is, or a new one, for which older ones may have to go."""
-    file = _shared.get(data)
+    content = _Content(data)
+    file = _shared.get(content)
     if file is not None:
         return file
     living = list(_shared.items())
-    size = len(data) + sum(len(key) for key, _ in living)
+    size = len(data) + sum(len(key.data) for key, _ in living)
     for count, (key, old) in zip(range(len(living), 0, -1), living, strict=True):
         if size <= KEPT and count < KEPT_FILES:
             break
-        size -= len(key)
+        size -= len(key.data)
         del _shared[key]
         old.let_go()
-    _shared[data] = file = _File(data)
+    _shared[content] = file = _File(data)
     return file
 
 

@@ -10,9 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
-from pltvm.engine.sv39 import ENTRIES, SATP_SV39, D, R, V, W, X, pte_address, root_of
+from pltvm.engine.sv39 import (
+    ENTRIES,
+    PAGE_STEP,
+    PPN_MASK,
+    PPN_SHIFT,
+    SATP_SV39,
+    D,
+    R,
+    V,
+    W,
+    X,
+    pte_address,
+    root_of,
+)
 from pltvm.monitor.abi import SetPte, Status
-from pltvm.monitor.pages import PageOwners
+from pltvm.monitor.pages import PRIVATE, PageOwners
 from pltvm.monitor.records import Globals
 
 _LEAF: Final = R | W | X
@@ -100,6 +113,9 @@ class HostTables:
         those at the physical address `value`. BATCH_SET and BATCH_ZERO take `size` records of (entry
         address, entry) at `value`. All or nothing; refused beyond MOST_ENTRIES.
         """
+        if kind == SetPte.COPY and self._copy_row(address, value, size):
+            self._changed()
+            return Status.OK
         changes = self._requested(kind, address, value, size)
         if changes is None or not all(self._acceptable(slot, pte) for slot, pte in changes):
             return Status.ERROR
@@ -112,8 +128,89 @@ class HostTables:
                 self._entries.setdefault(page >> PAGE_SHIFT, set()).add(slot)
                 if pte & X:
                     self.memory.executable(page)
+                elif pte & W:
+                    self._may_be_stored_to(page)
         self._changed()
         return Status.OK
+
+    def _may_be_stored_to(self, page: int, count: int = 1) -> None:
+        """What was translated of pages that were code holds until then: the next process may run it."""
+        ram = self.memory
+        first = page - ram.base >> PAGE_SHIFT
+        at = ram.code.find(1, first, first + count) if 0 <= first < len(ram.code) else -1
+        while at >= 0:
+            pa = ram.base + (at << PAGE_SHIFT)
+            if self.owners.owner(pa) is None and not self._executable(
+                self._entries.get(pa >> PAGE_SHIFT, set())
+            ):
+                ram.not_executable(pa)
+            at = ram.code.find(1, at + 1, first + count)
+
+    def _copy_row(self, address: int, source: int, size: int) -> bool:
+        """COPY in the plain case, in one go: neighbours in one leaf table, which either map neighbouring
+        public pages with the same flags, or are cleared. False, and nothing changed, for anything else."""
+        low, high = self._parts[LEAVES]
+        one_table = low <= address < high and (address ^ address + size - 8) < PAGE
+        if address % 8 or size % 8 or not 0 < size <= PAGE or not one_table:
+            return False
+        if source % 8 or not self.owners.is_public(source, size):
+            return False
+        ram, count = self.memory, size >> 3
+        row = ram.read(source, size)
+        words = memoryview(row).cast("Q")
+        first = words[0]
+        if row.count(0) == size:
+            pages = None
+        else:
+            page = pte_address(first)
+            pages = range(page >> PAGE_SHIFT, (page >> PAGE_SHIFT) + count)
+            wanted = range(first, first + count * PAGE_STEP, PAGE_STEP)
+            if (
+                not first & V
+                or not first & _LEAF
+                or first & _LEAF in (W, W | X)
+                or (first | wanted[-1]) & _RESERVED
+                or words.tolist() != list(wanted)
+                or not ram.contains(page, count * PAGE)
+                or max(self.owners.entries[self._span(pages)]) >= PRIVATE
+                or (page < self.end and self.start < page + count * PAGE)
+            ):
+                return False
+        at = address - ram.base >> 3
+        old = ram.words[at : at + count].tolist()
+        if any(old):
+            self._forget_row(address, old)
+        ram.write(address, row)
+        if pages is not None:
+            slots, entries = range(address, address + size, 8), self._entries
+            if entries.keys().isdisjoint(pages):
+                entries.update(zip(pages, ({slot} for slot in slots), strict=True))
+            else:
+                for page_number, slot in zip(pages, slots, strict=True):
+                    entries.setdefault(page_number, set()).add(slot)
+            if first & X:
+                ram.executable(page, count)
+            elif first & W:
+                self._may_be_stored_to(page, count)
+        return True
+
+    def _span(self, pages: range) -> slice:
+        base = self.memory.base >> PAGE_SHIFT
+        return slice(pages.start - base, pages.stop - base)
+
+    def _forget_row(self, address: int, old: list[int]) -> None:
+        """As `_forget`, for neighbours."""
+        entries, dirty = self._entries, self.memory.dirty
+        first, pages = self.memory.base >> PAGE_SHIFT, len(self.memory.dirty)
+        for slot, pte in zip(range(address, address + 8 * len(old), 8), old, strict=True):
+            number = (pte & PPN_MASK) >> PPN_SHIFT
+            slots = entries.get(number)
+            if slots is None or len(slots) > 1:
+                self._forget(slot)
+            elif pte & _LEAF and slot in slots:
+                if pte & D and 0 <= number - first < pages:
+                    dirty[number - first] = 1
+                del entries[number]
 
     def _requested(self, kind: int, address: int, value: int, size: int) -> list[tuple[int, int]] | None:
         """The (entry address, entry) pairs of a request, None when it makes no sense."""
@@ -174,7 +271,7 @@ class HostTables:
             number = page >> PAGE_SHIFT
             slots = self._entries.get(number, set())
             slots.discard(slot)
-            if old & X and self.owners.owner(page) is None and not self._executable(slots):
+            if old & X and slots and self.owners.owner(page) is None and not self._executable(slots):
                 self.memory.not_executable(page)
             if not slots:
                 self._entries.pop(number, None)

@@ -97,8 +97,15 @@ class HostMemory(Memory):
 
     def write(self, pa: int, data: bytes | memoryview) -> None:
         """Put `data` at `pa`; raises AccessFault, and then has written nothing."""
-        if not self.is_public(pa, len(data)):
-            self._refuse("write", pa, len(data))
+        offset, entries, size = pa - self.base, self._entries, len(data)
+        page = offset >> PAGE_SHIFT
+        if (  # the plain case, as for `read`
+            entries is None
+            or not 0 <= page < self._pages
+            or entries[page] >= PRIVATE
+            or (offset & _IN_PAGE) + size > PAGE
+        ):
+            self.require(pa, size)
         self._ram.write(pa, data)
 
     def load(self, pa: int) -> int:

@@ -10,11 +10,10 @@ test that they are the same.
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from zlib import crc32
 
+from pltvm.build.headers import declared
 from pltvm.engine.memory import PAGE_SHIFT, Block
 from pltvm.errors import EngineError
 
@@ -29,15 +28,7 @@ _TYPES: Final[dict[str, Any]] = {
 @cache
 def header() -> Any:
     """What `records.h` declares, an FFI of cffi: of the package's build if that was of this header."""
-    try:
-        built = import_module("pltvm.monitor._records")
-        if crc32(HEADER.read_bytes()) == built.CHECKSUM:
-            return built.ffi
-    except ImportError:
-        pass
-    from pltvm.build.layout import parse
-
-    return parse(HEADER)
+    return declared("pltvm.monitor._records", HEADER)
 
 
 NUMBERS: Final[dict[str, int]] = dict(header().typeof("enum layout").relements)

@@ -14,7 +14,7 @@ from pltvm.monitor import records
 
 @pytest.fixture
 def built(tmp_path: Path) -> ModuleType:
-    spec = spec_from_file_location("_records", layout.build(tmp_path / "_records.py"))
+    spec = spec_from_file_location("_records", layout.build(tmp_path / "_records.py", records.HEADER))
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <poll.h>
 #include <time.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -34,6 +40,42 @@ static void *run(void *unused)
 static void *wait_on(void *time) { for (;;) syscall(SYS_futex, &word, 0, 0, time); }
 static void nothing(int number) {}
 static void again(int number) { raise(number); }
+
+/* What the first process waits for while another one sleeps for years, or never stops. */
+static void processes(const char *where, struct timespec *years)
+{
+    int ends[2], status;
+    char byte;
+    pipe(ends);
+    if (!strcmp(where, "fork")) for (;;) if (!fork()) _exit(0); else wait(&status);
+    if (!strcmp(where, "vfork")) for (;;) if (!vfork()) _exit(0); else wait(&status);
+    if (!strcmp(where, "timer")) {
+        struct itimerval often = {{0, 100}, {0, 100}};
+        signal(SIGALRM, nothing);
+        setitimer(ITIMER_REAL, &often, 0);
+        for (;;) pause();
+    }
+    if (!strcmp(where, "lock")) {
+        flock(open("lock", O_CREAT | O_RDWR, 0600), LOCK_EX);
+        if (!fork()) flock(open("lock", O_RDWR), LOCK_EX), _exit(0);
+        nanosleep(years, 0);
+    }
+    if (!fork()) {
+        if (!strcmp(where, "busy")) for (;;);
+        nanosleep(years, 0);
+    }
+    if (!strcmp(where, "full")) for (;;) write(ends[1], ends, sizeof ends);
+    if (!strcmp(where, "pipe")) read(ends[0], &byte, 1);
+    if (!strcmp(where, "poll")) { struct pollfd one = {ends[0], POLLIN}; poll(&one, 1, -1); }
+    if (!strcmp(where, "epoll")) {
+        struct epoll_event event = {EPOLLIN};
+        int all = epoll_create1(0);
+        epoll_ctl(all, EPOLL_CTL_ADD, eventfd(0, 0), &event);
+        epoll_wait(all, &event, 1, -1);
+    }
+    if (!strcmp(where, "sigwait")) { sigset_t set; sigfillset(&set); sigprocmask(SIG_BLOCK, &set, 0); sigwait(&set, &status); }
+    if (!strcmp(where, "wait") || !strcmp(where, "busy")) wait(&status);
+}
 
 int main(int argc, char **argv)
 {
@@ -67,5 +109,6 @@ int main(int argc, char **argv)
         for (;;) ioctl(fd, REQUEST(2), &report);
     }
     if (!strcmp(where, "spin")) for (;;);
+    processes(where, &years);
     return 4;
 }

@@ -15,7 +15,7 @@ enum { GETCWD = 17, DUP = 23, DUP3 = 24, FCNTL = 25, IOCTL = 29, MKDIRAT = 34, U
        READV = 65, WRITEV = 66, PREAD = 67, PWRITE = 68, PPOLL = 73, READLINKAT = 78, FSTATAT = 79, FSTAT = 80,
        FSYNC = 82, FDATASYNC = 83, MMAP = 222, RENAMEAT2 = 276, STATX = 291, FACCESSAT2 = 439 };
 enum { NOENT = -2, BADF = -9, ACCES = -13, FAULT = -14, BUSY = -16, EXIST = -17, NOTDIR = -20, ISDIR = -21,
-       INVAL = -22, NOTTY = -25, FBIG = -27, SPIPE = -29, RANGE = -34, TOOLONG = -36, LOOP = -40, OVERFLOW = -75 };
+       NXIO = -6, INVAL = -22, NOTTY = -25, FBIG = -27, SPIPE = -29, RANGE = -34, TOOLONG = -36, LOOP = -40, OVERFLOW = -75 };
 #define HERE (-100)
 
 static long call(long number, long a, long b, long c, long d, long e, long f)
@@ -125,8 +125,8 @@ static int numbers(const char *unused)
     GIVES(BADF, WRITE, folder, buffer, 1);
     GIVES(INVAL, FCNTL, fd, F_DUPFD, -1);
     GIVES(INVAL, FCNTL, fd, F_DUPFD, 1 << 20);
-    GIVES(O_RDWR, FCNTL, fd, F_GETFL);
-    GIVES(O_RDONLY, FCNTL, readonly, F_GETFL);
+    GIVES(O_RDWR | 0100000, FCNTL, fd, F_GETFL);
+    GIVES(O_RDONLY | 0100000, FCNTL, readonly, F_GETFL);
     GIVES(BADF, DUP3, fd, 0x7fffffff, 0);
     GIVES(BADF, DUP3, fd, -1, 0);
     GIVES(INVAL, READLINKAT, HERE, "t", buffer, 100);
@@ -147,12 +147,29 @@ static int numbers(const char *unused)
 
 static int kinds(const char *unused)
 {
-    static const char *const special[] = {"pipe", "socket", "to-pipe"};
+    static const char *const special[] = {"socket", "to-socket"}, *const pipes[] = {"pipe", "to-pipe"};
     static const int flags[] = {O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC, O_RDONLY | O_NONBLOCK,
-                                O_WRONLY | O_CREAT, O_WRONLY | O_APPEND, O_PATH};
+                                O_WRONLY | O_CREAT, O_WRONLY | O_APPEND};
     struct stat info;
-    for (int i = 0; i < 3; i++) {
-        for (unsigned j = 0; j < sizeof flags / sizeof *flags; j++) GIVES(ACCES, OPENAT, HERE, special[i], flags[j], 0644);
+    for (int i = 0; i < 2; i++) { /* a pipe of the kernel's own stands for it */
+        int other = S(OPENAT, HERE, pipes[1 - i], O_RDONLY | O_NONBLOCK);
+        GIVES(0, READ, other, buffer, 1); /* nobody writes, though somebody waits outside */
+        int end = S(OPENAT, HERE, pipes[i], O_WRONLY | O_NONBLOCK);
+        GIVES(5, WRITE, end, "named", 5);
+        GIVES(5, READ, other, buffer, 100);
+        GIVES(SPIPE, LSEEK, end, 0, 0);
+        GIVES(0, CLOSE, end);
+        GIVES(0, CLOSE, other);
+        GIVES(NXIO, OPENAT, HERE, pipes[i], O_WRONLY | O_NONBLOCK);
+        GIVES(0, FACCESSAT, HERE, pipes[i], 6);
+        GIVES(NOTDIR, OPENAT, HERE, pipes[i], O_DIRECTORY);
+        GIVES(EXIST, OPENAT, HERE, pipes[i], O_CREAT | O_EXCL | O_RDWR, 0644);
+        int path = S(OPENAT, HERE, pipes[i], O_PATH);
+        GIVES(BADF, READ, path, buffer, 1);
+        GIVES(0, CLOSE, path);
+    }
+    for (int i = 0; i < 2; i++) {
+        for (unsigned j = 0; j < sizeof flags / sizeof *flags; j++) GIVES(NXIO, OPENAT, HERE, special[i], flags[j], 0644);
         GIVES(ACCES, FACCESSAT, HERE, special[i], 4);
         GIVES(0, FACCESSAT, HERE, special[i], 0);
         GIVES(NOTDIR, OPENAT, HERE, special[i], O_DIRECTORY);
@@ -192,7 +209,11 @@ static int kinds(const char *unused)
     GIVES(EXIST, MKDIRAT, HERE, "folder/..", 0755);
     GIVES(NOENT, OPENAT, HERE, "nothing/../file", 0);
     GIVES(0, CHDIR, "folder/..");
-    GIVES(ACCES, CHDIR, "folder");
+    GIVES(0, CHDIR, "folder");
+    GIVES(NOENT, FACCESSAT, HERE, "file", 0);
+    GIVES(0, FACCESSAT, HERE, "../file", 0);
+    GIVES(0, CHDIR, "../.."); /* above the root is the root */
+    GIVES(0, CHDIR, "..");
     GIVES(NOTDIR, CHDIR, "file");
     GIVES(0, FSTATAT, HERE, "", &info, 0x1000);
     if (!S_ISDIR(info.st_mode)) return 5;
@@ -212,7 +233,7 @@ static int base(const char *unused)
 {
     int fd = S(OPENAT, HERE, "a/b", O_RDONLY | O_DIRECTORY);
     GIVES(6, READ, S(OPENAT, fd, "../../file", O_RDONLY), buffer, 100);
-    GIVES(ACCES, OPENAT, fd, "../../..", O_RDONLY);
+    GIVES(6, READ, S(OPENAT, fd, "../../../file", O_RDONLY), buffer, 100); /* above the root is the root */
     GIVES(ACCES, OPENAT, fd, "../../../root/file", O_RDONLY);
     GIVES(0, MKDIRAT, HERE, "c", 0755);
     GIVES(0, RENAMEAT2, HERE, "a/b", HERE, "c/moved");
@@ -247,15 +268,22 @@ static int vectors(const char *unused)
 }
 
 /* All of the two forms of a file's state: what is written, and that nothing is behind it. */
-static int described(const char *path, int fd, unsigned mode, long size, long device)
+static int described(const char *path, int fd, unsigned mode, long size, long device, long number)
 {
-    const long blocks = (size + 511) / 512;
+    static struct stat first; /* of its times it is known that they agree, and are not in the future */
+    const long blocks = size > 1L << 32 ? 0 : (size + 4095) / 4096 * 8, on = device ? 5 : 1; /* or a hole */
+    GIVES(0, FSTAT, fd, &first);
+    if (first.st_mtim.tv_sec > first.st_ctim.tv_sec || first.st_ctim.tv_sec > 1700000100) return printf("%s: times\n", path);
     struct { uint64_t dev, ino; uint32_t mode, nlink, uid, gid; uint64_t rdev, pad; int64_t size; int32_t blksize, pad2;
-             int64_t blocks; uint64_t rest[7];
-    } expected = {1, 1, mode, 1, .rdev = device, .size = size, .blksize = 4096, .blocks = blocks};
+             int64_t blocks; struct timespec times[3]; uint64_t rest;
+    } expected = {on, number, mode, 1, .rdev = device, .size = size, .blksize = 4096, .blocks = blocks,
+                  .times = {first.st_atim, first.st_mtim, first.st_ctim}};
     struct { uint32_t mask, blksize; uint64_t attributes; uint32_t nlink, uid, gid; uint16_t mode, pad;
-             uint64_t ino, size, blocks, rest[25];
-    } wide = {0x7ff, 4096, .nlink = 1, .mode = mode, .ino = 1, .size = size, .blocks = blocks};
+             uint64_t ino, size, blocks, attributes_mask, times[8]; uint32_t rdev[2], dev[2]; uint64_t rest[14];
+    } wide = {0x7ff, 4096, .nlink = 1, .mode = mode, .ino = number, .size = size, .blocks = blocks,
+              .times = {first.st_atim.tv_sec, first.st_atim.tv_nsec, 0, 0, first.st_ctim.tv_sec,
+                        first.st_ctim.tv_nsec, first.st_mtim.tv_sec, first.st_mtim.tv_nsec},
+              .rdev = {device >> 8, device & 0xff}, .dev = {0, on}};
     static unsigned char info[sizeof wide + 1];
     for (int way = 0; way < 3; way++) {
         memset(info, 0xee, sizeof info);
@@ -282,12 +310,12 @@ static int state(const char *unused)
     static const long sizes[] = {0, 1, 511, 512, 513, 1024, 1025};
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         GIVES(0, FTRUNCATE, fd, sizes[i]);
-        if (described("file", fd, 0100640, sizes[i], 0)) return 2;
+        if (described("file", fd, 0100640, sizes[i], 0, 2)) return 2;
     }
-    if (described("big", S(OPENAT, HERE, "big", 0), 0100600, 5L << 32, 0)) return 7;
-    if (described("/dev/null", null, 020666, 0, 0x8801)) return 3;
+    if (described("big", S(OPENAT, HERE, "big", 0), 0100600, 5L << 32, 0, 3)) return 7;
+    if (described("/dev/null", null, 020666, 0, 0x103, 3)) return 3;
     GIVES(0, FSTAT, 1, &info);
-    if (info.st_mode != 020620 || info.st_size) return 4;
+    if (info.st_mode != 010600 || info.st_size) return 4; /* a pipe, as it is outside */
     GIVES(BADF, FSTAT, 77, &info);
     GIVES(BADF, FSTATAT, 77, "", &info, 0x1000);
     GIVES(FAULT, FSTAT, fd, 8);
@@ -324,7 +352,11 @@ static int text(const char *program)
     GIVES(0, RENAMEAT, HERE, "file", HERE, "file2");
     GIVES(0, RENAMEAT, S(OPENAT, HERE, ".", 0), "file2", S(OPENAT, HERE, "folder", 0), "file3");
     GIVES(0, FACCESSAT, HERE, "folder/file3", 0);
-    GIVES(INVAL, RENAMEAT2, HERE, "mine", HERE, "other", 1);
+    GIVES(INVAL, RENAMEAT2, HERE, "mine", HERE, "other", 8);
+    GIVES(INVAL, RENAMEAT2, HERE, "mine", HERE, "other", 4);
+    GIVES(INVAL, RENAMEAT2, HERE, "mine", HERE, "other", 3);
+    GIVES(EXIST, RENAMEAT2, HERE, "mine", HERE, "folder", 1);
+    GIVES(NOENT, RENAMEAT2, HERE, "mine", HERE, "other", 2);
     GIVES(INVAL, UNLINKAT, HERE, "folder", 0x201);
     GIVES(0, MKDIRAT, HERE, "made", 0750);
     struct stat info;
@@ -348,14 +380,15 @@ static int descriptors(const char *unused)
     GIVES(BADF, DUP3, 77, 20, 0);
     GIVES(30, FCNTL, fd, F_DUPFD, 30);
     GIVES(31, FCNTL, fd, 1030, 30);
-    for (int command = 1; command < 5; command++) GIVES(command == 3 ? O_RDWR : 0, FCNTL, fd, command, 0);
-    GIVES(INVAL, FCNTL, fd, 5, 0);
+    for (int command = 1; command < 5; command++) GIVES(command == 3 ? O_RDWR | 0100000 : 0, FCNTL, fd, command, 0);
+    GIVES(FAULT, FCNTL, fd, 5, 0);
+    GIVES(INVAL, FCNTL, fd, 99, 0);
     GIVES(BADF, FCNTL, 77, 1, 0);
     GIVES(0, CLOSE, 31);
     GIVES(BADF, CLOSE, 31);
     GIVES(0, FSYNC, fd);
     GIVES(BADF, FDATASYNC, 31);
-    GIVES(SPIPE, PREAD, null, buffer, 1, 0);
+    GIVES(0, PREAD, null, buffer, 1, 0);
     GIVES(SPIPE, PWRITE, 1, buffer, 1, 0);
     GIVES(INVAL, FTRUNCATE, null, 0);
     GIVES(6, LSEEK, fd, 0, SEEK_END);
@@ -369,10 +402,10 @@ static int descriptors(const char *unused)
     GIVES(FAULT, READ, fd, 1UL << 63, 1);
     GIVES(FAULT, WRITE, fd, 8, 1);
     memset(buffer, '#', 100);
-    GIVES(0, IOCTL, 1, 0x5401 | 7L << 32, buffer);
-    for (int i = 0; i < 37; i++) if (buffer[i] != (i < 36 ? 0 : '#')) return 5;
-    GIVES(0, IOCTL, 0, 0x5413, size);
-    if (size[0] != 24 || size[1] != 80 || size[2] || size[3] || size[4] != 7) return 6;
+    GIVES(NOTTY, IOCTL, 1, 0x5401 | 7L << 32, buffer); /* it is no terminal outside */
+    for (int i = 0; i < 37; i++) if (buffer[i] != '#') return 5;
+    GIVES(NOTTY, IOCTL, 0, 0x5413, size);
+    if (size[0] != 7 || size[4] != 7) return 6;
     GIVES(NOTTY, IOCTL, fd, 0x5401, buffer);
     GIVES(NOTTY, IOCTL, fd, 0x5413, buffer);
     GIVES(NOTTY, IOCTL, 1, 0x5402, buffer);
@@ -389,13 +422,14 @@ static int polled(const char *unused)
     polls[2].events = 0;
     polls[3].events = 0x300;
     GIVES(3, PPOLL, polls, 4, 0);
-    static const short results[] = {POLLIN | POLLOUT, POLLNVAL, 0, 0x300, 0x77};
+    static const short results[] = {POLLIN | POLLOUT, POLLNVAL, 0, 0x100, 0x77};
     for (int i = 0; i < 5; i++) if (polls[i].revents != results[i]) return i + 2;
     if (polls[0].events != (POLLIN | POLLOUT) || polls[0].fd != fd) return 10;
-    GIVES(0, PPOLL, polls, 0, 0);
-    GIVES(1023, PPOLL, polls, 1024, 0);
-    if (polls[1023].revents != (POLLIN | POLLOUT) || polls[1024].revents != 0x77) return 11;
-    GIVES(INVAL, PPOLL, polls, 1025, 0);
+    static const struct timespec at_once;
+    GIVES(0, PPOLL, polls, 0, &at_once);
+    GIVES(511, PPOLL, polls, 512, 0); /* RLIMIT_NOFILE */
+    if (polls[511].revents != (POLLIN | POLLOUT) || polls[512].revents != 0x77) return 11;
+    GIVES(INVAL, PPOLL, polls, 513, 0);
     GIVES(FAULT, PPOLL, 8, 1, 0);
     return 0;
 }

@@ -16,7 +16,7 @@ from pltvm.build.guest import guest_dir, host_examples
 from pltvm.errors import ElfError
 from pltvm.host import elf as module
 from pltvm.host import elf_headers
-from pltvm.host.elf import EnclaveImage, Kind, Run, load_image, sniff
+from pltvm.host.elf import EnclaveImage, Run, load_image
 from pltvm.host.elf_details import unsupported_extensions
 from tests.host import elf_samples as s
 from tests.host.elf_samples import CODE, Elf, Section, Segment
@@ -213,7 +213,8 @@ def test_with_section_headers_only_nobits_is_mapped():
 
 REFUSED = {
     "empty": (b"", "is empty"),
-    "text": (b"#!/bin/sh\n", "not an ELF"),
+    "text": (b"#!/bin/sh\n", "is a script for /bin/sh, not an ELF"),
+    "bytes": (bytes(100), "is not an ELF file"),
     "short": (bytes(Elf())[:40], "truncated"),
     "class": (bytes(Elf())[:4] + b"\x07" + bytes(Elf())[5:], "corrupt"),
     "rv32": (bytes(Elf())[:4] + b"\x01" + bytes(Elf())[5:], "32-bit"),
@@ -221,7 +222,7 @@ REFUSED = {
         bytes(Elf())[:5] + b"\x02" + bytes(Elf())[6:18] + b"\0\xf3" + bytes(Elf())[20:],
         "big-endian",
     ),
-    "x86-64": (bytes(Elf(machine=62)), "built for x86-64; enclaves are RISC-V"),
+    "x86-64": (bytes(Elf(machine=62)), "built for x86-64, not for riscv64"),
     "unknown machine": (bytes(Elf(machine=9999)), "machine number 9999"),
     "object": (bytes(Elf(type=s.ET_REL)), "not linked"),
     "core": (bytes(Elf(type=s.ET_CORE)), "core dump"),
@@ -331,7 +332,6 @@ def test_damaged_files_raise_only_elf_errors(data):
         sample[data.draw(st.integers(0, last))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.one_of(st.just(len(sample)), st.integers(0, len(sample))))
     damaged = bytes(sample[:cut])
-    sniff(damaged)
     try:
         image = load_image(damaged)
     except ElfError:
@@ -372,27 +372,6 @@ def test_extension_warning_names_them():
         assert image.warnings == (
             f"built for {names}, which pltvm lacks: it runs until the first such instruction",
         )
-
-
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        (bytes(s.typical()), Kind.ENCLAVE),
-        (bytes(Elf([Segment(0x10000, CODE)], entry=0x10000)), Kind.LINUX_PROGRAM),
-        (bytes(Elf(type=s.ET_DYN)), Kind.LINUX_PROGRAM),
-        (bytes(Elf([TEXT, Segment(0x2000, b"/lib/ld", type=s.PT_INTERP)])), Kind.LINUX_PROGRAM),
-        (bytes(Elf(type=s.ET_REL)), Kind.OTHER),
-        (bytes(Elf(machine=62)), Kind.OTHER),
-        (bytes(Elf([])), Kind.OTHER),
-        (b"#!/bin/sh", Kind.OTHER),
-    ],
-)
-def test_sniff(data, kind):
-    assert sniff(data) is kind
-
-
-def test_sniff_of_a_missing_file(tmp_path):
-    assert sniff(tmp_path / "nope") is Kind.OTHER
 
 
 def test_same_content_is_parsed_once(tmp_path):

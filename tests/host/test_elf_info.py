@@ -5,8 +5,11 @@ import json
 
 import pytest
 
+from pltvm.build import guest
 from pltvm.errors import ElfError
-from pltvm.host.elf_info import block_pages, describe, human
+from pltvm.host.elf_info import block_pages, describe
+from pltvm.host.elf_kind import Kind
+from pltvm.host.elf_table import human
 from tests.host import elf_samples as s
 from tests.host.elf_samples import CODE, Elf, Segment
 
@@ -17,6 +20,9 @@ def test_text(tmp_path):
     assert str(describe(path)) == "\n".join(
         [
             f"{path}: Penglai enclave, RISC-V RV64, statically linked",
+            "  because  it makes enclave calls: 0x100101 for a6, at 0x1000",
+            "           it is linked at 0x1000, as the SDK does",
+            "           (pltvm run --as host|enclave|server|kernel takes it for something else)",
             f"  sha256   {hashlib.sha256(path.read_bytes()).hexdigest()}",
             f"  size     {human(path.stat().st_size)}",
             "  entry    0x1000  _start",
@@ -58,8 +64,15 @@ def test_pages_side_by_side_keep_their_own_permissions():
     assert [row.permissions for row in info.mappings] == ["R-X", "RWX", "R-X"]
 
 
-def test_linux_program_is_called_that():
-    assert ": Linux program," in str(describe(bytes(Elf([Segment(0x10000, CODE)], entry=0x10000))))
+def test_what_somebody_says_needs_no_reason():
+    text = str(describe(bytes(Elf([Segment(0x10000, s.LINUX_CODE)], entry=0x10000)), kind=Kind.ENCLAVE))
+    assert text.startswith("ELF image: Penglai enclave, RISC-V RV64, statically linked\n  sha256")
+
+
+def test_a_server_and_a_kernel_program_are_called_that():
+    elves = guest.guest_dir() / "elf"
+    assert ": Penglai server enclave, " in str(describe(elves / "server.elf"))
+    assert ": kernel program for S-mode, " in str(describe(elves / "attacks" / "s-wish.elf"))
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,10 @@ def test_it_sees_an_error_that_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(IndexError):
         all_symbols()
 
-    def wrong_sniff(_: bytes) -> None:
+    def wrong_decision(_: bytes) -> None:
         raise KeyError("wrong")
 
-    monkeypatch.setattr(elf_stress, "sniff", wrong_sniff)
+    monkeypatch.setattr(elf_stress, "decide", wrong_decision)
     wrong, _, _ = elf_stress.stress(first=1, count=1, seed=7)
     assert "KeyError: 'wrong'" in wrong[0]
     assert wrong[0].endswith("python -m tests.elf_stress --seed 7 --first 1 --count 1")

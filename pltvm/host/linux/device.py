@@ -4,8 +4,10 @@
 threads, which may stop, resume or destroy it. Requests come in through `enclave_file`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from errno import EFAULT, EINVAL, EPERM
 from typing import Final
 
 from pltvm.errors import AccessFault, EnclaveError, OutOfMemory, PltvmError
@@ -15,11 +17,11 @@ from pltvm.host.driver import Driver
 from pltvm.host.elf import load_image
 from pltvm.host.enclave import REFUSED, RELAY_PAGE, DriverEnclave
 from pltvm.host.kept import Kind
-from pltvm.host.linux.errno import EFAULT, EINVAL, EPERM, LinuxError
-from pltvm.host.linux.process import Process
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.process import Process, Thread
 from pltvm.host.linux.requests import REQUESTS, AttestParam, Failures, Refused
 from pltvm.host.linux.shared_ids import SharedIds, SharedIdsState
-from pltvm.host.linux.threads import Thread
+from pltvm.host.linux.system import System
 from pltvm.host.linux.user_elf import read_elf
 from pltvm.host.plain import copied
 from pltvm.host.report import FaultReport
@@ -56,7 +58,8 @@ class Run:
 class DeviceState:
     """What the device remembers. Enclaves are named by the driver's id."""
 
-    enclaves: dict[int, int] = field(default_factory=dict)  # by the id that the program knows
+    enclaves: dict[int, int] = field(default_factory=dict)  # by the id that programs know
+    owners: dict[int, int] = field(default_factory=dict)  # the process that made it, by that id
     next_id: int = FIRST_ENCLAVE_ID
     runs: dict[int, Run] = field(default_factory=dict)  # by enclave
 
@@ -72,21 +75,35 @@ class SavedDevice:
 
 
 class EnclaveDevice(Client):
-    """The device as one process sees it: its enclaves by id, and who is running them."""
+    """The device as all processes of a system see it: enclaves by id, and who is running them.
 
-    def __init__(self, process: Process, driver: Driver, on_fault: Callable[[FaultReport], None]) -> None:
-        super().__init__(process.files.output)
-        self.process = process
+    `output` gets what the enclaves print.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        driver: Driver,
+        output: Callable[[bytes], None],
+        on_fault: Callable[[FaultReport], None],
+    ) -> None:
+        super().__init__(output)
+        self.system = system
         self.driver = driver
         self.state = DeviceState()
         self.failures = Failures()
         self._on_fault = on_fault
-        maps = process.space.maps
-        self.shm = SharedIds(driver.kept, Kind.SHARED, maps)
-        self.relays = SharedIds(driver.kept, Kind.RELAY, maps)
-        process.at_end.append(self._close)
-        process.scheduler.enter = self._enter
+        self.shm = SharedIds(driver.kept, Kind.SHARED, self._maps)
+        self.relays = SharedIds(driver.kept, Kind.RELAY, self._maps)
+        system.at_end_of_thread.append(self._end_of_thread)
+        system.at_end_of_process.append(self._end_of_process)
+        system.at_end.append(self._close)
+        system.scheduler.enter = self._enter
         driver.clients[clients.LINUX] = self
+
+    def _maps(self, span: Span) -> bool:
+        """Whether any process maps pages of this span."""
+        return any(process.space.shows(span) for process in self.system.processes.values())
 
     def save(self) -> SavedDevice:
         """A copy of the state, of the parts too."""
@@ -100,10 +117,10 @@ class EnclaveDevice(Client):
 
     # -- create and destroy --------------------------------------------------------------------------------
 
-    def create(self, param: UserParam) -> UserParam:
+    def create(self, process: Process, param: UserParam) -> UserParam:
         """ioctl 0: load the ELF that lies in user memory; gives the id."""
         try:
-            elf = read_elf(self.process.space.read, param.elf_ptr)
+            elf = read_elf(process.space.read, param.elf_ptr)
             template = param.type == EnclaveType.SHADOW
             if not template and not 0 <= param.stack_size <= abi.MAX_STACK:
                 raise Refused(EPERM, f"a stack of {param.stack_size} bytes")
@@ -120,7 +137,7 @@ class EnclaveDevice(Client):
             raise Refused(EFAULT, str(error)) from None
         enclave.label = name.decode("ascii", "backslashreplace") or "enclave"
         enclave.symbols = Symbols(elf)
-        return param._replace(eid=self._add(enclave))
+        return param._replace(eid=self._add(process, enclave))
 
     def _must_have_room(self) -> None:
         if len(self.state.enclaves) >= MOST_ENCLAVES:
@@ -130,10 +147,11 @@ class EnclaveDevice(Client):
         """The shared memory that a request names; none where there is no such."""
         return self.shm.part(param.shmid, param.shm_offset, param.shm_size) or NO_PAGES
 
-    def _add(self, enclave: DriverEnclave) -> int:
+    def _add(self, process: Process, enclave: DriverEnclave) -> int:
         number = self.state.next_id
         self.state.next_id += 1
         self.state.enclaves[number] = enclave.id
+        self.state.owners[number] = process.pid
         return number
 
     def _find(self, number: int, is_shadow: int = 0) -> DriverEnclave:
@@ -165,17 +183,36 @@ class EnclaveDevice(Client):
         for run in [run for run in state.runs.values() if find(run.enclave) is None]:
             self._finish(run, 0)
         state.enclaves = {number: one for number, one in state.enclaves.items() if find(one) is not None}
+        state.owners = {number: pid for number, pid in state.owners.items() if number in state.enclaves}
         self.shm.tidy()
         self.relays.tidy()
 
-    def _close(self) -> None:
-        """The process is over: no enclave of its outlives it."""
-        self.state.runs.clear()
-        enclaves = filter(None, map(self.driver.table.find, self.state.enclaves.values()))
+    def _end_of_thread(self, thread: Thread) -> None:
+        """A thread is over: so is the enclave that it runs."""
+        run = self.state.runs.pop(thread.state.enclave, None)
+        enclave = self.driver.table.find(thread.state.enclave) if run is not None else None
+        if enclave is not None:
+            self._destroy_all([enclave])
+
+    def _end_of_process(self, process: Process) -> None:
+        """A process is over: no enclave that it made outlives it."""
+        state, find = self.state, self.driver.table.find
+        mine = [state.enclaves[number] for number, pid in state.owners.items() if pid == process.pid]
+        if not mine:
+            return
+        self._destroy_all(filter(None, map(find, mine)))
+
+    def _destroy_all(self, enclaves: Iterable[DriverEnclave]) -> None:
+        """End these enclaves. A template stays for as long as an instance of another process's lives."""
         for enclave in sorted(enclaves, key=lambda one: one.kind is EnclaveType.SHADOW):
             if enclave.alive:
-                self.driver.destroy(enclave)
+                with suppress(EnclaveError):
+                    self.driver.destroy(enclave)
         self._after_an_end()
+
+    def _close(self) -> None:
+        """The run is over: so are templates that were left."""
+        self._destroy_all(filter(None, map(self.driver.table.find, self.state.enclaves.values())))
         self.shm.close()
         self.relays.close()
 
@@ -195,7 +232,7 @@ class EnclaveDevice(Client):
         relay = self._relay(param)
         if enclave.kind is EnclaveType.SHADOW:
             enclave = self._fork(enclave, param)
-            param = param._replace(eid=self._add(enclave), is_shadow=_INSTANCE)
+            param = param._replace(eid=self._add(thread.process, enclave), is_shadow=_INSTANCE)
         elif not again and (enclave.id in runs or waits or enclave.kind is EnclaveType.SERVER):
             raise Refused(EFAULT, "the enclave can not be started: it is a server, or has started already")
         enclave.gives_way = True
@@ -245,8 +282,8 @@ class EnclaveDevice(Client):
         if status == REFUSED:
             self._refused(run)
             return True
-        self.process.scheduler.rotate()
-        return self.process.go_on()
+        self.system.scheduler.rotate()
+        return self.system.go_on()
 
     def _refused(self, run: Run) -> None:
         self._finish(run, -EFAULT, "the monitor refused to go on with the enclave")
@@ -264,19 +301,21 @@ class EnclaveDevice(Client):
             self._on_fault(fault)
         if self.driver.kernel.loads != loads:
             return self.driver.go_on_elsewhere()
-        return self.process.scheduler.is_current(run.thread) or self.process.go_on()
+        return self.system.scheduler.is_current(run.thread) or self.system.go_on()
 
     def _finish(self, run: Run, result: int, reason: str = "") -> None:
         """End a run request: copy the struct back, and let its thread go on."""
         self.state.runs.pop(run.enclave, None)
         param = run.param._replace(retval=run.value)
         try:
-            self.process.space.write(run.address, abi.USER_PARAM.pack(*param))
+            thread = self.system.scheduler.threads.get(run.thread)
+            if thread is not None:
+                thread.space.write(run.address, abi.USER_PARAM.pack(*param))
         except (LinuxError, OutOfMemory):
             result, reason = -EFAULT, "the struct can not be written"
         if result < 0:
             self.failures.note(REQUESTS[Ioctl.RUN].name, param, Refused(-result, reason))
-        self.process.scheduler.finish_run(run.thread, result)
+        self.system.scheduler.finish_run(run.thread, result)
 
     def stop(self, param: UserParam) -> UserParam:
         """ioctl 3: keep a started enclave from the hart."""
@@ -287,7 +326,7 @@ class EnclaveDevice(Client):
             raise Refused(EPERM, str(error)) from None
         run = self.state.runs.get(enclave.id)
         if run is not None:
-            self.process.scheduler.park(run.thread)
+            self.system.scheduler.park(run.thread)
         return param
 
     def resume(self, param: UserParam) -> UserParam:
@@ -297,7 +336,7 @@ class EnclaveDevice(Client):
             raise Refused(EPERM, "the enclave is not stopped")
         run = self.state.runs.get(enclave.id)
         if run is not None:
-            self.process.scheduler.wake_up(run.thread)
+            self.system.scheduler.rouse(self.system.scheduler.threads[run.thread])
         return param
 
     def attest(self, param: AttestParam) -> AttestParam:

@@ -1,11 +1,14 @@
 """The enclave device, opened: how a request is copied in, served, and copied back (§8)."""
 
+import stat
+from errno import EFAULT, EPERM
 from typing import Any, Final, NamedTuple
 
 from pltvm.host.kept import Kind
 from pltvm.host.linux.device import EnclaveDevice
-from pltvm.host.linux.errno import EFAULT, EPERM, LinuxError
-from pltvm.host.linux.file import File, SavedFile
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.file import DEVICES, File, Status
+from pltvm.host.linux.process import Thread
 from pltvm.host.linux.requests import (
     MOST_BYTES,
     REQUESTS,
@@ -16,7 +19,6 @@ from pltvm.host.linux.requests import (
     Refused,
 )
 from pltvm.host.linux.shared_ids import SharedIds
-from pltvm.host.linux.threads import Thread
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Ioctl
 
@@ -34,15 +36,22 @@ class Ready(NamedTuple):
 class EnclaveFile(File):
     """What `attach` prepared is mapped by the next mmaps of this descriptor."""
 
-    def __init__(self, device: EnclaveDevice, ready: Ready | None = None) -> None:
+    kind = PATH
+    mode = stat.S_IFCHR | 0o600
+
+    def __init__(self, device: EnclaveDevice, ready: Ready | None, flags: int) -> None:
+        super().__init__(flags)
         self._device = device
         self.ready = ready
 
-    def save(self) -> SavedFile:
-        return SavedFile(PATH, ready=self.ready)
+    def status(self) -> Status:
+        return Status(self.mode, inode=10, device=DEVICES, kind_of_device=10 << 8 | 60)  # a misc device
 
-    def load(self, saved: SavedFile) -> None:
-        self.ready = saved.ready
+    def name(self) -> bytes:
+        return PATH.encode()
+
+    def save(self) -> Any:
+        return self.ready
 
     def pages_to_map(self, size: int) -> int:
         """Physical address of the memory that was attached last; raises LinuxError if it is smaller."""
@@ -58,7 +67,7 @@ class EnclaveFile(File):
 
     def ioctl(self, thread: Thread, request: int, address: int) -> int | None:
         """One request: the result, or None when the thread waits for an enclave; raises LinuxError."""
-        device, space = self._device, self._device.process.space
+        device, space = self._device, thread.space
         number, size = request & 0xFF, request >> 16 & 0x3FFF
         layout = REQUESTS.get(number) if request >> 8 & 0xFF == abi.IOCTL_TYPE else None
         name = layout.name if layout is not None else f"{request:#x}"
@@ -76,7 +85,7 @@ class EnclaveFile(File):
             if number == Ioctl.RUN:
                 device.run(thread, address, param)
                 return None
-            result, param = self._serve(number, param)
+            result, param = self._serve(thread, number, param)
         except LinuxError as error:
             refused = error if isinstance(error, Refused) else Refused(EFAULT, "user memory can not be read")
             device.failures.note(name, param, refused)
@@ -85,11 +94,11 @@ class EnclaveFile(File):
             space.write(address, layout.struct.pack(*param))
         return result
 
-    def _serve(self, number: int, param: Any) -> tuple[int, Any]:
+    def _serve(self, thread: Thread, number: int, param: Any) -> tuple[int, Any]:
         """The result of a request, and its struct as it is copied back."""
         device = self._device
         if number == Ioctl.CREATE:
-            return 0, device.create(param)
+            return 0, device.create(thread.process, param)
         if number == Ioctl.STOP:
             return 0, device.stop(param)
         if number == Ioctl.RESUME:

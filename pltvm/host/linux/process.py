@@ -1,225 +1,272 @@
-"""A Linux process: what it has (memory, files, threads, signal handlers), how it starts and how it ends.
+"""What a process has, and what a thread of it has. Everything that they remember is plain data.
 
-What happens when it traps is in `traps`; system calls are functions that get a process.
+What happens to them is elsewhere: `life` starts and ends them, `scheduler` runs them, `signals` reach them.
 """
 
-import os
-import random
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from errno import EBADF, EINVAL, EMFILE
+from typing import Final, NamedTuple
 
-from pltvm.engine import context as ctx
-from pltvm.engine.context import MSTATUS_TVM, PC, SP, Context
-from pltvm.engine.decode import disassemble
-from pltvm.engine.sv39 import satp_for
-from pltvm.engine.trap import fetch
-from pltvm.errors import EngineError, OutOfMemory
-from pltvm.host.kernel import Kernel
-from pltvm.host.linux.errno import EINVAL, ENOMEM, LinuxError
-from pltvm.host.linux.files import Files, FilesState
-from pltvm.host.linux.program import load_program
-from pltvm.host.linux.space import Space, SpaceState
-from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT
-from pltvm.host.linux.threads import SavedScheduler, Scheduler, SchedulerState, Thread
-from pltvm.host.plain import copied, restored
+from pltvm.engine.context import A0, PC, Context
+from pltvm.engine.page_table import PageTable
+from pltvm.host.linux.clock import Clock
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.file import File
+from pltvm.host.linux.program import BREAK_LIMIT, PIE_BASE, shown
+from pltvm.host.linux.space import Space
+from pltvm.host.linux.waits import Wait
+from pltvm.host.plain import copied
 from pltvm.host.symbols import Symbols
 
-Source = Callable[[int], bytes] | int  # standard input: a function of the most bytes, or a descriptor
+MOST_FILES: Final = 512  # descriptors of a process: half of what this one usually may have
+SS_DISABLE: Final = 2  # a flag of stack_t: there is no alternate stack
+SS_AUTODISARM: Final = 1 << 31  # another: while a handler runs there, there is none
+INFINITY: Final = (1 << 64) - 1
+FIRST_PID: Final = 100
+SIGKILL: Final = 9
+OUTER_PARENT: Final = 1  # who started the first process, and whose children orphans are
 
-PID: Final = 100
-MOST_THREADS: Final = 1024
-_SIGNAL_NAMES: Final = {
-    4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV",
-    13: "SIGPIPE", 15: "SIGTERM",
-}  # fmt: skip
-_CRASHES: Final = {4, 5, 7, 11}  # an instruction did it
+
+class Limit(IntEnum):
+    """RLIMIT_…: those that mean something here."""
+
+    FSIZE = 1
+    DATA = 2
+    STACK = 3
+    CORE = 4
+    NOFILE = 7
+    AS = 9
+    SIGPENDING = 11
+
+
+class SignalInfo(NamedTuple):
+    """A signal that was sent: the fields of siginfo that its code says."""
+
+    number: int
+    code: int = 0
+    pid: int = 0
+    uid: int = 0
+    value: int = 0  # sigval, or the status of a child
+    address: int = 0
+    timer: int = 0  # whose the signal is, of SI_TIMER
+    overrun: int = 0
+
+
+class Action(NamedTuple):
+    """What a signal does: `struct sigaction` of the kernel."""
+
+    handler: int = 0
+    flags: int = 0
+    mask: int = 0
+
+
+class Descriptor(NamedTuple):
+    """An open descriptor: the number of its open file, and whether `execve` closes it."""
+
+    file: int
+    closes: bool = False
+
+
+@dataclass(slots=True)
+class Timer:
+    """A timer that sends a signal: `deadline` (monotonic ns; 0: off), then every `interval` ns."""
+
+    signal: SignalInfo
+    deadline: int = 0
+    interval: int = 0
+    thread: int = 0  # the thread that gets it; 0: the process
+    clock: int = 1
+    overruns: int = 0  # of the signal that was delivered last
+
+
+@dataclass(slots=True)
+class ThreadState:
+    """What is known of a thread besides its registers, which are in its context; `registers` when saved.
+
+    In a system call that waits, or has been woken and is to be made anew, `wait` is set; `deadline` is when
+    such a call gives up.
+    """
+
+    tid: int
+    pid: int
+    name: bytes = b""
+    clear_tid: int = 0  # user address to clear and wake at the end
+    robust_list: int = 0
+    signal_mask: int = 0  # bit n − 1 for signal n
+    saved_mask: int | None = None  # that comes back when the call with a mask of its own is over
+    pending: list[SignalInfo] = field(default_factory=list)
+    alternate_stack: tuple[int, int, int] = (0, SS_DISABLE, 0)  # as stack_t: address, flags, size
+    enclave: int = 0  # the driver's id of the one that it runs, and waits for in a system call
+    wait: Wait | None = None
+    deadline: int | None = None
+    policy: int = 0  # SCHED_…
+    done: int = 0  # bytes that a write which waits has written already
+    used: int = 0  # ns of processor time
+    alive: bool = True
+    registers: bytes = b""
 
 
 @dataclass(slots=True)
 class ProcessState:
     """What is known of a process itself.
 
-    `exit_code` is set when it has ended, as a shell gives it: 128 + the signal if one ended it, and then
-    `end_report` says where. `missing` counts the system calls that are not offered, `bugs` lists what went
-    wrong in serving it and never should: at most one, as that ends it.
+    `status` is set when it has ended, as `wait4` gives it; then `report` says what ended it if that was not
+    its own doing. `stopped` is the signal that stopped it, 0 while it runs; `news` is a status that its
+    parent has not heard of yet. Files are numbers of open files.
     """
 
-    name: bytes = b""  # of the program
+    pid: int
+    parent: int = OUTER_PARENT
+    group: int = FIRST_PID
+    session: int = FIRST_PID
+    name: bytes = b""  # of the program, as it was started
+    path: bytes = b""  # from the root
+    arguments: tuple[bytes, ...] = ()
     symbols: Symbols = field(default_factory=lambda: Symbols(b""))
-    actions: dict[int, tuple[int, ...]] = field(default_factory=dict)  # by signal: handler, flags, mask
-    missing: Counter[int] = field(default_factory=Counter)
-    exit_code: int | None = None
-    end_report: str = ""
-    bugs: list[str] = field(default_factory=list)
-    served: str = ""  # what it asked for last
-    next_tid: int = PID
-
-
-@dataclass(slots=True)
-class SavedProcess:
-    """A process and its parts; `random` is the state of its generator."""
-
-    process: ProcessState
-    scheduler: SavedScheduler
-    space: SpaceState
-    files: FilesState
-    random: tuple[Any, ...]
+    actions: dict[int, Action] = field(default_factory=dict)
+    pending: list[SignalInfo] = field(default_factory=list)
+    descriptors: dict[int, Descriptor] = field(default_factory=dict)
+    files_group: int = 0  # processes of one group have the same descriptors; 0: alone
+    folder: int = 0  # the current one
+    umask: int = 0o022
+    limits: dict[int, tuple[int, int]] = field(default_factory=dict)  # soft, hard; others are infinite
+    timers: dict[int, Timer] = field(default_factory=dict)  # 0 … 2 are those of setitimer
+    next_timer: int = 3
+    status: int | None = None
+    report: str = ""
+    stopped: int = 0
+    news: int | None = None
+    exit_signal: int = 17  # that its parent gets at its end; 0: none, and `wait4` has to ask for it
+    nice: int = 0
+    io_priority: int = 0  # as `ioprio_get` gives it
+    dumpable: bool = True
+    death_signal: int = 0  # that it gets when its parent ends
+    borrows: int = 0  # the thread that waits until it no longer uses its memory (vfork)
+    used: int = 0  # ns of processor time of threads that have ended
+    used_by_children: int = 0
+    has_executed: bool = False
+    subreaper: bool = False
+    no_new_rights: bool = False
 
 
 class Process:
-    """A process that sees the files beneath `root`: `start` loads a program, or else it is `saved`.
+    """A process: its state and its memory. `open_files` are all of the system by number."""
 
-    `source` is what standard input gives: a function of the most bytes, or a file descriptor. All functions
-    are called as of `output.of_caller`; `errors` is where standard error goes, by default to `output`.
-    `go_on` lets the next thread have the hart; False when the process is over, or its run is to end.
-    """
+    def __init__(self, state: ProcessState, space: Space, open_files: Mapping[int, File]) -> None:
+        self.state = state
+        self.space = space
+        self._open_files = open_files
+        self.threads: dict[int, Thread] = {}
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        *,
-        root: Path,
-        output: Callable[[bytes], None],
-        errors: Callable[[bytes], None] | None = None,
-        source: Source = lambda _size: b"",
-        real_time: bool = False,
-        seed: int = 0,
-        space: SpaceState | None = None,
-    ) -> None:
-        self.kernel = kernel
-        self.hart = kernel.hart
-        self.pid = PID
-        self.random = random.Random(seed)
-        self.state = ProcessState()
-        self.files = Files(root, output, self._reader(source), seed, errors)
-        self.scheduler = Scheduler(kernel.hart, real_time)
-        self.space = Space(kernel, space)
-        self.at_end: list[Callable[[], None]] = []
-        self.go_on: Callable[[], bool] = lambda: False
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.state.pid
 
-    def start(self, data: bytes, arguments: Sequence[bytes]) -> None:
-        """Load the program `data`, with `arguments` (the first is its name); its first thread is ready.
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.state.status is None
 
-        Raises ElfError for a program that cannot run here, OutOfMemory; then the process is no more.
-        """
-        self.state.name, self.state.symbols = arguments[0], Symbols(data)
-        try:
-            entry, stack = load_program(
-                self.space,
-                data,
-                arguments,
-                DEFAULT_ENVIRONMENT,
-                self.random.randbytes(16),
-                self.files.content,
-            )
-        except BaseException:
-            self.space.free()
-            raise
-        first = Context(ctx.U, table=self.space.table, pc=entry)
-        first.regs[SP] = stack
-        self.new_thread(first)
+    def used(self) -> int:
+        """Processor time in ns, without its children."""
+        return self.state.used + sum(thread.state.used for thread in self.threads.values())
 
-    # -- snapshots ---------------------------------------------------------------------------------------
+    # -- descriptors -------------------------------------------------------------------------------------
 
-    def save(self) -> SavedProcess:
-        """A copy of the state, of the parts too; raises SnapshotError."""
-        parts = self.scheduler.save(), self.space.save(), self.files.save(), self.random.getstate()
-        return SavedProcess(copied(self.state), *parts)
+    def file(self, descriptor: int) -> File:
+        """The open file of a descriptor; raises LinuxError(EBADF)."""
+        found = self.state.descriptors.get(descriptor)
+        if found is None:
+            raise LinuxError(EBADF)
+        return self._open_files[found.file]
 
-    def load(self, saved: SavedProcess) -> None:
-        """Put the state back, after `Files.check`."""
-        self.state = restored(self.state, saved.process)
-        self.space.load(saved.space)
-        self.scheduler.load(saved.scheduler, self.space.table)
-        thread = self.scheduler.current
-        self.hart.current = thread.context if thread is not None else self.kernel.context
-        self.files.load(saved.files)
-        self.random.setstate(saved.random)
+    @property
+    def folder(self) -> File:
+        """The current folder."""
+        return self._open_files[self.state.folder]
 
-    def forget(self) -> None:
-        """The machine was put back to where there is no such process: it has no memory and no threads."""
-        self.at_end.clear()
-        self.space.load(SpaceState())
-        self.scheduler.load(SavedScheduler(SchedulerState(), []), self.space.table)
-        self.state.exit_code = 1
-        self.state.end_report = "the machine was put back to before this program ran"
+    def limit(self, which: int) -> int:
+        """The soft limit of a resource."""
+        return self.state.limits.get(which, (INFINITY, INFINITY))[0]
 
-    # -- life --------------------------------------------------------------------------------------------
-
-    def _reader(self, source: Source) -> Callable[[int], bytes]:
-        if not isinstance(source, int):
-            return source
-
-        def read(size: int) -> bytes:
-            self.hart.halt.wait(descriptor=source)
-            return os.read(source, size)
-
-        return read
-
-    def new_thread(self, context: Context) -> Thread:
-        """A thread that starts with `context`, in this process's address space."""
-        if len(self.scheduler.threads) >= MOST_THREADS:
-            raise LinuxError(ENOMEM)
-        satp = satp_for(self.space.table.root, 0)
-        if not self.kernel.monitor.accepts_satp(satp):
-            raise EngineError("the monitor refused the page table of a Linux process")
-        context.regs[ctx.SATP] = satp
-        context.regs[ctx.MSTATUS] |= MSTATUS_TVM
-        thread = Thread(self.state.next_tid, context)
-        self.state.next_tid += 1
-        self.scheduler.add(thread)
-        return thread
-
-    def end_thread(self, thread: Thread, code: int) -> None:
-        """The end of one thread: tell who waits for it. The last one ends the process."""
-        if thread.state.clear_tid:
-            try:
-                self.space.write(thread.state.clear_tid, bytes(4))
-                self.scheduler.wake_futex(thread.state.clear_tid, 1)
-            except (LinuxError, OutOfMemory):  # it ends all the same
-                pass
-        self.scheduler.remove(thread)
-        if not self.scheduler.threads:
-            self.end(code)
-
-    def end(self, code: int) -> None:
-        """The end of the process."""
-        self.state.exit_code = code
-        for thread in list(self.scheduler.threads.values()):
-            self.scheduler.remove(thread)
-
-    def clean_up(self) -> None:
-        """After its run, however that ended: give everything back."""
-        self.hart.set_time_slice(0)
-        for action in self.at_end:
-            action()
-        self.files.close_all()
-        self.hart.current = self.kernel.context
-        self.space.free()
-
-    def killed(self, thread: Thread, number: int, address: int, why: str = "") -> None:
-        """The end of the process by a signal; `address` is what the instruction wanted, if one did it.
-
-        `why` says what else did.
-        """
-        pc = thread.context.regs[PC]
-        name = _SIGNAL_NAMES.get(number, f"signal {number}")
-        code = fetch(thread.context)
-        self.state.end_report = f"killed by {name} at {self.state.symbols.locate(pc)}"
-        if number in _CRASHES:
-            why = why or (disassemble(code, pc) if code else "jump")
-            self.state.end_report += f": {why}, address {address:#x}"
-        self.end(128 + number)
-
-    # -- for system calls --------------------------------------------------------------------------------
-
-    def timespec(self, address: int) -> int:
-        """The `struct timespec` at `address` in nanoseconds; raises LinuxError."""
-        raw = self.space.read(address, 16)
-        seconds, nanoseconds = (int.from_bytes(raw[at : at + 8], "little", signed=True) for at in (0, 8))
-        if not (0 <= nanoseconds < 10**9 and 0 <= seconds < 1 << 33):
+    def free_descriptor(self, lowest: int = 0) -> int:
+        """The lowest free descriptor from `lowest` on; raises LinuxError."""
+        most = min(self.limit(Limit.NOFILE), MOST_FILES)
+        if not 0 <= lowest < most:
             raise LinuxError(EINVAL)
-        return seconds * 10**9 + nanoseconds
+        for descriptor in range(lowest, most):
+            if descriptor not in self.state.descriptors:
+                return descriptor
+        raise LinuxError(EMFILE)
+
+    def add(self, file: File, closes: bool = False, lowest: int = 0) -> int:
+        """A new descriptor for an open file: the lowest free one."""
+        descriptor = self.free_descriptor(lowest)
+        file.users += 1
+        self.state.descriptors[descriptor] = Descriptor(file.number, closes)
+        return descriptor
+
+
+class Thread:
+    """One thread of user code, of `process`."""
+
+    def __init__(self, state: ThreadState, process: Process, context: Context) -> None:
+        self.state = state
+        self.process = process
+        self.context = context
+        process.threads[state.tid] = self
+
+    @property
+    def tid(self) -> int:
+        """Its number, which no other thread or process has."""
+        return self.state.tid
+
+    @property
+    def space(self) -> Space:
+        """The memory of its process."""
+        return self.process.space
+
+    def answer(self, value: int) -> None:
+        """Set the result of the system call it is in, which is over."""
+        self.context.regs[A0] = value & 0xFFFF_FFFF_FFFF_FFFF
+        self.state.wait = self.state.deadline = None
+
+    def deadline(self, clock: Clock, timeout: int) -> int:
+        """When the system call that it is in gives up, `timeout` ns after it was first made (monotonic)."""
+        if self.state.deadline is None:
+            self.state.deadline = clock.monotonic() + timeout
+        return self.state.deadline
+
+    def location(self) -> str:
+        """Where it is in its program."""
+        pc, state = self.context.regs[PC], self.process.state
+        area = self.space.area(pc)
+        if area is None or area.name in ("", shown(state.path), shown(state.name)):
+            moved = PIE_BASE if PIE_BASE <= pc < PIE_BASE + BREAK_LIMIT else 0
+            return str(state.symbols.locate(pc - moved))
+        return f"{pc:#x} ({area.name}+{pc - area.start + area.offset:#x})"
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether SIGKILL has been sent to it, and has not reached it yet."""
+        return any(one.number == SIGKILL for one in (*self.process.state.pending, *self.state.pending))
+
+    def set_mask_for_call(self, mask: int) -> None:
+        """Block these signals alone until the call that it is in is over."""
+        if self.state.saved_mask is None:
+            self.state.saved_mask = self.state.signal_mask
+        self.state.signal_mask = mask
+
+    def save(self) -> ThreadState:
+        """A copy of the state."""
+        return replace(copied(self.state), registers=bytes(self.context.regs))
+
+    def load(self, saved: ThreadState, table: PageTable) -> None:
+        """Put the state back; its memory is that of `table`."""
+        if self.context.table is not table:
+            self.context = Context(0, table=table)
+        self.context.regs[:] = memoryview(saved.registers).cast("Q")
+        self.state = replace(copied(saved), registers=b"")

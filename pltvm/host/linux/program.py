@@ -1,11 +1,12 @@
 """Loading a Linux program: its segments, those of the interpreter that it names, and what a start needs.
 
     0x2A_0000_0000  a position independent program; one with fixed addresses is where it says
-    0x3F_8000_0000  its interpreter, ld.so: between what `mmap` gives and the stack
+    0x3F_F010_0000  its interpreter, ld.so: between what `mmap` gives and the stack
     0x3F_FFFF_F000  the end of the stack, and the page RETURN_PAGE
 
-All places are fixed, so that runs repeat. The interpreter finds the program by the auxiliary vector, and then
-maps the shared libraries itself, with system calls.
+All places are fixed, so that runs repeat. A program that has a memory object is mapped as by `mmap`: it is in
+RAM once, however many processes run it, and a page is copied when one of them writes it. The interpreter
+finds the program by the auxiliary vector, and then maps the shared libraries itself, with system calls.
 """
 
 import os
@@ -17,19 +18,19 @@ from pltvm.errors import ElfError
 from pltvm.host.elf import MAX_NAMED
 from pltvm.host.elf_headers import Headers, read_headers
 from pltvm.host.elf_interpreter import advice, interpreter_of, path_of
-from pltvm.host.linux.errno import LinuxError
-from pltvm.host.linux.space import EXEC, READ, WRITE, Space
-from pltvm.host.linux.start_stack import build_stack, check_size
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.host import Image
+from pltvm.host.linux.space import EXEC, MMAP_TOP, READ, WRITE, Space
+from pltvm.host.linux.start_stack import STACK_SIZE, STACK_TOP, build_stack, check_size
 
 PIE_BASE: Final = 0x2A_0000_0000
-INTERPRETER_BASE: Final = 0x3F_8000_0000
+INTERPRETER_BASE: Final = MMAP_TOP
 RETURN_PAGE: Final = 0x3F_FFFF_F000  # `rt_sigreturn`, where a signal handler returns to
 _RETURN_CODE: Final = bytes.fromhex("9308b008 73000000")  # li a7, 139; ecall
 BREAK_LIMIT: Final = 16 << 30
-_INTERPRETER_LIMIT: Final = 1 << 30  # bytes
 _HWCAP_IMAFDC: Final = sum(1 << ord(letter) - ord("A") for letter in "IMAFDC")
 
-ReadFile = Callable[[bytes], bytes]  # the content of a path in the program's root; raises LinuxError
+ReadFile = Callable[[bytes], Image]  # the file at a path in the program's root; raises LinuxError
 
 
 class _Placed(NamedTuple):
@@ -43,14 +44,14 @@ class _Placed(NamedTuple):
 
 def load_program(
     space: Space,
-    data: bytes,
+    image: Image,
     arguments: Sequence[bytes],
     environment: Sequence[bytes],
     random: bytes,
     read_file: ReadFile,
     name: bytes | None = None,
 ) -> tuple[int, int]:
-    """Map the program `data` (an ELF), its interpreter, its stack and RETURN_PAGE.
+    """Map the program `image` (an ELF), its interpreter, its stack and RETURN_PAGE.
 
     Gives the address to start at, which is the interpreter's if there is one, and the stack pointer. `random`
     are the 16 bytes that the C library takes its canaries from. `name` is what the program was found by, else
@@ -58,17 +59,20 @@ def load_program(
     OutOfMemory.
     """
     check_size([*arguments, *environment])
-    elf = read_headers(data)
+    elf = read_headers(image.data)
     loads = _loads_of(elf)
     wanted = interpreter_of(elf)
     interpreter = None if wanted is None else _read_interpreter(wanted, read_file)
+    if name is None:
+        name = arguments[0] if arguments else b""
     moved = elf.header["e_type"] == "ET_DYN"
-    program = _place(space, elf, loads, PIE_BASE if moved else 0, PIE_BASE + BREAK_LIMIT)
+    base, limit = PIE_BASE if moved else 0, PIE_BASE + BREAK_LIMIT
+    program = _place(space, elf, loads, base, limit, shown(name), image.object)
     space.state.break_start = space.state.break_end = program.end
     first = program
     if interpreter is not None and wanted is not None:
         try:
-            first = _place_interpreter(space, interpreter)
+            first = _place_interpreter(space, *interpreter, path_of(wanted))
         except ElfError as error:
             raise ElfError(f"has an interpreter, {path_of(wanted)}, that {error}") from None
     vector = {
@@ -76,39 +80,47 @@ def load_program(
         "PAGESZ": PAGE, "BASE": first.base if first is not program else 0, "FLAGS": 0, "ENTRY": program.entry,
         "UID": 0, "EUID": 0, "GID": 0, "EGID": 0, "HWCAP": _HWCAP_IMAFDC, "CLKTCK": 100, "SECURE": 0,
     }  # fmt: skip
-    if name is None:
-        name = arguments[0] if arguments else b""
     stack = build_stack(space, name, arguments, environment, vector, random, _wants_executable_stack(elf))
     space.map(RETURN_PAGE, PAGE, READ | EXEC)
     space.fill(RETURN_PAGE, _RETURN_CODE)
     return first.entry, stack
 
 
-def _read_interpreter(path: bytes, read_file: ReadFile) -> Headers:
-    """The interpreter of that path; raises ElfError, with what to do about it."""
+def shown(path: bytes) -> str:
+    """The name of a program's areas."""
+    return path.decode("utf-8", "replace").replace("\n", "\\012")
+
+
+def _read_interpreter(path: bytes, read_file: ReadFile) -> tuple[Headers, int]:
+    """The interpreter of that path, and the number of its memory object.
+
+    Raises ElfError, with what to do about it.
+    """
     shown = path_of(path)
     try:
-        data = read_file(path)
+        image = read_file(path)
     except LinuxError as error:
         why = os.strerror(error.number)
         raise ElfError(f"needs {shown}, which its root lacks ({why}): {advice(path)}") from None
     try:
-        elf = read_headers(data)
+        elf = read_headers(image.data)
         _loads_of(elf)
     except ElfError as error:
         raise ElfError(f"has an interpreter, {shown}, that {error}") from None
-    return elf
+    return elf, image.object
 
 
-def _place_interpreter(space: Space, elf: Headers) -> _Placed:
+def _place_interpreter(space: Space, elf: Headers, object: int, name: str) -> _Placed:
     if elf.header["e_type"] != "ET_DYN":
         raise ElfError("has fixed addresses")
-    limit = INTERPRETER_BASE + _INTERPRETER_LIMIT
-    return _place(space, elf, _loads_of(elf), INTERPRETER_BASE, limit)
+    limit = STACK_TOP - STACK_SIZE
+    return _place(space, elf, _loads_of(elf), INTERPRETER_BASE, limit, name, object)
 
 
-def _place(space: Space, elf: Headers, loads: list[Any], base: int, limit: int) -> _Placed:
-    """Map the segments of an ELF, `base` added to their addresses, up to the address `limit`.
+def _place(
+    space: Space, elf: Headers, loads: list[Any], base: int, limit: int, name: str, object: int
+) -> _Placed:
+    """Map the segments of the ELF `name`, `base` added to their addresses, up to the address `limit`.
 
     Raises ElfError, OutOfMemory.
     """
@@ -127,9 +139,20 @@ def _place(space: Space, elf: Headers, loads: list[Any], base: int, limit: int) 
             shared = space.area(first)
             space.protect(first, PAGE, protection | (shared.prot if shared else 0))
             first = end
-        if first < last:
-            space.map(first, last - first, protection)
-        space.fill(start, content[offset : offset + length])
+        shown_to = first  # from the file
+        if object and length and (start - offset) % PAGE == 0 and first < last:
+            shown_to = start + length if length == size else max(start + length & -PAGE, first)
+            shown_to = first + pages_for(shown_to - first) * PAGE
+        if first < shown_to:
+            at = offset + first - start
+            space.objects.fill(object, at, shown_to - first)
+            space.map(first, shown_to - first, protection, object=object, offset=at, copies=True, name=name)
+        if shown_to < last:
+            space.map(shown_to, last - shown_to, protection, name=name)
+        before = min(max(first - start, 0), length)  # in a page that is the one before's, too
+        space.fill(start, content[offset : offset + before])
+        done = max(shown_to, start) - start
+        space.fill(start + done, content[offset + done : offset + length])
         if offset <= table < offset + length:
             headers = start + table - offset
         end = max(end, last)

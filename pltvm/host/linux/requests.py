@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from pltvm.host.linux.errno import LinuxError
+from pltvm.host.linux.errors import LinuxError
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Ioctl, UserParam
 

@@ -1,7 +1,7 @@
 """Running a Linux host program from start to end: what `pltvm run ./test-caller …` does."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -11,13 +11,18 @@ from pltvm.host.driver import Driver
 from pltvm.host.elf_headers import name_of, read_source
 from pltvm.host.interrupts import Watch
 from pltvm.host.kernel import SavedProgram
+from pltvm.host.linux import life
 from pltvm.host.linux.device import EnclaveDevice, SavedDevice
 from pltvm.host.linux.enclave_file import PATH, EnclaveFile
-from pltvm.host.linux.process import Process, SavedProcess, Source
+from pltvm.host.linux.names import name_of_call
 from pltvm.host.linux.requests import FailedRequest
+from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT
+from pltvm.host.linux.system import OTHERS, SavedSystem, Settings, System
 from pltvm.host.linux.traps import Traps
 from pltvm.host.output import Output, OutputState, of_caller, passed_on
 from pltvm.host.report import FaultReport
+
+Source = Callable[[int], bytes] | int  # standard input: a function of the most bytes, or a descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,10 @@ class LinuxResult:
     `exit_code` is as a shell gives it; `end` says what ended it when that was not its own doing, else "";
     `output` is what it and its enclaves printed, `errors` what it wrote to stderr; `faults` the enclaves that
     were destroyed for a fault; `missing` how often it made which system call that is not offered (−1: all
-    numbers behind the first 1024); `failed_requests` the first requests to the enclave device that failed,
-    `failures` how many of each; `bugs` is how often serving it went wrong as it never should, which `end`
-    then tells.
+    numbers behind the first 1024), `refused` how often it wanted what of the others (by name) that is not
+    offered; `failed_requests` the first requests to the enclave device that failed, `failures` how many of
+    each; `bugs` is how often serving it went wrong as it never should, which `end` then tells; `reports` are
+    lines about its children that were killed.
     """
 
     exit_code: int
@@ -42,6 +48,13 @@ class LinuxResult:
     errors: bytes = b""
     failed_requests: tuple[FailedRequest, ...] = ()
     failures: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    reports: tuple[str, ...] = ()
+
+    def not_offered(self) -> list[str]:
+        """The system calls, by name, that it made and that are not offered, in whole or in part."""
+        names = [name_of_call(number) for number in sorted(self.missing) if number >= 0]
+        return [*names, *(["others"] if OTHERS in self.missing else []), *sorted(self.refused)]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
@@ -52,17 +65,19 @@ class LinuxResult:
             "errors": self.errors.decode("utf-8", "replace"),
             "faults": [fault.to_dict() for fault in self.faults],
             "missing_system_calls": self.missing,
+            "refused": self.refused,
             "timed_out": self.timed_out,
             "bugs": self.bugs,
             "failed_requests": self.failures,
+            "reports": list(self.reports),
         }
 
 
 @dataclass(slots=True)
 class SavedLinux:
-    """A program as plain data: its process and device, what it has printed, faults of its enclaves."""
+    """A program as plain data: its system and device, what it has printed, faults of its enclaves."""
 
-    process: SavedProcess
+    system: SavedSystem
     device: SavedDevice
     output: OutputState
     errors: OutputState
@@ -70,7 +85,7 @@ class SavedLinux:
 
     def blocks(self) -> Iterable[int]:
         """The blocks that it has taken from the kernel itself."""
-        return self.process.space.own.values()
+        return self.system.blocks()
 
 
 class Options(TypedDict, total=False):
@@ -79,7 +94,10 @@ class Options(TypedDict, total=False):
     It sees files beneath `root` only. `on_output` and `on_error` get what it writes as it comes, `on_fault`
     hears of each fault. `source` is its standard input: a function of the most bytes wanted, or a file
     descriptor, which alone does not hold up the end of the run. With `real_time` its clock is that of the
-    machine outside. `seed` determines its random numbers. All functions' errors are the caller's.
+    machine outside; with `net` too, and its sockets of the Internet are real ones. `seed` determines its
+    random numbers. `environment` is in place of a short one of our own. `on_call` gets a line for each system
+    call. `terminals` says whether input, output and errors are terminals outside. All functions' errors are
+    the caller's.
     """
 
     root: str | os.PathLike[str]
@@ -88,7 +106,11 @@ class Options(TypedDict, total=False):
     on_fault: Callable[[FaultReport], None] | None
     source: Source
     real_time: bool
+    net: bool
     seed: int
+    environment: Mapping[str, str] | None
+    on_call: Callable[[str], None] | None
+    terminals: tuple[bool, bool, bool]
 
 
 class LinuxProgram:
@@ -102,34 +124,51 @@ class LinuxProgram:
             raise PltvmError("a Linux program waits to be resumed: only one has the machine")
         source = options.get("source", lambda _size: b"")
         self._driver = driver
+        given = options.get("environment")
+        self._variables = (
+            DEFAULT_ENVIRONMENT if given is None else [os.fsencode(f"{k}={v}") for k, v in given.items()]
+        )
         self._on_fault = options.get("on_fault")
         self._output, self._errors = Output(options.get("on_output")), Output(options.get("on_error"))
         self._faults: list[FaultReport] = []
-        self._process = Process(
-            driver.kernel,
-            root=folder,
-            output=self._output.write,
-            errors=self._errors.write,
-            source=source if isinstance(source, int) else of_caller(source),
-            real_time=options.get("real_time", False),
-            seed=options.get("seed", 0),
-            space=saved.process.space if saved is not None else None,
-        )
-        self._traps = Traps(self._process)
-        self._device = EnclaveDevice(self._process, driver, self._note_fault)
+        settings: Settings = {
+            "root": folder,
+            "output": self._output.write,
+            "errors": self._errors.write,
+            "source": self._reader(source) if isinstance(source, int) else of_caller(source),
+            "real_time": options.get("real_time", False),
+            "net": options.get("net", False),
+            "seed": options.get("seed", 0),
+            "terminals": options.get("terminals", (False, False, False)),
+        }
+        if isinstance(source, int):
+            settings["descriptor"] = source
+        self._system = System(driver.kernel, settings, saved.system if saved is not None else None)
+        trace = options.get("on_call")
+        self._traps = Traps(self._system, of_caller(trace) if trace is not None else None)
+        self._device = EnclaveDevice(self._system, driver, self._output.write, self._note_fault)
         self._device.late = self._output.late
-        self._process.files.devices[PATH] = lambda: EnclaveFile(self._device)
+        self._system.add_node(PATH, lambda ready, flags: EnclaveFile(self._device, ready, flags))
         if saved is not None:
             try:
                 self.check(saved)
             except SnapshotError:
-                self._process.space.let_go()
+                self._system.objects.frames.let_go()
                 raise
             self._load(saved)
 
+    def _reader(self, descriptor: int) -> Callable[[int], bytes]:
+        """Reads a descriptor of this process, which does not hold up the end of the run."""
+
+        def read(size: int) -> bytes:
+            self._system.hart.halt.wait(descriptor=descriptor)
+            return os.read(descriptor, size)
+
+        return read
+
     def start(self, data: bytes, arguments: Sequence[bytes]) -> None:
-        """Load the program; as `Process.start`."""
-        self._process.start(data, arguments)
+        """Load the program; as `life.start`."""
+        life.start(self._system, data, arguments, self._variables)
 
     def _note_fault(self, report: FaultReport) -> None:
         self._faults.append(report)
@@ -142,22 +181,22 @@ class LinuxProgram:
         """A copy of the state, of the parts too; raises SnapshotError."""
         faults = list(self._faults)
         output, errors = self._output.save(), self._errors.save()
-        return SavedLinux(self._process.save(), self._device.save(), output, errors, faults)
+        return SavedLinux(self._system.save(), self._device.save(), output, errors, faults)
 
     def check(self, saved: SavedProgram | None) -> None:
         """Raises SnapshotError for a file that cannot be as it was."""
         if isinstance(saved, SavedLinux):
-            self._process.files.check(saved.process.files)
+            self._system.check(saved.system)
 
     def load(self, saved: SavedProgram | None) -> None:
         """Put the state back, after `check`; None: it did not run then, and its run is over."""
         if isinstance(saved, SavedLinux):
             self._load(saved)
         else:
-            self._process.forget()
+            self._system.forget()
 
     def _load(self, saved: SavedLinux) -> None:
-        self._process.load(saved.process)
+        self._system.load(saved.system)
         self._device.load(saved.device)
         self._output.load(saved.output)
         self._errors.load(saved.errors)
@@ -174,30 +213,38 @@ class LinuxProgram:
 
         Raises KeyboardInterrupt on Ctrl-C, and what the functions given raise.
         """
-        driver, process = self._driver, self._process
+        driver, system, traps = self._driver, self._system, self._traps
+        end = ""
         with passed_on(), Watch(driver.kernel.hart, timeout) as watch:
             driver.in_run, driver.kernel.program = True, self
             try:
-                code = self._traps.run()
+                traps.run()
             except AccessFault as error:  # of the host kernel
-                code, process.state.end_report = 1, str(error)
+                end = str(error)
             finally:
                 driver.in_run, driver.kernel.program = False, None
         if watch.cancelled:
             raise KeyboardInterrupt
-        state = process.state
+        state, status = system.state, traps.status
         return LinuxResult(
-            exit_code=code,
-            end=state.end_report,
+            exit_code=1 if status is None or end or state.bugs else _exit_code(status),
+            end=end or "".join(state.bugs[:1]) or (system.first.state.report if status is not None else ""),
             output=self._output.text,
             faults=tuple(self._faults),
             missing=dict(state.missing),
-            timed_out=watch.timed_out and state.exit_code is None,
+            timed_out=watch.timed_out and status is None,
             errors=self._errors.text,
             failed_requests=tuple(self._device.failures.kept),
             failures=dict(self._device.failures.counts),
             bugs=len(state.bugs),
+            refused=dict(state.refused),
+            reports=tuple(state.reports),
         )
+
+
+def _exit_code(status: int) -> int:
+    """As a shell gives it."""
+    return 128 + (status & 0x7F) if status & 0x7F else status >> 8
 
 
 def run_program(
@@ -208,7 +255,7 @@ def run_program(
     timeout: float | None = None,
     **options: Unpack[Options],
 ) -> LinuxResult:
-    """Run a static RISC-V Linux program with `arguments`; see `Options`.
+    """Run a RISC-V Linux program with `arguments`; see `Options`. Its interpreter, if any, is in the root.
 
     `timeout` is in seconds. Raises ElfError for a program that cannot run here, OutOfMemory;
     KeyboardInterrupt on Ctrl-C; and what the functions given raise.

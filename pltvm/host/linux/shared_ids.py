@@ -6,13 +6,13 @@ and the pages go once they are neither attached nor mapped, and no enclave has t
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from errno import EPERM
 from itertools import count
 from typing import Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError, OutOfMemory
 from pltvm.host.kept import Kept, Kind
-from pltvm.host.linux.errno import EPERM
 from pltvm.host.linux.requests import Refused
 from pltvm.host.plain import Part
 from pltvm.host.spans import Span

@@ -1,138 +1,170 @@
-"""Signals of a Linux process: sent, pending, delivered to a handler by a frame on the thread's own stack.
+"""Signals: their numbers, and how one is sent. `delivery` is what happens when it reaches a thread.
 
-The frame is that of Linux for riscv64 (`struct rt_sigframe`), so what a program may nest is bounded by its
-stack, and a handler may look at the registers, change them, or never return.
-
-    sp  → siginfo    128    number, errno, code, …, address at 16
-    128 → ucontext   960    flags, link, stack_t, mask at 40, pc and x1 … x31 at 176, f0 … f31, fcsr at 688
+A signal that is sent waits in the pending set of its thread, or of its process, until a thread goes on that
+does not block it. A thread that waits in a system call is roused for it.
 """
 
-from struct import Struct
+from collections.abc import Iterator
 from typing import Final
 
-from pltvm.engine.context import A0, A1, A2, F0, FCSR, PC, RA, SP
-from pltvm.errors import OutOfMemory
-from pltvm.host.linux.errno import EINVAL, LinuxError
-from pltvm.host.linux.process import Process
-from pltvm.host.linux.program import RETURN_PAGE
-from pltvm.host.linux.threads import SS_DISABLE, Thread
+from pltvm.host.linux.process import Action, Process, SignalInfo, Thread
+from pltvm.host.linux.system import System
 
 SIGNALS: Final = 64
-NEVER_BLOCKED: Final = 1 << (9 - 1) | 1 << (19 - 1)  # SIGKILL, SIGSTOP
-_SIGSEGV: Final = 11
-_IGNORED: Final = {17, 18, 23, 28}  # SIGCHLD, SIGCONT, SIGURG, SIGWINCH
-_DEFAULT, _IGNORE = 0, 1
-_ON_STACK, _NO_DEFER, _RESET = 0x0800_0000, 0x4000_0000, 0x8000_0000  # flags of an action
-_FAULT_CODE: Final = 1  # SEGV_MAPERR and the like; a signal that was sent has 0
+SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL = range(1, 10)
+SIGSEGV, SIGPIPE, SIGALRM, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP = 11, 13, 14, 15, 17, 18, 19, 20
+SIGTTIN, SIGTTOU, SIGURG, SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH, SIGSYS = 21, 22, 23, 25, 26, 27, 28, 31
+FIRST_QUEUED: Final = 32  # from here on each one that is sent is kept
+MOST_PENDING: Final = 4096
 
-_INFO: Final = Struct("<3i4xQ104x")
-_UCONTEXT: Final = Struct("<16x3QQ120x8x32Q32QI268x")
-_FRAME: Final = _INFO.size + _UCONTEXT.size
+NAMES: Final = {
+    1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 7: "BUS", 8: "FPE", 9: "KILL",
+    10: "USR1", 11: "SEGV", 12: "USR2", 13: "PIPE", 14: "ALRM", 15: "TERM", 16: "STKFLT", 17: "CHLD",
+    18: "CONT", 19: "STOP", 20: "TSTP", 21: "TTIN", 22: "TTOU", 23: "URG", 24: "XCPU", 25: "XFSZ",
+    26: "VTALRM", 27: "PROF", 28: "WINCH", 29: "IO", 30: "PWR", 31: "SYS",
+}  # fmt: skip
+DEFAULT, IGNORE = 0, 1  # handlers
+SA_NOCLDSTOP, SA_NOCLDWAIT, SA_SIGINFO = 1, 2, 4
+SA_ON_STACK, SA_RESTART, SA_NO_DEFER, SA_RESET = 0x0800_0000, 0x1000_0000, 0x4000_0000, 0x8000_0000
+SI_USER, SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL = 0, 0x80, -1, -2, -6
+CLD_EXITED, CLD_KILLED, CLD_DUMPED, CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED = range(1, 7)
+
+STOPS: Final = frozenset({SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU})
+IGNORED: Final = frozenset({SIGCHLD, SIGCONT, SIGURG, SIGWINCH})  # by default
+DUMPS: Final = frozenset({3, 4, 5, 6, 7, 8, 11, 24, 25, 31})
 
 
-def send(process: Process, thread: Thread, number: int) -> int:
-    """Send a signal to a thread: what handles it runs when the thread goes on and does not block it."""
-    if not 0 <= number <= SIGNALS:
-        raise LinuxError(EINVAL)
-    handler = process.state.actions.get(number, (_DEFAULT, 0, 0))[0]
-    if number == 0 or handler == _IGNORE or (handler == _DEFAULT and number in _IGNORED):
+def bit(number: int) -> int:
+    """Of a signal in a mask."""
+    return 1 << (number - 1)
+
+
+NEVER_BLOCKED: Final = bit(SIGKILL) | bit(SIGSTOP)
+_STOP_BITS: Final = sum(map(bit, STOPS))
+
+
+def name(number: int) -> str:
+    """SIGTERM and the like."""
+    return f"SIG{NAMES[number]}" if number in NAMES else f"signal {number}"
+
+
+def mask_of(pending: list[SignalInfo]) -> int:
+    """A pending set as a mask."""
+    mask = 0
+    for one in pending:
+        mask |= bit(one.number)
+    return mask
+
+
+def action(process: Process, number: int) -> Action:
+    """What a signal does."""
+    return process.state.actions.get(number, Action())
+
+
+def is_ignored(process: Process, number: int) -> bool:
+    """Whether nothing comes of it."""
+    handler = action(process, number).handler
+    return handler == IGNORE or (handler == DEFAULT and number in IGNORED)
+
+
+def waiting(thread: Thread) -> int:
+    """The signals that the thread would take now, as a mask."""
+    pending = thread.state.pending or thread.process.state.pending
+    if not pending:
         return 0
-    bit = 1 << (number - 1)
-    if bit & thread.state.signal_mask:
-        thread.state.pending |= bit
-    elif handler == _DEFAULT:
-        process.killed(thread, number, 0)
-    else:
-        thread.state.pending |= bit
-        process.scheduler.disturb(thread)
-    return 0
+    both = mask_of(thread.state.pending) | mask_of(thread.process.state.pending)
+    return both & ~thread.state.signal_mask
 
 
-def deliver(process: Process, thread: Thread) -> None:
-    """The thread is about to go on: let it handle the signals that wait for it."""
-    while thread.state.alive and thread.state.pending & ~thread.state.signal_mask:
-        waiting = thread.state.pending & ~thread.state.signal_mask
-        bit = waiting & -waiting
-        thread.state.pending ^= bit
-        _handle(process, thread, bit.bit_length(), 0, 0)
+def take(thread: Thread, mask: int) -> SignalInfo | None:
+    """The first pending signal of `mask`, of the thread before its process; it is pending no more."""
+    for pending in (thread.state.pending, thread.process.state.pending):
+        found = min((one.number for one in pending if bit(one.number) & mask), default=0)
+        if found:
+            return pending.pop(next(i for i, one in enumerate(pending) if one.number == found))
+    return None
 
 
-def force(process: Process, thread: Thread, number: int, address: int) -> None:
-    """A signal for what the thread itself just did: one that it blocks or ignores ends the process."""
-    handler = process.state.actions.get(number, (_DEFAULT, 0, 0))[0]
-    if handler == _IGNORE or thread.state.signal_mask >> (number - 1) & 1:
-        process.killed(thread, number, address)
-    else:
-        _handle(process, thread, number, address, _FAULT_CODE)
-
-
-def _handle(process: Process, thread: Thread, number: int, address: int, code: int) -> None:
-    handler, flags, mask = process.state.actions.get(number, (_DEFAULT, 0, 0))
-    if handler == _DEFAULT:
-        if number not in _IGNORED:
-            process.killed(thread, number, address)
+def send(system: System, process: Process, info: SignalInfo, thread: Thread | None = None) -> None:
+    """Send a signal to a process, or to one thread of it. Number 0 is none."""
+    number = info.number
+    if not number or not process.alive:
         return
-    if handler == _IGNORE:
+    _drop_opposites(process, number)
+    if number in (SIGCONT, SIGKILL):
+        go_on(system, process)
+    targets = [thread] if thread is not None else list(process.threads.values())
+    wanted = [one for one in targets if not _blocks(one, number)]
+    if is_ignored(process, number) and wanted:
         return
-    regs = thread.context.regs
-    frame = _place(thread, bool(flags & _ON_STACK))
-    try:
-        if frame is None:
-            raise LinuxError(EINVAL)
-        process.space.write(frame, _INFO.pack(number, 0, code, address) + _saved(thread))
-    except (LinuxError, OutOfMemory):
-        process.killed(thread, _SIGSEGV, frame or regs[SP], f"no room on the stack for signal {number}")
+    pending = thread.state.pending if thread is not None else process.state.pending
+    known = number < FIRST_QUEUED and any(one.number == number for one in pending)
+    if not known and len(pending) < MOST_PENDING:
+        pending.append(info)
+    system.wake(("signal", process.pid))
+    current = system.scheduler.current
+    if wanted and current not in wanted:
+        rouse(system, wanted[0], number)
+
+
+def rouse(system: System, thread: Thread, number: int) -> None:
+    """There is a signal for a thread: what it waits for is interrupted; an enclave by SIGKILL alone, even one
+    that is stopped."""
+    state = thread.state
+    if state.enclave:
+        if number == SIGKILL:
+            system.scheduler.rouse(thread)
+    elif state.wait is not None and (number == SIGKILL or not state.wait.firm):
+        system.scheduler.rouse(thread)
+
+
+def _blocks(thread: Thread, number: int) -> bool:
+    return bool(thread.state.signal_mask & bit(number) & ~NEVER_BLOCKED)
+
+
+def _drop_opposites(process: Process, number: int) -> None:
+    """A stop that is pending is undone by SIGCONT, and the other way round."""
+    drop = _STOP_BITS if number == SIGCONT else bit(SIGCONT) if number in STOPS else 0
+    if drop:
+        for pending in _sets(process):
+            pending[:] = [one for one in pending if not bit(one.number) & drop]
+
+
+def _sets(process: Process) -> Iterator[list[SignalInfo]]:
+    yield process.state.pending
+    for thread in process.threads.values():
+        yield thread.state.pending
+
+
+def forget(process: Process, number: int) -> None:
+    """A signal that is now ignored is pending no more."""
+    for pending in _sets(process):
+        pending[:] = [one for one in pending if one.number != number]
+
+
+def stop(system: System, process: Process, number: int) -> None:
+    """The process does not go on until SIGCONT."""
+    process.state.stopped = number
+    system.scheduler.hold(process.pid)
+    tell_parent(system, process, CLD_STOPPED, number, number << 8 | 0x7F)
+
+
+def go_on(system: System, process: Process) -> None:
+    """SIGCONT, whatever else it does: a stopped process goes on."""
+    if process.state.stopped:
+        process.state.stopped = 0
+        system.scheduler.let_go()
+        tell_parent(system, process, CLD_CONTINUED, SIGCONT, 0xFFFF)
+
+
+def tell_parent(system: System, process: Process, code: int, status: int, news: int) -> None:
+    """The state of a process has changed: SIGCHLD to its parent, and `news` for its `wait4`."""
+    process.state.news = news
+    parent = system.processes.get(process.state.parent)
+    if parent is None or not parent.alive:
         return
-    if flags & _RESET:
-        del process.state.actions[number]
-    thread.state.signal_mask |= (mask | (0 if flags & _NO_DEFER else 1 << (number - 1))) & ~NEVER_BLOCKED
-    regs[A0], regs[A1], regs[A2] = number, frame, frame + _INFO.size
-    regs[RA], regs[SP], regs[PC] = RETURN_PAGE, frame, handler & ~1
-
-
-def on_alternate_stack(thread: Thread) -> bool:
-    """Whether the thread runs on its alternate stack now."""
-    base, flags, size = thread.state.alternate_stack
-    return not flags & SS_DISABLE and 0 < thread.context.regs[SP] - base <= size
-
-
-def _place(thread: Thread, alternate: bool) -> int | None:
-    """Where the frame goes: below the stack pointer, or at the top of the alternate stack; None: no room."""
-    base, flags, size = thread.state.alternate_stack
-    nested = on_alternate_stack(thread)
-    change = alternate and not nested and not flags & SS_DISABLE
-    frame = ((base + size if change else thread.context.regs[SP]) - _FRAME) & ~15
-    return None if frame < 0 or (nested and frame < base) else frame
-
-
-def _saved(thread: Thread) -> bytes:
-    regs = thread.context.regs
-    address, flags, size = thread.state.alternate_stack
-    return _UCONTEXT.pack(
-        address,
-        flags,
-        size,
-        thread.state.signal_mask,
-        regs[PC],
-        *regs[RA:PC],
-        *regs[F0:FCSR],
-        regs[FCSR] & 0xFF,
-    )
-
-
-def give_back(process: Process, thread: Thread) -> None:
-    """`rt_sigreturn`: the registers and the mask from the frame at the stack pointer."""
-    regs = thread.context.regs
-    try:
-        raw = process.space.read(regs[SP] + _INFO.size, _UCONTEXT.size)
-    except (LinuxError, OutOfMemory):
-        process.killed(thread, _SIGSEGV, regs[SP], "no signal frame to return from")
-        return
-    words = _UCONTEXT.unpack(raw)
-    thread.state.signal_mask = words[3] & ~NEVER_BLOCKED
-    regs[PC] = words[4] & ~1
-    for index, value in enumerate(words[5:36], RA):
-        regs[index] = value
-    for index, value in enumerate(words[36:68], F0):
-        regs[index] = value
-    regs[FCSR] = words[68] & 0xFF
+    alive = code in (CLD_STOPPED, CLD_CONTINUED)
+    number = SIGCHLD if alive else process.state.exit_signal
+    if not (alive and action(parent, SIGCHLD).flags & SA_NOCLDSTOP):
+        send(system, parent, SignalInfo(number, code, process.pid, 0, status))
+    system.wake(("child", parent.pid))

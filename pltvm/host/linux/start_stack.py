@@ -45,7 +45,7 @@ def build_stack(
     `vector` is the auxiliary vector by the names of its keys, but for AT_EXECFN, the `name`, and AT_RANDOM,
     the 16 bytes `random`. Texts have been through `check_size`. Raises OutOfMemory.
     """
-    space.map(STACK_TOP - STACK_SIZE, STACK_SIZE, READ | WRITE | (EXEC if executable else 0))
+    space.map(STACK_TOP - STACK_SIZE, STACK_SIZE, READ | WRITE | (EXEC if executable else 0), name="[stack]")
     texts = [random, *(one + b"\0" for one in (*environment, *arguments, name))]
     places, place = [], STACK_TOP
     for text in texts:

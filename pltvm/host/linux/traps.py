@@ -1,46 +1,64 @@
 """What the host kernel does when a Linux process traps: system calls, page faults, time slices.
 
-All of it happens inside the hart's trap handler: a system call that blocks, or an enclave that the process
-runs, just puts another context on the hart. `run` returns when the process has ended, or its run was halted.
+All of it happens inside the hart's trap handler: a system call that blocks, or an enclave that a process
+runs, just puts another context on the hart. `run` returns when all processes have ended, or their run was
+halted.
 
 Here is the boundary between what a guest asks for and this Python process: an error of serving it is an error
 number for the guest, or else, as it should not have come up, the end of the guest with a line that says so.
 """
 
 import traceback
+from collections.abc import Callable
+from errno import EINVAL, EIO, ENOMEM, ENOSYS
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pltvm.engine.context import A0, A1, A2, A3, A4, A5, A7, PC, Context
+from pltvm.engine.context import A0, A7, PC, Context
 from pltvm.engine.trap import Cause, faulting_access
 from pltvm.errors import Interrupted, OutOfMemory
-from pltvm.host.linux import signals
-from pltvm.host.linux.errno import EINVAL, EIO, ENOMEM, ENOSYS, LinuxError
-from pltvm.host.linux.process import Process
+from pltvm.host.linux import delivery, life, signal_file, signals, timers
+from pltvm.host.linux.calls import SYSTEM_CALLS
+from pltvm.host.linux.clock import SYSCALL_TICKS
+from pltvm.host.linux.deadlock import describe_deadlock
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.process import SignalInfo, Thread
 from pltvm.host.linux.space import EXEC, READ, WRITE
-from pltvm.host.linux.syscalls import SYSTEM_CALLS
-from pltvm.host.linux.threads import Thread
+from pltvm.host.linux.system import System
+from pltvm.host.linux.table import SystemCall
+from pltvm.host.linux.waits import Blocked
 from pltvm.monitor.abi import MASK64
 
-MOST_MISSING: Final = 1024  # numbers that are counted each for itself
-OTHERS: Final = -1  # all other numbers of system calls that are not offered
 _LONGEST_REPORT: Final = 200  # characters of an error's text
 _ACCESS: Final = {Cause.FETCH_PAGE: EXEC, Cause.LOAD_PAGE: READ, Cause.STORE_PAGE: WRITE}
-_SIGNAL_OF: Final = {Cause.ILLEGAL: 4, Cause.BREAKPOINT: 5}
-_SIGSEGV: Final = 11
+_SIGNAL_OF: Final = {
+    Cause.ILLEGAL: (signals.SIGILL, 1), Cause.BREAKPOINT: (signals.SIGTRAP, 1),
+    Cause.FETCH_MISALIGNED: (signals.SIGBUS, 1),
+}  # fmt: skip  # and its code
+_ECALL: Final = int(Cause.ECALL_U)
+_KILLED_FOR_MEMORY: Final = 9
 
 
 class Traps:
-    """The traps of one process, from now on."""
+    """The traps of one system, from now on. `trace` gets a line for each system call."""
 
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self._kernel = process.kernel
-        self._hart = process.hart
-        process.go_on = self.go_on
+    def __init__(self, system: System, trace: Callable[[str], None] | None = None) -> None:
+        self.system = system
+        self._kernel = system.kernel
+        self._hart = system.hart
+        self._counts = system.hart.core
+        self._scheduler = system.scheduler
+        self._trace = trace
+        self._serving: SystemCall | Cause | None = None
+        self.status: int | None = None  # how the first process ended, as `wait4` gives it
+        system.go_on = self.go_on
+        system.scheduler.ring = partial(timers.ring, system)
+        signal_file.offer(system)
 
-    def run(self) -> int:
-        """Run to the end of the process, or until the run is halted (`Hart.halt`); the exit code."""
+    def run(self) -> None:
+        """Run to the end of all processes, or until the run is halted (`Hart.halt`)."""
+        system = self.system
         self._kernel.monitor.set_trap_vector(self._trap)
         try:
             if self.go_on_from_here():
@@ -50,113 +68,147 @@ class Traps:
         except Exception as error:
             self._bug(error)
         finally:
-            self.process.clean_up()
-        code = self.process.state.exit_code
-        return code if code is not None else 1
+            self.status = system.first.state.status
+            life.clean_up(system)
 
     def _bug(self, error: Exception) -> None:
         """An error that serving the guest should have handled: its end, and a line for who can mend it."""
-        state = self.process.state
+        state = self.system.state
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         what = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REPORT]
-        state.bugs.append(f"a bug of pltvm, in serving {state.served or 'its start'}: {what} ({where})")
-        self.process.end(1)
-        state.end_report = state.bugs[-1]
+        state.bugs.append(f"a bug of pltvm, in serving {self._what()}: {what} ({where})")
+
+    def _what(self) -> str:
+        serving = self._serving
+        if isinstance(serving, SystemCall):
+            return f"system call {serving.number} ({serving.name})"
+        return f"a trap, {serving.text}" if serving is not None else "its start"
 
     # -- who runs next -----------------------------------------------------------------------------------
 
     def go_on(self) -> bool:
-        """Let the next thread have the hart; False when the process is over, or its run is to end."""
-        scheduler, state = self.process.scheduler, self.process.state
-        while state.exit_code is None and scheduler.switch():
+        """Let the next thread have the hart; False when all is over, or the run is to end."""
+        system, scheduler = self.system, self.system.scheduler
+        while scheduler.threads and scheduler.switch():
             thread = scheduler.current
             assert thread is not None
-            if thread.state.pending and not thread.state.enclave:
-                signals.deliver(self.process, thread)
-            if scheduler.current is thread:
+            if self._settle(thread):
                 return True
-        if state.exit_code is None and not self._hart.halt.asked:
-            state.exit_code = 1
-            state.end_report = "deadlock: every thread waits for another one"
+        if scheduler.threads and not self._hart.halt.asked:
+            describe_deadlock(system)
         return False
 
     def go_on_from_here(self) -> bool:
         """As `go_on`, with the thread that has the hart, if one has it: after the state was put back."""
-        scheduler = self.process.scheduler
+        scheduler = self.system.scheduler
         thread = scheduler.current
-        if thread is None or self.process.state.exit_code is not None:
+        if thread is None:
             return self.go_on()
         self._hart.current = thread.context
         return not thread.state.enclave or scheduler.enter(thread) or self.go_on()
+
+    def _settle(self, thread: Thread) -> bool:
+        """Before a thread goes on: its signals, and a call that is to be made anew. True if it runs."""
+        system, state = self.system, thread.state
+        if state.enclave:
+            if thread.is_killed:  # then its enclave was not entered
+                life.killed(system, thread, SignalInfo(signals.SIGKILL))
+            return system.scheduler.current is thread
+        while True:
+            if thread.process.state.pending or state.pending:
+                delivery.deliver(system, thread)
+            if system.scheduler.current is not thread:
+                return False
+            if state.wait is None:
+                return True
+            loads = self._kernel.loads
+            self._system_call(thread, thread.context)
+            if self._kernel.loads != loads:
+                return self.go_on_from_here()
+            if system.scheduler.current is not thread:
+                return False
 
     # -- traps -------------------------------------------------------------------------------------------
 
     def _trap(self, cause: int, context: Context) -> None:
         """A trap of user mode: what the host kernel's trap vector does."""
-        scheduler, loads = self.process.scheduler, self._kernel.loads
-        thread = scheduler.current
-        assert thread is not None
-        assert thread.context is context
-        if cause == Cause.ECALL_U:
+        scheduler, loads = self._scheduler, self._kernel.loads
+        thread = scheduler.threads[scheduler.state.current]
+        if cause == _ECALL:
             self._system_call(thread, context)
         elif cause == Cause.TIMER:
-            scheduler.rotate()
+            scheduler.end_slice()
         elif cause == Cause.INTERRUPT:
             self._hart.stop()
             return
         elif cause != Cause.WFI:
-            self.process.state.served = f"a trap, {Cause(cause).text}"
+            self._serving = Cause(cause)
             self._fault(thread, cause, context)
         if self._kernel.loads != loads:  # in a callback
             if not self.go_on_from_here():
                 self._hart.stop()
             return
-        if thread.state.pending:
-            signals.deliver(self.process, thread)
-        if scheduler.current is not thread and not self.go_on():
+        if thread.state.pending or thread.process.state.pending:
+            delivery.deliver(self.system, thread)
+        if scheduler.state.current != thread.state.tid and not self.go_on():
             self._hart.stop()
 
     def _system_call(self, thread: Thread, context: Context) -> None:
-        process, regs, loads = self.process, context.regs, self._kernel.loads
-        number = regs[A7]
-        process.scheduler.count_system_call()
-        call = SYSTEM_CALLS.get(number)
+        system, regs, loads = self.system, context.regs, self._kernel.loads
+        self._counts.clock += SYSCALL_TICKS  # so that a program that polls the clock gets somewhere
+        self._serving = call = SYSTEM_CALLS.get(regs[A7])
         if call is None:
-            self._count_missing(number)
+            system.count_missing(regs[A7])
             regs[A0] = -ENOSYS & MASK64
             return
-        process.state.served = f"system call {number} ({call.__name__})"
+        words = list(regs[A0 : A0 + 6]) if self._trace is not None else []
         try:
-            result = call(process, thread, regs[A0], regs[A1], regs[A2], regs[A3], regs[A4], regs[A5])
+            result = call.run(system, thread, regs)
         except LinuxError as error:
             result = -error.number
+        except Blocked as blocked:
+            self._wait(thread, blocked)
+            return
         except OSError as error:
             result = -(error.errno or EIO)
         except (OverflowError, ValueError):  # an argument that no function of Python's takes
             result = -EINVAL
         except (OutOfMemory, MemoryError):
             result = -ENOMEM
-        if result is not None and self._kernel.loads == loads:
+        if self._kernel.loads != loads:
+            return
+        state = thread.state
+        if state.wait is not None or state.deadline is not None:  # a call may not have had to wait
+            state.wait = state.deadline = None
+            state.done = 0
+        if result is not None:
             regs[A0] = result & MASK64
+            if self._trace is not None:
+                self._trace(f"[{thread.tid}] {call.show_with_result(thread, words, result)}")
+        if state.saved_mask is not None and state.alive:
+            state.signal_mask, state.saved_mask = state.saved_mask, None
 
-    def _count_missing(self, number: int) -> None:
-        missing = self.process.state.missing
-        known = number in missing or len(missing) < MOST_MISSING
-        missing[number if known else OTHERS] += 1
+    def _wait(self, thread: Thread, blocked: Blocked) -> None:
+        """The call waits, unless there is a signal already."""
+        self.system.scheduler.block(thread, blocked.wait)
+        if signals.waiting(thread):
+            self.system.scheduler.rouse(thread)
 
     def _fault(self, thread: Thread, cause: int, context: Context) -> None:
         access = faulting_access(cause, context)
         wanted = _ACCESS.get(Cause(cause))
-        number = _SIGNAL_OF.get(Cause(cause), _SIGSEGV)
+        number, code = _SIGNAL_OF.get(Cause(cause), (signals.SIGSEGV, 1))
         if wanted is not None and access is not None:
             try:
-                if self.process.space.fault(access.address, wanted):
+                denied = thread.space.fault(access.address, wanted)
+                if denied is None:
                     return
+                number, code = denied
             except OutOfMemory as error:
-                self.process.end(137)
-                self.process.state.end_report = f"killed: {error}"
+                life.end(self.system, thread.process, _KILLED_FOR_MEMORY, f"killed: {error}")
                 return
             except LinuxError:
                 pass  # the memory is an enclave's now: unmapped from the host (§7)
-        signals.force(self.process, thread, number, access.address if access else context.regs[PC])
+        address = access.address if access else context.regs[PC]
+        delivery.force(self.system, thread, number, code, address)

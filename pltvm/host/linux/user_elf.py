@@ -1,12 +1,13 @@
 """The ELF in a program's memory: the driver goes by its headers, not by the size that it is given (§8)."""
 
 from collections.abc import Callable
+from errno import EFAULT, EPERM
 from struct import Struct
 from typing import Final
 
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.host.elf_headers import MAX_FILE
-from pltvm.host.linux.errno import EFAULT, EPERM, LinuxError
+from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.requests import Refused
 from pltvm.monitor.abi import MAX_ELF
 

@@ -1,14 +1,20 @@
 """What a host program may have the host remember has a limit, and what it asks for takes bounded time."""
 
 from collections.abc import Iterator
+from errno import ENOMEM
 
 import pytest
 
 from pltvm import Machine
 from pltvm.engine.memory import PAGE
+from pltvm.errors import OutOfMemory
+from pltvm.host.kernel import Kernel
 from pltvm.host.linux import space as space_module
-from pltvm.host.linux.errno import ENOMEM, LinuxError
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.program import INTERPRETER_BASE, PIE_BASE
 from pltvm.host.linux.space import MMAP_TOP, READ, USER_END, WRITE, Space
+from pltvm.host.linux.start_stack import STACK_TOP
+from pltvm.machine import DEFAULT_RAM
 from tests.host.linux.conftest import Run
 
 LIMIT = 64
@@ -58,6 +64,39 @@ def test_huge_ranges_cost_what_lies_in_them(space: Space) -> None:
         assert space.read(START, 1) == b"\0"
         space.write(START, b"x")
     space.unmap(PAGE, USER_END - 2 * PAGE)
+
+
+def small(kernel: Kernel) -> Space:
+    """A process with a page where programs have some."""
+    space = Space(kernel)
+    for at in (PIE_BASE, INTERPRETER_BASE, MMAP_TOP - PAGE, STACK_TOP - PAGE):
+        space.map(at, PAGE, READ | WRITE)
+        space.write(at, b"x")
+    return space
+
+
+def fork_often(spaces: list[Space]) -> None:
+    """As often as there is room for children that write what they have."""
+    for _ in range(2000):
+        child = spaces[0].fork()
+        spaces.append(child)
+        for area in child.state.areas:
+            child.write(area.start, b"y")
+
+
+@pytest.mark.parametrize(("ram", "least"), [(DEFAULT_RAM, 200), (64 << 20, 20)])
+def test_there_is_room_for_many_processes(ram: int, least: int) -> None:
+    kernel = Machine(ram).kernel
+    free = kernel.blocks.free_pages, [len(one) for one in kernel.tables.state.free]
+    spaces = [small(kernel)]
+    assert len(spaces[0].state.tables) <= 6
+    with pytest.raises(OutOfMemory):
+        fork_often(spaces)
+    assert len(spaces) > least
+    assert spaces[0].read(PIE_BASE, 1) == b"x"
+    for space in spaces:
+        space.free()
+    assert (kernel.blocks.free_pages, [len(one) for one in kernel.tables.state.free]) == free
 
 
 def test_threads_have_a_limit(run_linux: Run) -> None:

@@ -1,6 +1,5 @@
 """Linux programs run as on Linux: what they and their C library ask for works, and nothing gets out."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,10 @@ def test_abort(run_linux: Run) -> None:
 
 def test_deadlock_ends(run_linux: Run) -> None:
     result = run_linux("linux", "deadlock")
-    assert (result.exit_code, result.end) == (1, "deadlock: every thread waits for another one")
+    assert result.exit_code == 1
+    assert result.end.startswith(
+        "deadlock: every thread waits for another one: thread 100 waits in futex at "
+    )
 
 
 def test_time_limit(run_linux: Run) -> None:
@@ -61,10 +63,9 @@ def test_files_outside_the_root_are_refused(run_linux: Run, tmp_path: Path) -> N
     outside.write_text("secret")
     (tmp_path / "link").symlink_to(outside)
     (tmp_path / "folder").symlink_to(tmp_path.parent)
-    os.mkfifo(tmp_path / "pipe")
     for path in (
-        "/etc/passwd", "../secret.txt", "folder/secret.txt", "link", str(outside), "/proc/self/mem",
-        "/dev/sda", "pipe", "a/../../secret.txt", "./../secret.txt", "folder/../secret.txt", "", "/..",
+        "/etc/passwd", "folder/secret.txt", "link", str(outside), "/proc/self/mem", "/dev/sda",
+        "a/../../secret.txt", "folder/../secret.txt", "",
     ):  # fmt: skip
         result = run_linux("linux", "escape", path)
         assert result.output == f"{path}: refused\n".encode(), path
@@ -72,7 +73,22 @@ def test_files_outside_the_root_are_refused(run_linux: Run, tmp_path: Path) -> N
     assert outside.read_text() == "secret"
 
 
+def test_above_the_root_is_the_root(run_linux: Run, tmp_path: Path) -> None:
+    outside = tmp_path.parent / "secret.txt"
+    outside.write_text("secret")
+    (tmp_path / "inside.txt").write_text("hello")
+    for path in ("../inside.txt", "./../inside.txt", "/../../inside.txt"):
+        assert b"read 5 bytes" in run_linux("linux", "escape", path).output
+    assert b"read 6 bytes" not in run_linux("linux", "escape", "../secret.txt").output
+    assert outside.read_text() == "secret"
+
+
 def test_files_inside_are_found_by_either_path(run_linux: Run, tmp_path: Path) -> None:
     (tmp_path / "inside.txt").write_text("hello")
     for path in ("inside.txt", "/inside.txt", str(tmp_path / "inside.txt"), "./inside.txt"):
         assert b"read 5 bytes" in run_linux("linux", "escape", path).output
+
+
+def test_streams_of_programs_that_run_enclaves_show_each_line(run_linux: Run) -> None:
+    """What the program and its enclaves print is in order then, also where the output is no terminal."""
+    assert run_linux("streams").output == b"device, 80 columns\n"

@@ -1,6 +1,7 @@
 """Loading a host program: what is refused, and in which words; the good ones are in the other files."""
 
 import struct
+from errno import ENOENT
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from pltvm import Machine
 from pltvm.build import guest
 from pltvm.errors import ElfError, PltvmError
 from pltvm.host.linux import program as module
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.host import Image
 from pltvm.host.linux.runner import run_program
+from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT
 from tests.host import elf_bombs as bombs
 from tests.host import elf_samples as s
 from tests.host.elf_samples import CODE, Elf, Segment
@@ -28,6 +32,10 @@ def run(data: bytes, tmp_path: Path, *arguments: str) -> None:
         run_program(machine.driver, path, arguments, root=tmp_path, timeout=5)
     finally:
         assert machine.kernel.blocks.free_pages == free
+
+
+def no_file(_path: bytes) -> Image:
+    raise LinuxError(ENOENT)
 
 
 def elf(*segments: Segment, entry: int = 0x10000, **more: object) -> bytes:
@@ -67,8 +75,11 @@ def test_an_entry_outside_of_what_is_loaded(tmp_path: Path, entry: int, kind: in
         (elf(TEXT, Segment(0x20000, CODE, file_size=4096)), "is truncated"),
         (elf(TEXT, type=s.ET_CORE), "is not an executable"),
         (elf(TEXT, type=s.ET_REL), "is not an executable"),
-        (elf(TEXT, Segment(0x10000, b"/lib/ld.so\0", type=s.PT_INTERP)), "dynamically linked"),
-        (elf(Segment(0, CODE), entry=0), "out of order or outside user memory"),
+        (
+            elf(TEXT, Segment(0x10000, b"/lib/ld.so\0", type=s.PT_INTERP)),
+            "needs /lib/ld.so, which its root lacks (No such file or directory): link it with -static, or",
+        ),
+        (elf(TEXT, Segment(0, b"d", type=s.PT_DYNAMIC), entry=0, type=s.ET_DYN), "is a shared library"),
         (elf(TEXT, Segment(0x8000, CODE)), "out of order or outside user memory"),
         (elf(TEXT, Segment(2**64 - 4096, CODE)), "out of order or outside user memory"),
         (elf(TEXT, Segment(0x20000, CODE, memory_size=2**64 - 1)), "out of order or outside user memory"),
@@ -112,7 +123,9 @@ def test_segments_on_one_page_get_what_both_need(tmp_path: Path) -> None:
     machine = Machine(64 * MIB)
     space = module.Space(machine.kernel)
     data = elf(Segment(0x10000, CODE), Segment(0x10800, b"data", s.RW, memory_size=0x2000))
-    entry, stack = module.load_program(space, data, [b"a", b"bc"], bytes(range(16)))
+    entry, stack = module.load_program(
+        space, Image(data), [b"a", b"bc"], [b"X=1", b"Y="], bytes(range(16)), no_file
+    )
     assert entry == 0x10000
     assert space.read(0x10000, len(CODE)) == CODE
     assert space.read(0x10800, 6) == b"data\0\0"
@@ -139,9 +152,9 @@ def test_segments_on_one_page_get_what_both_need(tmp_path: Path) -> None:
         23: 0,
     }
     assert {key: vector[key] for key in expected} == expected
-    variables = struct.unpack("<4Q", space.read(stack + 32, 32))
-    assert [space.string(at) for at in variables[:3]] == [b"PATH=/", b"HOME=/", b"LANG=C"]
-    assert variables[3] == 0
+    variables = struct.unpack("<3Q", space.read(stack + 32, 24))
+    assert [space.string(at) for at in variables[:2]] == [b"X=1", b"Y="]
+    assert variables[2] == 0
     assert space.read(vector[25], 16) == bytes(range(16))
     assert space.string(vector[31]) == b"a"
     space.free()
@@ -151,7 +164,7 @@ def test_a_position_independent_program_is_moved_as_a_whole(tmp_path: Path) -> N
     machine = Machine(64 * MIB)
     space = module.Space(machine.kernel)
     data = elf(Segment(0, bytes(64 + 56) + CODE, offset=0), entry=120, type=s.ET_DYN)
-    entry, stack = module.load_program(space, data, [b"a"], bytes(16))
+    entry, stack = module.load_program(space, Image(data), [b"a"], DEFAULT_ENVIRONMENT, bytes(16), no_file)
     assert entry == module.PIE_BASE + 120
     vector = _vector(space, stack + 24)
     assert (vector[9], vector[3]) == (entry, module.PIE_BASE + 64)  # AT_ENTRY, AT_PHDR

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pltvm.host.linux.traps import MOST_MISSING, OTHERS
+from pltvm.host.linux.system import MOST_MISSING, OTHERS
 from tests.host.linux.conftest import Run
 
 # A run may take so much more memory than one of another program before it.

@@ -29,6 +29,8 @@ ENCLAVES: Final = "sypwnrkcd"  # letters of tests/guest/endless.c
 HOSTS: Final = {
     "spin": (), "sleep": ("--real-time",), "stdin": (), "futex": ("--real-time",),
     "threads": ("--real-time",), "requeue": (), "clone": (), "signals": (),
+    "fork": (), "vfork": (), "timer": (), "busy": (),
+    **dict.fromkeys(("lock", "full", "pipe", "poll", "epoll", "sigwait", "wait"), ("--real-time",)),
 }  # fmt: skip  # of tests/guest/endless_host.c
 SUPERVISORS: Final = "sct"  # letters of _SUPERVISOR: it spins, makes monitor calls, takes traps
 _SUPERVISOR: Final = """

@@ -1,0 +1,241 @@
+"""Kinds of arguments of system calls: what a register means, how it is checked, and how it is shown.
+
+A system call declares its arguments by the types here, which are for mypy what the function gets:
+
+    def lseek(system: System, thread: Thread, file: Fd, offset: Signed, whence: Int) -> int: ...
+
+`Fd` is an open file, as the kind behind it looks it up and raises EBADF; `Int` is 32 bits of the register
+with a sign. From the same declarations follow the trace in strace's form and the test with hostile arguments.
+"""
+
+from collections.abc import Mapping
+from errno import EFAULT, EINVAL, ENAMETOOLONG, errorcode
+from typing import Annotated, Any, Final
+
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.file import File
+from pltvm.host.linux.fs.filesystem import CLOSED
+from pltvm.host.linux.process import Thread
+from pltvm.host.linux.space import USER_END
+from pltvm.host.linux.structs import Layout
+
+AT_FDCWD: Final = -100
+LONGEST_PATH: Final = 4096  # bytes, with the NUL
+_SHOWN: Final = 32  # bytes of data in a trace
+
+
+def signed(value: int, bits: int = 64) -> int:
+    """A register as a signed number of `bits` bits."""
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+class Kind:
+    """What a register means: any 64 bits."""
+
+    def decode(self, thread: Thread, value: int) -> Any:
+        """What the function gets; raises LinuxError."""
+        return value
+
+    def show(self, thread: Thread, value: int) -> str:
+        """For the trace; raises LinuxError where that is not in memory."""
+        return str(value) if value < 1 << 20 else hex(value)
+
+
+class Number(Kind):
+    """A number of 64 or 32 bits, with a sign or without."""
+
+    def __init__(self, bits: int, has_sign: bool) -> None:
+        self.bits = bits
+        self.mask = (1 << bits) - 1
+        self.sign = 1 << (bits - 1) if has_sign else 0
+
+    def decode(self, thread: Thread, value: int) -> int:
+        return ((value & self.mask) ^ self.sign) - self.sign
+
+    def show(self, thread: Thread, value: int) -> str:
+        return str(self.decode(thread, value))
+
+
+class Octal(Number):
+    """The permissions of a file."""
+
+    def __init__(self) -> None:
+        super().__init__(32, False)
+
+    def show(self, thread: Thread, value: int) -> str:
+        return f"{value & self.mask:#o}"
+
+
+class Pointer(Kind):
+    """An address of user memory, 0 for none."""
+
+    def show(self, thread: Thread, value: int) -> str:
+        return hex(value) if value else "NULL"
+
+
+class FileOf(Kind):
+    """A descriptor: the function gets the open file."""
+
+    def decode(self, thread: Thread, value: int) -> File:
+        return thread.process.file(((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000)
+
+    def show(self, thread: Thread, value: int) -> str:
+        return str(signed(value, 32))
+
+
+class FolderOf(Kind):
+    """The folder where a path begins; `CLOSED` for a wrong one, as an absolute path does not need it."""
+
+    def decode(self, thread: Thread, value: int) -> File:
+        number = ((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000
+        if number == AT_FDCWD:
+            return thread.process.folder
+        try:
+            return thread.process.file(number)
+        except LinuxError:
+            return CLOSED
+
+    def show(self, thread: Thread, value: int) -> str:
+        number = signed(value, 32)
+        return "AT_FDCWD" if number == AT_FDCWD else str(number)
+
+
+class Text(Kind):
+    """The address of a string; None for address 0 if that is `optional`."""
+
+    def __init__(self, longest: int = LONGEST_PATH, optional: bool = False) -> None:
+        self.longest = longest
+        self.optional = optional
+
+    def decode(self, thread: Thread, value: int) -> bytes | None:
+        if not value and self.optional:
+            return None
+        text = thread.process.space.string(value)
+        if len(text) >= self.longest:
+            raise LinuxError(ENAMETOOLONG)
+        return text
+
+    def show(self, thread: Thread, value: int) -> str:
+        return quoted(thread.process.space.string(value)) if value else "NULL"
+
+
+class Flags(Kind):
+    """Bits, or a choice, with names; `others` are allowed without one. Unknown bits give EINVAL."""
+
+    def __init__(self, names: Mapping[str, int], others: int = 0, prefix: str = "") -> None:
+        self.names = {f"{prefix}{name}": value for name, value in names.items()}
+        self.known = others
+        for value in names.values():
+            self.known |= value
+
+    def decode(self, thread: Thread, value: int) -> int:
+        value &= 0xFFFF_FFFF
+        if value & ~self.known:
+            raise LinuxError(EINVAL)
+        return value
+
+    def show(self, thread: Thread, value: int) -> str:
+        value &= 0xFFFF_FFFF
+        names = [name for name, bits in self.names.items() if bits and value & bits == bits]
+        rest = value & ~sum({self.names[name] for name in names})
+        return "|".join(names + ([hex(rest) if rest else "0"] if rest or not names else []))
+
+
+class Choice(Kind):
+    """One of several numbers with names; others give EINVAL, or are passed on if `others`."""
+
+    def __init__(self, names: Mapping[str, int], others: bool = False) -> None:
+        self.names = {value: name for name, value in names.items()}
+        self.others = others
+
+    def decode(self, thread: Thread, value: int) -> int:
+        number = signed(value, 32)
+        if number not in self.names and not self.others:
+            raise LinuxError(EINVAL)
+        return number
+
+    def show(self, thread: Thread, value: int) -> str:
+        number = signed(value, 32)
+        return self.names.get(number, str(number))
+
+
+class In(Kind):
+    """The address of a struct that is read; None for address 0 if that is `optional`."""
+
+    def __init__(self, layout: Layout[Any], optional: bool = False) -> None:
+        self.layout = layout
+        self.optional = optional
+
+    def decode(self, thread: Thread, value: int) -> Any:
+        if not value and self.optional:
+            return None
+        return self.layout.unpack(thread.process.space.read(value, self.layout.size))
+
+    def show(self, thread: Thread, value: int) -> str:
+        if not value:
+            return "NULL"
+        fields = self.layout.unpack(thread.process.space.read(value, self.layout.size))._asdict().items()
+        return "{" + ", ".join(f"{name}={number}" for name, number in fields) + "}"
+
+
+class At(In):
+    """The same, of which the function gets the address: it is not always read, or is written too."""
+
+    def decode(self, thread: Thread, value: int) -> int:
+        return value
+
+
+class Data(Kind):
+    """The address of bytes to read; how many the next argument says. The function gets the address."""
+
+    def show(self, thread: Thread, value: int) -> str:
+        return hex(value)
+
+    @staticmethod
+    def show_bytes(thread: Thread, value: int, size: int) -> str:
+        """As far as a trace shows them."""
+        text = quoted(thread.process.space.read(value, min(size, _SHOWN)))
+        return text + ("..." if size > _SHOWN else "")
+
+
+class Written(Pointer):
+    """The address of bytes that the call writes; how many its result says, if it is not 0."""
+
+
+class Length(Kind):
+    """How many bytes of a buffer, whose address is the argument before it: at most what user memory has."""
+
+    def decode(self, thread: Thread, value: int) -> int:
+        if value > USER_END:
+            raise LinuxError(EFAULT)
+        return value
+
+
+def quoted(text: bytes) -> str:
+    """A string as strace shows it."""
+    return '"' + repr(text)[2:-1].replace('"', '\\"').replace("\\'", "'") + '"'
+
+
+def shown_result(value: int) -> str:
+    """The result of a call as strace shows it."""
+    number = signed(value)
+    if -4096 < number < 0:
+        return f"-1 {errorcode.get(-number, -number)}"
+    return str(number) if abs(number) < 1 << 20 else hex(value)
+
+
+Word = Annotated[int, Kind()]
+Size = Annotated[int, Length()]
+Signed = Annotated[int, Number(64, True)]
+Int = Annotated[int, Number(32, True)]
+Unsigned = Annotated[int, Number(32, False)]
+Mode = Annotated[int, Octal()]
+Address = Annotated[int, Pointer()]
+Buffer = Annotated[int, Written()]
+Bytes = Annotated[int, Data()]
+Fd = Annotated[File, FileOf()]
+FdNumber = Annotated[int, Number(32, True)]
+Folder = Annotated[File, FolderOf()]
+Path = Annotated[bytes, Text()]
+MaybePath = Annotated[bytes | None, Text(optional=True)]

@@ -1,0 +1,45 @@
+"""The system calls, by what they are about. Importing this fills the table."""
+
+from pltvm.host.linux.calls import (
+    contents,
+    copying,
+    epolls,
+    events,
+    files,
+    folders,
+    identity,
+    locks,
+    memory,
+    messages,
+    paths,
+    poll,
+    processes,
+    signals,
+    sockets,
+    status,
+    threads,
+    time,
+)
+from pltvm.host.linux.table import SYSTEM_CALLS
+
+__all__ = [
+    "SYSTEM_CALLS",
+    "contents",
+    "copying",
+    "epolls",
+    "events",
+    "files",
+    "folders",
+    "identity",
+    "locks",
+    "memory",
+    "messages",
+    "paths",
+    "poll",
+    "processes",
+    "signals",
+    "sockets",
+    "status",
+    "threads",
+    "time",
+]

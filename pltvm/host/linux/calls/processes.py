@@ -1,0 +1,380 @@
+"""Processes: fork, exec, exit, wait."""
+
+from collections.abc import Callable
+from errno import E2BIG, EACCES, ECHILD, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOEXEC, ENOSYS, EPERM, ESRCH
+from typing import Annotated, Final
+
+from pltvm.engine.memory import PAGE
+from pltvm.errors import ElfError
+from pltvm.host.linux import life, signals
+from pltvm.host.linux.arguments import (
+    Address,
+    Choice,
+    Flags,
+    Folder,
+    Int,
+    Path,
+    Size,
+    Word,
+    quoted,
+)
+from pltvm.host.linux.calls.usage import pack_usage
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.file import File
+from pltvm.host.linux.files.host import Image
+from pltvm.host.linux.life import CLONE_PARENT, CLONE_THREAD, CLONE_VFORK
+from pltvm.host.linux.process import Process, Thread
+from pltvm.host.linux.structs import CLONE_ARGS, OF_CHILD, OfChild
+from pltvm.host.linux.system import System
+from pltvm.host.linux.table import system_call
+from pltvm.host.linux.waits import Blocked
+
+WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x0100_0000
+_WAIT: Final = {
+    "WNOHANG": WNOHANG, "WUNTRACED": WUNTRACED, "WEXITED": WEXITED, "WCONTINUED": WCONTINUED,
+    "WNOWAIT": WNOWAIT, "__WNOTHREAD": 0x2000_0000, "__WALL": 0x4000_0000, "__WCLONE": 0x8000_0000,
+}  # fmt: skip
+_CLONE: Final = {
+    "VM": 0x100, "FS": 0x200, "FILES": 0x400, "SIGHAND": 0x800, "VFORK": 0x4000, "PARENT": 0x8000,
+    "THREAD": 0x10000, "SYSVSEM": 0x40000, "SETTLS": 0x80000, "PARENT_SETTID": 0x100000,
+    "CHILD_CLEARTID": 0x200000, "DETACHED": 0x400000, "UNTRACED": 0x800000, "CHILD_SETTID": 0x1000000,
+    "IO": 0x8000_0000,
+}  # fmt: skip
+_CLONE_BITS: Final = sum(_CLONE.values())
+
+
+class _CloneFlags(Flags):
+    """What a child shares, and in the last byte the signal that tells of its end."""
+
+    def show(self, thread: Thread, value: int) -> str:
+        number = value & 0xFF
+        names = [super().show(thread, value & ~0xFF)] if value & ~0xFF or not number else []
+        return "|".join([*names, *([signals.name(number)] if number else [])])
+
+
+CloneFlags = Annotated[int, _CloneFlags(_CLONE, 0xFF, "CLONE_")]
+WaitFlags = Annotated[int, Flags(_WAIT)]
+_WALL, _WCLONE = 0x4000_0000, 0x8000_0000
+_DEEPEST_SCRIPT: Final = 5  # interpreters of interpreters
+_MOST_STRINGS: Final = 1 << 16
+_MOST_BYTES: Final = 2 << 20
+P_ALL, P_PID, P_PGID, P_PIDFD = range(4)
+
+
+# -- start -------------------------------------------------------------------------------------------------
+
+
+@system_call(220)
+def clone(
+    system: System,
+    thread: Thread,
+    flags: CloneFlags,
+    stack: Address,
+    parent_tid: Address,
+    tls: Word,
+    child_tid: Address,
+) -> int | None:
+    """Start a thread or a process."""
+    return _clone(system, thread, flags, stack=stack, parent_tid=parent_tid, child_tid=child_tid, tls=tls)
+
+
+@system_call(435)
+def clone3(system: System, thread: Thread, address: Address, size: Size) -> int | None:
+    """The same, by a struct, which may be longer than it is known here if the rest is zero."""
+    if size < CLONE_ARGS.size:
+        raise LinuxError(EINVAL)
+    if size > PAGE:
+        raise LinuxError(E2BIG)
+    raw = thread.space.read(address, size)
+    if any(raw[CLONE_ARGS.size :]):
+        system.refuse("clone3 with a tid or a cgroup")
+        raise LinuxError(EINVAL)
+    wanted = CLONE_ARGS.unpack(raw)
+    if (
+        wanted.flags & (~_CLONE_BITS | 0xFF)
+        or wanted.exit_signal > signals.SIGNALS
+        or bool(wanted.stack) != bool(wanted.stack_size)
+        or (wanted.flags & (CLONE_THREAD | CLONE_PARENT) and wanted.exit_signal)
+    ):
+        raise LinuxError(EINVAL)
+    return _clone(
+        system,
+        thread,
+        wanted.flags | wanted.exit_signal,
+        stack=wanted.stack + wanted.stack_size,
+        parent_tid=wanted.parent_tid,
+        child_tid=wanted.child_tid,
+        tls=wanted.tls,
+    )
+
+
+def _clone(system: System, thread: Thread, flags: int, **where: int) -> int | None:
+    """What `clone` and `clone3` share: the caller of vfork waits until the child uses its memory no more."""
+    child = life.clone(system, thread, flags, **where)
+    if not flags & CLONE_VFORK:
+        return child.tid
+    child.process.state.borrows = thread.tid
+    raise Blocked(("vfork", child.process.pid), firm=True)
+
+
+@system_call(221)
+def execve(system: System, thread: Thread, path: Path, arguments: Address, variables: Address) -> None:
+    """Run another program in the place of this one."""
+    _execute(system, thread, thread.process.folder, path, arguments, variables)
+
+
+@system_call(281)
+def execveat(
+    system: System,
+    thread: Thread,
+    folder: Folder,
+    path: Path,
+    arguments: Address,
+    variables: Address,
+    flags: Annotated[int, Flags({"AT_EMPTY_PATH": 0x1000, "AT_SYMLINK_NOFOLLOW": 0x100})],
+) -> None:
+    """The same, from a folder."""
+    if not path and flags & 0x1000:
+        raise LinuxError(ENOSYS)
+    _execute(system, thread, folder, path, arguments, variables)
+
+
+def _execute(system: System, thread: Thread, folder: File, path: bytes, argv: int, envp: int) -> None:
+    arguments, variables = _strings(thread, argv), _strings(thread, envp)
+    image, path, arguments = find_program(system, folder, path, arguments)
+    try:
+        life.execute(system, thread, image, arguments, variables, path)
+    except ElfError as error:
+        if image.data.startswith(b"\x7fELF"):
+            system.refuse(f"execve of {quoted(path)}, which {error}")
+        raise LinuxError(ENOENT if getattr(error, "interpreter", "") else ENOEXEC) from None
+
+
+def find_program(
+    system: System, folder: File, path: bytes, arguments: list[bytes]
+) -> tuple[Image, bytes, list[bytes]]:
+    """The program at `path`, or that of the `#!` line there: its file, its path, and its arguments."""
+    for _ in range(_DEEPEST_SCRIPT):
+        image, real = system.fs.read_program(folder, path)
+        data = image.data
+        if not data.startswith(b"#!"):
+            return image, real, arguments
+        line = data[2:256].split(b"\n", 1)[0].strip()
+        if not line:
+            raise LinuxError(ENOEXEC)
+        interpreter, *option = line.split(None, 1)
+        arguments = [interpreter, *option, path, *arguments[1:]]
+        path = interpreter
+    raise LinuxError(ELOOP)
+
+
+def _strings(thread: Thread, address: int) -> list[bytes]:
+    """An array of strings that ends with NULL."""
+    found: list[bytes] = []
+    size = 0
+    while address:
+        at = int.from_bytes(thread.space.read(address + 8 * len(found), 8), "little")
+        if not at:
+            break
+        try:
+            text = thread.space.string(at, 128 << 10)
+        except LinuxError as error:
+            raise LinuxError(E2BIG if error.number == ENAMETOOLONG else error.number) from None
+        size += len(text) + 9
+        if len(found) >= _MOST_STRINGS or size > _MOST_BYTES:
+            raise LinuxError(E2BIG)
+        found.append(text)
+    return found
+
+
+# -- end ---------------------------------------------------------------------------------------------------
+
+
+@system_call(93)
+def exit_(system: System, thread: Thread, code: Int) -> None:
+    """End the calling thread; the last one ends the process."""
+    life.end_thread(system, thread, code)
+
+
+@system_call(94)
+def exit_group(system: System, thread: Thread, code: Int) -> None:
+    """End the process."""
+    life.end(system, thread.process, (code & 0xFF) << 8)
+
+
+@system_call(260)
+def wait4(system: System, thread: Thread, pid: Int, status: Address, flags: WaitFlags, usage: Address) -> int:
+    """Wait for news of a child."""
+    if flags & (WEXITED | WNOWAIT):
+        raise LinuxError(EINVAL)
+    child, news = _wait(system, thread, _by_pid(thread, pid), flags | WEXITED)
+    if child is None:
+        return 0
+    if status:
+        thread.space.write(status, news.to_bytes(4, "little"))
+    if usage:
+        thread.space.write(usage, pack_usage(child.used() + child.state.used_by_children, 0))
+    return child.pid
+
+
+@system_call(95)
+def waitid(
+    system: System,
+    thread: Thread,
+    kind: Annotated[int, Choice({"P_ALL": P_ALL, "P_PID": P_PID, "P_PGID": P_PGID})],
+    number: Int,
+    info: Address,
+    flags: WaitFlags,
+    usage: Address,
+) -> int:
+    """The same, with a siginfo."""
+    if not flags & (WEXITED | WUNTRACED | WCONTINUED) or (kind == P_PID and number <= 0) or number < 0:
+        raise LinuxError(EINVAL)
+    group = number or thread.process.state.group
+    wanted: dict[int, Callable[[Process], bool]] = {
+        P_ALL: lambda _child: True,
+        P_PID: lambda child: child.pid == number,
+        P_PGID: lambda child: child.state.group == group,
+    }
+    child, news = _wait(system, thread, wanted[kind], flags)
+    if usage:
+        thread.space.write(usage, pack_usage(child.used() if child is not None else 0, 0))
+    if info:
+        thread.space.write(info, OF_CHILD.pack(_siginfo(child, news)) if child is not None else bytes(128))
+    return 0
+
+
+def _siginfo(child: Process, news: int) -> OfChild:
+    if news == 0xFFFF:
+        code, status = signals.CLD_CONTINUED, signals.SIGCONT
+    elif news & 0xFF == 0x7F:
+        code, status = signals.CLD_STOPPED, news >> 8
+    elif news & 0x7F:
+        code, status = signals.CLD_DUMPED if news & 0x80 else signals.CLD_KILLED, news & 0x7F
+    else:
+        code, status = signals.CLD_EXITED, news >> 8
+    return OfChild(signals.SIGCHLD, 0, code, child.pid, 0, status, 0, 0)
+
+
+def _by_pid(thread: Thread, pid: int) -> Callable[[Process], bool]:
+    """Which children `waitpid` means."""
+    if pid == -1:
+        return lambda _child: True
+    if pid > 0:
+        return lambda child: child.pid == pid
+    group = -pid or thread.process.state.group
+    return lambda child: child.state.group == group
+
+
+def _is_meant(child: Process, flags: int) -> bool:
+    """A child that ends without SIGCHLD has to be asked for by a flag of its own."""
+    if flags & _WALL:
+        return True
+    return (child.state.exit_signal == signals.SIGCHLD) != bool(flags & _WCLONE)
+
+
+def _wait(
+    system: System, thread: Thread, wanted: Callable[[Process], bool], flags: int
+) -> tuple[Process | None, int]:
+    """A child with news, and the news; None if there is none and the flags allow that. Raises Blocked."""
+    own = thread.process.pid
+    children = [
+        one
+        for one in system.processes.values()
+        if one.state.parent == own and wanted(one) and _is_meant(one, flags)
+    ]
+    if not children:
+        raise LinuxError(ECHILD)
+    for child in children:
+        news = child.state.news
+        if news is None:
+            continue
+        if not child.alive:
+            if flags & WEXITED:
+                if not flags & WNOWAIT:
+                    life.reap(system, child)
+                return child, news
+        elif flags & (WCONTINUED if news == 0xFFFF else WUNTRACED):
+            if not flags & WNOWAIT:
+                child.state.news = None
+            return child, news
+    if flags & WNOHANG:
+        return None, 0
+    raise Blocked(("child", own))
+
+
+# -- groups and sessions -----------------------------------------------------------------------------------
+
+
+def process_of(system: System, thread: Thread, pid: int) -> Process:
+    """The process of this number, or the caller for 0; raises LinuxError(ESRCH)."""
+    found = thread.process if pid == 0 else system.processes.get(pid)
+    if found is None:
+        thread_of_it = system.scheduler.threads.get(pid)
+        found = thread_of_it.process if thread_of_it is not None else None
+    if found is None:
+        raise LinuxError(ESRCH)
+    return found
+
+
+@system_call(172)
+def getpid(system: System, thread: Thread) -> int:
+    """The process."""
+    return thread.process.state.pid
+
+
+@system_call(173)
+def getppid(system: System, thread: Thread) -> int:
+    """Its parent."""
+    return thread.process.state.parent
+
+
+@system_call(178)
+def gettid(system: System, thread: Thread) -> int:
+    """The thread."""
+    return thread.state.tid
+
+
+@system_call(154)
+def setpgid(system: System, thread: Thread, pid: Int, group: Int) -> int:
+    """Move a process into a group of its session."""
+    if group < 0:
+        raise LinuxError(EINVAL)
+    process = process_of(system, thread, pid)
+    own = thread.process
+    if process is not own and process.state.parent != own.pid:
+        raise LinuxError(ESRCH)
+    if process is not own and process.state.has_executed:
+        raise LinuxError(EACCES)
+    if process.state.session == process.pid or process.state.session != own.state.session:
+        raise LinuxError(EPERM)
+    group = group or process.pid
+    if group != process.pid and not any(
+        one.state.group == group and one.state.session == process.state.session
+        for one in system.processes.values()
+    ):
+        raise LinuxError(EPERM)
+    process.state.group = group
+    return 0
+
+
+@system_call(155)
+def getpgid(system: System, thread: Thread, pid: Int) -> int:
+    """The group of a process."""
+    return process_of(system, thread, pid).state.group
+
+
+@system_call(156)
+def getsid(system: System, thread: Thread, pid: Int) -> int:
+    """The session of a process."""
+    return process_of(system, thread, pid).state.session
+
+
+@system_call(157)
+def setsid(system: System, thread: Thread) -> int:
+    """Begin a session, and a group in it."""
+    state = thread.process.state
+    if any(one.state.group == state.pid for one in system.processes.values()):
+        raise LinuxError(EPERM)
+    state.session = state.group = state.pid
+    return state.pid

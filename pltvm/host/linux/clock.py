@@ -1,0 +1,60 @@
+"""The time that programs see: it passes by instructions, so that a run repeats exactly.
+
+It is the hart's clock (10 ns a tick), and when nobody can run it jumps to the next deadline. With `real_time`
+it is the clock of the machine outside, and waiting really waits.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from pltvm.engine.hart import Hart
+from pltvm.host.plain import Part
+
+TICK_NS: Final = 10
+BOOT_NS: Final = 1_700_000_000_000_000_000  # the time of day at which every run starts
+SYSCALL_TICKS: Final = 100
+
+
+@dataclass(slots=True)
+class ClockState:
+    """`skipped_ns`: the time that passed while nobody could run."""
+
+    skipped_ns: int = 0
+
+
+class Clock(Part[ClockState]):
+    """Times in nanoseconds."""
+
+    def __init__(self, hart: Hart, real_time: bool) -> None:
+        self._hart = hart
+        self.real_time = real_time
+        self.state = ClockState()
+
+    def monotonic(self) -> int:
+        """Since the machine started."""
+        if self.real_time:
+            return time.monotonic_ns()
+        return self._hart.clock * TICK_NS + self.state.skipped_ns
+
+    def offset(self) -> int:
+        """What to add to get the time since 1970."""
+        return time.time_ns() - time.monotonic_ns() if self.real_time else BOOT_NS
+
+    def time_of_day(self) -> int:
+        """Since 1970."""
+        return self.monotonic() + self.offset()
+
+    def used(self) -> int:
+        """What has passed while somebody ran: for the processor time of threads."""
+        return self._hart.clock * TICK_NS
+
+    def pass_until(self, deadline: int) -> None:
+        """Nobody can run before `deadline`. Raises Interrupted when the run is to end while it waits."""
+        wait = deadline - self.monotonic()
+        if wait <= 0:
+            return
+        if self.real_time:
+            self._hart.halt.wait(wait / 1e9)
+        else:
+            self.state.skipped_ns += wait

@@ -1,0 +1,253 @@
+"""Pages on demand: what a fault does, how many pages it brings, and who gets a copy.
+
+    fault → area → page of the process, of a memory object, or of the device → entry
+
+Pages are made when they are first touched, by the page-fault handler or by a system call that copies: one,
+and when faults follow each other more and more at a time. What a process writes of a file that it maps for
+itself, or of a page that it shares with others since a fork, is copied first.
+"""
+
+from array import array
+from dataclasses import dataclass, field
+from errno import EFAULT
+from typing import Final
+
+from pltvm.engine import sv39
+from pltvm.engine.memory import PAGE
+from pltvm.host.linux import areas as areas_of
+from pltvm.host.linux.areas import EXEC, READ, WRITE, Area
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.frames import Frames
+from pltvm.host.linux.objects import Objects
+from pltvm.host.linux.tables import LEAF_SHIFT, TablePage
+from pltvm.host.linux.user_memory import PTE_BITS, Denied, UserMemory
+from pltvm.host.plain import Part
+
+FIRST_WINDOW, LARGEST_WINDOW = 8, 512  # pages at a time, of the second fault in a row and later ones
+_AROUND: Final = 16 * PAGE
+_STREAMS: Final = 16  # rows of faults that are followed at a time
+_MOST_OF_FREE: Final = 8  # a window takes at most one part in so many of what is free
+
+UNMAPPED: Final = Denied(11, 1)  # SIGSEGV, SEGV_MAPERR
+PROTECTED: Final = Denied(11, 2)  # SIGSEGV, SEGV_ACCERR
+BEYOND_FILE: Final = Denied(7, 2)  # SIGBUS, BUS_ADRERR
+
+
+@dataclass(slots=True)
+class SpaceState:
+    """An address space, but for the entries of its tables; `break_start` … `break_end` is the heap."""
+
+    areas: list[Area] = field(default_factory=list)  # sorted, without overlaps
+    own: dict[int, int] = field(default_factory=dict)  # page address → page of RAM that is the process's own
+    flips: dict[int, int] = field(default_factory=dict)  # how often one turned executable, or back
+    streams: dict[int, int] = field(default_factory=dict)  # page that a row of faults comes to next → window
+    objects: dict[int, None] = field(default_factory=dict)  # numbers of those that areas show
+    break_start: int = 0
+    break_end: int = 0
+    tables: list[TablePage] = field(default_factory=list)
+    users: int = 1  # processes
+
+
+class Faults(UserMemory, Part[SpaceState]):
+    """The pages of an address space: of `frames`, and of `objects`."""
+
+    frames: Frames
+    objects: Objects
+
+    def fault(self, va: int, access: int) -> Denied | None:
+        """Make the page at `va` present for `access` (READ, WRITE, EXEC); else which signal that gives.
+
+        Raises LinuxError(EFAULT) for memory that is an enclave's now: its entry exists without V, or the
+        monitor refuses one. Raises OutOfMemory.
+        """
+        page = va & -PAGE
+        area = areas_of.find(self.state.areas, page)
+        if area is None:
+            return UNMAPPED
+        if area.prot & access != access:
+            return PROTECTED
+        pte = self.table.raw_entry(page)
+        if pte:
+            if not pte & sv39.V:
+                raise LinuxError(EFAULT)
+            return self._allow(page, area, pte, access)
+        if area.shared is not None:
+            pa = area.shared + page - area.start
+            if not self.memory.is_public(pa, PAGE):
+                raise LinuxError(EFAULT)
+            self.table.set_entry(page, sv39.make_pte(pa, _flags(area.prot, access)))
+            return None
+        end = self._end_of(area)
+        if page >= end:
+            return BEYOND_FILE
+        self._bring(page, area, end, access)
+        return None
+
+    def _end_of(self, area: Area) -> int:
+        """The address from which on the area has no content."""
+        if area.object:
+            return min(area.end, area.start - area.offset + self.objects.of(area.object).end)
+        return area.end
+
+    # -- pages that are there ------------------------------------------------------------------------------
+
+    def _allow(self, page: int, area: Area, pte: int, access: int) -> Denied | None:
+        """A mapped page lacks what the area allows: W, as it is shared or unwritten, or one of W and X."""
+        prot, pa = area.prot, sv39.pte_address(pte)
+        if pte & PTE_BITS[access] & ~sv39.R or access == READ:
+            return PROTECTED  # not what was lacking
+        if area.object and page not in self.state.own and not (access == WRITE and area.copies):
+            at = area.offset + page - area.start
+            self.table.set_entry(page, self.objects.entry(area.object, at, pa, area, access))
+            return None
+        if access == WRITE and area.is_private:
+            if not prot & EXEC:
+                self._unshare_row(page, area)
+                return None
+            pa = self._unshare(page, area)
+        flags = _flags(prot, access)
+        if prot & (WRITE | EXEC) == WRITE | EXEC:  # one at a time, as stores to a page that is both are slow
+            flips = self.state.flips.get(page, 0)
+            self.state.flips[page] = flips + 1
+            if flips >= sv39.FLIPS_BEFORE_GIVING_UP and pa not in self.frames.state.users:
+                flags |= sv39.W | sv39.X
+        elif access != WRITE:
+            return PROTECTED
+        self.table.set_entry(page, sv39.make_pte(pa, flags))
+        return None
+
+    def _unshare_row(self, page: int, area: Area) -> None:
+        """Map pages writable that are read-only since a fork: one, and in a row of faults more and more."""
+        window, own = self.state.streams.pop(page, 1), self.state.own
+        count, pages = self._room_for(window, page, area.end), [self._unshare(page, area)]
+        for va in range(page + PAGE, page + count * PAGE, PAGE):
+            if va not in own:
+                break
+            pages.append(self._unshare(va, area))
+        flags = _flags(area.prot, WRITE)
+        self.table.set_entries(page, array("Q", [pa >> 2 | flags for pa in pages]))
+        self._expect(page + len(pages) * PAGE, window)
+
+    def _unshare(self, page: int, area: Area) -> int:
+        """The process's own page at this address, for it alone."""
+        own = self.state.own
+        pa = own.get(page)
+        if pa is None:
+            (pa,) = self.objects.present(area.object, area.offset + page - area.start, 1)
+        elif pa not in self.frames.state.users:
+            return pa
+        new = self.frames.take()
+        self.memory.copy(pa, new, PAGE)
+        if page in own:
+            self.frames.give((pa,))
+        own[page] = new
+        return new
+
+    # -- pages that are not --------------------------------------------------------------------------------
+
+    def _bring(self, page: int, area: Area, end: int, access: int) -> None:
+        """Map the page, and as many behind it as the row of faults so far lets us expect to be touched."""
+        window = self.state.streams.pop(page, 1)
+        first, count = page, 1
+        if area.object and access != WRITE:
+            first, count = self._around(page, area, end)
+        if window > 1 and first == page and count == 1:
+            count = self._room_for(window, page, end)
+            taken = self.table.raw_entries(page, count)
+            count = next((index for index, pte in enumerate(taken) if pte), count)
+        self.table.make_tables(page, 1)
+        entries = self._entries(first, area, count, access)
+        self.table.set_entries(first, array("Q", entries))
+        self._expect(first + len(entries) * PAGE, window)
+
+    def _around(self, page: int, area: Area, end: int) -> tuple[int, int]:
+        """Where a row of pages of an object starts that are in RAM, and how many: it costs little to map what
+        is near, too."""
+        own, by = self.state.own, area.offset - area.start
+        low, high = max(area.start, page & -_AROUND), min(end, (page & -_AROUND) + _AROUND)
+        one, taken = self.objects.of(area.object), self.table.raw_entries(low, (high - low) // PAGE)
+
+        def may(va: int) -> bool:
+            at = va + by
+            free = at in one.pages and va not in own and not taken[(va - low) // PAGE]
+            return free and at not in one.stored and (at not in one.run or bool(area.prot & EXEC))
+
+        first, stop = page, page + PAGE
+        if may(page):
+            while first > low and may(first - PAGE):
+                first -= PAGE
+            while stop < high and may(stop):
+                stop += PAGE
+        return first, (stop - first) // PAGE
+
+    def _room_for(self, window: int, page: int, end: int) -> int:
+        """How many pages of a window there is room for: in one leaf table, and in RAM."""
+        end = min(end, (page | (1 << LEAF_SHIFT) - 1) + 1)
+        free = self.frames.blocks.free_pages // _MOST_OF_FREE
+        return max(min(window, (end - page) // PAGE, free), 1)
+
+    def _expect(self, page: int, window: int) -> None:
+        """The row of faults goes on at this page, if it does."""
+        streams = self.state.streams
+        streams[page] = min(max(2 * window, FIRST_WINDOW), LARGEST_WINDOW)
+        if len(streams) > _STREAMS:
+            del streams[next(iter(streams))]
+
+    def _entries(self, page: int, area: Area, count: int, access: int) -> list[int]:
+        """Entries for up to `count` pages: of those that are there, or else new ones."""
+        own, users = self.state.own, self.frames.state.users
+        writes = access == WRITE and area.is_private
+        if area.object and page not in own and not writes:
+            return self._entries_of_object(page, area, count, access)
+        flags = _flags(area.prot, access)
+        if area.object and writes:
+            pages = [self._unshare(page + at * PAGE, area) for at in range(count)]
+        else:
+            found = self.frames.present(own, page, count)
+            if not users:
+                return [pa >> 2 | flags for pa in found]
+            pages = list(found)
+            if writes:
+                pages = [self._unshare(page + at * PAGE, area) for at in range(len(pages))]
+        return [pa >> 2 | (flags & ~sv39.W if pa in users else flags) for pa in pages]
+
+    def _entries_of_object(self, page: int, area: Area, count: int, access: int) -> list[int]:
+        number, offset, own = area.object, area.offset + page - area.start, self.state.own
+        if area.copies:
+            count = next((at for at in range(count) if page + at * PAGE in own), count)
+        pages = self.objects.present(number, offset, count)
+        entry = self.objects.entry
+        return [entry(number, offset + at * PAGE, pa, area, access) for at, pa in enumerate(pages)]
+
+    def fill(self, va: int, data: bytes | memoryview) -> None:
+        """Put `data` where the process itself may not write: its program text."""
+        view, own = memoryview(data), self.state.own
+        while view:
+            page = va & -PAGE
+            area = areas_of.find(self.state.areas, page)
+            if page not in own and not va % PAGE and len(view) >= 2 * PAGE and not (area and area.object):
+                n = self._fill_row(page, view)
+            else:
+                n = min(len(view), PAGE - va % PAGE)
+                if page not in own and not (area and area.object):
+                    own[page] = self.frames.take()
+                assert area is not None
+                self.memory.write(self._unshare(page, area) + va % PAGE, view[:n])
+            va, view = va + n, view[n:]
+
+    def _fill_row(self, page: int, view: memoryview) -> int:
+        """Likewise for whole pages of which there are none yet, as many as are in one piece of RAM."""
+        pages = self.frames.present(self.state.own, page, len(view) // PAGE)
+        first, size = pages[0], len(pages) * PAGE
+        self.memory.write(first, view[:size])
+        return size
+
+
+def _flags(prot: int, access: int) -> int:
+    """The entry's flags; of a page that is to be writable and executable, for this access."""
+    flags = sv39.READ_ONLY_DATA
+    if prot & WRITE and not (prot & EXEC and access == EXEC):
+        flags |= sv39.W
+    elif prot & EXEC:
+        flags |= sv39.X
+    return flags

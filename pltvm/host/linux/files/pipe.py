@@ -1,0 +1,207 @@
+"""Pipes, with and without a name: bytes that go from those who write to those who read, in order.
+
+A pipe is plain data in `Pipes`; its ends are files that name it. It is gone when both ends are closed.
+"""
+
+import stat
+from dataclasses import dataclass, field
+from errno import EINVAL, EPIPE
+from typing import Any, Final
+
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.file import (
+    O_ACCESS,
+    O_CLOEXEC,
+    O_RDONLY,
+    O_RDWR,
+    O_WRONLY,
+    POLLERR,
+    POLLHUP,
+    READABLE,
+    WRITABLE,
+    File,
+    Status,
+)
+from pltvm.host.linux.waits import Key, Waker
+from pltvm.host.plain import Part
+
+ROOM: Final = 65536  # bytes of a new pipe
+WHOLE: Final = 4096  # PIPE_BUF: so many bytes are written all at once or not at all
+PAGE: Final = 4096
+MOST_ROOM: Final = 1 << 20
+
+
+@dataclass(slots=True)
+class Pipe:
+    """The bytes in a pipe, and how many files read and write it. `changes` counts what happened to it."""
+
+    data: bytearray = field(default_factory=bytearray)
+    room: int = ROOM
+    readers: int = 0
+    writers: int = 0
+    changes: int = 0
+    had_reader: int = 0  # how many there have been: for those who open a named one and wait
+    had_writer: int = 0
+    inode: int = 0  # of its name, 0 without one
+
+
+@dataclass(slots=True)
+class PipesState:
+    """All pipes by number."""
+
+    pipes: dict[int, Pipe] = field(default_factory=dict)
+    next_number: int = 1
+
+
+class Pipes(Part[PipesState]):
+    """The pipes of the system."""
+
+    def __init__(self, waker: Waker) -> None:
+        self.waker = waker
+        self.state = PipesState()
+
+    def new(self, inode: int = 0) -> int:
+        """A pipe without ends; its number."""
+        number = self.state.next_number
+        self.state.next_number += 1
+        self.state.pipes[number] = Pipe(inode=inode)
+        return number
+
+    def pair(self, flags: int) -> "tuple[PipeEnd, PipeEnd]":
+        """A new pipe: the end to read from, and that to write to."""
+        number = self.new()
+        return PipeEnd(self, number, O_RDONLY | flags), PipeEnd(self, number, O_WRONLY | flags)
+
+    def named(self, inode: int) -> int:
+        """The number of the pipe with a name in a folder; it is there while it is open."""
+        for number, pipe in self.state.pipes.items():
+            if pipe.inode == inode:
+                return number
+        return self.new(inode)
+
+
+class PipeEnd(File):
+    """One end of a pipe, or both (a named one opened with O_RDWR)."""
+
+    kind = "pipe"
+    mode = stat.S_IFIFO | 0o600
+
+    def __init__(
+        self, pipes: Pipes, pipe: int, flags: int, counted: bool = False, mode: int = stat.S_IFIFO | 0o600
+    ) -> None:
+        super().__init__(flags)
+        self.mode = mode
+        self._pipes = pipes
+        self.pipe = pipe
+        access = flags & O_ACCESS
+        self.reads, self.writes = access in (O_RDONLY, O_RDWR), access in (O_WRONLY, O_RDWR)
+        if not counted:
+            state = self.contents
+            state.readers += self.reads
+            state.writers += self.writes
+            state.had_reader += self.reads
+            state.had_writer += self.writes
+            self._changed()
+
+    @property
+    def contents(self) -> Pipe:
+        """The pipe itself."""
+        return self._pipes.state.pipes[self.pipe]
+
+    def _changed(self) -> None:
+        """Somebody came or went, or the pipe has another size: of interest to all."""
+        self.contents.changes += 1
+        for whom in ("readers", "writers"):
+            self._pipes.waker.wake(("pipe", self.pipe, whom))
+        self._pipes.waker.wake(("pipe", self.pipe))
+
+    def _wake(self, whom: str) -> None:
+        self.contents.changes += 1
+        self._pipes.waker.wake(("pipe", self.pipe, whom))
+
+    def keys(self) -> tuple[Key, ...]:
+        readers, writers = ("pipe", self.pipe, "readers"), ("pipe", self.pipe, "writers")
+        return (readers,) * self.reads + (writers,) * self.writes
+
+    def keys_for(self, events: int) -> tuple[Key, ...]:
+        if self.reads and self.writes:
+            return self.keys() if events & WRITABLE else self.keys()[:1]
+        return self.keys()
+
+    def changes(self) -> int:
+        return self.contents.changes
+
+    def events(self) -> int:
+        pipe, events = self.contents, 0
+        if self.reads:
+            events |= READABLE if pipe.data else 0
+            events |= POLLHUP if not pipe.writers and pipe.had_writer else 0
+        if self.writes:
+            events |= WRITABLE if pipe.room - len(pipe.data) >= WHOLE or not pipe.data else 0
+            events |= POLLERR if not pipe.readers else 0
+        return events
+
+    def read(self, size: int) -> bytes:
+        self.must_read()
+        pipe = self.contents
+        if not size:
+            return b""
+        if not pipe.data:
+            if pipe.writers:
+                self.wait(("pipe", self.pipe, "readers"))
+            return b""
+        was_full = pipe.room - len(pipe.data) < WHOLE
+        part = bytes(pipe.data[:size])
+        del pipe.data[:size]
+        if was_full:  # else nobody waited to write
+            self._wake("writers")
+        return part
+
+    def write(self, data: bytes) -> int:
+        self.must_write()
+        pipe = self.contents
+        if not pipe.readers:
+            raise LinuxError(EPIPE)
+        room = pipe.room - len(pipe.data)
+        if room < (len(data) if len(data) <= WHOLE else 1):
+            self.wait(("pipe", self.pipe, "writers"))
+        pipe.data += data[:room]
+        if data:
+            self._wake("readers")
+        return min(len(data), room)
+
+    def resize(self, room: int) -> int:
+        """F_SETPIPE_SZ: a power of two of bytes, at least `room`; gives it."""
+        if not 0 < room <= MOST_ROOM:
+            raise LinuxError(EINVAL)
+        self.contents.room = max(PAGE, 1 << (room - 1).bit_length())
+        self._changed()
+        return self.contents.room
+
+    def status(self) -> Status:
+        return Status(self.mode, inode=self.contents.inode or (1 << 32) + self.pipe)
+
+    def name(self) -> bytes:
+        return b"pipe:[%d]" % ((1 << 32) + self.pipe)
+
+    def again(self, flags: int) -> File:
+        return PipeEnd(self._pipes, self.pipe, flags & ~O_CLOEXEC, mode=self.mode)
+
+    def request(self, request: int, argument: int) -> bytes:
+        if request == FIONREAD:
+            return len(self.contents.data).to_bytes(4, "little")
+        return super().request(request, argument)
+
+    def close(self) -> None:
+        pipe = self.contents
+        pipe.readers -= self.reads
+        pipe.writers -= self.writes
+        self._changed()
+        if not pipe.readers and not pipe.writers:
+            del self._pipes.state.pipes[self.pipe]
+
+    def save(self) -> Any:
+        return self.pipe
+
+
+FIONREAD: Final = 0x541B

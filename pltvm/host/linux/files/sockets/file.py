@@ -1,0 +1,145 @@
+"""The open file of a socket."""
+
+import stat
+from errno import EINVAL, ENOTCONN
+from typing import Any, Final
+
+from pltvm.errors import SnapshotError
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.file import O_NONBLOCK, WRITABLE, File, Status
+from pltvm.host.linux.files.sockets import options
+from pltvm.host.linux.files.sockets.names import AF_UNIX, packed
+from pltvm.host.linux.files.sockets.real import Real
+from pltvm.host.linux.files.sockets.socket import SOCK_DGRAM, Outgoing, Socket, State
+from pltvm.host.linux.files.sockets.table import Sockets
+from pltvm.host.linux.files.sockets.transport import Transport
+from pltvm.host.linux.waits import Key
+
+FIONREAD, TIOCOUTQ, SIOCATMARK, SIOCGIFCONF = 0x541B, 0x5411, 0x8905, 0x8912
+_INODES: Final = 1 << 33
+
+
+class SocketFile(File):
+    """A socket by its number."""
+
+    kind = "socket"
+    mode = stat.S_IFSOCK | 0o777
+
+    def __init__(self, sockets: Sockets, transport: Transport, socket: int, flags: int) -> None:
+        super().__init__(flags)
+        self.sockets = sockets
+        self.transport = transport
+        self.socket = socket
+
+    @property
+    def contents(self) -> Socket:
+        """The socket itself."""
+        return self.sockets[self.socket]
+
+    @property
+    def warns(self) -> bool:  # type: ignore[override]
+        """Only of a stream is its broken end a signal."""
+        return self.contents.is_stream
+
+    def read(self, size: int) -> bytes:
+        received = self.transport.receive(self.socket, size, bool(self.flags & O_NONBLOCK))
+        if received.files:
+            self.sockets.landed(received.files)
+        return received.data
+
+    def write(self, data: bytes) -> int:
+        return self.transport.send(self.socket, Outgoing(data), bool(self.flags & O_NONBLOCK))
+
+    def events(self) -> int:
+        return self.transport.events(self.socket)
+
+    def keys(self) -> tuple[Key, ...]:
+        both: tuple[Key, ...] = ("socket", self.socket, "in"), ("socket", self.socket, "out")
+        socket = self.contents
+        if socket.type == SOCK_DGRAM and socket.peer:
+            return (*both, ("socket", socket.peer, "room"))
+        return both
+
+    def keys_for(self, events: int) -> tuple[Key, ...]:
+        return self.keys() if events & WRITABLE else self.keys()[:1]
+
+    def status(self) -> Status:
+        return Status(self.mode, inode=_INODES + self.socket)
+
+    def local_name(self) -> bytes:
+        """Its name, for memory; raises LinuxError."""
+        return packed(self.contents.local, self.contents.family)
+
+    def remote_name(self) -> bytes:
+        """That of its peer; raises LinuxError(ENOTCONN)."""
+        socket = self.contents
+        if socket.state != State.CONNECTED:
+            raise LinuxError(ENOTCONN)
+        peer, name = self.sockets.get(socket.peer), socket.remote
+        return packed(name if peer is None or name is not None else peer.local, socket.family)
+
+    def set_option(self, level: int, number: int, raw: bytes) -> None:
+        """setsockopt; raises LinuxError."""
+        options.set_option(self.contents, level, number, raw)
+
+    def get_option(self, level: int, number: int) -> bytes:
+        """getsockopt: all of the value; raises LinuxError."""
+        return options.get_option(self.contents, level, number)
+
+    def name(self) -> bytes:
+        return b"socket:[%d]" % (_INODES + self.socket)
+
+    def request(self, request: int, argument: int) -> bytes:
+        socket = self.contents
+        if request == FIONREAD:
+            if socket.state == State.LISTENING:
+                raise LinuxError(EINVAL)
+            if socket.type == SOCK_DGRAM:
+                waiting = len(socket.queue[0].data) if socket.queue else 0
+            else:
+                waiting = sum(len(message.data) for message in socket.queue)
+            return waiting.to_bytes(4, "little")
+        if request == TIOCOUTQ:
+            peer = self.sockets.get(socket.peer) if socket.family == AF_UNIX else None
+            return (peer.queued if peer is not None else 0).to_bytes(4, "little")
+        if request in (SIOCATMARK, SIOCGIFCONF):  # no urgent data, no interfaces to tell of
+            return bytes(4)
+        return super().request(request, argument)
+
+    def close(self) -> None:
+        self.transport.close(self.socket)
+
+    def save(self) -> Any:
+        socket = self.contents
+        return self.socket, socket.family, socket.type
+
+
+class RealSocketFile(SocketFile):
+    """One of the network outside."""
+
+    transport: Real
+
+    def local_name(self) -> bytes:
+        return packed(self.transport.local(self.socket), self.contents.family)
+
+    def remote_name(self) -> bytes:
+        return packed(self.transport.remote(self.socket), self.contents.family)
+
+    def set_option(self, level: int, number: int, raw: bytes) -> None:
+        if self.transport.passes(level, number):
+            self.transport.set_option(self.socket, level, number, raw)
+        else:
+            super().set_option(level, number, raw)
+
+    def get_option(self, level: int, number: int) -> bytes:
+        if self.transport.passes(level, number):
+            return self.transport.get_option(self.socket, level, number)
+        return super().get_option(level, number)
+
+    def request(self, request: int, argument: int) -> bytes:
+        if request in (FIONREAD, TIOCOUTQ, SIOCATMARK):
+            return self.transport.request(self.socket, request)
+        return super().request(request, argument)
+
+    def save(self) -> Any:
+        raise SnapshotError("a socket of the network outside (--net) is open, which cannot be saved")

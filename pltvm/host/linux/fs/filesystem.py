@@ -1,0 +1,335 @@
+"""The files beneath one folder, as all processes of a system see them: what is done by path.
+
+Where a path leads is decided in `paths`; here it is acted on, through the descriptors that the walk ends
+with. Other kinds of files (devices, pipes, sockets) can be seen, renamed and removed, but are never opened.
+Programs see the root as `/`. Some paths are not on any disk: `nodes` says what they are. What changes folders
+is in `changes`.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from errno import EACCES, EBADF, EBUSY, EFBIG, EINVAL, EISDIR, ENOENT, ENOTDIR, ENXIO
+from pathlib import Path
+from typing import Final
+
+from pltvm.errors import SnapshotError
+from pltvm.host.elf_headers import MAX_FILE
+from pltvm.host.linux.clock import Clock
+from pltvm.host.linux.errors import LinuxError, linux_errors
+from pltvm.host.linux.files.file import O_PATH, File, Status
+from pltvm.host.linux.files.host import (
+    Disk,
+    HostFile,
+    HostFolder,
+    Image,
+    Mappings,
+    NoMappings,
+    SavedHostFile,
+)
+from pltvm.host.linux.files.listing import Entry
+from pltvm.host.linux.fs.fifo import Fifo
+from pltvm.host.linux.fs.marks import Marks, MarksState
+from pltvm.host.linux.fs.nodes import Folder, Link, Node, NodeFile, Opened, Special, open_node
+from pltvm.host.linux.fs.opening import (
+    O_CREAT,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_TMPFILE,
+    O_TRUNC,
+    is_exclusive,
+    open_nameless,
+    open_place,
+)
+from pltvm.host.linux.fs.paths import IN_ROOT, Tree
+from pltvm.host.linux.fs.place import Place
+from pltvm.host.linux.fs.room import Room, RoomState
+
+MOST_GROWTH: Final = 1 << 30  # bytes by which programs may make files grow, all together
+MOST_NEW: Final = 1 << 17  # files and folders that they may make
+_TRIES: Final = 100  # when what a path names comes and goes meanwhile
+
+
+class _Closed(File):
+    """Stands for a descriptor that is not open, where a path may not need it."""
+
+    def status(self) -> Status:
+        raise LinuxError(EBADF)
+
+
+CLOSED: Final = _Closed()
+
+
+@dataclass(slots=True)
+class SavedFileSystem:
+    """What is remembered of files, and what programs may still leave on the disk."""
+
+    marks: MarksState
+    room: RoomState
+
+
+class FileSystem:
+    """What is beneath the folder `root`. Paths and errors as for Linux; everything raises LinuxError.
+
+    A path starts at `base`, an open folder. `mappings` are of files.
+    """
+
+    def __init__(self, root: Path, clock: Clock, mappings: Mappings | None = None) -> None:
+        self.tree = Tree(root)
+        self.room = Room(MOST_GROWTH, MOST_NEW)
+        self.marks = Marks(clock)
+        self.nodes = self.tree.nodes
+        self.disk = Disk(
+            self.room.grow,
+            self.marks.status,
+            self.tree.path_of,
+            self.marks.written,
+            self._listing,
+            mappings or NoMappings(),
+        )
+
+    # -- snapshots ---------------------------------------------------------------------------------------
+
+    def save(self) -> SavedFileSystem:
+        """A copy of the state."""
+        return SavedFileSystem(self.marks.save(), self.room.save())
+
+    def load(self, saved: SavedFileSystem) -> None:
+        """Put the state back."""
+        self.marks.load(saved.marks)
+        self.room.load(saved.room)
+
+    def again(self, saved: SavedHostFile, flags: int) -> HostFile:
+        """A file that was open, opened again; raises SnapshotError if it is not the same."""
+        name = os.fsdecode(saved.path)
+        try:
+            with self.tree.find(None, saved.path, follow=False) as place:
+                descriptor = open_place(place, flags & ~O_TRUNC, 0, self.room)
+        except LinuxError as error:
+            raise SnapshotError(f"{name}: cannot be opened again: {os.strerror(error.number)}") from None
+        assert descriptor is not None  # nothing is made
+        file = self._opened(descriptor, flags)
+        if file.identity != saved.identity:
+            file.close()
+            raise SnapshotError(f"{name}: is not what it was when it was open: it has changed since")
+        return file
+
+    def node_again(self, state: tuple[bytes, int, bytes, tuple[Entry, ...]], flags: int) -> File:
+        """A node that was open, opened again, with the text that it had."""
+        path, _, content, _ = state
+        at: Node | None = self.nodes
+        for name in [name for name in path.split(b"/") if name]:
+            at = at.child(name) if isinstance(at, Folder) else None
+        file = NodeFile(at or Node(path), flags, self._beneath)
+        file.content = content
+        return file
+
+    # -- what programs are told --------------------------------------------------------------------------
+
+    def _listing(self, descriptor: int) -> list[Entry]:
+        """What is in an open folder of the root, sorted; LinuxError(ENOENT) if it was removed."""
+        info = os.fstat(descriptor)
+        if not info.st_nlink:
+            raise LinuxError(ENOENT)
+        is_root = (info.st_dev, info.st_ino) == self.tree.id
+        above = info if is_root else os.stat("..", dir_fd=descriptor)
+        entries = [
+            Entry(name, self.marks.inode((one.st_dev, one.st_ino)), one.st_mode)
+            for name, one in ((b".", info), (b"..", above))
+        ]
+        found = self._names(descriptor, info.st_dev)
+        if is_root:
+            for name in self.nodes.names():
+                node = self.nodes.child(name)
+                if name not in found and node is not None and node.is_listed:
+                    found[name] = node.entry(name)
+        return entries + [found[name] for name in sorted(found)]
+
+    def _names(self, descriptor: int, device: int) -> dict[bytes, Entry]:
+        opened = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with os.scandir(opened) as entries:
+                rows = sorted((os.fsencode(one.name), one.inode(), _kind(one)) for one in entries)
+        finally:
+            os.close(opened)
+        return {name: Entry(name, self.marks.inode((device, inode)), kind) for name, inode, kind in rows}
+
+    def _beneath(self, node: Node) -> list[Entry]:
+        """What is in the folder of the root that has the path of a node."""
+        folder = self.tree.beneath(node)
+        if folder < 0:
+            return []
+        try:
+            return list(self._names(folder, os.fstat(folder).st_dev).values())
+        finally:
+            os.close(folder)
+
+    def status_at(self, place: Place) -> Status:
+        """What a program is told of what a walk has found."""
+        if place.node is not None:
+            return place.node.status()
+        status = self.marks.status(place.state)
+        if place.kind == stat.S_IFLNK:  # of the path that the program sees
+            return status._replace(size=len(self.tree.seen(place.link())))
+        return status
+
+    # -- paths -------------------------------------------------------------------------------------------
+
+    def add_device(self, path: str, opener: Callable[[int], File]) -> None:
+        """A device of our own at a path."""
+        *folders, name = os.fsencode(path).strip(b"/").split(b"/")
+        at = self.nodes
+        for folder in folders:
+            at = at.folder(folder)
+        at.add(Special(at.path_of(name), opener))
+
+    def root(self) -> HostFolder:
+        """The root, opened."""
+        return HostFolder(self.tree.open_root(), O_PATH, self.disk)
+
+    def find(self, base: File, path: bytes, follow: bool = True, resolve: int = 0) -> Place:
+        """Where a path leads; a link at its end counts if `follow`. `resolve` is of openat2."""
+        if path.startswith(b"/") and not resolve & IN_ROOT:
+            return self.tree.find(None, path, follow, resolve)
+        if base is CLOSED:
+            raise LinuxError(EBADF if path else ENOENT)
+        if isinstance(base, NodeFile) and isinstance(base.node, Folder):
+            return self.tree.find(base.node, path, follow, resolve)
+        if not isinstance(base, HostFolder):
+            raise LinuxError(ENOTDIR if path else ENOENT)
+        return self.tree.find(base.descriptor, path, follow, resolve)
+
+    def find_name(self, base: File, path: bytes) -> Place:
+        """The place of a name that is to be made, removed or given away: a link stands for itself."""
+        return self.find(base, path.rstrip(b"/") or path, follow=False)
+
+    def _opened(self, descriptor: int, flags: int) -> HostFile:
+        info = os.fstat(descriptor)
+        return (HostFolder if stat.S_ISDIR(info.st_mode) else HostFile)(descriptor, flags, self.disk, info)
+
+    def open(self, base: File, path: bytes, flags: int, mode: int, resolve: int = 0) -> File:
+        """Open a file; what is there may be a `Fifo`, which is opened otherwise."""
+        if flags & O_PATH:
+            flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW
+        elif flags & O_TMPFILE:
+            with self.find(base, path, resolve=resolve) as place:
+                return self._made(open_nameless(place, flags, mode, self.room), flags, mode)
+        if flags & O_CREAT and path.endswith(b"/"):
+            with self.find_name(base, path):  # what is wrong with the way there comes first
+                raise LinuxError(EISDIR)
+        follow = not (flags & O_NOFOLLOW or is_exclusive(flags))
+        for _ in range(_TRIES):
+            with self.find(base, path, follow, resolve) as place:
+                if place.node is not None:
+                    return open_node(place.node, flags, self._beneath)
+                if place.info is not None:
+                    return self._found(place, flags)
+                made = open_place(place, flags, mode, self.room)
+                if made is not None:
+                    file = self._made(made, flags, mode)
+                    self.marks.written(os.fstat(place.folder))
+                    return file
+        raise LinuxError(EBUSY)
+
+    def _found(self, place: Place, flags: int) -> File:
+        if place.kind == stat.S_IFIFO and not flags & (O_PATH | O_DIRECTORY) and not is_exclusive(flags):
+            return Fifo(self.marks.status(place.state), flags)
+        if place.kind == stat.S_IFSOCK and not flags & (O_PATH | O_DIRECTORY) and not is_exclusive(flags):
+            raise LinuxError(ENXIO)
+        opened = open_place(place, flags, 0, self.room)
+        assert opened is not None
+        file = self._opened(opened, flags)
+        if flags & O_TRUNC and not flags & O_PATH:
+            self.marks.written(place.state)
+            if self.disk.mappings.shows_files():
+                self.disk.mappings.resized(file.key, 0)
+        return file
+
+    def _made(self, descriptor: int, flags: int, mode: int) -> HostFile:
+        self.marks.made(os.fstat(descriptor), mode)
+        return HostFile(descriptor, flags, self.disk)
+
+    def interpreter(self, path: bytes) -> Image:
+        """The file that starts a program, by its path from the root."""
+        root = self.root()
+        try:
+            return self.read_program(root, path, executable=False)[0]
+        finally:
+            root.close()
+
+    def read_program(self, base: File, path: bytes, executable: bool = True) -> tuple[Image, bytes]:
+        """The content of a file that is to be executed, and its path from the root."""
+        with self.find(base, path) as place:
+            node = place.node
+            kind = place.kind
+            mode = self.status_at(place).mode
+            if kind == stat.S_IFDIR or (executable and (kind != stat.S_IFREG or not mode & 0o111)):
+                raise LinuxError(EACCES)
+            if isinstance(node, Opened):
+                file: File = node.file.again(0)
+            elif node is not None:
+                raise LinuxError(EACCES)
+            else:
+                file = self._found(place, 0)
+        try:
+            if not isinstance(file, HostFile):
+                raise LinuxError(EACCES)
+            if file.size() > MAX_FILE:
+                raise LinuxError(EFBIG)
+            return file.image(), file.name()
+        finally:
+            file.close()
+
+    def status(self, base: File, path: bytes, follow: bool) -> Status:
+        """The state of what a path names."""
+        with self.find(base, path, follow) as place:
+            return self.status_at(place)
+
+    @linux_errors
+    def access(self, base: File, path: bytes, mode: int, follow: bool = True) -> None:
+        """Whether a file may be read (4), written (2), executed (1); raises LinuxError(EACCES) if not."""
+        with self.find(base, path, follow) as place:
+            if place.node is not None:
+                file_mode = place.node.status().mode
+                if (mode & 1 and not file_mode & 0o111) or (mode & 2 and not file_mode & 0o222):
+                    raise LinuxError(EACCES)
+                return
+            never = place.kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO)
+            executable = place.kind == stat.S_IFDIR or self.marks.status(place.state).mode & 0o111
+            if (mode and never) or (mode & 1 and not executable) or not os.access(place.itself, mode & 6):
+                raise LinuxError(EACCES)
+
+    def read_link(self, base: File, path: bytes) -> bytes:
+        """Where a link points to."""
+        with self.find(base, path, follow=False) as place:
+            return self.link_at(place)
+
+    @linux_errors
+    def link_of(self, file: HostFile) -> bytes:
+        """Where a link points that is open itself; LinuxError(ENOENT) for what is no link."""
+        if not stat.S_ISLNK(file.mode):
+            raise LinuxError(ENOENT)
+        return self.tree.seen(os.readlink(b"", dir_fd=file.descriptor))
+
+    def link_at(self, place: Place) -> bytes:
+        """Where the link points to that a walk has found."""
+        if place.kind != stat.S_IFLNK:
+            raise LinuxError(EINVAL)
+        if isinstance(place.node, Link | Opened):
+            return place.node.target()
+        return self.tree.seen(place.link())
+
+
+def _kind(entry: "os.DirEntry[str]") -> int:
+    """S_IFREG … of an entry, by what the folder says of it."""
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    try:
+        return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+    except OSError:
+        return stat.S_IFREG

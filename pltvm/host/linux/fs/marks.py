@@ -1,0 +1,134 @@
+"""What programs are told of files in place of what the real system says, so that runs repeat.
+
+Inode numbers go by the order in which files were first seen. A file that nobody touched in this run has one
+and the same time; who writes, makes or changes one leaves the time of the program's clock. A mode is kept
+here where the disk has another one: bits by which a program would run as somebody else never get there, nor
+what the wall around this process (`confine`) or its own umask keep from it.
+"""
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from pltvm.host.linux.clock import BOOT_NS, Clock
+from pltvm.host.linux.files.file import Status
+from pltvm.host.linux.files.host import Key
+from pltvm.host.plain import Part
+
+MOST_NUMBERS: Final = 1 << 17  # files that are remembered
+UNTOUCHED: Final = BOOT_NS - 86_400 * 10**9  # the times of a file that is as it was before
+BLOCK: Final = 4096
+_SMALL: Final = 1 << 16  # bytes of a file in which holes are not looked for
+
+
+class Mark(NamedTuple):
+    """Of one file: its number, times in ns since 1970 (None: untouched), and its mode (None: that on the
+    disk)."""
+
+    inode: int
+    accessed: int | None = None
+    modified: int | None = None
+    changed: int | None = None
+    mode: int | None = None
+
+
+@dataclass(slots=True)
+class MarksState:
+    """The files that are remembered, by the real device and inode; the number of the next one; and those
+    that are names of sockets, with their paths (`socket_nodes`)."""
+
+    known: dict[Key, Mark] = field(default_factory=dict)
+    next_inode: int = 2
+    sockets: dict[Key, bytes] = field(default_factory=dict)
+
+
+class Marks(Part[MarksState]):
+    """What is remembered of files. With a clock that is real, so are times."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.state = MarksState()
+
+    def of(self, key: Key) -> Mark:
+        """What is known of a file."""
+        return self.state.known.get(key) or self._new(key)
+
+    def _new(self, key: Key) -> Mark:
+        known = self.state.known
+        if len(known) >= MOST_NUMBERS:
+            del known[next(iter(known))]
+        known[key] = mark = Mark(self.state.next_inode)
+        self.state.next_inode += 1
+        return mark
+
+    def inode(self, key: Key) -> int:
+        """Its number."""
+        return self.of(key).inode
+
+    def status(self, info: os.stat_result) -> Status:
+        """What a program is told."""
+        mark = self.of((info.st_dev, info.st_ino))
+        size = BLOCK if stat.S_ISDIR(info.st_mode) else info.st_size
+        real = self._clock.real_time
+        return Status(
+            info.st_mode if mark.mode is None else stat.S_IFMT(info.st_mode) | mark.mode,
+            mark.inode,
+            size,
+            info.st_nlink,
+            accessed=(info.st_atime_ns if real else UNTOUCHED) if mark.accessed is None else mark.accessed,
+            modified=(info.st_mtime_ns if real else UNTOUCHED) if mark.modified is None else mark.modified,
+            changed=(info.st_ctime_ns if real else UNTOUCHED) if mark.changed is None else mark.changed,
+            allocated=_allocated(info, size),
+        )
+
+    def now(self) -> int:
+        """The time that a change leaves."""
+        return self._clock.time_of_day()
+
+    def made(self, info: os.stat_result, mode: int) -> None:
+        """A new file, which was to have this mode: its inode may be that of one that is gone."""
+        key = info.st_dev, info.st_ino
+        self.state.known.pop(key, None)
+        self.state.sockets.pop(key, None)
+        now = self.now()
+        kept = None if stat.S_IMODE(info.st_mode) == mode else mode
+        self.state.known[key] = Mark(self._new(key).inode, now, now, now, kept)
+
+    def written(self, info: os.stat_result) -> None:
+        """The content has changed."""
+        key, now = (info.st_dev, info.st_ino), self.now()
+        inode, accessed, _, _, mode = self.of(key)
+        self.state.known[key] = Mark(inode, accessed, now, now, mode)
+
+    def changed(self, info: os.stat_result) -> None:
+        """Something about it has: a mode, a name."""
+        key = info.st_dev, info.st_ino
+        self.state.known[key] = self.of(key)._replace(changed=self.now())
+
+    def timed(self, info: os.stat_result, accessed: int | None, modified: int | None) -> None:
+        """It was given times; None: not this one."""
+        key = info.st_dev, info.st_ino
+        mark = self.of(key)
+        self.state.known[key] = mark._replace(
+            accessed=mark.accessed if accessed is None else accessed,
+            modified=mark.modified if modified is None else modified,
+            changed=self.now(),
+        )
+
+    def permitted(self, info: os.stat_result, mode: int) -> None:
+        """It was given a mode."""
+        key = info.st_dev, info.st_ino
+        self.state.known[key] = self.of(key)._replace(mode=mode, changed=self.now())
+
+
+def _allocated(info: os.stat_result, size: int) -> int | None:
+    """The blocks of a link, and of a large file that is mostly holes.
+
+    Of others they follow from the size: what file systems say besides differs from one to the other, and from
+    one moment to the next.
+    """
+    if stat.S_ISLNK(info.st_mode):  # in its inode
+        return 0
+    blocks = info.st_blocks & ~7
+    return blocks if size > _SMALL and blocks * 1024 < size else None

@@ -1,0 +1,83 @@
+"""Opening what a walk has found: the flags of `open`, and which kinds of files may be opened at all."""
+
+import os
+import stat
+from errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR
+from typing import Final
+
+from pltvm.host.linux.errors import LinuxError, linux_errors
+from pltvm.host.linux.files.host import KEPT_DESCRIPTORS, must_be_spare, real_flags
+from pltvm.host.linux.fs.place import Place
+from pltvm.host.linux.fs.room import Room
+
+__all__ = ["KEPT_DESCRIPTORS", "is_exclusive", "open_nameless", "open_place"]
+
+# As riscv64 has them; those of the machine that this runs on may differ.
+O_WRONLY, O_RDWR, O_ACCESS = 1, 2, 3
+O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 0o100, 0o200, 0o1000, 0o2000
+O_DIRECTORY, O_NOFOLLOW = 0o200000, 0o400000
+O_PATH, O_TMPFILE = 0o10000000, 0o20000000  # the latter with O_DIRECTORY
+OF_MODE: Final = 0o1777  # of a mode, what gets to the disk: nothing there runs as somebody else
+
+
+@linux_errors
+def open_place(place: Place, flags: int, mode: int, room: Room) -> int | None:
+    """A descriptor of the file at `place`, made if it is not there and O_CREAT is set.
+
+    None when someone else has made it meanwhile: walk again. Raises LinuxError.
+    """
+    if place.found is not None:
+        return _open_found(place, flags, room)
+    if not flags & O_CREAT:
+        raise LinuxError(ENOENT)
+    must_be_spare(os.dup(place.where), close=True)
+    how = real_flags(flags) | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        return room.make(lambda: os.open(place.name, how, mode & OF_MODE, dir_fd=place.where))
+    except FileExistsError:
+        if flags & O_EXCL:
+            raise
+        return None
+
+
+def _open_found(place: Place, flags: int, room: Room) -> int:
+    """Open what was found, by its descriptor, once it is known to be of a kind that may be opened."""
+    kind = place.kind
+    if flags & O_DIRECTORY and kind != stat.S_IFDIR:
+        raise LinuxError(EEXIST if is_exclusive(flags) else ENOTDIR)
+    if not flags & O_PATH:
+        if is_exclusive(flags):
+            raise LinuxError(EEXIST)
+        if kind == stat.S_IFLNK:
+            raise LinuxError(ELOOP)
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
+            raise LinuxError(EACCES)
+        if kind == stat.S_IFDIR and flags & (O_CREAT | O_TRUNC):
+            raise LinuxError(EISDIR)
+    how = real_flags(flags)
+    if flags & O_TRUNC and not flags & O_PATH:
+        room.grow(place.state, 0)
+        how |= os.O_TRUNC
+    descriptor = os.open(place.itself, how)
+    must_be_spare(descriptor)
+    return descriptor
+
+
+@linux_errors
+def open_nameless(place: Place, flags: int, mode: int, room: Room) -> int:
+    """O_TMPFILE: a descriptor of a new file of this folder's disk, without a name. Raises LinuxError."""
+    if not flags & O_DIRECTORY or not flags & O_ACCESS:
+        raise LinuxError(EINVAL)
+    if place.kind != stat.S_IFDIR:
+        raise LinuxError(ENOTDIR)
+    place.state.st_ino  # noqa: B018  # it is on the disk
+    must_be_spare(os.dup(place.folder), close=True)
+    how = real_flags(flags) | os.O_TMPFILE | (os.O_EXCL if flags & O_EXCL else 0)
+    made = room.make(lambda: os.open(place.itself, how, mode & OF_MODE))
+    assert made is not None
+    return made
+
+
+def is_exclusive(flags: int) -> bool:
+    """Whether the file must not be there: then a link in its place is not followed either."""
+    return flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL

@@ -1,0 +1,396 @@
+"""How processes and threads start and end."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from errno import EAGAIN, EINVAL
+from typing import Final
+
+from pltvm.engine import context as ctx
+from pltvm.engine.context import PC, SP, TP, Context
+from pltvm.engine.decode import disassemble
+from pltvm.engine.trap import fetch
+from pltvm.errors import OutOfMemory
+from pltvm.host.linux import signals
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.host import Image
+from pltvm.host.linux.futexes import key_of
+from pltvm.host.linux.process import (
+    OUTER_PARENT,
+    SS_DISABLE,
+    Action,
+    Descriptor,
+    Limit,
+    Process,
+    ProcessState,
+    SignalInfo,
+    Thread,
+)
+from pltvm.host.linux.program import load_program
+from pltvm.host.linux.robust import release_robust_locks
+from pltvm.host.linux.space import Space
+from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT, STACK_SIZE
+from pltvm.host.linux.system import MOST_THREADS, System
+from pltvm.host.symbols import Symbols
+
+CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD = 0x100, 0x200, 0x400, 0x800, 0x1000
+CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD = 0x2000, 0x4000, 0x8000, 0x10000
+CLONE_NEWNS, CLONE_SYSVSEM, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x20000, 0x40000, 0x80000, 0x100000
+CLONE_CHILD_CLEARTID, CLONE_DETACHED, CLONE_UNTRACED, CLONE_CHILD_SETTID = (
+    0x200000, 0x400000, 0x800000, 0x1000000,
+)  # fmt: skip
+DEVICE_PATH: Final = b"/dev/penglai_enclave_dev"
+_CRASHES: Final = {signals.SIGILL, signals.SIGTRAP, signals.SIGBUS, signals.SIGSEGV}  # an instruction did it
+_COMM: Final = 15  # bytes of a thread's name
+
+
+# -- starting ----------------------------------------------------------------------------------------------
+
+
+def start(
+    system: System,
+    data: bytes,
+    arguments: Sequence[bytes],
+    variables: Sequence[bytes] = DEFAULT_ENVIRONMENT,
+) -> Process:
+    """Load the program `data`, with `arguments` (the first is its name), as the first process.
+
+    Raises ElfError for a program that cannot run here, OutOfMemory; then nothing is left of it.
+    """
+    path = _path_of(system, arguments[0])
+    space = Space(system.kernel, objects=system.objects)
+    try:
+        entry, stack = load_program(
+            space, Image(data), arguments, variables, system.random.randbytes(16), system.fs.interpreter
+        )
+    except BaseException:
+        space.free()
+        raise
+    pid = system.new_number()
+    state = ProcessState(pid, group=pid, session=pid)
+    state.limits = {Limit.NOFILE: (512, 512), Limit.STACK: (STACK_SIZE, (1 << 64) - 1), Limit.CORE: (0, 0)}
+    process = Process(state, space, system.open_files)
+    system.processes[pid] = process
+    system.state.first = pid
+    for file in (system.stdin, system.stdout, system.stderr):
+        process.add(system.add_file(file))
+    folder = system.add_file(system.fs.root())
+    folder.users += 1
+    state.folder = folder.number
+    _call_it(system, process, data, arguments, path)
+    first = Context(ctx.U, table=space.table, pc=entry)
+    first.regs[SP] = stack
+    system.new_thread(process, first, pid).state.name = _short_name(arguments[0])
+    return process
+
+
+def _path_of(system: System, name: bytes) -> bytes:
+    """Where the first program is for itself: beneath the root, or at its top if it comes from elsewhere."""
+    try:
+        return b"/" + system.fs.tree.inside(os.path.realpath(name), from_guest=False)
+    except LinuxError:
+        return b"/" + os.path.basename(name)
+
+
+def _call_it(system: System, process: Process, data: bytes, arguments: Sequence[bytes], path: bytes) -> None:
+    state = process.state
+    if DEVICE_PATH in data:  # it runs enclaves, which print too
+        system.stdin.shows_lines = system.stdout.shows_lines = system.stderr.shows_lines = True
+    state.name, state.arguments, state.path = arguments[0] if arguments else b"", tuple(arguments), path
+    state.symbols = Symbols(data)
+
+
+def _short_name(path: bytes) -> bytes:
+    return path.rsplit(b"/", 1)[-1][:_COMM]
+
+
+def execute(
+    system: System,
+    thread: Thread,
+    image: Image,
+    arguments: Sequence[bytes],
+    variables: Sequence[bytes],
+    path: bytes,
+) -> None:
+    """Another program in the place of the calling one, whose other threads end.
+
+    Raises ElfError, LinuxError, OutOfMemory as long as nothing has changed.
+    """
+    process = thread.process
+    space = Space(system.kernel, objects=system.objects)
+    try:
+        entry, stack = load_program(
+            space, image, arguments, variables, system.random.randbytes(16), system.fs.interpreter, path
+        )
+    except BaseException:
+        space.free()
+        raise
+    for other in [one for one in process.threads.values() if one is not thread]:
+        _bury(system, other)
+    release_robust_locks(system, thread)
+    _clear_tid(system, thread)
+    process.space.free()
+    process.space = space
+    _give_back_borrowed(system, process)
+    _become_leader(system, thread)
+    state, own = process.state, thread.state
+    unshare_files(system, process)
+    for descriptor in [number for number, one in state.descriptors.items() if one.closes]:
+        system.close(process, descriptor)
+    state.actions = {
+        number: Action(signals.IGNORE)
+        for number, one in state.actions.items()
+        if one.handler == signals.IGNORE
+    }
+    state.timers = {number: timer for number, timer in state.timers.items() if number < 3}
+    state.has_executed = True
+    _call_it(system, process, image.data, arguments, path)
+    own.alternate_stack, own.saved_mask, own.name = (0, SS_DISABLE, 0), None, _short_name(path)
+    thread.context = Context(ctx.U, table=space.table, pc=entry)
+    thread.context.regs[SP] = stack
+    system.give_memory(thread.context, space)
+    system.hart.current = thread.context
+
+
+def _become_leader(system: System, thread: Thread) -> None:
+    """The thread that is left of a process has the number of the process."""
+    process, scheduler = thread.process, system.scheduler
+    if thread.tid != process.pid:
+        scheduler.threads.pop(thread.tid)
+        process.threads.pop(thread.tid)
+        if scheduler.state.current == thread.tid:
+            scheduler.state.current = process.pid
+        thread.state.tid = process.pid
+        process.threads[process.pid] = scheduler.threads[process.pid] = thread
+
+
+def clone(
+    system: System,
+    thread: Thread,
+    flags: int,
+    *,
+    stack: int = 0,
+    parent_tid: int = 0,
+    child_tid: int = 0,
+    tls: int = 0,
+) -> Thread:
+    """Start a thread, or a process that shares or copies what `flags` say; its first thread.
+
+    Raises LinuxError, OutOfMemory.
+    """
+    if flags & CLONE_SIGHAND and not flags & CLONE_VM:
+        raise LinuxError(EINVAL)
+    if flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
+        raise LinuxError(EINVAL)
+    if len(system.scheduler.threads) >= MOST_THREADS:
+        raise LinuxError(EAGAIN)
+    process = thread.process if flags & CLONE_THREAD else _fork(system, thread, flags)
+    context = Context(0, table=process.space.table)
+    context.regs[:] = thread.context.regs
+    if stack:
+        context.regs[SP] = stack
+    if flags & CLONE_SETTLS:
+        context.regs[TP] = tls
+    number = system.new_number() if flags & CLONE_THREAD else process.pid
+    child = system.new_thread(process, context, number)
+    child.state.signal_mask, child.state.name = thread.state.signal_mask, thread.state.name
+    child.state.policy = thread.state.policy
+    if not flags & CLONE_VM or flags & CLONE_VFORK:
+        child.state.alternate_stack = thread.state.alternate_stack
+    child.answer(0)
+    if flags & CLONE_CHILD_CLEARTID:
+        child.state.clear_tid = child_tid
+    with suppress(LinuxError, OutOfMemory):  # as Linux does: the thread is there, and nobody is told
+        if flags & CLONE_PARENT_SETTID:
+            thread.space.write(parent_tid, number.to_bytes(4, "little"))
+    with suppress(LinuxError, OutOfMemory):
+        if flags & CLONE_CHILD_SETTID:
+            process.space.write(child_tid, number.to_bytes(4, "little"))
+    return child
+
+
+def _fork(system: System, thread: Thread, flags: int) -> Process:
+    """A process like the one of `thread`, without threads."""
+    parent = thread.process
+    space = parent.space.share() if flags & CLONE_VM else parent.space.fork()
+    old, pid = parent.state, system.new_number()
+    state = ProcessState(
+        pid,
+        parent=old.parent if flags & CLONE_PARENT else parent.pid,
+        group=old.group,
+        session=old.session,
+        name=old.name,
+        path=old.path,
+        arguments=old.arguments,
+        symbols=old.symbols,
+        actions=dict(old.actions),
+        descriptors=old.descriptors if flags & CLONE_FILES else dict(old.descriptors),
+        exit_signal=old.exit_signal if flags & CLONE_PARENT else flags & 0xFF,
+        nice=old.nice,
+        io_priority=old.io_priority,
+        folder=old.folder,
+        umask=old.umask,
+        limits=dict(old.limits),
+    )
+    if flags & CLONE_FILES:
+        state.files_group = old.files_group = old.files_group or old.pid
+    else:
+        _use(system, state.descriptors)
+    system.open_files[state.folder].users += 1
+    process = Process(state, space, system.open_files)
+    system.processes[pid] = process
+    return process
+
+
+def _use(system: System, descriptors: Mapping[int, Descriptor]) -> None:
+    """Open files have another user in each of these descriptors."""
+    for one in descriptors.values():
+        system.open_files[one.file].users += 1
+
+
+def _shares_files(system: System, process: Process) -> bool:
+    """Whether another living process has the same descriptors."""
+    group = process.state.files_group
+    others = (one for one in system.processes.values() if one is not process and one.alive)
+    return bool(group) and any(one.state.files_group == group for one in others)
+
+
+def unshare_files(system: System, process: Process) -> None:
+    """Descriptors of its own, of the same files."""
+    if _shares_files(system, process):
+        process.state.descriptors = dict(process.state.descriptors)
+        _use(system, process.state.descriptors)
+    process.state.files_group = 0
+
+
+# -- ending ------------------------------------------------------------------------------------------------
+
+
+def end_thread(system: System, thread: Thread, code: int) -> None:
+    """The end of one thread: tell who waits for it. The last one ends the process."""
+    process = thread.process
+    _bury(system, thread)
+    if not process.threads:
+        end(system, process, (code & 0xFF) << 8)
+
+
+def _bury(system: System, thread: Thread) -> None:
+    """A thread is no more, but in the books of who waits for it."""
+    for action in system.at_end_of_thread:
+        action(thread)
+    release_robust_locks(system, thread)
+    _clear_tid(system, thread)
+    system.scheduler.remove(thread)
+
+
+def _clear_tid(system: System, thread: Thread) -> None:
+    address, thread.state.clear_tid = thread.state.clear_tid, 0
+    if address:
+        with suppress(LinuxError, OutOfMemory):  # it ends all the same
+            thread.space.write(address, bytes(4))
+            system.scheduler.release(key_of(thread.space, address), 1)
+
+
+def end(system: System, process: Process, status: int, report: str = "") -> None:
+    """The end of a process, with a status as `wait4` gives it; `report` says what else ended it."""
+    state = process.state
+    if state.status is not None:
+        return
+    for thread in list(process.threads.values()):
+        _bury(system, thread)
+    for action in system.at_end_of_process:
+        action(process)
+    if _shares_files(system, process):
+        state.descriptors = {}
+    for descriptor in list(state.descriptors):
+        with suppress(LinuxError):  # it is closed nevertheless
+            system.close(process, descriptor)
+    system.open_files.give_up(state.folder)
+    state.status, state.report = status, report
+    state.timers.clear()
+    process.space.free()
+    _give_back_borrowed(system, process)
+    if report and process.pid != system.state.first:
+        system.state.reports.append(
+            f"process {process.pid} ({state.name.decode('utf-8', 'replace')}): {report}"
+        )
+    _leave_children(system, process)
+    _tell(system, process, status)
+
+
+def _give_back_borrowed(system: System, process: Process) -> None:
+    """It no longer uses the memory of the thread that made it by vfork, which goes on."""
+    lender, process.state.borrows = process.state.borrows, 0
+    if lender:
+        system.scheduler.release(("vfork", process.pid), 1, result=process.pid)
+
+
+def _leave_children(system: System, process: Process) -> None:
+    """Its children get another parent: the first process that takes orphans, or nobody here."""
+    heir = _heir(system, process)
+    for child in list(system.processes.values()):
+        if child.state.parent == process.pid:
+            child.state.parent = heir
+            if child.state.death_signal and child.alive:
+                signals.send(system, child, SignalInfo(child.state.death_signal, signals.SI_USER))
+            if not child.alive:
+                _tell(system, child, child.state.status or 0)
+
+
+def _heir(system: System, process: Process) -> int:
+    seen, at = {process.pid}, process.state.parent
+    while at in system.processes and at not in seen:
+        parent = system.processes[at]
+        if parent.alive and parent.state.subreaper:
+            return at
+        seen.add(at)
+        at = parent.state.parent
+    return OUTER_PARENT
+
+
+def _tell(system: System, process: Process, status: int) -> None:
+    """Tell the parent of the end; without one that wants to know it, nothing is left of the process."""
+    parent = system.processes.get(process.state.parent)
+    ignores = parent is None or not parent.alive
+    if parent is not None and parent.alive:
+        killed = status & 0x7F
+        code = (signals.CLD_DUMPED if status & 0x80 else signals.CLD_KILLED) if killed else signals.CLD_EXITED
+        signals.tell_parent(system, process, code, killed or status >> 8, status)
+        wanted = signals.action(parent, signals.SIGCHLD)
+        ignores = wanted.handler == signals.IGNORE or bool(wanted.flags & signals.SA_NOCLDWAIT)
+    if ignores and process.pid != system.state.first:
+        reap(system, process)
+
+
+def reap(system: System, process: Process) -> None:
+    """Nothing is left of a process that has ended."""
+    parent = system.processes.get(process.state.parent)
+    if parent is not None:
+        parent.state.used_by_children += process.state.used + process.state.used_by_children
+    system.processes.pop(process.pid, None)
+
+
+def clean_up(system: System) -> None:
+    """After the run, however that ended: give everything back."""
+    system.hart.set_time_slice(0)
+    for process in list(system.processes.values()):
+        end(system, process, signals.SIGKILL)
+    for action in system.at_end:
+        action()
+    system.open_files.close_all()
+    system.fs.tree.close()
+    system.hart.current = system.kernel.context
+
+
+def killed(system: System, thread: Thread, info: SignalInfo, why: str = "") -> None:
+    """A signal ends the process of `thread`; `why` says what else did."""
+    pc, number = thread.context.regs[PC], info.number
+    report = f"killed by {signals.name(number)} at {thread.location()}"
+    if number in _CRASHES:
+        code = fetch(thread.context)
+        why = why or (disassemble(code, pc) if code else "jump")
+        report += f": {why}, address {info.address:#x}"
+    dumped = 0x80 if number in signals.DUMPS and thread.process.limit(Limit.CORE) else 0
+    if number not in _CRASHES and thread.process.pid != system.state.first:
+        report = ""  # of a child somebody wanted it
+    end(system, thread.process, number | dumped, report)

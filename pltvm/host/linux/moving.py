@@ -1,0 +1,90 @@
+"""mremap: a mapping grows, shrinks or moves. Its pages move with it, and nothing is copied."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from errno import EFAULT, EINVAL, ENOMEM
+from typing import Final
+
+from pltvm.engine.memory import PAGE, pages_for
+from pltvm.host.linux.areas import USER_END, Area
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.space import Space, within
+
+MAYMOVE, FIXED = 1, 2
+_MORE_AREAS: Final = 2  # that a move can make
+
+
+def mremap(
+    space: Space,
+    start: int,
+    old_size: int,
+    new_size: int,
+    flags: int,
+    target: int,
+    may_grow: Callable[[Area, int], None] = lambda _area, _size: None,
+) -> int:
+    """Give the mapping at `start` another size, or another place; gives where it is. Raises LinuxError.
+
+    So does `may_grow` for an area that is not to have so many bytes more.
+    """
+    old, new, fixed = pages_for(old_size) * PAGE, pages_for(new_size) * PAGE, bool(flags & FIXED)
+    if flags & ~(MAYMOVE | FIXED) or (fixed and not flags & MAYMOVE) or start % PAGE or not (old and new):
+        raise LinuxError(EINVAL)
+    if fixed and (
+        target % PAGE
+        or not PAGE <= target <= USER_END - new
+        or (start < target + new and target < start + old)
+    ):
+        raise LinuxError(EINVAL)
+    area = space.area(start)
+    if area is None:
+        raise LinuxError(EFAULT)
+    if new <= old and not fixed:
+        if new < old:
+            space.unmap(start + new, old - new)
+        return start
+    if start + min(old, new) > area.end or (new > old and start + old > area.end):
+        raise LinuxError(EFAULT)
+    if new > old:
+        _must_grow(area)
+        may_grow(area, new - old)
+        end = start + new
+        if not fixed and start + old == area.end and end <= USER_END and not space.overlaps(area.end, end):
+            _lengthen(space, area, end)
+            return start
+    if not flags & MAYMOVE:
+        raise LinuxError(ENOMEM)
+    space.must_have_room(_MORE_AREAS)
+    if fixed:
+        space.unmap(target, new)
+    else:
+        target = space.place(new)
+    if new < old:
+        space.unmap(start + new, old - new)
+    _move(space, start, min(old, new), target, new)
+    return target
+
+
+def _must_grow(area: Area) -> None:
+    """The device has no more."""
+    if area.shared is not None:
+        raise LinuxError(EFAULT)
+
+
+def _lengthen(space: Space, area: Area, end: int) -> None:
+    offset = area.offset + area.end - area.start if area.object else area.offset
+    space.must_have_room()
+    space.insert(replace(area, start=area.end, end=end, offset=offset))  # which makes one of the two
+
+
+def _move(space: Space, start: int, size: int, target: int, new_size: int) -> None:
+    """Move an area, or a part of one, with its pages; the entries are made when they are touched."""
+    area = space.area(start)
+    assert area is not None
+    with space.objects.kept(area.object):
+        (part,) = space.take_out(start, start + size)
+        own = space.state.own
+        for va in within(own, start, start + size):
+            own[va - start + target] = own.pop(va)
+        moved = part.at(target)
+        space.insert(replace(moved, end=target + new_size))

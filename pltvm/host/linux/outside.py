@@ -1,0 +1,85 @@
+"""What is waited for outside of the machine: real sockets, and standard input that comes bit by bit.
+
+Each descriptor outside has a key for what can be read and one for room to write. The operating system is
+asked for changes only (epoll, edge-triggered), at each switch of threads; a change wakes the keys, and who
+waits for one looks again, and may find nothing. So the outside is waited for as all else is (`waits`): in a
+call, in `poll`, by an epoll of the program's.
+
+    data comes → look → wake(("socket", 7, "in")) → the call of the thread that waits is made anew
+
+When nobody can run, and somebody waits for one of these keys, the whole machine waits here. Without epoll, on
+systems other than Linux, nothing can be waited for.
+"""
+
+import select
+from collections.abc import Callable
+from typing import Final
+
+from pltvm.engine.halt import Halt
+from pltvm.host.linux.waits import Key, Waker
+
+_READABLE, _WRITABLE, _BOTH = 0x1 | 0x2 | 0x2000, 0x4, 0x8 | 0x10  # IN, PRI, RDHUP; OUT; ERR, HUP
+_CHANGES: Final = 1 << 31  # EPOLLET
+
+
+class Outside:
+    """Descriptors of this process, and the keys that their changes wake.
+
+    `is_waited_for` says whether a thread waits for a key, be it by an epoll.
+    """
+
+    def __init__(self, waker: Waker, is_waited_for: Callable[[Key], bool]) -> None:
+        self._waker = waker
+        self._is_waited_for = is_waited_for
+        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self._keys: dict[int, tuple[Key, Key]] = {}
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether this operating system offers it."""
+        return self._epoll is not None
+
+    def add(self, descriptor: int, readable: Key, writable: Key) -> bool:
+        """Tell of its changes from now on; False for one that is always ready, as a file is."""
+        if self._epoll is None:
+            return False
+        try:
+            self._epoll.register(descriptor, _READABLE | _WRITABLE | _CHANGES)
+        except PermissionError:
+            return False
+        self._keys[descriptor] = (readable, writable)
+        return True
+
+    def remove(self, descriptor: int) -> None:
+        """Before it is closed."""
+        assert self._epoll is not None
+        self._epoll.unregister(descriptor)
+        for key in self._keys.pop(descriptor):
+            self._waker.wake(key)
+
+    def look(self) -> None:
+        """Wake whom something outside concerns, without waiting."""
+        if not self._keys or self._epoll is None:
+            return
+        for descriptor, events in self._epoll.poll(0):
+            readable, writable = self._keys[descriptor]
+            if events & (_READABLE | _BOTH):
+                self._waker.wake(readable)
+            if events & (_WRITABLE | _BOTH):
+                self._waker.wake(writable)
+
+    def concerns(self) -> bool:
+        """Whether anybody waits for something outside."""
+        return any(self._is_waited_for(key) for keys in self._keys.values() for key in keys)
+
+    def wait(self, halt: Halt, seconds: float | None) -> None:
+        """Until something has changed, or the time is over. Raises Interrupted when the run is to end."""
+        assert self._epoll is not None
+        halt.wait(seconds, self._epoll.fileno())
+
+
+def events_of(descriptor: int, wanted: int) -> int:
+    """What a descriptor is ready for now: POLLIN …, of `wanted` and of those that are always told."""
+    poller = select.poll()
+    poller.register(descriptor, wanted)
+    return sum(events for _, events in poller.poll(0))

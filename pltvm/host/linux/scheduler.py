@@ -1,0 +1,348 @@
+"""Which thread has the hart: round robin among those that are ready, of all processes.
+
+There is one hart. A thread that waits is in a queue for each of its keys (`waits`), in the order of coming,
+or has a deadline. Alarms are deadlines that nobody waits for: `ring` is told. A process that is stopped has
+its threads held back.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from pltvm.engine.hart import Hart
+from pltvm.host.linux.clock import TICK_NS, Clock
+from pltvm.host.linux.outside import Outside
+from pltvm.host.linux.process import Thread, ThreadState
+from pltvm.host.linux.waits import Key, Wait
+from pltvm.host.plain import copied, restored
+
+TIME_SLICE: Final = 100_000  # instructions, 1 ms
+_QUIET_SLICES: Final = 20  # in a row that nobody else wanted
+_BYTES_A_TICK: Final = 128
+_STALE_TIMERS: Final = 4096  # that are kept before they are thrown out
+
+
+@dataclass(slots=True)
+class SchedulerState:
+    """Who runs and who waits for what. Threads are named by their tid; `current` is 0 for none."""
+
+    current: int = 0
+    ready: deque[int] = field(default_factory=deque)
+    held: deque[int] = field(default_factory=deque)  # ready, but their process is stopped
+    waiting: dict[Key, deque[int]] = field(default_factory=dict)
+    timers: list[tuple[int, int, int]] = field(default_factory=list)  # a heap: deadline, order, thread
+    alarms: list[tuple[int, int, int, int]] = field(default_factory=list)  # deadline, order, process, which
+    order: int = 0
+    since: int = 0  # processor time of the clock when `current` got the hart
+    sliced: bool = False  # threads have the hart for a time slice each
+    quiet: int = 0  # slices in a row at whose end nobody else wanted it
+
+
+@dataclass(slots=True)
+class SavedScheduler:
+    """The scheduler and its threads."""
+
+    scheduler: SchedulerState
+    threads: list[ThreadState]
+
+
+class Scheduler:
+    """Ready and waiting threads on `hart`; `current` is the one that has it.
+
+    `enter` lets the enclave go on that a thread runs, once it is the thread's turn; False if there is nothing
+    to run after all. `ring` is called with process and number of an alarm that is due.
+    """
+
+    def __init__(self, hart: Hart, clock: Clock, outside: Outside) -> None:
+        self.hart = hart
+        self.clock = clock
+        self.outside = outside
+        self.state = SchedulerState()
+        self.threads: dict[int, Thread] = {}
+        self.enter: Callable[[Thread], bool] = lambda _thread: False
+        self.ring: Callable[[int, int], None] = lambda _process, _which: None
+
+    @property
+    def current(self) -> Thread | None:
+        """The thread that has the hart."""
+        return self.threads.get(self.state.current)
+
+    def is_current(self, tid: int) -> bool:
+        """Whether this thread has the hart."""
+        return self.state.current == tid
+
+    def save(self) -> SavedScheduler:
+        """A copy of the state, and of the threads."""
+        self._account()
+        return SavedScheduler(copied(self.state), [thread.save() for thread in self.threads.values()])
+
+    def load(self, saved: SavedScheduler, threads: dict[int, Thread]) -> None:
+        """Put the state back; `threads` are all, as they were."""
+        for tid, thread in self.threads.items():
+            thread.state.alive = tid in threads
+        self.threads = threads
+        self.state = restored(self.state, saved.scheduler)
+        self._slice(self.state.sliced)
+
+    # -- threads -----------------------------------------------------------------------------------------
+
+    def add(self, thread: Thread) -> None:
+        """A new thread, ready to run."""
+        self.threads[thread.tid] = thread
+        self.state.ready.append(thread.tid)
+        self._set_slice()
+
+    def remove(self, thread: Thread) -> None:
+        """A thread that has ended."""
+        self._account()
+        self._forget(thread)
+        self._leave(thread.tid)
+        thread.state.alive = False
+        thread.process.state.used += thread.state.used
+        thread.process.threads.pop(thread.tid, None)
+        self.threads.pop(thread.tid, None)
+        self._set_slice()
+
+    def _leave(self, tid: int) -> None:
+        """The thread does not have the hart, if it did."""
+        if self.state.current == tid:
+            self._account()
+            self.state.current = 0
+
+    def _account(self) -> None:
+        """Count the processor time of the thread that has the hart."""
+        now = self.clock.used()
+        thread = self.current
+        if thread is not None:
+            thread.state.used += now - self.state.since
+        self.state.since = now
+
+    def used_by(self, thread: Thread) -> int:
+        """Processor time of a thread in ns."""
+        self._account()
+        return thread.state.used
+
+    def _set_slice(self) -> None:
+        """Have time slices if they are needed now."""
+        if self._needs_slices():
+            self.state.quiet = 0
+            if not self.state.sliced:
+                self._slice(True)
+
+    def _needs_slices(self) -> bool:
+        """Whether somebody else waits for the hart, or for a time that may come while a thread runs."""
+        state = self.state
+        return bool(state.alarms) or (len(self.threads) > 1 and bool(state.ready or state.timers))
+
+    def _slice(self, sliced: bool) -> None:
+        self.state.sliced = sliced
+        self.hart.set_time_slice(TIME_SLICE if sliced else 0)
+
+    # -- waiting -----------------------------------------------------------------------------------------
+
+    def block(self, thread: Thread, wait: Wait) -> None:
+        """The current thread's system call waits, and is made anew once that is over."""
+        state, thread.state.wait = self.state, wait
+        if wait.deadline is not None:
+            state.order += 1
+            heapq.heappush(state.timers, (wait.deadline, state.order, thread.tid))
+            if len(state.timers) > len(self.threads) + _STALE_TIMERS:
+                state.timers = [one for one in state.timers if self._is_due(one)]
+                heapq.heapify(state.timers)
+        for key in wait.keys:
+            state.waiting.setdefault(key, deque()).append(thread.tid)
+        self._leave(thread.tid)
+        if wait.deadline is not None:
+            self._set_slice()
+
+    def park(self, tid: int) -> None:
+        """Take a thread off every queue until `rouse`."""
+        self._forget(self.threads[tid])
+        self._leave(tid)
+
+    def rouse(self, thread: Thread) -> None:
+        """Make a thread ready, whatever it waits for; a system call that it is in is made anew."""
+        self._forget(thread)
+        self.state.ready.append(thread.tid)
+        self._set_slice()
+
+    def wake(self, key: Key) -> None:
+        """Rouse all who wait for this."""
+        for tid in list(self.state.waiting.get(key, ())):
+            self.rouse(self.threads[tid])
+
+    def release(self, key: Key, most: int, bits: int = 0xFFFF_FFFF, result: int = 0) -> int:
+        """End the system calls of up to `most` threads that wait for this, those of common `bits`, with a
+        `result`; how many that were."""
+        released = 0
+        for tid in list(self.state.waiting.get(key, ())):
+            if released >= most:
+                break
+            thread = self.threads[tid]
+            if thread.state.wait is not None and thread.state.wait.bits & bits:
+                self.rouse(thread)
+                thread.answer(result)
+                released += 1
+        return released
+
+    def requeue(self, source: Key, target: Key, most: int) -> int:
+        """Let up to `most` threads that wait for `source` wait for `target` instead; how many that were."""
+        tids = list(self.state.waiting.get(source, ()))[: max(most, 0)]
+        if source == target:
+            return len(tids)
+        for tid in tids:
+            self._unqueue(source, tid)
+            wait = self.threads[tid].state.wait
+            assert wait is not None
+            self.threads[tid].state.wait = Wait((target,), wait.deadline, wait.restarts, 0, wait.bits)
+            self.state.waiting.setdefault(target, deque()).append(tid)
+        return len(tids)
+
+    def waiters(self, key: Key) -> list[Thread]:
+        """Who waits for this, in the order of coming."""
+        return [self.threads[tid] for tid in self.state.waiting.get(key, ())]
+
+    def finish_run(self, tid: int, result: int) -> None:
+        """The enclave that a thread ran is done with, and it goes on."""
+        thread = self.threads.get(tid)
+        if thread is None:  # it is over
+            return
+        thread.state.enclave = 0
+        thread.answer(result)
+        if self.is_current(tid):
+            self.hart.current = thread.context
+        else:
+            self.rouse(thread)
+
+    def _forget(self, thread: Thread) -> None:
+        own, tid = thread.state, thread.tid
+        for key in own.wait.keys if own.wait is not None else ():
+            self._unqueue(key, tid)
+        for queue in (self.state.ready, self.state.held):
+            if tid in queue:
+                queue.remove(tid)
+
+    def _unqueue(self, key: Key, tid: int) -> None:
+        queue = self.state.waiting.get(key)
+        if queue is not None and tid in queue:
+            queue.remove(tid)
+            if not queue:
+                del self.state.waiting[key]
+
+    def set_alarm(self, deadline: int, process: int, which: int) -> None:
+        """Ring at this time; an alarm that no longer counts is for `ring` to find out."""
+        self.state.order += 1
+        alarms = self.state.alarms
+        heapq.heappush(alarms, (deadline, self.state.order, process, which))
+        if len(alarms) > _STALE_TIMERS and self.state.order % _STALE_TIMERS == 0:
+            newest = {one[2:]: one for one in sorted(alarms, key=lambda one: one[1])}
+            alarms[:] = newest.values()  # setting a timer anew leaves what it was set to before
+            heapq.heapify(alarms)
+        self._set_slice()
+
+    # -- switching ---------------------------------------------------------------------------------------
+
+    def end_slice(self) -> None:
+        """The current thread's slice is over.
+
+        With slices code runs several times slower, and when they begin or end the JIT drops all that it has
+        translated. So they end, but not before they were in vain for a while.
+        """
+        state = self.state
+        state.quiet = 0 if self._needs_slices() else state.quiet + 1
+        if state.quiet >= _QUIET_SLICES and state.sliced:
+            self._slice(False)
+        self.rotate()
+
+    def rotate(self) -> None:
+        """The current thread goes to the end of the queue."""
+        if self.state.current:
+            self._account()
+            self.state.ready.append(self.state.current)
+            self.state.current = 0
+
+    def copied(self, size: int) -> None:
+        """The current thread's call has copied so many bytes: that takes time, maybe all of its slice."""
+        ticks = size // _BYTES_A_TICK
+        if ticks:
+            self.hart.clock += ticks
+            if self.clock.used() - self.state.since > TIME_SLICE * TICK_NS:
+                self.rotate()
+
+    def hold(self, process: int) -> None:
+        """A process is stopped."""
+        if self.current is not None and self.current.process.pid == process:
+            self.rotate()
+
+    def let_go(self) -> None:
+        """A process goes on that was stopped."""
+        held, self.state.held = self.state.held, deque()
+        self.state.ready.extend(held)
+        self._set_slice()
+
+    def switch(self) -> bool:
+        """Give the hart to the next thread. False when none will ever be ready, or the run is to end.
+
+        Raises Interrupted when it is asked to end while it waits.
+        """
+        state = self.state
+        while not self.hart.halt.asked:
+            self.look_at_time()
+            self.outside.look()
+            if state.ready:
+                tid = state.ready.popleft()
+                thread = self.threads[tid]
+                if thread.process.state.stopped:
+                    state.held.append(tid)
+                    continue
+                self._account()
+                state.current = tid
+                self.hart.current = thread.context
+                if not thread.state.enclave or thread.is_killed or self.enter(thread):
+                    return True
+            elif not self._pass_time():
+                return False
+        return False
+
+    def look_at_time(self) -> None:
+        """Rouse whose deadline has come, and ring alarms."""
+        state = self.state
+        if not state.timers and not state.alarms:
+            return
+        now = self.clock.monotonic()
+        while state.timers and state.timers[0][0] <= now:
+            timer = heapq.heappop(state.timers)
+            if self._is_due(timer):
+                self.rouse(self.threads[timer[2]])
+        while state.alarms and state.alarms[0][0] <= now:
+            _, _, process, which = heapq.heappop(state.alarms)
+            self.ring(process, which)
+            if not state.alarms:
+                self._set_slice()
+
+    def _pass_time(self) -> bool:
+        """Nobody can run: go on to the next deadline, or what comes from outside. False if nothing will."""
+        timers, alarms = self.state.timers, self.state.alarms
+        while timers and not self._is_due(timers[0]):
+            heapq.heappop(timers)
+        deadlines = [queue[0][0] for queue in (timers, alarms) if queue]
+        if self.outside.concerns():
+            left = (min(deadlines) - self.clock.monotonic()) / 1e9 if deadlines else None
+            self.outside.wait(self.hart.halt, left)
+        elif not deadlines:
+            return False
+        else:
+            self.clock.pass_until(min(deadlines))
+        return True
+
+    def _is_due(self, timer: tuple[int, int, int]) -> bool:
+        """Whether a timer is still that of its thread's wait."""
+        thread = self.threads.get(timer[2])
+        return (
+            thread is not None
+            and thread.state.wait is not None
+            and thread.state.wait.deadline == timer[0]
+            and timer[2] not in self.state.ready
+        )

@@ -1,0 +1,60 @@
+"""Timers that send signals: those of setitimer and timer_create. The scheduler rings; here it is heard."""
+
+from pltvm.host.linux import signals
+from pltvm.host.linux.files.events import TimerFile
+from pltvm.host.linux.process import Process, SignalInfo, Timer
+from pltvm.host.linux.system import System
+
+NO_SIGNAL = 0
+
+
+def arm(system: System, process: Process, which: int, deadline: int, interval: int) -> None:
+    """Set a timer: when it goes off next (monotonic ns; 0 turns it off), and then every `interval` ns."""
+    timer = process.state.timers[which]
+    timer.deadline, timer.interval, timer.overruns = deadline, interval, 0
+    if deadline:
+        system.scheduler.set_alarm(deadline, process.pid, which)
+
+
+def left(system: System, timer: Timer) -> int:
+    """Nanoseconds until it goes off; 0 if it is off."""
+    return max(timer.deadline - system.clock.monotonic(), 1) if timer.deadline else 0
+
+
+def ring(system: System, pid: int, which: int) -> None:
+    """It may be time for a timer: of a process, or (0) of the open file `which`."""
+    if not pid:
+        file = system.open_files.get(which)
+        if isinstance(file, TimerFile):
+            file.ring()
+        return
+    process = system.processes.get(pid)
+    timer = process.state.timers.get(which) if process is not None else None
+    now = system.clock.monotonic()
+    if process is None or timer is None or not timer.deadline or timer.deadline > now:
+        return  # it was set anew, or is gone
+    missed = 0
+    if timer.interval:
+        missed = (now - timer.deadline) // timer.interval
+        timer.deadline += (missed + 1) * timer.interval
+        system.scheduler.set_alarm(timer.deadline, pid, which)
+    else:
+        timer.deadline = 0
+    if timer.signal.number == NO_SIGNAL:
+        return
+    thread = process.threads.get(timer.thread)
+    if timer.thread and thread is None:
+        return
+    pending = (thread.state if thread is not None else process.state).pending
+    for index, one in enumerate(pending):
+        if one.code == signals.SI_TIMER and one.timer == which and one.number == timer.signal.number:
+            pending[index] = one._replace(overrun=one.overrun + 1 + missed)  # it has not come yet
+            timer.overruns = pending[index].overrun
+            return
+    timer.overruns = missed
+    signals.send(system, process, _info(timer, which, missed), thread)
+
+
+def _info(timer: Timer, which: int, missed: int) -> SignalInfo:
+    signal = timer.signal
+    return signal._replace(timer=which, overrun=missed) if signal.code == signals.SI_TIMER else signal

@@ -1,0 +1,33 @@
+"""Times of system calls, in nanoseconds."""
+
+from errno import EINVAL
+
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.structs import Timespec, Timeval
+
+SECOND = 10**9
+LONGEST = 1 << 33  # seconds
+
+
+def nanoseconds(time: Timespec) -> int:
+    """Of a timespec; raises LinuxError(EINVAL) for what is none."""
+    if not (0 <= time.nsec < SECOND and time.sec >= 0):
+        raise LinuxError(EINVAL)
+    return min(time.sec, LONGEST) * SECOND + time.nsec
+
+
+def from_timeval(time: Timeval) -> int:
+    """Of a timeval, likewise."""
+    if not (0 <= time.usec < 10**6 and time.sec >= 0):
+        raise LinuxError(EINVAL)
+    return min(time.sec, LONGEST) * SECOND + time.usec * 1000
+
+
+def timespec(time: int) -> Timespec:
+    """The other way round."""
+    return Timespec(*divmod(time, SECOND))
+
+
+def timeval(time: int) -> Timeval:
+    """Likewise."""
+    return Timeval(time // SECOND, time % SECOND // 1000)

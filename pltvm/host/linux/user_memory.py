@@ -1,0 +1,105 @@
+"""Copies between a process and the kernel: as the process itself could read and write, page by page.
+
+Most copies lie in one page that is there: they cost a look at its entry and one at the page bitmap.
+"""
+
+from abc import ABC, abstractmethod
+from errno import EFAULT, ENAMETOOLONG
+from typing import Final, NamedTuple
+
+from pltvm.engine import sv39
+from pltvm.engine.memory import PAGE, PAGE_SHIFT
+from pltvm.engine.sv39 import ENTRIES, PPN_MASK
+from pltvm.host.linux.areas import EXEC, READ, USER_END, WRITE
+from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.tables import LEAF_SHIFT, ProcessTable
+from pltvm.monitor.host_memory import HostMemory
+
+PTE_BITS: Final = {READ: sv39.R, WRITE: sv39.R | sv39.W, EXEC: sv39.X}
+_READABLE: Final = sv39.V | sv39.U | sv39.R
+_WRITABLE: Final = _READABLE | sv39.W
+_IN_PAGE: Final = PAGE - 1
+
+
+class Denied(NamedTuple):
+    """Why an access cannot be: the number of the signal, and its code."""
+
+    signal: int
+    code: int
+
+
+class UserMemory(ABC):
+    """The memory of a process as system calls find it: `table`, whose pages `fault` makes present."""
+
+    memory: HostMemory
+    table: ProcessTable
+
+    @abstractmethod
+    def fault(self, va: int, access: int) -> Denied | None:
+        """Make the page at `va` present for `access` (READ, WRITE, EXEC); else why that is not allowed."""
+
+    def _locate(self, va: int, access: int) -> int:
+        """Physical address of `va`, made present; raises LinuxError(EFAULT) if the process may not."""
+        pa = self.table.translate(va, PTE_BITS[access])
+        if pa is None and 0 <= va < USER_END and self.fault(va, access) is None:
+            pa = self.table.translate(va, PTE_BITS[access])
+        if pa is None:
+            raise LinuxError(EFAULT)
+        return pa
+
+    def read(self, va: int, size: int) -> bytes:
+        """`size` bytes of user memory; raises LinuxError(EFAULT)."""
+        if 0 < size <= PAGE - (va & _IN_PAGE):
+            table = self.table  # the plain case, without a call of `translate`
+            first = table.leaf_tables.get(va >> LEAF_SHIFT)
+            pte = table.all_words[first + (va >> PAGE_SHIFT & ENTRIES - 1)] if first is not None else 0
+            if pte & _READABLE == _READABLE:
+                return self.memory.read((pte & PPN_MASK) << 2 | va & _IN_PAGE, size)
+            return self.memory.read(self._locate(va, READ), size)
+        parts = []
+        while size > 0:
+            pa, n = self._stretch(va, size, READ)
+            parts.append(self.memory.read(pa, n))
+            va, size = va + n, size - n
+        return b"".join(parts)
+
+    def write(self, va: int, data: bytes | memoryview) -> None:
+        """Put `data` into user memory; raises LinuxError(EFAULT)."""
+        size = len(data)
+        if 0 < size <= PAGE - (va & _IN_PAGE):
+            table = self.table
+            first = table.leaf_tables.get(va >> LEAF_SHIFT)
+            pte = table.all_words[first + (va >> PAGE_SHIFT & ENTRIES - 1)] if first is not None else 0
+            if pte & _WRITABLE == _WRITABLE:
+                self.memory.write((pte & PPN_MASK) << 2 | va & _IN_PAGE, data)
+            else:
+                self.memory.write(self._locate(va, WRITE), data)
+            return
+        view = memoryview(data)
+        while view:
+            pa, n = self._stretch(va, len(view), WRITE)
+            self.memory.write(pa, view[:n])
+            va, view = va + n, view[n:]
+
+    def _stretch(self, va: int, size: int, access: int) -> tuple[int, int]:
+        """Where `va` is in RAM, and how many of `size` bytes from there on lie in one piece."""
+        pa = self._locate(va, access)
+        done, translate, bits = PAGE - (va & _IN_PAGE), self.table.translate, PTE_BITS[access]
+        while done < size and translate(va + done, bits) == pa + done:
+            done += PAGE
+        return pa, min(done, size)
+
+    def string(self, va: int, limit: int = 4096) -> bytes:
+        """The NUL-terminated string at `va`, without the NUL; raises LinuxError."""
+        text = b""
+        while len(text) < limit:
+            part = self.read(va + len(text), PAGE - (va + len(text)) % PAGE)
+            end = part.find(b"\0")
+            if end >= 0:
+                return text + part[:end]
+            text += part
+        raise LinuxError(ENAMETOOLONG)
+
+    def word(self, va: int) -> int:
+        """The u32 at `va`; raises LinuxError(EFAULT)."""
+        return int.from_bytes(self.read(va, 4), "little")

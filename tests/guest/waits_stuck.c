@@ -1,0 +1,28 @@
+/* Waits for what nobody will ever do. */
+#include "say.h"
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+
+int main(int count, char **words) {
+    int p[2];
+    pipe(p);
+    struct pollfd one = {p[0], POLLIN};
+    if (!strcmp(words[1], "poll")) poll(&one, 1, -1);
+    if (!strcmp(words[1], "epoll")) {
+        int ep = epoll_create1(0);
+        struct epoll_event event = {.events = EPOLLIN};
+        epoll_ctl(ep, EPOLL_CTL_ADD, p[0], &event);
+        epoll_wait(ep, &event, 1, -1);
+    }
+    uint64_t value;
+    if (!strcmp(words[1], "eventfd")) read(eventfd(0, 0), &value, 8);
+    if (!strcmp(words[1], "periodic")) { /* a timer that nobody reads */
+        int timer = timerfd_create(CLOCK_MONOTONIC, 0);
+        struct itimerspec spec = {{0, 1000}, {0, 1000}};
+        timerfd_settime(timer, 0, &spec, 0);
+        poll(&one, 1, -1);
+    }
+    return 0;
+}

@@ -1,0 +1,25 @@
+pragma journal_mode=wal;
+pragma page_size;
+create table things(id integer primary key, name text not null, size real, data blob);
+create index by_name on things(name);
+with recursive c(i) as (select 1 union all select i+1 from c where i<2000)
+insert into things(name, size, data) select printf('thing %04d', i * 7919 % 2003), i / 3.0, zeroblob(i % 100) from c;
+select count(*), sum(length(data)), round(avg(size), 3) from things;
+select id, name from things order by name limit 3;
+explain query plan select * from things where name = 'thing 0042';
+begin; delete from things where id % 2; select count(*) from things; rollback; select count(*) from things;
+savepoint a; update things set name = 'x' where id = 1; release a; select name from things where id = 1;
+create table parts(thing references things(id), part text, unique(thing, part));
+insert into parts values(1, 'p'), (1, 'q'), (2, 'p');
+insert or ignore into parts values(1, 'p'); select changes();
+select t.name, group_concat(p.part, '+') from things t join parts p on p.thing = t.id group by t.id;
+create trigger gone after delete on things begin delete from parts where thing = old.id; end;
+delete from things where id = 1; select count(*) from parts;
+select name, row_number() over (order by size desc) from things limit 2;
+select json_extract('{"a":[1,2,{"b":3}]}', '$.a[2].b');
+select strftime('%Y-%m-%d', '2020-02-28', '+2 days'), upper('abc'), 1.0/3, 'a' || 'b', hex(x'00ff'), 1 is null;
+create view big as select * from things where size > 600; select count(*) from big;
+attach 'second.db' as second; create table second.copy as select * from things; select count(*) from second.copy;
+detach second;
+pragma wal_checkpoint(truncate); vacuum; pragma integrity_check; pragma journal_mode=delete; pragma page_count;
+insert into parts values(2, 'p');

@@ -1,0 +1,39 @@
+"""Linux programs print under pltvm what they print on Linux; and under qemu, but for its own faults."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.host.linux import programs
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all workers keep the programs that one of them has built."""
+    shared = tmp_path_factory.getbasetemp()
+    return (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "programs"
+
+
+@pytest.mark.parametrize("libc", programs.LIBCS)
+@pytest.mark.parametrize("name", programs.NAMES)
+def test_a_program_does_what_it_does_on_linux(name: str, libc: str, cache: Path, tmp_path: Path) -> None:
+    if missing := programs.no_compiler(libc):
+        pytest.skip(missing)
+    found = programs.under_pltvm(name, libc, cache, tmp_path).splitlines()
+    if found[0].startswith("skip: "):  # for a libc that lacks what the program is about
+        pytest.skip(found[0])
+    assert found == programs.expected(name).splitlines()
+
+
+@pytest.mark.skipif(programs.QEMU is None, reason="needs qemu-riscv64")
+@pytest.mark.parametrize("name", programs.NAMES)
+def test_qemu_agrees(name: str, cache: Path, tmp_path: Path) -> None:
+    if name in programs.WITHOUT_QEMU:
+        pytest.skip(programs.WITHOUT_QEMU[name])
+    if missing := programs.no_compiler("glibc"):
+        pytest.skip(missing)
+    assert (
+        programs.under_qemu(name, "glibc", cache, tmp_path).splitlines()
+        == programs.of_qemu(name).splitlines()
+    )

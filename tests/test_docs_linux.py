@@ -1,0 +1,60 @@
+"""What docs/linux.md shows and lists is so."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pltvm.host.linux.calls import SYSTEM_CALLS
+from tests.host.linux.conftest import build_linux  # noqa: F401  # a fixture
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "linux.md").read_text()
+CROSS = "riscv64-linux-gnu-gcc"
+
+
+def shown(command: str) -> list[str]:
+    """The lines that the document shows below a command; … stands for any."""
+    block = re.search(rf"```console\n\$ {re.escape(command)}\n(.*?)(?:\$ .*)?```", DOCUMENT, re.DOTALL)
+    assert block is not None
+    return block[1].splitlines()
+
+
+def run(folder: Path, *arguments: str) -> list[str]:
+    """The lines that a command prints, of both streams."""
+    line = [sys.executable, "-m", "pltvm.cli", *arguments]
+    done = subprocess.run(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.stdout.splitlines()
+
+
+def test_the_table_lists_the_system_calls_that_are_there() -> None:
+    rows = re.search(r"\| about \| calls \|\n(.*?)\n\n", DOCUMENT, re.DOTALL)
+    assert rows is not None
+    listed = re.findall(r"`(\w+)`", rows[1])
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {call.name for call in SYSTEM_CALLS.values()}
+
+
+@pytest.mark.parametrize(("name", "options"), [("pipes", ["-v"]), ("asks", [])])
+def test_samples(
+    build_linux: Callable[[str], Path],  # noqa: F811
+    tmp_path: Path,
+    name: str,
+    options: list[str],
+) -> None:
+    shutil.copy(build_linux(f"docs_{name}"), tmp_path / name)
+    printed = run(tmp_path, "run", *options, f"./{name}")
+    expected = [line for line in shown(" ".join(["pltvm run", *options, f"./{name}"])) if line != "…"]
+    assert expected
+    assert [line for line in printed if line in expected] == expected, printed
+
+
+@pytest.mark.skipif(shutil.which(CROSS) is None, reason=f"needs {CROSS}")
+def test_a_dynamic_program_says_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "dynamic.c").write_text('#include <stdio.h>\nint main(void) { puts("dynamic"); return 0; }\n')
+    subprocess.run([CROSS, "-o", "dynamic", "dynamic.c"], cwd=tmp_path, check=True)
+    assert run(tmp_path, "run", "./dynamic") == shown("pltvm run ./dynamic")
+    assert run(tmp_path, "run", "--root", "/usr/riscv64-linux-gnu", "./dynamic") == ["dynamic"]
