@@ -9,6 +9,10 @@ class PltvmError(Exception):
     """Base of all errors of this package."""
 
 
+class ArgumentError(PltvmError, ValueError):
+    """An argument or an option that makes no sense by itself; a command ends with status 2 for it."""
+
+
 class ElfError(PltvmError):
     """The file is not an ELF that can run as an enclave here."""
 

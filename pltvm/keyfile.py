@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from pltvm.errors import PltvmError
+from pltvm.host.plain_file import read_plain
 from pltvm.monitor.keys import Keys
 
 _MODE: Final = 0o600
+_MOST: Final = 1 << 16  # bytes of a key file
 
 
 def default_path() -> Path:
@@ -27,10 +29,7 @@ def default_path() -> Path:
 
 def load(path: Path) -> Keys:
     """The keys in a file. Raises PltvmError when it cannot be read or holds something else."""
-    try:
-        text = path.read_text()
-    except (OSError, ValueError) as error:
-        raise PltvmError(f"{path}: cannot be read: {_reason(error)}") from None
+    text = read_plain(path, _MOST).decode("utf-8", "replace")
     try:
         return Keys.from_json(text)
     except PltvmError as error:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.engine.snapshot import EngineSnapshot, Snapshots
-from pltvm.errors import PltvmError, SnapshotError
-from pltvm.host import api
+from pltvm.errors import ArgumentError, SnapshotError
+from pltvm.host import api, arguments
 from pltvm.host import snapshot as host_snapshot
 from pltvm.host.api import Enclave, OnOutput, Pages
 from pltvm.host.driver import Driver
@@ -64,11 +65,18 @@ class Machine:
         disk: str | os.PathLike[str] | None = None,
         disk_limit: int = DISK_LIMIT,
         keys: Keys = DEVELOPMENT,
-        digest: Digest = Digest.PENGLAI,
+        digest: Digest | str = Digest.PENGLAI,
         native: bool = True,
     ) -> None:
+        ram = arguments.number("ram", ram, "its bytes, a whole number, such as 512 << 20")
+        seed, digest = arguments.number("seed", seed), arguments.member(Digest, "digest", digest)
+        disk_limit = arguments.number("disk_limit", disk_limit, "its bytes, a whole number")
+        if disk is not None and not isinstance(disk, str | os.PathLike):
+            raise arguments.wrong("disk", disk, "the path of a file, or None")
+        if not isinstance(keys, Keys):
+            raise arguments.wrong("keys", keys, "Keys, such as pltvm.keyfile.load(path) gives")
         if not SMALLEST_RAM <= ram <= LARGEST_RAM or ram % PAGE:
-            raise PltvmError(
+            raise ArgumentError(
                 f"{ram} bytes of RAM: it must be a page multiple from {SMALLEST_RAM >> 20} MiB "
                 f"to {LARGEST_RAM >> 30} GiB"
             )
@@ -102,6 +110,8 @@ class Machine:
         interrupted: `resume` goes on. Raises SnapshotError, and changes nothing, where something cannot be
         put back.
         """
+        if not isinstance(snapshot, MachineSnapshot):
+            raise arguments.wrong("snapshot", snapshot, "what Machine.snapshot gave")
         state, hart = self.monitor.state, self.hart
         if snapshot.engine.size != self.memory.size:
             sizes = f"{snapshot.engine.size >> 20} MiB of RAM, this one has {self.memory.size >> 20}"
@@ -126,31 +136,35 @@ class Machine:
         elf: Source,
         *,
         name: str = "",
-        type: EnclaveType = EnclaveType.NORMAL,
+        type: EnclaveType | str = EnclaveType.NORMAL,
         stack_size: int = DEFAULT_STACK,
         shm: Pages = None,
         relay: Pages = None,
     ) -> Enclave:
         """Create an enclave from an ELF (path or bytes): `PLenclave_create`.
 
-        `name` is at most 16 bytes; a server needs one that no living server has. `stack_size` is in bytes.
-        `shm` is shared with the host while the enclave lives, `relay` is handed over when it runs: bytes,
-        rounded up to whole pages, or what the methods `shm` and `relay` gave; `BOUND` stands for the relay
+        `type` is a member of EnclaveType or its name: "normal", "server", "shadow". `name` is at most 16
+        bytes; a server needs one that no living server has. `stack_size` is in bytes.
+        `shm` is shared with the host while the enclave lives, `relay` is handed over when it runs: bytes, a
+        text, or a file's Path, rounded up to whole pages, or what the methods `shm` and `relay` gave; `BOUND`
+        stands for the relay
         pages that others have sent to this name. Raises ElfError, EnclaveError or OutOfMemory, and leaves
-        nothing behind.
+        nothing behind; a TypeError or ArgumentError for what is no such argument.
         """
         return api.create(self.driver, elf, name=name, kind=type, stack_size=stack_size, shm=shm, relay=relay)
 
-    def shm(self, content: bytes | int) -> SharedMemory:
+    def shm(self, content: bytes | str | Path | int) -> SharedMemory:
         """Memory to share with several enclaves: its content, or its size in bytes; in whole pages."""
-        return SharedMemory(self.driver, bytes(content))
+        return SharedMemory(self.driver, arguments.content_or_size("content", content))
 
-    def relay(self, content: bytes | int) -> RelayMemory:
+    def relay(self, content: bytes | str | Path | int) -> RelayMemory:
         """Relay pages, to be given to one enclave after another; as `shm`."""
-        return RelayMemory(self.driver, bytes(content))
+        return RelayMemory(self.driver, arguments.content_or_size("content", content))
 
     def use_for_persistency(self, shm: SharedMemory) -> None:
         """Name the memory through which sectors go (ioctl 0x18); until then there are none."""
+        if not isinstance(shm, SharedMemory):
+            raise arguments.wrong("shm", shm, "what Machine.shm gave")
         self.driver.services.use(shm.pa)
 
     def reclaim(self) -> int:
@@ -161,11 +175,16 @@ class Machine:
         """
         return self.driver.away.reclaim()
 
-    def run_program(self, program: str | os.PathLike[str], *arguments: str, **options: Any) -> "LinuxResult":
+    def run_program(
+        self, program: str | os.PathLike[str], *arguments_of_program: str, **options: Any
+    ) -> "LinuxResult":
         """Run a RISC-V Linux host program; options as of `pltvm.host.linux.runner.run_program`."""
         from pltvm.host.linux.runner import run_program
 
-        return run_program(self.driver, program, arguments, **options)
+        for one in (program, *arguments_of_program):
+            if not isinstance(one, str | bytes | os.PathLike):
+                raise arguments.wrong("an argument", one, "a text, or a path")
+        return run_program(self.driver, program, arguments_of_program, **options)
 
     def resume_program(self, **options: Any) -> "LinuxResult":
         """Go on with the Linux program in whose run the snapshot was taken that the machine was put back to.
@@ -189,4 +208,6 @@ class Machine:
         """
         from pltvm.host.supervisor import Supervisor
 
+        elf, timeout = arguments.source("elf", elf), arguments.seconds("timeout", timeout)
+        arguments.function("on_output", on_output)
         return Supervisor(self.driver, load_image(elf), Symbols(elf)).run(victims, on_output, timeout)

@@ -22,7 +22,7 @@ from pltvm.build import guest
 from pltvm.build.guest import AttackSource, Group
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
-from pltvm.errors import PltvmError
+from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.api import FAULTED, INTERRUPTED, RELAY_RETURNED, STOPPED, Enclave, Result
 from pltvm.host.elf import load_image
 from pltvm.host.shared import SharedMemory
@@ -112,18 +112,24 @@ def _described(attack: AttackSource) -> Attack:
 def run_all(on_result: Callable[[Outcome], None], names: Iterable[str] = ()) -> list[Outcome]:
     """Run the attacks of these names, or all, each in a machine of its own; `on_result` gets each outcome.
 
-    Raises PltvmError for a name that there is not.
+    Raises ArgumentError for a name that there is not.
     """
+    check_names(names := list(names))
     known = {attack.name: attack for attack in attacks()}
-    chosen = list(names) or list(known)
-    for name in chosen:
-        if name not in known:
-            raise PltvmError(f"there is no attack {name!r}: see pltvm selftest")
+    chosen = names or list(known)
     outcomes = []
     for name in chosen:
         outcomes.append(run_attack(known[name]))
         on_result(outcomes[-1])
     return outcomes
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises ArgumentError for a name that no attack has."""
+    known = {attack.name for attack in attacks()}
+    for name in names:
+        if name not in known:
+            raise ArgumentError(f"there is no attack {name!r}: see pltvm selftest")
 
 
 def run_attack(attack: Attack) -> Outcome:

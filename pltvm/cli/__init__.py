@@ -24,7 +24,7 @@ def _command() -> None:
 
 
 def main() -> None:
-    """The `pltvm` command: every error of ours is one line and exit status 1."""
+    """The `pltvm` command: every error of ours is one line and exit status 1, or 2 for wrong usage."""
     gc.disable()  # until the command begins: imports make no garbage, and looking for some takes 8 ms
     try:
         streams.run(_command)

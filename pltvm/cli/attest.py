@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pltvm.cli.options import Json, KeyFile, Shm, Size, file_or_text, read_small, refuse_host_program
+from pltvm.cli.options import (
+    Json,
+    KeyFile,
+    Shm,
+    Size,
+    check_stack,
+    file_or_text,
+    is_given,
+    read_small,
+    refuse_given,
+    refuse_host_program,
+)
 from pltvm.errors import PltvmError
 from pltvm.monitor.abi import DEFAULT_STACK, MASK64, EnclaveType
 from pltvm.monitor.digest import Digest
@@ -70,6 +81,15 @@ Kind = Annotated[EnclaveType, typer.Option("--type", parser=parse_kind, metavar=
 Which = Annotated[Digest, typer.Option("--digest", help="The original's digest, or standard SM3.")]
 
 
+def _refuse_idle(ctx: typer.Context, kind: EnclaveType, stack_size: int) -> None:
+    """Options that this kind of enclave does not have."""
+    check_stack(stack_size)
+    if kind is not EnclaveType.NORMAL:
+        refuse_given(ctx, "is for enclaves that the host runs (--type normal)", "shm")
+    if kind is EnclaveType.SHADOW:
+        refuse_given(ctx, "does nothing for a shadow template: its instances have stacks", "stack_size")
+
+
 def _show(fields: dict[str, Any], as_json: bool) -> None:
     """Print `name value` lines, or the fields as JSON."""
     if as_json:
@@ -94,6 +114,7 @@ def _enclave(
 
 @app.command()
 def measure(
+    ctx: typer.Context,
     elf: Elf,
     nonce: Nonce = 0,
     stack_size: Size = DEFAULT_STACK,
@@ -105,7 +126,8 @@ def measure(
     """Show the measurement of an enclave and the hash that a report on it has."""
     from pltvm.monitor.measure import report_hash
 
-    enclave = _enclave(elf, kind, stack_size, file_or_text(shm), digest, None)
+    _refuse_idle(ctx, kind, stack_size)
+    enclave = _enclave(elf, kind, stack_size, file_or_text("--shm", shm), digest, None)
     measurement = enclave.measurement
     fields = {
         "measurement": measurement.hex(),
@@ -117,6 +139,7 @@ def measure(
 
 @app.command()
 def attest(
+    ctx: typer.Context,
     elf: Elf,
     nonce: Nonce,
     output: Annotated[Path, typer.Option("-o", metavar="FILE", help="Where the report goes.")],
@@ -130,7 +153,10 @@ def attest(
     """Have the monitor report on an enclave, signed with your keys or those of --keys."""
     from pltvm import attestation, keyfile
 
-    enclave = _enclave(elf, kind, stack_size, file_or_text(shm), digest, keyfile.load_or_create(keys))
+    _refuse_idle(ctx, kind, stack_size)
+    enclave = _enclave(
+        elf, kind, stack_size, file_or_text("--shm", shm), digest, keyfile.load_or_create(keys)
+    )
     report = enclave.attest(nonce)
     try:
         output.write_bytes(attestation.pack(report))
@@ -147,6 +173,7 @@ def attest(
 
 @app.command()
 def verify(
+    ctx: typer.Context,
     report: Annotated[Path, typer.Argument(help="The report.")],
     expect: Annotated[
         bytes, typer.Option(parser=parse_measurement, metavar="MEASUREMENT", help="The enclave's, in hex.")
@@ -167,6 +194,8 @@ def verify(
     """Check a report: both signatures, the measurement, the nonce. Exit status 0 only if all hold."""
     from pltvm import attestation, keyfile
 
+    if is_given(ctx, "device_key"):
+        refuse_given(ctx, "says whose device key counts, as --device-key does: give one of them", "keys")
     if device_key is None:
         device_key = keyfile.load(keys or keyfile.default_path()).device.public
     raw = read_small(report)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pltvm.cli.options import As, Json, Size, parse_kind
+from pltvm.cli.options import As, Json, Size, check_stack, parse_kind, refuse_given
 from pltvm.cli.streams import say
+from pltvm.errors import ArgumentError
 from pltvm.monitor.abi import DEFAULT_STACK
 
 app = typer.Typer(rich_markup_mode=None)
@@ -15,6 +16,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def info(
+    ctx: typer.Context,
     elf: Annotated[str, typer.Argument(help="The ELF of an enclave, or of a host program.")],
     stack_size: Size = DEFAULT_STACK,
     as_kind: As = None,
@@ -22,8 +24,12 @@ def info(
 ) -> None:
     """Show what an ELF is and why, what it maps, the memory it takes, and what may go wrong with it."""
     from pltvm.host.elf_info import describe
+    from pltvm.host.program_info import ProgramInfo
 
+    check_stack(stack_size)
     about = describe(elf, stack_size, parse_kind(as_kind) if as_kind is not None else None)
+    if isinstance(about, ProgramInfo):
+        refuse_given(ctx, "is for enclaves: Linux gives a host program its stack", "stack_size")
     print(json_format.dumps(about.to_dict(), indent=2) if json else about)
 
 
@@ -37,7 +43,7 @@ def build(
     from pltvm.build.enclave import build_enclave
 
     if opt not in ("0", "1", "2", "3", "s", "z"):
-        raise typer.BadParameter(f"-O {opt}: write one of 0, 1, 2, 3, s, z")
+        raise ArgumentError(f"-O {opt}: write one of 0, 1, 2, 3, s, z")
     say(f"built {build_enclave(sources, output or sources[0].with_suffix('.elf'), opt=f'-O{opt}')}")
 
 

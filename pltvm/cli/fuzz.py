@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pltvm.cli.options import Confined, build_wall, parse_size, refuse_host_program
-from pltvm.errors import PltvmError
+from pltvm.cli.options import (
+    Confined,
+    build_wall,
+    check_name,
+    parse_servers,
+    parse_size,
+    refuse_given,
+)
+from pltvm.errors import ArgumentError, PltvmError
+from pltvm.host.elf_headers import name_of
+from pltvm.host.elf_kind import NAMES, Decision, Kind, decide
 from pltvm.host.text import one_line
 from pltvm.monitor.abi import PAGE
 
@@ -26,20 +35,64 @@ FOUND: Final = 3  # exit status when there are findings
 _Elf = Annotated[Path | None, typer.Argument(metavar="TARGET.elf", help="The enclave.", show_default=False)]
 
 
-def _servers(pairs: list[str]) -> tuple[tuple[str, str], ...]:
-    servers = []
-    for pair in pairs:
-        name, equals, path = pair.partition("=")
-        if not equals or not name or not path:
-            raise typer.BadParameter(f"{pair!r}: write --server NAME=FILE.elf")
-        servers.append((name, os.path.abspath(path)))
-    return tuple(servers)
+# Options of campaigns, of which a replay has none, and those of targets, which it takes from the folder.
+_OF_CAMPAIGNS: Final = (
+    *("seeds", "out", "dictionary", "seconds", "executions", "findings", "seed", "processes", "scheduler"),
+    "json",
+)
+_OF_TARGETS: Final = (
+    *("kind", "name", "server", "calls", "clients", "channel", "memory", "secret", "oracle", "blocks", "ram"),
+)
+
+
+def _kind_of(target: Path, wanted: str | None) -> str:
+    """`server` or `enclave`: what the command line says, or else what the file calls.
+
+    Raises ArgumentError for what is neither, or shows neither: an enclave that is called as a server, or the
+    other way round, gives findings that are none.
+    """
+    decision = decide(target)
+    if decision.kind in (Kind.LINUX_PROGRAM, Kind.KERNEL) and (wanted is None or decision.sure):
+        what = NAMES[decision.kind]
+        instead = "; --as server or --as enclave says that it is one" if not decision.sure else ""
+        raise ArgumentError(
+            f"{name_of(target)}: is {what}, no enclave, as it {decision.reasons[0]}: pltvm fuzz is for "
+            f"enclaves and servers{instead}"
+        )
+    if wanted is not None:
+        return wanted
+    if decision.kind is Kind.ENCLAVE and not decision.server and not decision.exits:
+        raise ArgumentError(
+            f"{name_of(target)}: shows not what it is: it neither returns as a server (call 95) nor ends "
+            "as an enclave (call 99): --as server or --as enclave says so"
+        )
+    return "enclave" if decision.exits else "server"
+
+
+def _refuse_idle(ctx: typer.Context, kind: str) -> None:
+    """Options that do nothing for this kind of target."""
+    if kind == "server":
+        refuse_given(ctx, "is for enclaves that a host runs (--as enclave); callers feed a server", "channel")
+    elif kind == "enclave":
+        refuse_given(ctx, "is for servers (--as server)", "calls", "clients", "oracle")
+
+
+def _doubt(decision: Decision, kind: str) -> str:
+    """What speaks against what the command line says that the target is; "" for nothing."""
+    if kind == "server" and decision.exits:
+        return "--as server: it ends as an enclave does (call 99), and never returns as a server (call 95)"
+    if kind == "enclave" and decision.server:
+        return "--as enclave: it returns as a server does (call 95)"
+    return ""
 
 
 @app.command()
 def fuzz(
+    ctx: typer.Context,
     target: _Elf = None,
-    kind: Annotated[str, typer.Option("--as", metavar="server|enclave", help="What it is.")] = "server",
+    kind: Annotated[
+        str | None, typer.Option("--as", metavar="server|enclave", help="What it is; default: what it calls.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Of the server; default: its file's.")] = "",
     server: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="A server that it calls; may be repeated.")
@@ -69,13 +122,13 @@ def fuzz(
         Path | None, typer.Option("-x", metavar="FILE", help="Words, as AFL writes them.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--time", metavar="SECONDS", help="Stop after that.", show_default=False)
+        float, typer.Option("--time", min=0, metavar="SECONDS", help="Stop after that.", show_default=False)
     ] = 0,
     executions: Annotated[
-        int, typer.Option("--execs", metavar="N", help="Stop after so many.", show_default=False)
+        int, typer.Option("--execs", min=0, metavar="N", help="Stop after so many.", show_default=False)
     ] = 0,
     findings: Annotated[
-        int, typer.Option(metavar="N", help="Stop after so many findings.", show_default=False)
+        int, typer.Option(min=0, metavar="N", help="Stop after so many findings.", show_default=False)
     ] = 0,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same campaign.")] = 0,
     processes: Annotated[int, typer.Option("-j", metavar="N", help="Processes that share the corpus.")] = 1,
@@ -90,19 +143,29 @@ def fuzz(
     """
     from pltvm.fuzz.options import Options
 
-    options = None
+    options, doubt = None, ""
+    check_name(name)
+    if replay is not None:
+        refuse_given(ctx, "is for campaigns, and does nothing with --replay", *_OF_CAMPAIGNS)
     if target is not None:
-        refuse_host_program(target)
+        doubt = _doubt(decide(target), kind) if kind is not None else ""
+        kind = _kind_of(target, kind)
+        servers = tuple((one, os.path.abspath(path)) for one, path in parse_servers(server or []))
         options = Options(
-            elf=os.path.abspath(target), kind=kind, name=name, servers=_servers(server or []), calls=calls,
+            elf=os.path.abspath(target), kind=kind, name=name, servers=servers, calls=calls,
             clients=clients, channels=tuple(channel or ["relay"]), memory=memory, secret=secret,
             oracles=tuple(oracle or []), blocks=blocks, ram=ram,
             harness=os.path.abspath(harness) if harness else "",
         )  # fmt: skip
+        _refuse_idle(ctx, kind)
     if replay is not None:
+        if target is None:
+            refuse_given(ctx, "goes with TARGET.elf; without one a replay has its campaign's", *_OF_TARGETS)
         raise typer.Exit(_replay(replay, options, harness, confine))
     if options is None:
-        raise typer.BadParameter("name the ELF of an enclave")
+        raise ArgumentError("name the ELF of an enclave, or of a server: pltvm fuzz TARGET.elf")
+    if doubt:
+        print(one_line(f"pltvm: {doubt}"), file=sys.stderr)
     limits = (seconds, executions, findings)
     raise typer.Exit(
         _campaign(options, seeds, out, dictionary, limits, seed, processes, scheduler, confine, json)
@@ -152,7 +215,7 @@ def _campaign(
     start = read_seeds(seeds)
     words = read_dictionary(dictionary) if dictionary else []
     if scheduler and processes > 1:
-        raise PltvmError("-j is for this machine; with --scheduler the cluster decides")
+        raise ArgumentError("-j is for this machine; with --scheduler the cluster decides")
     kept = out is not None
     out = out or Path(tempfile.mkdtemp(prefix="pltvm-fuzz-"))
     described = {**options.to_dict(), "seed": seed}
@@ -189,6 +252,8 @@ def _options_of(file: Path, harness: Path | None) -> "Options":
     described, _ = find_campaign(file)
     described.pop("seed", None)
     options = Options.from_dict(described)
+    if harness is not None and not options.harness:
+        raise ArgumentError(f"--harness {harness}: {file} belongs to a campaign without one")
     if options.harness and options.harness != (os.path.abspath(harness) if harness else ""):
         raise PltvmError(f"{file}: belongs to a campaign with a harness: add --harness {options.harness}")
     return options

@@ -2,7 +2,6 @@
 
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,10 +10,14 @@ from typing import Annotated, Final
 
 import typer
 
-from pltvm.errors import PltvmError
+from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.elf_headers import name_of
 from pltvm.host.elf_kind import CHOICES, Kind, decide
+from pltvm.host.plain_file import read_plain
+from pltvm.monitor.abi import MAX_STACK, NAME_SIZE
 
+_TEXT: Final = "text:"
+_LIKE_A_PATH: Final = re.compile(r"\S*/\S*|\S+\.\w{1,8}", re.ASCII)  # a slash, or an extension
 _SMALL: Final = 1 << 20  # bytes
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -29,14 +32,69 @@ def parse_size(text: str | int) -> int:
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
-def file_or_text(value: str | None) -> bytes | None:
-    """The contents of the file of that name, or the text itself where there is no such file."""
+def file_or_text(option: str, value: str | None) -> bytes | None:
+    """What a value of `option` stands for: `@FILE` a file, `text:…` what follows, else a file or a text.
+
+    A bare word that is the name of a file is that file. One that looks like a name, and is none, is an
+    ArgumentError: the name as content is what nobody means.
+    """
     if value is None:
         return None
-    try:
-        return Path(value).read_bytes() if os.path.isfile(value) else os.fsencode(value)
-    except OSError as error:
-        raise PltvmError(f"{value}: cannot be read: {error.strerror}") from None
+    if value.startswith(_TEXT):
+        return os.fsencode(value.removeprefix(_TEXT))
+    if value.startswith("@"):
+        return read_plain(value[1:])
+    if os.path.isfile(value):
+        return read_plain(value)
+    if _LIKE_A_PATH.fullmatch(value):
+        what = "is no plain file" if os.path.lexists(value) else "there is no such file"
+        raise ArgumentError(
+            f"{option} {value}: {what}: name one as {option} @FILE, or write {option} {_TEXT}{value} if that "
+            "is the text itself"
+        )
+    return os.fsencode(value)
+
+
+def refuse_given(ctx: typer.Context, why: str, *names: str) -> None:
+    """Raises ArgumentError where one of these options was given, which would do nothing.
+
+    `names` are those of the command's parameters; `why` completes "--option: it …".
+    """
+    for parameter in ctx.command.params:
+        if parameter.name in names and is_given(ctx, parameter.name):
+            raise ArgumentError(f"{parameter.opts[0]}: it {why}")
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether the command line has this option, whatever its value."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def parse_servers(pairs: Iterable[str]) -> list[tuple[str, str]]:
+    """`--server NAME=FILE` as name and path, each name once. Raises ArgumentError."""
+    servers: dict[str, str] = {}
+    for pair in pairs:
+        name, _, path = pair.partition("=")
+        if not name or not path:
+            raise ArgumentError(f"--server {pair}: write --server NAME=FILE")
+        if name in servers:
+            raise ArgumentError(f"--server {pair}: there is a server of that name already: {servers[name]}")
+        check_name(name, "--server")
+        servers[name] = path
+    return list(servers.items())
+
+
+def check_stack(size: int) -> None:
+    """Raises ArgumentError for a --stack-size that no enclave can have."""
+    if not 0 < size <= MAX_STACK:
+        raise ArgumentError(f"--stack-size {size}: a stack has 1 byte to {MAX_STACK >> 20} MiB")
+
+
+def check_name(name: str, option: str = "--name") -> None:
+    """Raises ArgumentError for what is no name of an enclave."""
+    if (size := len(os.fsencode(name))) > NAME_SIZE:
+        raise ArgumentError(f"{option} {name!r}: has {size} bytes: at most {NAME_SIZE} fit")
 
 
 def build_wall(
@@ -75,17 +133,7 @@ def build_wall(
 
 def read_small(path: Path) -> bytes:
     """The bytes of a file that holds a report or a key. Raises PltvmError, also for what has no end."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise PltvmError(f"{path}: is no plain file")
-            content = file.read(_SMALL + 1)
-    except OSError as error:
-        raise PltvmError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > _SMALL:
-        raise PltvmError(f"{path}: has more than {_SMALL >> 20} MiB")
-    return content
+    return read_plain(path, _SMALL)
 
 
 def refuse_host_program(file: str | os.PathLike[str]) -> None:
@@ -98,7 +146,7 @@ def refuse_host_program(file: str | os.PathLike[str]) -> None:
 def parse_kind(text: str) -> Kind:
     """What a file is to be taken for (--as)."""
     if text not in CHOICES:
-        raise typer.BadParameter(f"--as {text}: write one of {', '.join(CHOICES)}")
+        raise ArgumentError(f"--as {text}: write one of {', '.join(CHOICES)}")
     return Kind(text)
 
 
@@ -107,7 +155,7 @@ As = Annotated[
 ]
 Size = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
-Shm = Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="Memory shared with the host.")]
+Shm = Annotated[str | None, typer.Option(metavar="@FILE|TEXT", help="Memory shared with the host.")]
 KeyFile = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="Keys of the machine; made if there is no file.")
 ]

@@ -10,15 +10,30 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from pltvm.cli.options import As, Confined, Json, KeyFile, Shm, Size, build_wall, file_or_text, parse_kind
+from pltvm.cli.options import (
+    As,
+    Confined,
+    Json,
+    KeyFile,
+    Shm,
+    Size,
+    build_wall,
+    check_name,
+    check_stack,
+    file_or_text,
+    parse_kind,
+    parse_servers,
+    refuse_given,
+)
 from pltvm.cli.streams import print_error, say
 from pltvm.cli.streams import print_output as print_at_once
-from pltvm.errors import ElfError, PltvmError
+from pltvm.errors import ArgumentError, ElfError, PltvmError
 from pltvm.host.api import RELAY_RETURNED, Enclave
 from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import name_of
 from pltvm.host.elf_kind import Decision, Kind, decide
 from pltvm.host.output import MayBeLate
+from pltvm.host.report import FaultReport
 from pltvm.host.services import SECTOR
 from pltvm.host.shared import SharedMemory
 from pltvm.host.text import one_line
@@ -28,6 +43,9 @@ from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
 print_output = MayBeLate(print_at_once)
 
 SUPERVISOR_RAM: Final = 64 << 20
+# Options that say something of one kind of program, by the others'.
+_OF_HOSTS: Final = ("root", "real_time", "verbose")
+_OF_ENCLAVES: Final = ("server", "shm", "relay", "name", "stack_size")
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -55,8 +73,11 @@ def _decide(file: str, as_kind: str | None, supervisor: bool, **_: object) -> De
     if as_kind is None:
         return Decision(Kind.KERNEL) if supervisor else decide(file)
     if supervisor and as_kind != Kind.KERNEL.value:
-        raise typer.BadParameter("--supervisor says that it is a kernel program, and --as something else")
+        raise ArgumentError(f"--as {as_kind}: and --supervisor says that it is a kernel program")
     return Decision(parse_kind(as_kind))
+
+
+_HOW_TO_GIVE: Final = " (--server NAME=ELF)"
 
 
 @contextmanager
@@ -72,6 +93,11 @@ def _hinting(decision: Decision) -> Iterator[None]:
 def _say_hint(file: str, decision: Decision) -> None:
     if hint := decision.hint():
         say(f"pltvm: {name_of(file)}: {hint}")
+
+
+def _say_place(place: FaultReport | None) -> None:
+    if place is not None:
+        say(f"  in {place.place}")
 
 
 def _say_what_is_lost(machine: Machine) -> None:
@@ -104,7 +130,14 @@ def _run(
     try:
         result = enclave.run(limit, None if as_json else print_output)
     except KeyboardInterrupt:
-        raise PltvmError(f"{enclave.name}: stopped by Ctrl-C") from None
+        for note in machine.driver.unknown_names.take().values():
+            say(one_line(f"pltvm: {enclave.name}: {note}{_HOW_TO_GIVE}"))
+        say(one_line(f"pltvm: {enclave.name}: stopped by Ctrl-C"))
+        _say_place(enclave.place)
+        raise typer.Exit(1) from None
+    if not as_json:
+        for note in result.notes:
+            say(one_line(f"pltvm: {enclave.name}: {note}{_HOW_TO_GIVE}"))
     if as_json:
         print(json_format.dumps(result.to_dict(), indent=2))
     elif result.fault is not None:
@@ -116,19 +149,21 @@ def _run(
         say(f"pltvm: {enclave.name}: has returned its relay pages and waits for new ones: stopped")
     else:
         say(f"pltvm: {enclave.name}: still running after {limit:g} s (--timeout), stopped")
+        _say_place(result.place)
     _say_what_is_lost(machine)
     raise typer.Exit(0 if result.ok else 1)
 
 
 @app.command(cls=RunCommand)
 def run(
+    ctx: typer.Context,
     file: Annotated[str, typer.Argument(help="The ELF of an enclave, or of a host program.")],
     args: Annotated[list[str] | None, typer.Argument(help="Arguments of a host program.")] = None,
     server: Annotated[
         list[str] | None, typer.Option(metavar="NAME=ELF", help="A server enclave; may be repeated.")
     ] = None,
     shm: Shm = None,
-    relay: Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="Pages handed over.")] = None,
+    relay: Annotated[str | None, typer.Option(metavar="@FILE|TEXT", help="Pages handed over.")] = None,
     name: Annotated[str, typer.Option(help="The enclave's own name.")] = "",
     disk: Annotated[Path | None, typer.Option(metavar="FILE", help="For sectors, through --shm.")] = None,
     ram: Size = DEFAULT_RAM,
@@ -154,19 +189,25 @@ def run(
 
     What follows a host program belongs to it; options for pltvm go before it.
     """
+    check_name(name)
+    check_stack(stack_size)
     decision = _decide(file, as_kind, supervisor)
     if decision.kind is Kind.KERNEL:
+        refuse_given(ctx, "is for enclaves and hosts, not for a kernel program", *_OF_ENCLAVES, *_OF_HOSTS)
+        refuse_given(ctx, "does nothing for a kernel program", "disk", "keys")
+        if args:
+            raise ArgumentError(f"{file}: is a kernel program and takes no arguments ({args[0]!r})")
         _supervise(file, ram, record, timeout, confine, json, decision)
     if decision.kind is Kind.SERVER:
         load_image(file)  # or that is wrong with it
-        raise PltvmError(
+        raise ArgumentError(
             f"{file}: a server runs when an enclave calls it: pltvm run CALLER --server NAME={file}"
         )
     if decision.kind is Kind.LINUX_PROGRAM:
         import pltvm.host.linux.runner  # noqa: F401  # before the wall, or its modules are compiled each time
 
-        if server or shm or relay or name:
-            raise PltvmError(f"{file}: is a host program: it makes its enclaves and their memory itself")
+        why = f"is for enclaves; {name_of(file)} is a host program, which makes its enclaves and their memory"
+        refuse_given(ctx, why, *_OF_ENCLAVES)
         machine = _machine(ram, keys, disk)
         build_wall(confine, [file], folder=record, file=disk, links=[root], network=net)
         with _recording(machine, record):
@@ -174,18 +215,17 @@ def run(
     if args:
         with _hinting(decision):
             load_image(file)  # or there is no such file, and nothing more to say
-        raise PltvmError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
+        raise ArgumentError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
+    refuse_given(ctx, f"is for host programs; {name_of(file)} is an enclave", *_OF_HOSTS)
+    content, handed = file_or_text("--shm", shm), file_or_text("--relay", relay)
+    servers = parse_servers(server or [])
     machine = _machine(ram, keys, disk)
-    content, handed = file_or_text(shm), file_or_text(relay)
-    build_wall(confine, [file, *(one.partition("=")[2] for one in server or [])], folder=record, file=disk)
+    build_wall(confine, [file, *(elf for _, elf in servers)], folder=record, file=disk)
     memory: SharedMemory | None = None
     if content is not None or disk is not None:  # sectors go through it
         memory = machine.shm(content or SECTOR)
         machine.use_for_persistency(memory)
-    for option in server or []:
-        server_name, separator, elf = option.partition("=")
-        if not separator or not server_name or not elf:
-            raise typer.BadParameter(f"{option!r}: write --server NAME=ELF")
+    for server_name, elf in servers:
         shared = memory if disk is not None else None  # servers share it where sectors are meant
         machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
     with _hinting(decision):
@@ -216,6 +256,7 @@ def _supervise(
         print(json_format.dumps(result.to_dict(), indent=2))
     elif result.timed_out:
         say(f"pltvm: {file}: still running after {limit:g} s (--timeout), stopped")
+        say(one_line(f"  in {result.where}"))
     elif result.code is None:
         say(one_line(f"pltvm: {name_of(file)}: stopped: {result.end}"))
         _say_hint(file, decision)
@@ -265,6 +306,8 @@ def _run_program(
     elif result.end:
         say(one_line(f"pltvm: {name_of(file)}: {result.end}"))
         _say_hint(file, decision)
+    for note in machine.driver.unknown_names.take().values():
+        say(one_line(f"pltvm: {name_of(file)}: {note}"))
     for report in result.reports:
         say(one_line(f"pltvm: {report}"))
     if refused := result.not_offered():

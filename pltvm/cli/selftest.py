@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pltvm.cli.options import Json
+from pltvm.cli.options import Json, refuse_given
 
 if TYPE_CHECKING:
     from pltvm.selftest import Outcome
@@ -24,13 +24,17 @@ def line(outcome: "Outcome", width: int) -> str:
 
 @app.command()
 def selftest(
+    ctx: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(help="Only these attacks; default: all.")] = None,
     verbose: Annotated[bool, typer.Option("-v", help="Also say what each attack tries.")] = False,
     json: Json = False,
 ) -> None:
     """Run the attack programs: kernels, enclaves, servers and callers that try to break the isolation."""
-    from pltvm.selftest import attacks, run_all
+    from pltvm.selftest import attacks, check_names, run_all
 
+    check_names(names or ())
+    if json:
+        refuse_given(ctx, "does nothing with --json", "verbose")
     width = max(len(attack.name) for attack in attacks())
 
     def show(outcome: "Outcome") -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from pltvm.errors import PltvmError
+from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.text import one_line
 
+_USAGE: Final = 2  # exit status of a command line that makes no sense
 _STREAMS: Final = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))  # writing to a closed stdout fails
 
 
@@ -30,7 +31,10 @@ def print_error(text: bytes) -> None:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a command to its SystemExit; every error of ours is one line on stderr and exit status 1."""
+    """Run a command to its SystemExit; every error of ours is one line on stderr and exit status 1.
+
+    An `ArgumentError` is wrong usage, and the status 2.
+    """
     _prepare()
     sink = os.open(os.devnull, os.O_WRONLY)  # now: a confined process may not open it
     try:
@@ -38,6 +42,8 @@ def run(command: Callable[[], None]) -> None:
             command()
         finally:
             sys.stdout.flush()
+    except ArgumentError as error:
+        _end(str(error), sink, _USAGE)
     except PltvmError as error:
         _end(str(error), sink)
     except BrokenPipeError:
@@ -62,14 +68,14 @@ def _prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _end(message: str, sink: int) -> None:
+def _end(message: str, sink: int, status: int = 1) -> None:
     """Say what is wrong, if anyone listens, and leave."""
     if message:
         with suppress(OSError):
             say(one_line(f"pltvm: {' '.join(message.splitlines())}"))
     _silence(sys.stdout, 1, sink)
     _silence(sys.stderr, 2, sink)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def _silence(stream: object, number: int, sink: int) -> None:

@@ -27,6 +27,8 @@ from pltvm.fuzz.status import Found, Snapshot, Status
 from pltvm.fuzz.store import OutputFolder, Progress
 from pltvm.fuzz.worker import ROUND, Job, Round, Stage, Worker
 
+_PATIENCE: Final = 5.0  # seconds without anything new, after which that is said
+_MANY: Final = 10_000  # executions of a campaign that is over, likewise
 _READ: Final = MOST_BYTES + 1  # of a seed, so that one that is too long is noticed
 
 
@@ -67,6 +69,8 @@ class Campaign:
         self._before = self.counts.executions
         self._run_before = self.counts.seconds
         self._dry = 0  # rounds without a new input
+        self._said: set[str] = set()  # what notes were about
+        self._idle_said = False
 
     # -- seeds ---------------------------------------------------------------------------------------------
 
@@ -80,6 +84,7 @@ class Campaign:
             self._count(finding)
         self._known = len(self.findings)
         if queue:
+            self._idle_said = True
             self.status.note(f"goes on with {len(queue)} inputs and {len(self.findings)} findings")
             return
         idle = 0
@@ -94,6 +99,7 @@ class Campaign:
                 self.folder.add_entry(Entry(data), self.counts, name=name)
             else:
                 idle += 1
+        self._say(self.worker.notes())
         if idle:
             self.status.note(f"{idle} of {len(seeds)} seeds reach nothing that others do not: left out")
         if not self.worker.corpus and not self.findings:
@@ -108,7 +114,7 @@ class Campaign:
             while not self._is_over(limits):
                 began = time.monotonic()
                 done = self.counts.executions
-                jobs = [self._job(number) for number in range(self.pool.size)]
+                jobs = self._jobs(limits)
                 results = self.pool.run(jobs)
                 self.counts.seconds = self._run_before + time.monotonic() - self._started
                 old = len(self.worker.corpus)
@@ -117,14 +123,27 @@ class Campaign:
                 self._generation += 1
                 spent = time.monotonic() - began
                 self._show((self.counts.executions - done) / spent)
+                if self.counts.seconds - self._run_before >= _PATIENCE:
+                    self._say_if_idle()
+            if self.counts.executions - self._before >= _MANY:
+                self._say_if_idle()
         finally:
             self._write(0.0)
 
-    def _job(self, number: int) -> Job:
+    def _jobs(self, limits: Limits) -> list[Job]:
+        """A generation: a round for each worker, or fewer and shorter ones where few executions are left."""
+        size = self.pool.size
+        if not limits.executions:
+            return [self._job(number) for number in range(size)]
+        left = limits.executions - (self.counts.executions - self._before)
+        shares = [left // size + (number < left % size) for number in range(size)]
+        return [self._job(number, share) for number, share in enumerate(shares) if share]
+
+    def _job(self, number: int, executions: int | None = None) -> Job:
         known = frozenset(finding.signature for finding in self.findings)
         seed = f"{self._generation}/{number}/{self.seed}"
         corpus, stage = tuple(self.worker.corpus), Stage.of(self._generation)
-        return Job(self.worker.options, corpus, seed, self.work, known, self.words, stage)
+        return Job(self.worker.options, corpus, seed, self.work, known, self.words, stage, executions)
 
     def _merge(self, result: Round, old: int) -> None:
         """Take what is still new of a round that started from the first `old` inputs of the corpus."""
@@ -143,6 +162,23 @@ class Campaign:
         counts.edges = self.worker.edges
         for finding in result.findings:
             self._keep(finding)
+        self._say(result.notes)
+
+    def _say(self, notes: dict[str, str]) -> None:
+        """What may be wrong with the set-up, each once."""
+        for about, text in notes.items():
+            if about not in self._said:
+                self._said.add(about)
+                self.status.note(f"{text} (--server {about}=FILE.elf)")
+
+    def _say_if_idle(self) -> None:
+        """That nothing new was reached since the campaign began, once; not of one that goes on."""
+        if self._last_path is None and not self._known and not self.findings and not self._idle_said:
+            self._idle_said = True
+            self.status.note(
+                "no input has reached anything new so far: does the target read it? See --as, --channel and "
+                "--server for how it gets there, and -i for inputs to start from"
+            )
 
     def _keep(self, finding: Finding) -> None:
         path = self.folder.add_finding(finding, self.counts)

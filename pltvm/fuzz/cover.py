@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pltvm.build import guest
 from pltvm.fuzz.covfile import Module
+from pltvm.fuzz.harness import errors_of
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.target import Target
 from pltvm.fuzz.worker import open_target
@@ -19,9 +20,10 @@ def cover(options: Options, inputs: Sequence[bytes], sources: Sequence[Path] = (
         _, count = blocks.get(pc, (size, 0))
         blocks[pc] = (size, count + 1)
 
-    target = open_target(options, note, blocks=True)
-    for data in inputs:
-        target.execute(data)
+    with errors_of(options.harness):
+        target = open_target(options, note, blocks=True)
+        for data in inputs:
+            target.execute(data)
     folders = [*sources, guest.guest_dir(), Path(options.elf).parent]
     elves = [options.elf, *(path for _, path in options.servers)]
     return [Module.of(elf, blocks, sources=folders) for elf, blocks in zip(elves, seen, strict=True)]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pltvm.errors import PltvmError
+from pltvm.host.plain_file import read_plain
 
 
 class Dictionary:
@@ -33,6 +34,7 @@ class Dictionary:
         return True
 
 
+_MOST: Final = 16 << 20  # bytes of a dictionary
 _TOKEN_LINE: Final = re.compile(r'(?:[\w.@-]+\s*=\s*)?"(.*)"')
 _TOKEN_PART: Final = re.compile(rb'\\x([0-9a-fA-F]{2})|\\([\\"])|([^\\"])')
 
@@ -42,10 +44,7 @@ def read_dictionary(path: Path) -> list[bytes]:
 
     In a value `\\xNN`, `\\"` and `\\\\` stand for one byte. PltvmError tells the line that is wrong.
     """
-    try:
-        lines = path.read_bytes().decode("latin-1").splitlines()
-    except OSError as error:
-        raise PltvmError(f"cannot read the dictionary {path}: {error.strerror}") from None
+    lines = read_plain(path, _MOST).decode("latin-1").splitlines()
     tokens = []
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):

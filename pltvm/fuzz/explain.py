@@ -1,6 +1,7 @@
 """A problem in words: what kind of bug it is, a signature, and a report with symbols."""
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 
 from pltvm.fuzz import results
@@ -38,14 +39,25 @@ def explain(target: Target, data: bytes, problem: Problem) -> Finding:
     """The finding that a problem is, if it was described in full."""
     kind = kind_of(target, data, problem)
     frames = [_frame(target, problem, pc) for pc in problem.stack]
-    cause = problem.words if kind == results.FAULT else ""
-    marks = [kind, cause, *_marks(problem, frames)]
+    marks = [*_what(problem, kind), *_marks(problem, frames)]
     own = [frame for frame in frames if _function(frame) not in _LIBRARY]
     line = own[0].partition("(")[2] if own else ""
     signature = hashlib.sha256("\n".join([*marks, line]).encode()).hexdigest()[:16]
     where = "" if kind == results.HANG or not frames else f" at {frames[0]}"
     summary = f"{problem.words}{where}"
     return Finding(kind, signature, summary, _report(target, data, problem, kind, summary, frames), data)
+
+
+def _what(problem: Problem, kind: str) -> tuple[str, str]:
+    """Kind and cause in a signature.
+
+    One place is one bug, whether the address that it uses was a number of the input in one execution and none
+    in the next, and whether it loads or stores there.
+    """
+    fault = problem.fault
+    if kind == results.POINTER or (kind == results.FAULT and fault and fault.address not in (None, fault.pc)):
+        return results.FAULT, ""
+    return kind, problem.words if kind == results.FAULT else ""
 
 
 def _marks(problem: Problem, frames: list[str]) -> list[str]:
@@ -104,15 +116,25 @@ def _frame(target: Target, problem: Problem, pc: int) -> str:
 def _report(target: Target, data: bytes, problem: Problem, kind: str, summary: str, frames: list[str]) -> str:
     lines = [f"{kind}: {summary}", f"  {_ADVICE[kind]}", ""]
     if problem.fault is not None:
-        report = FaultReport.of(problem.fault, problem.fault.name, target.symbols_of(problem.fault.eid))
+        # The callers' code never runs: there is nothing to say of where they are.
+        fault = problem.fault
+        own = tuple(one for one in fault.activations if target.known(one.eid) is not None)
+        fault = replace(fault, activations=own)
+        report = FaultReport.of(fault, fault.name, target.symbols_of(fault.eid), target.known)
         lines += [str(report), ""]
-    lines += [f"stack, innermost first (from return addresses, at most {DEPTH}):"]
-    lines += [f"  {frame}" for frame in frames] or ["  (unknown)"]
-    lines += ["", f"input, {len(data)} bytes, layout {', '.join(target.layouts)}:"]
+    else:
+        lines += _stack(frames)
+    lines += [f"input, {len(data)} bytes, layout {', '.join(target.layouts)}:"]
     lines += hexdump(data[:_SHOWN])
     if len(data) > _SHOWN:
         lines.append(f"  … {len(data) - _SHOWN} more")
     return "\n".join(lines) + "\n"
+
+
+def _stack(frames: list[str]) -> list[str]:
+    """The frames, where no fault tells more."""
+    lines = [f"stack, innermost first (from return addresses, at most {DEPTH}):"]
+    return [*lines, *([f"  {frame}" for frame in frames] or ["  (unknown)"]), ""]
 
 
 def hexdump(data: bytes) -> list[str]:

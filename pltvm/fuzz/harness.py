@@ -11,6 +11,9 @@
 The file defines one class called `Harness`, derived from `OneCall`, `Sequence`, `Hosted` or `Target`.
 """
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 
 from pltvm.errors import PltvmError
@@ -31,3 +34,18 @@ def load_harness(path: str) -> type[Target]:
     if not isinstance(harness, type) or not issubclass(harness, Target):
         raise PltvmError(f"{path}: defines no class Harness that is a Target of pltvm.fuzz")
     return harness
+
+
+@contextmanager
+def errors_of(path: str) -> Iterator[None]:
+    """What a harness raises in the block is a PltvmError that names its line; `path` "": there is none."""
+    try:
+        yield
+    except PltvmError:
+        raise
+    except Exception as error:
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if path and one.filename == path]
+        if not frames:
+            raise
+        where = f"{path}:{frames[-1].lineno}: in {frames[-1].name}"
+        raise PltvmError(f"{where}: {type(error).__name__}: {error}") from None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pltvm.engine.memory import PAGE
-from pltvm.errors import PltvmError
+from pltvm.errors import ArgumentError, PltvmError
 from pltvm.fuzz import layout
 from pltvm.fuzz.results import REFUSAL, STALE
 from pltvm.monitor.abi import NAME_SIZE
@@ -41,29 +41,36 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.kind not in (SERVER, ENCLAVE):
-            raise PltvmError(f"--as {self.kind}: it is {SERVER} or {ENCLAVE}")
-        if not 1 <= self.clients <= MOST_CLIENTS or not 1 <= self.calls <= MOST_CALLS:
-            raise PltvmError(f"there can be 1 to {MOST_CLIENTS} clients, and 1 to {MOST_CALLS} calls")
+            raise ArgumentError(f"--as {self.kind}: it is {SERVER} or {ENCLAVE}")
+        if not 1 <= self.calls <= MOST_CALLS:
+            raise ArgumentError(f"--calls {self.calls}: there can be 1 to {MOST_CALLS} calls")
+        if not 1 <= self.clients <= MOST_CLIENTS:
+            raise ArgumentError(f"--clients {self.clients}: there can be 1 to {MOST_CLIENTS}")
         if self.clients > 1 and self.calls == 1:
-            raise PltvmError("several clients need several calls: give --calls too")
+            raise ArgumentError(
+                f"--clients {self.clients}: several clients need several calls: give --calls too"
+            )
         if self.kind == ENCLAVE and (self.calls > 1 or self.clients > 1):
-            raise PltvmError("--calls and --clients are for servers")
+            raise ArgumentError("--calls and --clients are for servers (--as server)")
         if not self.channels:
-            raise PltvmError(f"name a channel: there are {', '.join(layout.ENCLAVE_CHANNELS)}")
+            raise ArgumentError(f"name a channel: there are {', '.join(layout.ENCLAVE_CHANNELS)}")
         for channel in self.channels:
             if channel not in layout.ENCLAVE_CHANNELS:
-                raise PltvmError(f"--channel {channel}: there are {', '.join(layout.ENCLAVE_CHANNELS)}")
+                raise ArgumentError(f"--channel {channel}: there are {', '.join(layout.ENCLAVE_CHANNELS)}")
         for oracle in self.oracles:
             if oracle not in OPT_IN:
-                raise PltvmError(f"--oracle {oracle}: there are {', '.join(OPT_IN)}; all others are on")
+                raise ArgumentError(f"--oracle {oracle}: there are {', '.join(OPT_IN)}; all others are on")
         if len(self.servers) > MOST_SERVERS:
-            raise PltvmError(f"at most {MOST_SERVERS} further servers")
+            raise ArgumentError(f"--server: there can be at most {MOST_SERVERS} of them")
         if self.memory % PAGE or not PAGE <= self.memory <= 16 * PAGE:
-            raise PltvmError("the memory that is passed has 1 to 16 whole pages")
+            raise ArgumentError(
+                f"--memory {self.memory}: it is 1 to 16 whole pages of {PAGE} bytes: "
+                f"{PAGE >> 10}K, {2 * PAGE >> 10}K … {16 * PAGE >> 10}K"
+            )
         if not 1 <= self.blocks <= MOST_BLOCKS:
-            raise PltvmError(f"--blocks {self.blocks}: it is 1 to {MOST_BLOCKS:,}")
+            raise ArgumentError(f"--blocks {self.blocks}: it is 1 to {MOST_BLOCKS:,}")
         if not 0 <= self.limit <= MOST_BYTES:
-            raise PltvmError(f"an input has at most {MOST_BYTES:,} bytes")
+            raise ArgumentError(f"the limit {self.limit}: an input has at most {MOST_BYTES:,} bytes")
 
     @property
     def server_name(self) -> str:
@@ -110,5 +117,5 @@ class Options:
                 if one.type in (int, str) and type(values.get(one.name, one.default)) is not one.type:
                     raise TypeError(f"{one.name} is {values.get(one.name)!r}")
             return cls(**values)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:  # an ArgumentError too: nobody has given these
             raise PltvmError(f"these are no options of a campaign: {error}") from None

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Final, Protocol
 
 from pltvm.confine import confine
-from pltvm.errors import PltvmError
+from pltvm.errors import ArgumentError, PltvmError
 from pltvm.fuzz import stopping
 from pltvm.fuzz.cluster import Cluster
 from pltvm.fuzz.worker import Job, Round, Worker, run_job
@@ -72,7 +72,7 @@ class Processes:
 
     def __init__(self, size: int, wall: Sequence[str] | None = None) -> None:
         if not 1 <= size <= MOST_PROCESSES:
-            raise PltvmError(f"-j {size}: it is 1 to {MOST_PROCESSES}")
+            raise ArgumentError(f"-j {size}: it is 1 to {MOST_PROCESSES}")
         self.size = size
         self._wall = wall
         self._pool = self._start()

@@ -373,6 +373,11 @@ class Target:
         """The symbols of the enclave with this number, for reports."""
         return next((one.inner.symbols for one in (self.created, *self.servers) if one.eid == eid), None)
 
+    def known(self, eid: int) -> tuple[str, Symbols | None] | None:
+        """The name and the symbols of the enclave with this number, for reports."""
+        made = next((one for one in (self.created, *self.servers) if one.eid == eid), None)
+        return None if made is None else (made.name, made.inner.symbols)
+
     def where(self, address: int) -> str:
         """An address of the target in words."""
         symbols = self.created.inner.symbols

@@ -7,7 +7,8 @@ and finds the same.
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
@@ -17,11 +18,11 @@ from pltvm.fuzz.compare import candidates, colorize, tokens_of
 from pltvm.fuzz.dictionary import Dictionary
 from pltvm.fuzz.execution import Problem
 from pltvm.fuzz.explain import explain
-from pltvm.fuzz.harness import load_harness
+from pltvm.fuzz.harness import errors_of, load_harness
 from pltvm.fuzz.havoc import seed_state
 from pltvm.fuzz.hosts import Hosted
 from pltvm.fuzz.options import SERVER, Options
-from pltvm.fuzz.results import HANG, Entry, Finding
+from pltvm.fuzz.results import HANG, POINTER, Entry, Finding
 from pltvm.fuzz.sequences import Sequence
 from pltvm.fuzz.target import Target, Watch
 from pltvm.fuzz.trace import Tracer
@@ -62,16 +63,26 @@ class Job:
     known: frozenset[str] = frozenset()  # signatures of findings
     words: tuple[bytes, ...] = ()  # of the dictionary
     stage: Stage = Stage.LATER
+    executions: int | None = None  # at most so many, and exactly so many where the work would allow for more
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a round found: inputs with new edges (`parent` counts through corpus and these), and findings."""
+    """What a round found: inputs with new edges (`parent` counts through corpus and these), and findings.
+
+    `executions` are those that looked for something: shortening inputs and making reports is beside that.
+    `notes` say what may be wrong with the set-up, by what they are about.
+    """
 
     entries: tuple[Entry, ...]
     findings: tuple[Finding, ...]
     executions: int
     edges: int
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+class _Enough(Exception):
+    """As many executions were made as were wanted."""
 
 
 def open_target(options: Options, watch: Watch | None = None, blocks: bool = False) -> Target:
@@ -88,7 +99,9 @@ class Worker:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.target = open_target(options)
+        with errors_of(options.harness):
+            self.target = open_target(options)
+        self._most: int | None = None  # executions of the target, after which a round is over
         self._tracer: Tracer | None = None
         self.corpus: list[bytes] = []  # whose edges are in `_seen`
         self._seen = bytearray(MAP_SIZE)
@@ -111,7 +124,8 @@ class Worker:
     def accept(self, data: bytes) -> int:
         """Add an input to the corpus if it reaches something new: as `Execution.new`, 0 if not added."""
         self._forget_other_edges()
-        execution = self.target.execute(data)
+        with errors_of(self.options.harness):
+            execution = self.target.execute(data)
         if execution.problem is not None or not execution.new:
             return 0
         self.corpus.append(data)
@@ -137,9 +151,14 @@ class Worker:
         """One round. Ctrl-C ends it, see `stopping`."""
         self.target.may_stop = True
         try:
-            return self._run(job)
+            with errors_of(self.options.harness):
+                return self._run(job)
         finally:
             self.target.may_stop = False
+
+    def notes(self) -> dict[str, str]:
+        """What may be wrong with the set-up, by what it is about, and was not said yet."""
+        return self.target.machine.driver.unknown_names.take()
 
     def _run(self, job: Job) -> Round:
         target, state = self.target, self.target.state
@@ -169,31 +188,45 @@ class Worker:
         fresh.extend(range(old) if job.stage is Stage.FIRST else [])
         work = compared = 0
         given = (0, 0)  # inputs and words that mutations know of
-        while work < job.work:
+        self._most = None if job.executions is None else before + job.executions
+        while work < job.work and self._left(1):
             done = state.executions
             state.work = state.full = 0
             compares = fresh and compared <= (work + job.work // 4) * _COMPARED_SHARE
             if compares:
                 parent, operation = fresh.pop(), "compare"
-                self._compare(inputs[parent].data, rng.getrandbits(32), dictionary, interesting)
+                with suppress(_Enough):
+                    self._compare(inputs[parent].data, rng.getrandbits(32), dictionary, interesting)
             else:
                 parent, operation = self._choose(rng, len(inputs)), "havoc"
                 if given != (len(inputs), len(dictionary)):
                     given = len(inputs), len(dictionary)
                     target.arena.set_corpus([entry.data for entry in inputs])
                     target.arena.set_tokens(list(dictionary))
-                target.fuzz(inputs[parent].data, _BATCH, interesting)
+                target.fuzz(inputs[parent].data, self._left(_BATCH), interesting)
             each = _COST_SINGLE if compares else _COST_LIGHT
             cost = state.work + (state.executions - done) * each + state.full * _COST_FULL
             work += cost
             compared += cost if compares else 0
+        executions = state.executions - before
         findings = self._findings(problems, job.known)
         shift = old - len(job.corpus)  # the empty input is no part of an empty corpus
         entries = tuple(
             Entry(self._trim(entry.data), entry.parent - shift, entry.operation) for entry in inputs[old:]
         )
-        executions = state.executions - before
-        return Round(entries, findings, executions, state.edges)
+        return Round(entries, findings, executions, state.edges, self.notes())
+
+    def _left(self, wanted: int) -> int:
+        """How many of the wanted executions may still be made."""
+        if self._most is None:
+            return wanted
+        return max(min(wanted, self._most - self.target.state.executions), 0)
+
+    def _execute(self, data: bytes) -> int:
+        """An execution that looks for something; its path."""
+        if not self._left(1):
+            raise _Enough
+        return self.target.execute(data, keep=False).path
 
     def _choose(self, rng: random.Random, count: int) -> int:
         """An input to mutate: half the time one of the latest."""
@@ -214,9 +247,9 @@ class Worker:
             self._tracer = Tracer(lambda watch: open_target(self.options, watch))
         room = self.options.most_bytes
         longer = data.ljust(min(len(data) + _LONGER, room), b"\0")
-        path = target.execute(data, keep=False).path
-        basis = longer if target.execute(longer, keep=False).path == path else data
-        clear = colorize(basis, lambda other: target.execute(other, keep=False).path == path, seed)
+        path = self._execute(data)
+        basis = longer if self._execute(longer) == path else data
+        clear = colorize(basis, lambda other: self._execute(other) == path, seed)
         tried = set()
         for version in dict.fromkeys((clear, basis)):
             pairs = self._tracer.pairs(version)
@@ -225,6 +258,8 @@ class Worker:
             for candidate in candidates(version, pairs, room):
                 if candidate not in tried:
                     tried.add(candidate)
+                    if not self._left(1):
+                        raise _Enough
                     target.attempt(candidate, interesting)
 
     # -- after it ------------------------------------------------------------------------------------------
@@ -254,24 +289,26 @@ class Worker:
         found: dict[str, Finding] = {}
         for data in problems:
             finding = self.explain(data)
-            if finding is None or finding.signature in known or finding.signature in found:
+            if finding is None or finding.signature in known:
                 continue
-            smallest = self.minimise(finding)
-            found[finding.signature] = self.explain(smallest) or finding
-        return tuple(found.values())
+            other = found.get(finding.signature)
+            if other is None or (finding.kind == POINTER and other.kind != POINTER):  # which says more
+                found[finding.signature] = finding
+        return tuple(self.explain(self.minimise(finding)) or finding for finding in found.values())
 
     def explain(self, data: bytes) -> Finding | None:
         """The finding that an execution of `data` is, if it is one."""
-        problem = self.target.execute(data, keep=False, detail=True).problem
-        return explain(self.target, data, problem) if problem is not None else None
+        with errors_of(self.options.harness):
+            problem = self.target.execute(data, keep=False, detail=True).problem
+            return explain(self.target, data, problem) if problem is not None else None
 
     def minimise(self, finding: Finding) -> bytes:
-        """A short input with the same signature, with zeros where the value does not matter."""
+        """A short input of the same kind and signature, with zeros where the value does not matter."""
         tries = 30 if finding.kind == HANG else 200
 
         def same(data: bytes) -> bool:
             other = self.explain(data)
-            return other is not None and other.signature == finding.signature
+            return other is not None and (other.kind, other.signature) == (finding.kind, finding.signature)
 
         data = self._shorten(finding.data, same, tries)
         size = len(data) // 2

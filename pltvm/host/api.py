@@ -12,10 +12,12 @@ PLenclave_destruct, PLenclave_finalize Enclave.destroy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from pltvm.errors import EnclaveError, PltvmError
-from pltvm.host import building, clients, enclave
+from pltvm.host import arguments, building, clients, enclave
 from pltvm.host.driver import Driver
 from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import Source, name_of
@@ -38,7 +40,7 @@ STOPPED: Final = "stopped"
 DESTROYED: Final = "destroyed"
 ELSEWHERE: Final = "put back"
 
-Pages = bytes | HostPages | None  # contents, or pages of Machine.shm and Machine.relay
+Pages = bytes | str | Path | HostPages | None  # contents, a file of them, or what Machine.shm and relay gave
 
 OnOutput = Callable[[bytes], None]
 
@@ -61,7 +63,8 @@ class Result:
     before the run, see `Machine.restore`); `retval` what the enclave returned, as
     u64, None unless it exited; `output` what it and the servers it called printed, the first 16 MiB; `shm`
     and `relay` the memory shared with it and handed over, as they were left, None where there was none
-    (relay: or where the pages did not come back).
+    (relay: or where the pages did not come back); `notes` lines on what may be wrong without a fault, such
+    as a name that an enclave looked for and no server has; `place` where a time limit has found it.
     """
 
     status: str
@@ -71,6 +74,8 @@ class Result:
     fault: FaultReport | None = None
     shm: bytes | None = None
     relay: bytes | None = None
+    notes: tuple[str, ...] = ()
+    place: FaultReport | None = None
 
     @property
     def ok(self) -> bool:
@@ -78,13 +83,15 @@ class Result:
         return self.status == EXITED
 
     def to_dict(self) -> dict[str, Any]:
-        """Status, return value, output, counts and fault as plain data, for JSON."""
+        """Status, return value, output, counts, fault and notes as plain data, for JSON."""
         return {
             "status": self.status,
             "retval": self.retval,
             "output": self.output,
             "stats": asdict(self.stats),
             "fault": self.fault.to_dict() if self.fault else None,
+            "notes": list(self.notes),
+            "place": self.place.to_dict() if self.place else None,
         }
 
 
@@ -139,6 +146,8 @@ class Enclave:
         there. `on_output` gets the printed bytes as they come. Raises EnclaveError for an enclave that
         cannot be run: a server, or one that has run. Ctrl-C raises KeyboardInterrupt and can be resumed too.
         """
+        timeout = arguments.seconds("timeout", timeout)
+        arguments.function("on_output", on_output)
         if self.type is EnclaveType.SERVER:
             raise EnclaveError(f"{self.name} is a server enclave: it runs only when another enclave calls it")
         if self.type is EnclaveType.SHADOW:
@@ -157,19 +166,22 @@ class Enclave:
         In the last case `relay` are new ones. Raises EnclaveError, and the run can still be resumed, when
         there is no such run or the pages are refused.
         """
+        timeout = arguments.seconds("timeout", timeout)
+        arguments.function("on_output", on_output)
         if not self._inner.started or not self.alive:
             raise EnclaveError(f"{self.name} has no interrupted run to resume")
         if relay is None:
             return self._go(lambda: self._driver.resume(self._inner), timeout, on_output)
         if self._inner.status != RELAY_PAGE:
             raise EnclaveError(f"{self.name} does not wait for relay pages")
-        pages = HostPages(self._driver, relay) if isinstance(relay, bytes) else relay
+        pages, made = arguments.pages("relay", relay, partial(HostPages, self._driver))
+        assert pages is not None
         inner = self._inner
         try:
             if not self._driver.go_on(inner, pages.span):
                 raise EnclaveError(f"{self.name}: the monitor refused the relay pages")
         except EnclaveError:
-            if pages is not relay:
+            if made:
                 pages.free()
             raise
         self._driver.set_relay(inner, pages.span)
@@ -181,6 +193,11 @@ class Enclave:
         From `on_output` the run ends with status "stopped". Raises EnclaveError for one that has not started.
         """
         self._driver.stop(self._inner)
+
+    @property
+    def place(self) -> FaultReport | None:
+        """Where it is, with the servers that it has called, while it is paused: by Ctrl-C, a time limit."""
+        return self._driver.place_of(self._inner)
 
     def fork(self, *, name: str = "", shm: Pages = None, relay: Pages = None) -> "Enclave":
         """An instance of this shadow template, with memory as it was loaded; `run` it once (§6).
@@ -203,6 +220,7 @@ class Enclave:
         client = driver.clients[inner.client]
         client.output, client.printed, client.late = output.write, output, output.late
         traps, flushes = hart.traps, hart.flushes
+        driver.unknown_names.take()  # of runs before
         try:
             with passed_on(), Watch(hart, timeout) as watch:
                 status = go()
@@ -222,6 +240,8 @@ class Enclave:
             fault=driver.fault if status == Status.ERROR else None,
             shm=driver.memory.read(*inner.shm) if inner.shm.size else None,
             relay=driver.memory.read(*inner.relay) if self._has_relay_back() else None,
+            place=driver.place_of(inner) if status == Status.TIMER else None,
+            notes=tuple(driver.unknown_names.take().values()),
         )
         if not inner.alive and status not in (GONE, PUT_BACK):
             driver.let_go(inner)
@@ -249,6 +269,7 @@ class Enclave:
 
         Raises EnclaveError when the enclave has ended.
         """
+        nonce = arguments.number("nonce", nonce)
         if not 0 <= nonce <= abi.MASK64:
             raise EnclaveError(f"the nonce {nonce} is no unsigned 64-bit number")
         if not self.alive:
@@ -280,18 +301,20 @@ def create(
     elf: Source,
     *,
     name: str = "",
-    kind: EnclaveType = EnclaveType.NORMAL,
+    kind: EnclaveType | str = EnclaveType.NORMAL,
     stack_size: int = abi.DEFAULT_STACK,
     shm: Pages = None,
     relay: Pages = None,
 ) -> Enclave:
     """`PLenclave_create`: see `Machine.create`."""
+    elf, kind = arguments.source("elf", elf), arguments.member(EnclaveType, "type", kind)
+    stack_size = arguments.number("stack_size", stack_size, "its bytes, a whole number")
     raw_name = _checked_name(name, kind)
     if not 0 < stack_size <= abi.MAX_STACK:
         raise EnclaveError(f"a stack of {stack_size} bytes: it must be 1 byte to {abi.MAX_STACK >> 20} MiB")
     if kind is EnclaveType.SHADOW and (shm is not None or relay is not None):
         raise EnclaveError("shared memory and relay pages go to the instances: see Enclave.fork")
-    if kind is EnclaveType.SERVER and (relay is not None or isinstance(shm, bytes)):
+    if kind is EnclaveType.SERVER and (relay is not None or isinstance(shm, bytes | str | Path)):
         raise EnclaveError("bytes go to enclaves that the host runs, not to servers: see Machine.shm")
     image = load_image(elf)
     label = one_line(name) or name_of(elf)
@@ -308,19 +331,22 @@ def _pages(driver: Driver, shm: Pages, relay: Pages, label: str) -> Iterator[tup
     spans: list[Span] = []
     made: list[HostPages] = []
     try:
-        for given in (shm, relay):
-            if isinstance(given, bytes):
-                given = HostPages(driver, given)
-                made.append(given)
-            spans.append(given.span if given is not None else NO_PAGES)
+        for what, given in (("shm", shm), ("relay", relay)):
+            pages, is_made = arguments.pages(what, given, partial(HostPages, driver))
+            if pages is not None and is_made:
+                made.append(pages)
+            spans.append(pages.span if pages is not None else NO_PAGES)
         yield spans[0], spans[1]
-    except PltvmError as error:
-        for pages in made:
-            pages.free()
-        raise type(error)(f"{label}: {error}") from None
+    except BaseException as error:
+        for one in made:
+            one.free()
+        if isinstance(error, PltvmError):
+            raise type(error)(f"{label}: {error}") from None
+        raise
 
 
 def _checked_name(name: str, kind: EnclaveType) -> bytes:
+    arguments.text("name", name)
     try:
         raw = name.encode("utf-8", "surrogateescape")  # on a command line a name is any bytes
     except UnicodeEncodeError:

@@ -8,6 +8,10 @@ from pltvm.host.elf_headers import Headers
 
 MAX_UNPACKED: Final = 64 << 20  # bytes that compressed sections of one file may take, all together
 LINES: Final = (".debug_info", ".debug_abbrev", ".debug_line", ".debug_str", ".debug_line_str")
+INLINED: Final = (
+    *(".debug_info", ".debug_abbrev", ".debug_str", ".debug_line_str", ".debug_str_offsets", ".debug_addr"),
+    *(".debug_ranges", ".debug_rnglists"),
+)
 _NOBITS: Final = "SHT_NOBITS"
 _SHF_COMPRESSED: Final = 0x800
 _ZLIB, _ZSTD = 1, 2  # ch_type
@@ -32,14 +36,14 @@ def section_data(elf: Headers, section: Any) -> memoryview:
     return memoryview(elf.data)[start : start + section["sh_size"]]
 
 
-def line_sections(elf: Headers) -> dict[str, memoryview]:
-    """The sections of LINES that the file has, by name, unpacked. Raises TooBig, Damaged."""
+def line_sections(elf: Headers, wanted: tuple[str, ...] = LINES) -> dict[str, memoryview]:
+    """The wanted sections that the file has, by name, unpacked. Raises TooBig, Damaged."""
     found: dict[str, memoryview] = {}
     room = MAX_UNPACKED
     for section in elf.sections:
         name = _name(elf, section)
         plain = ".debug_" + name.removeprefix(".zdebug_") if name.startswith(".zdebug_") else name
-        if plain not in LINES or plain in found:
+        if plain not in wanted or plain in found:
             continue
         data = section_data(elf, section)
         if section["sh_flags"] & _SHF_COMPRESSED:

@@ -30,7 +30,9 @@ from pltvm.host.plain import copied, restored
 from pltvm.host.report import FaultReport
 from pltvm.host.services import SavedServices, Services
 from pltvm.host.spans import NO_PAGES, Span
+from pltvm.host.symbols import Symbols
 from pltvm.host.table import EnclaveTable, EnclaveTableState
+from pltvm.host.unknown import UnknownNames
 from pltvm.monitor import abi
 from pltvm.monitor.abi import (
     EnclaveType,
@@ -94,6 +96,8 @@ class Driver:
         kernel.holders.append(self._held)
         kernel.monitor.set_host_vector(self.control_is_back, or_core=True)
         kernel.monitor.set_fault_listener(self._note_fault)
+        self.unknown_names = UnknownNames()
+        kernel.monitor.set_name_listener(self._note_unknown_name)
         self.core = CoreHost(kernel, self.away, self.serving, self._collect, self._print_late)
 
     @property
@@ -346,9 +350,28 @@ class Driver:
         return self.clients[enclave.client].paused(enclave, status)
 
     def _note_fault(self, fault: Fault) -> None:
-        who = self.table.of_eid(fault.eid)
-        label, symbols = (who.label, who.symbols) if who else (fault.name, None)
-        self.state.fault = FaultReport.of(fault, label, symbols)
+        self.state.fault = self.report_of(fault)
+
+    def report_of(self, fault: Fault) -> FaultReport:
+        """A fault, or a place, with what the ELFs of the enclaves say of it."""
+        label, symbols = self._about(fault.eid) or (fault.name, None)
+        return FaultReport.of(fault, label, symbols, self._about)
+
+    def _about(self, eid: int) -> tuple[str, Symbols | None] | None:
+        who = self.table.of_eid(eid)
+        return (who.label, who.symbols) if who else None
+
+    def place_of(self, enclave: DriverEnclave) -> FaultReport | None:
+        """Where a started enclave is while it is paused, with the servers that it has called; else None."""
+        if not enclave.alive or not enclave.started:
+            return None
+        waits = enclave.pending != (ResumeReason.TIMER,)
+        fault = self.kernel.monitor.describe_waiting(enclave.eid, "it was still running", waits)
+        return None if fault is None else self.report_of(fault)
+
+    def _note_unknown_name(self, name: bytes) -> None:
+        servers = (one.name for one in self.enclaves.values() if one.kind is EnclaveType.SERVER)
+        self.unknown_names.note(name, servers)
 
     # -- ending ------------------------------------------------------------------------------------------
 

@@ -44,13 +44,13 @@ _OF_ENCLAVES: Final = (
 )  # fmt: skip
 _OF_KERNELS: Final = ("sv_exit", "sv_call", "sv_put", "sv_user", "sv_write_satp")
 # Calls of Linux that have a number which is none of an enclave's (83 … 99), nor of the firmware (1, 8).
-_LINUX_CALLS: Final = {
+LINUX_CALLS: Final = {
     17: "getcwd", 25: "fcntl", 29: "ioctl", 56: "openat", 57: "close", 62: "lseek", 63: "read", 64: "write",
     65: "readv", 66: "writev", 80: "fstat", 113: "clock_gettime", 129: "kill", 131: "tgkill",
     134: "rt_sigaction", 160: "uname", 172: "getpid", 178: "gettid", 214: "brk", 215: "munmap", 220: "clone",
     221: "execve", 222: "mmap", 226: "mprotect", 260: "wait4", 278: "getrandom",
 }  # fmt: skip
-_PUT_CHARACTER, _SHUT_DOWN, _SERVER_RETURN = 1, 8, 95
+_PUT_CHARACTER, _SHUT_DOWN, _SERVER_RETURN, _EXIT = 1, 8, 95, 99
 
 
 class Evidence(NamedTuple):
@@ -160,8 +160,8 @@ def _of_calls(elf: Headers) -> Iterator[Evidence]:
     if calls.enclave is not None:
         yield Evidence(ENCLAVE, 60, f"makes enclave calls: 0x100101 for a6, at {calls.enclave:#x}")
     elif calls.first is not None:
-        if known := [number for number in numbers if number in _LINUX_CALLS]:
-            shown = ", ".join(f"{_LINUX_CALLS[number]} ({number})" for number in sorted(known)[:4])
+        if known := [number for number in numbers if number in LINUX_CALLS]:
+            shown = ", ".join(f"{LINUX_CALLS[number]} ({number})" for number in sorted(known)[:4])
             yield Evidence(HOST, 30, f"makes Linux's calls: {shown}")
         if calls.monitor is None and _SHUT_DOWN not in numbers:
             yield Evidence(
@@ -190,6 +190,12 @@ def _of_addresses(elf: Headers) -> Iterator[Evidence]:
         yield Evidence(HOST, 10, f"is linked at {lowest:#x}, as Linux programs are")
 
 
-def is_server(elf: Headers) -> bool:
-    """Whether an enclave seems to be a server: it makes the call that only servers return with."""
-    return _SERVER_RETURN in find_calls(elf).numbers
+def returns_and_exits(elf: Headers) -> tuple[bool, bool]:
+    """Whether an enclave returns as servers do, and whether it ends as the others do and never returns so.
+
+    The library that both are linked with ends an enclave whose `main` is over. So that call alone says which
+    it is only where the other one is not there; neither is True where the code shows none of the two.
+    """
+    numbers = find_calls(elf).numbers
+    returns = _SERVER_RETURN in numbers
+    return returns, _EXIT in numbers and not returns

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from pltvm.errors import ElfError
-from pltvm.host.elf_evidence import ENCLAVE, HOST, KERNEL, all_evidence, is_server, totals
+from pltvm.host.elf_evidence import ENCLAVE, HOST, KERNEL, all_evidence, returns_and_exits, totals
 from pltvm.host.elf_headers import Source, read_headers, read_source
 
 SURE: Final = 20  # by how much the first kind must be ahead of the second
@@ -43,7 +43,7 @@ class Decision:
 
     `reasons` complete "it …", what weighs most first; of a kind that somebody chose there are none. `against`
     are those that spoke for another kind. `sure` is False when these weigh nearly as much. `server`: it is an
-    enclave that returns as only servers do.
+    enclave that returns as only servers do; `exits`: one that ends as only the others do, and does not.
     """
 
     kind: Kind
@@ -51,6 +51,7 @@ class Decision:
     against: tuple[str, ...] = ()
     sure: bool = True
     server: bool = False
+    exits: bool = False
 
     def hint(self) -> str:
         """For after a failure: what it was taken for, why, and what to say if that is wrong; "" if sure."""
@@ -84,7 +85,7 @@ def decide(source: Source) -> Decision:
         tuple(one.text for one in evidence if one.kind == first),
         tuple(one.text for one in evidence if one.kind != first),
         weights[first] - weights[second] >= SURE,
-        kind is Kind.ENCLAVE and is_server(elf),
+        *(returns_and_exits(elf) if kind is Kind.ENCLAVE else ()),
     )
 
 

@@ -22,7 +22,7 @@ _MASK: Final = (1 << 64) - 1
 _STMT_LIST, _COMP_DIR = 0x10, 0x1B  # attributes
 _STRING, _BLOCK, _UDATA, _INDIRECT, _STRP, _LINE_STRP = 0x08, 0x09, 0x0F, 0x16, 0x0E, 0x1F  # forms
 _DATA4, _DATA8, _SEC_OFFSET, _IMPLICIT_CONST = 0x06, 0x07, 0x17, 0x21
-_FIXED: Final = {
+FIXED: Final = {
     0x05: 2, 0x06: 4, 0x07: 8, 0x0B: 1, 0x0C: 1, 0x11: 1, 0x12: 2, 0x13: 4, 0x14: 8, 0x19: 0, 0x1C: 4,
     0x1E: 16, 0x20: 8, 0x21: 0, 0x24: 8, 0x25: 1, 0x26: 2, 0x27: 3, 0x28: 4, 0x29: 1, 0x2A: 2, 0x2B: 3,
     0x2C: 4,
@@ -47,11 +47,11 @@ class TooMuch(Exception):
     """The budget is used up."""
 
 
-class _Damaged(Exception):
+class Damaged(Exception):
     """What is read makes no sense."""
 
 
-class _Fuel:
+class Fuel:
     """What may still be done."""
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class _Fuel:
             raise TooMuch(f"its line tables take more than {MAX_STEPS:,} steps")
 
 
-class _Reader:
-    """Reads numbers from bytes; raises _Damaged at their end."""
+class Reader:
+    """Reads numbers from bytes; raises Damaged at their end."""
 
     def __init__(self, data: memoryview, at: int = 0, wide: bool = False) -> None:
         self.data, self.at, self.wide = data, at, wide
@@ -77,13 +77,13 @@ class _Reader:
     def take(self, size: int) -> memoryview:
         part = self.data[self.at : self.at + size]
         if len(part) != size:
-            raise _Damaged
+            raise Damaged
         self.at += size
         return part
 
     def byte(self) -> int:
         if self.at >= len(self.data):
-            raise _Damaged
+            raise Damaged
         self.at += 1
         return self.data[self.at - 1]
 
@@ -100,7 +100,7 @@ class _Reader:
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value & _MASK
-        raise _Damaged
+        raise Damaged
 
     def sleb(self) -> int:
         start = self.at
@@ -110,16 +110,16 @@ class _Reader:
 
     def text(self) -> bytes:
         """Up to a NUL."""
-        part = _text_at(self.data, self.at)
+        part = text_at(self.data, self.at)
         self.at += len(part) + 1
         return part
 
-    def unit(self) -> "_Reader":
+    def unit(self) -> "Reader":
         """What the length here says is one unit; this reader is behind it then."""
         size, wide = self.number(4), False
         if size == 0xFFFF_FFFF:
             size, wide = self.number(8), True
-        return _Reader(self.take(size), 0, wide)
+        return Reader(self.take(size), 0, wide)
 
 
 class _Header(NamedTuple):
@@ -142,24 +142,24 @@ def read_lines(sections: Mapping[str, memoryview]) -> Iterator[Span]:
     are such. Raises TooMuch when the budget is used up.
     """
     lines = sections.get(".debug_line", memoryview(b""))
-    fuel = _Fuel()
+    fuel = Fuel()
     seen: set[int] = set()
     for offset, folder in _units(sections, fuel):
         if offset in seen or offset >= len(lines):
             continue
         seen.add(offset)
         try:
-            yield from _rows(_header(_Reader(lines, offset).unit(), folder, sections, fuel), fuel)
-        except _Damaged:
+            yield from _rows(_header(Reader(lines, offset).unit(), folder, sections, fuel), fuel)
+        except Damaged:
             continue
 
 
 # ---- units ----
 
 
-def _units(sections: Mapping[str, memoryview], fuel: _Fuel) -> Iterator[tuple[int, bytes]]:
+def _units(sections: Mapping[str, memoryview], fuel: Fuel) -> Iterator[tuple[int, bytes]]:
     """Where each unit's line table is, and the directory that it was compiled in."""
-    info = _Reader(sections.get(".debug_info", memoryview(b"")))
+    info = Reader(sections.get(".debug_info", memoryview(b"")))
     known: dict[tuple[int, int], list[tuple[int, int]]] = {}
     try:
         while info.at < len(info.data):
@@ -167,19 +167,19 @@ def _units(sections: Mapping[str, memoryview], fuel: _Fuel) -> Iterator[tuple[in
             unit = info.unit()
             try:
                 found = _top_of(unit, sections, known, fuel)
-            except _Damaged:
+            except Damaged:
                 continue
             if found is not None:
                 yield found
-    except _Damaged:
+    except Damaged:
         return
 
 
 def _top_of(
-    unit: _Reader,
+    unit: Reader,
     sections: Mapping[str, memoryview],
     known: dict[tuple[int, int], list[tuple[int, int]]],
-    fuel: _Fuel,
+    fuel: Fuel,
 ) -> tuple[int, bytes] | None:
     """The two attributes of a unit's first entry."""
     version = unit.number(2)
@@ -193,28 +193,28 @@ def _top_of(
     code = unit.uleb()
     if (abbrev, code) not in known:
         table = sections.get(".debug_abbrev", memoryview(b""))
-        known[abbrev, code] = _declaration(_Reader(table, abbrev), code, fuel)
+        known[abbrev, code] = _declaration(Reader(table, abbrev), code, fuel)
     table_at, folder = None, b""
     fuel.use(len(known[abbrev, code]))
     for attribute, form in known[abbrev, code]:
         if form == _INDIRECT:
             form = unit.uleb()
         if attribute == _STMT_LIST and form in (_DATA4, _DATA8, _SEC_OFFSET):
-            table_at = unit.offset() if form == _SEC_OFFSET else unit.number(_FIXED[form])
+            table_at = unit.offset() if form == _SEC_OFFSET else unit.number(FIXED[form])
         elif attribute == _COMP_DIR and form in (_STRING, _STRP, _LINE_STRP):
-            folder = _string(unit, form, sections)
+            folder = string(unit, form, sections)
         else:
-            _skip(unit, form, address_size)
+            skip(unit, form, address_size)
     return None if table_at is None else (table_at, folder)
 
 
-def _declaration(reader: _Reader, code: int, fuel: _Fuel) -> list[tuple[int, int]]:
+def _declaration(reader: Reader, code: int, fuel: Fuel) -> list[tuple[int, int]]:
     """The attributes and forms of the declaration with this code, in the table that starts here."""
     while True:
         found = reader.uleb()
         fields: list[tuple[int, int]] = []
         if not found:
-            raise _Damaged
+            raise Damaged
         reader.uleb(), reader.byte()  # the tag, and whether it has children
         while len(fields) < _MOST_FIELDS:
             fuel.use(_FILE_STEPS)
@@ -225,15 +225,15 @@ def _declaration(reader: _Reader, code: int, fuel: _Fuel) -> list[tuple[int, int
                 break
             fields.append((attribute, form))
         else:
-            raise _Damaged
+            raise Damaged
         if found == code:
             return fields
 
 
-def _skip(reader: _Reader, form: int, address_size: int = 8) -> None:
+def skip(reader: Reader, form: int, address_size: int = 8) -> None:
     """Go past a value that nobody wants."""
-    if form in _FIXED:
-        reader.take(_FIXED[form])
+    if form in FIXED:
+        reader.take(FIXED[form])
     elif form in _OFFSETS:
         reader.offset()
     elif form in _LEBS:
@@ -247,31 +247,31 @@ def _skip(reader: _Reader, form: int, address_size: int = 8) -> None:
     elif form == 0x01:
         reader.take(address_size)
     else:
-        raise _Damaged
+        raise Damaged
 
 
-def _string(reader: _Reader, form: int, sections: Mapping[str, memoryview]) -> bytes:
+def string(reader: Reader, form: int, sections: Mapping[str, memoryview]) -> bytes:
     if form == _STRING:
         return reader.text()
     name = ".debug_str" if form == _STRP else ".debug_line_str"
-    return _text_at(sections.get(name, memoryview(b"")), reader.offset())
+    return text_at(sections.get(name, memoryview(b"")), reader.offset())
 
 
-def _text_at(data: memoryview, at: int) -> bytes:
+def text_at(data: memoryview, at: int) -> bytes:
     text, end, _ = bytes(data[at : at + MAX_TEXT]).partition(b"\0")
     if not end:
-        raise _Damaged
+        raise Damaged
     return text
 
 
 # ---- tables ----
 
 
-def _header(unit: _Reader, folder: bytes, sections: Mapping[str, memoryview], fuel: _Fuel) -> _Header:
+def _header(unit: Reader, folder: bytes, sections: Mapping[str, memoryview], fuel: Fuel) -> _Header:
     """Parse what is before the program. Directory 0 is the one that was compiled in."""
     version = unit.number(2)
     if not 2 <= version <= 5:
-        raise _Damaged
+        raise Damaged
     if version >= 5:
         unit.take(2)  # sizes of addresses and segment selectors
     size = unit.offset()
@@ -294,36 +294,36 @@ def _header(unit: _Reader, folder: bytes, sections: Mapping[str, memoryview], fu
     return _Header(version, instruction, base, line_range, lengths, directories, files, program)
 
 
-def _list(unit: _Reader, fuel: _Fuel) -> Iterator[bytes]:
+def _list(unit: Reader, fuel: Fuel) -> Iterator[bytes]:
     """Directories up to DWARF 4."""
     while name := unit.text():
         fuel.use_text(name)
         yield name
 
 
-def _list5(unit: _Reader, sections: Mapping[str, memoryview], fuel: _Fuel) -> list[tuple[bytes, int]]:
+def _list5(unit: Reader, sections: Mapping[str, memoryview], fuel: Fuel) -> list[tuple[bytes, int]]:
     """Directories or files of DWARF 5: a description of the columns, then the rows."""
     columns = [(unit.uleb(), unit.uleb()) for _ in range(unit.byte())]
     count = unit.uleb()
     if count > len(unit.data) - unit.at:  # columns can take no bytes, and so be without end
-        raise _Damaged
+        raise Damaged
     entries = []
     for _ in range(count):
         fuel.use(len(columns))
         name, directory = b"", _UNSAID
         for content, form in columns:
             if content == _PATH and form in (_STRING, _STRP, _LINE_STRP):
-                name = _string(unit, form, sections)
+                name = string(unit, form, sections)
             elif content == _DIRECTORY and form in (_UDATA, 0x0B, 0x05):
-                directory = unit.uleb() if form == _UDATA else unit.number(_FIXED[form])
+                directory = unit.uleb() if form == _UDATA else unit.number(FIXED[form])
             else:
-                _skip(unit, form)
+                skip(unit, form)
         fuel.use_text(name)
         entries.append((name, directory))
     return entries
 
 
-def _rows(header: _Header, fuel: _Fuel) -> Iterator[Span]:
+def _rows(header: _Header, fuel: Fuel) -> Iterator[Span]:
     """The rows of a table as spans; functions that the linker dropped have theirs at address 0."""
     names: dict[int, str] = {}
     address = line = file = 0
@@ -343,13 +343,13 @@ def _rows(header: _Header, fuel: _Fuel) -> Iterator[Span]:
         address, file, line, first = next_address, next_file, next_line, ends
 
 
-def _program(header: _Header, fuel: _Fuel) -> Iterator[tuple[int, int, int, bool]]:
+def _program(header: _Header, fuel: Fuel) -> Iterator[tuple[int, int, int, bool]]:
     """Run a table's program: address, file and line of each row, and whether it ends a sequence."""
-    reader = _Reader(header.program)
+    reader = Reader(header.program)
     special = len(header.lengths) + 1
     address, file, line = 0, 1, 1
     if not header.range:
-        raise _Damaged
+        raise Damaged
     while reader.at < len(reader.data):
         fuel.use()
         opcode = reader.byte()
@@ -359,7 +359,7 @@ def _program(header: _Header, fuel: _Fuel) -> Iterator[tuple[int, int, int, bool
             line = (line + header.base + step) & 0xFFFF_FFFF
             yield address, file, line, False
         elif opcode == 0:
-            rest = _Reader(reader.take(reader.uleb()))
+            rest = Reader(reader.take(reader.uleb()))
             kind = rest.byte()
             if kind == 1:
                 yield address, file, line, True

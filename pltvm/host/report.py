@@ -1,30 +1,94 @@
 """A fault in words: who, where in the source, which instruction, what it touched and whose that is."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import html
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any, Final
 
+from pltvm.host import backtrace, causes
 from pltvm.host.symbols import Symbols
 from pltvm.host.text import one_line
-from pltvm.monitor.fault import Fault
+from pltvm.monitor.fault import Activation, Fault
 
-_COLUMNS = 4
+_COLUMNS: Final = 4
+_NOT_PLAIN: Final = ("activations", "near", "code", "stack_low")  # what the report has in words
+
+latest: Final[deque["FaultReport"]] = deque(maxlen=8)  # for who shows them when something else fails
 
 
 @dataclass(frozen=True, slots=True)
+class Stack:
+    """The frames of one enclave of the chain, innermost first, as text; `more`: there are others."""
+
+    who: str
+    frames: tuple[str, ...]
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class FaultReport:
-    """A fault with where it is in the ELF that the enclave was made from; `str()` is for people."""
+    """A fault with where it is in the ELF that the enclave was made from; `str()` is for people.
+
+    `notes` are what may have caused it, `stacks` who called whom in each enclave of the chain. The same is
+    made of a place where nothing went wrong, but a time limit or Ctrl-C found the enclave: `place` shows it.
+    """
 
     fault: Fault
     label: str
     location: str
     note: str = ""  # why the location says less than it might
+    notes: tuple[str, ...] = ()
+    stacks: tuple[Stack, ...] = field(default=())
 
     @classmethod
-    def of(cls, fault: Fault, label: str, symbols: Symbols | None) -> "FaultReport":
-        """The report of a fault in the code that `symbols` describe."""
-        if symbols is None:
-            return cls(fault, label, f"{fault.pc:#x}")
-        return cls(fault, label, str(symbols.locate(fault.pc)), symbols.note)
+    def of(
+        cls, fault: Fault, label: str, symbols: Symbols | None, symbols_of: "SymbolsOf | None" = None
+    ) -> "FaultReport":
+        """The report of a fault in the code that `symbols` describe; `symbols_of` others of its chain do."""
+        location = f"{fault.pc:#x}" if symbols is None else str(symbols.locate(fault.pc))
+        found = []
+        for one in fault.activations:
+            known = (label, symbols) if one.eid == fault.eid else symbols_of(one.eid) if symbols_of else None
+            found.append(_stack_of(one, *(known or (one.name, None))))
+        report = cls(
+            fault,
+            label,
+            location,
+            symbols.note if symbols is not None else "",
+            tuple(causes.notes(fault, symbols)),
+            tuple(found),
+        )
+        latest.append(report)
+        return report
+
+    def __repr__(self) -> str:
+        return f"<FaultReport: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the whole text."""
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    @property
+    def place(self) -> str:
+        """Where the enclave is, and how it got there, without what is wrong: several lines."""
+        return "\n".join(map(one_line, [f"{self._who} at {self.location}", *self._backtrace()]))
+
+    def _backtrace(self) -> list[str]:
+        """A line for each frame; none where the first line has said all."""
+        lines = []
+        for number, stack in enumerate(self.stacks):
+            if number == 0 and (inlined := stack.frames[0].partition(" [")[2]):
+                lines.append(f"  inlined here: {inlined.removesuffix(']')}")
+            if number == 0 and len(stack.frames) > 1:
+                lines.append("  called from")
+            elif number:
+                lines.append(f"  called by {stack.who}")
+            lines += [f"    {text}" for text in stack.frames[0 if number else 1 :]]
+            if stack.more:
+                lines.append("    …")
+        return lines
 
     @property
     def summary(self) -> str:
@@ -41,7 +105,11 @@ class FaultReport:
         if self.note:
             lines.append(f"  note: {self.note}")
         if fault.address is not None:
-            lines.append(f"  touched {fault.size} bytes at {fault.address:#x}: {fault.owner}")
+            lines.append(f"  touched {fault.size} bytes at {fault.address:#x}: {causes.touched(fault)}")
+        elif causes.overflows(fault):
+            lines.append(f"  {causes.OVERFLOW}")
+        lines += [f"  {text}" for text in self.notes]
+        lines += self._backtrace()
         if len(fault.chain) > 1:
             lines.append("  call chain " + " → ".join(fault.chain))
         if len(fault.destroyed) > 1:
@@ -53,4 +121,34 @@ class FaultReport:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
-        return {**asdict(self.fault), "location": self.location, "note": self.note}
+        plain = asdict(self.fault)
+        for name in _NOT_PLAIN:
+            del plain[name]
+        more = {"location": self.location, "note": self.note, "notes": list(self.notes)}
+        return {**plain, **more, "backtrace": [asdict(stack) for stack in self.stacks]}
+
+
+# Gives the label and the symbols of a living enclave by its number.
+SymbolsOf = Callable[[int], tuple[str, Symbols | None] | None]
+
+
+def _inlined(pc: int, symbols: Symbols) -> str:
+    """The functions that are inlined there, each with the line that calls it."""
+    found = symbols.inlined(pc)
+    return f" [{', '.join(f'{name} from line {line}' for name, line in found)}]" if found else ""
+
+
+def _stack_of(one: Activation, label: str, symbols: Symbols | None) -> Stack:
+    """The frames of an enclave as text."""
+    walked, more = backtrace.walk(one, symbols)
+    texts = []
+    for frame, same in groupby(walked):
+        where = (
+            f"{frame.pc:#x}"
+            if symbols is None
+            else str(symbols.locate(frame.pc)) + _inlined(frame.pc, symbols)
+        )
+        where = f"{where} (perhaps: an address on the stack)" if frame.guess else where
+        times = len(list(same))
+        texts.append(f"{where}, {times} times" if times > 1 else where)
+    return Stack(f"{label or 'enclave'} (eid {one.eid})", tuple(texts), more)

@@ -60,6 +60,7 @@ class SupervisorResult:
     end: str
     output: bytes
     timed_out: bool = False
+    where: str = ""  # what it ran when the time was up
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
@@ -68,6 +69,7 @@ class SupervisorResult:
             "end": self.end,
             "output": self.output.decode("utf-8", "replace"),
             "timed_out": self.timed_out,
+            "where": self.where,
         }
 
 
@@ -169,7 +171,13 @@ class Supervisor:
             raise KeyboardInterrupt
         timed_out = watch.timed_out and self._code is None
         end = f"still running after {timeout:g} s" if timed_out else self._end
-        return SupervisorResult(self._code, end, self._output.text, timed_out)
+        where = self._where(context) if timed_out else ""
+        return SupervisorResult(self._code, end, self._output.text, timed_out, where)
+
+    def _where(self, context: Context) -> str:
+        """Where the program is now; or the enclave that it has let run."""
+        running = self.kernel.monitor.state.running
+        return str(self._symbols.locate(context.regs[PC])) if running is None else str(running)
 
     def save(self) -> SavedProgram:
         """Refused: it has the machine to itself."""

@@ -20,7 +20,9 @@ from weakref import WeakValueDictionary, ref
 
 from pltvm.errors import ElfError
 from pltvm.host import debug_sections
+from pltvm.host.elf_details import PF_R, PF_W, PF_X, section_name
 from pltvm.host.elf_headers import Headers, Source, read_headers, read_source
+from pltvm.host.inlined import Inlined, read_inlined
 from pltvm.host.line_tables import Span, TooMuch, read_lines
 from pltvm.host.text import one_line
 
@@ -34,6 +36,7 @@ KEPT_FILES: Final = 1024
 SAMPLE: Final = 4096  # bytes at the start, in the middle and at the end that tell ELFs apart at first
 MOST_READ: Final = 4  # files of which what was read is kept, up to 150 MiB each
 
+_WRITE, _ALLOC, _EXECINSTR = 1, 2, 4  # sh_flags
 _SYMBOL: Final = Struct("<IBBHQQ")  # name, info, other, section, value, size
 _NOTYPE, _OBJECT, _FUNC = 0, 1, 2
 _RESERVED: Final = 0xFF00  # section numbers from here on mean something else
@@ -91,6 +94,36 @@ class Symbols:
             line.line if line else None,
         )
 
+    def inlined(self, pc: int) -> list[tuple[str, int]]:
+        """The functions that are inlined at `pc`, the innermost first: name, and the line that calls it."""
+        found = [one for one in self._file.inlined if one.start <= pc < one.end]
+        return [(one.name, one.line) for one in sorted(found, key=lambda one: -one.depth)]
+
+    def start_of(self, pc: int) -> int | None:
+        """Where the function at `pc` starts, None where that is not known."""
+        span = _find(self._file.tables.functions, pc)
+        return None if span is None else span.start
+
+    def code(self, address: int, size: int) -> bytes:
+        """Bytes of the executable segments, as far as the file has them there."""
+        for start, data in self._file.tables.code:
+            if start <= address < start + len(data):
+                return bytes(data[address - start : address - start + size])
+        return b""
+
+    def section_of(self, address: int) -> Span | None:
+        """The section that is loaded at `address`; `line` is what may be done there (PF_R, PF_W, PF_X)."""
+        return _find(self._file.tables.sections, address)
+
+    def has_section(self, name: str) -> bool:
+        """Whether there is a section of this name that is loaded and not empty."""
+        return any(one.name == name for one in self._file.tables.sections)
+
+    @property
+    def source(self) -> Source:
+        """The ELF; b"" when it is not kept any more."""
+        return self._file.source
+
     def functions(self) -> list[Span]:
         """Every function, sorted by address."""
         return list(self._file.tables.functions)
@@ -121,6 +154,8 @@ class _Tables(NamedTuple):
     others: list[Span]
     lines: list[Span]
     note: str = ""
+    code: tuple[tuple[int, memoryview], ...] = ()  # address and bytes of each executable segment
+    sections: list[Span] = []  # noqa: RUF012
 
 
 class _File:
@@ -130,6 +165,7 @@ class _File:
         self.source = source
         self.gone = False  # it is not kept any more
         self._tables: _Tables | None = None
+        self._inlined: list[Inlined] | None = None
 
     @property
     def tables(self) -> _Tables:
@@ -140,9 +176,16 @@ class _File:
                 self._tables = self._tables._replace(note=f"its symbols are not kept: {limit}")
             while len(_latest) >= MOST_READ:
                 if (old := _latest.popleft()()) is not None:
-                    old._tables = None
+                    old._tables = old._inlined = None
             _latest.append(ref(self))
         return self._tables
+
+    @property
+    def inlined(self) -> list[Inlined]:
+        """What is inlined where: read when it is asked for, which reports alone do."""
+        if self._inlined is None:
+            self._inlined = _read_inlined(self.source)
+        return self._inlined
 
     def let_go(self) -> None:
         """Keep it no more; what was read of it stays until others are read."""
@@ -211,7 +254,34 @@ def _read(source: Source) -> _Tables:
         notes.append(str(error))
     except debug_sections.Damaged as error:
         notes.append(f"its debug information cannot be unpacked: {one_line(str(error))}")
-    return _Tables(sorted(functions), sorted(others), sorted(lines), "; ".join(notes))
+    code = tuple(_code(elf))
+    sections = sorted(_sections(elf))
+    return _Tables(sorted(functions), sorted(others), sorted(lines), "; ".join(notes), code, sections)
+
+
+def _read_inlined(source: Source) -> list[Inlined]:
+    try:
+        elf = read_headers(read_source(source))
+        return read_inlined(debug_sections.line_sections(elf, debug_sections.INLINED))
+    except (ElfError, debug_sections.TooBig, debug_sections.Damaged):
+        return []
+
+
+def _code(elf: Headers) -> Iterator[tuple[int, memoryview]]:
+    """Address and bytes of each executable segment."""
+    for segment in elf.segments:
+        if segment["p_type"] == "PT_LOAD" and segment["p_flags"] & PF_X:
+            start = segment["p_offset"]
+            yield segment["p_vaddr"], memoryview(elf.data)[start : start + segment["p_filesz"]]
+
+
+def _sections(elf: Headers) -> Iterator[Span]:
+    """What of memory each section is."""
+    for section in elf.sections:
+        start, size, flags = section["sh_addr"], section["sh_size"], section["sh_flags"]
+        if flags & _ALLOC and size:
+            allowed = PF_R | (PF_W if flags & _WRITE else 0) | (PF_X if flags & _EXECINSTR else 0)
+            yield Span(start, start + size, one_line(section_name(elf, section)), allowed)
 
 
 def _find(spans: list[Span], pc: int) -> Span | None:

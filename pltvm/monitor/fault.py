@@ -4,19 +4,51 @@ The monitor knows addresses, registers and owners; symbols and source lines are 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
-from pltvm.engine.context import PC, Context
+from pltvm.engine.context import PC, RA, SP, X0, Context
 from pltvm.engine.decode import disassemble
-from pltvm.engine.sv39 import pte_address
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import R, W, X, pte_address
 from pltvm.engine.trap import Cause, faulting_access, fetch
 from pltvm.monitor import abi, chain
 from pltvm.monitor.pages import SHARED, PageOwners
 from pltvm.monitor.records import Region
 from pltvm.monitor.state import Enclave, State
 
+STACK_KEPT: Final = 32 << 10  # bytes of each enclave's stack
+_MOST_LEAVES: Final = 1 << 16  # pages that are looked at: 256 MiB
+_S0: Final = X0 + 8
 _OLDEST: Final = 2  # the first function of the older call interface
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """One enclave of a chain where it is now: what a walk up its stack needs.
+
+    `pc` of one that waits in a call is the `ecall`. `stack` are the bytes from `stack_at` on, up to
+    STACK_KEPT; that is `sp`, or where the stack begins when sp is below it.
+    """
+
+    eid: int
+    name: str
+    pc: int
+    ra: int
+    sp: int
+    s0: int
+    stack_at: int = 0
+    stack: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """Neighbouring pages of an enclave that are mapped alike."""
+
+    start: int
+    end: int
+    permissions: str  # "RW-", "R-X": those of the entries, which turn pages that are both into one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +56,9 @@ class Fault:
     """Why an enclave was destroyed.
 
     `address` and `size` are the bytes it may not touch, None for a fault that is no access. `owner` says in
-    words whom the physical page belongs to that is mapped there, or that there is none.
+    words whom the physical page belongs to that is mapped there, or that there is none; `near` are what is
+    mapped at the address or nearest to it, below and above. `activations` are the enclaves of the chain, from
+    the one that faulted to the top caller. `stack_low` is where its stack ends.
     """
 
     eid: int
@@ -39,6 +73,11 @@ class Fault:
     given_away: bool = False  # the enclave had the page, and passed it on
     chain: tuple[str, ...] = ()  # from the top caller to the one that faulted
     destroyed: tuple[int, ...] = ()
+    server: bool = False
+    code: str = ""  # the bytes of the instruction, in hexadecimal
+    near: tuple[Mapped, ...] = ()
+    stack_low: int = 0
+    activations: tuple[Activation, ...] = field(default=(), repr=False)
 
 
 def describe_access(cause: int, context: Context) -> tuple[int, int] | None:
@@ -93,6 +132,8 @@ def describe(
     """What is to be said of a fault of `enclave`, whose registers are in `context`; changes nothing."""
     access = describe_access(cause, context) if cause is not None else None
     gone = _passed_on(state, enclave, access[0]) if access else None
+    mapped = _mapped(context)
+    low = next((one.start for one in mapped if one.end == abi.STACK_TOP), 0)
     owner = gone or (describe_owner(state.owners, context, access[0]) if access else "")
     return Fault(
         eid=enclave.eid,
@@ -106,7 +147,50 @@ def describe(
         owner=owner,
         given_away=gone is not None,
         chain=tuple(str(link) for link in chain.links(state, enclave))[::-1],
+        server=bool(enclave.is_server),
+        code=fetch(context).hex(),
+        near=_near(mapped, access[0]) if access else (),
+        stack_low=low,
+        activations=tuple(
+            _activation(link, context if link.at == enclave.at else None, low)
+            for link in chain.links(state, enclave)
+        ),
     )
+
+
+def _activation(enclave: Enclave, context: Context | None, low: int) -> Activation:
+    """Where an enclave is; of the one that is described `context` has the pc, and its stack ends at `low`."""
+    regs = (context or enclave.context).regs
+    pc, sp, table = regs[PC] if context else regs[PC] - 4, regs[SP], enclave.space.table
+    at, stack = max(sp, low) if context else sp, b""
+    if 0 < at < abi.STACK_TOP:
+        size = min(STACK_KEPT, abi.STACK_TOP - at)
+        stack = table.read(at, size) or table.read(at, min(size, -at % PAGE or PAGE)) or b""
+    name = enclave.name.decode("ascii", "backslashreplace")
+    return Activation(enclave.eid, name, pc & abi.MASK64, regs[RA], sp, regs[_S0], at, stack)
+
+
+def _mapped(context: Context) -> list[Mapped]:
+    """What is mapped, in order, neighbours that are alike as one: the first pages where that is too much."""
+    found: list[Mapped] = []
+    if context.table is None:
+        return found
+    for leaf in islice(context.table.leaves(), _MOST_LEAVES):
+        flags = "".join(letter if leaf.pte & bit else "-" for letter, bit in (("R", R), ("W", W), ("X", X)))
+        last = found[-1] if found else None
+        if last is not None and last.end == leaf.va and last.permissions == flags:
+            found[-1] = Mapped(last.start, leaf.va + PAGE, flags)
+        else:
+            found.append(Mapped(leaf.va, leaf.va + PAGE, flags))
+    return found
+
+
+def _near(mapped: list[Mapped], address: int) -> tuple[Mapped, ...]:
+    """What is mapped at the address; or else next below and above it, as far as there is something."""
+    here = [one for one in mapped if one.start <= address < one.end]
+    below = [one for one in mapped if one.end <= address][-1:]
+    above = [one for one in mapped if one.start > address][:1]
+    return tuple(here or below + above)
 
 
 def _passed_on(state: State, enclave: Enclave, address: int) -> str | None:

@@ -102,13 +102,17 @@ class Keys:
         try:
             fields = json.loads(text)
             if fields["format"] != _FORMAT:
-                raise ValueError(f"format {fields['format']!r}")
+                raise PltvmError(f"no keys of pltvm: its format is {fields['format']!r}, not {_FORMAT!r}")
             device, monitor, *roots = (
                 bytes.fromhex(fields[name])
                 for name in ("device_private", "monitor_private", "enclave_root", "storage_root")
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise PltvmError(f"no keys of pltvm: {type(error).__name__}: {error}") from None
+        except json.JSONDecodeError:
+            raise PltvmError("no keys of pltvm: it is no JSON") from None
+        except KeyError as error:
+            raise PltvmError(f"no keys of pltvm: it has no {error}") from None
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise PltvmError("no keys of pltvm: a field of it is no text of hexadecimal digits") from None
         privates = [int.from_bytes(raw, "big") for raw in (device, monitor)]
         if not all(sm2.is_private_key(number) for number in privates):
             raise PltvmError("no keys of pltvm: a private key is out of range")

@@ -200,6 +200,10 @@ class Monitor:
         """Set who is told of destroyed enclaves: a debug port, not part of the interface."""
         self.on_fault = listener
 
+    def set_name_listener(self, listener: Callable[[bytes], None]) -> None:
+        """Set who is told of names for which `acquire` found no server: a debug port, as well."""
+        self.state.on_unknown_name = listener
+
     def measurement(self, eid: int) -> bytes | None:
         """The measurement of a living enclave, of which reports show a hash only: a debug port."""
         enclave = self.state.enclaves.get(eid)
@@ -286,16 +290,20 @@ class Monitor:
         assert enclave is not None
         return describe(self.state, enclave, context, reason, cause)
 
-    def describe_waiting(self, eid: int, reason: str) -> Fault | None:
-        """What is to be said when the host does not answer the chain that starts at `eid`: a debug port."""
+    def describe_waiting(self, eid: int, reason: str, in_call: bool = True) -> Fault | None:
+        """What is to be said when the host does not answer the chain that starts at `eid`: a debug port.
+
+        Unless `in_call`: or where it was when the host let it run no longer.
+        """
         top = self.state.enclaves.get(eid)
         if top is None:
             return None
         innermost = self.state.enclave(top.innermost)
         context = innermost.context
-        context.regs[PC] -= 4  # the ecall
+        back = 4 if in_call else 0  # to the ecall
+        context.regs[PC] -= back
         fault = describe(self.state, innermost, context, reason)
-        context.regs[PC] += 4
+        context.regs[PC] += back
         return fault
 
 

@@ -27,7 +27,11 @@ def acquire(state: State, enclave: Enclave, context: Context) -> int:
     """Enclave call 97: a0 name → handle, or −1 when no living server has that name."""
     name = read_name(enclave.space.table, context.regs[A0])
     server = state.server(name) if name else None
-    return FAILED if server is None else server.eid
+    if server is None:
+        if name:
+            state.on_unknown_name(name)
+        return FAILED
+    return server.eid
 
 
 def call(state: State, caller: Enclave, context: Context) -> int | None:

@@ -188,6 +188,8 @@ class State:
         self.host_vector: Callable[[int], bool] = lambda _status: False
         # The host kernel's handler for traps of its own user programs.
         self.trap_vector: Callable[[int, Context], None] = _no_host_kernel
+        # Told of names for which `acquire` found no server: a debug port, not part of the interface.
+        self.on_unknown_name: Callable[[bytes], None] = lambda _name: None
         self.views: dict[int, Enclave] = {}  # those at hand, by the address of their records
         self._held: WeakValueDictionary[tuple[int, ...], Enclave] = WeakValueDictionary()
         self.words, self.dirty, self.base = self.memory.words, self.memory.dirty, self.memory.base

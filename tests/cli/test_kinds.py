@@ -77,7 +77,7 @@ def test_a_server_does_not_run_on_its_own() -> None:
     message = (
         f"pltvm: {server}: a server runs when an enclave calls it: pltvm run CALLER --server NAME={server}\n"
     )
-    assert (result.returncode, result.stdout, result.stderr) == (1, "", message)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", message)
     last = pltvm("run", server).stderr.splitlines()[-1]
     assert last.startswith(f"pltvm: {server}: seems to be a server: it runs when an enclave calls it")
     assert "seems to be" not in pltvm("run", "--as", "enclave", server).stderr

@@ -10,40 +10,77 @@ import pytest
 from pltvm.build import guest
 from tests.cli.command import COMMAND, ELVES, HOST, pltvm
 
+HELLO_ELF = ELVES["hello-world"]
+KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
+BAD_HARNESS = """\
+from pltvm.fuzz.callers import OneCall
+class Harness(OneCall):
+    def begin(self):
+        raise ValueError("no")
+"""
+
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("status", "arguments", "message"),
     [
-        (["run", "missing.elf"], "missing.elf: no such file"),
-        (["run", "."], "is a directory"),
-        (["run", "text"], "text: is not an ELF file"),
-        (["run", "rv32"], "rv32: is 32-bit"),
-        (["run", "x86"], "x86-64"),
-        (["run", "truncated"], "truncated"),
-        (["run", "zero-entry"], "entry"),
-        (["run", "./missing", "arg"], "./missing: no such file"),
-        (["run", "./missing", "-l"], "./missing: no such file"),
-        (["run", "text", "-l"], "text: is not an ELF file"),
-        (["run", ELVES["hello-world"], "argument"], "takes no arguments"),
-        (["run", ELVES["hello-world"], "--ram", "64M", "--", "-l"], "takes no arguments ('-l')"),
-        (["measure", HOST], "is a host program, no enclave"),
-        (["attest", HOST, "--nonce", "1", "-o", "report"], "is a host program, no enclave"),
-        (["fuzz", HOST], "is a host program, no enclave"),
-        (["run", ELVES["hello-world"], "--name", "\udcff" * 17], "has 17 bytes"),
-        (["run", "--", "a\nb\x1b[2J\udcff"], r"'a\nb\x1b[2J\udcff': no such file"),
-        (["run", ELVES["hello-world"], "--ram", "1M"], "RAM"),
-        (["run", ELVES["hello-world"], "--stack-size", "0"], "stack"),
-        (["run", ELVES["hello-world"], "--stack-size", "1G"], "stack"),
-        (["run", ELVES["hello-world"], "--name", "a name that is too long"], "at most 16"),
-        (["run", ELVES["hello-world"], "--server", "s=missing.elf"], "missing.elf: no such file"),
-        (["run", ELVES["caller"], "--server", f"a={ELVES['server']}", "--server", f"a={ELVES['server']}"],
+        (1, ["run", "missing.elf"], "missing.elf: no such file"),
+        (1, ["run", "."], "is a directory"),
+        (1, ["run", "text"], "text: is not an ELF file"),
+        (1, ["run", "rv32"], "rv32: is 32-bit"),
+        (1, ["run", "x86"], "x86-64"),
+        (1, ["run", "truncated"], "truncated"),
+        (1, ["run", "zero-entry"], "entry"),
+        (1, ["run", "./missing", "arg"], "./missing: no such file"),
+        (1, ["run", "./missing", "-l"], "./missing: no such file"),
+        (1, ["run", "text", "-l"], "text: is not an ELF file"),
+        (2, ["run", ELVES["hello-world"], "argument"], "takes no arguments"),
+        (2, ["run", ELVES["hello-world"], "--ram", "64M", "--", "-l"], "takes no arguments ('-l')"),
+        (1, ["measure", HOST], "is a host program, no enclave"),
+        (1, ["attest", HOST, "--nonce", "1", "-o", "report"], "is a host program, no enclave"),
+        (2, ["fuzz", HOST], "is a host program, no enclave"),
+        (2, ["run", ELVES["hello-world"], "--name", "\udcff" * 17], "has 17 bytes"),
+        (1, ["run", "--", "a\nb\x1b[2J\udcff"], r"'a\nb\x1b[2J\udcff': no such file"),
+        (2, ["run", ELVES["hello-world"], "--ram", "1M"], "RAM"),
+        (2, ["run", ELVES["hello-world"], "--stack-size", "0"], "stack"),
+        (2, ["run", ELVES["hello-world"], "--stack-size", "1G"], "stack"),
+        (2, ["run", ELVES["hello-world"], "--name", "a name that is too long"], "at most 16"),
+        (1, ["run", ELVES["hello-world"], "--server", "s=missing.elf"], "missing.elf: no such file"),
+        (2, ["run", ELVES["caller"], "--server", f"a={ELVES['server']}", "--server", f"a={ELVES['server']}"],
          "a server of that name"),
-        (["info", "missing.elf"], "no such file"),
-        (["build", "missing.c"], "missing.c"),
-        (["run", ELVES["hello-world"], "--ram", "8M", "--stack-size", "32M"], "--ram"),
+        (1, ["info", "missing.elf"], "no such file"),
+        (1, ["build", "missing.c"], "missing.c"),
+        (1, ["run", ELVES["hello-world"], "--ram", "8M", "--stack-size", "32M"], "--ram"),
+        # Options that would do nothing, and words that are no files.
+        (2, ["run", ELVES["hello-world"], "--root", "."], "--root: it is for host programs"),
+        (2, ["run", ELVES["hello-world"], "-v"], "-v: it is for host programs"),
+        (2, ["run", ELVES["hello-world"], "--real-time"], "--real-time: it is for host programs"),
+        (2, ["run", "--stack-size", "4K", HOST], "--stack-size: it is for enclaves"),
+        (2, ["run", KERNEL, "--shm", "x"], "--shm: it is for enclaves"),
+        (2, ["run", KERNEL, "--disk", "x"], "--disk: it does nothing for a kernel program"),
+        (2, ["run", KERNEL, "x"], "is a kernel program and takes no arguments"),
+        (2, ["run", ELVES["hello-world"], "--shm", "nosuchfile.bin"], "nosuchfile.bin: there is no such"),
+        (2, ["run", ELVES["hello-world"], "--shm", "no/such"], "--shm no/such: there is no such file"),
+        (2, ["run", ELVES["hello-world"], "--relay", "./x"], "--relay ./x: there is no such file"),
+        (1, ["run", ELVES["hello-world"], "--relay", "@nosuch"], "nosuch: cannot be read: No such file"),
+        (1, ["run", ELVES["hello-world"], "--shm", "@pipe"], "pipe: is no plain file"),
+        (2, ["run", ELVES["hello-world"], "--server", "name"], "--server name: write --server NAME=FILE"),
+        (2, ["measure", HELLO_ELF, "--shm", "x.bin"], "--shm x.bin: there is no such file"),
+        (2, ["measure", HELLO_ELF, "--type", "server", "--shm", "x"], "--shm: it is for enclaves"),
+        (2, ["measure", HELLO_ELF, "--type", "shadow", "--stack-size", "4K"], "--stack-size: it"),
+        (2, ["info", HOST, "--stack-size", "4K"], "--stack-size: it is for enclaves"),
+        (2, ["info", HELLO_ELF, "--stack-size", "1G"], "--stack-size"),
+        (2, ["selftest", "nothing"], "there is no attack 'nothing'"),
+        (2, ["selftest", "--json", "-v"], "-v: it does nothing with --json"),
+        (2, ["build", "x.c", "-O", "9"], "-O 9: write one of"),
+        (1, ["attest", HELLO_ELF, "--nonce", "1", "-o", "r", "--keys", "pipe"], "pipe: is no plain file"),
+        (1, ["attest", HELLO_ELF, "--nonce", "1", "-o", "r", "--keys", "text"], "no keys of pltvm: it is"),
+        (1, ["run", HELLO_ELF, "--keys", "text"], "text: no keys of pltvm: it is no JSON"),
+        (1, ["run", HELLO_ELF, "--disk", "pipe"], "pipe: is not a file"),
+        (1, ["build", "hello.c", "-o", "/proc/x.elf"], "/proc/x.elf: "),
+        (1, ["fuzz", ELVES["server"], "--harness", "bad.py", "-o", "out"], "in begin: ValueError: no"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_gets_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_what_is_wrong_gets_one_line(tmp_path: Path, status: int, arguments: list[str], message: str) -> None:
     hello = Path(ELVES["hello-world"]).read_bytes()
     (tmp_path / "text").write_text(
         "hello, I am no program at all, but a line of text that is long enough\n" * 9
@@ -52,8 +89,11 @@ def test_what_is_wrong_gets_one_line(tmp_path: Path, arguments: list[str], messa
     (tmp_path / "rv32").write_bytes(hello[:4] + b"\x01" + hello[5:])
     (tmp_path / "x86").write_bytes(hello[:18] + b"\x3e\0" + hello[20:])
     (tmp_path / "zero-entry").write_bytes(hello[:24] + bytes(8) + hello[32:])
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "bad.py").write_text(BAD_HARNESS)
+    (tmp_path / "hello.c").write_text('#include "eapp.h"\nint EAPP_ENTRY main()\n{\n    EAPP_RETURN(0);\n}\n')
     result = pltvm(*arguments, cwd=tmp_path)
-    assert result.returncode == 1
+    assert result.returncode == status
     assert result.stdout == ""
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1, result.stderr

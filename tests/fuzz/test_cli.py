@@ -18,7 +18,7 @@ from tests.fuzz.conftest import Build
 from tests.fuzz.test_campaign import FAULT
 from tests.fuzz_targets.test_targets import call
 
-QUICK = ["--execs", "1"]  # one round
+QUICK = ["--execs", "3000"]
 
 
 class Ended(NamedTuple):
@@ -107,37 +107,48 @@ def test_statuses(command: Command, climb: Path, sound: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("status", "arguments", "words"),
     [
-        (["nowhere.elf"], "nowhere.elf"),
-        (["SOUND", "--as", "client"], "--as client: it is server or enclave"),
-        (["SOUND", "--calls", "0"], "1 to 64 calls"),
-        (["SOUND", "--clients", "2"], "give --calls too"),
-        (["SOUND", "--as", "enclave", "--channel", "mail"], "--channel mail"),
-        (["SOUND", "--oracle", "delphi"], "--oracle delphi"),
-        (["SOUND", "--memory", "100"], "whole pages"),
-        (["SOUND", "--secret", "nothing"], "no such symbol"),
-        (["SOUND", "-i", "nowhere"], "nowhere: cannot be read"),
-        (["SOUND", "-x", "nowhere"], "cannot read the dictionary nowhere"),
-        (["SOUND", "-j", "999"], "-j 999: it is 1 to 256"),
-        (["SOUND", "-j", "0"], "-j 0: it is 1 to 256"),
-        (["SOUND", "--blocks", "0"], "--blocks 0"),
-        (["SOUND", "--blocks", "99999999999999999999"], "--blocks 99999999999999999999"),
-        (["SOUND", "--ram", "1K"], "1024 bytes of RAM"),
-        (["SOUND", "--harness", "nowhere.py"], "nowhere.py"),
-        (["SOUND", "-o", "FILE"], "is a file"),
-        (["--replay", "nowhere"], "nowhere: cannot be read"),
-        (["--replay", "FILE"], "is in no campaign's folder"),
+        (1, ["nowhere.elf"], "nowhere.elf"),
+        (2, ["SOUND", "--as", "client"], "--as client: it is server or enclave"),
+        (2, ["SOUND", "--calls", "0"], "--calls 0: there can be 1 to 64 calls"),
+        (2, ["SOUND", "--clients", "2"], "give --calls too"),
+        (2, ["SOUND", "--as", "enclave", "--channel", "mail"], "--channel mail"),
+        (2, ["SOUND", "--oracle", "delphi"], "--oracle delphi"),
+        (2, ["SOUND", "--memory", "100"], "--memory 100: it is 1 to 16 whole pages of 4096 bytes"),
+        (1, ["SOUND", "--secret", "nothing"], "no such symbol"),
+        (1, ["SOUND", "-i", "nowhere"], "nowhere: cannot be read"),
+        (1, ["SOUND", "-x", "nowhere"], "nowhere: cannot be read"),
+        (1, ["SOUND", "-x", "PIPE"], "PIPE: is no plain file"),
+        (2, ["SOUND", "-j", "999"], "-j 999: it is 1 to 256"),
+        (2, ["SOUND", "-j", "0"], "-j 0: it is 1 to 256"),
+        (2, ["SOUND", "--blocks", "0"], "--blocks 0"),
+        (2, ["SOUND", "--blocks", "99999999999999999999"], "--blocks 99999999999999999999"),
+        (2, ["SOUND", "--ram", "1K"], "1024 bytes of RAM"),
+        (2, ["SOUND", "--name", "17 bytes of name."], "--name '17 bytes of name.': has 17 bytes"),
+        (2, ["SOUND", "--server", "17 bytes of name.=x"], "--server '17 bytes of name.': has 17 bytes"),
+        (1, ["SOUND", "--harness", "nowhere.py"], "nowhere.py"),
+        (1, ["SOUND", "-o", "FILE"], "is a file"),
+        (1, ["--replay", "nowhere"], "nowhere: cannot be read"),
+        (1, ["--replay", "FILE"], "is in no campaign's folder"),
+        # Options that would do nothing.
+        (2, ["SOUND", "--channel", "shm"], "--channel: it is for enclaves that a host runs"),
+        (2, ["SOUND", "--as", "enclave", "--oracle", "stale"], "--oracle: it is for servers"),
+        (2, ["SOUND", "--as", "enclave", "--calls", "1"], "--calls: it is for servers"),
+        (2, ["--replay", "FILE", "--execs", "1"], "--execs: it is for campaigns"),
+        (2, ["--replay", "FILE", "-o", "out"], "-o: it is for campaigns"),
+        (2, ["--replay", "FILE", "--memory", "8K"], "--memory: it goes with TARGET.elf"),
     ],
 )
 def test_one_line_for_what_is_wrong(
-    arguments: list[str], words: str, command: Command, sound: Path, tmp_path: Path,
+    status: int, arguments: list[str], words: str, command: Command, sound: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FILE").write_bytes(b"text")
-    done = command("fuzz", *(str(sound) if word == "SOUND" else word for word in arguments), *QUICK)
-    assert done.status == 1
+    os.mkfifo(tmp_path / "PIPE")
+    done = command("fuzz", *(str(sound) if word == "SOUND" else word for word in arguments))
+    assert done.status == status
     assert words in done.err
     assert done.err.startswith("pltvm: ")
     assert done.err.count("\n") == 1

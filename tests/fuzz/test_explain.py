@@ -129,8 +129,8 @@ def test_the_report(worker: Worker) -> None:
     first = report.splitlines()[0]
     assert first.startswith("fault: store to a page that is not mapped")
     assert re.search(r" at store\+0x[0-9a-f]+ \(.*\.c:8\)$", first)
-    assert re.search(r"^  two\+0x[0-9a-f]+ \(.*\.c:12\)$", report, re.MULTILINE)
-    assert re.search(r"^  main\+0x[0-9a-f]+ \(.*\.c:\d+\)$", report, re.MULTILINE)
+    assert re.search(r"^    two\+0x[0-9a-f]+ \(.*\.c:12\)$", report, re.MULTILINE)
+    assert re.search(r"^    main\+0x[0-9a-f]+ \(.*\.c:\d+\)$", report, re.MULTILINE)
     assert f"input, {len(data)} bytes, layout call:" in report
     assert "text of " in report
     assert "call chain client 0" in report

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pltvm.host.line_tables import _Reader
+from pltvm.host.line_tables import Reader
 from pltvm.host.linux.space import Space
 from tests import elf_stress
 
@@ -26,11 +26,11 @@ def test_a_mutant_is_the_same_each_time() -> None:
 
 
 def test_it_sees_an_error_that_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def byte(reader: _Reader) -> int:
+    def byte(reader: Reader) -> int:
         reader.at += 1
         return reader.data[reader.at - 1]  # IndexError at the end
 
-    monkeypatch.setattr(_Reader, "byte", byte)
+    monkeypatch.setattr(Reader, "byte", byte)
     originals, loaders = elf_stress.seeds(), elf_stress.Loaders(tmp_path)
 
     def all_symbols() -> None:

@@ -43,6 +43,7 @@ NOT_STATE = {
     "EnclaveFile.ready": "saved as SavedFile.state",
     "EnclaveTable._known": "a table of objects, for `load` to find them",
     "Driver.clients": "who is told in this process",
+    "UnknownNames._said": "that something was said stays so",
     "Enclave._latest": "found again by the id",
     "EnclaveTable._put_back": "about those objects",
     "FileSystem.nodes": "wired once: functions",
@@ -105,7 +106,7 @@ NO_PARTS = {
     "audit.py", "elf.py", "elf_pages.py", "elf_details.py", "elf_headers.py", "elf_info.py",
     "elf_kind.py", "elf_calls.py", "elf_evidence.py", "elf_interpreter.py", "elf_table.py", "program_info.py",
     "debug_sections.py", "interrupts.py", "line_tables.py", "symbols.py", "text.py", "plain.py",
-    "supervisor.py", "paths.py", "arguments.py",
+    "supervisor.py", "paths.py", "arguments.py", "inlined.py", "backtrace.py",
 }  # fmt: skip
 _CONTAINERS = {"dict", "list", "set", "deque", "Counter", "bytearray", "WeakValueDictionary", "defaultdict"}
 

@@ -1,0 +1,114 @@
+"""What a Python program may give where the API asks for something: the obvious forms, or one clear line.
+
+A wrong type is a TypeError that names the argument and says what it may be; a wrong value an ArgumentError,
+which is a ValueError and a PltvmError.
+"""
+
+import os
+from collections.abc import Callable
+from enum import Enum
+from numbers import Real
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pltvm.errors import ArgumentError
+from pltvm.host.elf_headers import Source
+from pltvm.host.plain_file import read_plain
+from pltvm.host.shared import HostPages
+
+_E = TypeVar("_E", bound=Enum)
+_SHOWN: Final = 60  # letters of a value
+
+
+def wrong(name: str, value: object, wanted: str) -> TypeError:
+    """That an argument is none of what it may be."""
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    return TypeError(f"{name} is {shown}, of type {type(value).__name__}: give {wanted}")
+
+
+def number(name: str, value: Any, wanted: str = "a whole number") -> int:
+    """A whole number; True and False are none."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise wrong(name, value, wanted)
+    return int(value.__index__())
+
+
+def seconds(name: str, value: Any) -> float | None:
+    """A time limit: positive, or None for none."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise wrong(name, value, "seconds, as a number, or None")
+    limit = float(value)
+    if not limit > 0:  # also what is no number
+        raise ArgumentError(f"{name} is {value!r}: it must be more than 0 seconds")
+    return limit
+
+
+def function(name: str, value: Any) -> Any:
+    """Something to be called, or None."""
+    if value is not None and not callable(value):
+        raise wrong(name, value, "a function, or None")
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise wrong(name, value, "a text")
+    return value
+
+
+def member(kind: type[_E], name: str, value: Any) -> _E:
+    """A member of an enumeration, by itself, or by its name in letters of any case."""
+    if isinstance(value, kind):
+        return value
+    names = {one.name.lower(): one for one in kind}
+    if not isinstance(value, str):
+        raise wrong(name, value, f"{kind.__name__}.{', '.join(one.name for one in kind)}, or a name of these")
+    if value.lower() not in names:
+        raise ArgumentError(f"{name} is {value!r}: it is one of {', '.join(map(repr, names))}")
+    return names[value.lower()]
+
+
+def source(name: str, value: Any) -> Source:
+    """An ELF: its path, or its bytes."""
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise wrong(name, value, "the path of an ELF, or its bytes")
+    return value
+
+
+def content(name: str, value: Any) -> bytes:
+    """Bytes: as such, as text, or as the path of a file that holds them."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if isinstance(value, Path):
+        return read_plain(value)
+    raise wrong(name, value, "bytes, a text, or the Path of a file")
+
+
+def content_or_size(name: str, value: Any) -> bytes:
+    """As `content`, or zeros: so many bytes."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return content(name, value)
+    size = number(name, value)
+    if size < 0:
+        raise ArgumentError(f"{name} is {size}: it must be a number of bytes, or what is to be in them")
+    return bytes(size)
+
+
+def pages(name: str, value: Any, make: Callable[[bytes], HostPages]) -> tuple[HostPages | None, bool]:
+    """Pages for an enclave, None for none, and whether they were made here, of contents."""
+    if value is None or isinstance(value, HostPages):
+        return value, False
+    try:
+        data = content(name, value)
+    except TypeError:
+        wanted = "bytes, a text, the Path of a file, or what Machine.shm or Machine.relay gave"
+        raise wrong(name, value, wanted) from None
+    return make(data), True

@@ -1,0 +1,229 @@
+"""Which functions are inlined where, from DWARF (§3.3.8): the code of one is in the middle of another's.
+
+    <subprogram>  inner                   0x1112 … 0x1140
+      <inlined_subroutine>  poke          0x112e … 0x1134, called at deep.c:5
+
+As the line tables, this is read entry by entry, with one budget for all of it, and no damage raises.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from pltvm.host.line_tables import Damaged, Fuel, Reader, TooMuch, skip, text_at
+
+MOST_INLINED: Final = 100_000
+_MOST_DEPTH: Final = 64
+_MOST_ORIGINS: Final = 4
+_MASK: Final = (1 << 64) - 1
+_INLINED: Final = 0x1D  # tag
+_NAME, _LOW, _HIGH, _ORIGIN, _SPECIFICATION, _RANGES, _LINE = 0x03, 0x11, 0x12, 0x31, 0x47, 0x55, 0x59
+_STR_BASE, _ADDR_BASE, _RANGE_BASE = 0x72, 0x73, 0x74  # attributes of a unit
+_ADDRESS, _STRING, _STRP, _LINE_STRP, _INDIRECT, _IMPLICIT = 0x01, 0x08, 0x0E, 0x1F, 0x16, 0x21  # forms
+_CONSTANTS: Final = {0x0B: 1, 0x05: 2, 0x06: 4, 0x07: 8, 0x11: 1, 0x12: 2, 0x13: 4, 0x14: 8}
+_REFERENCES: Final = (0x11, 0x12, 0x13, 0x14, 0x15)  # to an entry of the same unit
+_INDEXES: Final = {0x29: 1, 0x2A: 2, 0x2B: 3, 0x2C: 4, 0x25: 1, 0x26: 2, 0x27: 3, 0x28: 4}
+_ADDRESS_INDEXES, _STRING_INDEXES = (0x1B, 0x29, 0x2A, 0x2B, 0x2C), (0x1A, 0x25, 0x26, 0x27, 0x28)
+
+Sections = Mapping[str, memoryview]
+Declaration = tuple[int, bool, list[tuple[int, int, int]]]  # tag, whether it has children, attributes
+
+
+class Inlined(NamedTuple):
+    """Addresses [start, end) that are code of function `name`, called in `line` of who has them."""
+
+    start: int
+    end: int
+    depth: int  # the deeper, the more inner
+    name: str
+    line: int
+
+
+def read_inlined(sections: Sections) -> list[Inlined]:
+    """All that a file tells; what comes behind damage, or is too much, is left out."""
+    info = Reader(sections.get(".debug_info", memoryview(b"")))
+    fuel = Fuel()
+    found: list[Inlined] = []
+    try:
+        while info.at < len(info.data) and len(found) < MOST_INLINED:
+            start = info.at
+            unit = info.unit()
+            try:
+                found += _Unit(unit, info.at - start - len(unit.data), sections, fuel).inlined()
+            except (Damaged, RecursionError):
+                continue
+    except (Damaged, TooMuch):
+        pass
+    return found[:MOST_INLINED]
+
+
+class _Unit:
+    """One unit of .debug_info; `before`: bytes of it before what its reader has, which references count."""
+
+    def __init__(self, reader: Reader, before: int, sections: Sections, fuel: Fuel) -> None:
+        self._reader, self._before, self._sections, self._fuel = reader, before, sections, fuel
+        self._version = version = reader.number(2)
+        if not 2 <= version <= 5:
+            raise Damaged
+        if version >= 5:
+            kind, _size, abbreviations = reader.byte(), reader.byte(), reader.offset()
+            reader.take({4: 8, 5: 8}.get(kind, 0))
+        else:
+            abbreviations, _size = reader.offset(), reader.byte()
+        self._declarations = dict(self._read_declarations(abbreviations))
+        self._bases: dict[int, int] = {}
+        self._low = 0
+
+    def _read_declarations(self, at: int) -> Iterator[tuple[int, Declaration]]:
+        reader = Reader(self._sections.get(".debug_abbrev", memoryview(b"")), at)
+        while code := reader.uleb():
+            tag, children = reader.uleb(), reader.byte() != 0
+            fields: list[tuple[int, int, int]] = []
+            while True:
+                self._fuel.use()
+                attribute, form = reader.uleb(), reader.uleb()
+                implied = reader.sleb() if form == _IMPLICIT else 0
+                if not attribute and not form:
+                    break
+                fields.append((attribute, form, implied))
+            yield code, (tag, children, fields)
+
+    def inlined(self) -> Iterator[Inlined]:
+        """The inlined functions of the unit, the outer before the inner."""
+        reader, depth, first = self._reader, 0, True
+        while reader.at < len(reader.data):
+            self._fuel.use()
+            code = reader.uleb()
+            if not code:
+                depth -= 1
+                if depth <= 0:
+                    return
+                continue
+            tag, children, _ = self._declarations.get(code) or (0, False, [])
+            if not tag:
+                raise Damaged
+            values = self._entry(reader, code)
+            if first:
+                self._bases = {
+                    key: values[key][1] for key in (_STR_BASE, _ADDR_BASE, _RANGE_BASE) if key in values
+                }
+                self._low = self._address(values.get(_LOW))
+                first = False
+            elif tag == _INLINED and depth < _MOST_DEPTH:
+                name = self._name(values, _MOST_ORIGINS)
+                line = values.get(_LINE, (0, 0))[1]
+                for start, end in self._ranges(values):
+                    if name and start < end:
+                        yield Inlined(start, end, depth, name, line)
+            depth += children
+
+    def _entry(self, reader: Reader, code: int) -> dict[int, tuple[int, int]]:
+        """The attributes of an entry that matter: form and number, or where a text is."""
+        values: dict[int, tuple[int, int]] = {}
+        _, _, fields = self._declarations[code]
+        self._fuel.use(len(fields))
+        for attribute, form, implied in fields:
+            if form == _INDIRECT:
+                form = reader.uleb()
+            at = reader.at
+            if form in _CONSTANTS:
+                value = reader.number(_CONSTANTS[form])
+            elif form == _IMPLICIT:
+                value = implied
+            elif form == _ADDRESS:
+                value = reader.number(8)
+            elif form in _INDEXES:
+                value = reader.number(_INDEXES[form])
+            elif form in (0x0F, 0x15, 0x1A, 0x1B, 0x22, 0x23):
+                value = reader.uleb()
+            elif form in (_STRP, _LINE_STRP, 0x17, 0x10):
+                value = reader.offset()
+            elif form == 0x0C or form == 0x19:  # flags
+                value = reader.byte() if form == 0x0C else 1
+            else:
+                skip(reader, form)
+                value = at
+            values[attribute] = form, value
+        return values
+
+    def _name(self, values: dict[int, tuple[int, int]], most: int) -> str:
+        """The name of an entry, or of that which it is an instance of."""
+        if _NAME in values:
+            return self._text(*values[_NAME])
+        form, value = values.get(_ORIGIN) or values.get(_SPECIFICATION) or (0, 0)
+        if form not in _REFERENCES or not most:
+            return ""
+        other = Reader(self._reader.data, value - self._before, self._reader.wide)
+        if not 0 <= other.at < len(other.data):
+            raise Damaged
+        code = other.uleb()
+        return self._name(self._entry(other, code), most - 1) if code in self._declarations else ""
+
+    def _text(self, form: int, value: int) -> str:
+        if form == _STRING:
+            raw = text_at(self._reader.data, value)
+        elif form in (_STRP, _LINE_STRP):
+            section = ".debug_str" if form == _STRP else ".debug_line_str"
+            raw = text_at(self._sections.get(section, memoryview(b"")), value)
+        elif form in _STRING_INDEXES:
+            size = 8 if self._reader.wide else 4
+            at = self._bases.get(_STR_BASE, 8) + size * value
+            place = Reader(self._sections.get(".debug_str_offsets", memoryview(b"")), at).number(size)
+            raw = text_at(self._sections.get(".debug_str", memoryview(b"")), place)
+        else:
+            return ""
+        return raw.decode("utf-8", "replace")
+
+    def _address(self, value: tuple[int, int] | None) -> int:
+        """An address, or one of .debug_addr by its index."""
+        form, number = value or (_ADDRESS, 0)
+        if form not in _ADDRESS_INDEXES:
+            return number
+        at = self._bases.get(_ADDR_BASE, 8) + 8 * number
+        return Reader(self._sections.get(".debug_addr", memoryview(b"")), at).number(8)
+
+    def _ranges(self, values: dict[int, tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The addresses of an entry."""
+        if _LOW in values and _HIGH in values:
+            low = self._address(values[_LOW])
+            form, high = values[_HIGH]
+            yield low, self._address((form, high)) if form == _ADDRESS else (low + high) & _MASK
+        elif _RANGES in values:
+            yield from self._list4(values[_RANGES][1]) if self._version < 5 else self._list5(*values[_RANGES])
+
+    def _list4(self, at: int) -> Iterator[tuple[int, int]]:
+        reader, base = Reader(self._sections.get(".debug_ranges", memoryview(b"")), at), self._low
+        while True:
+            self._fuel.use()
+            low, high = reader.number(8), reader.number(8)
+            if not low and not high:
+                return
+            if low == _MASK:
+                base = high
+            else:
+                yield (base + low) & _MASK, (base + high) & _MASK
+
+    def _list5(self, form: int, value: int) -> Iterator[tuple[int, int]]:
+        data, base = self._sections.get(".debug_rnglists", memoryview(b"")), self._low
+        if form == 0x23:  # an index
+            start, size = self._bases.get(_RANGE_BASE, 0), 8 if self._reader.wide else 4
+            value = start + Reader(data, start + size * value).number(size)
+        reader = Reader(data, value)
+        while kind := reader.byte():
+            self._fuel.use()
+            if kind == 5:  # base
+                base = reader.number(8)
+            elif kind == 1:
+                base = self._address((0x1B, reader.uleb()))
+            elif kind == 4:
+                yield (base + reader.uleb()) & _MASK, (base + reader.uleb()) & _MASK
+            elif kind == 6:
+                yield reader.number(8), reader.number(8)
+            elif kind == 7:
+                low = reader.number(8)
+                yield low, (low + reader.uleb()) & _MASK
+            elif kind in (2, 3):
+                low = self._address((0x1B, reader.uleb()))
+                number = reader.uleb()
+                yield low, self._address((0x1B, number)) if kind == 2 else (low + number) & _MASK
+            else:
+                raise Damaged
