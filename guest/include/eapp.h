@@ -20,6 +20,10 @@
 
 #include "attest.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define PAGE_SIZE 4096UL
 #define EAPP_STACK_TOP 0x3800000000UL /* sp at every entry: ABI section 1 */
 
@@ -91,5 +95,9 @@ void *eapp_shm_attach(unsigned long key);                      /* map what anoth
 long eapp_shm_stat(unsigned long key, struct shm_stat_t *stat); /* call 83 */
 long eapp_shm_detach(unsigned long key);                       /* ocall 10 */
 long eapp_shm_destroy(unsigned long key);                      /* ocall 11 */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

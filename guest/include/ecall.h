@@ -6,6 +6,10 @@
 #ifndef PLTVM_ECALL_H
 #define PLTVM_ECALL_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ENCLAVE_CALL 0x100101UL /* in a6; the function is in a7 */
 
 enum enclave_call_number {
@@ -58,5 +62,9 @@ static inline unsigned long ocall(unsigned long number, unsigned long arg1, unsi
 {
     return enclave_call(CALL_OCALL, number, arg1, arg2, arg3);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -30,6 +30,10 @@
 
 #include "eapp.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define FS_SERVER "filesystem"
 #define FS_NAME_SIZE 64 /* with the NUL */
 #define FS_DATA PAGE_SIZE
@@ -80,5 +84,9 @@ long fs_size(long handle);
 long fs_remove(const char *name);
 long fs_rename(const char *name, const char *new_name);
 long fs_list(uint64_t first, struct fs_entry *entries, uint64_t count);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

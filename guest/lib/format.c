@@ -1,8 +1,10 @@
 /* printf's format language, character by character into a sink.
  *
- *     %[-+ 0#][width|*][.precision|.*][hh h l ll z j t](d i u x X o c s p %)
+ *     %[-+ 0#][width|*][.precision|.*][hh h l ll z j t L](d i u x X o c s p a e f g A E F G %)
  *
- * No floating point: enclaves are built without an FPU. An unknown conversion is printed as it stands.
+ * Floating point is by far the largest part of a printf, and enclaves have no FPU. So it is there, from musl, in
+ * programs with a format for it (PLTVM_FLOATS: pltvm/build/enclave.py). Without it, and for an unknown conversion, the
+ * conversion is printed as it stands; its argument is taken, so those that follow are what they should be.
  */
 #include "format.h"
 
@@ -21,8 +23,10 @@ struct spec {
     bool left, plus, space, zero, alternate;
     int width;
     int precision; /* -1: not given */
-    int size;      /* bytes of an integer argument */
+    int size;      /* bytes of an integer argument, or of a floating point number */
 };
+
+#define LONG_DOUBLE 16 /* behind L */
 
 static void emit(struct output *out, char c)
 {
@@ -127,22 +131,39 @@ static const char *read_size(const char *at, struct spec *spec)
     case 't':
         spec->size = sizeof(long);
         return at + 1;
+#ifdef PLTVM_FLOATS
+    case 'L':
+        spec->size = LONG_DOUBLE;
+        return at + 1;
+#endif
     default:
         return at;
     }
 }
 
-static int64_t sign_extended(uint64_t value, int size)
-{
-    int unused = 64 - 8 * size;
-    return (int64_t)(value << unused) >> unused;
-}
+#ifdef PLTVM_FLOATS
+int __print_float(void (*put)(void *sink, char c), void *sink, const char *text, ...);
 
-static uint64_t zero_extended(uint64_t value, int size)
+static void emit_float(struct output *out, const struct spec *spec, char conversion, long double value)
 {
-    int unused = 64 - 8 * size;
-    return value << unused >> unused;
+    char text[16], *at = text;
+
+    *at++ = '%';
+    if (spec->plus)
+        *at++ = '+';
+    if (spec->space)
+        *at++ = ' ';
+    if (spec->zero)
+        *at++ = '0';
+    if (spec->alternate)
+        *at++ = '#';
+    memcpy(at, "*.*L", 4);
+    at[4] = conversion;
+    at[5] = '\0';
+    out->count += __print_float(out->put, out->sink, text, spec->left ? -spec->width : spec->width, spec->precision,
+                                value);
 }
+#endif
 
 int format(void (*put)(void *sink, char c), void *sink, const char *text, va_list args)
 {
@@ -179,24 +200,28 @@ int format(void (*put)(void *sink, char c), void *sink, const char *text, va_lis
         switch (*at) {
         case 'd':
         case 'i':
-            /* An integer argument fills a 64-bit slot; what is above its size is cut off here. */
-            emit_signed(&out, &spec, sign_extended(va_arg(args, uint64_t), spec.size));
-            break;
         case 'u':
-            emit_number(&out, &spec, zero_extended(va_arg(args, uint64_t), spec.size), 10, false, "");
-            break;
         case 'o':
-            emit_number(&out, &spec, zero_extended(va_arg(args, uint64_t), spec.size), 8, false, "");
-            break;
         case 'x':
         case 'X': {
-            uint64_t value = zero_extended(va_arg(args, uint64_t), spec.size);
-            const char *prefix = !spec.alternate || !value ? "" : *at == 'x' ? "0x" : "0X";
-            emit_number(&out, &spec, value, 16, *at == 'X', prefix);
+            /* An argument is an int or a long: what is shorter was made an int by the caller, and is cut off again. */
+            uint64_t value = spec.size == sizeof(long) ? va_arg(args, unsigned long) : va_arg(args, unsigned);
+            int unused = 64 - 8 * spec.size;
+
+            value <<= unused;
+            if (*at == 'd' || *at == 'i') {
+                emit_signed(&out, &spec, (int64_t)value >> unused);
+                break;
+            }
+            value >>= unused;
+
+            const char *prefix = !spec.alternate || !value ? "" : *at == 'x' ? "0x" : *at == 'X' ? "0X" : "";
+
+            emit_number(&out, &spec, value, *at == 'u' ? 10 : *at == 'o' ? 8 : 16, *at == 'X', prefix);
             break;
         }
         case 'p':
-            emit_number(&out, &spec, va_arg(args, uint64_t), 16, false, "0x");
+            emit_number(&out, &spec, (uintptr_t)va_arg(args, void *), 16, false, "0x");
             break;
         case 'c': {
             char c = (char)va_arg(args, int);
@@ -211,13 +236,27 @@ int format(void (*put)(void *sink, char c), void *sink, const char *text, va_lis
                       (int)(spec.precision < 0 ? strlen(string) : strnlen(string, (size_t)spec.precision)));
             break;
         }
+#ifdef PLTVM_FLOATS
+        case 'a':
+        case 'A':
+        case 'e':
+        case 'E':
+        case 'f':
+        case 'F':
+        case 'g':
+        case 'G':
+            emit_float(&out, &spec, *at,
+                       spec.size == LONG_DOUBLE ? va_arg(args, long double) : va_arg(args, double));
+            break;
+#endif
         case '%':
             emit(&out, '%');
             break;
         case '\0':
             emit_bytes(&out, start, (int)(at - start));
             return out.count;
-        default:
+        default: /* without floating point a double is one, too, in the place of a long */
+            (void)va_arg(args, long);
             emit_bytes(&out, start, (int)(at - start) + 1);
         }
     }

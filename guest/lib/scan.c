@@ -1,8 +1,8 @@
 /* sscanf.
  *
- *     %[*][width][hh h l ll z j t](d i u x X o c s [set] n %)
+ *     %[*][width][hh h l ll z j t L](d i u x X o c s a e f g [set] n %)
  *
- * No floating point, like printf. A number that does not fit is cut off to its type.
+ * Floating point as in printf: in programs with a format for it. A number that does not fit is cut off to its type.
  */
 #include <ctype.h>
 #include <stdarg.h>
@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define LONGEST_NUMBER 72 /* characters: a sign, a prefix, 64 binary digits... */
+#define LONGEST_FLOAT 400  /* characters */
+#define LONG_DOUBLE 16     /* the size of a number behind L */
 
 static const char *skip_spaces(const char *at)
 {
@@ -35,6 +37,12 @@ static const char *read_size(const char *format, int *size)
     }
     if (*format == 'l' && format[1] == 'l')
         format++;
+#ifdef PLTVM_FLOATS
+    if (*format == 'L') {
+        *size = LONG_DOUBLE;
+        return format + 1;
+    }
+#endif
     if (*format && strchr("lzjt", *format)) {
         *size = sizeof(long);
         format++;
@@ -54,6 +62,31 @@ static const char *scan_number(const char *at, size_t width, char conversion, ui
                                                     : strtoul(digits, &end, base);
     return end == digits ? NULL : at + (end - digits);
 }
+
+#ifdef PLTVM_FLOATS
+/* A floating point number of at most width characters, stored if there is a target; its end, or NULL. */
+static const char *scan_float(const char *at, size_t width, int size, void *target)
+{
+    char digits[LONGEST_FLOAT + 1] = "";
+    char *end;
+
+    strncat(digits, at, width && width < LONGEST_FLOAT ? width : LONGEST_FLOAT);
+    if (size == LONG_DOUBLE) {
+        long double value = strtold(digits, &end);
+        if (target && end != digits)
+            memcpy(target, &value, sizeof value);
+    } else if (size == sizeof(double)) {
+        double value = strtod(digits, &end);
+        if (target && end != digits)
+            memcpy(target, &value, sizeof value);
+    } else {
+        float value = strtof(digits, &end);
+        if (target && end != digits)
+            memcpy(target, &value, sizeof value);
+    }
+    return end == digits ? NULL : at + (end - digits);
+}
+#endif
 
 /* The end of a set, whose first character (after ^) can be ]. */
 static const char *set_end(const char *set)
@@ -149,6 +182,20 @@ int vsscanf(const char *text, const char *format, va_list args)
                 store(va_arg(args, void *), value, conversion == 'p' ? (int)sizeof(void *) : size);
             break;
         }
+#ifdef PLTVM_FLOATS
+        case 'a':
+        case 'A':
+        case 'e':
+        case 'E':
+        case 'f':
+        case 'F':
+        case 'g':
+        case 'G':
+            at = scan_float(at, width, size, ignored ? NULL : va_arg(args, void *));
+            if (!at)
+                return count;
+            break;
+#endif
         case 'c':
         case 's':
         case '[': {

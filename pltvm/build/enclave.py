@@ -1,38 +1,48 @@
-"""Build enclaves from C with the SDK in `guest/`: its headers, its library and its linker script."""
+"""Build enclaves from C, C++ and assembly with the SDK in `guest/`: its headers, library and linker script.
 
+A file at a time is compiled. Then all of it is linked, with more of the libraries when the linker asks:
+
+    compile each source ─▶ objects ─▶ link with the SDK ─┬─▶ ELF
+                                        ▲                ├─ symbols are missing: + extras, + cxx
+                                        ╰────────────────┴─ constructors, thread variables: + startup.c
+
+So a program that asks for none of it gets the same bytes as if there were none.
+"""
+
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pltvm.build import guest, zig
+from pltvm.build import arguments, check, guest, library, objects, zig
+from pltvm.build.arguments import ASSEMBLY, CXX, Arguments
+from pltvm.build.library import TARGET
 from pltvm.errors import BuildError
 
-TARGET: Final = ("-target", "riscv64-freestanding-none", "-mcpu=generic_rv64+m+a+c")
 FLAGS: Final = (
     # An integer-only RV64 CPU without an operating system, fixed addresses.
-    *("-mabi=lp64", "-mcmodel=medany", "-std=gnu17", "-ffreestanding", "-fno-builtin", "-fno-pic"),
+    *(*library.MACHINE, "-ffreestanding", "-fno-builtin"),
     # Nothing that needs run-time support, and functions that can be left out.
-    *("-fno-sanitize=all", "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-mno-relax"),
+    *("-fno-stack-protector", "-fno-asynchronous-unwind-tables"),
     *("-ffunction-sections", "-fdata-sections"),
     # zig turns assertions off when it optimizes; here that takes a define.
     "-UNDEBUG",
-    *zig.OLD_C,
     # No path of this machine in the result: with the prefix maps below.
     "-fdebug-compilation-dir=.",
 )
+_UNCHECKED: Final = "-fno-sanitize=all"  # zig lets no flag behind it turn a check on again
+_OF_C: Final = ("-std=gnu17", *zig.OLD_C)
 _LINK: Final = (
     *("-nostdlib", "-static", "-Wl,--gc-sections"),
     # Floating point and 128-bit division in software, for programs that use them: linked only then. (Its line
     # tables name the place where ziglang is installed, the one exception to "the same bytes".)
     "-rtlib=compiler-rt",
 )
-# For zig itself: the flags above decide. Without -funwind-tables there is a .debug_frame, which stays.
-_LIBRARY: Final = (
-    *("-OReleaseFast", "-fno-PIC", "-fno-compiler-rt"),
-    *("-fno-sanitize-c", "-fno-stack-check", "-funwind-tables"),
-)
+_STARTUP: Final = "startup.c"  # linked as it is, where it is needed
+_MISSING, _OF_LIBCXX = "undefined symbol", "std::"
 
 
 def build_enclave(
@@ -42,37 +52,155 @@ def build_enclave(
     opt: str = "-O2",
     debug: bool = True,
     defines: zig.Defines | None = None,
+    flags: Sequence[str] = (),
+    checked: bool = False,
 ) -> Path:
-    """Compile C or assembly files with the SDK into one enclave ELF, and return its path.
+    """Compile C, C++ or assembly files with the SDK into one enclave ELF, and return its path.
 
     `opt` is the compiler's optimisation flag. With `debug` the ELF has line tables, so that a fault report
-    can name the source line. A define of `None` has no value. The compiler's warnings go to stderr; its
-    errors raise `BuildError`.
+    can name the source line. A define of `None` has no value. `flags` are further ones of a C compiler and
+    its linker. `checked` has memory errors found, see `pltvm.build.check`. The compiler's warnings go to
+    stderr; its errors raise `BuildError`.
+    """
+    asked = arguments.parse([*map(str, sources), *zig.defining(defines), *flags])
+    return drive(
+        replace(asked, opt=opt, debug=asked.debug if debug else "-g0", output=output), checked=checked
+    )
+
+
+def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | None = None) -> Path:
+    """Do what a command line asks for, and return what it made.
+
+    `symbols` says what is at the addresses of a checked program; without it, only functions are named.
+    Raises BuildError.
     """
     if not zig.is_installed():
         raise BuildError("building an enclave needs the C compiler of ziglang: pip install 'pltvm[build]'")
-    from pltvm.build.strip import strip
+    zig.found(asked.files)
+    with tempfile.TemporaryDirectory(prefix="pltvm-build-") as folder:
+        build = _Build(asked, checked, symbols, Path(folder))
+        if asked.mode:
+            return build.compile_only()
+        elf = build.link()
+        build.output.parent.mkdir(parents=True, exist_ok=True)
+        build.output.write_bytes(elf)
+    return build.output
 
-    sources = zig.found(sources)
-    sdk = guest.guest_dir()
-    with tempfile.TemporaryDirectory(prefix="pltvm-build-") as scratch:
-        elf, library = Path(scratch) / "enclave.elf", Path(scratch) / "library.a"
-        cache = zig.cache_dir(scratch)
-        flags = [
-            *(*FLAGS, opt),
-            *(("-gdwarf-4", "-g1") if debug else ("-g0",)),
-            *zig.defining(defines),
-            *zig.prefix_maps({sdk, sdk / "examples", *(source.parent for source in sources)}),
-            *("-isystem", str(sdk / "include")),
-        ]
-        # An archive, of which only the files that are needed get linked: the others' line tables would stay.
-        parts = map(str, sorted((sdk / "lib").glob("*.c")))
-        archive = ["build-lib", *TARGET, *_LIBRARY, f"-femit-bin={library}", "-cflags", *flags, "--", *parts]
-        start = map(str, [*sources, *sorted((sdk / "lib").glob("*.S"))])
-        link = ["cc", *TARGET, *flags, *_LINK, "-T", str(sdk / "enclave.ld"), *start, str(library)]
-        zig.run(zig.command(*archive), library, output, cache)
-        warnings = zig.run(zig.command(*link, "-o", str(elf)), elf, output, cache)
+
+def answer(asked: Arguments) -> int:
+    """Have the compiler answer a question about itself, and give its exit status."""
+    with tempfile.TemporaryDirectory(prefix="pltvm-build-") as folder:
+        command = [*zig.command("cc", *TARGET), *asked.flags]
+        return subprocess.run(command, env=zig.environment(zig.cache_dir(folder))).returncode
+
+
+class _Build:
+    """One command line being done, with a folder for what is in between."""
+
+    def __init__(self, asked: Arguments, checked: bool, symbols: check.Symbols | None, scratch: Path) -> None:
+        self.asked, self.checked, self.symbols, self.scratch = asked, checked, symbols, scratch
+        self.cache = zig.cache_dir(scratch)
+        self.output = asked.output or asked.default_output()
+        self.sdk = guest.guest_dir()
+        parents = (Path(one).resolve().parent for one in asked.sources)
+        self.maps = zig.prefix_maps({self.sdk, self.sdk / "examples", *parents})
+        self.debug = ["-g0"] if asked.debug == "-g0" else ["-gdwarf-4", asked.debug]
+
+    def compile_only(self) -> Path:
+        """What -c, -S and -E make: of each source a file, or text on stdout."""
+        asked = self.asked
+        if asked.output is not None and len(asked.sources) > 1:
+            raise BuildError(f"{asked.mode} with -o takes one source")
+        suffix = {"-c": ".o", "-S": ".s"}.get(asked.mode)
+        output = Path("-")
+        for name in asked.sources:
+            source = Path(name).resolve()
+            output = asked.output or (Path(source.stem + suffix) if suffix else Path("-"))
+            command = [*self._compile(source), asked.mode, str(source)]
+            if str(output) != "-":
+                output.parent.mkdir(parents=True, exist_ok=True)
+                command += ["-o", str(output.absolute())]
+            environment = zig.environment(self.cache, self.scratch / "objects")
+            result = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+            if result.returncode != 0:
+                raise BuildError(f"{source.name} was not compiled:\n{result.stderr.strip()}")
+            sys.stderr.write(result.stderr)
+        return output
+
+    def link(self) -> bytes:
+        """Compile, and link with what turns out to be needed; the ELF."""
+        from pltvm.build.strip import strip
+
+        inputs = self._objects()
+        # Objects stand before what the SDK has as sources.
+        common = [*FLAGS, _UNCHECKED, *_OF_C, self.asked.opt, *self.debug, *self.maps, *zig.include_paths()]
+        sources = [self.sdk / "lib" / "start.S"]
+        libraries = self._libraries(common, inputs)
+        while True:
+            command = [
+                *zig.command("cc", *TARGET, *common, *_LINK, "-T", str(self.sdk / "enclave.ld")),
+                *(*inputs, *map(str, [*sources, *libraries])),
+            ]
+            try:
+                elf, warnings = self._linked(command)
+            except BuildError as error:
+                if _MISSING not in str(error) or self.scratch / "extras.a" in libraries:
+                    raise
+                libraries.append(library.extras(self.scratch, self.output, self.cache))
+                if _OF_LIBCXX in str(error):
+                    flags = [*FLAGS, _UNCHECKED, *library.CXX, "-O2", *zig.include_paths(cxx=True)]
+                    libraries.append(library.cxx(flags, self.scratch / "cxx.a", self.output, self.cache))
+                continue
+            if len(sources) > 1 or not objects.has_startup(elf):
+                break
+            sources.append(self.sdk / "lib" / _STARTUP)
+        if self.checked:
+            table = check.names(elf, self.scratch / "names.S", self.symbols)
+            elf, _ = self._linked([*command, str(table)])
         sys.stderr.write(warnings)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(strip(elf.read_bytes(), debug=False))
-    return output
+        return strip(objects.without_tls_header(elf), debug=False)
+
+    def _linked(self, command: Sequence[str]) -> tuple[bytes, str]:
+        """The ELF, and what the linker says."""
+        elf = self.scratch / "enclave.elf"
+        warnings = zig.run([*command, "-o", str(elf)], elf, self.output, self.cache, here=True)
+        return elf.read_bytes(), warnings
+
+    def _objects(self) -> list[str]:
+        """What is linked, in the order of the command line, with an object in the place of each source."""
+        inputs = []
+        for number, name in enumerate(self.asked.inputs):
+            if name not in self.asked.sources:
+                inputs.append(name)
+                continue
+            source = Path(name).resolve()
+            made = self.scratch / f"{number}-{source.stem}.o"
+            command = [*self._compile(source), "-c", str(source), "-o", str(made)]
+            fresh = self.scratch / "objects"
+            sys.stderr.write(zig.run(command, made, self.output, self.cache, here=True, objects=fresh))
+            inputs.append(str(made))
+        return inputs
+
+    def _compile(self, source: Path) -> list[str]:
+        """The command for one source: our flags first, so that those of the command line count."""
+        assembly, cxx = source.suffix in ASSEMBLY, source.suffix in CXX
+        language = () if assembly else library.CXX if cxx else _OF_C
+        return [
+            *zig.command("c++" if cxx else "cc", *TARGET),
+            *(*FLAGS, *language, self.asked.opt, *self.debug, "-Wall"),
+            *(check.flags() if self.checked and not assembly else (_UNCHECKED,)),
+            *(*self.asked.flags, *self.maps, *zig.include_paths(cxx)),
+        ]
+
+    def _libraries(self, common: list[str], inputs: list[str]) -> list[Path]:
+        """The SDK's archive: with floating point in printf, and with checks, where they are wanted."""
+        files = [Path(one) for one in inputs if not one.startswith("-") and Path(one).is_file()]
+        if "_printf_float" in inputs or objects.print_floats(files):
+            common = [*common, "-DPLTVM_FLOATS"]
+        flags = common
+        if self.checked:
+            flags = [*(one for one in common if one != _UNCHECKED), *check.library_flags()]
+        made = library.sdk(flags, self.scratch / "library.a", self.output, self.cache, [_STARTUP])
+        if not self.checked:
+            return [made]
+        return [check.runtime(common, self.scratch / "check.a", self.output, self.cache), made]

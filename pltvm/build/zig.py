@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pltvm.build import guest
 from pltvm.errors import BuildError
 
 # For older C, which the original SDK's programs are written in: what compilers then only warned about.
@@ -26,19 +27,59 @@ def is_installed() -> bool:
     return importlib.util.find_spec("ziglang") is not None
 
 
+def library_dir() -> Path:
+    """Where the package keeps headers, and sources of libraries."""
+    import ziglang
+
+    return Path(ziglang.__file__).parent / "lib"
+
+
+def include_paths(cxx: bool = False) -> list[str]:
+    """Where an enclave's headers are: the SDK's, and those of musl and libc++ for what the SDK has none of.
+
+    libc++ wants all of a C library, so in C++ musl's headers come first; the functions are the same.
+    """
+    sdk, libc = guest.guest_dir() / "include", library_dir() / "libc" / "include"
+    musl = [libc / "riscv64-linux-musl", libc / "generic-musl"]
+    ways = [("-isystem", one) for one in (*musl, sdk)]
+    if not cxx:
+        ways = [("-isystem", sdk), *(("-idirafter", one) for one in musl)]
+    first = [f"-I{library_dir() / 'libcxx' / 'include'}"] if cxx else []
+    return [*first, *(word for way, folder in ways for word in (way, str(folder)))]
+
+
 def command(*arguments: str) -> list[str]:
     """The compiler with these arguments."""
     return [sys.executable, "-m", "ziglang", *arguments]
 
 
-def run(command: Sequence[str], made: Path, output: Path, cache: Path) -> str:
-    """Run a compiler, which makes a file; returns its warnings, or raises BuildError with its errors."""
-    environment = os.environ | {
-        "LC_ALL": "C",
-        "ZIG_GLOBAL_CACHE_DIR": str(cache),
-        "ZIG_LOCAL_CACHE_DIR": str(cache),
-    }
-    result = subprocess.run(command, cwd=cache, env=environment, capture_output=True, text=True)
+def environment(cache: Path, objects: Path | None = None) -> dict[str, str]:
+    """What the compiler finds in its environment: its caches.
+
+    For an object from the cache it does not say again what it warned of. With `objects`, an empty folder, it
+    looks for objects there and makes all of them anew.
+    """
+    places = {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(objects or cache)}
+    return os.environ | {"LC_ALL": "C"} | places
+
+
+def run(
+    command: Sequence[str],
+    made: Path,
+    output: Path,
+    cache: Path,
+    *,
+    here: bool = False,
+    objects: Path | None = None,
+) -> str:
+    """Run a compiler, which makes a file; returns its warnings, or raises BuildError with its errors.
+
+    `here`: in the current folder, which paths in the command are relative to; `objects`: see `environment`.
+    """
+    result = subprocess.run(
+        command, cwd=None if here else cache, env=environment(cache, objects),
+        capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
     if result.returncode != 0 or not made.is_file():
         raise BuildError(f"{output.name} was not built:\n{(result.stderr or result.stdout).strip()}")
     return result.stderr

@@ -1,6 +1,7 @@
 """The commands about ELFs: info, build, examples."""
 
 import json as json_format
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,8 @@ import typer
 
 from pltvm.cli.options import As, Json, Size, check_stack, parse_kind, refuse_given
 from pltvm.cli.streams import say
-from pltvm.errors import ArgumentError
+from pltvm.errors import BuildError
+from pltvm.host.text import one_line
 from pltvm.monitor.abi import DEFAULT_STACK
 
 app = typer.Typer(rich_markup_mode=None)
@@ -33,18 +35,49 @@ def info(
     print(json_format.dumps(about.to_dict(), indent=2) if json else about)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def build(
-    sources: Annotated[list[Path], typer.Argument(help="C or assembly files of one enclave.")],
-    output: Annotated[Path | None, typer.Option("-o", help="Default: the first source's name, .elf.")] = None,
-    opt: Annotated[str, typer.Option("-O", help="Optimization level: 0, 1, 2, 3, s, z.")] = "2",
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMPILER OPTIONS] FILES", help="As of a C compiler.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Find memory errors and undefined behaviour.")
+    ] = False,
+    sdk: Annotated[bool, typer.Option("--print-sdk", help="Print where the SDK is.")] = False,
 ) -> None:
-    """Compile an enclave from C with the SDK and the compiler in the ziglang package."""
-    from pltvm.build.enclave import build_enclave
+    """Compile an enclave with the SDK and the compiler in the ziglang package, which is a driver as cc is.
 
-    if opt not in ("0", "1", "2", "3", "s", "z"):
-        raise ArgumentError(f"-O {opt}: write one of 0, 1, 2, 3, s, z")
-    say(f"built {build_enclave(sources, output or sources[0].with_suffix('.elf'), opt=f'-O{opt}')}")
+    FILES are C, C++, assembly, objects and archives. Options are those of a C compiler, and mean the same:
+    -o FILE (default: the first file's name, .elf), -O, -g, -I, -D, -U, -l, -L, -W…, -std=…, -f…, -c, -S, -E.
+    What follows -- is passed on, too.
+    """
+    from pltvm.build import arguments, guest
+    from pltvm.build.enclave import answer, drive
+
+    if sdk:
+        print(guest.guest_dir())
+        return
+    try:
+        asked = arguments.parse(words or [])
+    except BuildError as error:
+        raise typer.BadParameter(str(error)) from None
+    if asked.asks:
+        raise typer.Exit(answer(asked))
+    try:
+        made = drive(asked, checked=check, symbols=_symbols)
+    except BuildError as error:  # the compiler's lines are as many as they are
+        say("\n".join(map(one_line, f"pltvm: {error}".splitlines())))
+        raise typer.Exit(1) from None
+    if not asked.mode:
+        say(f"built {made}")
+
+
+def _symbols(elf: bytes) -> Callable[[int], str]:
+    """What is at the addresses of an ELF: functions, files and lines."""
+    from pltvm.host.symbols import Symbols
+
+    symbols = Symbols(elf)
+    return lambda pc: str(symbols.locate(pc))
 
 
 @app.command()
