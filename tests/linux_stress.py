@@ -56,7 +56,8 @@ DEVICE: Final = 3  # descriptor
 STRINGS: Final = (
     b"", b"a", b"b", b"a/b", b"d", b"d/c", b".", b"..", b"/", b"../x", b"loop", b"link/x", b"\xff\xfe",
     b"x" * 300, b"/dev/null", b"/dev/zero", b"/dev/urandom", b"/dev/penglai_enclave_dev", b"/proc/self/exe",
-    b"a\n",
+    b"a\n", b"/dev/shm", b"/dev/shm/a", b"/dev/shm/b", b"/proc/self/fd/4", b"/proc/self/maps", b"/proc/101",
+    b"/proc/101/fd/5", b"/proc/102/cwd", b"cwd", b"fd/4", b"environ",
 )  # fmt: skip
 NUMBERS: Final = (
     *range(9), 16, 24, 100, 0x80, 0x100, 0x241, 1000, 1023, 1024, 1025, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE,
@@ -281,7 +282,8 @@ class Stress:
             size, flags = rng.choice((PAGE, 5000, 1 << 20)), rng.choice((2, 1, 0x22, 0x32))
             arguments[:] = [0, size, rng.randrange(8), flags, rng.randrange(3, 8), 0]
         elif number == 220:
-            arguments[:2] = [0x3D0F00, rng.choice(ADDRESSES)]
+            flags = rng.choice((0x3D0F00, 0x3D0F00, 0x11, 0x11, 0x4111, 0x111, 0x511, 0x8411, 0x8000_0111))
+            arguments[:2] = [flags, rng.choice(ADDRESSES)]
         elif number == 98:
             arguments[:3] = [SCRATCH & ~3, rng.randrange(12), rng.randrange(3)]
             arguments[3] = self._put(process, struct.pack("<QQ", 0, 1000)) if rng.random() < 0.5 else 1

@@ -35,7 +35,7 @@ extern "C" {
  * the same address at every entry, also at every call of a server.
  */
 #define EAPP_ENTRY __attribute__((used, section(".text.eapp_entry")))
-#define EAPP_RESERVE_REG args = (unsigned long *)(EAPP_STACK_TOP - 32 * sizeof(unsigned long))
+#define EAPP_RESERVE_REG (args = (unsigned long *)(EAPP_STACK_TOP - 32 * sizeof(unsigned long)), (void)args)
 
 #define EAPP_RETURN(value) eapp_return(value)
 #define SERVER_RETURN(arg) server_return(arg)

@@ -4,8 +4,8 @@ The compiler's address instrumentation calls `__asan_…` before each load and s
 undefined behaviour call `__ubsan_…` when they fail; `guest/lib/check` answers. What is found is printed, and
 ends the enclave with a breakpoint in a function named for it: that is what a run and the fuzzer report.
 
-A program cannot read its own symbols. So it is linked twice: the second time with a table of what its calls
-are called, which lies behind the code and moves none of it.
+A program cannot read its own symbols. So it is linked twice: the second time with a table of what the places
+of its calls are called, which lies behind the code and moves none of it.
 """
 
 from bisect import bisect_right

@@ -2,7 +2,8 @@
 
     run        run, demo                    attest     measure, attest, verify
     build      info, build, examples        fuzz       fuzz, cov
-    selftest   selftest                     app        all of them, and what stands before one
+    selftest   selftest                     new        new
+    app        all of them, and what stands before one
     options    what several commands have   streams    standard input, output and error
 
 An enclave's own output goes to stdout as it appears; everything else goes to stderr, unless it is what was

@@ -15,6 +15,7 @@ _FILES: Final = {
     "info": "build",
     "build": "build",
     "examples": "build",
+    "new": "new",
     "measure": "attest",
     "attest": "attest",
     "verify": "attest",

@@ -9,7 +9,7 @@ import typer
 
 from pltvm.cli.options import As, Json, Size, check_stack, parse_kind, refuse_given
 from pltvm.cli.streams import say
-from pltvm.errors import BuildError
+from pltvm.errors import ArgumentError, BuildError
 from pltvm.host.text import one_line
 from pltvm.monitor.abi import DEFAULT_STACK
 
@@ -60,7 +60,7 @@ def build(
     try:
         asked = arguments.parse(words or [])
     except BuildError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise ArgumentError(str(error)) from None
     if asked.asks:
         raise typer.Exit(answer(asked))
     try:

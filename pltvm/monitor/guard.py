@@ -113,12 +113,17 @@ class HostTables:
         those at the physical address `value`. BATCH_SET and BATCH_ZERO take `size` records of (entry
         address, entry) at `value`. All or nothing; refused beyond MOST_ENTRIES.
         """
-        if kind == SetPte.COPY and self._copy_row(address, value, size):
-            self._changed()
-            return Status.OK
+        is_row = kind == SetPte.COPY and self._copy_row(address, value, size)
+        if not is_row and not self._set_each(kind, address, value, size):
+            return Status.ERROR
+        self._changed()
+        return Status.OK
+
+    def _set_each(self, kind: int, address: int, value: int, size: int) -> bool:
+        """What `set_pte` does, entry by entry; False if the request is refused."""
         changes = self._requested(kind, address, value, size)
         if changes is None or not all(self._acceptable(slot, pte) for slot, pte in changes):
-            return Status.ERROR
+            return False
         for slot, asked in changes:
             pte = self._read_only_tables(asked)
             self._forget(slot)
@@ -130,8 +135,7 @@ class HostTables:
                     self.memory.executable(page)
                 elif pte & W:
                     self._may_be_stored_to(page)
-        self._changed()
-        return Status.OK
+        return True
 
     def _may_be_stored_to(self, page: int, count: int = 1) -> None:
         """What was translated of pages that were code holds until then: the next process may run it."""

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from pltvm import native
-from pltvm.engine.context import A0, A6, A7, PC, PRIV, Context, U
+from pltvm.engine.context import A0, A6, A7, PC, Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE_SHIFT
 from pltvm.engine.trap import Cause
@@ -221,10 +221,7 @@ class Monitor:
         enclave = state.views.get(state.globals.running) or state.running  # most often at hand
         regs = context.regs
         if enclave is None:
-            if regs[PRIV] == U:  # the host's own affair, which it asks for often
-                state.trap_vector(Cause.ECALL_U, context)
-            else:
-                supervisor.trap(state, Cause.ECALL_U, context)
+            supervisor.trap(state, Cause.ECALL_U, context)
             return
         if regs[A6] == abi.ENCLAVE_CALL:
             handler = ENCLAVE_CALLS.get(regs[A7])

@@ -15,6 +15,7 @@ COMMANDS = [
     "info",
     "build",
     "examples",
+    "new",
     "measure",
     "attest",
     "verify",

@@ -71,7 +71,7 @@ class Harness(OneCall):
         (2, ["info", HELLO_ELF, "--stack-size", "1G"], "--stack-size"),
         (2, ["selftest", "nothing"], "there is no attack 'nothing'"),
         (2, ["selftest", "--json", "-v"], "-v: it does nothing with --json"),
-        (2, ["build", "x.c", "-O", "9"], "-O 9: write one of"),
+        (2, ["build", "x.c", "-O", "9"], "9: is none of"),
         (1, ["attest", HELLO_ELF, "--nonce", "1", "-o", "r", "--keys", "pipe"], "pipe: is no plain file"),
         (1, ["attest", HELLO_ELF, "--nonce", "1", "-o", "r", "--keys", "text"], "no keys of pltvm: it is"),
         (1, ["run", HELLO_ELF, "--keys", "text"], "text: no keys of pltvm: it is no JSON"),

@@ -224,6 +224,23 @@ static void input(void)
     exit(0);
 }
 
+static void *receive(void *fd)
+{
+    char byte;
+    MUST(recv((int)(long)fd, &byte, 1, 0) == 1);
+    ticks = 1;
+    return 0;
+}
+
+static void busy(void) /* computes until another thread has received something */
+{
+    long fd = bound(SOCK_DGRAM);
+    pthread_t thread;
+    MUST(!pthread_create(&thread, 0, receive, (void *)fd));
+    while (!ticks) ;
+    puts("received");
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argv[1];
@@ -237,6 +254,7 @@ int main(int argc, char **argv)
     if (!strcmp(what, "udp")) udp(number);
     if (!strcmp(what, "calls")) calls(number);
     if (!strcmp(what, "input")) input();
+    if (!strcmp(what, "busy")) busy();
     if (!strcmp(what, "accept")) accept(bound(SOCK_STREAM), 0, 0);
     if (!strcmp(what, "receive")) recv(bound(SOCK_DGRAM), &one, 1, 0);
     if (!strcmp(what, "wait")) {

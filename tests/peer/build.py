@@ -142,7 +142,7 @@ def enclaves(kind: Enclaves) -> Path:
         for example in examples:
             shutil.copy(example, folder)
 
-    inputs = [*ENCLAVES.iterdir(), *examples, *(guest.guest_dir() / "lib").iterdir()]
+    inputs = [*ENCLAVES.iterdir(), *examples, *(guest.guest_dir() / "lib").glob("*.*")]
     return _kept(command, inputs, make)
 
 

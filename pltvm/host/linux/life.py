@@ -30,7 +30,7 @@ from pltvm.host.linux.program import load_program
 from pltvm.host.linux.robust import release_robust_locks
 from pltvm.host.linux.space import Space
 from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT, STACK_SIZE
-from pltvm.host.linux.system import MOST_THREADS, System
+from pltvm.host.linux.system import MOST_PROCESSES, MOST_REPORTS, MOST_THREADS, System
 from pltvm.host.symbols import Symbols
 
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD = 0x100, 0x200, 0x400, 0x800, 0x1000
@@ -184,6 +184,8 @@ def clone(
         raise LinuxError(EINVAL)
     if len(system.scheduler.threads) >= MOST_THREADS:
         raise LinuxError(EAGAIN)
+    if not flags & CLONE_THREAD and len(system.processes) >= MOST_PROCESSES:
+        raise LinuxError(EAGAIN)
     process = thread.process if flags & CLONE_THREAD else _fork(system, thread, flags)
     context = Context(0, table=process.space.table)
     context.regs[:] = thread.context.regs
@@ -280,6 +282,7 @@ def _bury(system: System, thread: Thread) -> None:
         action(thread)
     release_robust_locks(system, thread)
     _clear_tid(system, thread)
+    system.scheduler.release(("vfork thread", thread.tid), 1, result=thread.tid)
     system.scheduler.remove(thread)
 
 
@@ -308,14 +311,22 @@ def end(system: System, process: Process, status: int, report: str = "") -> None
     system.open_files.give_up(state.folder)
     state.status, state.report = status, report
     state.timers.clear()
+    state.arguments = ()
     process.space.free()
     _give_back_borrowed(system, process)
     if report and process.pid != system.state.first:
-        system.state.reports.append(
-            f"process {process.pid} ({state.name.decode('utf-8', 'replace')}): {report}"
-        )
+        _report(system, process, report)
     _leave_children(system, process)
     _tell(system, process, status)
+
+
+def _report(system: System, process: Process, report: str) -> None:
+    """A line at the end of the run about a process that did not end well, of the first ones."""
+    reports = system.state.reports
+    if len(reports) < MOST_REPORTS:
+        reports.append(f"process {process.pid} ({process.state.name.decode('utf-8', 'replace')}): {report}")
+    elif len(reports) == MOST_REPORTS:
+        reports.append("more processes did not end well: they are not listed")
 
 
 def _give_back_borrowed(system: System, process: Process) -> None:
@@ -378,6 +389,7 @@ def clean_up(system: System) -> None:
     for action in system.at_end:
         action()
     system.open_files.close_all()
+    system.fs.memory.close()
     system.fs.tree.close()
     system.hart.current = system.kernel.context
 

@@ -57,6 +57,11 @@ class Outside:
         for key in self._keys.pop(descriptor):
             self._waker.wake(key)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(self._keys)
+
     def look(self) -> None:
         """Wake whom something outside concerns, without waiting."""
         if not self._keys or self._epoll is None:

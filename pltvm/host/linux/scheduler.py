@@ -113,11 +113,11 @@ class Scheduler:
 
     def _account(self) -> None:
         """Count the processor time of the thread that has the hart."""
-        now = self.clock.used()
-        thread = self.current
+        state, now = self.state, self.clock.used()
+        thread = self.threads.get(state.current)
         if thread is not None:
-            thread.state.used += now - self.state.since
-        self.state.since = now
+            thread.state.used += now - state.since
+        state.since = now
 
     def used_by(self, thread: Thread) -> int:
         """Processor time of a thread in ns."""
@@ -132,9 +132,10 @@ class Scheduler:
                 self._slice(True)
 
     def _needs_slices(self) -> bool:
-        """Whether somebody else waits for the hart, or for a time that may come while a thread runs."""
+        """Whether somebody else waits for the hart, or for what may come while a thread runs."""
         state = self.state
-        return bool(state.alarms) or (len(self.threads) > 1 and bool(state.ready or state.timers))
+        others = len(self.threads) > 1
+        return bool(state.alarms) or (others and bool(state.ready or state.timers or self.outside.is_used))
 
     def _slice(self, sliced: bool) -> None:
         self.state.sliced = sliced
@@ -151,9 +152,13 @@ class Scheduler:
             if len(state.timers) > len(self.threads) + _STALE_TIMERS:
                 state.timers = [one for one in state.timers if self._is_due(one)]
                 heapq.heapify(state.timers)
+        waiting, tid = state.waiting, thread.state.tid
         for key in wait.keys:
-            state.waiting.setdefault(key, deque()).append(thread.tid)
-        self._leave(thread.tid)
+            if key in waiting:
+                waiting[key].append(tid)
+            else:
+                waiting[key] = deque((tid,))
+        self._leave(tid)
         if wait.deadline is not None:
             self._set_slice()
 
@@ -170,8 +175,17 @@ class Scheduler:
 
     def wake(self, key: Key) -> None:
         """Rouse all who wait for this."""
-        for tid in list(self.state.waiting.get(key, ())):
-            self.rouse(self.threads[tid])
+        waiting, ready = self.state.waiting, self.state.ready
+        if key not in waiting:
+            return
+        for tid in waiting.pop(key):  # nobody who is in a queue is ready, or held
+            wait = self.threads[tid].state.wait
+            assert wait is not None
+            if len(wait.keys) > 1:
+                for other in wait.keys:
+                    self._unqueue(other, tid)
+            ready.append(tid)
+        self._set_slice()
 
     def release(self, key: Key, most: int, bits: int = 0xFFFF_FFFF, result: int = 0) -> int:
         """End the system calls of up to `most` threads that wait for this, those of common `bits`, with a
@@ -217,26 +231,30 @@ class Scheduler:
             self.rouse(thread)
 
     def _forget(self, thread: Thread) -> None:
-        own, tid = thread.state, thread.tid
-        for key in own.wait.keys if own.wait is not None else ():
-            self._unqueue(key, tid)
-        for queue in (self.state.ready, self.state.held):
+        wait, tid, state = thread.state.wait, thread.state.tid, self.state
+        if wait is not None:
+            for key in wait.keys:
+                self._unqueue(key, tid)
+        for queue in (state.ready, state.held):
             if tid in queue:
                 queue.remove(tid)
 
     def _unqueue(self, key: Key, tid: int) -> None:
-        queue = self.state.waiting.get(key)
-        if queue is not None and tid in queue:
+        waiting = self.state.waiting
+        queue = waiting.get(key)
+        if queue is None or tid not in queue:
+            return
+        if len(queue) > 1:
             queue.remove(tid)
-            if not queue:
-                del self.state.waiting[key]
+        else:
+            del waiting[key]
 
     def set_alarm(self, deadline: int, process: int, which: int) -> None:
         """Ring at this time; an alarm that no longer counts is for `ring` to find out."""
         self.state.order += 1
         alarms = self.state.alarms
         heapq.heappush(alarms, (deadline, self.state.order, process, which))
-        if len(alarms) > _STALE_TIMERS and self.state.order % _STALE_TIMERS == 0:
+        if len(alarms) % _STALE_TIMERS == 0:
             newest = {one[2:]: one for one in sorted(alarms, key=lambda one: one[1])}
             alarms[:] = newest.values()  # setting a timer anew leaves what it was set to before
             heapq.heapify(alarms)
@@ -287,19 +305,21 @@ class Scheduler:
 
         Raises Interrupted when it is asked to end while it waits.
         """
-        state = self.state
-        while not self.hart.halt.asked:
-            self.look_at_time()
-            self.outside.look()
+        state, hart, threads, outside = self.state, self.hart, self.threads, self.outside
+        while not hart.halt.asked:
+            if state.timers or state.alarms:
+                self.look_at_time()
+            if outside.is_used:
+                outside.look()
             if state.ready:
                 tid = state.ready.popleft()
-                thread = self.threads[tid]
+                thread = threads[tid]
                 if thread.process.state.stopped:
                     state.held.append(tid)
                     continue
                 self._account()
                 state.current = tid
-                self.hart.current = thread.context
+                hart.current = thread.context
                 if not thread.state.enclave or thread.is_killed or self.enter(thread):
                     return True
             elif not self._pass_time():
@@ -309,8 +329,6 @@ class Scheduler:
     def look_at_time(self) -> None:
         """Rouse whose deadline has come, and ring alarms."""
         state = self.state
-        if not state.timers and not state.alarms:
-            return
         now = self.clock.monotonic()
         while state.timers and state.timers[0][0] <= now:
             timer = heapq.heappop(state.timers)

@@ -25,7 +25,6 @@ from pltvm.host.linux.files.console import STDERR, STDIN, STDOUT, Input, Output,
 from pltvm.host.linux.files.epoll import EpollFile
 from pltvm.host.linux.files.events import EventFile, TimerFile
 from pltvm.host.linux.files.file import O_PATH, File
-from pltvm.host.linux.files.memory_file import memory_file_again
 from pltvm.host.linux.files.open_files import Maker, OpenFiles, OpenFilesState
 from pltvm.host.linux.files.pipe import PipeEnd, Pipes, PipesState
 from pltvm.host.linux.files.sockets.file import SocketFile
@@ -47,6 +46,8 @@ from pltvm.host.linux.waits import Key
 from pltvm.host.plain import copied, restored
 
 MOST_THREADS: Final = 1024  # of all processes together
+MOST_PROCESSES: Final = 4096  # with those that have ended, and that nobody has waited for
+MOST_REPORTS: Final = 100  # of processes that did not end well
 MOST_MISSING: Final = 1024  # numbers that are counted each for itself
 OTHERS: Final = -1  # all other numbers of system calls that are not offered
 
@@ -163,7 +164,7 @@ class System:
             STDERR: lambda _state, _flags: self.stderr,
             "file": self.fs.again,
             "folder": self.fs.again,
-            "memfd": lambda state, flags: memory_file_again(state, flags, self.fs.disk),
+            "memfd": self.fs.memory.again,
             "node": self.fs.node_again,
             "pipe": lambda pipe, flags: PipeEnd(self.pipes, pipe, flags, counted=True),
             EpollFile.kind: lambda state, flags: EpollFile(self.open_files, self.watches, self, state, flags),

@@ -110,15 +110,15 @@ class Traps:
 
     def _settle(self, thread: Thread) -> bool:
         """Before a thread goes on: its signals, and a call that is to be made anew. True if it runs."""
-        system, state = self.system, thread.state
+        system, state, scheduler = self.system, thread.state, self._scheduler
         if state.enclave:
             if thread.is_killed:  # then its enclave was not entered
                 life.killed(system, thread, SignalInfo(signals.SIGKILL))
-            return system.scheduler.current is thread
+            return scheduler.state.current == state.tid
         while True:
             if thread.process.state.pending or state.pending:
                 delivery.deliver(system, thread)
-            if system.scheduler.current is not thread:
+            if scheduler.state.current != state.tid:
                 return False
             if state.wait is None:
                 return True
@@ -126,7 +126,7 @@ class Traps:
             self._system_call(thread, thread.context)
             if self._kernel.loads != loads:
                 return self.go_on_from_here()
-            if system.scheduler.current is not thread:
+            if scheduler.state.current != state.tid:
                 return False
 
     # -- traps -------------------------------------------------------------------------------------------

@@ -6,14 +6,12 @@ it has to be kept but its deadline. So what waits is plain data, and can be save
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Key = tuple[Hashable, ...]  # the kind of thing, and which one: ("pipe", 7)
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """What a thread waits for: one of `keys`, or `deadline` (monotonic ns; None: no end).
 
     `restarts`: after a signal with SA_RESTART it is made anew; else it then fails with EINTR. `remaining` is
@@ -41,7 +39,6 @@ class Blocked(Exception):
         bits: int = 0xFFFF_FFFF,
         firm: bool = False,
     ) -> None:
-        super().__init__()
         self.wait = Wait(keys, deadline, restarts, remaining, bits, firm)
 
 

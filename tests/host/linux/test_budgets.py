@@ -9,9 +9,14 @@ from pltvm import Machine
 from pltvm.engine.memory import PAGE
 from pltvm.errors import OutOfMemory
 from pltvm.host.kernel import Kernel
+from pltvm.host.linux import life
 from pltvm.host.linux import space as space_module
 from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.files.file import File
+from pltvm.host.linux.fs import locks, nodes
+from pltvm.host.linux.fs.nodes import NodeFile
 from pltvm.host.linux.program import INTERPRETER_BASE, PIE_BASE
+from pltvm.host.linux.scheduler import Scheduler
 from pltvm.host.linux.space import MMAP_TOP, READ, USER_END, WRITE, Space
 from pltvm.host.linux.start_stack import STACK_TOP
 from pltvm.machine import DEFAULT_RAM
@@ -102,3 +107,56 @@ def test_there_is_room_for_many_processes(ram: int, least: int) -> None:
 def test_threads_have_a_limit(run_linux: Run) -> None:
     result = run_linux("signals", "many")
     assert (result.exit_code, result.output, result.bugs) == (0, b"1023 threads\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("zombies", "processes 63: errno 11"),
+        ("locks", "locks 50: errno 37"),
+        ("pipes", "pipes 1: errno 1"),
+    ],
+)
+def test_what_programs_hoard_has_a_limit(
+    run_linux: Run, monkeypatch: pytest.MonkeyPatch, what: str, line: str
+) -> None:
+    monkeypatch.setattr(life, "MOST_PROCESSES", 64)
+    monkeypatch.setattr(locks, "MOST_LOCKS", 50)
+    result = run_linux("hoards", what)
+    assert (result.exit_code, result.end, result.output) == (0, "", f"{line}\n".encode())
+
+
+def test_alarms_that_no_longer_count_are_forgotten(run_linux: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait takes every second number of the order, by which they once were counted."""
+    most, set_alarm = 0, Scheduler.set_alarm
+
+    def counted(scheduler: Scheduler, deadline: int, process: int, which: int) -> None:
+        nonlocal most
+        set_alarm(scheduler, deadline, process, which)
+        most = max(most, len(scheduler.state.alarms))
+
+    monkeypatch.setattr(Scheduler, "set_alarm", counted)
+    assert run_linux("hoards", "alarms").exit_code == 0
+    assert 1000 < most < 5000
+
+
+def test_large_texts_of_proc_are_not_all_kept(run_linux: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[NodeFile] = []
+    opened = nodes.Texts.opened
+
+    def noted(texts: nodes.Texts, file: File) -> None:
+        opened(texts, file)
+        kept.extend([file] if isinstance(file, NodeFile) else [])
+
+    monkeypatch.setattr(nodes, "MOST_TEXT", 1 << 20)
+    monkeypatch.setattr(nodes.Texts, "opened", noted)
+    result = run_linux("hoards", "texts")
+    assert (result.exit_code, result.output) == (0, b"the same: 1\n")
+    assert len(kept) == 31
+    assert sum(len(one.content) for one in kept) < 1 << 20
+
+
+def test_reports_on_processes_have_a_limit(run_linux: Run) -> None:
+    result = run_linux("hoards", "crashes")
+    assert len(result.reports) == 101
+    assert result.reports[-1].startswith("more processes")

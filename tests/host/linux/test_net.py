@@ -84,6 +84,15 @@ def test_datagrams(run_linux: Run) -> None:
     serving(run_linux, "udp", 3, client)
 
 
+def test_a_thread_that_computes_does_not_hold_up_one_that_waits(run_linux: Run) -> None:
+    def client(port: int) -> None:
+        time.sleep(0.3)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.sendto(b"x", (HOST, port))
+
+    assert serving(run_linux, "busy", 0, client).output.endswith(b"received\n")
+
+
 class _Big(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.wfile.write(b"x" * SIZE)

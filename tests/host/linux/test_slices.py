@@ -5,6 +5,7 @@ from typing import cast
 
 from pltvm import Machine
 from pltvm.host.linux.clock import Clock
+from pltvm.host.linux.outside import Outside
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.scheduler import TIME_SLICE, SavedScheduler, Scheduler, SchedulerState
 from pltvm.host.plain import copied
@@ -12,7 +13,7 @@ from pltvm.host.plain import copied
 
 def scheduler_of_two() -> Scheduler:
     hart = Machine(16 << 20).kernel.hart
-    scheduler = Scheduler(hart, Clock(hart, False))
+    scheduler = Scheduler(hart, Clock(hart, False), Outside(SimpleNamespace(), lambda _key: False))
     thread = SimpleNamespace(state=SimpleNamespace(alive=True))
     scheduler.threads = {one: cast(Thread, thread) for one in (1, 2)}
     return scheduler

@@ -208,3 +208,23 @@ def test_a_file_that_is_not_what_it_was(build_linux: Callable[[str], Path], fold
         cannot = "input: cannot be opened again: No such file or directory"
         removed = f"{folder}/input (deleted): it was removed while it is open: save when it is closed"
         assert said == [cannot, removed, cannot]
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+def test_files_in_memory_are_what_they_were(
+    build_linux: Callable[[str], Path], tmp_path: Path, at: int
+) -> None:
+    """The same file for all who have it open, under the same number; room of those that are gone is free."""
+    saver, straight = (Saver(build_linux("keeps_memory"), tmp_path) for _ in range(2))
+    jobs: list[Job] = []
+    moments: list[Moment] = []
+    saver.acts[at] = lambda: (
+        moments.append(Moment(saver.machine)),
+        jobs.append(Job(saver.machine.snapshot(), folder=tmp_path)),
+    )
+    saver.acts[9] = lambda: moments[0].restore()
+    first = saver.run()
+    assert (first.exit_code, first.end, straight.run()) == (0, "", first)
+    assert saver.lines == straight.lines[:9] + straight.lines[at:]
+    assert snapshot.save(saver.machine.driver) == snapshot.save(straight.machine.driver)
+    assert elsewhere(jobs[0]).output[0] == b"".join(straight.lines)

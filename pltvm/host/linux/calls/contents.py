@@ -9,7 +9,7 @@ from pltvm.host.linux.calls.at import not_only_a_path
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import O_RDWR, File
 from pltvm.host.linux.files.host import HostFile
-from pltvm.host.linux.files.memory_file import MemoryFile, new_memory_file
+from pltvm.host.linux.files.memory_file import MemoryFile
 from pltvm.host.linux.files.pipe import PipeEnd
 from pltvm.host.linux.process import Limit, SignalInfo, Thread
 from pltvm.host.linux.system import System
@@ -132,7 +132,8 @@ def memfd_create(
     if len(name) > _LONGEST_NAME or flags & 24 == 24:
         raise LinuxError(EINVAL)
     thread.process.free_descriptor()
-    file = new_memory_file(name, bool(flags & 10), O_RDWR, system.fs.disk)
+    memory = system.fs.memory
+    file = memory.open(memory.new(name, bool(flags & 10)), O_RDWR)
     system.fs.marks.made(file.info(), 0o777)
     system.add_file(file)
     return thread.process.add(file, bool(flags & 1))

@@ -14,6 +14,7 @@ from pltvm.host.linux.calls.files import (
     scatter,
     send,
     vectors_at,
+    write_at,
     writev,
 )
 from pltvm.host.linux.errors import LinuxError
@@ -129,7 +130,7 @@ def copy_file_range(
         if not data:
             break
         try:
-            written = target.write_at(data, end.at)
+            written = write_at(system, thread, target, data, end.at)
         except LinuxError:
             if done:
                 break
@@ -137,6 +138,8 @@ def copy_file_range(
         start.move(written)
         end.move(written)
         done += written
+        if written < len(data):  # RLIMIT_FSIZE
+            break
     system.scheduler.copied(done)
     return done
 
@@ -174,8 +177,13 @@ def splice(
             end = _Position(thread, target, target_offset)
             done = target.write_at(data, end.at)
             end.move(done)
-        else:
+        elif isinstance(target, Console):  # somebody may take a snapshot meanwhile: all is done before
+            source.read(len(data))
+            return send(system, thread, target, data, target.write)
+        elif isinstance(target, HostFile):
             done = send(system, thread, target, data, target.write)
+        else:  # as much as there is room for: who waits for more has not taken what others may read
+            done = _write_some(system, thread, target, data)
         source.read(done)
         return done
     assert isinstance(target, PipeEnd)
@@ -184,6 +192,16 @@ def splice(
     done = target.write(data) if data else 0
     start.move(done)
     return done
+
+
+def _write_some(system: System, thread: Thread, target: File, data: bytes) -> int:
+    """Write what goes in at once; raises LinuxError, with SIGPIPE, where nobody reads any more."""
+    try:
+        return target.write(data)
+    except LinuxError as error:
+        if error.number == EPIPE and target.warns:
+            signals.send(system, thread.process, SignalInfo(signals.SIGPIPE, 0, thread.process.pid), thread)
+        raise
 
 
 def _in_pipe(pipe: PipeEnd, size: int, flags: int) -> bytes:
@@ -274,7 +292,9 @@ def pwritev2(
     _check_flags(flags)
     if flags & _RWF_APPEND:
         file.must_write()
-        return file.write_at(gather(thread, vectors_at(thread, vectors, count)), file.status().size)
+        return write_at(
+            system, thread, file, gather(thread, vectors_at(thread, vectors, count)), file.status().size
+        )
     if offset == -1:
         return writev(system, thread, file, vectors, count)
     return pwritev(system, thread, file, vectors, count, offset)

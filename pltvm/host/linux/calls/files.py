@@ -23,7 +23,16 @@ from pltvm.host.linux.calls import contents, locks
 from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.console import Console
-from pltvm.host.linux.files.file import O_CLOEXEC, O_DIRECT, O_LARGEFILE, O_NONBLOCK, O_PATH, SETTABLE, File
+from pltvm.host.linux.files.file import (
+    O_APPEND,
+    O_CLOEXEC,
+    O_DIRECT,
+    O_LARGEFILE,
+    O_NONBLOCK,
+    O_PATH,
+    SETTABLE,
+    File,
+)
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.files.pipe import PipeEnd
 from pltvm.host.linux.process import MOST_FILES, Descriptor, Limit, Process, SignalInfo, Thread
@@ -104,13 +113,14 @@ def send(
     """
     if isinstance(file, Console):
         thread.answer(len(data))
-    state, limit = thread.state, thread.process.limit(Limit.FSIZE)
-    if limit < _AT_MOST and isinstance(file, HostFile):
+    elif isinstance(file, HostFile) and (limit := thread.process.limit(Limit.FSIZE)) < _AT_MOST:
+        file.must_write()
         data = _within_limit(system, thread, file, data, limit)
+    state = thread.state
     done = state.done
     try:
         while True:
-            done += write_it(data[done:])
+            done += write_it(data[done:] if done else data)
             if done >= len(data):
                 break
     except Blocked as blocked:
@@ -131,13 +141,27 @@ def send(
     return done
 
 
-def _within_limit(system: System, thread: Thread, file: File, data: bytes, limit: int) -> bytes:
+def _within_limit(
+    system: System, thread: Thread, file: File, data: bytes, limit: int, at: int | None = None
+) -> bytes:
     """RLIMIT_FSIZE: what still fits; raises LinuxError(EFBIG), with SIGXFSZ, if nothing does."""
-    at = file.seek(0, 1)
+    if file.flags & O_APPEND:
+        at = file.status().size
+    elif at is None:
+        at = file.seek(0, 1)
     if data and at >= limit:
         signals.send(system, thread.process, SignalInfo(signals.SIGXFSZ), thread)
         raise LinuxError(EFBIG)
     return data[: limit - at]
+
+
+def write_at(system: System, thread: Thread, file: File, data: bytes, offset: int) -> int:
+    """Write at an offset, as far as RLIMIT_FSIZE lets it."""
+    limit = thread.process.limit(Limit.FSIZE)
+    if limit < _AT_MOST and isinstance(file, HostFile):
+        file.must_write()
+        data = _within_limit(system, thread, file, data, limit, offset)
+    return file.write_at(data, offset)
 
 
 # -- several buffers -----------------------------------------------------------------------------------------
@@ -215,7 +239,7 @@ def pwrite64(system: System, thread: Thread, file: Fd, buffer: Bytes, size: Size
     """Write at an offset."""
     if offset < 0:
         raise LinuxError(EINVAL)
-    return file.write_at(thread.space.read(buffer, _room(buffer, size)), offset)
+    return write_at(system, thread, file, thread.space.read(buffer, _room(buffer, size)), offset)
 
 
 @system_call(69)
@@ -232,7 +256,7 @@ def pwritev(system: System, thread: Thread, file: Fd, vectors: Address, count: I
     """Write at an offset what is in several buffers."""
     if offset < 0:
         raise LinuxError(EINVAL)
-    return file.write_at(gather(thread, vectors_at(thread, vectors, count)), offset)
+    return write_at(system, thread, file, gather(thread, vectors_at(thread, vectors, count)), offset)
 
 
 @system_call(62)

@@ -113,6 +113,8 @@ def _clone(system: System, thread: Thread, flags: int, **where: int) -> int | No
     child = life.clone(system, thread, flags, **where)
     if not flags & CLONE_VFORK:
         return child.tid
+    if flags & CLONE_THREAD:
+        raise Blocked(("vfork thread", child.tid), firm=True)
     child.process.state.borrows = thread.tid
     raise Blocked(("vfork", child.process.pid), firm=True)
 

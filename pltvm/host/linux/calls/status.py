@@ -27,7 +27,7 @@ from pltvm.host.linux.calls.at import (
 )
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import File, Status
-from pltvm.host.linux.fs import changes
+from pltvm.host.linux.fs import changes, shm
 from pltvm.host.linux.fs.filesystem import MOST_GROWTH, MOST_NEW
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.structs import STAT, STATFS, STATX, TIMESPEC, Stat, Statfs, Statx
@@ -126,12 +126,13 @@ def fstatfs(system: System, thread: Thread, file: Fd, result: Buffer) -> int:
 
 def _pack_statfs(system: System, device: int) -> bytes:
     kind = {4: 0x9FA0, 3: 0x62656572}.get(device)  # proc, sysfs
+    on_disk = 0xEF53 if device != shm.DEVICE else 0x01021994  # tmpfs
     if kind is not None:
         return STATFS.pack(Statfs(kind, 4096, 0, 0, 0, 0, 0, 0, 255, 4096, 0))
     room = system.fs.room.state
     left = room.left // 4096
     return STATFS.pack(
-        Statfs(0xEF53, 4096, MOST_GROWTH // 4096, left, left, MOST_NEW, room.new, 1, 255, 4096, 0)
+        Statfs(on_disk, 4096, MOST_GROWTH // 4096, left, left, MOST_NEW, room.new, 1, 255, 4096, 0)
     )
 
 

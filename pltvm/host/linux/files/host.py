@@ -9,7 +9,7 @@ import resource
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from errno import EACCES, EBADF, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, EOPNOTSUPP
+from errno import EACCES, EBADF, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENXIO, EOPNOTSUPP
 from typing import Any, Final, NamedTuple, Protocol
 
 from pltvm.errors import SnapshotError
@@ -61,6 +61,9 @@ class Mappings(Protocol):
     def shows_files(self) -> bool:
         """Whether there is any."""
 
+    def find(self, key: Key) -> int:
+        """The number of what shows this file; 0 for nothing."""
+
     def image(self, descriptor: int, read: Callable[[], bytes]) -> Image:
         """A file that is to be run; `read` gives its bytes."""
 
@@ -80,6 +83,10 @@ class NoMappings:
     def shows_files(self) -> bool:
         """Never."""
         return False
+
+    def find(self, key: Key) -> int:
+        """Nothing."""
+        return 0
 
     def image(self, descriptor: int, read: Callable[[], bytes]) -> Image:
         """Its bytes."""
@@ -101,7 +108,8 @@ class Disk:
 
     `grow` lets a file reach up to an offset, `status` turns what the real system says of a file into what a
     program is told, `path` gives the path from the root of a descriptor; all raise LinuxError. `written`
-    hears of each change of a file's content; `listing` tells what is in a folder.
+    hears of each change of a file's content, `gone` of each file that was in memory and is no more; `listing`
+    tells what is in a folder.
     """
 
     grow: Callable[[os.stat_result, int], None]
@@ -110,6 +118,7 @@ class Disk:
     written: Callable[[os.stat_result], None]
     listing: Callable[[int], list[Entry]]
     mappings: Mappings
+    gone: Callable[[Key], None]
 
 
 class HostFile(File):
@@ -241,6 +250,8 @@ class HostFile(File):
             self._zero(offset, min(end, old))
         if end > old and not mode & KEEP_SIZE:
             os.ftruncate(self.descriptor, end)
+            if self._mappings.shows_files():
+                self._mappings.resized(self.key, end)
         self._disk.written(info)
 
     def _zero(self, start: int, end: int) -> None:
@@ -285,7 +296,7 @@ class HostFile(File):
             if kind == stat.S_IFLNK:
                 raise LinuxError(ELOOP)
             if kind not in (stat.S_IFREG, stat.S_IFDIR):
-                raise LinuxError(EACCES)
+                raise LinuxError(ENXIO if kind == stat.S_IFSOCK else EACCES)
         self.may_be_reached()
         descriptor = os.open(f"/proc/self/fd/{self.descriptor}", real_flags(flags))
         must_be_spare(descriptor)

@@ -1,25 +1,176 @@
-"""A file in memory (memfd_create): one of the real system, so that it can be mapped and sealed like others.
+"""Files in memory: of memfd_create, and those with a name in /dev/shm (`fs.shm`).
 
-What is saved of one is its content.
+Each is one of the real system, so that it can be mapped and sealed like others, and lives as long as somebody
+has it open or it has a name. What is saved is its content.
 """
 
 import fcntl
 import os
-from dataclasses import dataclass
-from typing import Any
+import stat
+from dataclasses import dataclass, field
+from errno import ENOENT
+from typing import Any, Final
 
-from pltvm.host.linux.errors import linux_errors
-from pltvm.host.linux.files.host import Disk, HostFile, must_be_spare
+from pltvm.host.linux.errors import LinuxError, linux_errors
+from pltvm.host.linux.files.file import O_PATH, Status
+from pltvm.host.linux.files.host import O_TRUNC, Disk, HostFile, Key, must_be_spare, real_flags
+
+PART: Final = 1 << 20
+
+
+@dataclass(slots=True)
+class Memory:
+    """One file: the descriptor by which we keep it, open files and names of it, and the latter alone."""
+
+    number: int
+    name: bytes
+    descriptor: int
+    key: Key
+    users: int = 0
+    names: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class SavedMemoryFile:
-    """All of it; `seals` as F_GET_SEALS gives them."""
+class SavedMemory:
+    """All of one; `seals` as F_GET_SEALS gives them."""
 
+    number: int
     name: bytes
+    key: Key
     content: bytes
-    offset: int
+    mode: int
     seals: int
+
+
+@dataclass(slots=True)
+class MemoryFilesState:
+    """All files, those with a name in /dev/shm by that, and the number of the next one."""
+
+    files: list[SavedMemory] = field(default_factory=list)
+    names: dict[bytes, int] = field(default_factory=dict)
+    next_number: int = 1
+
+
+class MemoryFiles:
+    """All files in memory, by number; `names` are those in /dev/shm."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._files: dict[int, Memory] = {}
+        self._next = 1
+        self.names: dict[bytes, Memory] = {}
+
+    @linux_errors
+    def new(self, name: bytes, may_seal: bool) -> Memory:
+        """An empty one, that nobody uses yet."""
+        memory = self._make(self._next, name, may_seal)
+        self._next += 1
+        return memory
+
+    def _make(self, number: int, name: bytes, may_seal: bool) -> Memory:
+        how = os.MFD_CLOEXEC | (os.MFD_ALLOW_SEALING if may_seal else 0)
+        descriptor = os.memfd_create(os.fsdecode(name), how)
+        must_be_spare(descriptor)
+        info = os.fstat(descriptor)
+        memory = Memory(number, name, descriptor, (info.st_dev, info.st_ino))
+        self._files[number] = memory
+        return memory
+
+    @linux_errors
+    def open(self, memory: Memory, flags: int) -> "MemoryFile":
+        """Open one."""
+        try:
+            descriptor = os.open(f"/proc/self/fd/{memory.descriptor}", real_flags(flags))
+            must_be_spare(descriptor)
+        except (OSError, LinuxError):
+            self._drop(memory)
+            raise
+        file = MemoryFile(self, memory, descriptor, flags, self._disk)
+        if flags & O_TRUNC and not flags & O_PATH:
+            try:
+                file.truncate(0)
+            except LinuxError:
+                file.close()
+                raise
+        return file
+
+    def again(self, state: tuple[int, int], flags: int) -> "MemoryFile":
+        """One that was open, after `load`."""
+        return self.open(self._files[state[0]], flags)
+
+    # -- names -------------------------------------------------------------------------------------------
+
+    def give_name(self, name: bytes, memory: Memory) -> None:
+        """Another name, in place of what has it."""
+        memory.users += 1
+        memory.names += 1
+        if name in self.names:
+            self.take_name(name)
+        self.names[name] = memory
+
+    def take_name(self, name: bytes) -> None:
+        """A name less; raises LinuxError(ENOENT)."""
+        memory = self.names.pop(name, None)
+        if memory is None:
+            raise LinuxError(ENOENT)
+        memory.names -= 1
+        self.leave(memory)
+
+    def leave(self, memory: Memory) -> None:
+        """Somebody no longer uses it."""
+        memory.users -= 1
+        self._drop(memory)
+
+    def _drop(self, memory: Memory) -> None:
+        """Without a user it is no more, and its room is free again."""
+        if memory.users <= 0 and self._files.get(memory.number) is memory:
+            del self._files[memory.number]
+            os.close(memory.descriptor)
+            self._disk.gone(memory.key)
+
+    def close(self) -> None:
+        """Give all of them up."""
+        for memory in self._files.values():
+            os.close(memory.descriptor)
+        self._files, self.names = {}, {}
+
+    # -- snapshots ---------------------------------------------------------------------------------------
+
+    def save(self) -> MemoryFilesState:
+        """All of it as plain data."""
+        files = [
+            SavedMemory(
+                one.number,
+                one.name,
+                one.key,
+                _content(one.descriptor),
+                os.fstat(one.descriptor).st_mode,
+                fcntl.fcntl(one.descriptor, fcntl.F_GET_SEALS),
+            )
+            for one in self._files.values()
+        ]
+        return MemoryFilesState(files, {name: one.number for name, one in self.names.items()}, self._next)
+
+    def load(self, saved: MemoryFilesState) -> dict[Key, Key]:
+        """Have what was saved, which nobody has open yet; what each file's key has become."""
+        self.close()
+        self._next, keys = saved.next_number, {}
+        for one in saved.files:
+            memory = self._make(one.number, one.name, may_seal=True)
+            keys[one.key] = memory.key
+            data = memoryview(one.content)
+            while data:
+                data = data[os.write(memory.descriptor, data) :]
+            os.fchmod(memory.descriptor, stat.S_IMODE(one.mode))
+            fcntl.fcntl(memory.descriptor, fcntl.F_ADD_SEALS, one.seals)
+        for name, number in saved.names.items():
+            self.give_name(name, self._files[number])
+        return keys
+
+
+def _content(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    return b"".join(os.pread(descriptor, PART, at) for at in range(0, size, PART))
 
 
 class MemoryFile(HostFile):
@@ -27,12 +178,30 @@ class MemoryFile(HostFile):
 
     kind = "memfd"
 
+    def __init__(self, files: MemoryFiles, memory: Memory, descriptor: int, flags: int, disk: Disk) -> None:
+        super().__init__(descriptor, flags, disk)
+        self._files = files
+        self.memory = memory
+        memory.users += 1
+
     def name(self) -> bytes:
-        real = os.fsencode(os.readlink(f"/proc/self/fd/{self.descriptor}"))
-        return real if real.startswith(b"/memfd:") else b"/memfd:"
+        names = [name for name, one in self._files.names.items() if one is self.memory]
+        if names:
+            return b"/dev/shm/" + names[0]
+        return b"/memfd:" + self.memory.name + b" (deleted)"
 
     def may_be_reached(self) -> None:
         """It is in no folder."""
+
+    def status(self) -> Status:
+        return super().status()._replace(links=self.memory.names)
+
+    def again(self, flags: int) -> HostFile:
+        return self._files.open(self.memory, flags)
+
+    def close(self) -> None:
+        super().close()
+        self._files.leave(self.memory)
 
     @linux_errors
     def seals(self) -> int:
@@ -45,29 +214,8 @@ class MemoryFile(HostFile):
         return fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
 
     def save(self) -> Any:
-        name = self.name().removeprefix(b"/memfd:").removesuffix(b" (deleted)")
-        content = b"".join(os.pread(self.descriptor, 1 << 20, at) for at in range(0, self.size(), 1 << 20))
-        return SavedMemoryFile(name, content, os.lseek(self.descriptor, 0, os.SEEK_CUR), self.seals())
+        return self.memory.number, 0 if self.flags & O_PATH else os.lseek(self.descriptor, 0, os.SEEK_CUR)
 
     def after_load(self, state: Any) -> None:
-        os.lseek(self.descriptor, state.offset, os.SEEK_SET)
-
-
-@linux_errors
-def new_memory_file(name: bytes, may_seal: bool, flags: int, disk: Disk) -> MemoryFile:
-    """A new one, empty."""
-    how = os.MFD_CLOEXEC | (os.MFD_ALLOW_SEALING if may_seal else 0)
-    descriptor = os.memfd_create(os.fsdecode(name), how)
-    must_be_spare(descriptor)
-    return MemoryFile(descriptor, flags, disk)
-
-
-@linux_errors
-def memory_file_again(saved: SavedMemoryFile, flags: int, disk: Disk) -> MemoryFile:
-    """One that was saved."""
-    file = new_memory_file(saved.name, True, flags, disk)
-    data = memoryview(saved.content)
-    while data:
-        data = data[os.write(file.descriptor, data) :]
-    fcntl.fcntl(file.descriptor, fcntl.F_ADD_SEALS, saved.seals)
-    return file
+        if not self.flags & O_PATH:
+            os.lseek(self.descriptor, state[1], os.SEEK_SET)

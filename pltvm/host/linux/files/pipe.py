@@ -5,7 +5,7 @@ A pipe is plain data in `Pipes`; its ends are files that name it. It is gone whe
 
 import stat
 from dataclasses import dataclass, field
-from errno import EINVAL, EPIPE
+from errno import EBADF, EINVAL, EPERM, EPIPE
 from typing import Any, Final
 
 from pltvm.host.linux.errors import LinuxError
@@ -29,6 +29,7 @@ ROOM: Final = 65536  # bytes of a new pipe
 WHOLE: Final = 4096  # PIPE_BUF: so many bytes are written all at once or not at all
 PAGE: Final = 4096
 MOST_ROOM: Final = 1 << 20
+ROOM_OF_ALL: Final = 256 << 20  # bytes; new pipes beyond are small, and none grows
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class PipesState:
 
     pipes: dict[int, Pipe] = field(default_factory=dict)
     next_number: int = 1
+    room: int = 0  # of all
 
 
 class Pipes(Part[PipesState]):
@@ -64,8 +66,17 @@ class Pipes(Part[PipesState]):
         """A pipe without ends; its number."""
         number = self.state.next_number
         self.state.next_number += 1
-        self.state.pipes[number] = Pipe(inode=inode)
+        room = ROOM if self.state.room + ROOM <= ROOM_OF_ALL else PAGE
+        self.state.pipes[number] = Pipe(room=room, inode=inode)
+        self.state.room += room
         return number
+
+    def resize(self, pipe: Pipe, room: int) -> None:
+        """Give a pipe another size; raises LinuxError(EPERM) if there is no room for that."""
+        if room > pipe.room and self.state.room + room - pipe.room > ROOM_OF_ALL:
+            raise LinuxError(EPERM)
+        self.state.room += room - pipe.room
+        pipe.room = room
 
     def pair(self, flags: int) -> "tuple[PipeEnd, PipeEnd]":
         """A new pipe: the end to read from, and that to write to."""
@@ -93,6 +104,8 @@ class PipeEnd(File):
         self.mode = mode
         self._pipes = pipes
         self.pipe = pipe
+        self._for_readers: Key = ("pipe", pipe, "readers")
+        self._for_writers: Key = ("pipe", pipe, "writers")
         access = flags & O_ACCESS
         self.reads, self.writes = access in (O_RDONLY, O_RDWR), access in (O_WRONLY, O_RDWR)
         if not counted:
@@ -111,17 +124,11 @@ class PipeEnd(File):
     def _changed(self) -> None:
         """Somebody came or went, or the pipe has another size: of interest to all."""
         self.contents.changes += 1
-        for whom in ("readers", "writers"):
-            self._pipes.waker.wake(("pipe", self.pipe, whom))
-        self._pipes.waker.wake(("pipe", self.pipe))
-
-    def _wake(self, whom: str) -> None:
-        self.contents.changes += 1
-        self._pipes.waker.wake(("pipe", self.pipe, whom))
+        for key in (self._for_readers, self._for_writers, ("pipe", self.pipe)):
+            self._pipes.waker.wake(key)
 
     def keys(self) -> tuple[Key, ...]:
-        readers, writers = ("pipe", self.pipe, "readers"), ("pipe", self.pipe, "writers")
-        return (readers,) * self.reads + (writers,) * self.writes
+        return (self._for_readers,) * self.reads + (self._for_writers,) * self.writes
 
     def keys_for(self, events: int) -> tuple[Key, ...]:
         if self.reads and self.writes:
@@ -142,39 +149,43 @@ class PipeEnd(File):
         return events
 
     def read(self, size: int) -> bytes:
-        self.must_read()
-        pipe = self.contents
+        if not self.reads:
+            raise LinuxError(EBADF)
+        pipe = self._pipes.state.pipes[self.pipe]
         if not size:
             return b""
         if not pipe.data:
             if pipe.writers:
-                self.wait(("pipe", self.pipe, "readers"))
+                self.wait(self._for_readers)
             return b""
         was_full = pipe.room - len(pipe.data) < WHOLE
         part = bytes(pipe.data[:size])
         del pipe.data[:size]
         if was_full:  # else nobody waited to write
-            self._wake("writers")
+            pipe.changes += 1
+            self._pipes.waker.wake(self._for_writers)
         return part
 
     def write(self, data: bytes) -> int:
-        self.must_write()
-        pipe = self.contents
+        if not self.writes:
+            raise LinuxError(EBADF)
+        pipe = self._pipes.state.pipes[self.pipe]
         if not pipe.readers:
             raise LinuxError(EPIPE)
         room = pipe.room - len(pipe.data)
         if room < (len(data) if len(data) <= WHOLE else 1):
-            self.wait(("pipe", self.pipe, "writers"))
+            self.wait(self._for_writers)
         pipe.data += data[:room]
         if data:
-            self._wake("readers")
+            pipe.changes += 1
+            self._pipes.waker.wake(self._for_readers)
         return min(len(data), room)
 
     def resize(self, room: int) -> int:
         """F_SETPIPE_SZ: a power of two of bytes, at least `room`; gives it."""
         if not 0 < room <= MOST_ROOM:
             raise LinuxError(EINVAL)
-        self.contents.room = max(PAGE, 1 << (room - 1).bit_length())
+        self._pipes.resize(self.contents, max(PAGE, 1 << (room - 1).bit_length()))
         self._changed()
         return self.contents.room
 
@@ -198,6 +209,7 @@ class PipeEnd(File):
         pipe.writers -= self.writes
         self._changed()
         if not pipe.readers and not pipe.writers:
+            self._pipes.state.room -= pipe.room
             del self._pipes.state.pipes[self.pipe]
 
     def save(self) -> Any:

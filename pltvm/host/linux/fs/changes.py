@@ -18,6 +18,7 @@ from pltvm.host.linux.fs.filesystem import FileSystem
 from pltvm.host.linux.fs.nodes import Folder, Node, Opened
 from pltvm.host.linux.fs.opening import OF_MODE
 from pltvm.host.linux.fs.place import Place
+from pltvm.host.linux.fs.shm import SharedFile, SharedFolder
 
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4  # of renameat2
 
@@ -26,6 +27,8 @@ def place_itself(place: Place) -> str:
     """A path of this process to what was found on the disk; raises LinuxError if it is not there."""
     if isinstance(place.node, Opened):
         return itself(place.node.file)
+    if isinstance(place.node, SharedFile):
+        return place.node.itself
     place.state.st_ino  # noqa: B018  # it is there
     return place.itself
 
@@ -109,6 +112,11 @@ def make_link(fs: FileSystem, target: bytes, base: File, path: bytes) -> None:
 def link(fs: FileSystem, source: Place, base: File, path: bytes) -> None:
     """Another name for what was found at `source`."""
     with fs.find_name(base, path) as place:
+        if isinstance(place.above, SharedFolder) and isinstance(source.node, SharedFile):
+            place.above.give_name(source.node, place.name)
+            return
+        if isinstance(place.above, SharedFolder):
+            raise LinuxError(EXDEV)
         folder = _new_at(place)
         if path.endswith(b"/"):
             raise LinuxError(ENOENT)
@@ -145,6 +153,9 @@ def unlink(fs: FileSystem, base: File, path: bytes) -> None:
             raise LinuxError(EISDIR)
         if path.endswith(b"/"):
             raise LinuxError(ENOTDIR)
+        if isinstance(place.node, SharedFile):
+            fs.shm.remove(place.name)
+            return
         os.unlink(place.name, dir_fd=place.where)
         fs.marks.changed(place.state)
         fs.marks.written(os.fstat(place.folder))
@@ -176,6 +187,11 @@ def rename(fs: FileSystem, old_base: File, old: bytes, new_base: File, new: byte
             _may_remove(place)
         if source.kind != stat.S_IFDIR and (old.endswith(b"/") or new.endswith(b"/")):
             raise LinuxError(ENOTDIR)
+        if isinstance(source.node, SharedFile):
+            _rename_in_memory(fs, source, target, flags)
+            return
+        if isinstance(target.node, SharedFile) or target.above is fs.shm:
+            raise LinuxError(EXDEV)
         if flags & EXCHANGE and target.info is None:
             raise LinuxError(ENOENT)
         if flags & NOREPLACE and (target.info is not None or target.node is not None):
@@ -188,6 +204,24 @@ def rename(fs: FileSystem, old_base: File, old: bytes, new_base: File, new: byte
             if place.info is not None:
                 fs.marks.changed(place.info)
             fs.marks.written(os.fstat(place.folder))
+
+
+def _rename_in_memory(fs: FileSystem, source: Place, target: Place, flags: int) -> None:
+    """The same within /dev/shm."""
+    assert isinstance(source.node, SharedFile)
+    if not isinstance(target.node, SharedFile) and target.above is not fs.shm:
+        raise LinuxError(EXDEV)
+    if flags & NOREPLACE and target.node is not None:
+        raise LinuxError(EEXIST)
+    if flags & EXCHANGE:
+        if target.node is None:
+            raise LinuxError(ENOENT)
+        fs.shm.swap(source.name, target.name)
+    elif source.name != target.name:
+        same = isinstance(target.node, SharedFile) and target.node.memory is source.node.memory
+        if not same:  # two names of one file both stay
+            fs.shm.give_name(source.node, target.name)
+            fs.shm.remove(source.name)
 
 
 def _renameat2() -> "ctypes._NamedFuncPointer | None":
@@ -264,4 +298,4 @@ def is_ours(place: Place) -> bool:
     node: Node | None = place.node
     if isinstance(node, Opened):
         return not isinstance(node.file, HostFile)
-    return node is not None
+    return node is not None and not isinstance(node, SharedFile)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EACCES, EBADF, EBUSY, EFBIG, EINVAL, EISDIR, ENOENT, ENOTDIR, ENXIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pltvm.errors import SnapshotError
 from pltvm.host.elf_headers import MAX_FILE
@@ -24,20 +24,23 @@ from pltvm.host.linux.files.host import (
     HostFile,
     HostFolder,
     Image,
+    Key,
     Mappings,
     NoMappings,
     SavedHostFile,
 )
 from pltvm.host.linux.files.listing import Entry
+from pltvm.host.linux.files.memory_file import Memory, MemoryFiles, MemoryFilesState
 from pltvm.host.linux.fs.fifo import Fifo
 from pltvm.host.linux.fs.marks import Marks, MarksState
-from pltvm.host.linux.fs.nodes import Folder, Link, Node, NodeFile, Opened, Special, open_node
+from pltvm.host.linux.fs.nodes import Folder, Link, Node, NodeFile, Opened, Special, Texts, open_node
 from pltvm.host.linux.fs.opening import (
     O_CREAT,
     O_DIRECTORY,
     O_NOFOLLOW,
     O_TMPFILE,
     O_TRUNC,
+    OF_MODE,
     is_exclusive,
     open_nameless,
     open_place,
@@ -45,6 +48,7 @@ from pltvm.host.linux.fs.opening import (
 from pltvm.host.linux.fs.paths import IN_ROOT, Tree
 from pltvm.host.linux.fs.place import Place
 from pltvm.host.linux.fs.room import Room, RoomState
+from pltvm.host.linux.fs.shm import DEVICE, SharedFolder
 
 MOST_GROWTH: Final = 1 << 30  # bytes by which programs may make files grow, all together
 MOST_NEW: Final = 1 << 17  # files and folders that they may make
@@ -67,6 +71,7 @@ class SavedFileSystem:
 
     marks: MarksState
     room: RoomState
+    memory: MemoryFilesState
 
 
 class FileSystem:
@@ -80,25 +85,33 @@ class FileSystem:
         self.room = Room(MOST_GROWTH, MOST_NEW)
         self.marks = Marks(clock)
         self.nodes = self.tree.nodes
+        self._texts = Texts()
         self.disk = Disk(
-            self.room.grow,
+            self._grow,
             self.marks.status,
             self.tree.path_of,
             self.marks.written,
             self._listing,
             mappings or NoMappings(),
+            self._gone,
         )
+        self.memory = MemoryFiles(self.disk)
+        self.shm = SharedFolder(self.memory, self._status_of_memory, self._made_in_memory)
+        self.nodes.folder(b"dev").add(self.shm)
 
     # -- snapshots ---------------------------------------------------------------------------------------
 
     def save(self) -> SavedFileSystem:
         """A copy of the state."""
-        return SavedFileSystem(self.marks.save(), self.room.save())
+        return SavedFileSystem(self.marks.save(), self.room.save(), self.memory.save())
 
     def load(self, saved: SavedFileSystem) -> None:
         """Put the state back."""
         self.marks.load(saved.marks)
         self.room.load(saved.room)
+        keys = self.memory.load(saved.memory)
+        for known in (self.marks.state.known, self.room.state.highest):
+            _rename(known, keys)
 
     def again(self, saved: SavedHostFile, flags: int) -> HostFile:
         """A file that was open, opened again; raises SnapshotError if it is not the same."""
@@ -126,6 +139,30 @@ class FileSystem:
         return file
 
     # -- what programs are told --------------------------------------------------------------------------
+
+    def _gone(self, key: Key) -> None:
+        self.room.state.gone.append(key)
+        self.marks.state.known.pop(key, None)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """The room of files in memory that are gone, once no mapping shows them any more."""
+        gone = self.room.state.gone
+        for key in [key for key in gone if not self.disk.mappings.find(key)]:
+            gone.remove(key)
+            self.room.give_back(key)
+
+    def _grow(self, info: os.stat_result, end: int) -> None:
+        if self.room.state.gone:
+            self._give_back()
+        self.room.grow(info, end)
+
+    def _status_of_memory(self, memory: Memory) -> Status:
+        return self.marks.status(os.fstat(memory.descriptor))._replace(links=memory.names, device=DEVICE)
+
+    def _made_in_memory(self, memory: Memory, mode: int) -> None:
+        os.fchmod(memory.descriptor, mode & OF_MODE)
+        self.marks.made(os.fstat(memory.descriptor), mode)
 
     def _listing(self, descriptor: int) -> list[Entry]:
         """What is in an open folder of the root, sorted; LinuxError(ENOENT) if it was removed."""
@@ -222,9 +259,13 @@ class FileSystem:
         for _ in range(_TRIES):
             with self.find(base, path, follow, resolve) as place:
                 if place.node is not None:
-                    return open_node(place.node, flags, self._beneath)
+                    file = open_node(place.node, flags, self._beneath)
+                    self._texts.opened(file)
+                    return file
                 if place.info is not None:
                     return self._found(place, flags)
+                if isinstance(place.above, SharedFolder) and flags & O_CREAT:
+                    return place.above.make(place.name, flags, mode)
                 made = open_place(place, flags, mode, self.room)
                 if made is not None:
                     file = self._made(made, flags, mode)
@@ -319,6 +360,12 @@ class FileSystem:
         if isinstance(place.node, Link | Opened):
             return place.node.target()
         return self.tree.seen(place.link())
+
+
+def _rename(known: "dict[Key, Any]", keys: dict[Key, Key]) -> None:
+    """What is known of files that are others now."""
+    moved = {new: known.pop(old) for old, new in keys.items() if old in known}
+    known.update(moved)
 
 
 def _kind(entry: "os.DirEntry[str]") -> int:

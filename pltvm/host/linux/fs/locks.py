@@ -5,8 +5,10 @@ any lock of that file has changed.
 """
 
 from dataclasses import dataclass, field
+from errno import ENOLCK
 from typing import Final, NamedTuple
 
+from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import HostFile, Key
 from pltvm.host.linux.waits import Key as WaitKey
@@ -14,6 +16,7 @@ from pltvm.host.linux.waits import Waker
 from pltvm.host.plain import Part
 
 END: Final = 1 << 63  # of a range without end
+MOST_LOCKS: Final = 4096  # of ranges
 Owner = tuple[str, int]  # ("process", pid) or ("file", number of the open file)
 
 
@@ -92,6 +95,9 @@ class Locks(Part[LocksState]):
             if lock.owner != cut.owner:
                 others.append(lock)
                 continue
+            if lock.end <= cut.start or cut.end <= lock.start:
+                mine.append(lock)
+                continue
             if lock.start < cut.start:
                 mine.append(lock._replace(end=min(lock.end, cut.start)))
             if lock.end > cut.end:
@@ -99,6 +105,9 @@ class Locks(Part[LocksState]):
         return mine, others
 
     def _put(self, key: Key, locks: list[Lock]) -> None:
+        more = len(locks) - len(self.state.ranges.get(key, ()))
+        if more > 0 and more + sum(map(len, self.state.ranges.values())) > MOST_LOCKS:
+            raise LinuxError(ENOLCK)
         if locks:
             self.state.ranges[key] = sorted(locks)
         else:

@@ -9,9 +9,11 @@ what the tree does not have.
 """
 
 import stat
+from collections import deque
 from collections.abc import Callable
 from errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, EPERM
 from typing import Any, Final
+from weakref import ref
 from zlib import crc32
 
 from pltvm.host.linux.errors import LinuxError
@@ -22,6 +24,8 @@ from pltvm.host.linux.files.listing import Entry, Listing
 O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY, O_NOFOLLOW = 0o100, 0o200, 0o1000, 0o200000, 0o400000
 DEVICES: Final = {b"proc": 4, b"sys": 3}  # st_dev, by the first name of the path
 _FIRST_INODE: Final = 2 << 32
+_LARGE: Final = 1 << 16  # bytes of a text that counts
+MOST_TEXT: Final = 64 << 20  # of all that do
 
 
 class Node:
@@ -185,10 +189,12 @@ class NodeFile(File):
         self._beneath = beneath
         self.offset = 0
         self.content = b""
+        self.is_kept = False  # the content, while it is open; else it is made anew for each read
         if isinstance(node, Folder):
             self.listing = Listing(lambda: self._look(node, beneath))
         elif isinstance(node, Text) and not flags & O_PATH:
             self.content = node.content()
+            self.is_kept = True
 
     @staticmethod
     def _look(node: Folder, beneath: Callable[[Node], list[Entry]]) -> list[Entry]:
@@ -209,7 +215,12 @@ class NodeFile(File):
         self.must_read()
         if self.listing is not None:
             raise LinuxError(EISDIR)
-        return self.content[offset : offset + max(size, 0)]
+        return self._text()[offset : offset + max(size, 0)]
+
+    def _text(self) -> bytes:
+        if self.is_kept or not isinstance(self.node, Text):
+            return self.content
+        return self.node.content()
 
     def write(self, data: bytes) -> int:
         self.must_write()
@@ -219,7 +230,7 @@ class NodeFile(File):
         self.must_read()
         if self.listing is not None:
             return self.listing.seek(offset, whence)
-        offset += (0, self.offset, len(self.content))[whence] if whence in (0, 1, 2) else -LARGEST_OFFSET
+        offset += (0, self.offset, len(self._text()))[whence] if whence in (0, 1, 2) else -LARGEST_OFFSET
         if not 0 <= offset <= LARGEST_OFFSET:
             raise LinuxError(EINVAL)
         self.offset = offset
@@ -237,14 +248,36 @@ class NodeFile(File):
     def save(self) -> Any:
         known = tuple(self.listing.known) if self.listing is not None else ()
         offset = self.listing.offset if self.listing is not None else self.offset
-        return self.node.path, offset, self.content, known
+        return self.node.path, offset, self._text(), known
 
     def after_load(self, state: Any) -> None:
         _, offset, self.content, known = state
+        self.is_kept = True
         if self.listing is not None:
             self.listing.offset, self.listing.known = offset, list(known)
         else:
             self.offset = offset
+
+
+class Texts:
+    """The contents of texts that are open: large ones are kept up to MOST_TEXT bytes, the latest."""
+
+    def __init__(self) -> None:
+        self._kept: deque[ref[NodeFile]] = deque()
+
+    def opened(self, file: File) -> None:
+        """One more; those that were opened first may have to be made anew."""
+        if not isinstance(file, NodeFile) or len(file.content) < _LARGE:
+            return
+        self._kept.append(ref(file))
+        alive = [one for one in (each() for each in self._kept) if one is not None]
+        size = sum(len(one.content) for one in alive)
+        for one in alive[:-1]:
+            if size <= MOST_TEXT:
+                break
+            size -= len(one.content)
+            one.content, one.is_kept = b"", False
+        self._kept = deque(ref(one) for one in alive if one.is_kept)
 
 
 def open_node(node: Node, flags: int, beneath: Callable[[Node], list[Entry]] = lambda _node: []) -> File:

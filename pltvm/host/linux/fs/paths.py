@@ -22,6 +22,7 @@ from pltvm.host.linux.errors import LinuxError, linux_errors
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.fs.nodes import Folder, Link, Node, NodeFile, Opened
 from pltvm.host.linux.fs.place import Place
+from pltvm.host.linux.fs.shm import SharedFolder
 
 LONGEST_PATH: Final = 4095  # bytes, as PATH_MAX without the NUL
 MOST_LINKS: Final = 40
@@ -251,7 +252,7 @@ class _Walk:
         if self.folder < 0:
             if self._todo:
                 raise LinuxError(ENOENT)
-            return Place(-1, name)
+            return Place(-1, name, above=self._node if isinstance(self._node, SharedFolder) else None)
         try:
             found = os.open(name, _LOOK, dir_fd=self.folder)
         except FileNotFoundError:
@@ -358,7 +359,7 @@ class _Walk:
         if node is self._tree.nodes:
             self._enter(self._tree.open_root(), node)
             return
-        folder = self._tree.beneath(node)
+        folder = self._tree.beneath(node) if not isinstance(node, SharedFolder) else -1
         self._enter(folder, node)
         if folder >= 0:
             self._known.add(_identity(os.fstat(folder)))

@@ -15,7 +15,8 @@ class Place:
     """Where a path ends: `name` in the open folder `folder`, and what was there when the walk came by.
 
     `found` is its descriptor (O_PATH) and `info` its state, both None when nothing was there. A path that
-    ends in the folder itself has the name `.`. With a `node` that is what was found, on no disk; `folder` is
+    ends in the folder itself has the name `.`. Where nothing is in a folder of nodes, that is `above`. With a
+    `node` that is what was found, on no disk; `folder` is
     −1 where there is none on the disk. Descriptors are closed at the end of a `with`.
     """
 
@@ -24,6 +25,7 @@ class Place:
     found: int | None = None
     info: os.stat_result | None = None
     node: Node | None = None
+    above: Node | None = None
 
     @property
     def kind(self) -> int:
@@ -36,7 +38,7 @@ class Place:
         if self.node is not None:
             raise LinuxError(EPERM)
         if self.folder < 0:
-            raise LinuxError(ENOENT)
+            raise LinuxError(ENOENT if self.above is None else EPERM)
         return self.folder
 
     @property

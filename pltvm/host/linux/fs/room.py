@@ -11,11 +11,13 @@ from pltvm.host.plain import Part
 
 @dataclass(slots=True)
 class RoomState:
-    """What is left: bytes, new files; and how long each file was at most, by device and inode."""
+    """What is left: bytes, new files; and how long each file was at most, by device and inode. `gone` are
+    files in memory that nobody has any more, but mappings."""
 
     left: int
     new: int
     highest: dict[tuple[int, int], int] = field(default_factory=dict)
+    gone: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Room(Part[RoomState]):
@@ -56,3 +58,7 @@ class Room(Part[RoomState]):
     def forget(self, info: os.stat_result) -> None:
         """A file is new: its inode may be that of one that is gone."""
         self.state.highest.pop((info.st_dev, info.st_ino), None)
+
+    def give_back(self, key: tuple[int, int]) -> None:
+        """A file in memory is no more: what it took is free again."""
+        self.state.left += self.state.highest.pop(key, 0)

@@ -67,4 +67,5 @@ WHOLE: dict[str, str] = {
     "thread_clone3": "qemu has no clone3",
     "thread_process": "qemu crashes where a program with threads forks, and the child makes a thread",
     "thread_robust": "qemu has no robust lists",
+    "thread_vfork": "qemu refuses CLONE_VFORK for a thread",
 }
