@@ -35,7 +35,7 @@ from pltvm.host.linux.arguments import Choice, FileOf, Flags, FolderOf, In, Kind
 from pltvm.host.linux.calls import SYSTEM_CALLS
 from pltvm.host.linux.device import EnclaveDevice
 from pltvm.host.linux.enclave_file import EnclaveFile
-from pltvm.host.linux.files.file import O_RDWR
+from pltvm.host.linux.open_flags import O_RDWR
 from pltvm.host.linux.process import FIRST_PID, Process
 from pltvm.host.linux.program import RETURN_PAGE
 from pltvm.host.linux.space import READ, USER_END, WRITE

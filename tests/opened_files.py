@@ -9,12 +9,12 @@ from pltvm.host.linux.clock import Clock
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files import devices
 from pltvm.host.linux.files.console import STDERR, Input, Output
-from pltvm.host.linux.files.file import O_PATH, File, Status
+from pltvm.host.linux.files.file import File, Status
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.files.open_files import OpenFiles
 from pltvm.host.linux.fs import changes
 from pltvm.host.linux.fs.filesystem import CLOSED, FileSystem
-from pltvm.host.linux.fs.opening import O_DIRECTORY
+from pltvm.host.linux.open_flags import O_DIRECTORY, O_PATH
 from pltvm.host.linux.process import Descriptor, Process, ProcessState
 
 AT_FDCWD = -100

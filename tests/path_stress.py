@@ -23,7 +23,7 @@ from pathlib import Path
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.fs.fifo import Fifo
-from pltvm.host.linux.fs.opening import O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TMPFILE, O_TRUNC
+from pltvm.host.linux.open_flags import O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TMPFILE, O_TRUNC
 from tests.changing_tree import FOLDERS, INSIDE, LINKS, NAMES, SECRET, Mover, World, waiting
 from tests.opened_files import AT_FDCWD, Files
 from tests.progress import Progress

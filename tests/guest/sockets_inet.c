@@ -1,5 +1,5 @@
 /* TCP and UDP over the loopback interface. */
-#include "say.h"
+#include "../host/linux/programs/say.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

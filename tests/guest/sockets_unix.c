@@ -1,5 +1,5 @@
 /* AF_UNIX: streams, packets, datagrams; names; files and credentials that go along. */
-#include "say.h"
+#include "../host/linux/programs/say.h"
 #include <poll.h>
 #include <stddef.h>
 #include <sys/ioctl.h>

@@ -1,5 +1,5 @@
 /* epoll: what is told when, how often, and to whom. */
-#include "say.h"
+#include "../host/linux/programs/say.h"
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

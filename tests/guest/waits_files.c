@@ -1,5 +1,5 @@
 /* eventfd, timerfd. */
-#include "say.h"
+#include "../host/linux/programs/say.h"
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>

@@ -1,5 +1,5 @@
 /* ppoll and pselect6: what is ready, when nothing is, and for how long. */
-#include "say.h"
+#include "../host/linux/programs/say.h"
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/select.h>

@@ -1,5 +1,5 @@
 /* Processes that wait in many ways, with data and files on their way: to be saved at any line of this. */
-#include "say.h"
+#include "../host/linux/programs/say.h"
 #include <netinet/in.h>
 #include <arpa/inet.h>
 #include <poll.h>

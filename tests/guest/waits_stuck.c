@@ -1,5 +1,5 @@
 /* Waits for what nobody will ever do. */
-#include "say.h"
+#include "../host/linux/programs/say.h"
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

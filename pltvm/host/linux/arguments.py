@@ -24,10 +24,14 @@ LONGEST_PATH: Final = 4096  # bytes, with the NUL
 _SHOWN: Final = 32  # bytes of data in a trace
 
 
-def signed(value: int, bits: int = 64) -> int:
-    """A register as a signed number of `bits` bits."""
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> (bits - 1) else value
+def signed(value: int) -> int:
+    """A register as a signed number."""
+    return ((value & (1 << 64) - 1) ^ 1 << 63) - (1 << 63)
+
+
+def signed32(value: int) -> int:
+    """The low half of a register as a signed number."""
+    return ((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000
 
 
 class Kind:
@@ -78,17 +82,17 @@ class FileOf(Kind):
     """A descriptor: the function gets the open file."""
 
     def decode(self, thread: Thread, value: int) -> File:
-        return thread.process.file(((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000)
+        return thread.process.file(signed32(value))
 
     def show(self, thread: Thread, value: int) -> str:
-        return str(signed(value, 32))
+        return str(signed32(value))
 
 
 class FolderOf(Kind):
     """The folder where a path begins; `CLOSED` for a wrong one, as an absolute path does not need it."""
 
     def decode(self, thread: Thread, value: int) -> File:
-        number = ((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000
+        number = signed32(value)
         if number == AT_FDCWD:
             return thread.process.folder
         try:
@@ -97,7 +101,7 @@ class FolderOf(Kind):
             return CLOSED
 
     def show(self, thread: Thread, value: int) -> str:
-        number = signed(value, 32)
+        number = signed32(value)
         return "AT_FDCWD" if number == AT_FDCWD else str(number)
 
 
@@ -150,13 +154,13 @@ class Choice(Kind):
         self.others = others
 
     def decode(self, thread: Thread, value: int) -> int:
-        number = signed(value, 32)
+        number = signed32(value)
         if number not in self.names and not self.others:
             raise LinuxError(EINVAL)
         return number
 
     def show(self, thread: Thread, value: int) -> str:
-        number = signed(value, 32)
+        number = signed32(value)
         return self.names.get(number, str(number))
 
 

@@ -30,9 +30,9 @@ from pltvm.host.linux.structs import (
     OfFault,
     OfTimer,
     Sent,
-    Timespec,
 )
 from pltvm.host.linux.system import System
+from pltvm.host.linux.times import timespec
 
 _UCONTEXT: Final = Struct("<16xQI4xQQ120x8x32Q32QI268x")
 _INFO: Final = SENT.size
@@ -91,7 +91,7 @@ def _interrupt(thread: Thread, action: Action, system: System) -> None:
     if wait.remaining and wait.deadline is not None:
         left = max(wait.deadline - system.clock.monotonic(), 0)
         with suppress(LinuxError, OutOfMemory):
-            thread.space.write(wait.remaining, TIMESPEC.pack(Timespec(left // 10**9, left % 10**9)))
+            thread.space.write(wait.remaining, TIMESPEC.pack(timespec(left)))
     thread.answer(-EINTR)
 
 

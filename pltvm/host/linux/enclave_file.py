@@ -2,7 +2,7 @@
 
 import stat
 from errno import EFAULT, EPERM
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from pltvm.host.kept import Kind
 from pltvm.host.linux.device import EnclaveDevice
@@ -11,6 +11,7 @@ from pltvm.host.linux.files.file import DEVICES, File, Status
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.requests import (
     MOST_BYTES,
+    PATH,
     REQUESTS,
     AttachParam,
     DetachParam,
@@ -21,8 +22,6 @@ from pltvm.host.linux.requests import (
 from pltvm.host.linux.shared_ids import SharedIds
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Ioctl
-
-PATH: Final = "/dev/penglai_enclave_dev"
 
 
 class Ready(NamedTuple):

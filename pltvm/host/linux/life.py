@@ -27,19 +27,16 @@ from pltvm.host.linux.process import (
     Thread,
 )
 from pltvm.host.linux.program import load_program
+from pltvm.host.linux.requests import PATH
 from pltvm.host.linux.robust import release_robust_locks
 from pltvm.host.linux.space import Space
 from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT, STACK_SIZE
 from pltvm.host.linux.system import MOST_PROCESSES, MOST_REPORTS, MOST_THREADS, System
 from pltvm.host.symbols import Symbols
 
-CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD = 0x100, 0x200, 0x400, 0x800, 0x1000
-CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD = 0x2000, 0x4000, 0x8000, 0x10000
-CLONE_NEWNS, CLONE_SYSVSEM, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x20000, 0x40000, 0x80000, 0x100000
-CLONE_CHILD_CLEARTID, CLONE_DETACHED, CLONE_UNTRACED, CLONE_CHILD_SETTID = (
-    0x200000, 0x400000, 0x800000, 0x1000000,
-)  # fmt: skip
-DEVICE_PATH: Final = b"/dev/penglai_enclave_dev"
+CLONE_VM, CLONE_FILES, CLONE_SIGHAND, CLONE_VFORK = 0x100, 0x400, 0x800, 0x4000
+CLONE_PARENT, CLONE_THREAD, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x8000, 0x10000, 0x80000, 0x100000
+CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x200000, 0x1000000
 _CRASHES: Final = {signals.SIGILL, signals.SIGTRAP, signals.SIGBUS, signals.SIGSEGV}  # an instruction did it
 _COMM: Final = 15  # bytes of a thread's name
 
@@ -57,15 +54,7 @@ def start(
 
     Raises ElfError for a program that cannot run here, OutOfMemory; then nothing is left of it.
     """
-    path = _path_of(system, arguments[0])
-    space = Space(system.kernel, objects=system.objects)
-    try:
-        entry, stack = load_program(
-            space, Image(data), arguments, variables, system.random.randbytes(16), system.fs.interpreter
-        )
-    except BaseException:
-        space.free()
-        raise
+    space, first = _load(system, Image(data), arguments, variables, arguments[0])
     pid = system.new_number()
     state = ProcessState(pid, group=pid, session=pid)
     state.limits = {Limit.NOFILE: (512, 512), Limit.STACK: (STACK_SIZE, (1 << 64) - 1), Limit.CORE: (0, 0)}
@@ -77,11 +66,29 @@ def start(
     folder = system.add_file(system.fs.root())
     folder.users += 1
     state.folder = folder.number
-    _call_it(system, process, data, arguments, path)
-    first = Context(ctx.U, table=space.table, pc=entry)
-    first.regs[SP] = stack
+    _call_it(system, process, data, arguments, _path_of(system, arguments[0]))
     system.new_thread(process, first, pid).state.name = _short_name(arguments[0])
     return process
+
+
+def _load(
+    system: System, image: Image, arguments: Sequence[bytes], variables: Sequence[bytes], name: bytes
+) -> tuple[Space, Context]:
+    """A program in memory of its own, found by `name`, and what its first thread starts with.
+
+    Raises ElfError, LinuxError, OutOfMemory; then nothing is left of it.
+    """
+    space = Space(system.kernel, objects=system.objects)
+    try:
+        entry, stack = load_program(
+            space, image, arguments, variables, system.random.randbytes(16), system.fs.interpreter, name
+        )
+    except BaseException:
+        space.free()
+        raise
+    context = Context(ctx.U, table=space.table, pc=entry)
+    context.regs[SP] = stack
+    return space, context
 
 
 def _path_of(system: System, name: bytes) -> bytes:
@@ -94,7 +101,7 @@ def _path_of(system: System, name: bytes) -> bytes:
 
 def _call_it(system: System, process: Process, data: bytes, arguments: Sequence[bytes], path: bytes) -> None:
     state = process.state
-    if DEVICE_PATH in data:  # it runs enclaves, which print too
+    if os.fsencode(PATH) in data:  # it runs enclaves, which print too
         system.stdin.shows_lines = system.stdout.shows_lines = system.stderr.shows_lines = True
     state.name, state.arguments, state.path = arguments[0] if arguments else b"", tuple(arguments), path
     state.symbols = Symbols(data)
@@ -117,14 +124,7 @@ def execute(
     Raises ElfError, LinuxError, OutOfMemory as long as nothing has changed.
     """
     process = thread.process
-    space = Space(system.kernel, objects=system.objects)
-    try:
-        entry, stack = load_program(
-            space, image, arguments, variables, system.random.randbytes(16), system.fs.interpreter, path
-        )
-    except BaseException:
-        space.free()
-        raise
+    space, context = _load(system, image, arguments, variables, path)
     for other in [one for one in process.threads.values() if one is not thread]:
         _bury(system, other)
     release_robust_locks(system, thread)
@@ -146,10 +146,8 @@ def execute(
     state.has_executed = True
     _call_it(system, process, image.data, arguments, path)
     own.alternate_stack, own.saved_mask, own.name = (0, SS_DISABLE, 0), None, _short_name(path)
-    thread.context = Context(ctx.U, table=space.table, pc=entry)
-    thread.context.regs[SP] = stack
-    system.give_memory(thread.context, space)
-    system.hart.current = thread.context
+    system.give_memory(context, space)
+    system.hart.current = thread.context = context
 
 
 def _become_leader(system: System, thread: Thread) -> None:

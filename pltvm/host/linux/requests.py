@@ -10,6 +10,7 @@ from pltvm.host.linux.errors import LinuxError
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Ioctl, UserParam
 
+PATH: Final = "/dev/penglai_enclave_dev"
 MOST_BYTES: Final = 1024  # of a struct
 _KEPT: Final = 100  # failed requests
 

@@ -13,9 +13,9 @@ from pltvm.host.interrupts import Watch
 from pltvm.host.kernel import SavedProgram
 from pltvm.host.linux import life
 from pltvm.host.linux.device import EnclaveDevice, SavedDevice
-from pltvm.host.linux.enclave_file import PATH, EnclaveFile
+from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.names import name_of_call
-from pltvm.host.linux.requests import FailedRequest
+from pltvm.host.linux.requests import PATH, FailedRequest
 from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT
 from pltvm.host.linux.system import OTHERS, SavedSystem, Settings, System
 from pltvm.host.linux.traps import Traps

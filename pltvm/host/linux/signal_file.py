@@ -4,6 +4,7 @@ from errno import EINVAL
 from typing import Any
 
 from pltvm.host.linux import signals
+from pltvm.host.linux.arguments import signed32
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import READABLE, File
 from pltvm.host.linux.process import SignalInfo, Thread
@@ -78,7 +79,7 @@ def _told(info: SignalInfo) -> SignalfdSiginfo:
         overrun=info.overrun if code == signals.SI_TIMER else 0,
         trap=0,
         status=value if child else 0,
-        value=0 if child else (value & 0xFFFF_FFFF ^ 0x8000_0000) - 0x8000_0000,
+        value=0 if child else signed32(value),
         pointer=0 if child else value & (1 << 64) - 1,
         user=0,
         system=0,

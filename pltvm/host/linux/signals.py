@@ -107,6 +107,11 @@ def send(system: System, process: Process, info: SignalInfo, thread: Thread | No
         rouse(system, wanted[0], number)
 
 
+def broken_pipe(system: System, thread: Thread) -> None:
+    """A thread wrote where nobody reads any more."""
+    send(system, thread.process, SignalInfo(SIGPIPE, SI_USER, thread.process.pid), thread)
+
+
 def rouse(system: System, thread: Thread, number: int) -> None:
     """There is a signal for a thread: what it waits for is interrupted; an enclave by SIGKILL alone, even one
     that is stopped."""

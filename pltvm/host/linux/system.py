@@ -24,7 +24,7 @@ from pltvm.host.linux.files import devices
 from pltvm.host.linux.files.console import STDERR, STDIN, STDOUT, Input, Output, Terminal
 from pltvm.host.linux.files.epoll import EpollFile
 from pltvm.host.linux.files.events import EventFile, TimerFile
-from pltvm.host.linux.files.file import O_PATH, File
+from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.open_files import Maker, OpenFiles, OpenFilesState
 from pltvm.host.linux.files.pipe import PipeEnd, Pipes, PipesState
 from pltvm.host.linux.files.sockets.file import SocketFile
@@ -38,6 +38,7 @@ from pltvm.host.linux.fs.locks import Locks, LocksState
 from pltvm.host.linux.fs.own_tree import add_tree
 from pltvm.host.linux.object_pages import ObjectsState
 from pltvm.host.linux.objects import Objects
+from pltvm.host.linux.open_flags import O_PATH
 from pltvm.host.linux.outside import Outside
 from pltvm.host.linux.process import FIRST_PID, Descriptor, Process, ProcessState, Thread, ThreadState
 from pltvm.host.linux.scheduler import SavedScheduler, Scheduler, SchedulerState
@@ -65,7 +66,6 @@ class SystemState:
     missing: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     bugs: list[str] = field(default_factory=list)
-    served: str = ""  # what was asked for last
     reports: list[str] = field(default_factory=list)  # of processes but the first that did not end well
     host_name: bytes = b"pltvm"
 

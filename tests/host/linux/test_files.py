@@ -27,8 +27,8 @@ import pytest
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.fs import filesystem
-from pltvm.host.linux.fs.opening import (
-    KEPT_DESCRIPTORS,
+from pltvm.host.linux.fs.opening import KEPT_DESCRIPTORS
+from pltvm.host.linux.open_flags import (
     O_APPEND,
     O_CREAT,
     O_DIRECTORY,

@@ -12,9 +12,10 @@ import pytest
 from pltvm.errors import PltvmError
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.host import HostFile
-from pltvm.host.linux.fs.opening import O_CREAT, O_RDWR, O_TRUNC, open_place
+from pltvm.host.linux.fs.opening import open_place
 from pltvm.host.linux.fs.paths import LONGEST_PATH, MOST_LINKS, Tree
 from pltvm.host.linux.fs.room import Room
+from pltvm.host.linux.open_flags import O_CREAT, O_RDWR, O_TRUNC
 from tests import path_stress
 from tests.opened_files import AT_FDCWD, Files
 

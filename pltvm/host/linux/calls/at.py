@@ -6,10 +6,11 @@ from errno import EBADF, EFAULT
 from typing import Final
 
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_PATH, File
+from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.fs import changes
 from pltvm.host.linux.fs.filesystem import CLOSED
+from pltvm.host.linux.open_flags import O_PATH
 from pltvm.host.linux.system import System
 
 AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_EACCESS, AT_SYMLINK_FOLLOW = 0x100, 0x200, 0x200, 0x400

@@ -7,10 +7,11 @@ from pltvm.host.linux import signals
 from pltvm.host.linux.arguments import Fd, Flags, Int, Path, Signed, Text, Word
 from pltvm.host.linux.calls.at import not_only_a_path
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_RDWR, File
+from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.files.memory_file import MemoryFile
 from pltvm.host.linux.files.pipe import PipeEnd
+from pltvm.host.linux.open_flags import O_RDWR
 from pltvm.host.linux.process import Limit, SignalInfo, Thread
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call

@@ -19,10 +19,11 @@ from pltvm.host.linux.calls.files import (
 )
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.console import Console
-from pltvm.host.linux.files.file import O_APPEND, O_NONBLOCK, File
+from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.files.pipe import PipeEnd
-from pltvm.host.linux.process import SignalInfo, Thread
+from pltvm.host.linux.open_flags import O_APPEND, O_NONBLOCK
+from pltvm.host.linux.process import Thread
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
 from pltvm.host.linux.waits import Blocked
@@ -92,7 +93,7 @@ def sendfile(system: System, thread: Thread, target: Fd, source: Fd, offset: Add
         if done:
             return done
         if error.number == EPIPE:
-            signals.send(system, thread.process, SignalInfo(signals.SIGPIPE, 0, thread.process.pid), thread)
+            signals.broken_pipe(system, thread)
         raise
     system.scheduler.copied(done)
     return done
@@ -200,7 +201,7 @@ def _write_some(system: System, thread: Thread, target: File, data: bytes) -> in
         return target.write(data)
     except LinuxError as error:
         if error.number == EPIPE and target.warns:
-            signals.send(system, thread.process, SignalInfo(signals.SIGPIPE, 0, thread.process.pid), thread)
+            signals.broken_pipe(system, thread)
         raise
 
 
@@ -216,7 +217,7 @@ def _room(system: System, thread: Thread, pipe: PipeEnd, flags: int) -> int:
     """How much goes into a pipe at once."""
     contents = pipe.contents
     if not contents.readers:
-        signals.send(system, thread.process, SignalInfo(signals.SIGPIPE, 0, thread.process.pid), thread)
+        signals.broken_pipe(system, thread)
         raise LinuxError(EPIPE)
     room = contents.room - len(contents.data)
     if room <= 0:

@@ -7,7 +7,7 @@ from pltvm.host.linux.arguments import Address, At, Buffer, Choice, FdNumber, Fl
 from pltvm.host.linux.calls.poll import TimeoutAt, set_mask
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.epoll import ADD, DELETE, MODIFY, EpollFile
-from pltvm.host.linux.files.file import O_CLOEXEC
+from pltvm.host.linux.open_flags import O_CLOEXEC
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.structs import EPOLL_EVENT, TIMESPEC, EpollEvent
 from pltvm.host.linux.system import System

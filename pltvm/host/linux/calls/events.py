@@ -8,7 +8,8 @@ from pltvm.host.linux.calls.signals import SetSize, read_mask
 from pltvm.host.linux.calls.time import OF_DAY
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.events import EventFile, EventState, TimerFile, TimerState
-from pltvm.host.linux.files.file import O_CLOEXEC, O_NONBLOCK, O_RDWR, File
+from pltvm.host.linux.files.file import File
+from pltvm.host.linux.open_flags import O_CLOEXEC, O_NONBLOCK, O_RDWR
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.signal_file import SignalFile
 from pltvm.host.linux.structs import ITIMERSPEC, IntervalSpec, Timespec

@@ -8,9 +8,9 @@ from errno import ENXIO
 from typing import Final
 
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_ACCESS, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY
 from pltvm.host.linux.files.pipe import PipeEnd
 from pltvm.host.linux.fs.fifo import Fifo
+from pltvm.host.linux.open_flags import O_ACCESS, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY
 from pltvm.host.linux.system import System
 from pltvm.host.linux.waits import Blocked, Key
 

@@ -23,7 +23,10 @@ from pltvm.host.linux.calls import contents, locks
 from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.console import Console
-from pltvm.host.linux.files.file import (
+from pltvm.host.linux.files.file import File
+from pltvm.host.linux.files.host import HostFile
+from pltvm.host.linux.files.pipe import PipeEnd
+from pltvm.host.linux.open_flags import (
     O_APPEND,
     O_CLOEXEC,
     O_DIRECT,
@@ -31,10 +34,7 @@ from pltvm.host.linux.files.file import (
     O_NONBLOCK,
     O_PATH,
     SETTABLE,
-    File,
 )
-from pltvm.host.linux.files.host import HostFile
-from pltvm.host.linux.files.pipe import PipeEnd
 from pltvm.host.linux.process import MOST_FILES, Descriptor, Limit, Process, SignalInfo, Thread
 from pltvm.host.linux.space import USER_END
 from pltvm.host.linux.system import System
@@ -134,7 +134,7 @@ def send(
         if done:
             return done
         if error.number == EPIPE and file.warns and not quiet:
-            signals.send(system, thread.process, SignalInfo(signals.SIGPIPE, 0, thread.process.pid), thread)
+            signals.broken_pipe(system, thread)
         raise
     state.done = 0
     system.scheduler.copied(done)

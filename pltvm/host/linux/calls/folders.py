@@ -6,8 +6,8 @@ from typing import Final
 
 from pltvm.host.linux.arguments import Buffer, Fd, Path, Size
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_PATH, File
-from pltvm.host.linux.fs.opening import O_DIRECTORY
+from pltvm.host.linux.files.file import File
+from pltvm.host.linux.open_flags import O_DIRECTORY, O_PATH
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.structs import DIRENT
 from pltvm.host.linux.system import System

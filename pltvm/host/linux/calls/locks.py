@@ -6,8 +6,9 @@ from typing import Annotated, Final
 from pltvm.host.linux.arguments import Fd, Flags
 from pltvm.host.linux.calls.at import not_only_a_path
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_ACCESS, O_RDONLY, O_WRONLY, File
+from pltvm.host.linux.files.file import File
 from pltvm.host.linux.fs.locks import END, Lock, Owner, flock_key, key_of, range_key
+from pltvm.host.linux.open_flags import O_ACCESS, O_RDONLY, O_WRONLY
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.structs import FLOCK, Flock
 from pltvm.host.linux.system import System

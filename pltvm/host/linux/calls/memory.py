@@ -6,13 +6,15 @@ from typing import Annotated, Final
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.host.linux.areas import NOT_IN_CHILD, WIPED_IN_CHILD
 from pltvm.host.linux.arguments import Address, Choice, Flags, Int, Unsigned, Word
-from pltvm.host.linux.enclave_file import PATH, EnclaveFile
+from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_ACCESS, O_RDWR, O_WRONLY, File
+from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import LARGEST_OFFSET, HostFile
 from pltvm.host.linux.moving import mremap as move
+from pltvm.host.linux.open_flags import O_ACCESS, O_RDWR, O_WRONLY
 from pltvm.host.linux.process import Limit, Process, Thread
-from pltvm.host.linux.program import BREAK_LIMIT
+from pltvm.host.linux.program import BREAK_LIMIT, shown
+from pltvm.host.linux.requests import PATH
 from pltvm.host.linux.space import EXEC, READ, USER_END, WRITE, within
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
@@ -166,7 +168,7 @@ def _anonymous(process: Process, address: int, length: int, prot: int, flags: in
 def _name(file: File) -> str:
     """The path of a file as the process sees it, for /proc/PID/maps."""
     try:
-        return file.name().decode("utf-8", "replace").replace("\n", "\\012")
+        return shown(file.name())
     except LinuxError:
         return "(deleted)"
 

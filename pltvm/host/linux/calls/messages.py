@@ -5,12 +5,11 @@ from contextlib import suppress
 from errno import EAGAIN, EINVAL, EMSGSIZE, EOPNOTSUPP, EPERM
 from typing import Annotated, Final
 
-from pltvm.host.linux.arguments import Address, At, Buffer, Bytes, Flags, Int, Size, Unsigned
+from pltvm.host.linux.arguments import Address, At, Buffer, Bytes, Flags, Int, Size, Unsigned, signed32
 from pltvm.host.linux.calls.files import LARGEST_IO, gather, scatter, send, vectors_at
 from pltvm.host.linux.calls.poll import TimeoutAt
 from pltvm.host.linux.calls.sockets import NameAt, SocketFd, node_of, read_address, write_address
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_NONBLOCK
 from pltvm.host.linux.files.sockets import names
 from pltvm.host.linux.files.sockets.file import SocketFile
 from pltvm.host.linux.files.sockets.names import AF_UNIX, Name
@@ -22,6 +21,7 @@ from pltvm.host.linux.files.sockets.socket import (
     Received,
 )
 from pltvm.host.linux.files.sockets.unix import UnixDatagrams
+from pltvm.host.linux.open_flags import O_NONBLOCK
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.structs import (
     CMSGHDR,
@@ -162,14 +162,10 @@ def _attached(
 
 
 def _send_message(system: System, thread: Thread, file: SocketFile, header: MsgHdr, flags: int) -> int:
-    to = _destination(thread, file, header.name, _signed(header.name_size))
+    to = _destination(thread, file, header.name, signed32(header.name_size))
     buffers = vectors_at(thread, header.vectors, min(header.buffers, 1 << 30))
     data = gather(thread, buffers) if buffers else b""
     return _send(system, thread, file, data, flags, to, _attached(system, thread, file, header))
-
-
-def _signed(size: int) -> int:
-    return (size ^ 0x8000_0000) - 0x8000_0000
 
 
 def _header(thread: Thread, address: int) -> MsgHdr:
@@ -341,7 +337,7 @@ def _put_files(
 def _receive_message(system: System, thread: Thread, file: SocketFile, at: int, flags: int) -> int:
     header = _header(thread, at)
     buffers = vectors_at(thread, header.vectors, min(header.buffers, 1 << 30))
-    if header.name and _signed(header.name_size) < 0:
+    if header.name and signed32(header.name_size) < 0:
         raise LinuxError(EINVAL)
     received, result, told = _into(thread, file, buffers, flags)
     room = min(header.control_size, LARGEST_CONTROL) if header.control else 0

@@ -17,26 +17,19 @@ from pltvm.host.linux.arguments import (
 from pltvm.host.linux.calls.at import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, itself
 from pltvm.host.linux.calls.fifos import open_fifo
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_CLOEXEC, O_PATH, File
+from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.fs import changes
 from pltvm.host.linux.fs.fifo import Fifo
-from pltvm.host.linux.fs.opening import O_CREAT, O_TMPFILE
 from pltvm.host.linux.fs.paths import CACHED
+from pltvm.host.linux.open_flags import NAMES, O_CLOEXEC, O_CREAT, O_PATH, O_TMPFILE, ONLY_OPENING
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.structs import OPEN_HOW, OpenHow
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
 
-_OPEN: Final = {
-    "O_WRONLY": 1, "O_RDWR": 2, "O_CREAT": 0o100, "O_EXCL": 0o200, "O_NOCTTY": 0o400, "O_TRUNC": 0o1000,
-    "O_APPEND": 0o2000, "O_NONBLOCK": 0o4000, "O_DSYNC": 0o10000, "O_ASYNC": 0o20000, "O_DIRECT": 0o40000,
-    "O_LARGEFILE": 0o100000, "O_DIRECTORY": 0o200000, "O_NOFOLLOW": 0o400000, "O_NOATIME": 0o1000000,
-    "O_CLOEXEC": O_CLOEXEC, "O_PATH": O_PATH, "__O_SYNC": 0o4000000, "__O_TMPFILE": 0o20000000,
-}  # fmt: skip
-_ALL: Final = sum(_OPEN.values())
+_ALL: Final = sum(NAMES.values())
 _RESOLVE: Final = 0x3F
-_NOT_KEPT: Final = 0o100 | 0o200 | 0o400 | 0o1000 | O_CLOEXEC  # by F_GETFL
 
 
 class _OpenFlags(Flags):
@@ -46,7 +39,7 @@ class _OpenFlags(Flags):
         return value & self.known
 
 
-OpenFlags = Annotated[int, _OpenFlags(_OPEN)]
+OpenFlags = Annotated[int, _OpenFlags(NAMES)]
 
 
 @system_call(56)
@@ -64,7 +57,7 @@ def _open(
     if isinstance(file, Fifo):
         file = open_fifo(system, file, flags)
     if not file.number:
-        file.flags &= ~_NOT_KEPT
+        file.flags &= ~ONLY_OPENING
         system.add_file(file)
     return process.add(file, bool(flags & O_CLOEXEC))
 

@@ -11,17 +11,20 @@ from pltvm.host.linux.arguments import Address, At, Data, Int, Pointer, Unsigned
 from pltvm.host.linux.calls.signals import read_mask
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import (
-    O_PATH,
     POLLERR,
     POLLHUP,
     POLLIN,
     POLLNVAL,
     POLLOUT,
     POLLPRI,
+    POLLRDBAND,
+    POLLRDHUP,
     POLLRDNORM,
+    POLLWRBAND,
     POLLWRNORM,
     File,
 )
+from pltvm.host.linux.open_flags import O_PATH
 from pltvm.host.linux.process import Limit, Thread
 from pltvm.host.linux.structs import POLLFD, SET_AND_SIZE, TIMESPEC
 from pltvm.host.linux.system import System
@@ -32,12 +35,12 @@ from pltvm.host.linux.waits import Blocked, Key
 MOST_POLLED: Final = 1 << 16  # descriptors of one call, where the limit on open files allows more
 _MASK: Final = 8  # bytes
 _SHOWN: Final = 16  # descriptors in a trace
-POLLRDBAND, POLLWRBAND = 0x80, 0x200
 _READ: Final = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR
 _WRITE: Final = POLLWRNORM | POLLWRBAND | POLLOUT | POLLERR
 _NAMES: Final = {
-    "POLLIN": 1, "POLLPRI": 2, "POLLOUT": 4, "POLLERR": 8, "POLLHUP": 16, "POLLNVAL": 32,
-    "POLLRDNORM": 0x40, "POLLRDBAND": 0x80, "POLLWRNORM": 0x100, "POLLWRBAND": 0x200, "POLLRDHUP": 0x2000,
+    "POLLIN": POLLIN, "POLLPRI": POLLPRI, "POLLOUT": POLLOUT, "POLLERR": POLLERR, "POLLHUP": POLLHUP,
+    "POLLNVAL": POLLNVAL, "POLLRDNORM": POLLRDNORM, "POLLRDBAND": POLLRDBAND, "POLLWRNORM": POLLWRNORM,
+    "POLLWRBAND": POLLWRBAND, "POLLRDHUP": POLLRDHUP,
 }  # fmt: skip
 
 

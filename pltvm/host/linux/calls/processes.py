@@ -30,15 +30,17 @@ from pltvm.host.linux.table import system_call
 from pltvm.host.linux.waits import Blocked
 
 WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x0100_0000
+_WALL, _WCLONE = 0x4000_0000, 0x8000_0000
 _WAIT: Final = {
     "WNOHANG": WNOHANG, "WUNTRACED": WUNTRACED, "WEXITED": WEXITED, "WCONTINUED": WCONTINUED,
-    "WNOWAIT": WNOWAIT, "__WNOTHREAD": 0x2000_0000, "__WALL": 0x4000_0000, "__WCLONE": 0x8000_0000,
+    "WNOWAIT": WNOWAIT, "__WNOTHREAD": 0x2000_0000, "__WALL": _WALL, "__WCLONE": _WCLONE,
 }  # fmt: skip
 _CLONE: Final = {
-    "VM": 0x100, "FS": 0x200, "FILES": 0x400, "SIGHAND": 0x800, "VFORK": 0x4000, "PARENT": 0x8000,
-    "THREAD": 0x10000, "SYSVSEM": 0x40000, "SETTLS": 0x80000, "PARENT_SETTID": 0x100000,
-    "CHILD_CLEARTID": 0x200000, "DETACHED": 0x400000, "UNTRACED": 0x800000, "CHILD_SETTID": 0x1000000,
-    "IO": 0x8000_0000,
+    "VM": life.CLONE_VM, "FS": 0x200, "FILES": life.CLONE_FILES, "SIGHAND": life.CLONE_SIGHAND,
+    "VFORK": CLONE_VFORK, "PARENT": CLONE_PARENT, "THREAD": CLONE_THREAD, "SYSVSEM": 0x40000,
+    "SETTLS": life.CLONE_SETTLS, "PARENT_SETTID": life.CLONE_PARENT_SETTID,
+    "CHILD_CLEARTID": life.CLONE_CHILD_CLEARTID, "DETACHED": 0x400000, "UNTRACED": 0x800000,
+    "CHILD_SETTID": life.CLONE_CHILD_SETTID, "IO": 0x8000_0000,
 }  # fmt: skip
 _CLONE_BITS: Final = sum(_CLONE.values())
 
@@ -54,11 +56,10 @@ class _CloneFlags(Flags):
 
 CloneFlags = Annotated[int, _CloneFlags(_CLONE, 0xFF, "CLONE_")]
 WaitFlags = Annotated[int, Flags(_WAIT)]
-_WALL, _WCLONE = 0x4000_0000, 0x8000_0000
 _DEEPEST_SCRIPT: Final = 5  # interpreters of interpreters
 _MOST_STRINGS: Final = 1 << 16
 _MOST_BYTES: Final = 2 << 20
-P_ALL, P_PID, P_PGID, P_PIDFD = range(4)
+P_ALL, P_PID, P_PGID = range(3)
 
 
 # -- start -------------------------------------------------------------------------------------------------

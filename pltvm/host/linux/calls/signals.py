@@ -5,7 +5,7 @@ from errno import EAGAIN, EINVAL, ENOMEM, EPERM, ESRCH
 from typing import Annotated, Final
 
 from pltvm.host.linux import delivery, signals
-from pltvm.host.linux.arguments import Address, Choice, In, Int, Kind, Size, signed
+from pltvm.host.linux.arguments import Address, Choice, In, Int, Kind, Size, signed32
 from pltvm.host.linux.calls.processes import process_of
 from pltvm.host.linux.delivery import on_alternate_stack, pack_info
 from pltvm.host.linux.errors import LinuxError
@@ -26,13 +26,13 @@ class _Signal(Kind):
     """A signal, 0 for none; raises LinuxError(EINVAL) for others."""
 
     def decode(self, thread: Thread, value: int) -> int:
-        number = signed(value, 32)
+        number = signed32(value)
         if not 0 <= number <= SIGNALS:
             raise LinuxError(EINVAL)
         return number
 
     def show(self, thread: Thread, value: int) -> str:
-        number = signed(value, 32)
+        number = signed32(value)
         return signals.name(number) if 0 < number <= SIGNALS else str(number)
 
 
@@ -164,7 +164,7 @@ def sigaltstack(system: System, thread: Thread, new: Address, old: Address) -> i
             (0, SS_DISABLE, 0) if how == SS_DISABLE else (wanted.address, disarms, wanted.size)
         )
     if old:
-        thread.space.write(old, STACK.pack(Stack(address, signed(flags | SS_ONSTACK * busy, 32), size)))
+        thread.space.write(old, STACK.pack(Stack(address, signed32(flags | SS_ONSTACK * busy), size)))
     return 0
 
 

@@ -6,13 +6,13 @@ from typing import Annotated, Final
 from pltvm.host.linux.arguments import Address, Choice, Data, FileOf, Flags, Int
 from pltvm.host.linux.calls.files import add_all
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_CLOEXEC, O_NONBLOCK, O_PATH, O_RDWR
 from pltvm.host.linux.files.sockets import names
 from pltvm.host.linux.files.sockets.file import SocketFile
 from pltvm.host.linux.files.sockets.names import AF_UNSPEC, Name, UnixName
 from pltvm.host.linux.files.sockets.options import LARGEST
 from pltvm.host.linux.files.sockets.unix import Unix, UnixConnected, UnixDatagrams
 from pltvm.host.linux.fs import socket_nodes
+from pltvm.host.linux.open_flags import O_CLOEXEC, O_NONBLOCK, O_PATH, O_RDWR
 from pltvm.host.linux.process import Thread
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call

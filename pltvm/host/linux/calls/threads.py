@@ -3,7 +3,7 @@
 from errno import EAGAIN, EDEADLK, EINVAL, ENOSYS, EPERM, ESRCH, ETIMEDOUT
 from typing import Annotated, Final
 
-from pltvm.host.linux.arguments import Address, Choice, Flags, In, Int, Number, Size, Unsigned, Word
+from pltvm.host.linux.arguments import Address, Choice, Flags, In, Int, Size, Unsigned, Word, signed32
 from pltvm.host.linux.calls.processes import process_of
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.futexes import key_of, pi_key
@@ -75,9 +75,9 @@ def futex(
         bits = third if command == WAKE_BITSET else ALL_BITS
         if not bits:
             raise LinuxError(EINVAL)
-        return scheduler.release(_must_be_plain(system, thread, address), max(_signed(value), 1), bits)
+        return scheduler.release(_must_be_plain(system, thread, address), max(signed32(value), 1), bits)
     if command in (REQUEUE, CMP_REQUEUE):
-        wakes, moves = _signed(value), _signed(timeout)
+        wakes, moves = signed32(value), signed32(timeout)
         if second % 4 or wakes < 0 or moves < 0:
             raise LinuxError(EINVAL)
         if command == CMP_REQUEUE and thread.space.word(address) != third:
@@ -87,7 +87,7 @@ def futex(
         moved = scheduler.requeue(source, target, moves)
         return woken + moved
     if command == WAKE_OP:
-        return _wake_op(system, thread, address, _signed(value), _signed(timeout), second, third)
+        return _wake_op(system, thread, address, signed32(value), signed32(timeout), second, third)
     if command in (LOCK_PI, LOCK_PI2, TRYLOCK_PI):
         absolute = WAIT_BITSET | (REALTIME if command == LOCK_PI else operation & REALTIME)
         deadline = _deadline(system, thread, absolute, timeout) if command != TRYLOCK_PI else None
@@ -99,10 +99,6 @@ def futex(
 
 
 _OPERATION_NAMES: Final = {number: name for name, number in _COMMANDS.items()}
-
-
-def _signed(value: int) -> int:
-    return Number(32, True).decode(None, value)  # type: ignore[arg-type]
 
 
 def _deadline(system: System, thread: Thread, operation: int, timeout: int) -> int | None:
@@ -140,7 +136,7 @@ def _wake_op(
     if operation & 7 >= len(results) or comparison > 5:
         raise LinuxError(ENOSYS)
     thread.space.write(second, (results[operation & 7] & 0xFFFF_FFFF).to_bytes(4, "little"))
-    was = _signed(old)
+    was = signed32(old)
     true = (was == limit, was != limit, was < limit, was <= limit, was > limit, was >= limit)[comparison]
     woken = system.scheduler.release(key_of(thread.space, address), max(wakes, 1))
     if true:

@@ -14,22 +14,14 @@ from typing import Any, Final
 
 from pltvm.errors import SnapshotError
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import (
-    DEVICES,
-    O_RDONLY,
-    O_RDWR,
-    O_WRONLY,
-    READABLE,
-    WRITABLE,
-    File,
-    Status,
-)
+from pltvm.host.linux.files.file import DEVICES, READABLE, WRITABLE, File, Status
+from pltvm.host.linux.open_flags import O_RDONLY, O_RDWR, O_WRONLY
 from pltvm.host.linux.outside import events_of
 from pltvm.host.linux.waits import Key
 
 STDIN, STDOUT, STDERR = "standard input", "standard output", "standard error"
 TERMINAL: Final = 136 << 8  # the device number of /dev/pts/0
-_TCGETS, _TIOCGWINSZ, _TIOCGPGRP = 0x5401, 0x5413, 0x540F
+_TCGETS, _TIOCGWINSZ = 0x5401, 0x5413
 # c_iflag, c_oflag, c_cflag, c_lflag, c_line and control characters of a usual terminal
 _TERMIOS: Final = pack("<4IB19s", 0x500, 5, 0xBF, 0x8A3B, 0, b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a")
 _SIZE: Final = pack("<4H", 24, 80, 0, 0)

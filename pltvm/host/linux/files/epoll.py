@@ -12,8 +12,9 @@ from errno import EBADF, EEXIST, EINVAL, ELOOP, ENOENT, EPERM
 from typing import Any, Final
 
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_PATH, O_RDWR, POLLERR, POLLHUP, READABLE, File
+from pltvm.host.linux.files.file import POLLERR, POLLHUP, READABLE, File
 from pltvm.host.linux.files.watches import Target, Watches
+from pltvm.host.linux.open_flags import O_PATH, O_RDWR
 from pltvm.host.linux.waits import Key, Waker
 from pltvm.host.plain import copied
 

@@ -11,23 +11,14 @@ from typing import Any, ClassVar, Final, NamedTuple, NoReturn
 from pltvm.errors import SnapshotError
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.listing import Listing
+from pltvm.host.linux.open_flags import O_ACCESS, O_NONBLOCK, O_PATH, O_RDWR, O_WRONLY
 from pltvm.host.linux.waits import Blocked, Key
 
-O_RDONLY, O_WRONLY, O_RDWR, O_ACCESS = 0, 1, 2, 3
-O_APPEND, O_NONBLOCK, O_DSYNC, O_ASYNC, O_DIRECT, O_NOATIME = (
-    0o2000,
-    0o4000,
-    0o10000,
-    0o20000,
-    0o40000,
-    0o1000000,
-)
-O_LARGEFILE, O_PATH, O_CLOEXEC = 0o100000, 0o10000000, 0o2000000
 DISK, DEVICES, ANONYMOUS = 1, 5, 6  # st_dev: of the root, of /dev, of what has no path
-SETTABLE: Final = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME  # by F_SETFL
 
 POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 1, 2, 4, 8, 16, 32
-POLLRDNORM, POLLWRNORM, POLLRDHUP = 0x40, 0x100, 0x2000
+POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLRDHUP = 0x40, 0x80, 0x100, 0x200, 0x2000
+FIONREAD: Final = 0x541B  # an ioctl: how many bytes can be read
 READABLE: Final = POLLIN | POLLRDNORM
 WRITABLE: Final = POLLOUT | POLLWRNORM
 

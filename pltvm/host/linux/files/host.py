@@ -10,17 +10,17 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from errno import EACCES, EBADF, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENXIO, EOPNOTSUPP
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from pltvm.errors import SnapshotError
 from pltvm.host.linux.errors import LinuxError, linux_errors
-from pltvm.host.linux.files.file import O_ACCESS, O_APPEND, O_PATH, O_WRONLY, File, Status
+from pltvm.host.linux.files.file import File, Status
 from pltvm.host.linux.files.listing import Entry, Listing
+from pltvm.host.linux.open_flags import O_ACCESS, O_APPEND, O_PATH, O_TRUNC, O_WRONLY
 
 LARGEST_OFFSET: Final = (1 << 63) - 1
 PART: Final = 1 << 20  # bytes of a file that are in our memory at a time when it is mapped
 KEPT_DESCRIPTORS: Final = 32  # of those that our own process may have
-O_TRUNC: Final = 0o1000
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16  # of fallocate
 _UNREADABLE: Final = O_WRONLY | O_PATH
 _ZEROS: Final = bytes(1 << 16)
@@ -289,6 +289,16 @@ class HostFile(File):
         """Raises LinuxError(EACCES) if it is no longer beneath the root."""
         self._disk.path(self.descriptor)
 
+    def emptied(self, flags: int) -> Self:
+        """The file, just opened with these flags: empty with O_TRUNC. Closed where that cannot be."""
+        if flags & O_TRUNC and not flags & O_PATH:
+            try:
+                self.truncate(0)
+            except LinuxError:
+                self.close()
+                raise
+        return self
+
     @linux_errors
     def again(self, flags: int) -> File:
         kind = stat.S_IFMT(self.mode)
@@ -300,14 +310,7 @@ class HostFile(File):
         self.may_be_reached()
         descriptor = os.open(f"/proc/self/fd/{self.descriptor}", real_flags(flags))
         must_be_spare(descriptor)
-        file = type(self)(descriptor, flags, self._disk)
-        if flags & O_TRUNC and not flags & O_PATH:
-            try:
-                file.truncate(0)
-            except LinuxError:
-                file.close()
-                raise
-        return file
+        return type(self)(descriptor, flags, self._disk).emptied(flags)
 
     @linux_errors
     def close(self) -> None:

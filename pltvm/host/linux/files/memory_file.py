@@ -12,8 +12,9 @@ from errno import ENOENT
 from typing import Any, Final
 
 from pltvm.host.linux.errors import LinuxError, linux_errors
-from pltvm.host.linux.files.file import O_PATH, Status
-from pltvm.host.linux.files.host import O_TRUNC, Disk, HostFile, Key, must_be_spare, real_flags
+from pltvm.host.linux.files.file import Status
+from pltvm.host.linux.files.host import Disk, HostFile, Key, must_be_spare, real_flags
+from pltvm.host.linux.open_flags import O_PATH
 
 PART: Final = 1 << 20
 
@@ -85,14 +86,7 @@ class MemoryFiles:
         except (OSError, LinuxError):
             self._drop(memory)
             raise
-        file = MemoryFile(self, memory, descriptor, flags, self._disk)
-        if flags & O_TRUNC and not flags & O_PATH:
-            try:
-                file.truncate(0)
-            except LinuxError:
-                file.close()
-                raise
-        return file
+        return MemoryFile(self, memory, descriptor, flags, self._disk).emptied(flags)
 
     def again(self, state: tuple[int, int], flags: int) -> "MemoryFile":
         """One that was open, after `load`."""

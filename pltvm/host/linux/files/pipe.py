@@ -9,19 +9,8 @@ from errno import EBADF, EINVAL, EPERM, EPIPE
 from typing import Any, Final
 
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import (
-    O_ACCESS,
-    O_CLOEXEC,
-    O_RDONLY,
-    O_RDWR,
-    O_WRONLY,
-    POLLERR,
-    POLLHUP,
-    READABLE,
-    WRITABLE,
-    File,
-    Status,
-)
+from pltvm.host.linux.files.file import FIONREAD, POLLERR, POLLHUP, READABLE, WRITABLE, File, Status
+from pltvm.host.linux.open_flags import O_ACCESS, O_CLOEXEC, O_RDONLY, O_RDWR, O_WRONLY
 from pltvm.host.linux.waits import Key, Waker
 from pltvm.host.plain import Part
 
@@ -41,8 +30,7 @@ class Pipe:
     readers: int = 0
     writers: int = 0
     changes: int = 0
-    had_reader: int = 0  # how many there have been: for those who open a named one and wait
-    had_writer: int = 0
+    had_writer: int = 0  # how many there have been: without any yet, the end of the bytes is no hang-up
     inode: int = 0  # of its name, 0 without one
 
 
@@ -112,7 +100,6 @@ class PipeEnd(File):
             state = self.contents
             state.readers += self.reads
             state.writers += self.writes
-            state.had_reader += self.reads
             state.had_writer += self.writes
             self._changed()
 
@@ -214,6 +201,3 @@ class PipeEnd(File):
 
     def save(self) -> Any:
         return self.pipe
-
-
-FIONREAD: Final = 0x541B

@@ -18,7 +18,7 @@ from pltvm.errors import SnapshotError
 from pltvm.host.elf_headers import MAX_FILE
 from pltvm.host.linux.clock import Clock
 from pltvm.host.linux.errors import LinuxError, linux_errors
-from pltvm.host.linux.files.file import O_PATH, File, Status
+from pltvm.host.linux.files.file import File, Status
 from pltvm.host.linux.files.host import (
     Disk,
     HostFile,
@@ -34,21 +34,12 @@ from pltvm.host.linux.files.memory_file import Memory, MemoryFiles, MemoryFilesS
 from pltvm.host.linux.fs.fifo import Fifo
 from pltvm.host.linux.fs.marks import Marks, MarksState
 from pltvm.host.linux.fs.nodes import Folder, Link, Node, NodeFile, Opened, Special, Texts, open_node
-from pltvm.host.linux.fs.opening import (
-    O_CREAT,
-    O_DIRECTORY,
-    O_NOFOLLOW,
-    O_TMPFILE,
-    O_TRUNC,
-    OF_MODE,
-    is_exclusive,
-    open_nameless,
-    open_place,
-)
+from pltvm.host.linux.fs.opening import OF_MODE, is_exclusive, open_nameless, open_place
 from pltvm.host.linux.fs.paths import IN_ROOT, Tree
 from pltvm.host.linux.fs.place import Place
 from pltvm.host.linux.fs.room import Room, RoomState
 from pltvm.host.linux.fs.shm import DEVICE, SharedFolder
+from pltvm.host.linux.open_flags import O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE, O_TRUNC
 
 MOST_GROWTH: Final = 1 << 30  # bytes by which programs may make files grow, all together
 MOST_NEW: Final = 1 << 17  # files and folders that they may make

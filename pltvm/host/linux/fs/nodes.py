@@ -17,11 +17,11 @@ from weakref import ref
 from zlib import crc32
 
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_ACCESS, O_PATH, File, Status
+from pltvm.host.linux.files.file import File, Status
 from pltvm.host.linux.files.host import LARGEST_OFFSET
 from pltvm.host.linux.files.listing import Entry, Listing
+from pltvm.host.linux.open_flags import O_ACCESS, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_TRUNC
 
-O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY, O_NOFOLLOW = 0o100, 0o200, 0o1000, 0o200000, 0o400000
 DEVICES: Final = {b"proc": 4, b"sys": 3}  # st_dev, by the first name of the path
 _FIRST_INODE: Final = 2 << 32
 _LARGE: Final = 1 << 16  # bytes of a text that counts

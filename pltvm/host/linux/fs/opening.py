@@ -9,14 +9,10 @@ from pltvm.host.linux.errors import LinuxError, linux_errors
 from pltvm.host.linux.files.host import KEPT_DESCRIPTORS, must_be_spare, real_flags
 from pltvm.host.linux.fs.place import Place
 from pltvm.host.linux.fs.room import Room
+from pltvm.host.linux.open_flags import O_ACCESS, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_TRUNC
 
 __all__ = ["KEPT_DESCRIPTORS", "is_exclusive", "open_nameless", "open_place"]
 
-# As riscv64 has them; those of the machine that this runs on may differ.
-O_WRONLY, O_RDWR, O_ACCESS = 1, 2, 3
-O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 0o100, 0o200, 0o1000, 0o2000
-O_DIRECTORY, O_NOFOLLOW = 0o200000, 0o400000
-O_PATH, O_TMPFILE = 0o10000000, 0o20000000  # the latter with O_DIRECTORY
 OF_MODE: Final = 0o1777  # of a mode, what gets to the disk: nothing there runs as somebody else
 
 

@@ -8,13 +8,13 @@ import functools
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from pltvm import Machine
 from pltvm.host.linux.runner import run_program
+from tests.host.linux import outside
 from tests.host.linux.programs.differences import LINES, WHOLE
 
 HERE = Path(__file__).parent
@@ -79,13 +79,6 @@ def of_qemu(name: str) -> str:
     return text
 
 
-def _lines(output: bytes, code: int, why: str = "") -> str:
-    text = output.decode(errors="backslashreplace")
-    if text and not text.endswith("\n"):
-        text += "\n"
-    return text + (f"{why}\n" if why else f"exit {code}\n")
-
-
 def under_pltvm(name: str, libc: str, cache: Path, folder: Path) -> str:
     """Runs a program in an empty folder that is its root, but for the program itself and a shell."""
     shutil.copy(build(name, libc, cache), folder / name)
@@ -93,29 +86,13 @@ def under_pltvm(name: str, libc: str, cache: Path, folder: Path) -> str:
     (folder / "tmp").mkdir()
     shutil.copy(build("sh", libc, cache), folder / "bin" / "sh")
     result = run_program(Machine(256 << 20).driver, folder / name, (), root=folder, timeout=SECONDS)
-    end = "timed out" if result.timed_out else result.end
-    return _lines(result.output, result.exit_code, end)
+    end = "timed out" if result.timed_out else result.end or f"exit {result.exit_code}"
+    return outside.lines(result.output, end)
 
 
 def _under(command: list[str], folder: Path, variables: dict[str, str]) -> str:
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env={"PATH": os.defpath, **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # what it leaves behind is ended with it
-        preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL),
-    )
-    try:
-        output, _ = process.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired as late:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return _lines(late.stdout or b"", 0, "timed out")
-    code = process.returncode
-    return _lines(output, code if code >= 0 else 128 - code)
+    output, _, end = outside.run(command, folder, {"PATH": os.defpath, **variables}, SECONDS)
+    return outside.lines(output, end)
 
 
 def under_qemu(name: str, libc: str, cache: Path, folder: Path) -> str:

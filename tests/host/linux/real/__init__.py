@@ -7,13 +7,12 @@ Linux, with `exit N` as its last line. The scripts make a folder of their own in
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.host.linux import outside
 from tests.host.linux.real.build import program
 
 HERE = Path(__file__).parent
@@ -78,27 +77,8 @@ def _applets() -> list[str]:
 
 
 def _run(command: Sequence[str], folder: Path, variables: dict[str, str]) -> tuple[str, str]:
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # what it leaves behind is ended with it
-        preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL),
-    )
-    try:
-        output, errors = process.communicate(timeout=SECONDS)
-        end = f"exit {process.returncode if process.returncode >= 0 else 128 - process.returncode}"
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, errors = process.communicate()
-        end = "timed out"
-    text = output.decode(errors="backslashreplace")
-    return text + ("\n" if text and not text.endswith("\n") else "") + f"{end}\n", errors.decode(
-        errors="replace"
-    )
+    output, errors, end = outside.run(command, folder, variables, SECONDS)
+    return outside.lines(output, end), errors.decode(errors="replace")
 
 
 def under_pltvm(case: Case, folder: Path) -> tuple[str, str]:

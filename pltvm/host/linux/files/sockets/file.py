@@ -4,18 +4,17 @@ import stat
 from errno import EINVAL, ENOTCONN
 from typing import Any, Final
 
-from pltvm.errors import SnapshotError
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_NONBLOCK, WRITABLE, File, Status
+from pltvm.host.linux.files.file import FIONREAD, WRITABLE, File, Status
 from pltvm.host.linux.files.sockets import options
 from pltvm.host.linux.files.sockets.names import AF_UNIX, packed
-from pltvm.host.linux.files.sockets.real import Real
 from pltvm.host.linux.files.sockets.socket import SOCK_DGRAM, Outgoing, Socket, State
 from pltvm.host.linux.files.sockets.table import Sockets
 from pltvm.host.linux.files.sockets.transport import Transport
+from pltvm.host.linux.open_flags import O_NONBLOCK
 from pltvm.host.linux.waits import Key
 
-FIONREAD, TIOCOUTQ, SIOCATMARK, SIOCGIFCONF = 0x541B, 0x5411, 0x8905, 0x8912
+TIOCOUTQ, SIOCATMARK, SIOCGIFCONF = 0x5411, 0x8905, 0x8912
 _INODES: Final = 1 << 33
 
 
@@ -112,34 +111,3 @@ class SocketFile(File):
     def save(self) -> Any:
         socket = self.contents
         return self.socket, socket.family, socket.type
-
-
-class RealSocketFile(SocketFile):
-    """One of the network outside."""
-
-    transport: Real
-
-    def local_name(self) -> bytes:
-        return packed(self.transport.local(self.socket), self.contents.family)
-
-    def remote_name(self) -> bytes:
-        return packed(self.transport.remote(self.socket), self.contents.family)
-
-    def set_option(self, level: int, number: int, raw: bytes) -> None:
-        if self.transport.passes(level, number):
-            self.transport.set_option(self.socket, level, number, raw)
-        else:
-            super().set_option(level, number, raw)
-
-    def get_option(self, level: int, number: int) -> bytes:
-        if self.transport.passes(level, number):
-            return self.transport.get_option(self.socket, level, number)
-        return super().get_option(level, number)
-
-    def request(self, request: int, argument: int) -> bytes:
-        if request in (FIONREAD, TIOCOUTQ, SIOCATMARK):
-            return self.transport.request(self.socket, request)
-        return super().request(request, argument)
-
-    def save(self) -> Any:
-        raise SnapshotError("a socket of the network outside (--net) is open, which cannot be saved")

@@ -1,13 +1,11 @@
 """All sockets of a system, and which transport is behind each."""
 
 from errno import EACCES, EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import O_RDWR
-from pltvm.host.linux.files.sockets.file import RealSocketFile, SocketFile
+from pltvm.host.linux.files.sockets.file import SocketFile
 from pltvm.host.linux.files.sockets.names import AF_INET, AF_INET6, AF_UNIX
-from pltvm.host.linux.files.sockets.real import Real
 from pltvm.host.linux.files.sockets.socket import (
     IPPROTO_TCP,
     IPPROTO_UDP,
@@ -21,9 +19,19 @@ from pltvm.host.linux.files.sockets.tcp import Tcp
 from pltvm.host.linux.files.sockets.transport import Transport
 from pltvm.host.linux.files.sockets.udp import Udp
 from pltvm.host.linux.files.sockets.unix import UnixDatagrams, UnixPackets, UnixStream
+from pltvm.host.linux.open_flags import O_RDWR
 from pltvm.host.linux.outside import Outside
 
+if TYPE_CHECKING:
+    from pltvm.host.linux.files.sockets.real import Real
+
 IPPROTO_ICMP: Final = 1
+
+
+def _real(sockets: Sockets, outside: Outside) -> "Real":
+    from pltvm.host.linux.files.sockets.real import Real  # and Python's own sockets, which few runs need
+
+    return Real(sockets, outside)
 
 
 class Network:
@@ -31,7 +39,7 @@ class Network:
 
     def __init__(self, host: Host, outside: Outside | None = None) -> None:
         self.sockets = Sockets(host)
-        self._real = Real(self.sockets, outside) if outside is not None else None
+        self._real = _real(self.sockets, outside) if outside is not None else None
         tcp, udp = Tcp(self.sockets), Udp(self.sockets)
         self._kinds: dict[tuple[int, int], Transport] = {
             (AF_UNIX, SOCK_STREAM): UnixStream(self.sockets),
@@ -46,7 +54,7 @@ class Network:
     def file(self, number: int, flags: int = O_RDWR) -> "SocketFile":
         """An open file of a socket."""
         if self._real is not None and number in self._real:
-            return RealSocketFile(self.sockets, self._real, number, flags)
+            return self._real.file(number, flags)
         socket = self.sockets[number]
         return SocketFile(self.sockets, self._kinds[(socket.family, socket.type)], number, flags)
 

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from errno import EAGAIN, EALREADY, EINPROGRESS, EIO
 from typing import Any, Final, NoReturn
 
+from pltvm.errors import SnapshotError
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import POLLIN, POLLOUT, POLLPRI, POLLRDHUP, READABLE, WRITABLE
-from pltvm.host.linux.files.sockets.names import AF_INET, MAPPED, InetName, Name, inet_name
+from pltvm.host.linux.files.file import FIONREAD, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, READABLE, WRITABLE
+from pltvm.host.linux.files.sockets.file import SIOCATMARK, TIOCOUTQ, SocketFile
+from pltvm.host.linux.files.sockets.names import AF_INET, MAPPED, InetName, Name, inet_name, packed
 from pltvm.host.linux.files.sockets.socket import (
     SO_LINGER,
     SO_RCVBUF,
@@ -75,6 +77,10 @@ class Real(Transport):
 
     def __contains__(self, number: int) -> bool:
         return number in self._open
+
+    def file(self, number: int, flags: int) -> "RealSocketFile":
+        """An open file of one of them."""
+        return RealSocketFile(self.sockets, self, number, flags)
 
     def new(self, family: int, kind: int, protocol: int) -> int:
         """A new socket; its number. Raises LinuxError."""
@@ -229,3 +235,34 @@ def _name(address: tuple[Any, ...]) -> InetName:
     if not more:
         return InetName(MAPPED + real.inet_aton(host), port)
     return InetName(real.inet_pton(real.AF_INET6, host), port, more[1])
+
+
+class RealSocketFile(SocketFile):
+    """One of the network outside."""
+
+    transport: Real
+
+    def local_name(self) -> bytes:
+        return packed(self.transport.local(self.socket), self.contents.family)
+
+    def remote_name(self) -> bytes:
+        return packed(self.transport.remote(self.socket), self.contents.family)
+
+    def set_option(self, level: int, number: int, raw: bytes) -> None:
+        if self.transport.passes(level, number):
+            self.transport.set_option(self.socket, level, number, raw)
+        else:
+            super().set_option(level, number, raw)
+
+    def get_option(self, level: int, number: int) -> bytes:
+        if self.transport.passes(level, number):
+            return self.transport.get_option(self.socket, level, number)
+        return super().get_option(level, number)
+
+    def request(self, request: int, argument: int) -> bytes:
+        if request in (FIONREAD, TIOCOUTQ, SIOCATMARK):
+            return self.transport.request(self.socket, request)
+        return super().request(request, argument)
+
+    def save(self) -> Any:
+        raise SnapshotError("a socket of the network outside (--net) is open, which cannot be saved")

@@ -26,7 +26,6 @@ from pltvm.host.linux.files.sockets.table import Sockets
 
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 MOST_BACKLOG: Final = 4096
-POLLWRBAND: Final = 0x200
 MESSAGE: Final = 768  # what a message takes of a buffer besides its bytes
 
 

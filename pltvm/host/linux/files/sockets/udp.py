@@ -4,7 +4,7 @@ from errno import EACCES, ECONNREFUSED, EINVAL, EMSGSIZE, ENETUNREACH, ENOTCONN,
 from typing import Final
 
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import WRITABLE
+from pltvm.host.linux.files.file import POLLWRBAND, WRITABLE
 from pltvm.host.linux.files.sockets.inet import Inet
 from pltvm.host.linux.files.sockets.names import (
     AF_INET,
@@ -26,7 +26,7 @@ from pltvm.host.linux.files.sockets.socket import (
     State,
 )
 from pltvm.host.linux.files.sockets.table import covers
-from pltvm.host.linux.files.sockets.transport import MESSAGE, POLLWRBAND
+from pltvm.host.linux.files.sockets.transport import MESSAGE
 
 LARGEST: Final = 65507  # bytes of a datagram
 

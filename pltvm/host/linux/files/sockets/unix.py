@@ -16,7 +16,7 @@ from errno import (
 from typing import Final
 
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import WRITABLE
+from pltvm.host.linux.files.file import POLLWRBAND, WRITABLE
 from pltvm.host.linux.files.sockets.names import Name, UnixName, unix_name
 from pltvm.host.linux.files.sockets.socket import (
     SO_PASSCRED,
@@ -27,7 +27,7 @@ from pltvm.host.linux.files.sockets.socket import (
     State,
 )
 from pltvm.host.linux.files.sockets.stream import Connected
-from pltvm.host.linux.files.sockets.transport import MESSAGE, POLLWRBAND, Inside
+from pltvm.host.linux.files.sockets.transport import MESSAGE, Inside
 
 MOST_WAITING: Final = 10  # datagrams in a socket, before those who are not its peer wait
 _OVERHEAD: Final = 32
