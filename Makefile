@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALL = @$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check --editable
-NATIVE := $(wildcard pltvm/*/native/*.[ch]) pltvm/monitor/records.h pltvm/fuzz/arena.h
+NATIVE := $(wildcard pltvm/*/native/*.[ch]) pltvm/monitor/records.h pltvm/fuzz/arena.h pltvm/host/linux/structs.h
 
 # What Python alone must do the same. The model, the attacks and their holes take turns by themselves.
 WITHOUT_CORE := tests/engine tests/monitor tests/test_examples.py tests/test_examples_shared.py

@@ -1,6 +1,5 @@
 """A fault in words: who, where in the source, which instruction, what it touched and whose that is."""
 
-import html
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -68,7 +67,9 @@ class FaultReport:
 
     def _repr_html_(self) -> str:
         """For notebooks: the whole text."""
-        return f"<pre>{html.escape(str(self))}</pre>"
+        from html import escape  # which no run needs
+
+        return f"<pre>{escape(str(self))}</pre>"
 
     @property
     def place(self) -> str:

@@ -4,7 +4,7 @@ A class names the fields that the header gives it, in the order there; padding o
 `spare…`, `unused…`, `zero`) is none of them and is zero when written.
 """
 
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from struct import Struct
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -27,12 +27,16 @@ def header() -> Any:
 
 
 class Layout(Generic[_T]):
-    """A struct of the header and the tuple that it is here."""
+    """A struct of the header and the tuple that it is here. Nothing is read before it is first used."""
 
     def __init__(self, kind: type[_T], name: str) -> None:
         self.kind = kind
         self.name = name
-        struct = header().typeof(f"struct {name}")
+
+    @cached_property
+    def struct(self) -> Struct:
+        """How it lies in memory; raises TypeError where the tuple has other fields than the header."""
+        struct = header().typeof(f"struct {self.name}")
         text, names, end = "<", [], 0
         for field, info in struct.fields:
             text += f"{info.offset - end}x"
@@ -46,10 +50,16 @@ class Layout(Generic[_T]):
             else:
                 text += _LETTERS[info.type.cname]
                 names.append(field)
-        self.struct = Struct(f"{text}{header().sizeof(struct) - end}x")
-        self.size = self.struct.size
-        if tuple(names) != getattr(kind, "_fields", ()):
-            raise TypeError(f"{kind.__name__} has other fields than struct {name}: {', '.join(names)}")
+        if tuple(names) != getattr(self.kind, "_fields", ()):
+            raise TypeError(
+                f"{self.kind.__name__} has other fields than struct {self.name}: {', '.join(names)}"
+            )
+        return Struct(f"{text}{header().sizeof(struct) - end}x")
+
+    @cached_property
+    def size(self) -> int:
+        """Its bytes in memory."""
+        return self.struct.size
 
     def unpack(self, raw: bytes) -> _T:
         """The struct at the start of `raw`."""
