@@ -45,13 +45,12 @@ _OF_TARGETS: Final = (
 )
 
 
-def _kind_of(target: Path, wanted: str | None) -> str:
+def _kind_of(target: Path, decision: Decision, wanted: str | None) -> str:
     """`server` or `enclave`: what the command line says, or else what the file calls.
 
     Raises ArgumentError for what is neither, or shows neither: an enclave that is called as a server, or the
     other way round, gives findings that are none.
     """
-    decision = decide(target)
     if decision.kind in (Kind.LINUX_PROGRAM, Kind.KERNEL) and (wanted is None or decision.sure):
         what = NAMES[decision.kind]
         instead = "; --as server or --as enclave says that it is one" if not decision.sure else ""
@@ -148,8 +147,9 @@ def fuzz(
     if replay is not None:
         refuse_given(ctx, "is for campaigns, and does nothing with --replay", *_OF_CAMPAIGNS)
     if target is not None:
-        doubt = _doubt(decide(target), kind) if kind is not None else ""
-        kind = _kind_of(target, kind)
+        decision = decide(target)
+        doubt = _doubt(decision, kind) if kind is not None else ""
+        kind = _kind_of(target, decision, kind)
         servers = tuple((one, os.path.abspath(path)) for one, path in parse_servers(server or []))
         options = Options(
             elf=os.path.abspath(target), kind=kind, name=name, servers=servers, calls=calls,

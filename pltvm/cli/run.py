@@ -44,7 +44,7 @@ print_output = MayBeLate(print_at_once)
 
 SUPERVISOR_RAM: Final = 64 << 20
 # Options that say something of one kind of program, by the others'.
-_OF_HOSTS: Final = ("root", "real_time", "verbose")
+_OF_HOSTS: Final = ("root", "real_time", "net", "verbose")
 _OF_ENCLAVES: Final = ("server", "shm", "relay", "name", "stack_size")
 
 app = typer.Typer(rich_markup_mode=None)

@@ -54,6 +54,7 @@ class Harness(OneCall):
         (2, ["run", ELVES["hello-world"], "--root", "."], "--root: it is for host programs"),
         (2, ["run", ELVES["hello-world"], "-v"], "-v: it is for host programs"),
         (2, ["run", ELVES["hello-world"], "--real-time"], "--real-time: it is for host programs"),
+        (2, ["run", ELVES["hello-world"], "--net"], "--net: it is for host programs"),
         (2, ["run", "--stack-size", "4K", HOST], "--stack-size: it is for enclaves"),
         (2, ["run", KERNEL, "--shm", "x"], "--shm: it is for enclaves"),
         (2, ["run", KERNEL, "--disk", "x"], "--disk: it does nothing for a kernel program"),
