@@ -38,7 +38,7 @@ def test_the_table_lists_the_system_calls_that_are_there() -> None:
     assert set(listed) == {call.name for call in SYSTEM_CALLS.values()}
 
 
-@pytest.mark.parametrize(("name", "options"), [("pipes", ["-v"]), ("asks", [])])
+@pytest.mark.parametrize(("name", "options"), [("pipes", ["-v"]), ("asks", []), ("asks", ["-v"])])
 def test_samples(
     build_linux: Callable[[str], Path],  # noqa: F811
     tmp_path: Path,

@@ -210,7 +210,7 @@ class Scheduler:
             self._unqueue(source, tid)
             wait = self.threads[tid].state.wait
             assert wait is not None
-            self.threads[tid].state.wait = Wait((target,), wait.deadline, wait.restarts, 0, wait.bits)
+            self.threads[tid].state.wait = wait._replace(keys=(target,), remaining=0)
             self.state.waiting.setdefault(target, deque()).append(tid)
         return len(tids)
 

@@ -19,14 +19,16 @@ from pltvm.engine.context import A0, A7, PC, Context
 from pltvm.engine.trap import Cause, faulting_access
 from pltvm.errors import Interrupted, OutOfMemory
 from pltvm.host.linux import delivery, life, signal_file, signals, timers
+from pltvm.host.linux.arguments import shown_result
 from pltvm.host.linux.calls import SYSTEM_CALLS
 from pltvm.host.linux.clock import SYSCALL_TICKS
 from pltvm.host.linux.deadlock import describe_deadlock
 from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.names import name_of_call
 from pltvm.host.linux.process import SignalInfo, Thread
 from pltvm.host.linux.space import EXEC, READ, WRITE
 from pltvm.host.linux.system import System
-from pltvm.host.linux.table import SystemCall
+from pltvm.host.linux.table import Registers, SystemCall
 from pltvm.host.linux.waits import Blocked
 from pltvm.monitor.abi import MASK64
 
@@ -159,8 +161,7 @@ class Traps:
         self._counts.clock += SYSCALL_TICKS  # so that a program that polls the clock gets somewhere
         self._serving = call = SYSTEM_CALLS.get(regs[A7])
         if call is None:
-            system.count_missing(regs[A7])
-            regs[A0] = -ENOSYS & MASK64
+            self._refuse(thread, regs)
             return
         words = list(regs[A0 : A0 + 6]) if self._trace is not None else []
         try:
@@ -188,6 +189,14 @@ class Traps:
                 self._trace(f"[{thread.tid}] {call.show_with_result(thread, words, result)}")
         if state.saved_mask is not None and state.alive:
             state.signal_mask, state.saved_mask = state.saved_mask, None
+
+    def _refuse(self, thread: Thread, regs: Registers) -> None:
+        """A call that is not offered."""
+        number = regs[A7]
+        self.system.count_missing(number)
+        regs[A0] = -ENOSYS & MASK64
+        if self._trace is not None:
+            self._trace(f"[{thread.tid}] {name_of_call(number)}(…) = {shown_result(regs[A0])}")
 
     def _wait(self, thread: Thread, blocked: Blocked) -> None:
         """The call waits, unless there is a signal already."""
