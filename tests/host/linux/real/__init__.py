@@ -50,6 +50,7 @@ CASES = {
         Case("sqlite", "sqlite", ("things.db", "sqlite.sql"), ("sqlite.sql",)),
         Case("cxx", "cxx"),
         Case("go", "go"),
+        Case("musl", "musl", ("7",)),
         Case(
             "esbuild", "esbuild", ("esbuild.ts", "--bundle", "--format=esm"), ("esbuild.ts", "esbuild_b.ts")
         ),
@@ -66,6 +67,8 @@ def _fill(case: Case, folder: Path) -> None:
     path = program(case.program)
     assert path is not None
     shutil.copy(path, folder / case.program)
+    if path.with_name("lib").exists():  # of a dynamic one
+        shutil.copytree(path.with_name("lib"), folder / "lib")
     for name in case.files:
         shutil.copy(HERE / name, folder)
 
@@ -110,5 +113,5 @@ def under_qemu(case: Case, folder: Path) -> tuple[str, str]:
             (applets / name).write_text(start)
             (applets / name).chmod(0o755)
     path = str(applets) if case.busybox else os.defpath
-    variables = {"PATH": path, "HOME": "/", "LANG": "C", "RUNNER": QEMU}
+    variables = {"PATH": path, "HOME": "/", "LANG": "C", "RUNNER": QEMU, "QEMU_LD_PREFIX": str(inner)}
     return _run([QEMU, f"./{case.program}", *case.arguments], inner, variables)

@@ -152,12 +152,41 @@ def cxx(folder: Path, made: Path) -> None:
     run(f"{CROSS}g++", *flags, HERE / "cxx.cpp", "-o", made / "cxx", cwd=folder)
 
 
+def musl(folder: Path, made: Path) -> None:
+    """`musl.c` and its libraries, dynamic, with the ld.so of musl, from Debian's sources."""
+    source = from_debian("musl", folder)
+    run("sh", "./configure", "--target=riscv64-linux-gnu", f"CC={CROSS}gcc", cwd=source)
+    run(
+        "make",
+        "-s",
+        f"-j{os.cpu_count()}",
+        "lib/libc.so",
+        "lib/Scrt1.o",
+        "lib/crti.o",
+        "lib/crtn.o",
+        cwd=source,
+    )
+    run("make", "-s", "install-headers", f"DESTDIR={folder}", "prefix=/musl", cwd=source)
+    (made / "lib").mkdir()
+    shutil.copy(source / "lib" / "libc.so", made / "lib" / "ld-musl-riscv64.so.1")
+    headers = ["-nostdinc", "-isystem", folder / "musl" / "include"]
+    compiler = [f"{CROSS}gcc", "-O1", *headers, "-nostdlib", f"-L{made / 'lib'}", f"-L{source / 'lib'}"]
+    library = [*compiler, "-shared", "-fPIC", HERE / "musl_shared.c"]
+    run(*library, "-lc", "-o", made / "lib" / "libshared.so", cwd=folder)
+    run(*library, "-DPLUGIN", "-lshared", "-lc", "-o", made / "lib" / "libplugin.so", cwd=folder)
+    start = [source / "lib" / name for name in ("Scrt1.o", "crti.o", "crtn.o")]
+    found = "-Wl,-dynamic-linker,/lib/ld-musl-riscv64.so.1"
+    line = [*compiler, "-pie", found, *start, HERE / "musl.c", "-lshared", "-lc", "-lgcc"]
+    run(*line, "-o", made / "musl", cwd=folder)
+
+
 BUILDERS: dict[str, Callable[[Path, Path], None]] = {
     "lua": lua,
     "sqlite": sqlite,
     "esbuild": esbuild,
     "cxx": cxx,
     "go": go,
+    "musl": musl,
     "busybox": busybox,
 }
 QUICK = ["sqlite", "esbuild", "cxx", "lua"]  # a minute in all
