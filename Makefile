@@ -7,6 +7,12 @@ NATIVE := $(wildcard pltvm/*/native/*.[ch]) pltvm/monitor/records.h pltvm/fuzz/a
 # What Python alone must do the same. The model, the attacks and their holes take turns by themselves.
 WITHOUT_CORE := tests/engine tests/monitor tests/test_examples.py tests/test_examples_shared.py
 
+# A worker that has nothing left takes tests from another one. The hundreds of processes that tests start, and all
+# workers, keep what Python compiles.
+PYTEST = $(BIN)/pytest -n auto --dist worksteal
+unexport PYTHONDONTWRITEBYTECODE
+SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 run: .venv/run .venv/core
 	@$(BIN)/pltvm demo
 
@@ -15,8 +21,14 @@ test: .venv/test .venv/core
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto
-	PLTVM_NATIVE=0 $(BIN)/pytest -n auto $(WITHOUT_CORE)
+	$(SITE)
+	$(PYTEST)
+	PLTVM_NATIVE=0 $(PYTEST) $(WITHOUT_CORE)
+
+# The site, in site/; in `make test` it is made to see whether all links and names are good.
+docs: .venv/test
+	$(SITE)
+	@echo "made site/index.html; with search: python3 -m http.server --directory site"
 
 # A wheel for each machine, made on this one.
 wheels: .venv/test
@@ -37,4 +49,4 @@ wheels: .venv/test
 	    $(BIN)/python -m pltvm.build core >/dev/null || true
 	@touch $@
 
-.PHONY: run test wheels
+.PHONY: run test docs wheels

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import peers
 from bench.harness import Bench, Benchmark, Sample
 from pltvm import Machine
+from pltvm.debug.profile import profiling
 
 # Rounds of a full run: about a tenth of a second.
 ROUNDS = {"hash": 60_000, "sort": 150, "matrix": 80, "string": 300, "chase": 40, "interpreter": 60}
@@ -33,6 +34,7 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
                 beside[peers.ICICLE] = runs.icicle
             if not rwx:
                 beside |= {peers.UNICORN: runs.unicorn, peers.HOOKS: runs.hooked}
+                made.append(Benchmark(f"profiled.{name}", "ms", runs.profiled, {"not profiled": runs.own}))
             made.append(Benchmark(f"compute.{name}{'_rwx' if rwx else ''}", "ms", runs.own, beside))
     return made
 
@@ -63,8 +65,17 @@ class _Kernel:
             raise RuntimeError(f"{self._name}: {value}, and {self.expected[rounds]} before")
         return seconds * 1e3
 
+    def profiled(self) -> float:
+        """As `own`, on a machine on which `pltvm profile` counts."""
+        machine = Machine(ram=256 << 20)
+        with profiling(machine):
+            return self._run(machine)
+
     def own(self) -> float:
-        enclave = Machine(ram=256 << 20).create(self.elf(self._rounds))
+        return self._run(Machine(ram=256 << 20))
+
+    def _run(self, machine: Machine) -> float:
+        enclave = machine.create(self.elf(self._rounds))
         start = time.perf_counter()
         result = enclave.run()
         elapsed = time.perf_counter() - start

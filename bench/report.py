@@ -19,15 +19,21 @@ _SECTIONS: Final = (
     ("Calls", ("trap", "ecall.", "call.", "ocall.", "switch", "tlb."), "calls.svg"),
     ("Enclaves from start to end", ("lifecycle.",), None),
     ("Whole programs", ("import", "cli.", "program."), None),
+    ("Linux programs", ("linux.",), None),
     ("Computing", ("compute.",), "compute.svg"),
     ("Many of them", ("scale.",), None),
     ("Fuzzing", ("fuzz.",), None),
+    ("Looking inside", ("profiled.", "debug."), None),
 )
 _NOTES: Final = {
     "Calls": """\
 Each by guest code that makes it many times. `unicorn` does the same in one address space with nothing
 protected, two traps and two register swaps: its ratio is what is left of a call without isolation. `hooks` is
 pltvm with a Python hook on each load and store beside the page tables: what isolation by hooks costs.""",
+    "Linux programs": """\
+One C program for musl, less a run of it that does nothing. `linux.ping` is a byte to another process and one
+back, through pipes; `linux.memory_400MiB` writes 300 MiB and makes them 400. What computes is in the
+JIT's hands, as below. Python answers a system call, which qemu-riscv64 leaves to the kernel outside.""",
     "Computing": """\
 One ELF, run as an enclave and by each peer, results compared; `_rwx` has every segment writable and
 executable. `qemu-riscv64` is without its start. `unicorn` is Unicorn as it comes, without page tables.""",
@@ -49,6 +55,7 @@ _LIMITS: Final = {
     "lifecycle.": "some 200 steps in Python; of a run, the JIT translates the enclave's code anew (0.1 ms)",
     "cli.": "importing Unicorn and typer is more than half of it",
     "import": "importing Unicorn's binding is half of it",
+    "linux.": "a system call leaves the JIT by ctypes (1.4 µs), and Python decodes and does it",
     "compute.": "Unicorn looks every load and store up in a software TLB, and checks at every block whether "
     "to stop; qemu-riscv64 in user mode leaves both to the host's MMU and signals",
     "scale.": "caches: a call of another enclave each time touches memory that no call before it has touched",
@@ -84,7 +91,11 @@ def page(results: Results, plot_folder: Path | None, file: Path) -> str:
     for title, prefixes, plot in _SECTIONS:
         chosen = [row for row in rows.values() if row["name"].startswith(prefixes)]
         if chosen:
-            parts += [f"## {title}", *([_NOTES[title]] if title in _NOTES else [])]
+            said = [
+                _NOTES.get(title),
+                results.get("remarks", {}).get(title),
+            ]  # the latter is of these figures
+            parts += [f"## {title}", *filter(None, said)]
             parts += [_image(plot, plot_folder, file)] if plot and plot_folder else []
             parts.append(_table(chosen))
     missed = [row for row in rows.values() if _missed(row)]

@@ -2,7 +2,7 @@
 
 Prints the median of each benchmark, its spread, how it compares with its peers, and the targets. NAME is a
 part of a benchmark's name, or all of a kind: `micro`, `lifecycle`, `programs`, `linux`, `compute`, `profile`,
-`scale`, `fuzzing`.
+`scale`, `fuzzing`, `debug`.
 """
 
 import sys
@@ -14,7 +14,19 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import call_profile, compute, fuzzing, harness, lifecycle, linux, micro, programs, scale, targets
+from bench import (
+    call_profile,
+    compute,
+    debugging,
+    fuzzing,
+    harness,
+    lifecycle,
+    linux,
+    micro,
+    programs,
+    scale,
+    targets,
+)
 
 KINDS = {
     "micro": micro.benchmarks,
@@ -25,6 +37,7 @@ KINDS = {
     "profile": call_profile.benchmarks,
     "scale": scale.benchmarks,
     "fuzzing": fuzzing.benchmarks,
+    "debug": debugging.benchmarks,
 }
 
 

@@ -53,6 +53,8 @@ TARGETS: Final = {
     "cli.tutorial": Target(own=130, original=(420, 420), times=2),
     "cli.fuzz": Target(own=1000),
     "import": Target(own=60),
+    "debug.history.step": Target(own=50),
+    "debug.history.watch": Target(own=5000),
     "linux.start": Target(own=5),
     "linux.call": Target(own=3),
     "linux.read_4KiB": Target(own=10),

@@ -10,14 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from pltvm.errors import PltvmError
-    from pltvm.host.api import Enclave, Result
+    from pltvm.errors import CallError, PltvmError
+    from pltvm.host.api import Result
+    from pltvm.host.proxy import Answer
     from pltvm.host.shared import BOUND, RelayMemory, SharedMemory
     from pltvm.machine import Machine
     from pltvm.monitor.abi import EnclaveType
+    from pltvm.view.enclave import Enclave
 
 __all__ = [
     "BOUND",
+    "Answer",
+    "CallError",
     "Enclave",
     "EnclaveType",
     "Machine",
@@ -29,8 +33,10 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES: Final = {
+    "Answer": "pltvm.host.proxy",
     "BOUND": "pltvm.host.shared",
-    "Enclave": "pltvm.host.api",
+    "CallError": "pltvm.errors",
+    "Enclave": "pltvm.view.enclave",
     "EnclaveType": "pltvm.monitor.abi",
     "Machine": "pltvm.machine",
     "PltvmError": "pltvm.errors",

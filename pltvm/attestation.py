@@ -70,7 +70,7 @@ def pack(report: Report) -> bytes:
 def parse(raw: bytes) -> Report:
     """The report in a file's bytes. Raises PltvmError when the size is wrong."""
     if len(raw) != SIZE:
-        raise PltvmError(f"no report: {len(raw)} bytes, a report has {SIZE}")
+        raise PltvmError(f"not a report: it has {len(raw)} bytes, a report has {SIZE}")
     return Report(*abi.REPORT.unpack(raw))
 
 

@@ -4,6 +4,8 @@ A message is one line that says what is wrong and, where that helps, what to do.
 raises: it ends in an error code or a fault report (see `pltvm.monitor.fault`).
 """
 
+from typing import Any
+
 
 class PltvmError(Exception):
     """Base of all errors of this package."""
@@ -50,6 +52,23 @@ class EngineError(PltvmError):
 
 class EnclaveError(PltvmError):
     """A request about an enclave that the monitor or the driver refused."""
+
+
+class CallError(EnclaveError):
+    """A call of a server from Python that gave no answer: `Enclave.call`.
+
+    `status` is "faulted", "interrupted" (time limit), "busy", "refused", "stopped", "destroyed" or
+    "put back". `report` is that of the fault, or of the place where the time limit found it, if there is one;
+    `output` what was printed until then, `notes` as of a Result.
+    """
+
+    def __init__(
+        self, message: str, status: str, report: Any = None, output: str = "", notes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status, self.report, self.output, self.notes = status, report, output, notes
+        for note in (*notes, *([str(report)] if report is not None else [])):
+            self.add_note(note)
 
 
 class SnapshotError(PltvmError):

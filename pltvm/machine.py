@@ -3,8 +3,9 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
@@ -12,7 +13,7 @@ from pltvm.engine.snapshot import EngineSnapshot, Snapshots
 from pltvm.errors import ArgumentError, SnapshotError
 from pltvm.host import api, arguments
 from pltvm.host import snapshot as host_snapshot
-from pltvm.host.api import Enclave, OnOutput, Pages
+from pltvm.host.api import OnOutput, Pages
 from pltvm.host.driver import Driver
 from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import Source
@@ -20,15 +21,21 @@ from pltvm.host.kernel import SMALLEST_RAM, Kernel
 from pltvm.host.services import DISK_LIMIT, Disk, FileDisk, Random
 from pltvm.host.shared import RelayMemory, SharedMemory
 from pltvm.host.symbols import Symbols
+from pltvm.listeners import machine_made
 from pltvm.monitor.abi import DEFAULT_STACK, RAM_BASE, EnclaveType
 from pltvm.monitor.digest import Digest
 from pltvm.monitor.keys import DEVELOPMENT, Keys
 from pltvm.monitor.measure import Snapshot as Content
 from pltvm.monitor.monitor import Monitor
+from pltvm.view.enclave import Enclave
 
 if TYPE_CHECKING:
     from pltvm.host.linux.runner import LinuxResult
     from pltvm.host.supervisor import SupervisorResult, Victim
+    from pltvm.view.enclaves import Enclaves
+    from pltvm.view.hooks import Hooks, Watch
+    from pltvm.view.memory import Owners, Pmp
+    from pltvm.view.watching import Watching
 
 DEFAULT_RAM: Final = 1 << 30
 LARGEST_RAM: Final = 256 << 30
@@ -88,6 +95,16 @@ class Machine:
         self.driver.services.random = Random(seed)
         self.driver.services.disk = Disk(disk_limit) if disk is None else FileDisk(disk, disk_limit)
         self._snapshots = Snapshots(self.hart)
+        self._watching: Watching | None = None  # once somebody has watched
+        for listener in machine_made:
+            listener(self)
+
+    def __repr__(self) -> str:
+        return f"<Machine {self.memory.size >> 20} MiB, {len(self.enclaves)} enclaves>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: its enclaves."""
+        return self.enclaves._repr_html_()
 
     def snapshot(self) -> MachineSnapshot:
         """The machine as it is now: between runs, or in a callback of one.
@@ -96,6 +113,8 @@ class Machine:
         for what cannot be saved: see "Snapshots" in docs/design.md.
         """
         state = self.monitor.state
+        if self._watching is not None:
+            self._watching.before_snapshot()
         host = host_snapshot.save(self.driver)
         state.note_written()
         engine = self._snapshots.save()
@@ -112,6 +131,8 @@ class Machine:
         """
         if not isinstance(snapshot, MachineSnapshot):
             raise arguments.wrong("snapshot", snapshot, "what Machine.snapshot gave")
+        if self._watching is not None:
+            self._watching.before_snapshot()
         state, hart = self.monitor.state, self.hart
         if snapshot.engine.size != self.memory.size:
             sizes = f"{snapshot.engine.size >> 20} MiB of RAM, this one has {self.memory.size >> 20}"
@@ -130,6 +151,46 @@ class Machine:
         running = state.running
         if running is not None:
             hart.current = running.context
+        if self._watching is not None:
+            self._watching.put_back()
+
+    @property
+    def enclaves(self) -> "Enclaves":
+        """All living enclaves, whoever made them: by iteration, by eid, by name."""
+        from pltvm.view.enclaves import Enclaves
+
+        return Enclaves(self.driver)
+
+    @property
+    def owners(self) -> "Owners":
+        """Who owns each page of RAM, in rows by address."""
+        from pltvm.view import memory
+
+        return memory.owners(self.monitor.state)
+
+    @property
+    def pmp(self) -> "Pmp":
+        """The entries of PMP, which say what user and supervisor mode may touch, in rows by number."""
+        from pltvm.view import memory
+
+        return memory.pmp(self.hart)
+
+    def watch(self, **hooks: "Unpack[Hooks]") -> "Watch":
+        """Have functions called at what happens from now on, until the Watch is stopped or its `with` ends.
+
+        `on_trap`, `on_call`, `on_return`, `on_ocall`, `on_switch`, `on_fault`, `on_state`, `on_host_call`,
+        `on_page`, `on_pte`, `on_satp`, `on_pmp`, `on_restore`: each gets the event of that kind, see
+        `pltvm.view.events`; `on_event` gets all. A hook may look at the machine, change registers and memory,
+        and raise: the run ends then, as by Ctrl-C, and raises that. Snapshots are not for hooks, which are
+        called in the middle of things. Raises ArgumentError for a hook that there is none of.
+        """
+        from pltvm.view.hooks import Watch, checked
+        from pltvm.view.watching import Watching
+
+        wanted = checked(hooks)
+        if self._watching is None:
+            self._watching = Watching(self.driver)
+        return Watch(self._watching, wanted)
 
     def create(
         self,
@@ -151,7 +212,15 @@ class Machine:
         pages that others have sent to this name. Raises ElfError, EnclaveError or OutOfMemory, and leaves
         nothing behind; a TypeError or ArgumentError for what is no such argument.
         """
-        return api.create(self.driver, elf, name=name, kind=type, stack_size=stack_size, shm=shm, relay=relay)
+        made = partial(
+            api.create, self.driver, elf, name=name, kind=type, stack_size=stack_size, shm=shm, relay=relay
+        )
+        if self._watching is None:
+            return Enclave(self.driver, made())
+        with self._watching.making(name, elf):
+            enclave = Enclave(self.driver, made())
+        self._watching.raise_late()
+        return enclave
 
     def shm(self, content: bytes | str | Path | int) -> SharedMemory:
         """Memory to share with several enclaves: its content, or its size in bytes; in whole pages."""

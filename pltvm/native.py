@@ -1,8 +1,8 @@
 """The native core: what is hot, in C, on the same memory as the Python that it speeds up.
 
-One shared library of the sources in `engine/native`, `monitor/native` and `fuzz/native`, built by
-`pltvm.build.core`. It has no Python C API, keeps no state of its own and allocates nothing, so one file
-serves every Python of a platform. Python stays complete without: `core` is None then, and `status` says why.
+One shared library of the sources in the folders `native`, built by `pltvm.build.core`. It has no Python C
+API, keeps no state of its own and allocates nothing, so one file serves every Python of a platform. Python
+stays complete without: `core` is None then, and `status` says why.
 
     PLTVM_NATIVE=0     do without it
     PLTVM_NATIVE=1     do not start without it
@@ -16,7 +16,9 @@ from typing import Final
 from pltvm.errors import PltvmError
 
 LIBRARY: Final = Path(__file__).with_name("_core.so")
-_ROOMS: Final = [LIBRARY.parent / room / "native" for room in ("engine", "monitor", "fuzz")]
+_ROOMS: Final = [
+    LIBRARY.parent / room / "native" for room in ("engine", "monitor", "fuzz", "coverage", "debug")
+]
 _LAYOUTS: Final = [LIBRARY.parent / name for name in ("monitor/records.h", "fuzz/arena.h")]
 _AGAIN: Final = "make it with: python -m pltvm.build core"
 _wanted: Final = os.environ.get("PLTVM_NATIVE", "")

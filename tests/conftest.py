@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from pltvm import Machine, native
+from pltvm.build import zig
 from pltvm.build.enclave import build_enclave
 from pltvm.host.audit import audit as audit_host
 from pltvm.host.blocks import Blocks
@@ -20,6 +22,9 @@ from pltvm.monitor.audit import audit as audit_monitor
 from tests.monitor.rig import Rig
 
 GUEST = Path(__file__).parent / "guest"
+
+# What tests have the compiler of ziglang do goes into the cache of `pltvm build`: each musl is compiled once.
+os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(zig.cache_dir(tempfile.gettempdir())))
 
 # Tests of Ctrl-C send it to themselves and to children, which ignore it where this process was started so.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -100,7 +100,7 @@ def parse(line: Sequence[str]) -> Arguments:
         else:
             inputs.append(_file(word))
     if not asks and not any(not word.startswith("-") for word in inputs):
-        raise BuildError("no file to compile or to link")
+        raise BuildError("name a file to compile or to link: pltvm build FILE.c makes FILE.elf")
     return Arguments(tuple(inputs), tuple(flags), output, opt, debug, mode, asks)
 
 

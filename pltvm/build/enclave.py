@@ -63,13 +63,12 @@ def build_enclave(
     stderr; its errors raise `BuildError`.
     """
     asked = arguments.parse([*map(str, sources), *zig.defining(defines), *flags])
-    return drive(
-        replace(asked, opt=opt, debug=asked.debug if debug else "-g0", output=output), checked=checked
-    )
+    asked = replace(asked, opt=opt, debug=asked.debug if debug else "-g0", output=output)
+    return drive(asked, checked=checked)[-1]
 
 
-def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | None = None) -> Path:
-    """Do what a command line asks for, and return what it made.
+def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | None = None) -> list[Path]:
+    """Do what a command line asks for, and return the files that it made: none where it is text on stdout.
 
     `symbols` says what is at the addresses of a checked program; without it, only functions are named.
     Raises BuildError.
@@ -84,7 +83,7 @@ def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | N
         elf = build.link()
         build.output.parent.mkdir(parents=True, exist_ok=True)
         build.output.write_bytes(elf)
-    return build.output
+    return [build.output]
 
 
 def answer(asked: Arguments) -> int:
@@ -106,13 +105,13 @@ class _Build:
         self.maps = zig.prefix_maps({self.sdk, self.sdk / "examples", *parents})
         self.debug = ["-g0"] if asked.debug == "-g0" else ["-gdwarf-4", asked.debug]
 
-    def compile_only(self) -> Path:
+    def compile_only(self) -> list[Path]:
         """What -c, -S and -E make: of each source a file, or text on stdout."""
         asked = self.asked
         if asked.output is not None and len(asked.sources) > 1:
             raise BuildError(f"{asked.mode} with -o takes one source")
         suffix = {"-c": ".o", "-S": ".s"}.get(asked.mode)
-        output = Path("-")
+        made = []
         for name in asked.sources:
             source = Path(name).resolve()
             output = asked.output or (Path(source.stem + suffix) if suffix else Path("-"))
@@ -120,12 +119,13 @@ class _Build:
             if str(output) != "-":
                 output.parent.mkdir(parents=True, exist_ok=True)
                 command += ["-o", str(output.absolute())]
+                made.append(output)
             environment = zig.environment(self.cache, self.scratch / "objects")
             result = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
             if result.returncode != 0:
                 raise BuildError(f"{source.name} was not compiled:\n{result.stderr.strip()}")
             sys.stderr.write(result.stderr)
-        return output
+        return made
 
     def link(self) -> bytes:
         """Compile, and link with what turns out to be needed; the ELF."""

@@ -77,16 +77,29 @@ def attack_elf(name: str) -> Path:
     return guest_dir() / "elf" / "attacks" / f"{name}.elf"
 
 
-def copy_examples(dest: Path) -> list[Path]:
-    """Copy the examples' sources into a directory, made if needed. A file already there is an error."""
-    dest.mkdir(parents=True, exist_ok=True)
+def proxy() -> Example:
+    """The enclave that calls servers for a program outside, see `pltvm.host.proxy`."""
+    guest = guest_dir()
+    return Example(guest / "proxy" / "proxy.c", guest / "elf" / "proxy.elf")
+
+
+def copy_examples(dest: Path, *, built: bool = False) -> list[Path]:
+    """Copy the examples' sources into a directory, made if needed. A file already there is an error.
+
+    With `built` also what was made of them: `NAME.elf` of enclaves, and host programs, those for glibc.
+    """
     sources = sorted((guest_dir() / "examples").glob("*.[ch]"))
+    if built:
+        sources += [example.elf for example in examples().values()]
+        sources += [*sorted(host_elf_dir().glob("*.elf"))]
+        sources += [example.elfs["glibc"] for example in host_examples().values()]
+    dest.mkdir(parents=True, exist_ok=True)
     copies = [(source, dest / source.name) for source in sources]
     for _, copy in copies:
         if copy.exists():
             raise BuildError(f"{copy} exists already; remove it or choose another directory")
     for source, copy in copies:
-        shutil.copyfile(source, copy)
+        shutil.copy(source, copy)
     return [copy for _, copy in copies]
 
 

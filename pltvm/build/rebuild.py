@@ -12,8 +12,9 @@ _ATTACKS = ("-Wno-infinite-recursion",)  # one of them wants its stack to end
 
 
 def rebuild_examples(into: Path) -> list[Path]:
-    """Build all examples into a directory."""
-    return [build_enclave([one.source], into / one.elf.name) for one in guest.examples().values()]
+    """Build all examples, and the proxy, into a directory."""
+    made = [*guest.examples().values(), guest.proxy()]
+    return [build_enclave([one.source], into / one.elf.name) for one in made]
 
 
 def rebuild_attacks(into: Path) -> list[Path]:

@@ -2,9 +2,16 @@
 
     run        run, demo                    attest     measure, attest, verify
     build      info, build, examples        fuzz       fuzz, cov
-    selftest   selftest                     new        new
+    selftest   selftest                     corpus     triage, cmin, tmin, showmap
+    new        new                          call       call
+    debug      debug                        replay     replay
+    profile    profile                      view       view
+    running    what runs a program do       beside     what is put beside a run
+    findings   one input of the fuzzer's    debugger   --gdb
     app        all of them, and what stands before one
-    options    what several commands have   streams    standard input, output and error
+    options    what several commands have   targets    what is fuzzed, as options
+    tables     tables, and how far it is    covered    --cov
+    streams    standard input, output and error
 
 An enclave's own output goes to stdout as it appears; everything else goes to stderr, unless it is what was
 asked for. Exit status 0 when the enclave ran to its end, else 1; 2 for a command line that makes no sense.

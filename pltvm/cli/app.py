@@ -3,6 +3,7 @@
 import atexit
 import gc
 from importlib import import_module
+from shutil import get_terminal_size
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,7 +12,12 @@ from typer.core import TyperGroup
 # The commands as --help lists them, with the file that each is in.
 _FILES: Final = {
     "run": "run",
+    "call": "call",
     "demo": "run",
+    "replay": "replay",
+    "debug": "debug",
+    "profile": "profile",
+    "view": "view",
     "info": "build",
     "build": "build",
     "examples": "build",
@@ -22,11 +28,36 @@ _FILES: Final = {
     "selftest": "selftest",
     "fuzz": "fuzz",
     "cov": "fuzz",
+    "triage": "corpus",
+    "cmin": "corpus",
+    "tmin": "corpus",
+    "showmap": "corpus",
 }
+
+
+_LEAST: Final = 20  # columns that help is made for
+
+
+def _width() -> int:
+    """Columns of help: those of the terminal, 78 at most."""
+    return max(min(get_terminal_size().columns - 2, 78), _LEAST)
+
+
+class _Formatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
+    """Help in which options leave room for what they mean, on narrow terminals too."""
+
+    def write_dl(self, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl(rows, min(col_max, self.width // 2 - 6), col_spacing)
+
+
+class _Context(typer.Context):
+    formatter_class = _Formatter
 
 
 class _Commands(TyperGroup):
     """Its commands are imported when they are asked for: one to run it, all of them for --help."""
+
+    context_class = _Context
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -35,14 +66,17 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in _FILES and self.commands[cmd_name] is None:
             group = import_module(f"pltvm.cli.{_FILES[cmd_name]}").app
-            self.commands.update(typer.main.get_group(group).commands)
+            made = typer.main.get_group(group).commands
+            for command in made.values():
+                command.context_class = _Context
+            self.commands.update(made)
         return self.commands.get(cmd_name)
 
 
 app = typer.Typer(
     cls=_Commands,
     help="Run Penglai-TVM RISC-V enclaves, unchanged, without hardware.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _width()},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -3,7 +3,6 @@
 `attest` and `verify` use the keys in the user's data directory where no others are given.
 """
 
-import json as json_format
 import re
 import sys
 from pathlib import Path
@@ -15,14 +14,17 @@ from pltvm.cli.options import (
     Json,
     KeyFile,
     Shm,
-    Size,
+    StackSize,
     check_stack,
+    file_in_bash,
     file_or_text,
     is_given,
+    one_of,
     read_small,
     refuse_given,
     refuse_host_program,
 )
+from pltvm.cli.streams import print_json
 from pltvm.errors import PltvmError
 from pltvm.monitor.abi import DEFAULT_STACK, MASK64, EnclaveType
 from pltvm.monitor.digest import Digest
@@ -43,7 +45,7 @@ def parse_nonce(text: str | int) -> int:
     except ValueError:
         number = -1
     if not 0 <= number <= MASK64:
-        raise typer.BadParameter(f"{text!r} is no unsigned 64-bit number")
+        raise typer.BadParameter(f"{text!r} is not an unsigned 64-bit number")
     return number
 
 
@@ -75,9 +77,19 @@ def parse_measurement(text: str) -> bytes:
     return _hex_of(text, 32, "measurement")
 
 
-Elf = Annotated[str, typer.Argument(help="The enclave's ELF.")]
+Elf = Annotated[str, typer.Argument(help="The enclave's ELF.", autocompletion=file_in_bash)]
 Nonce = Annotated[int, typer.Option(parser=parse_nonce, metavar="N", help="Goes into the report's hash.")]
-Kind = Annotated[EnclaveType, typer.Option("--type", parser=parse_kind, metavar="|".join(_KINDS))]
+Kind = Annotated[
+    EnclaveType,
+    typer.Option(
+        "--type",
+        parser=parse_kind,
+        metavar="|".join(_KINDS),
+        help="What it is created as.",
+        autocompletion=one_of(*_KINDS),
+        show_default="normal",
+    ),
+]
 Which = Annotated[Digest, typer.Option("--digest", help="The original's digest, or standard SM3.")]
 
 
@@ -93,7 +105,7 @@ def _refuse_idle(ctx: typer.Context, kind: EnclaveType, stack_size: int) -> None
 def _show(fields: dict[str, Any], as_json: bool) -> None:
     """Print `name value` lines, or the fields as JSON."""
     if as_json:
-        print(json_format.dumps(fields, indent=2))
+        print_json(fields)
         return
     for name, value in fields.items():
         print(f"{name.replace('_', ' '):12} {value}")
@@ -117,7 +129,7 @@ def measure(
     ctx: typer.Context,
     elf: Elf,
     nonce: Nonce = 0,
-    stack_size: Size = DEFAULT_STACK,
+    stack_size: StackSize = DEFAULT_STACK,
     kind: Kind = EnclaveType.NORMAL,
     shm: Shm = None,
     digest: Which = Digest.PENGLAI,
@@ -144,7 +156,7 @@ def attest(
     nonce: Nonce,
     output: Annotated[Path, typer.Option("-o", metavar="FILE", help="Where the report goes.")],
     keys: KeyFile = None,
-    stack_size: Size = DEFAULT_STACK,
+    stack_size: StackSize = DEFAULT_STACK,
     kind: Kind = EnclaveType.NORMAL,
     shm: Shm = None,
     digest: Which = Digest.PENGLAI,
@@ -203,7 +215,10 @@ def verify(
         verdict = attestation.verify(raw, device_key, expect, nonce, digest)
     except PltvmError as error:
         raise PltvmError(f"{report}: {error}") from None
-    print(json_format.dumps(verdict.to_dict(), indent=2) if json else verdict)
+    if json:
+        print_json(verdict.to_dict())
+    else:
+        print(verdict)
     if not verdict.ok:
         names = ", ".join(check.name for check in verdict.failed)
         print(f"pltvm: {report}: not to be trusted: {names}", file=sys.stderr)

@@ -1,26 +1,26 @@
 """The commands about ELFs: info, build, examples."""
 
-import json as json_format
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from pltvm.cli.options import As, Json, Size, check_stack, parse_kind, refuse_given
-from pltvm.cli.streams import say
+from pltvm.cli.options import As, Json, StackSize, check_stack, parse_kind, refuse_given
+from pltvm.cli.streams import print_json, say
+from pltvm.cli.tables import fit, is_narrow
 from pltvm.errors import ArgumentError, BuildError
 from pltvm.host.text import one_line
 from pltvm.monitor.abi import DEFAULT_STACK
 
 app = typer.Typer(rich_markup_mode=None)
+_PRINTS: Final = ("-E", "-M", "-MM", "-fsyntax-only")  # what makes no file
 
 
 @app.command()
 def info(
     ctx: typer.Context,
     elf: Annotated[str, typer.Argument(help="The ELF of an enclave, or of a host program.")],
-    stack_size: Size = DEFAULT_STACK,
+    stack_size: StackSize = DEFAULT_STACK,
     as_kind: As = None,
     json: Json = False,
 ) -> None:
@@ -32,11 +32,16 @@ def info(
     about = describe(elf, stack_size, parse_kind(as_kind) if as_kind is not None else None)
     if isinstance(about, ProgramInfo):
         refuse_given(ctx, "is for enclaves: Linux gives a host program its stack", "stack_size")
-    print(json_format.dumps(about.to_dict(), indent=2) if json else about)
+    if json:
+        print_json(about.to_dict())
+    else:
+        print(fit(about.text(narrow=is_narrow())))
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+# No -h for the parser, which would find it in -larchive, too.
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 def build(
+    ctx: typer.Context,
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[COMPILER OPTIONS] FILES", help="As of a C compiler.")
     ] = None,
@@ -44,6 +49,7 @@ def build(
         bool, typer.Option("--check", help="Find memory errors and undefined behaviour.")
     ] = False,
     sdk: Annotated[bool, typer.Option("--print-sdk", help="Print where the SDK is.")] = False,
+    json: Json = False,
 ) -> None:
     """Compile an enclave with the SDK and the compiler in the ziglang package, which is a driver as cc is.
 
@@ -53,45 +59,69 @@ def build(
     """
     from pltvm.build import arguments, guest
     from pltvm.build.enclave import answer, drive
+    from pltvm.host.symbols import places_of
 
+    if "-h" in (words or ()):
+        print(ctx.get_help())
+        return
     if sdk:
-        print(guest.guest_dir())
+        if json:
+            print_json({"sdk": str(guest.guest_dir())})
+        else:
+            print(guest.guest_dir())
         return
     try:
         asked = arguments.parse(words or [])
     except BuildError as error:
         raise ArgumentError(str(error)) from None
+    if json and (asked.asks or asked.mode in _PRINTS):
+        raise ArgumentError("--json: it goes with what makes a file; here the compiler prints text")
     if asked.asks:
         raise typer.Exit(answer(asked))
     try:
-        made = drive(asked, checked=check, symbols=_symbols)
+        made = drive(asked, checked=check, symbols=places_of)
     except BuildError as error:  # the compiler's lines are as many as they are
         say("\n".join(map(one_line, f"pltvm: {error}".splitlines())))
         raise typer.Exit(1) from None
-    if not asked.mode:
-        say(f"built {made}")
-
-
-def _symbols(elf: bytes) -> Callable[[int], str]:
-    """What is at the addresses of an ELF: functions, files and lines."""
-    from pltvm.host.symbols import Symbols
-
-    symbols = Symbols(elf)
-    return lambda pc: str(symbols.locate(pc))
+    if json:
+        print_json({"made": [str(path) for path in made], "checked": check})
+    elif not asked.mode:
+        say(f"built {made[0]}")
 
 
 @app.command()
 def examples(
-    copy: Annotated[Path | None, typer.Argument(help="Copy their sources into this folder.")] = None,
+    copy: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Copy their sources into this folder.")
+    ] = None,
+    built: Annotated[
+        bool, typer.Option("--built", help="Copy their ELFs too, and the example host programs.")
+    ] = False,
+    json: Json = False,
 ) -> None:
-    """List the example enclaves that come with the package, or copy their sources."""
+    """List the example enclaves that come with the package, or copy them."""
 
     from pltvm.build import guest
 
-    if copy is None:
-        for name, example in guest.examples().items():
-            print(f"{name:12} {example.summary}")
-        print(f"\nTheir ELFs are in {guest.guest_dir() / 'elf'}; `pltvm examples DIR` copies their sources.")
+    if copy is not None:
+        copied = guest.copy_examples(copy, built=built)
+        if json:
+            print_json({"copied": [str(path) for path in copied]})
+        else:
+            say("\n".join(f"copied {path}" for path in copied))
         return
-    for path in guest.copy_examples(copy):
-        say(f"copied {path}")
+    if built:
+        raise ArgumentError("--built needs a folder to copy into: pltvm examples --built DIR")
+    if json:
+        print_json(
+            {
+                "examples": [
+                    {"name": name, "summary": one.summary, "source": str(one.source), "elf": str(one.elf)}
+                    for name, one in guest.examples().items()
+                ]
+            }
+        )
+        return
+    for name, example in guest.examples().items():
+        print(fit(f"{name:12}  {example.summary}"))
+    print(fit("\n`pltvm examples DIR` copies their sources, with --built their ELFs and host programs too."))

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pltvm.cli.streams import say
+from pltvm.cli.options import Json
+from pltvm.cli.streams import print_json, say
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -18,10 +19,15 @@ def group() -> None:
 @app.command()
 def new(
     name: Annotated[Path, typer.Argument(metavar="NAME", help="Its folder, and what its server is called.")],
+    json: Json = False,
 ) -> None:
     """Begin a project: a server enclave, a client, a host program, tests and a CI file."""
     from pltvm.build.project import create
 
-    for path in create(name):
+    made = create(name)
+    if json:
+        print_json({"made": [str(path) for path in made]})
+        return
+    for path in made:
         say(f"made {path}")
     say(f"now: make -C {name} test")

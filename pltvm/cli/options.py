@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
@@ -47,7 +47,7 @@ def file_or_text(option: str, value: str | None) -> bytes | None:
     if os.path.isfile(value):
         return read_plain(value)
     if _LIKE_A_PATH.fullmatch(value):
-        what = "is no plain file" if os.path.lexists(value) else "there is no such file"
+        what = "is not a plain file" if os.path.lexists(value) else "there is no such file"
         raise ArgumentError(
             f"{option} {value}: {what}: name one as {option} @FILE, or write {option} {_TEXT}{value} if that "
             "is the text itself"
@@ -150,12 +150,64 @@ def parse_kind(text: str) -> Kind:
     return Kind(text)
 
 
+def one_of(*words: str) -> Callable[[str], list[str]]:
+    """What a shell offers for an option that takes one of these words."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+def file_behind(mark: str) -> Callable[[str], list[str]]:
+    """What a shell offers for a value with a file in it, behind the first `mark`: files, once that is there.
+
+    Some shells take what is behind it for a word, and offer files themselves.
+    """
+
+    def offer(incomplete: str) -> list[str]:
+        before, found, path = incomplete.partition(mark)
+        return [f"{before}{mark}{one}" for one in _files(path)] if found else []
+
+    return offer
+
+
+def file_in_bash(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What a shell offers for a word that bash takes for one of its own: the FILE of `--shm @FILE`.
+
+    It puts that in the place of `@FILE`, which means the same. For the rest it offers files itself.
+    """
+    behind = any(str(ctx.params.get(name) or "").endswith("@") for name in ("shm", "relay"))
+    return list(_files(incomplete)) if behind else []
+
+
+def _files(path: str) -> Iterator[str]:
+    """The files whose paths start so, with a slash behind folders."""
+    folder, name = os.path.split(path)
+    with suppress(OSError):
+        for one in sorted(os.listdir(folder or ".")):
+            if one.startswith(name) and (name or one[0] != "."):
+                found = os.path.join(folder, one)
+                yield f"{found}/" if os.path.isdir(found) else found
+
+
 As = Annotated[
-    str | None, typer.Option("--as", metavar="|".join(CHOICES), help="What FILE is, if not what it seems.")
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="|".join(CHOICES),
+        help="What FILE is, if not what it seems.",
+        autocompletion=one_of(*CHOICES),
+    ),
 ]
-Size = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE")]
+Ram = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE", help="Guest RAM.", show_default="1G")]
+StackSize = Annotated[
+    int, typer.Option(parser=parse_size, metavar="SIZE", help="Stack of the enclave.", show_default="64K")
+]
+ExitCode = Annotated[
+    bool, typer.Option("--exit-code", help="Exit with the value that it returns: the low 8 bits.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
-Shm = Annotated[str | None, typer.Option(metavar="@FILE|TEXT", help="Memory shared with the host.")]
+Shm = Annotated[
+    str | None,
+    typer.Option(metavar="@FILE|TEXT", help="Memory shared with the host.", autocompletion=file_behind("@")),
+]
 KeyFile = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="Keys of the machine; made if there is no file.")
 ]

@@ -1,51 +1,56 @@
 """The commands `pltvm run` and `pltvm demo`: enclaves with their servers, host programs, kernel programs."""
 
-import json as json_format
-import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand
 
+from pltvm.cli.beside import ADDED, Beside, tape_for
+from pltvm.cli.covered import Cov
 from pltvm.cli.options import (
     As,
     Confined,
+    ExitCode,
     Json,
     KeyFile,
+    Ram,
     Shm,
-    Size,
+    StackSize,
     build_wall,
     check_name,
     check_stack,
+    file_behind,
+    file_in_bash,
     file_or_text,
     parse_kind,
     parse_servers,
+    parse_size,
     refuse_given,
 )
-from pltvm.cli.streams import print_error, say
-from pltvm.cli.streams import print_output as print_at_once
-from pltvm.errors import ArgumentError, ElfError, PltvmError
-from pltvm.host.api import RELAY_RETURNED, Enclave
+from pltvm.cli.running import (
+    Manner,
+    create_all,
+    hinting,
+    kernel_machine,
+    machine_of,
+    print_output,
+    run_enclave,
+    run_host,
+    run_kernel,
+)
+from pltvm.errors import ArgumentError
 from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import name_of
 from pltvm.host.elf_kind import Decision, Kind, decide
-from pltvm.host.output import MayBeLate
-from pltvm.host.report import FaultReport
-from pltvm.host.services import SECTOR
-from pltvm.host.shared import SharedMemory
-from pltvm.host.text import one_line
 from pltvm.machine import DEFAULT_RAM, Machine
 from pltvm.monitor.abi import DEFAULT_STACK, EnclaveType
 
-print_output = MayBeLate(print_at_once)
-
-SUPERVISOR_RAM: Final = 64 << 20
+SHOW: Final = "pltvm.show"  # in click's `meta`: what gets the output of guests, for a command that runs this
 # Options that say something of one kind of program, by the others'.
 _OF_HOSTS: Final = ("root", "real_time", "net", "verbose")
 _OF_ENCLAVES: Final = ("server", "shm", "relay", "name", "stack_size")
+_NOT_RECORDED: Final = ("keys", "real_time", "net", "record", "gdb")  # secrets, the world, other notes
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -58,116 +63,79 @@ class RunCommand(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.allow_interspersed_args = False
-        rest = super().parse_args(ctx, list(args))
+        ctx.allow_interspersed_args = ctx.resilient_parsing  # then a shell completes the line: of either kind
+        rest = super().parse_args(ctx, self._with_port(args, ctx.resilient_parsing))
         found = ctx.params
-        if found["args"] and _decide(**found).kind in (Kind.ENCLAVE, Kind.SERVER, Kind.KERNEL):
+        if (
+            found["args"]
+            and not ctx.resilient_parsing
+            and _decide(ctx, **found).kind in (Kind.ENCLAVE, Kind.SERVER, Kind.KERNEL)
+        ):
             ctx.allow_interspersed_args = True
             ctx.params.clear()
-            rest = super().parse_args(ctx, list(args))
+            rest = super().parse_args(ctx, self._with_port(args, True))
         return rest
 
+    def _with_port(self, args: list[str], all_of_them: bool) -> list[str]:
+        """The arguments, where `--gdb` without a port has one; not those of a host program."""
+        values = {name for one in self.params for name in one.opts if not getattr(one, "is_flag", False)}
+        given, rest = [], list(args)
+        while rest:
+            first = rest.pop(0)
+            if first == "--gdb" and not (rest and rest[0].isdecimal()):
+                first = "--gdb=0"
+            given.append(first)
+            if first in values and rest:
+                given.append(rest.pop(0))
+            elif not all_of_them and not first.startswith("-"):
+                break
+        return given + rest
 
-def _decide(file: str, as_kind: str | None, supervisor: bool, **_: object) -> Decision:
-    """What the file is: what the command line says, or else what it seems to be."""
+
+def _decide(ctx: Any, file: str, as_kind: str | None, supervisor: bool, **_: object) -> Decision:
+    """What the file is: what the command line says, or else what it seems to be, looked at once."""
     if as_kind is None:
-        return Decision(Kind.KERNEL) if supervisor else decide(file)
+        if supervisor:
+            return Decision(Kind.KERNEL)
+        if _DECISION not in ctx.meta:
+            ctx.meta[_DECISION] = decide(file)
+        decision: Decision = ctx.meta[_DECISION]
+        return decision
     if supervisor and as_kind != Kind.KERNEL.value:
         raise ArgumentError(f"--as {as_kind}: and --supervisor says that it is a kernel program")
     return Decision(parse_kind(as_kind))
 
 
-_HOW_TO_GIVE: Final = " (--server NAME=ELF)"
-
-
-@contextmanager
-def _hinting(decision: Decision) -> Iterator[None]:
-    """Errors about the file say what it was taken for, if that may have been wrong."""
-    try:
-        yield
-    except ElfError as error:
-        hint = decision.hint()
-        raise ElfError(f"{error} (it {hint})" if hint else str(error)) from None
-
-
-def _say_hint(file: str, decision: Decision) -> None:
-    if hint := decision.hint():
-        say(f"pltvm: {name_of(file)}: {hint}")
-
-
-def _say_place(place: FaultReport | None) -> None:
-    if place is not None:
-        say(f"  in {place.place}")
-
-
-def _say_what_is_lost(machine: Machine) -> None:
-    if machine.driver.services.disk.is_lost:
-        say("pltvm: sectors were written and are not kept: name a file for them (--disk)")
-
-
-def _machine(ram: int, keys: Path | None, disk: Path | None) -> Machine:
-    """A machine with the keys of a file, made if need be, or with the development keys."""
-    if keys is None:
-        return Machine(ram, disk=disk)
-    from pltvm import keyfile
-
-    return Machine(ram, disk=disk, keys=keyfile.load_or_create(keys))
-
-
-def _recording(machine: Machine, folder: Path | None) -> AbstractContextManager[None]:
-    """What is sent in the block goes to the folder, if there is one."""
-    if folder is None:
-        return nullcontext()
-    from pltvm.fuzz.record import recording
-
-    return recording(machine, folder, say)
-
-
-def _run(
-    machine: Machine, enclave: Enclave, as_json: bool, limit: float | None, decision: Decision
-) -> NoReturn:
-    """Run an enclave, show how that ended, and leave with its exit status."""
-    try:
-        result = enclave.run(limit, None if as_json else print_output)
-    except KeyboardInterrupt:
-        for note in machine.driver.unknown_names.take().values():
-            say(one_line(f"pltvm: {enclave.name}: {note}{_HOW_TO_GIVE}"))
-        say(one_line(f"pltvm: {enclave.name}: stopped by Ctrl-C"))
-        _say_place(enclave.place)
-        raise typer.Exit(1) from None
-    if not as_json:
-        for note in result.notes:
-            say(one_line(f"pltvm: {enclave.name}: {note}{_HOW_TO_GIVE}"))
-    if as_json:
-        print(json_format.dumps(result.to_dict(), indent=2))
-    elif result.fault is not None:
-        say(str(result.fault))
-        _say_hint(enclave.name, decision)
-    elif result.ok:
-        say(f"{enclave.name} returned {result.retval}")
-    elif result.status == RELAY_RETURNED:
-        say(f"pltvm: {enclave.name}: has returned its relay pages and waits for new ones: stopped")
-    else:
-        say(f"pltvm: {enclave.name}: still running after {limit:g} s (--timeout), stopped")
-        _say_place(result.place)
-    _say_what_is_lost(machine)
-    raise typer.Exit(0 if result.ok else 1)
+_DECISION: Final = "pltvm.decision"  # in what the context keeps
 
 
 @app.command(cls=RunCommand)
 def run(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(help="The ELF of an enclave, or of a host program.")],
-    args: Annotated[list[str] | None, typer.Argument(help="Arguments of a host program.")] = None,
+    file: Annotated[
+        str, typer.Argument(help="The ELF of an enclave, or of a host program.", autocompletion=file_in_bash)
+    ],
+    args: Annotated[
+        list[str] | None,
+        typer.Argument(help="Arguments of a host program.", autocompletion=file_in_bash),
+    ] = None,
     server: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=ELF", help="A server enclave; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=ELF",
+            help="A server enclave; may be repeated.",
+            autocompletion=file_behind("="),
+        ),
     ] = None,
     shm: Shm = None,
-    relay: Annotated[str | None, typer.Option(metavar="@FILE|TEXT", help="Pages handed over.")] = None,
+    relay: Annotated[
+        str | None,
+        typer.Option(metavar="@FILE|TEXT", help="Pages handed over.", autocompletion=file_behind("@")),
+    ] = None,
     name: Annotated[str, typer.Option(help="The enclave's own name.")] = "",
     disk: Annotated[Path | None, typer.Option(metavar="FILE", help="For sectors, through --shm.")] = None,
-    ram: Size = DEFAULT_RAM,
-    stack_size: Size = DEFAULT_STACK,
+    ram: Ram = DEFAULT_RAM,
+    stack_size: StackSize = DEFAULT_STACK,
     keys: KeyFile = None,
     timeout: Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after.")] = None,
     as_kind: As = None,
@@ -181,7 +149,25 @@ def run(
     record: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write what is sent, as inputs for pltvm fuzz.")
     ] = None,
+    cov: Cov = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write all that happens: .txt, .jsonl, or .json for Perfetto."),
+    ] = None,
+    trace_format: Annotated[
+        str | None, typer.Option(metavar="text|jsonl|perfetto", help="If the name of FILE does not say it.")
+    ] = None,
+    record_run: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all of the run, for pltvm replay.")
+    ] = None,
+    gdb: Annotated[
+        str | None, typer.Option(metavar="[PORT]", help="Wait for gdb or lldb at this port, or any.")
+    ] = None,
+    history: Annotated[
+        int, typer.Option(parser=parse_size, metavar="SIZE", help="With --gdb: memory to go back in time.")
+    ] = 0,
     verbose: Annotated[bool, typer.Option("-v", help="Show each system call of a host program.")] = False,
+    exit_code: ExitCode = False,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
@@ -191,13 +177,28 @@ def run(
     """
     check_name(name)
     check_stack(stack_size)
-    decision = _decide(file, as_kind, supervisor)
+    if history and gdb is None:
+        raise ArgumentError("--history: is for debuggers: --gdb, or pltvm debug")
+    decision = _decide(ctx, file, as_kind, supervisor)
+    if record_run is not None:
+        refuse_given(ctx, "does not go with --record-run: see docs/recordings.md", *_NOT_RECORDED)
+    manner = Manner(timeout, json, exit_code, ctx.meta.get(SHOW, print_output))
+    options = {"ram": ram, "timeout": timeout, "json": json, "exit_code": exit_code, "as": as_kind}
+    looking: dict[str, Any] = {"trace": trace, "trace_format": trace_format, "gdb": gdb}
+    looking |= {"record": record, "cov": cov, "history": history}
     if decision.kind is Kind.KERNEL:
         refuse_given(ctx, "is for enclaves and hosts, not for a kernel program", *_OF_ENCLAVES, *_OF_HOSTS)
-        refuse_given(ctx, "does nothing for a kernel program", "disk", "keys")
+        refuse_given(ctx, "does nothing for a kernel program", "disk", "keys", "cov")
+        if ADDED in ctx.meta:
+            why = "only enclaves and host programs can be looked into"
+            raise ArgumentError(f"{file}: is a kernel program, and {why}")
         if args:
             raise ArgumentError(f"{file}: is a kernel program and takes no arguments ({args[0]!r})")
-        _supervise(file, ram, record, timeout, confine, json, decision)
+        tape = tape_for(record_run, "kernel", file, options)
+        machine, beside = kernel_machine(ram), Beside.given(ctx, file, tape=tape, kernel=True, **looking)
+        build_wall(confine, [file], folder=record)
+        with beside.making(machine), beside.running(machine):
+            run_kernel(file, file, machine, manner, decision)
     if decision.kind is Kind.SERVER:
         load_image(file)  # or that is wrong with it
         raise ArgumentError(
@@ -208,122 +209,36 @@ def run(
 
         why = f"is for enclaves; {name_of(file)} is a host program, which makes its enclaves and their memory"
         refuse_given(ctx, why, *_OF_ENCLAVES)
-        machine = _machine(ram, keys, disk)
-        build_wall(confine, [file], folder=record, file=disk, links=[root], network=net)
-        with _recording(machine, record):
-            _run_program(file, args or [], machine, timeout, root, real_time, net, verbose, json, decision)
+        refuse_given(ctx, "is for others: the status of a host program is always its own", "exit_code")
+        options["verbose"] = verbose
+        tape = tape_for(record_run, "host", file, options, arguments=args or [], disk=disk)
+        machine, beside = machine_of(ram, keys, disk), Beside.given(ctx, file, tape=tape, **looking)
+        build_wall(confine, [file], beside.folders, folder=record, file=disk, links=[root], network=net)
+        with beside.making(machine), beside.running(machine):
+            given: dict[str, Any] = {"real_time": real_time, "net": net}
+            given |= tape.options(machine) if tape is not None else {}
+            run_host(file, args or [], machine, manner, decision, root=root, verbose=verbose, **given)
     if args:
-        with _hinting(decision):
+        with hinting(decision):
             load_image(file)  # or there is no such file, and nothing more to say
         raise ArgumentError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
     refuse_given(ctx, f"is for host programs; {name_of(file)} is an enclave", *_OF_HOSTS)
     content, handed = file_or_text("--shm", shm), file_or_text("--relay", relay)
     servers = parse_servers(server or [])
-    machine = _machine(ram, keys, disk)
-    build_wall(confine, [file, *(elf for _, elf in servers)], folder=record, file=disk)
-    memory: SharedMemory | None = None
-    if content is not None or disk is not None:  # sectors go through it
-        memory = machine.shm(content or SECTOR)
-        machine.use_for_persistency(memory)
-    for server_name, elf in servers:
-        shared = memory if disk is not None else None  # servers share it where sectors are meant
-        machine.create(elf, name=server_name, type=EnclaveType.SERVER, shm=shared)
-    with _hinting(decision):
-        enclave = machine.create(file, name=name, stack_size=stack_size, shm=memory, relay=handed)
-    with _recording(machine, record):
-        _run(machine, enclave, json, timeout, decision)
-
-
-def _supervise(
-    file: str,
-    ram: int,
-    record: Path | None,
-    limit: float | None,
-    confine: bool,
-    as_json: bool,
-    decision: Decision,
-) -> NoReturn:
-    """Run a kernel program in S-mode, and leave with its exit status."""
-    ram = SUPERVISOR_RAM if ram == DEFAULT_RAM else ram  # all of it gets mapped, page by page
-    machine = Machine(ram)
-    build_wall(confine, [file], folder=record)
-    with _recording(machine, record), _hinting(decision):
-        try:
-            result = machine.supervise(file, on_output=None if as_json else print_output, timeout=limit)
-        except KeyboardInterrupt:
-            raise PltvmError(f"{file}: stopped by Ctrl-C") from None
-    if as_json:
-        print(json_format.dumps(result.to_dict(), indent=2))
-    elif result.timed_out:
-        say(f"pltvm: {file}: still running after {limit:g} s (--timeout), stopped")
-        say(one_line(f"  in {result.where}"))
-    elif result.code is None:
-        say(one_line(f"pltvm: {name_of(file)}: stopped: {result.end}"))
-        _say_hint(file, decision)
-    else:
-        say(f"{name_of(file)} ended with {result.code}")
-    raise typer.Exit(0 if result.code == 0 else 1)
-
-
-def _run_program(
-    file: str,
-    args: list[str],
-    machine: Machine,
-    limit: float | None,
-    root: str,
-    real_time: bool,
-    net: bool,
-    verbose: bool,
-    as_json: bool,
-    decision: Decision,
-) -> NoReturn:
-    """Run a Linux host program, and leave with its exit status."""
-    from pltvm.host.linux.runner import run_program
-
-    try:
-        with _hinting(decision):
-            result = run_program(
-                machine.driver,
-                file,
-                args,
-                root=root,
-                on_output=None if as_json else print_output,
-                on_error=None if as_json else print_error,
-                on_fault=None if as_json else lambda fault: say(str(fault)),
-                source=0,
-                timeout=limit,
-                real_time=real_time,
-                net=net,
-                on_call=say if verbose else None,
-                terminals=(os.isatty(0), os.isatty(1), os.isatty(2)),
-            )
-    except KeyboardInterrupt:
-        raise PltvmError(f"{file}: stopped by Ctrl-C") from None
-    if as_json:
-        print(json_format.dumps(result.to_dict(), indent=2))
-    if result.timed_out:
-        say(f"pltvm: {name_of(file)}: still running after {limit:g} s (--timeout), stopped")
-    elif result.end:
-        say(one_line(f"pltvm: {name_of(file)}: {result.end}"))
-        _say_hint(file, decision)
-    for note in machine.driver.unknown_names.take().values():
-        say(one_line(f"pltvm: {name_of(file)}: {note}"))
-    for report in result.reports:
-        say(one_line(f"pltvm: {report}"))
-    if refused := result.not_offered():
-        say(f"pltvm: {name_of(file)}: not offered: {', '.join(refused)}")
-    if verbose:
-        for request in result.failed_requests:
-            say(f"pltvm: {request}")
-    elif result.failures:
-        counts = ", ".join(f"{name} ({count})" for name, count in sorted(result.failures.items()))
-        say(f"pltvm: requests to the enclave device that failed: {counts}; -v tells more")
-    _say_what_is_lost(machine)
-    raise typer.Exit(result.exit_code)
+    options |= {"name": name, "stack_size": stack_size}
+    tape = tape_for(record_run, "enclave", file, options, servers, disk, shm=content, relay=handed)
+    machine, beside = machine_of(ram, keys, disk), Beside.given(ctx, file, tape=tape, **looking)
+    build_wall(confine, [file, *(elf for _, elf in servers)], beside.folders, folder=record, file=disk)
+    with beside.making(machine):
+        enclave = create_all(
+            machine, file, decision, servers, content, handed, disk is not None, name, stack_size
+        )
+        with beside.running(machine):
+            run_enclave(machine, enclave, manner, decision)
 
 
 @app.command()
-def demo(json: Json = False) -> None:
+def demo(exit_code: ExitCode = False, json: Json = False) -> None:
     """Run the example chain: a caller, and two servers of which one calls the other."""
     from pltvm.build import guest
 
@@ -333,4 +248,4 @@ def demo(json: Json = False) -> None:
     machine.create(elves["server1"], name="test-server1", type=EnclaveType.SERVER)
     shm, relay = ((number).to_bytes(4, "little") for number in (11111, 22222))
     caller = machine.create(elves["caller"], name="caller", shm=shm, relay=relay)
-    _run(machine, caller, json, None, Decision(Kind.ENCLAVE))
+    run_enclave(machine, caller, Manner(None, json, exit_code), Decision(Kind.ENCLAVE))

@@ -1,12 +1,15 @@
 """The command `pltvm selftest`: runs the attack programs and shows what stopped each."""
 
-import json as json_format
+import sys
 import textwrap
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pltvm.cli.options import Json, refuse_given
+from pltvm.cli.streams import print_json
+from pltvm.cli.tables import fit
 
 if TYPE_CHECKING:
     from pltvm.selftest import Outcome
@@ -22,10 +25,20 @@ def line(outcome: "Outcome", width: int) -> str:
     return row if outcome.stopped else f"{row}\n{'':{width}}  {outcome.detail}"
 
 
+def _offer(incomplete: str) -> list[str]:
+    """The attacks that a shell offers."""
+    from pltvm.selftest import attacks
+
+    return [attack.name for attack in attacks() if attack.name.startswith(incomplete)]
+
+
 @app.command()
 def selftest(
     ctx: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="Only these attacks; default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only these attacks; default: all.", autocompletion=_offer),
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", help="Also say what each attack tries.")] = False,
     json: Json = False,
 ) -> None:
@@ -38,17 +51,18 @@ def selftest(
     width = max(len(attack.name) for attack in attacks())
 
     def show(outcome: "Outcome") -> None:
-        print(line(outcome, width), flush=True)
+        print(fit(line(outcome, width)), flush=True)
         if verbose:
-            print(textwrap.fill(outcome.tries, _WIDTH, initial_indent="    ", subsequent_indent="    "))
+            room = min(_WIDTH, get_terminal_size().columns) if sys.stdout.isatty() else _WIDTH
+            print(textwrap.fill(outcome.tries, room, initial_indent="    ", subsequent_indent="    "))
 
     if not json:
-        print(f"{'attack':{width}}  {'result':11}  tries  stopped by")
+        print(fit(f"{'attack':{width}}  {'result':11}  tries  stopped by"))
     outcomes = run_all((lambda _outcome: None) if json else show, names or ())
     stopped = sum(outcome.stopped for outcome in outcomes)
     if json:
-        print(json_format.dumps([outcome.to_dict() for outcome in outcomes], indent=2))
+        print_json({"stopped": stopped, "attacks": [outcome.to_dict() for outcome in outcomes]})
     else:
         attempts = sum(outcome.attempts for outcome in outcomes)
-        print(f"\n{stopped} of {len(outcomes)} attacks stopped, {attempts} attempts in all")
+        print(fit(f"\n{stopped} of {len(outcomes)} attacks stopped, {attempts} attempts in all"))
     raise typer.Exit(0 if stopped == len(outcomes) else 1)

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from pltvm.errors import ArgumentError, PltvmError
-from pltvm.host.text import one_line
+from pltvm.host.text import JSON_VERSION, one_line
 
 _USAGE: Final = 2  # exit status of a command line that makes no sense
 _STREAMS: Final = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))  # writing to a closed stdout fails
@@ -16,6 +16,13 @@ _STREAMS: Final = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))  # writ
 def say(text: str) -> None:
     """A line on stderr."""
     print(text, file=sys.stderr)
+
+
+def print_json(fields: Mapping[str, Any], indent: int | None = 2) -> None:
+    """What a command was asked for, as one JSON object; docs/schemas has what is in each of them."""
+    import json
+
+    print(json.dumps({"version": JSON_VERSION, **fields}, indent=indent), flush=True)
 
 
 def print_output(text: bytes) -> None:

@@ -39,6 +39,7 @@ class CoreHart(ctypes.Structure):
         ("python", _POINTER),
         ("look", _POINTER),
         ("replaced", _U64),
+        ("breaks", _U64),
         ("protection", _POINTER),
         ("rows", _U64),
         ("registers", _POINTER),
@@ -47,8 +48,11 @@ class CoreHart(ctypes.Structure):
         ("flips", _U64),
         ("traps", _U64),
         ("flushes", _U64),
+        ("counter", _POINTER),
+        ("log", _POINTER),
     ]
     replaced: int
+    breaks: int
     registers: int | None
     told: int
     clock: int

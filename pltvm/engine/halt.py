@@ -4,6 +4,8 @@ Asked for once, from any thread, it holds for the rest of the run. So nobody nee
 right moment: the hart looks before it enters guest code, what waits for the world outside waits here, and
 long work in Python looks every so often.
 
+A debugger that has stopped the run says so (`standing`): time that passes then does not count for limits.
+
     who                                            looks by
     the hart, and who chooses what runs next       asked
     what waits for a time or a file                wait, which raises Interrupted
@@ -13,6 +15,8 @@ long work in Python looks every so often.
 import os
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pltvm.errors import Interrupted
@@ -26,6 +30,8 @@ class Halt:
     def __init__(self) -> None:
         self.asked = False
         self.reason = ""
+        self._stood = 0.0  # seconds, in all
+        self._since: float | None = None  # when it stood still, if it does
         self._ends: tuple[int, int] | None = None  # a pipe with a byte in it once `asked`, if anybody waits
 
     def __del__(self) -> None:
@@ -38,6 +44,25 @@ class Halt:
             self.reason, self.asked = reason, True
             if self._ends is not None:
                 os.write(self._ends[1], b"!")
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """While the block runs nobody's time passes."""
+        if self._since is not None:
+            yield
+            return
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._stood += time.monotonic() - self._since
+            self._since = None
+
+    @property
+    def stood(self) -> float:
+        """Seconds so far for which the run was held up by a debugger."""
+        since = self._since
+        return self._stood + (0.0 if since is None else time.monotonic() - since)
 
     def check(self) -> None:
         """Raise Interrupted if the run is to end."""

@@ -16,13 +16,14 @@ arrays built once: the binding's own wrappers cost more than the calls.
 
 import ctypes
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from unicorn import unicorn_const as uc_const
 
 from pltvm import native
 from pltvm.engine import context as ctx
 from pltvm.engine import quirks, supervisor
+from pltvm.engine.breaks import Breaks
 from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.core import SWITCHED, WAITING, CoreHart
 from pltvm.engine.emulate import Protection
@@ -32,6 +33,7 @@ from pltvm.engine.hooks import Hooks
 from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import Memory
 from pltvm.engine.preemption import Preemptible
+from pltvm.engine.reservation import Reservation
 from pltvm.engine.skipped import Skipped, TranslatedBlock
 from pltvm.engine.sv39 import ASID_MASK
 from pltvm.engine.tlb_tuning import tuner
@@ -42,6 +44,8 @@ _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
 _FLUSH_TLB: Final = control_word(uc_const.UC_CTL_TLB_FLUSH, 0)
+
+_FLUSH_CODE: Final = control_word(uc_const.UC_CTL_TB_FLUSH, 0)
 
 _read: Final = quick.uc_reg_read_batch
 _write: Final = quick.uc_reg_write_batch
@@ -57,6 +61,20 @@ _ECALL_U: Final = int(Cause.ECALL_U)
 _MOST_BROKEN_OFF: Final = 256
 
 
+class Counting(Protocol):
+    """Who counts the instructions that run: `position.Counter`."""
+
+    def allowed(self, time_slice: int) -> int:
+        """How many may run when guest code is entered now, 0 for any number; −1: the time slice is over."""
+
+    def ran_by_hand(self, trapped: bool) -> None:
+        """An instruction has run that the JIT does not know of, or that has `trapped` there."""
+
+    def left(self, pc: int, status: int, other: bool) -> bool:
+        """Guest code was left at `pc`, with Unicorn's status. True: as was asked for here, and for no `other`
+        reason."""
+
+
 class Hart(Preemptible):
     """A RISC-V CPU on `memory`; with the native core, if there is one, unless `use_core` is false.
 
@@ -70,19 +88,26 @@ class Hart(Preemptible):
         handle = ctypes.c_void_p(self._uc._uch.value)
         super().__init__(handle, Hooks(handle, self._fail))
         self._leaving = Leaving(handle, memory.end - 2)
-        self._skipped = Skipped(handle, memory)
+        self.reservation = Reservation(handle)
         self.memory = memory
         self.core = CoreHart()
+        self.breaks = Breaks(self.core, self.forget_code, self._leaving.ran)
+        self._skipped = Skipped(handle, memory, self.breaks, self.reservation)
+        self.settle = quirks.settle  # who replaces it calls what was there
+        self._errands: list[Callable[[], None]] = []
         self.handlers = Handlers(self.core)
         self.current = Context(ctx.M)
         self.halt = Halt()  # of the run in progress, or the next one
         self._traps = self._flushes = 0  # without those of the core
         self.protection: Protection = ()  # what PMP says
+        self.protected: dict[int, tuple[int, int, int]] = {}  # the same by the number of the entry
         self.refreshes = 0  # flushes that only the clock knows of, see `tlb_tuning`
         self._loaded: Context | None = None  # whose registers Unicorn holds
         self._stale_tlb = False
         self._satp = 0  # what Unicorn's satp holds
         self._stopping = False
+        self.counter: Counting | None = None  # of instructions: `position`
+        self._counted = False  # the JIT counts instructions
         self._broken_off = 0  # slices that did not come to their end, since the last Cause.TIMER
         self._error: BaseException | None = None  # of a handler
         self._late: BaseException | None = None  # of `on_waiting`: raised when things are in order
@@ -129,6 +154,14 @@ class Hart(Preemptible):
         """So far, of pages that are writable and executable in turns."""
         return self.core.flips
 
+    def all_counts(self) -> tuple[int, int, int, int]:
+        """Traps and flushes, of both: for `set_all_counts`."""
+        return self._traps, self._flushes, self.core.traps, self.core.flushes
+
+    def set_all_counts(self, counts: tuple[int, int, int, int]) -> None:
+        """Count on from here: the machine was put back."""
+        self._traps, self._flushes, self.core.traps, self.core.flushes = counts
+
     # -- what others tell the hart: more in `Preemptible` ----------------------------------------------
 
     def translations_changed(self) -> None:
@@ -160,10 +193,10 @@ class Hart(Preemptible):
         self.context_changed()
         return True
 
-    def protect(self, protection: Protection) -> None:
-        """PMP says this now: for accesses that are emulated."""
-        self.protection = protection
-        self.core.protect(protection)
+    def protect(self, entries: dict[int, tuple[int, int, int]]) -> None:
+        """PMP says this now, by the numbers of its entries: for accesses that are emulated."""
+        self.protected, self.protection = entries, list(entries.values())
+        self.core.protect(self.protection)
 
     def clear_supervisor(self) -> None:
         """Another program is to be in S-mode: it finds zero in the registers there that no context has."""
@@ -175,20 +208,23 @@ class Hart(Preemptible):
 
         `Memory` calls it where its own methods write; who writes otherwise has to.
         """
-        quirks.remove_code(self._handle, pa, size, self._loaded)
+        quirks.remove_code(self._handle, pa, size, self._loaded, self.reservation)
 
     def stop(self) -> None:
         """From a handler: leave `run` once the handler returns."""
         self._stopping = True
         quick.uc_emu_stop(self._handle)
 
-    def watch_blocks(self, function: int, data: int, start: int = 1, end: int = 0) -> None:
+    def watch_blocks(
+        self, function: int, data: int, start: int = 1, end: int = 0, keep: object = None
+    ) -> None:
         """Call native code at each block of code from now on, for good: the C function at `function` gets
         (engine, pc, bytes of the block, `data`). With `start` ≤ `end`: only for pc in that range.
 
-        Code that was translated before is not watched: call this before any guest code has run.
+        Code that was translated before is not watched: call this before any guest code has run. `keep` lives
+        as long as the hook.
         """
-        self._hooks.watch_blocks(function, data, start, end)
+        self._hooks.watch_blocks(function, data, start, end, keep)
 
     def watch(self, function: Callable[[int, int], None], start: int, end: int, blocks: bool) -> None:
         """As `watch_blocks`, but a Python function, which gets pc and bytes: of each block, or instruction.
@@ -197,6 +233,47 @@ class Hart(Preemptible):
         """
         self.handlers.leave_to_python()
         self._hooks.watch(function, start, end, blocks)
+
+    def replace_traps(self, function: int, data: int) -> tuple[int, int]:
+        """Call native code at each trap in place of what was called before: the C function at `function`
+        gets (engine, cause, `data`), and is to call the other one, which this gives with its data.
+
+        Not from a handler.
+        """
+        return self._hooks.replace_traps(ctypes.c_void_p(function), data)
+
+    def watch_traps(self, before: Callable[[int], None], after: Callable[[int], None]) -> None:
+        """Call Python functions before and after each trap, with its cause. Without the native core only."""
+        assert not self.has_core
+
+        def trap(told: int, cause: int) -> None:
+            try:
+                before(cause)
+                self._on_trap(told, cause)
+                after(cause)
+            except BaseException as error:  # must not unwind through C frames
+                self._fail(error)
+
+        self._hooks.replace_traps(self._hooks.trap_function(trap), 0)
+
+    def watch_translated(self, function: "int | Callable[..., None]", data: int = 0) -> None:
+        """Call native or Python code for each block that was translated, with (engine, block, the one before,
+        `data`): code that was there may have been replaced."""
+        native_one = ctypes.c_void_p(function) if isinstance(function, int) else None
+        self._hooks.watch_translated(native_one or self._hooks.translated_function(function), data)  # type: ignore[arg-type]
+
+    def watch_leaving(self, function: Callable[[Context], None]) -> None:
+        """Call `function` whenever the JIT is left without a trap, with the context that ran, as it is saved.
+
+        It may be in the middle of a block; of a block that it is at the start of was told already.
+        """
+        save = self._save
+
+        def saved(context: Context) -> None:
+            save(context)
+            function(context)
+
+        self._save = saved  # type: ignore[method-assign]
 
     def watch_aliases(self) -> None:
         """From now on see code change also when it is stored to through another mapping than it runs by.
@@ -248,7 +325,7 @@ class Hart(Preemptible):
         self._running = True
         self._stopping = self._interrupted = self._restart = self._refresh = False
         self._late = None
-        goes_on, hooks = False, self._hooks
+        goes_on = False
         try:
             tuner.begin(self)
             while not self._stopping:
@@ -256,27 +333,98 @@ class Hart(Preemptible):
                     self._traps += 1
                     self.handlers[Cause.INTERRUPT](self.current)
                     break
-                if not goes_on:
-                    self._load()
-                slice_ = self._slice
-                self._leaving.between_blocks(only=not (slice_ or hooks.stepped))
-                status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, slice_)
-                if self.core.told:
-                    told, self.core.told = self.core.told, 0
-                    self._take(told)
-                self._skipped.put_back()
-                self.core.replaced = False
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                if not self._stopping:
-                    self._save(self.current)
-                    goes_on = self._left_without_trap(status)
+                if self._errands:
+                    self._run_errands()
+                    goes_on = False
+                    continue
+                goes_on = self._enter(goes_on)
             if self._late is not None:
                 raise self._late
         finally:
             self._running, self._loaded = False, None
             tuner.end(self)
+
+    def _enter(self, goes_on: bool) -> bool:
+        """Run guest code until the JIT is left, and see to why. True when nothing has changed there."""
+        if not goes_on:
+            self._load()
+        count = self._slice if self.counter is None else self.counter.allowed(self._slice)
+        if count < 0:  # the slice was over when the JIT was left for something else
+            self._trap_outside(Cause.TIMER, self.current)
+            return False
+        if count and not self._counted:  # what is translated by now does not count
+            quick.uc_ctl(self._handle, _FLUSH_CODE)
+        self._counted = count > 0
+        self._leaving.between_blocks(only=not (count or self._hooks.stepped))
+        status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, count)
+        if self.core.told:
+            told, self.core.told = self.core.told, 0
+            self._take(told)
+        self._skipped.put_back()
+        self.core.replaced = False
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if self._stopping:
+            return False
+        self._save(self.current)
+        return self._left_without_trap(status)
+
+    def run_on(self, until: Callable[[], bool]) -> None:
+        """In an errand: run `current` on, and what follows, until this is so, which is asked between blocks.
+
+        A run that ends before that has ended.
+        """
+        errands, self._errands = self._errands, []
+        self._loaded, goes_on = None, False
+        while not (self._stopping or self.halt.asked or until()):
+            if self._errands:  # of a debugger that was told of something on the way
+                self._run_errands()
+                goes_on = False
+                continue
+            goes_on = self._enter(goes_on)
+        self._errands += errands
+
+    def outside(self, errand: Callable[[], None]) -> None:
+        """From a handler, or before a run: call this while no guest code is entered, before any runs on.
+
+        There it may change what cannot be changed inside of the JIT (`pmp.program`), or what is current.
+        """
+        self._errands.append(errand)
+        if self._running:
+            self._restart = True
+            quick.uc_emu_stop(self._handle)
+
+    @property
+    def has_errands(self) -> bool:
+        """Whether something waits for `outside`."""
+        return bool(self._errands)
+
+    def _run_errands(self) -> None:
+        errands, self._errands = self._errands, []
+        for errand in errands:
+            errand()
+
+    def trap(self, cause: Cause) -> None:
+        """From a handler: what the current context does next is this trap, which its handler gets now."""
+        self._traps += 1
+        self.ran_by_hand()
+        self.handlers[cause](self.current)
+
+    def ran_by_hand(self, trapped: bool = False) -> None:
+        """An instruction was done for the current context, and not by the JIT: it counts as well.
+
+        `trapped`: it had trapped there first, which is no place of `breaks`.
+        """
+        if not trapped:  # else the JIT has counted it
+            self._leaving.ran(1)
+        if self.counter is not None:
+            self.counter.ran_by_hand(trapped)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run ends as soon as the handler returns."""
+        return self._stopping
 
     def run_bare(self, context: Context) -> None:
         """Run `context` in M-mode until `wfi`: only for the engine's own few instructions."""
@@ -315,7 +463,7 @@ class Hart(Preemptible):
                 if cause == _ECALL_U:  # Unicorn reports it for every privilege
                     self.handlers[cause](context)
                 else:
-                    settled = quirks.settle(self, cause, context)
+                    settled = self.settle(self, cause, context)
                     if settled is not None:
                         self.handlers[settled](context)
             except Exception as error:
@@ -337,6 +485,9 @@ class Hart(Preemptible):
         True when nothing has changed, and the context goes on with the registers that Unicorn holds.
         """
         context = self.current
+        asked = self.halt.asked or self._interrupted or self._restart or self._refresh
+        if self.counter is not None and self.counter.left(context.regs[PC], status, asked):
+            return context is self._loaded and not self._stale_tlb
         if self.halt.asked:
             return False  # `run` sees to it
         if self._interrupted:

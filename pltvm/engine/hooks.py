@@ -43,11 +43,24 @@ class Hooks:
 
     def begin(self, trap: object, translated: object, data: int) -> None:
         """Call these C functions at each trap, and for each block that was translated and will run next."""
-        self._add(uc_const.UC_HOOK_INTR, trap, data, *_EVERYWHERE)
+        self._trap_hook = self._add(uc_const.UC_HOOK_INTR, trap, data, *_EVERYWHERE)
+        self._trap = trap, data
         self._add(uc_const.UC_HOOK_EDGE_GENERATED, translated, data, *_EVERYWHERE)
 
-    def watch_blocks(self, function: int, data: int, start: int, end: int) -> None:
+    def replace_traps(self, function: object, data: int) -> tuple[int, int]:
+        """See `Hart.replace_traps`."""
+        (before, its_data), self._trap = self._trap, (function, data)
+        check(library.uc_hook_del(self._handle, self._trap_hook))
+        self._trap_hook = self._add(uc_const.UC_HOOK_INTR, function, data, *_EVERYWHERE)
+        return ctypes.cast(before, ctypes.c_void_p).value or 0, its_data  # type: ignore[arg-type]
+
+    def watch_translated(self, function: object, data: int) -> None:
+        """See `Hart.watch_translated`."""
+        self._add(uc_const.UC_HOOK_EDGE_GENERATED, function, data, *_EVERYWHERE)
+
+    def watch_blocks(self, function: int, data: int, start: int, end: int, keep: object) -> None:
         """See `Hart.watch_blocks`."""
+        self._kept(keep)
         self.in_use = True
         self._add(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(function), data, start, end)
 
@@ -75,7 +88,7 @@ class Hooks:
         self._callbacks.append(callback)
         return callback
 
-    def _add(self, kind: int, function: object, data: int, start: int, end: int) -> None:
+    def _add(self, kind: int, function: object, data: int, start: int, end: int) -> ctypes.c_size_t:
         hook = ctypes.c_size_t()
         check(
             library.uc_hook_add(
@@ -83,3 +96,4 @@ class Hooks:
                 ctypes.c_uint64(start), ctypes.c_uint64(end),
             )
         )  # fmt: skip
+        return hook

@@ -16,14 +16,18 @@ from pltvm.engine.unicorn_library import quick
 from pltvm.errors import EngineError
 
 _NESTED: Final = 64
+_COUNT: Final = 0x5A17_C0DE  # instructions, of which none runs
 _SEARCHED: Final = 4096  # bytes of the structure, which has over 14,000
 _DIFFERENT: Final = "this Unicorn is another one than pltvm knows how to stop: use unicorn 2.1.4"
 
 
 class _Fields(ctypes.Structure):
-    """The part of Unicorn's `uc_struct` with what is looked for, from the first field of known content on."""
+    """The part of Unicorn's `uc_struct` with what is looked for: it is found by `exits`."""
 
     _fields_ = [
+        ("counter", ctypes.c_size_t),
+        ("count", ctypes.c_size_t),
+        ("between", ctypes.c_uint8 * 48),
         ("exits", ctypes.c_uint64 * _NESTED),
         ("ctl_exits", ctypes.c_void_p),
         ("thumb", ctypes.c_int),
@@ -59,13 +63,22 @@ class Leaving:
             engine, ctypes.c_uint64(end), ctypes.c_uint64(end), ctypes.c_uint64(0), ctypes.c_size_t(0)
         )
         start = engine.value or 0
-        at = ctypes.string_at(start, _SEARCHED).find(end.to_bytes(8, "little"))
+        at = ctypes.string_at(start, _SEARCHED).find(end.to_bytes(8, "little")) - _Fields.exits.offset
         if at < 0 or at % 8:
             raise EngineError(_DIFFERENT)
         self._fields = fields = _Fields.from_address(start + at)
         shape = (fields.mapped_block_count, fields.target_page_size, fields.hook_insert, fields.first_tb)
         if shape != (1, 4096, 0, 1) or (fields.no_exit_request, fields.init_done) != (0, 1):
             raise EngineError(_DIFFERENT)
+        quick.uc_emu_start(
+            engine, ctypes.c_uint64(end), ctypes.c_uint64(end), ctypes.c_uint64(0), ctypes.c_size_t(_COUNT)
+        )
+        if (fields.counter, fields.count) != (0, _COUNT):
+            raise EngineError(_DIFFERENT)
+
+    def ran(self, instructions: int) -> None:
+        """From a handler: so many have run that Unicorn has not counted, or fewer than it has."""
+        self._fields.counter = max(self._fields.counter + instructions, 0)
 
     def between_blocks(self, only: bool) -> None:
         """With `only` false code is left inside of them too, as hooks of single instructions have to."""

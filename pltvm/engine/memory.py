@@ -24,6 +24,7 @@ PAGE: Final = 4096
 PAGE_SHIFT: Final = 12
 
 MAP_NORESERVE: Final = 0x4000
+SEEN: Final = 2  # in the log of written pages
 
 # Below this a range is overwritten with zeros; above it the pages go back to the operating system,
 # which hands out zeroed ones when they are next touched.
@@ -62,8 +63,9 @@ class Memory:
         self.bytes = memoryview(self._map)
         self.words = self.bytes.cast("Q")
         self.halves = self.bytes.cast("I")
-        # A byte a page: 1 if it is executable somewhere, and if it was written since the log was emptied.
-        # Both lie where they lie for good: native code marks pages too.
+        # A byte a page: 1 if it is executable somewhere, and if it was written since the log was emptied;
+        # SEEN if it was, and who watches has seen it. Both lie where they lie for good: native code marks
+        # pages too.
         self.code = bytearray(size >> PAGE_SHIFT)
         self.dirty = bytearray(size >> PAGE_SHIFT)
         # Told of (physical address, bytes) whose translated code no longer holds: the hart.
@@ -76,6 +78,26 @@ class Memory:
             self.dirty[first] = 1
         else:
             self.dirty[first : first + pages] = b"\1" * pages
+
+    def unseen(self, first: int, end: int) -> list[int]:
+        """The pages from number `first` to before `end` that were written since this was last asked of them.
+
+        For who watches while others need the log as well: they stay in it.
+        """
+        dirty, found, at = self.dirty, [], first - 1
+        while (at := dirty.find(1, at + 1, end)) >= 0:
+            dirty[at] = SEEN
+            found.append(at)
+        return found
+
+    def written(self) -> list[int]:
+        """The numbers of all pages in the log; from now on nobody has seen them."""
+        dirty, found, at = self.dirty, [], -1
+        if dirty.find(SEEN) >= 0:
+            dirty[:] = dirty.replace(bytes([SEEN]), b"\1")
+        while (at := dirty.find(1, at + 1)) >= 0:
+            found.append(at)
+        return found
 
     @property
     def host_address(self) -> int:

@@ -80,6 +80,6 @@ def program(hart: Hart, entries: dict[int, Entry], scratch: int) -> None:
     saved = memory.read(scratch, len(text))
     memory.write(scratch, text)
     hart.run_bare(context)
-    hart.protect([entry.span(memory) for _, entry in sorted(entries.items())])
+    hart.protect({number: entry.span(memory) for number, entry in sorted(entries.items())})
     memory.write(scratch, saved)
     hart.forget_code(scratch, PAGE)  # run without translation, so no entry made the page executable

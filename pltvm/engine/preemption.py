@@ -6,6 +6,7 @@ Whoever wants it sets a flag and has Unicorn stop, which is at the next block bo
 
 import ctypes
 import threading
+from collections.abc import Callable
 
 from pltvm.engine.context import Context
 from pltvm.engine.hooks import Hooks
@@ -26,8 +27,11 @@ class Preemptible:
         self._running = False
         self._interrupted = False
         self._slice = 0  # instructions until Cause.TIMER
+        self.slices_set = 0  # how often that changed
         self._restart = False  # leave the JIT to start it with another slice
         self._refresh = False  # leave it to flush
+        # Who watches blocks, and flushes in one of them: its way to be told that it should, from any thread.
+        self.refresher: Callable[[], None] | None = None
         self._slicing = threading.Lock()  # so that no refresh is asked for once slices begin
 
     def set_time_slice(self, instructions: int) -> None:
@@ -38,9 +42,15 @@ class Preemptible:
         if instructions != self._slice:
             with self._slicing:
                 self._slice = instructions
+                self.slices_set += 1
                 if self._running:
                     self._restart = True
                     quick.uc_emu_stop(self._handle)
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is in progress."""
+        return self._running
 
     @property
     def time_slice(self) -> int:
@@ -65,6 +75,9 @@ class Preemptible:
         count instructions, a block that is left and entered again is seen twice, and where there is a guest
         kernel, which flushes all the time anyway, a `wfi` could be lost.)
         """
+        if self.refresher is not None:
+            self.refresher()
+            return
         with self._slicing:
             if self._running and self.can_refresh and not self.current.privileged:
                 self._refresh = True

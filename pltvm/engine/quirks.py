@@ -30,6 +30,7 @@ from pltvm.engine.context import PC, PRIV, Context, M
 from pltvm.engine.decode import memory_access
 from pltvm.engine.emulate import Protection, emulate
 from pltvm.engine.memory import PAGE, PAGE_SHIFT
+from pltvm.engine.reservation import Reservation
 from pltvm.engine.supervisor import set_privilege
 from pltvm.engine.sv39 import W, X, pte_address
 from pltvm.engine.trap import FETCHES, Cause, faulting_access, fetch, next_page
@@ -150,12 +151,17 @@ def cause_of_end(status: int, context: Context) -> Cause:
 # -- code --------------------------------------------------------------------------------------------------
 
 
-def remove_code(handle: ctypes.c_void_p, pa: int, size: int, loaded: Context | None) -> None:
+def remove_code(
+    handle: ctypes.c_void_p, pa: int, size: int, loaded: Context | None, reservation: Reservation
+) -> None:
     """Throw away the translation of the code in a physical range; `loaded`: whose registers are loaded.
 
-    Only M-mode sees physical addresses.
+    Only M-mode sees physical addresses. `loaded` keeps what it has reserved.
     """
+    held = reservation.held if loaded is not None else None
     set_privilege(handle, M)
     quick.uc_ctl(handle, _REMOVE_CODE, ctypes.c_uint64(pa), ctypes.c_uint64(pa + size))
     if loaded is not None:
         set_privilege(handle, loaded.regs[PRIV])
+        if held is not None:
+            reservation.hold(held)

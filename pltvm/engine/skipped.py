@@ -1,4 +1,4 @@
-"""Compressed instructions that Unicorn runs as if they did nothing are made to trap.
+"""Compressed instructions that Unicorn runs as if they did nothing are made to trap; so are `breaks`.
 
 Its decoder knows nothing of Zcb, and does not refuse what it does not know in those places. So each block is
 looked at when it has been translated and has not run yet. Where it has such an instruction, RAM holds an
@@ -17,9 +17,11 @@ from typing import Final
 from unicorn import riscv_const as riscv
 
 from pltvm.engine.bits import is_skipped
+from pltvm.engine.breaks import Breaks
 from pltvm.engine.context import Context, M
 from pltvm.engine.memory import Memory
 from pltvm.engine.quirks import remove_code
+from pltvm.engine.reservation import Reservation
 from pltvm.engine.sv39 import X
 from pltvm.engine.unicorn_library import quick
 
@@ -45,11 +47,15 @@ class TranslatedBlock(ctypes.Structure):
 
 
 class Skipped:
-    """Looks at the blocks of one engine."""
+    """Looks at the blocks of one engine, also for the places of `breaks`."""
 
-    def __init__(self, handle: ctypes.c_void_p, memory: Memory) -> None:
+    def __init__(
+        self, handle: ctypes.c_void_p, memory: Memory, breaks: Breaks, reservation: Reservation
+    ) -> None:
         self._handle = handle
+        self._reservation = reservation
         self._memory = memory
+        self._breaks = breaks
         self._halves = memory.bytes.cast("H")  # changed past the methods of RAM: nobody sees that it was
         self._changed: tuple[int, int] | None = None  # where the illegal half is, and what belongs there
 
@@ -61,7 +67,7 @@ class Skipped:
         end[:] = _FIRST_BLOCKS
         run(Context(M, pc=self._memory.base + at))
         end[:] = before
-        remove_code(self._handle, self._memory.base + at, len(_FIRST_BLOCKS), None)
+        remove_code(self._handle, self._memory.base + at, len(_FIRST_BLOCKS), None, self._reservation)
 
     def look_at(self, block: TranslatedBlock, context: Context) -> bool:
         """A block of `context` was translated and will run next. True if the next one is waited for."""
@@ -73,29 +79,35 @@ class Skipped:
 
     def _look_for(self, block: TranslatedBlock, context: Context) -> None:
         table = context.table
-        if table is None or context.privileged:
+        if table is None:
             return
         pc, halves, over, lengths = block.pc, self._halves, 0, _halves()
+        stop = self._breaks.first(pc, block.size, table) if self._breaks.places else None
+        if context.privileged and stop is None:
+            return
         spans = table.spans(pc, block.size, X) or []  # none: the entry changed behind its back
+        va = pc
         for pa, size in spans:
             at = pa - self._memory.base >> 1
             end = at + (size >> 1)
             if at < 0 or end > len(halves):
                 return
+            place = at + (stop - va >> 1) if stop is not None else -1
             at += over  # an instruction may begin on one page and end on the next
             while at < end:
                 length = lengths[halves[at]]
-                if not length:
+                if at == place or not (length or context.privileged):
                     self._replace(at, pc, spans[0][0], context)
                     return
-                at += length
+                at += length or 1
             over = at - end
+            va += size
 
     def _replace(self, at: int, pc: int, pa: int, context: Context) -> None:
         """Have the block at `pc`, which begins at `pa`, translated again with an illegal half at `at`."""
         self._changed = at, self._halves[at]
         self._halves[at] = _ILLEGAL
-        remove_code(self._handle, pa, 2, context)
+        remove_code(self._handle, pa, 2, context, self._reservation)
         value = ctypes.c_uint64(pc)
         quick.uc_reg_write(self._handle, riscv.UC_RISCV_REG_PC, ctypes.byref(value))
 

@@ -40,18 +40,11 @@ class Snapshots:
         self._memory = hart.memory
         self._base: dict[int, bytes] = {}  # what RAM was when the log was last emptied
 
-    def _written(self) -> list[int]:
-        """The numbers of the pages that the log has."""
-        dirty, found, at = self._memory.dirty, [], -1
-        while (at := dirty.find(1, at + 1)) >= 0:
-            found.append(at)
-        return found
-
     def save(self) -> EngineSnapshot:
         """RAM and CPU as they are."""
         memory, hart = self._memory, self._hart
         pages = dict(self._base)
-        for number in self._written():
+        for number in memory.written():
             content = bytes(memory.bytes[number << PAGE_SHIFT : (number + 1) << PAGE_SHIFT])
             if content == _ZEROS:
                 pages.pop(number, None)
@@ -63,7 +56,7 @@ class Snapshots:
     def restore(self, snapshot: EngineSnapshot) -> set[int]:
         """Put RAM and CPU back; the numbers of the pages that it took. The hart runs `current` next."""
         memory, hart, wanted = self._memory, self._hart, snapshot.pages
-        changed = set(self._written())
+        changed = set(memory.written())
         if wanted is not self._base:
             base = self._base
             both = base.keys() | wanted.keys()

@@ -34,6 +34,7 @@ class Cause(IntEnum):
     OUTSIDE_RAM = -2
     INTERRUPT = -3
     TIMER = -4
+    BREAK = -5
 
     @property
     def text(self) -> str:
@@ -60,6 +61,7 @@ _TEXT: Final = {
     Cause.OUTSIDE_RAM: "access outside guest RAM",
     Cause.INTERRUPT: "interrupted from outside",
     Cause.TIMER: "end of the time slice",
+    Cause.BREAK: "a place where a debugger stops",
 }
 
 FETCHES: Final = frozenset({Cause.FETCH_MISALIGNED, Cause.FETCH_ACCESS, Cause.FETCH_PAGE})

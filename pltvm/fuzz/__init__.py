@@ -14,6 +14,7 @@ An execution, from the snapshot back to it
 What is wrong with it
     secret      what nobody else may see                     oracles what a response or memory shows
     stack       who called whom                              explain a problem as a finding, with a report
+    checker     what the memory checker has printed
 A campaign
     results     plain data that all of it gives
     trace       values that are compared                     compare inputs made of them
@@ -22,5 +23,8 @@ A campaign
     stopping    at Ctrl-C
     campaign    rounds on a growing corpus                   status  how far it is, for people and programs
     store       the output folder, in `afl_files` of AFL++'s form, at `paths`
-    cover       blocks that a corpus reaches                 covfile … as lcov and drcov
+    cover       blocks that a corpus reaches, for `pltvm.coverage`
+After it
+    corpus      edges of inputs, the fewest for all edges    shorten  less of an input that does the same
+    triage      all findings once more, and which are the same
 """

@@ -118,7 +118,7 @@ def _plain(folder: int, path: Path, flags: int) -> Iterator[int]:
     descriptor = os.open(path.name, flags | _FILE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PltvmError(f"{path}: is no plain file")
+            raise PltvmError(f"{path}: is not a plain file")
         yield descriptor
     finally:
         os.close(descriptor)
@@ -129,7 +129,7 @@ def _must_be_plain(folder: int, path: Path) -> None:
     _must_not_be_a_link(folder, path.name, path)
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise PltvmError(f"{path}: is no plain file")
+            raise PltvmError(f"{path}: is not a plain file")
 
 
 def _must_not_be_a_link(folder: int, name: str, path: Path) -> None:

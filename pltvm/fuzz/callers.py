@@ -1,13 +1,12 @@
 """A server, and the hostile callers that feed it. Here: one call of an input; `sequences` has several.
 
-The callers are enclaves whose code never runs: what they do is written into their registers, and the monitor
-takes it as the call of an enclave, which it is.
+The callers are proxies, as of `Enclave.call`, whose code never runs: what they do is written into their
+registers, and the monitor takes it as the call of an enclave, which it is.
 """
 
 from array import array
 from typing import Any, Final
 
-from pltvm.build import guest
 from pltvm.engine.context import A0, A1, A2, A6, A7, Context
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
@@ -15,6 +14,7 @@ from pltvm.errors import PltvmError
 from pltvm.fuzz import layout, oracles
 from pltvm.fuzz.oracles import Response
 from pltvm.fuzz.target import Target
+from pltvm.host import proxy
 from pltvm.host.clients import Client, next_number
 from pltvm.host.enclave import DriverEnclave
 from pltvm.machine import Machine
@@ -30,18 +30,16 @@ class Caller(Client):
     def __init__(self, machine: Machine, number: int, memory: int) -> None:
         super().__init__()
         self.machine = machine
-        self.created = machine.create(guest.examples()["hello-world"].elf, name=f"client {number}")
-        self.inner = self.created.inner
+        name, client = f"client {number}", next_number(machine.driver.clients)
+        self.inner = proxy.create(machine.driver, client, name, name=name.encode())
         self._ecall = machine.hart.handlers[Cause.ECALL_U]  # the monitor's own
-        self.enclave = machine.monitor.state.enclaves[self.created.eid]
+        self.enclave = machine.monitor.state.enclaves[self.inner.eid]
         self.context = self.enclave.context
         self.number = number
         self.size = memory
         self.va = 0  # of the memory that it passes; 0 while it has none
         self.passes = False  # whether its last call did
         self.next: Caller | None = None  # who runs on when this one yields
-        self.inner.gives_way = True
-        self.inner.client = next_number(machine.driver.clients)
         machine.driver.clients[self.inner.client] = self
         machine.driver.start(self.inner)
         if not self.get_memory():

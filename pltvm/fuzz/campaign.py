@@ -248,5 +248,5 @@ def _start_of(file: Path) -> bytes:
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # no wait at a FIFO
     with open(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PltvmError(f"{file}: is no plain file")
+            raise PltvmError(f"{file}: is not a plain file")
         return opened.read(_READ)

@@ -1,10 +1,10 @@
-"""Which blocks of code the inputs of a corpus run, for `covfile`."""
+"""Which blocks of code the inputs of a corpus run, as modules of `pltvm.coverage`."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from pltvm.build import guest
-from pltvm.fuzz.covfile import Module
+from pltvm.coverage.module import Module
 from pltvm.fuzz.harness import errors_of
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.target import Target

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Final
 
 from pltvm.fuzz import results
+from pltvm.fuzz.checker import report_in
 from pltvm.fuzz.execution import Problem
 from pltvm.fuzz.results import Finding
 from pltvm.fuzz.stack import DEPTH
 from pltvm.fuzz.target import Target
 from pltvm.host.report import FaultReport
+from pltvm.host.text import hexdump
 from pltvm.monitor.abi import MASK64
 
 _FRAMES: Final = 3  # that make the signature
@@ -45,7 +47,9 @@ def explain(target: Target, data: bytes, problem: Problem) -> Finding:
     signature = hashlib.sha256("\n".join([*marks, line]).encode()).hexdigest()[:16]
     where = "" if kind == results.HANG or not frames else f" at {frames[0]}"
     summary = f"{problem.words}{where}"
-    return Finding(kind, signature, summary, _report(target, data, problem, kind, summary, frames), data)
+    checked = report_in(bytes(target.text), _function(frames[0])) if frames else []
+    report = _report(target, data, problem, kind, summary, frames, checked)
+    return Finding(kind, signature, summary, report, data, {"checker": checked} if checked else {})
 
 
 def _what(problem: Problem, kind: str) -> tuple[str, str]:
@@ -113,8 +117,18 @@ def _frame(target: Target, problem: Problem, pc: int) -> str:
     return str(symbols.locate(pc)) if symbols else f"{pc:#x}"
 
 
-def _report(target: Target, data: bytes, problem: Problem, kind: str, summary: str, frames: list[str]) -> str:
+def _report(
+    target: Target,
+    data: bytes,
+    problem: Problem,
+    kind: str,
+    summary: str,
+    frames: list[str],
+    checked: list[str],
+) -> str:
     lines = [f"{kind}: {summary}", f"  {_ADVICE[kind]}", ""]
+    if checked:
+        lines += [*checked, ""]
     if problem.fault is not None:
         # The callers' code never runs: there is nothing to say of where they are.
         fault = problem.fault
@@ -135,13 +149,3 @@ def _stack(frames: list[str]) -> list[str]:
     """The frames, where no fault tells more."""
     lines = [f"stack, innermost first (from return addresses, at most {DEPTH}):"]
     return [*lines, *([f"  {frame}" for frame in frames] or ["  (unknown)"]), ""]
-
-
-def hexdump(data: bytes) -> list[str]:
-    """Lines of 16 bytes."""
-    lines = []
-    for at in range(0, len(data), 16):
-        part = data[at : at + 16]
-        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
-        lines.append(f"  {at:04x}  {part.hex(' '):47}  {text}")
-    return lines or ["  (empty)"]

@@ -24,7 +24,7 @@ def load_harness(path: str) -> type[Target]:
     """The class `Harness` of a file; PltvmError if there is none."""
     spec = spec_from_file_location("pltvm_harness", path)
     if spec is None or spec.loader is None:
-        raise PltvmError(f"{path}: is no Python file")
+        raise PltvmError(f"{path}: is not a Python file")
     module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -118,4 +118,4 @@ class Options:
                     raise TypeError(f"{one.name} is {values.get(one.name)!r}")
             return cls(**values)
         except (TypeError, ValueError) as error:  # an ArgumentError too: nobody has given these
-            raise PltvmError(f"these are no options of a campaign: {error}") from None
+            raise PltvmError(f"these are not the options of a campaign: {error}") from None

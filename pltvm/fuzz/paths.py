@@ -15,6 +15,7 @@ from pltvm.errors import PltvmError
 from pltvm.fuzz import beneath
 
 CAMPAIGN: Final = "campaign.json"
+_README: Final = "README.txt"  # in crashes/
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,9 @@ def find_campaign(file: Path) -> tuple[dict[str, Any], Paths]:
     for folder in file.absolute().parents:
         if os.path.lexists(folder / CAMPAIGN):
             return read_options(folder, folder / CAMPAIGN), Paths(folder)
-    raise PltvmError(f"{file}: is in no campaign's folder (there is no {CAMPAIGN} beside or above it)")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is whole or as it was before, whenever this process ends.
-
-    What is no file, such as a pipe, is written directly. Raises PltvmError when it cannot be written.
-    """
-    with errors_about(path):
-        if path.exists() and not path.is_file():
-            path.write_bytes(data)
-            return
-        place = path.resolve()  # a link stays a link
-        beneath.write(place.parent, place, data, place.with_name(f".{place.name[:60]}.{os.getpid()}"))
+    raise PltvmError(
+        f"{file}: is in no campaign's folder (there is no {CAMPAIGN} beside or above it); name its TARGET.elf"
+    )
 
 
 def lock(root: Path, folder: Path) -> int:
@@ -94,7 +84,7 @@ def read_options(root: Path, path: Path) -> dict[str, Any]:
         options = json.loads(read_text(root, path))
         if isinstance(options, dict):
             return options
-    raise PltvmError(f"{path}: is damaged: no JSON object")
+    raise PltvmError(f"{path}: is damaged: it is not a JSON object")
 
 
 def read_input(root: Path, path: Path) -> bytes:
@@ -107,13 +97,39 @@ def read_input(root: Path, path: Path) -> bytes:
 
 
 def inputs_of(folder: Path) -> list[Path]:
-    """The inputs of a campaign whose output `folder` is, or those that are in it. Raises PltvmError."""
-    inputs = folder / "default" / "queue" if (folder / "default").is_dir() else folder
+    """The inputs of a campaign whose output `folder` is, or those that are in it. Raises PltvmError.
+
+    In a folder that no campaign has filled, all plain files are inputs.
+    """
+    queues = [one / "queue" for one in _instances(folder, "queue")]
+    return [file for place in queues or [folder] for file in _inputs_in(folder, place)]
+
+
+def findings_of(folder: Path) -> list[Path]:
+    """The inputs in a folder that were found to show a bug: those of its campaigns, or all."""
+    kinds = ("crashes", "hangs")
+    places = [one / kind for one in _instances(folder, *kinds) for kind in kinds if (one / kind).is_dir()]
+    return [file for place in places or [folder] for file in _inputs_in(folder, place)]
+
+
+def _instances(folder: Path, *parts: str) -> list[Path]:
+    """The folder of a campaign, or those of several of them that are in it: each has one of the parts."""
+    if any((folder / part).is_dir() for part in parts):
+        return [folder]
     if not folder.is_dir():
         return []
-    with errors_about(inputs):
-        names = beneath.plain_files(folder, inputs)
-    return [inputs / name for name in names if name.startswith("id:")]
+    with errors_about(folder):
+        return sorted(one for one in folder.iterdir() if any((one / part).is_dir() for part in parts))
+
+
+def _inputs_in(root: Path, folder: Path) -> list[Path]:
+    """The inputs right in a folder beneath `root`."""
+    if not folder.is_dir():
+        return []
+    with errors_about(folder):
+        names = [name for name in beneath.plain_files(root, folder) if not name.startswith(".")]
+    named = [name for name in names if name.startswith("id:")]
+    return [folder / name for name in named or names if name != _README]
 
 
 def read_text(root: Path, path: Path) -> str:

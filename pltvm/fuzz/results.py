@@ -30,6 +30,11 @@ class Finding:
     data: bytes
     details: dict[str, Any] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """What it is, without the input and the report, as plain data."""
+        about = {"kind": self.kind, "signature": self.signature, "summary": self.summary}
+        return {**about, "details": self.details}
+
 
 @dataclass(frozen=True)
 class Entry:

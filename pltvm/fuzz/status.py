@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pltvm.fuzz.results import HANG, Finding
-from pltvm.host.text import one_line
+from pltvm.host.text import JSON_VERSION, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SCREEN_INTERVAL: Final = 0.25  # seconds between two pictures
 LINE_INTERVAL: Final = 5.0  # seconds between two lines, of text or JSON
 WIDTH: Final = 80  # columns, at most
+_TWO_COLUMNS: Final = 70  # columns, from which on there is room for two grids beside each other
 
 
 class Found(NamedTuple):
@@ -126,9 +127,8 @@ class Status:
     def finding(self, finding: Finding, path: Path | None = None, run_time: float | None = None) -> None:
         """Say that something was found, in which file it is, and when; shown at once."""
         if self._json:
-            about = {"kind": finding.kind, "signature": finding.signature, "summary": finding.summary}
             file = None if path is None else str(path)
-            self._emit("finding", {**about, "details": finding.details, "file": file}, run_time)
+            self._emit("finding", {**finding.to_dict(), "file": file}, run_time)
             return
         where = f"  → {path}" if path else ""
         self._say(f"found {finding.kind}: {finding.summary}", where, "bold red", run_time)
@@ -156,7 +156,7 @@ class Status:
         return self._last.run_time if self._last else 0.0
 
     def _emit(self, event: str, content: dict[str, Any], run_time: float | None = None) -> None:
-        about = {"event": event, "run_time": self._time(run_time), **content}
+        about = {"version": JSON_VERSION, "event": event, "run_time": self._time(run_time), **content}
         text = json.dumps(about, skipkeys=True, default=_plain)
         print(text, file=self._out, flush=True)
 
@@ -197,8 +197,13 @@ class _Screen:
         from rich.text import Text
 
         if self._live:
-            line = Text.assemble((f"{at}  ", "dim"), (text, style), (rest, "dim"))
-            self._live.console.print(line, soft_wrap=True)
+            console = self._live.console
+            start, end = Text.assemble((f"{at}  ", "dim"), (text, style)), Text(rest, "dim")
+            if len(start) + len(end) <= console.width:
+                console.print(start + end)
+            else:
+                console.print(start)  # between words; a path is one, however long
+                console.print(Text(rest.strip(), "dim"), soft_wrap=True, end="\n" if rest else "")
 
 
 def panel(snapshot: Snapshot, console: Console) -> RenderableType:
@@ -220,7 +225,9 @@ def panel(snapshot: Snapshot, console: Console) -> RenderableType:
             table.add_row(name, Text(value))
         return table
 
-    numbers = Columns([grid(left), grid(right)], width=(width - 6) // 2)
+    numbers: RenderableType = Columns([grid(left), grid(right)], width=(width - 6) // 2)
+    if width < _TWO_COLUMNS:
+        numbers = grid([*left, *right])
     findings = Table.grid(padding=(0, 2))
     findings.add_column(min_width=11)
     findings.add_column(min_width=6)
@@ -233,7 +240,8 @@ def panel(snapshot: Snapshot, console: Console) -> RenderableType:
         findings.add_row(Text("none yet", "dim"))
     content = Group(numbers, Text(), Text("findings", "dim"), findings)
     title = Text.assemble(("pltvm fuzz ", "not dim bold"), (one_line(snapshot.target), "not dim cyan"))
-    subtitle = Text("Ctrl-C stops, the same -o resumes", "dim")
+    hint = "Ctrl-C stops, the same -o resumes"
+    subtitle = Text(hint if width > len(hint) + 6 else "Ctrl-C stops", "dim")
     return Panel(
         content,
         title=title,

@@ -41,7 +41,7 @@ from pltvm.fuzz.paths import (
 )
 from pltvm.fuzz.results import FAULT, HANG, STACK, Counts, Entry, Finding
 
-__all__ = ["OutputFolder", "Paths", "Progress", "find_campaign"]
+__all__ = ["OutputFolder", "Paths", "Progress", "find_campaign", "read_about"]
 
 _NEW: Final = ".new"  # what is being written; hidden, so no tool takes it for an input
 _SIGABRT, _SIGSEGV = 6, 11  # what an oracle finds looks like what a sanitizer does
@@ -326,21 +326,25 @@ def _compare(root: Path, known: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 def _about(finding: Finding) -> str:
     """A finding as JSON, but for its report and its input, which have files of their own."""
-    about = {"kind": finding.kind, "signature": finding.signature, "summary": finding.summary}
-    return json.dumps({**about, "details": finding.details}, indent=2, skipkeys=True, default=_plain) + "\n"
+    return json.dumps(finding.to_dict(), indent=2, skipkeys=True, default=_plain) + "\n"
 
 
 def _plain(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+def read_about(out: Path, path: Path) -> dict[str, Any]:
+    """What the JSON file of a finding beneath `out` says; nothing when it is missing or damaged."""
+    with suppress(ValueError, RecursionError):
+        content = json.loads(read_text(out, path))
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
 def _read_finding(out: Path, paths: Paths, file: Path) -> Finding:
     """A finding from its files. Without its report, which someone may delete, less of it is known."""
     report = paths.report_of(file)
-    about: dict[str, Any] = {}
-    with suppress(ValueError, RecursionError):
-        content = json.loads(read_text(out, report.with_suffix(".json")))
-        about = content if isinstance(content, dict) else {}
+    about = read_about(out, report.with_suffix(".json"))
     details = about.get("details")
     return Finding(
         str(about.get("kind", HANG if file.parent == paths.hangs else FAULT)),

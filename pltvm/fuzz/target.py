@@ -33,6 +33,7 @@ from pltvm.monitor.monitor import ENCLAVE_CALLS
 from pltvm.monitor.state import Enclave as MonitorEnclave
 
 _ECALL_BLOCKS: Final = 200  # that a call counts as: a loop of calls is a hang too
+_MOST_TEXT: Final = 64 << 10  # bytes that are kept of what is printed
 
 # Gets the target, pc, and bytes of the block or instruction.
 Watch = Callable[["Target", int, int], None]
@@ -81,9 +82,11 @@ class Target:
         self._one: Execution | None = None
         self._single = False
         self.keep = True
+        self.whole = False  # whether what an execution reaches that goes wrong is kept too
         self.may_stop = False  # at Ctrl-C
         self._ended = False
         self.detail = False  # whether problems are described in full
+        self.text = bytearray()  # what was printed in the last execution that was described in full
         self.seen: set[tuple[object, ...]] = set()  # keys of problems that need no more description
         self._saved_handlers = dict(self.hart.handlers)
         self.prepare()
@@ -177,9 +180,13 @@ class Target:
         data = data[: self.options.most_bytes]
         self._set_input(data)
         self._single, self.keep, self.detail, self._one = True, keep, detail, None
+        self.text.clear()
         self.batch.left, self.batch.plain = 0, False
+        kbuffer = self.batch.kbuffer
+        if detail:
+            self.batch.kbuffer = 0  # the core throws away what is printed: have Python print
         self._start()
-        self._single, self.detail = False, False
+        self._single, self.detail, self.batch.kbuffer = False, False, kbuffer
         return self._result()
 
     def _result(self) -> Execution:
@@ -282,7 +289,7 @@ class Target:
         state = self.state
         state.executions += 1
         blocks = self.options.blocks - state.budget
-        keep = self.keep and problem is None
+        keep = self.keep and (problem is None or self.whole)
         new = loop.classify(self.arena, keep)
         state.work += blocks
         if self.batch.changed:
@@ -385,6 +392,8 @@ class Target:
 
     def printed(self, text: bytes) -> None:
         """The host prints this for an enclave."""
+        if self.detail:
+            self.text += text[: _MOST_TEXT - len(self.text)]
         if self.secrets:
             problem = self.find_secret((text,), self.arena.input(), "printed text")
             self.noticed = self.noticed or problem

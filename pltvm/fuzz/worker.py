@@ -24,6 +24,7 @@ from pltvm.fuzz.hosts import Hosted
 from pltvm.fuzz.options import SERVER, Options
 from pltvm.fuzz.results import HANG, POINTER, Entry, Finding
 from pltvm.fuzz.sequences import Sequence
+from pltvm.fuzz.shorten import Same, cut, zero
 from pltvm.fuzz.target import Target, Watch
 from pltvm.fuzz.trace import Tracer
 from pltvm.monitor import abi
@@ -269,20 +270,7 @@ class Worker:
         if len(data) <= _SHORT:
             return data
         path = self.target.execute(data, keep=False).path
-        return self._shorten(data, lambda other: self.target.execute(other, keep=False).path == path, _TRIMS)
-
-    def _shorten(self, data: bytes, same: Callable[[bytes], bool], tries: int) -> bytes:
-        size = len(data) // 2
-        while size and tries > 0:
-            at = len(data) - size
-            while at >= 0 and tries > 0:
-                shorter = data[:at] + data[at + size :]
-                tries -= 1
-                if same(shorter):
-                    data = shorter
-                at -= size
-            size //= 2
-        return data
+        return cut(data, lambda other: self.target.execute(other, keep=False).path == path, _TRIMS)
 
     def _findings(self, problems: list[bytes], known: frozenset[str]) -> tuple[Finding, ...]:
         """The problems, each bug once, with short inputs and a report."""
@@ -306,21 +294,16 @@ class Worker:
         """A short input of the same kind and signature, with zeros where the value does not matter."""
         tries = 30 if finding.kind == HANG else 200
 
+        return zero(cut(finding.data, self.shows(finding), tries), self.shows(finding), tries)
+
+    def shows(self, finding: Finding) -> Same:
+        """Whether an input shows the same finding."""
+
         def same(data: bytes) -> bool:
             other = self.explain(data)
             return other is not None and (other.kind, other.signature) == (finding.kind, finding.signature)
 
-        data = self._shorten(finding.data, same, tries)
-        size = len(data) // 2
-        while size and tries > 0:
-            for at in range(0, len(data), size):
-                zeroed = data[:at] + bytes(len(data[at : at + size])) + data[at + size :]
-                if zeroed != data and tries > 0:
-                    tries -= 1
-                    if same(zeroed):
-                        data = zeroed
-            size //= 2
-        return data
+        return same
 
     def _words_of_target(self) -> tuple[bytes, ...]:
         """Words for every dictionary: addresses that mean something in the target."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pltvm.errors import EnclaveError, PltvmError
 from pltvm.host import arguments, building, clients, enclave
@@ -31,6 +31,9 @@ from pltvm.host.symbols import Symbols
 from pltvm.host.text import one_line
 from pltvm.monitor import abi
 from pltvm.monitor.abi import EnclaveType, Report, Status
+
+if TYPE_CHECKING:
+    from pltvm.host.proxy import Answer
 
 EXITED: Final = "exited"
 FAULTED: Final = "faulted"
@@ -135,6 +138,23 @@ class Enclave:
         """Whether the enclave still exists: it has neither exited, nor faulted, nor been destroyed."""
         return self._inner.alive
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Enclave) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[int, int, int]:
+        inner = self._latest
+        return id(self._driver), inner.id, 0 if inner.id else inner.eid
+
+    def _must_be_ours(self) -> None:
+        """Raises EnclaveError for one that a Python program has not made, which others run."""
+        if self._inner.client in (clients.LINUX, clients.NOBODY):
+            whose = "a host program" if self._inner.client == clients.LINUX else "a kernel program"
+            raise EnclaveError(f"{self.name} belongs to {whose}, which alone runs, stops and ends it")
+
     def __repr__(self) -> str:
         state = "" if self.alive else " ended"
         return f"<Enclave {self.name!r} eid={self.eid} {self.type.name.lower()}{state}>"
@@ -148,6 +168,7 @@ class Enclave:
         """
         timeout = arguments.seconds("timeout", timeout)
         arguments.function("on_output", on_output)
+        self._must_be_ours()
         if self.type is EnclaveType.SERVER:
             raise EnclaveError(f"{self.name} is a server enclave: it runs only when another enclave calls it")
         if self.type is EnclaveType.SHADOW:
@@ -168,6 +189,7 @@ class Enclave:
         """
         timeout = arguments.seconds("timeout", timeout)
         arguments.function("on_output", on_output)
+        self._must_be_ours()
         if not self._inner.started or not self.alive:
             raise EnclaveError(f"{self.name} has no interrupted run to resume")
         if relay is None:
@@ -187,11 +209,46 @@ class Enclave:
         self._driver.set_relay(inner, pages.span)
         return self._go(lambda: self._driver.go(inner), timeout, on_output)
 
+    def call(
+        self,
+        arg: int = 0,
+        data: bytes | str | Path = b"",
+        timeout: float | None = None,
+        *,
+        on_output: OnOutput | None = None,
+        client: int = 0,
+    ) -> "Answer":
+        """Call this server, as an enclave would: `value, data = server.call(…)`.
+
+        `arg` is the server's argument, 64 bits; `data` goes along in whole pages, which are zero behind it;
+        without data no memory does. `timeout` is in seconds. The server sees a caller of its own for each
+        number `client`, the same one at each call.
+
+        Raises CallError where there is no answer: a fault, which destroys the server; a time limit, which
+        breaks the call off, so that the server is idle again, with its memory as it is then; a server that is
+        in another call. EnclaveError for what is no living server, and while an enclave runs; OutOfMemory.
+        """
+        from pltvm.host import proxy  # which most runs have no use for
+
+        __tracebackhide__ = True  # by pytest
+
+        arg, client = arguments.number("arg", arg), arguments.number("client", client)
+        content, timeout = arguments.content("data", data), arguments.seconds("timeout", timeout)
+        arguments.function("on_output", on_output)
+        if not -(1 << 63) <= arg <= abi.MASK64:
+            raise EnclaveError(f"the argument {arg} has more than 64 bits")
+        if self.type is not EnclaveType.SERVER:
+            raise EnclaveError(f'{self.name} is no server enclave: run it, or create it with type="server"')
+        if not self.alive:
+            raise EnclaveError(f"{self.name} has ended: create it again")
+        return proxy.call(self._driver, self._inner, arg, content, timeout, on_output, client)
+
     def stop(self) -> None:
         """Keep a started enclave from running until `resume`: while it is paused, or from `on_output`.
 
         From `on_output` the run ends with status "stopped". Raises EnclaveError for one that has not started.
         """
+        self._must_be_ours()
         self._driver.stop(self._inner)
 
     @property
@@ -199,11 +256,12 @@ class Enclave:
         """Where it is, with the servers that it has called, while it is paused: by Ctrl-C, a time limit."""
         return self._driver.place_of(self._inner)
 
-    def fork(self, *, name: str = "", shm: Pages = None, relay: Pages = None) -> "Enclave":
+    def fork(self, *, name: str = "", shm: Pages = None, relay: Pages = None) -> Self:
         """An instance of this shadow template, with memory as it was loaded; `run` it once (§6).
 
         It has an `eid` from its run on. Raises EnclaveError for an enclave that is no living template.
         """
+        self._must_be_ours()
         if self.type is not EnclaveType.SHADOW or not self.alive:
             raise EnclaveError(f"{self.name} is no living shadow template")
         raw_name = _checked_name(name, EnclaveType.NORMAL)
@@ -211,7 +269,7 @@ class Enclave:
         with _pages(driver, shm, relay, self.name) as (shm_span, relay_span):
             inner = driver.fork(template, raw_name, shm_span)
         driver.set_relay(inner, relay_span)
-        return Enclave(driver, inner)
+        return type(self)(driver, inner)
 
     def _go(self, go: Callable[[], int], timeout: float | None, on_output: OnOutput | None) -> Result:
         driver, inner = self._driver, self._inner
@@ -271,7 +329,7 @@ class Enclave:
         """
         nonce = arguments.number("nonce", nonce)
         if not 0 <= nonce <= abi.MASK64:
-            raise EnclaveError(f"the nonce {nonce} is no unsigned 64-bit number")
+            raise EnclaveError(f"the nonce {nonce} is not an unsigned 64-bit number")
         if not self.alive:
             raise EnclaveError(f"{self.name} has ended: attest it before that")
         return building.attest(self._driver.kernel, self._inner, nonce)
@@ -281,6 +339,7 @@ class Enclave:
 
         Raises EnclaveError when it has ended already.
         """
+        self._must_be_ours()
         if not self.alive:
             raise EnclaveError(f"{self.name} has ended already")
         self._driver.destroy(self._inner)
@@ -305,7 +364,7 @@ def create(
     stack_size: int = abi.DEFAULT_STACK,
     shm: Pages = None,
     relay: Pages = None,
-) -> Enclave:
+) -> DriverEnclave:
     """`PLenclave_create`: see `Machine.create`."""
     elf, kind = arguments.source("elf", elf), arguments.member(EnclaveType, "type", kind)
     stack_size = arguments.number("stack_size", stack_size, "its bytes, a whole number")
@@ -322,7 +381,7 @@ def create(
         inner = driver.create(image, raw_name, kind, stack_size, shm_span, clients.PYTHON)
     driver.set_relay(inner, relay_span)
     inner.label, inner.symbols = label, Symbols(elf)
-    return Enclave(driver, inner)
+    return inner
 
 
 @contextmanager
@@ -350,7 +409,7 @@ def _checked_name(name: str, kind: EnclaveType) -> bytes:
     try:
         raw = name.encode("utf-8", "surrogateescape")  # on a command line a name is any bytes
     except UnicodeEncodeError:
-        raise EnclaveError(f"the name {name!r} is no text that has bytes") from None
+        raise EnclaveError(f"the name {name!r} cannot be encoded as UTF-8") from None
     if len(raw) > abi.NAME_SIZE:
         raise EnclaveError(f"the name {name!r} has {len(raw)} bytes: at most {abi.NAME_SIZE} fit")
     if "\0" in name:

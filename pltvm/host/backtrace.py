@@ -5,10 +5,11 @@
                         │ locals       │
     sp ───────────────▶ └──────────────┘
 
-Enclaves seldom have unwind tables. But what a compiler puts at the start of a function says the same: how far
-sp goes down, and where ra and s0 are stored. It is read up to where the function is now, so a fault in these
-first instructions is seen for what it is. Where the function is not known (no symbols), a word of the stack
-counts that points behind a call; what follows from it is marked as a guess.
+Where the ELF has call frame information (`unwind`), that says it. Enclaves seldom have. But what a compiler
+puts at the start of a function says the same: how far sp goes down, and where ra and s0 are stored. It is
+read up to where the function is now, so a fault in these first instructions is seen for what it is. Where
+the function is not known (no symbols), a word of the stack counts that points behind a call; what follows
+from it is marked as a guess.
 
 All of it is a guest's: nothing here raises, and the walk is bounded.
 """
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from pltvm.host.symbols import Symbols
+from pltvm.host.unwind import S0, SP
 from pltvm.monitor.fault import Activation
 
 MOST_FRAMES: Final = 32
@@ -44,6 +46,9 @@ class _Shape(NamedTuple):
     pointer: int | None = None  # s0 is that far from there: the frame pointer
 
 
+_OUTERMOST: Final = _Shape(0)  # nobody has called it
+
+
 def walk(activation: Activation, symbols: Symbols | None) -> tuple[list[Frame], bool]:
     """The frames of an activation, innermost first, and whether there are more than are given."""
     frames = [Frame(activation.pc)]
@@ -51,8 +56,9 @@ def walk(activation: Activation, symbols: Symbols | None) -> tuple[list[Frame], 
     code: Code = symbols.code if symbols is not None else lambda _at, _size: b""
     innermost, guess = True, False
     while len(frames) < MOST_FRAMES:
-        start = symbols.start_of(pc) if symbols is not None else None
-        shape = None if start is None or guess else _shape(code(start, min(pc - start, _PROLOGUE)))
+        shape = _shape_at(pc, symbols) if symbols is not None and not guess else None
+        if shape is _OUTERMOST:
+            return frames, False
         if shape is None:
             found = _scan(activation, sp, ra if innermost else 0, code)
             if found is None:
@@ -72,6 +78,18 @@ def walk(activation: Activation, symbols: Symbols | None) -> tuple[list[Frame], 
         pc, sp, innermost = call, top, False
         frames.append(Frame(call))
     return frames, True
+
+
+def _shape_at(pc: int, symbols: Symbols) -> _Shape | None:
+    """What the function at `pc` has done with its stack so far; None where that is not known."""
+    rules = symbols.rules(pc)
+    if rules is not None and rules.outermost:
+        return _OUTERMOST
+    if rules is not None and rules.register in (SP, S0):
+        pointer = rules.offset if rules.register == S0 else None
+        return _Shape(rules.offset, rules.ra, rules.s0, pointer)
+    start = symbols.start_of(pc)
+    return None if start is None else _shape(symbols.code(start, min(pc - start, _PROLOGUE)))
 
 
 def _load(activation: Activation, address: int) -> int | None:

@@ -10,7 +10,9 @@ from typing import Final
 from pltvm.errors import ElfError
 from pltvm.host.elf import load_named
 from pltvm.host.elf_details import PF_W, PF_X
+from pltvm.host.elf_doubts import doubts
 from pltvm.host.elf_evidence import LINUX_CALLS
+from pltvm.host.elf_headers import read_headers
 from pltvm.host.elf_table import human
 from pltvm.host.extensions import extension_of
 from pltvm.host.symbols import Symbols
@@ -123,29 +125,32 @@ def _about_instruction(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
 def _about_build(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
     """What `pltvm info` warns of, where it may be the cause."""
     operands = fault.instruction.partition(" ")[2]
-    if fault.address is not None:
+    address = fault.address
+    said: list[str] = []
+    if address is not None:
         for register, what in (
             ("tp", "variables of each thread, for which nobody has set tp up"),
             ("gp", "variables relative to gp, which nobody has set: link with -Wl,--no-relax-gp, or set it"),
         ):
             if f"({register})" in operands and not fault.registers.get(register):
+                said.append(register)
                 yield f"{register} is 0: the code uses {what}"
-    for warning in _warnings(symbols):
-        about_code = warning.startswith(_OF_BUILD)
-        if about_code == (fault.reason == _ILLEGAL) and (about_code or fault.address is not None):
-            yield f"pltvm info warns: {warning}"
-    constructors = symbols is not None and any(
-        symbols.has_section(name) for name in (".init_array", ".ctors")
-    )
-    if constructors and fault.address is not None and fault.address < PAGE:
-        yield "it has constructors (.init_array), and nobody runs them: what they set up is zero"
-
-
-def _warnings(symbols: Symbols | None) -> tuple[str, ...]:
     if symbols is None or not symbols.source:
-        return ()
+        return
     try:
-        _, image = load_named(symbols.source)
+        data, image = load_named(symbols.source)
+        found = list(doubts(read_headers(data)))
     except ElfError:
-        return ()
-    return image.warnings
+        return
+    for warning, (start, end) in zip(image.warnings, image.places, strict=True):
+        if warning.startswith(_OF_BUILD):
+            related = fault.reason == _ILLEGAL
+        else:
+            related = start < end and any(at is not None and start <= at < end for at in (address, fault.pc))
+        if related:
+            yield f"pltvm info warns: {warning}"
+    for doubt in found:
+        if address is None or doubt.register in said:
+            continue
+        if doubt.explains(address, fault.registers):
+            yield f"pltvm info warns: {doubt.text}"

@@ -12,7 +12,9 @@ from pltvm.host.output import Output
 
 PYTHON: Final = 0
 LINUX: Final = 1
-_LAST_KNOWN: Final = LINUX
+PROXY: Final = 2  # a Python program's calls of servers, see `proxy`
+NOBODY: Final = -1  # of enclaves that the driver has not made: a kernel program has
+_LAST_KNOWN: Final = PROXY
 
 
 class Client:
@@ -40,5 +42,5 @@ class Client:
 
 
 def next_number(taken: Collection[int]) -> int:
-    """A number for a client that is neither of the two."""
+    """A number for a client that is none of these."""
     return max(*taken, _LAST_KNOWN) + 1

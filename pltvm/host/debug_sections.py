@@ -36,6 +36,11 @@ def section_data(elf: Headers, section: Any) -> memoryview:
     return memoryview(elf.data)[start : start + section["sh_size"]]
 
 
+def find_section(elf: Headers, name: str) -> Any | None:
+    """The first section of this name."""
+    return next((section for section in elf.sections if _name(elf, section) == name), None)
+
+
 def line_sections(elf: Headers, wanted: tuple[str, ...] = LINES) -> dict[str, memoryview]:
     """The wanted sections that the file has, by name, unpacked. Raises TooBig, Damaged."""
     found: dict[str, memoryview] = {}

@@ -1,6 +1,6 @@
 """The enclave driver: has enclaves built, makes the monitor calls, serves ocalls (§1, §4, §8)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +25,7 @@ from pltvm.host.enclave import (
 from pltvm.host.kept import Kept, KeptState
 from pltvm.host.kernel import Kernel
 from pltvm.host.ocalls import Ocalls
-from pltvm.host.output import OutputState
+from pltvm.host.output import Output, OutputState
 from pltvm.host.plain import copied, restored
 from pltvm.host.report import FaultReport
 from pltvm.host.services import SavedServices, Services
@@ -83,7 +83,8 @@ class Driver:
         self.memory = kernel.memory
         self.blocks = kernel.blocks
         self.state = DriverState()
-        self.clients: dict[int, Client] = {clients.PYTHON: Client()}
+        self.clients: dict[int, Client] = {clients.PYTHON: Client(), clients.PROXY: Client()}
+        self._deliver: Callable[[DriverEnclave, bytes], None] = self._to_client
         self.table = EnclaveTable()
         self.away = Away(kernel)
         self.ocalls = Ocalls(kernel, self.away, self._print, self._collect)
@@ -96,6 +97,7 @@ class Driver:
         kernel.holders.append(self._held)
         kernel.monitor.set_host_vector(self.control_is_back, or_core=True)
         kernel.monitor.set_fault_listener(self._note_fault)
+        self.started: Callable[[], None] = lambda: None  # told of each enclave that is about to run
         self.unknown_names = UnknownNames()
         kernel.monitor.set_name_listener(self._note_unknown_name)
         self.core = CoreHost(kernel, self.away, self.serving, self._collect, self._print_late)
@@ -119,7 +121,7 @@ class Driver:
 
     def save(self) -> SavedDriver:
         """A copy of the state, of the parts too; raises SnapshotError."""
-        output = self.clients[clients.PYTHON].printed
+        output = self._printed()
         printed = output.save() if output is not None else OutputState()
         parts = self.table.save(), self.away.save(), self.kept.save(), self.services.save()
         return SavedDriver(copied(self.state), *parts, printed)
@@ -134,13 +136,17 @@ class Driver:
         self.services.load(saved.services)
         self.away.load(saved.away)
         self.kept.load(saved.kept)
-        output = self.clients[clients.PYTHON].printed
+        output = self._printed()
         if output is not None:
             output.load(saved.printed)
         self.table.load(saved.table)
         self.state = restored(self.state, saved.driver)
         if not self.driven and (not self.in_run or self.running is not running):
             self._interrupt()
+
+    def _printed(self) -> Output | None:
+        """What the run in progress has printed, if a Python program waits for its end."""
+        return self.clients[clients.PYTHON].printed or self.clients[clients.PROXY].printed
 
     def _interrupt(self) -> None:
         """The enclave that ran is paused, as by the timer."""
@@ -220,6 +226,12 @@ class Driver:
 
     def start(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
         """Make the run call; True when the hart is the enclave's now, False when it was refused."""
+        entered = self._start(enclave, relay)
+        if entered:
+            self.started()
+        return entered
+
+    def _start(self, enclave: DriverEnclave, relay: Span) -> bool:
         self._must_be_idle()
         page = enclave.page
         if not enclave.is_instance:
@@ -408,7 +420,20 @@ class Driver:
         enclave.shm = enclave.relay = NO_PAGES
 
     def _print(self, enclave: DriverEnclave, text: bytes) -> None:
+        self._deliver(enclave, text)
+
+    def _to_client(self, enclave: DriverEnclave, text: bytes) -> None:
         self.clients[enclave.client].output(text)
+
+    def listen(self, listener: Callable[[DriverEnclave, bytes], None]) -> None:
+        """From now on tell `listener` too what is printed, and in whose run."""
+        deliver = self._deliver
+
+        def both(enclave: DriverEnclave, text: bytes) -> None:
+            listener(enclave, text)
+            deliver(enclave, text)
+
+        self._deliver = both
 
     def _print_late(self, text: bytes) -> None:
         running = self.running

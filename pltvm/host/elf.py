@@ -45,6 +45,7 @@ class EnclaveImage:
     entry: int
     pieces: tuple[Piece, ...]
     warnings: tuple[str, ...] = ()
+    places: tuple[tuple[int, int], ...] = ()  # the pages that each warning is about; (0, 0): none
 
     @cached_property
     def _runs(self) -> tuple[Run, ...]:
@@ -83,7 +84,9 @@ def _parse(data: bytes) -> EnclaveImage:
     pieces = (*_nobits(elf), *_segments(elf))
     _check_memory(pieces, elf)
     _check_entry(elf.header["e_entry"], pieces)
-    return EnclaveImage(elf.header["e_entry"], pieces, tuple(_warnings(elf, pieces)))
+    warned = list(_warnings(elf, pieces))
+    warnings, places = tuple(text for text, _ in warned), tuple(place for _, place in warned)
+    return EnclaveImage(elf.header["e_entry"], pieces, warnings, places)
 
 
 _cached_parse = lru_cache(maxsize=CACHED)(_parse)
@@ -172,29 +175,35 @@ def _check_entry(entry: int, pieces: tuple[Piece, ...]) -> None:
 ORIGINAL = "the original loader would"
 
 
-def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[str]:
-    """What a user should know about a file that loads: the rules it needed, and what it lacks."""
+def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """What a user should know about a file that loads: the rules it needed, and what it lacks; and where."""
     mapped = list(intervals(pieces))
     loaded = [(start, end) for start, end, on in mapped if any(piece.decides and piece.data for piece in on)]
     for piece in pieces:
-        where = f"{piece.what} at {piece.vaddr:#x}"
+        where, place = f"{piece.what} at {piece.vaddr:#x}", (piece.first_page, piece.end_page)
         if "RISCV_ATTRIBUTES" in piece.what:
-            yield f"{where} is mapped like any header with bytes: discard .riscv.attributes when linking"
+            yield (
+                f"{where} is mapped like any header with bytes: discard .riscv.attributes when linking",
+                place,
+            )
         elif piece.data and piece.decides and piece.vaddr % PAGE:
-            yield f"{where} is not page aligned: {ORIGINAL} move it to the start of its page"
+            yield f"{where} is not page aligned: {ORIGINAL} move it to the start of its page", place
         elif piece.data and not piece.decides and _overlap(piece.first_page, piece.end_page, loaded):
-            yield f"{where} shares pages with a PT_LOAD: {ORIGINAL} replace those, read-only"
+            yield f"{where} shares pages with a PT_LOAD: {ORIGINAL} replace those, read-only", place
     for segment in elf.segments:
         data_end = segment["p_vaddr"] + segment["p_filesz"]
         start, end = data_end & -PAGE, (segment["p_vaddr"] + segment["p_memsz"] + PAGE - 1) & -PAGE
         if segment["p_type"] != "PT_LOAD" or segment["p_memsz"] == segment["p_filesz"]:
             continue
         if not elf.sections:
-            yield f"no section headers: {ORIGINAL} not map the zeroed memory from {data_end:#x} on"
+            text = f"no section headers: {ORIGINAL} not map the zeroed memory from {data_end:#x} on"
+            yield text, (start, end)
         elif missing := end - start - _overlap(start, end, [(low, high) for low, high, _ in mapped]):
-            yield f"{missing // PAGE} pages before {end:#x} belong to no NOBITS section and are not mapped"
+            text = f"{missing // PAGE} pages before {end:#x} belong to no NOBITS section and are not mapped"
+            yield text, (start, end)
     if lacking := unsupported_extensions(arch_string(elf)):
-        yield f"built for {', '.join(lacking)}, which pltvm lacks: it runs until the first such instruction"
+        text = f"built for {', '.join(lacking)}, which pltvm lacks: it runs until the first such instruction"
+        yield text, (0, 0)
 
 
 def _overlap(start: int, end: int, ranges: list[tuple[int, int]]) -> int:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pltvm.errors import ElfError
 from pltvm.host.elf import EnclaveImage, load_named
-from pltvm.host.elf_headers import Source, name_of
+from pltvm.host.elf_doubts import doubts
+from pltvm.host.elf_headers import Source, name_of, read_headers
 from pltvm.host.elf_kind import Decision, Kind, decide
 from pltvm.host.elf_pages import Piece
 from pltvm.host.elf_table import Mapping, human, reason_lines, table
@@ -48,6 +49,10 @@ class ElfInfo:
         return asdict(self)
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, narrow: bool = False) -> str:
+        """For people, many lines; `narrow`: fewer columns of what is mapped."""
         needed = f"{self.elf_pages} ELF + {self.stack_pages} stack + {SPARE_PAGES} spare"
         lines = [
             f"{self.name}: {self.kind}, RISC-V RV64, statically linked",
@@ -57,7 +62,7 @@ class ElfInfo:
             f"  entry    {self.entry:#x}" + (f"  {self.entry_symbol}" if self.entry_symbol else ""),
             f"  memory   {self.block_pages} pages, {human(self.block_pages * PAGE)}  ({needed} pages)",
             "",
-            *table(self.mappings),
+            *table(self.mappings, narrow),
         ]
         if self.warnings:
             lines += ["", *(f"  warning: {warning}" for warning in self.warnings)]
@@ -99,7 +104,11 @@ def describe_enclave(source: Source, decision: Decision, stack_size: int = DEFAU
         elf_pages=image.pages,
         stack_pages=stack_pages,
         block_pages=block_pages(image.pages, stack_pages),
-        warnings=image.warnings + ((symbols.note,) if symbols.note else ()),
+        warnings=(
+            *image.warnings,
+            *(one.text for one in doubts(read_headers(data)) if decision.kind is not Kind.KERNEL),
+            *((symbols.note,) if symbols.note else ()),
+        ),
     )
 
 

@@ -37,20 +37,18 @@ def reason_lines(reasons: tuple[str, ...]) -> list[str]:
     return [*lines, "           (pltvm run --as host|enclave|server|kernel takes it for something else)"]
 
 
-def table(mappings: tuple[Mapping, ...]) -> list[str]:
-    """The lines that show what is mapped, under a line that names the columns."""
+def table(mappings: tuple[Mapping, ...], narrow: bool = False) -> list[str]:
+    """The lines that show what is mapped, under one that names the columns; `narrow`: without two of them."""
     rows = [("address", "end", "in memory", "in file", "mapped", "what")]
     for row in mappings:
         addresses = f"{row.vaddr:#x}", f"{row.vaddr + row.size:#x}"
         sizes = human(row.size), human(row.file_size) if row.file_size else "-"
         rows.append((*addresses, *sizes, row.permissions, row.what))
+    shown = [0, 2, 4, 5] if narrow else [0, 1, 2, 3, 4, 5]
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    return ["  " + "  ".join(_pad(row, widths)).rstrip() for row in rows]
+    return ["  " + "  ".join(_pad(row[at], widths[at], at) for at in shown).rstrip() for row in rows]
 
 
-def _pad(row: tuple[str, ...], widths: list[int]) -> list[str]:
+def _pad(cell: str, width: int, column: int) -> str:
     """Numbers to the right, words to the left."""
-    return [
-        cell.rjust(width) if column < 4 else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+    return cell.rjust(width) if column < 4 else cell.ljust(width)

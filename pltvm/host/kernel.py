@@ -8,6 +8,7 @@ Its own context is an S-mode context with `mstatus.TVM` set: nothing but the mon
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Protocol
@@ -82,8 +83,23 @@ class Program(Protocol):
     def load(self, saved: SavedProgram | None) -> None:
         """Put the state back, after `check`."""
 
+    def changed_since(self, saved: SavedProgram | None) -> bool:
+        """Whether it has changed since what is not put back: files of the host."""
+
+    def silent(self) -> AbstractContextManager[None]:
+        """In this block nobody is told of what it writes."""
+
     def go_on(self) -> bool:
         """After `load`, in a callback of a run: True if guest code runs on, False when the run is over."""
+
+    def who(self) -> tuple[int, str]:
+        """Who has the hart if no enclave has it: a thread's number, or 0 where there are none, and a name."""
+
+    def location(self, pc: int) -> str:
+        """Where in its source this is, of who has the hart."""
+
+    def name_of_call(self, number: int) -> str:
+        """What it asks for by this number."""
 
 
 @dataclass(slots=True)

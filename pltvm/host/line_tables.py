@@ -19,7 +19,8 @@ _MOST_FIELDS: Final = 256  # attributes of one entry
 _LONGEST_LEB: Final = 16  # bytes; some compilers pad numbers
 
 _MASK: Final = (1 << 64) - 1
-_STMT_LIST, _COMP_DIR = 0x10, 0x1B  # attributes
+_STMT_LIST, _COMP_DIR, _DWO_NAME = 0x10, 0x1B, 0x2130  # attributes
+_SKELETON: Final = 4  # kind of a unit
 _STRING, _BLOCK, _UDATA, _INDIRECT, _STRP, _LINE_STRP = 0x08, 0x09, 0x0F, 0x16, 0x0E, 0x1F  # forms
 _DATA4, _DATA8, _SEC_OFFSET, _IMPLICIT_CONST = 0x06, 0x07, 0x17, 0x21
 FIXED: Final = {
@@ -173,6 +174,21 @@ def _units(sections: Mapping[str, memoryview], fuel: Fuel) -> Iterator[tuple[int
                 yield found
     except Damaged:
         return
+
+
+def is_split(sections: Mapping[str, memoryview]) -> bool:
+    """Whether the first unit says that the rest of it is in another file (-gsplit-dwarf)."""
+    try:
+        unit = Reader(sections.get(".debug_info", memoryview(b""))).unit()
+        version = unit.number(2)
+        if version >= 5:
+            return unit.byte() == _SKELETON
+        table = Reader(sections.get(".debug_abbrev", memoryview(b"")), unit.offset())
+        unit.byte()
+        declared = _declaration(table, unit.uleb(), Fuel())
+    except (Damaged, TooMuch):
+        return False
+    return any(attribute == _DWO_NAME for attribute, _ in declared)
 
 
 def _top_of(

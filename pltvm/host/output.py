@@ -8,6 +8,7 @@ through code that serves guests, where an error would be taken for one of servin
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
 from pltvm.errors import FromCallback
@@ -43,16 +44,17 @@ def of_caller(function: Callable[_P, _T]) -> Callable[_P, _T]:
     return call
 
 
-@contextmanager
-def passed_on() -> Iterator[None]:
+class passed_on:  # no generator, through which a StopIteration would not come
     """Around a run: the caller gets what its own functions raised."""
-    error = None
-    try:
-        yield
-    except FromCallback as raised:
-        error = raised.original
-    if error is not None:
-        raise error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if isinstance(error, FromCallback):
+            raise error.original from None
 
 
 @dataclass(slots=True)
@@ -81,6 +83,15 @@ class Output(Part[OutputState]):
         state.kept += text[: KEPT - len(state.kept)]
         if self._on_output is not None:
             self._on_output(text)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Nothing is passed on in the block."""
+        on_output, self._on_output = self._on_output, None
+        try:
+            yield
+        finally:
+            self._on_output = on_output
 
     @property
     def size(self) -> int:

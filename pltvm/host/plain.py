@@ -1,7 +1,7 @@
 """Plain data: what the parts of the host say that their state is, so that it can be copied and sent away.
 
 Numbers, texts, bytes and other things that never change are shared between copies; lists, dictionaries, sets
-and data classes are copied with all that is in them. Anything else is no plain data, and is refused: an open
+and data classes are copied with all that is in them. Anything else is not plain data, and is refused: an open
 file, a function, a part of the machine. See "Snapshots" in docs/design.md.
 """
 
@@ -17,7 +17,7 @@ _ATOMS: Final = frozenset({int, str, bytes, bool, float, type(None), Symbols})
 
 
 def copied(value: _T) -> _T:
-    """A copy that shares nothing with `value` that can change; raises TypeError for what is no plain data."""
+    """A copy that shares nothing with `value` that can change. TypeError for what is not plain data."""
     copy: Any = _copied(value)
     return copy  # type: ignore[no-any-return]
 
@@ -111,4 +111,4 @@ def _copied(value: Any) -> Any:
         for name in _names(kind):
             setattr(copy, name, _copied(getattr(value, name)))
         return copy
-    raise TypeError(f"{kind.__name__} is no plain data")
+    raise TypeError(f"{kind.__name__} is not plain data")

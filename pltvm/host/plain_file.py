@@ -1,7 +1,9 @@
-"""Reading a file that somebody names: no wait at a pipe, nothing without end, one line for what is wrong."""
+"""A file that somebody names: read without a wait at a pipe, or without end; written whole or not at all."""
 
 import os
 import stat
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from pltvm.errors import PltvmError
@@ -18,7 +20,7 @@ def read_plain(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
         with open(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
-                raise PltvmError(f"{name}: is no plain file")
+                raise PltvmError(f"{name}: is not a plain file")
             content = file.read(most + 1 if about.st_size else min(most, _UNSAID) + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
@@ -30,3 +32,29 @@ def read_plain(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
 
 
 _UNSAID: Final = 64 << 20  # bytes that are read of a file that does not say how many it has: /proc
+
+
+def write_plain(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file so that it is whole or as it was before, whenever this process ends.
+
+    What is no file, such as a pipe, is written directly. Raises PltvmError when it cannot be written.
+    """
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            Path(path).write_bytes(data)
+            return
+        place = Path(path).resolve()  # a link stays a link
+        scratch = place.with_name(f".{place.name[:60]}.{os.getpid()}")
+        with suppress(FileNotFoundError):
+            scratch.unlink()  # of a process that was killed
+        try:
+            with scratch.open("xb") as file:
+                file.write(data)
+            scratch.replace(place)
+        except BaseException:
+            with suppress(OSError):
+                scratch.unlink()
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise PltvmError(f"{shown(os.fspath(path))}: cannot be written: {reason}") from None

@@ -35,6 +35,10 @@ class ProgramInfo:
         return asdict(self)
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, narrow: bool = False) -> str:
+        """For people, many lines; `narrow`: fewer columns of what is mapped."""
         lines = [
             f"{self.name}: {self.kind}, RISC-V RV64, {self.linking}",
             *reason_lines(self.reasons),
@@ -46,7 +50,7 @@ class ProgramInfo:
             lines += [f"  starts   {self.interpreter}"]
         if self.libraries:
             lines += [f"  needs    {', '.join(self.libraries)}"]
-        lines += ["", *table(self.mappings)]
+        lines += ["", *table(self.mappings, narrow)]
         if self.warnings:
             lines += ["", *(f"  warning: {warning}" for warning in self.warnings)]
         return "\n".join(lines)

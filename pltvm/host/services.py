@@ -94,7 +94,7 @@ class Disk(Part[DiskState]):
 
 
 class FileDisk(Disk):
-    """A file of sectors, which grows as they are written. Raises PltvmError for what is no plain file.
+    """A file of sectors, which grows as they are written. Raises PltvmError for what is not a plain file.
 
     `path` may be a link, but it leads where it did when this was made: a host program may have the folder
     that the file is in as its own, and rename links and pipes there.
@@ -124,7 +124,7 @@ class FileDisk(Disk):
         descriptor = os.open(self._name, how, 0o644, dir_fd=self._folder)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "is no plain file")
+                raise OSError(errno.EINVAL, "is not a plain file")
             return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "r+b")
         except BaseException:
             os.close(descriptor)

@@ -8,7 +8,7 @@ firmware are there too: print a character (a7 = 1) and end (a7 = 8).
 
 from array import array
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
@@ -191,9 +191,29 @@ class Supervisor:
         """Never done, as `check` refuses."""
         self.check(saved)
 
+    def changed_since(self, _saved: SavedProgram | None) -> bool:
+        """It has no files."""
+        return False
+
+    def silent(self) -> AbstractContextManager[None]:
+        """Never asked, as it is never put back."""
+        return nullcontext()
+
     def go_on(self) -> bool:
         """Never asked, likewise."""
         return False
+
+    def who(self) -> tuple[int, str]:
+        """The program: it has no threads."""
+        return 0, "kernel"
+
+    def location(self, pc: int) -> str:
+        """Where in the program this is."""
+        return str(self._symbols.locate(pc))
+
+    def name_of_call(self, number: int) -> str:
+        """The firmware's call of this number."""
+        return {PUT_CHARACTER: "put a character", SHUT_DOWN: "shut down"}.get(number, f"call {number}")
 
     def _write_info(self, victims: Sequence[Victim]) -> int:
         if len(victims) > MOST_VICTIMS:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os.path
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
@@ -23,8 +23,9 @@ from pltvm.host import debug_sections
 from pltvm.host.elf_details import PF_R, PF_W, PF_X, section_name
 from pltvm.host.elf_headers import Headers, Source, read_headers, read_source
 from pltvm.host.inlined import Inlined, read_inlined
-from pltvm.host.line_tables import Span, TooMuch, read_lines
+from pltvm.host.line_tables import Span, TooMuch, is_split, read_lines
 from pltvm.host.text import one_line
+from pltvm.host.unwind import Rules, Unwinder
 
 __all__ = ["Location", "Span", "Symbols"]
 
@@ -59,6 +60,12 @@ class Location:
         if self.file is not None:
             text += f" ({os.path.basename(self.file)}:{self.line})"
         return one_line(text)
+
+
+def places_of(elf: bytes) -> Callable[[int], str]:
+    """What is at the addresses of an ELF in words: function, file and line."""
+    symbols = Symbols(elf)
+    return lambda pc: str(symbols.locate(pc))
 
 
 class Symbols:
@@ -98,6 +105,10 @@ class Symbols:
         """The functions that are inlined at `pc`, the innermost first: name, and the line that calls it."""
         found = [one for one in self._file.inlined if one.start <= pc < one.end]
         return [(one.name, one.line) for one in sorted(found, key=lambda one: -one.depth)]
+
+    def rules(self, pc: int) -> Rules | None:
+        """How the caller of the function at `pc` is found, as far as the file says."""
+        return self._file.unwinder.rules(pc)
 
     def start_of(self, pc: int) -> int | None:
         """Where the function at `pc` starts, None where that is not known."""
@@ -166,6 +177,7 @@ class _File:
         self.gone = False  # it is not kept any more
         self._tables: _Tables | None = None
         self._inlined: list[Inlined] | None = None
+        self._unwinder: Unwinder | None = None
 
     @property
     def tables(self) -> _Tables:
@@ -176,7 +188,7 @@ class _File:
                 self._tables = self._tables._replace(note=f"its symbols are not kept: {limit}")
             while len(_latest) >= MOST_READ:
                 if (old := _latest.popleft()()) is not None:
-                    old._tables = old._inlined = None
+                    old._tables = old._inlined = old._unwinder = None
             _latest.append(ref(self))
         return self._tables
 
@@ -186,6 +198,16 @@ class _File:
         if self._inlined is None:
             self._inlined = _read_inlined(self.source)
         return self._inlined
+
+    @property
+    def unwinder(self) -> Unwinder:
+        """The call frame information, likewise."""
+        if self._unwinder is None:
+            try:
+                self._unwinder = Unwinder(read_headers(read_source(self.source)))
+            except ElfError:
+                self._unwinder = Unwinder(None)
+        return self._unwinder
 
     def let_go(self) -> None:
         """Keep it no more; what was read of it stays until others are read."""
@@ -248,8 +270,16 @@ def _read(source: Source) -> _Tables:
             (functions if is_function else others).append(span)
     except TooMuch as error:
         notes.append(str(error))
+    if not elf.sections:
+        notes.append("it has no section headers, so no names of functions and no source lines are known")
     try:
-        lines.extend(read_lines(debug_sections.line_sections(elf)))
+        sections_of_lines = debug_sections.line_sections(elf)
+        lines.extend(read_lines(sections_of_lines))
+        if is_split(sections_of_lines):
+            notes.append(
+                "what is inlined is not shown: the rest of its debug information is in .dwo files "
+                "(-gsplit-dwarf), which are not read"
+            )
     except (TooMuch, debug_sections.TooBig) as error:
         notes.append(str(error))
     except debug_sections.Damaged as error:

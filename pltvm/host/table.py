@@ -1,5 +1,6 @@
 """The driver's table of enclaves: the living ones, and how objects that stand for them are found again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
@@ -23,6 +24,9 @@ class EnclaveTable(Part[EnclaveTableState]):
         # Every enclave that somebody still has, by id, also those that ended: where `load` puts content back.
         self._known: WeakValueDictionary[int, DriverEnclave] = WeakValueDictionary()
         self._put_back = False  # whether there may be two objects of one id
+        # Told of an enclave that has ended, and before the state is put back: for who counts what they do.
+        self.on_removed: Callable[[DriverEnclave], None] = lambda _enclave: None
+        self.on_put_back: Callable[[], None] = lambda: None
 
     def add(self, enclave: DriverEnclave, client: int) -> DriverEnclave:
         """A new enclave of this client: it gets its id."""
@@ -35,6 +39,7 @@ class EnclaveTable(Part[EnclaveTableState]):
         """The enclave has ended."""
         del self.state.living[enclave.block]
         enclave.alive = False
+        self.on_removed(enclave)
 
     def find(self, number: int) -> DriverEnclave | None:
         """The living enclave with this id."""
@@ -51,6 +56,7 @@ class EnclaveTable(Part[EnclaveTableState]):
 
     def load(self, saved: EnclaveTableState) -> None:
         """Put the state back, into the same objects; enclaves that were made since have ended."""
+        self.on_put_back()
         self._put_back = True
         for one in self._known.values():
             one.alive = False

@@ -42,14 +42,20 @@ def init(state: State, pt_area: int, pt_size: int, bitmap: int, bitmap_size: int
     for start, size in regions:
         owners.claim(start, size // PAGE, MONITOR)
         state.fixed_blocks.append(Block(start, size // PAGE))
-    changed = state.hart.translations_changed
-    state.tables = HostTables(memory, owners, pt_area, pt_size, regions, state.globals, changed)
+    hart = state.hart
+    state.tables = HostTables(
+        memory, owners, pt_area, pt_size, regions, state.globals, lambda: hart.translations_changed()
+    )
     state.host_memory.guard(owners, range(pt_area, pt_area + pt_size))
-    entries = {
-        0: pmp.Entry(*regions[0], pmp.NO_ACCESS),
-        1: pmp.Entry(*regions[1], pmp.READ_ONLY),
-        2: pmp.Entry(*regions[2], pmp.NO_ACCESS),
-        pmp.LAST: _EVERYTHING,
-    }
-    pmp.program(state.hart, entries, scratch=memory.base)
+    pmp.program(state.hart, entries(state), scratch=memory.base)
     return Status.OK
+
+
+def entries(state: State) -> dict[int, pmp.Entry]:
+    """What PMP says from `init` on, by the number of the entry; 3 to 5 are free."""
+    rights = (pmp.NO_ACCESS, pmp.READ_ONLY, pmp.NO_ACCESS)
+    found = {
+        number: pmp.Entry(pa, pages * PAGE, right)
+        for number, ((pa, pages), right) in enumerate(zip(state.fixed_blocks, rights, strict=False))
+    }
+    return {**found, pmp.LAST: _EVERYTHING}

@@ -131,7 +131,7 @@ def describe(
 ) -> Fault:
     """What is to be said of a fault of `enclave`, whose registers are in `context`; changes nothing."""
     access = describe_access(cause, context) if cause is not None else None
-    gone = _passed_on(state, enclave, access[0]) if access else None
+    gone = passed_on(state, enclave, access[0]) if access else None
     mapped = _mapped(context)
     low = next((one.start for one in mapped if one.end == abi.STACK_TOP), 0)
     owner = gone or (describe_owner(state.owners, context, access[0]) if access else "")
@@ -160,9 +160,15 @@ def describe(
 
 def _activation(enclave: Enclave, context: Context | None, low: int) -> Activation:
     """Where an enclave is; of the one that is described `context` has the pc, and its stack ends at `low`."""
-    regs = (context or enclave.context).regs
-    pc, sp, table = regs[PC] if context else regs[PC] - 4, regs[SP], enclave.space.table
-    at, stack = max(sp, low) if context else sp, b""
+    pc = context.regs[PC] if context else enclave.context.regs[PC] - 4
+    return activation(enclave, pc, context, low if context else 0)
+
+
+def activation(enclave: Enclave, pc: int, context: Context | None = None, low: int = 0) -> Activation:
+    """What a walk up the stack of an enclave needs that is at `pc`; its stack ends at `low`: a debug port."""
+    regs, table = (context or enclave.context).regs, enclave.space.table
+    sp, stack = regs[SP], b""
+    at = max(sp, low)
     if 0 < at < abi.STACK_TOP:
         size = min(STACK_KEPT, abi.STACK_TOP - at)
         stack = table.read(at, size) or table.read(at, min(size, -at % PAGE or PAGE)) or b""
@@ -193,10 +199,14 @@ def _near(mapped: list[Mapped], address: int) -> tuple[Mapped, ...]:
     return tuple(here or below + above)
 
 
-def _passed_on(state: State, enclave: Enclave, address: int) -> str | None:
+def passed_on(state: State, enclave: Enclave, address: int) -> str | None:
     """Who has the memory that the enclave had at `address` and passed on; None if it is not such."""
     if enclave.space.table.entry(address):
         return None
+    for callee in state.enclaves.values():
+        start = callee.request_va if callee.caller == enclave.at else 0
+        if start and start <= address < start + callee.request_size:
+            return f"the page was passed to {callee} and has not come back"
     holders: list[tuple[str, Iterable[Region]]] = [
         (f"to {other}", other.space.all_regions()) for other in state.enclaves.values()
     ]

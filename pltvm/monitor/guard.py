@@ -237,7 +237,7 @@ class HostTables:
         return list(zip(words[::2], entries, strict=True))
 
     def _acceptable(self, slot: int, pte: int) -> bool:
-        level = self._part_of(slot)
+        level = self.level_of(slot)
         if level is None or slot % 8 or pte & _RESERVED:
             return False
         if not pte & V:
@@ -245,9 +245,9 @@ class HostTables:
         target = pte_address(pte)
         if pte & _LEAF:
             return level == LEAVES and pte & _LEAF not in (W, W | X) and self._may_map(target)
-        return level < LEAVES and self._part_of(target) == level + 1
+        return level < LEAVES and self.level_of(target) == level + 1
 
-    def _part_of(self, address: int) -> int | None:
+    def level_of(self, address: int) -> int | None:
         """Which level of table is at `address`, None if there is none."""
         return next((level for level, (low, high) in enumerate(self._parts) if low <= address < high), None)
 

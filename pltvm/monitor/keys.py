@@ -102,22 +102,22 @@ class Keys:
         try:
             fields = json.loads(text)
             if fields["format"] != _FORMAT:
-                raise PltvmError(f"no keys of pltvm: its format is {fields['format']!r}, not {_FORMAT!r}")
+                raise PltvmError(f"not a pltvm key file: its format is {fields['format']!r}, not {_FORMAT!r}")
             device, monitor, *roots = (
                 bytes.fromhex(fields[name])
                 for name in ("device_private", "monitor_private", "enclave_root", "storage_root")
             )
         except json.JSONDecodeError:
-            raise PltvmError("no keys of pltvm: it is no JSON") from None
+            raise PltvmError("not a pltvm key file: it is not JSON") from None
         except KeyError as error:
-            raise PltvmError(f"no keys of pltvm: it has no {error}") from None
+            raise PltvmError(f"not a pltvm key file: it has no {error}") from None
         except (ValueError, TypeError, AttributeError, RecursionError):
-            raise PltvmError("no keys of pltvm: a field of it is no text of hexadecimal digits") from None
+            raise PltvmError("not a pltvm key file: a field is not text of hexadecimal digits") from None
         privates = [int.from_bytes(raw, "big") for raw in (device, monitor)]
         if not all(sm2.is_private_key(number) for number in privates):
-            raise PltvmError("no keys of pltvm: a private key is out of range")
+            raise PltvmError("not a pltvm key file: a private key is out of range")
         if any(len(raw) != ROOT_SIZE for raw in roots):
-            raise PltvmError(f"no keys of pltvm: a root key must have {ROOT_SIZE} bytes")
+            raise PltvmError(f"not a pltvm key file: a root key must have {ROOT_SIZE} bytes")
         return cls(KeyPair(privates[0]), KeyPair(privates[1]), (roots[0], roots[1]))
 
 

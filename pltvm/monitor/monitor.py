@@ -112,6 +112,8 @@ class Monitor:
             hart.handlers.answer_with(self._enclave_call, native.core.pltvm_answer, core)
             hart.whose = self._whose
         self.on_fault: Callable[[Fault], None] = lambda _fault: None
+        # Asked before an enclave is destroyed for a fault: True if it is to go on, with other registers.
+        self.spared: Callable[[Context, str, Cause | None], bool] = lambda *_: False
         self.errors: list[str] = []  # of ours that guests have brought about: each is a bug of pltvm
         boot.protect_monitor(hart)
 
@@ -200,6 +202,13 @@ class Monitor:
         """Set who is told of destroyed enclaves: a debug port, not part of the interface."""
         self.on_fault = listener
 
+    def set_faults_judge(self, judge: Callable[[Context, str, Cause | None], bool]) -> None:
+        """Set who sees a fault of an enclave before anything is destroyed: a debug port, as well.
+
+        It gets the context, the reason and the cause of the trap, and gives True if the enclave is to go on.
+        """
+        self.spared = judge
+
     def set_name_listener(self, listener: Callable[[bytes], None]) -> None:
         """Set who is told of names for which `acquire` found no server: a debug port, as well."""
         self.state.on_unknown_name = listener
@@ -277,6 +286,8 @@ class Monitor:
         state = self.state
         enclave = state.running
         assert enclave is not None
+        if self.spared(context, reason, cause):
+            return
         fault = describe(state, enclave, context, reason, cause)
         self.on_fault(replace(fault, destroyed=destroy.end_chain(state, enclave)))
         state.to_host(Status.ERROR)

@@ -42,6 +42,7 @@ class PageOwners:
 
     def __init__(self, memory: Memory, bitmap: int) -> None:
         self.memory = memory
+        self.bitmap = bitmap
         count = memory.size >> PAGE_SHIFT
         start = (bitmap - memory.base) // ENTRY_SIZE
         self.entries = memory.halves[start : start + count]

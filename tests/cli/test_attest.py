@@ -127,8 +127,8 @@ def test_reports_and_keys_that_have_no_end(tmp_path: Path) -> None:
     with (tmp_path / "big").open("wb") as file:
         file.truncate(1 << 40)
     for path, why in (
-        ("/dev/zero", "is no plain file"),
-        ("fifo", "is no plain file"),
+        ("/dev/zero", "is not a plain file"),
+        ("fifo", "is not a plain file"),
         ("big", "more than 1 MiB"),
     ):
         place = tmp_path / path

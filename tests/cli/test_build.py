@@ -39,3 +39,12 @@ def test_compile_error_names_file_and_line(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "bad.c:2" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_without_a_file_it_says_what_to_type() -> None:
+    for words in ([], ["--check"], ["-O2"], ["-lm"]):
+        result = pltvm("build", *words)
+        assert result.returncode == 2
+        assert result.stderr == (
+            "pltvm: name a file to compile or to link: pltvm build FILE.c makes FILE.elf\n"
+        )

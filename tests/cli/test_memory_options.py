@@ -22,11 +22,11 @@ def test_what_a_value_stands_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert file_or_text("--shm", "text:@x") == b"@x"
     for path in ("data.bim", "a/b", "/", "./word2", "."[:1] + "/"):
         with pytest.raises(
-            ArgumentError, match=r"--shm .*: (there is no such|is no plain) file: name one as"
+            ArgumentError, match=r"--shm .*: (there is no such|is not a plain) file: name one as"
         ):
             file_or_text("--shm", path)
     for path in ("@", "@nothing", "@.", "@a\0b"):
-        with pytest.raises(PltvmError, match=r"cannot be read|is no plain file"):
+        with pytest.raises(PltvmError, match=r"cannot be read|is not a plain file"):
             file_or_text("--shm", path)
 
 

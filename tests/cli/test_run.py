@@ -4,16 +4,20 @@ import json
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from pltvm.build import guest
 from pltvm.build.enclave import build_enclave
 from pltvm.build.host import build_host
-from tests.cli.command import COMMAND, ELVES, pltvm
+from pltvm.cli.app import app
+from pltvm.host.elf_kind import Decision, decide
+from tests.cli.command import COMMAND, ELVES, HOST, pltvm
+
+KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
 
 CHAIN = """\
 [caller] shared memory starts with 11111
@@ -50,6 +54,92 @@ def test_the_value_an_enclave_returns_is_not_the_exit_status() -> None:
     assert result.returncode == 0
     assert "there is no test-server1" in result.stdout
     assert result.stderr == "caller.elf returned 1\n" or result.stderr.endswith("returned 1\n")
+
+
+VALUE = """
+#include "eapp.h"
+#include "print.h"
+int EAPP_ENTRY main()
+{
+    unsigned long *args;
+    EAPP_RESERVE_REG;
+    char how = *(char *)args[10];
+    if (how == 'f') *(volatile int *)8 = 1;
+    if (how == 's') eapp_print("spins\\n");
+    while (how == 's') __asm__ volatile("");
+    EAPP_RETURN(how == 'l' ? 0x1234567 : how - '0');
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def value(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("value")
+    (folder / "value.c").write_text(VALUE)
+    return str(build_enclave([folder / "value.c"], folder / "value.elf"))
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "said"),
+    [
+        ("0", 0, "returned 0"),
+        ("7", 7, "returned 7"),
+        ("/", 255, "returned 18446744073709551615"),
+        ("l", 0x67, "returned 19088743"),
+        ("f", 139, "value.elf (eid 0) at main"),
+        ("s", 124, "still running after 0.3 s (--timeout), stopped"),
+    ],
+)
+def test_the_value_as_exit_status(how: str, status: int, said: str, value: str) -> None:
+    words = ["run", value, "--shm", f"text:{how}", "--timeout", "0.3"]
+    result = pltvm(*words, "--exit-code")
+    assert result.returncode == status
+    assert said in result.stderr
+    as_json = pltvm(*words, "--exit-code", "--json")
+    assert as_json.returncode == status
+    about = json.loads(as_json.stdout)
+    assert (about["status"] == "exited") == ("returned" in said)
+    assert pltvm(*words).returncode == ("returned" not in said)
+
+
+def test_exit_status_of_others() -> None:
+    """Of a kernel program it is its code, of a host program always its own; errors stay as they are."""
+    assert pltvm("run", KERNEL, "--exit-code").returncode == 0
+    result = pltvm("run", "--exit-code", HOST)
+    assert result.returncode == 2
+    assert result.stderr.startswith("pltvm: --exit-code: it is for others")
+    assert pltvm("run", "missing.elf", "--exit-code").returncode == 1
+    assert pltvm("demo", "--exit-code").returncode == 0
+
+
+def test_a_file_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with arguments, for which the command line is read twice."""
+    from pltvm.cli import run as command
+
+    looked = []
+
+    def counting(file: str) -> Decision:
+        looked.append(file)
+        return decide(file)
+
+    monkeypatch.setattr(command, "decide", counting)
+    for words in ([ELVES["hello-world"]], [ELVES["hello-world"], "argument"], [HOST, "a", "b"]):
+        looked.clear()
+        CliRunner().invoke(app, ["run", "--no-confine", *words])
+        assert looked == [words[0]]
+
+
+def test_ctrl_c_with_exit_code(value: str) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "run", value, "--shm", "text:s", "--exit-code"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "spins\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "stopped by Ctrl-C" in errors
 
 
 def test_json() -> None:
@@ -96,11 +186,17 @@ def test_time_limit(build_guest: Callable[[str], bytes], tmp_path: Path) -> None
 
 
 def test_ctrl_c(build_guest: Callable[[str], bytes], tmp_path: Path) -> None:
-    (tmp_path / "spin.elf").write_bytes(build_guest("spin"))
+    (tmp_path / "spin.elf").write_bytes(build_guest("spinning"))
     process = subprocess.Popen(
-        [*COMMAND, "run", "spin.elf"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*COMMAND, "run", "spin.elf"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    time.sleep(1.5)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "spinning\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1

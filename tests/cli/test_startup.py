@@ -4,25 +4,18 @@ import subprocess
 import sys
 
 import pytest
+import typer
+from click.testing import CliRunner
 
 from pltvm import __version__, native
+from pltvm.cli.app import app
 from tests.cli.command import pltvm
 
 HEAVY = {"lief", "capstone", "elftools", "ziglang", "rich"}
 COMMANDS = [
-    "run",
-    "demo",
-    "info",
-    "build",
-    "examples",
-    "new",
-    "measure",
-    "attest",
-    "verify",
-    "selftest",
-    "fuzz",
-    "cov",
-]
+    "run", "call", "demo", "replay", "debug", "profile", "view", "info", "build", "examples", "new",
+    "measure", "attest", "verify", "selftest", "fuzz", "cov", "triage", "cmin", "tmin", "showmap",
+]  # fmt: skip
 DEMO = """
 import sys
 from pltvm.cli import main
@@ -43,7 +36,19 @@ except SystemExit as end:
             "import pltvm.cli.app",
             {*HEAVY, "unicorn", *(f"pltvm.cli.{name}" for name in ("run", "fuzz", "attest"))},
         ),
-        (DEMO, {*HEAVY, "hashlib", "socket", "gmalg", "pltvm.fuzz", "pltvm.cli.fuzz", "pltvm.cli.attest"}),
+        (
+            DEMO,
+            {
+                *HEAVY,
+                "hashlib",
+                "socket",
+                "gmalg",
+                "pltvm.fuzz",
+                "pltvm.debug",
+                "pltvm.cli.fuzz",
+                "pltvm.cli.attest",
+            },
+        ),
     ],
     ids=["package", "cli", "app", "demo"],
 )
@@ -58,6 +63,27 @@ def test_help_lists_every_command_with_its_first_sentence() -> None:
     lines = result.stdout.partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in lines] == COMMANDS
     assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_short_for_help(name: str) -> None:
+    """Also in the place of what a command needs."""
+    command, words = typer.main.get_command(app), [name] if name else []
+    short, long = (CliRunner().invoke(command, [*words, option]) for option in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (0, long.output)
+    assert "-h, --help" in short.output or name == "build"  # whose options are a compiler's
+
+
+def test_module() -> None:
+    """`python -m pltvm` is the command."""
+    for words in (["--version"], ["-h"], ["nothing"]):
+        command = [sys.executable, "-m", "pltvm", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        other = pltvm(*words)
+        assert (done.returncode, done.stdout.replace("pltvm.cli", "pltvm")) == (
+            other.returncode,
+            other.stdout.replace("pltvm.cli", "pltvm"),
+        )
 
 
 @pytest.mark.parametrize("name", COMMANDS)

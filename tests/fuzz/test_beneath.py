@@ -136,7 +136,7 @@ def test_what_is_no_plain_file_is_one_clear_line(
     if name == ".new" and make is not os.mkdir:
         work(tmp_path)  # it is removed
         return
-    with pytest.raises(PltvmError, match=r"is no plain file$|Is a directory$"):
+    with pytest.raises(PltvmError, match=r"is not a plain file$|Is a directory$"):
         work(tmp_path)
 
 
@@ -186,7 +186,7 @@ def test_a_replay_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(PltvmError, match=r"campaign\.json is a link"):
         find_campaign(tmp_path / "input")
     fifo(tmp_path / "fifo")
-    with pytest.raises(PltvmError, match="is no plain file"):
+    with pytest.raises(PltvmError, match="is not a plain file"):
         paths.read_input(tmp_path, tmp_path / "fifo")
     with pytest.raises(PltvmError, match="no such file"):
         paths.read_input(tmp_path, tmp_path / "nothing")
@@ -194,9 +194,9 @@ def test_a_replay_follows_no_link(tmp_path: Path) -> None:
 
 def test_seeds_that_would_never_end(tmp_path: Path) -> None:
     fifo(tmp_path / "fifo")
-    with pytest.raises(PltvmError, match="is no plain file"):
+    with pytest.raises(PltvmError, match="is not a plain file"):
         read_seeds(tmp_path / "fifo")
-    with pytest.raises(PltvmError, match="is no plain file"):
+    with pytest.raises(PltvmError, match="is not a plain file"):
         read_seeds(Path("/dev/zero"))
 
 
@@ -218,12 +218,6 @@ def test_a_recording_follows_no_link(tmp_path: Path, secret: Path) -> None:
     with pytest.raises(PltvmError, match="cannot be written: File exists"):
         recorder.write(seeds)
     assert secret.read_bytes() == SECRET
-
-
-def test_a_coverage_file_is_not_written_through_a_waiting_link(tmp_path: Path, secret: Path) -> None:
-    (tmp_path / f".out.{os.getpid()}").symlink_to(secret)
-    paths.write_whole(tmp_path / "out", b"1")
-    assert (secret.read_bytes(), (tmp_path / "out").read_bytes()) == (SECRET, b"1")
 
 
 def test_no_path_leads_out(tmp_path: Path) -> None:
@@ -255,5 +249,5 @@ def test_a_file_that_became_a_link_meanwhile(
             act()
     assert secret.read_bytes() == SECRET
     fifo(tmp_path / "fifo")
-    with pytest.raises(PltvmError, match="is no plain file"):
+    with pytest.raises(PltvmError, match="is not a plain file"):
         beneath.read(tmp_path, tmp_path / "fifo", 100)

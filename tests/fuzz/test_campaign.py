@@ -189,5 +189,5 @@ def test_seeds_without_end(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     ((_, data),) = read_seeds(tmp_path)
     assert len(data) == MOST_BYTES + 1
-    with pytest.raises(PltvmError, match="no plain file"):
+    with pytest.raises(PltvmError, match="not a plain file"):
         read_seeds(Path("/dev/zero"))

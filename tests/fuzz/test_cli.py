@@ -37,7 +37,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     """Runs a command in this process, which therefore must not be confined: that has no end."""
 
     def run(*arguments: object) -> Ended:
-        if arguments[0] in ("run", "fuzz", "cov"):
+        if arguments[0] in ("run", "fuzz", "cov", "triage", "cmin", "tmin", "showmap"):
             arguments = (arguments[0], "--no-confine", *arguments[1:])
         monkeypatch.setattr(sys, "argv", ["pltvm", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "100")
@@ -119,7 +119,7 @@ def test_statuses(command: Command, climb: Path, sound: Path, tmp_path: Path) ->
         (1, ["SOUND", "--secret", "nothing"], "no such symbol"),
         (1, ["SOUND", "-i", "nowhere"], "nowhere: cannot be read"),
         (1, ["SOUND", "-x", "nowhere"], "nowhere: cannot be read"),
-        (1, ["SOUND", "-x", "PIPE"], "PIPE: is no plain file"),
+        (1, ["SOUND", "-x", "PIPE"], "PIPE: is not a plain file"),
         (2, ["SOUND", "-j", "999"], "-j 999: it is 1 to 256"),
         (2, ["SOUND", "-j", "0"], "-j 0: it is 1 to 256"),
         (2, ["SOUND", "--blocks", "0"], "--blocks 0"),
@@ -221,7 +221,8 @@ def test_cov(command: Command, crashed: Path, tmp_path: Path) -> None:
         odd.rmdir()
     done = command("cov", tmp_path)
     assert done.status == 1
-    assert "there are no inputs of a campaign in it" in done.err
+    assert "is in no campaign's folder" in done.err
+    assert command("cov", tmp_path / "nowhere").err.endswith("there are no inputs of a campaign in it\n")
 
 
 def test_help(command: Command) -> None:

@@ -66,5 +66,5 @@ def test_a_file_that_is_none(text: str | None, words: str, tmp_path: Path) -> No
 
 
 def test_a_file_without_the_ending_of_python(tmp_path: Path) -> None:
-    with pytest.raises(PltvmError, match="no Python file"):
+    with pytest.raises(PltvmError, match="not a Python file"):
         load_harness(str(tmp_path / "harness.txt"))

@@ -28,7 +28,7 @@ def test_what_is_no_option(wrong: dict[str, Any]) -> None:
 
 
 def test_without_an_elf() -> None:
-    with pytest.raises(PltvmError, match="no options of a campaign"):
+    with pytest.raises(PltvmError, match="not the options of a campaign"):
         Options.from_dict({"calls": 2})
 
 

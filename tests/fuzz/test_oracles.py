@@ -7,7 +7,6 @@ import pytest
 
 from pltvm.errors import PltvmError
 from pltvm.fuzz import layout, oracles, results
-from pltvm.fuzz.explain import hexdump
 from pltvm.fuzz.layout import Message
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.results import Finding
@@ -197,8 +196,3 @@ def test_tokens_differ() -> None:
     tokens = {oracles.token_of(client) for client in range(4)}
     assert len(tokens) == 4
     assert all(len(token) == 8 for token in tokens)
-
-
-def test_hexdump() -> None:
-    assert hexdump(b"") == ["  (empty)"]
-    assert hexdump(b"A\0" * 9)[1].split() == ["0010", "41", "00", "A."]

@@ -175,14 +175,14 @@ def test_json() -> None:
         status.update(SNAPSHOT)
         status.finding(FINDING, Path("out/crashes/id:0"))
     begins, state, finding = map(json.loads, out.getvalue().splitlines())
-    assert begins == {"event": "note", "run_time": 0.0, "text": "begins"}
+    assert begins == {"version": 1, "event": "note", "run_time": 0.0, "text": "begins"}
     assert state["event"] == "status"
     assert state["executions"] == 45_252_000
     assert state["hangs"] == 2
     assert state["average"] == pytest.approx(60_000, rel=0.01)
     assert state["findings"]["fault"] == {"count": 3, "last": 700.1}
     assert finding == {
-        **{"event": "finding", "run_time": 754.2, "kind": FAULT, "signature": "fault main"},
+        **{"version": 1, "event": "finding", "run_time": 754.2, "kind": FAULT, "signature": "fault main"},
         **{"summary": FINDING.summary, "details": {"raw": "01"}, "file": "out/crashes/id:0"},
     }
     assert err.getvalue() == ""

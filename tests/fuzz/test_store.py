@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from pltvm.errors import PltvmError
-from pltvm.fuzz import paths
 from pltvm.fuzz.results import FAULT, HANG, SECRET, Counts, Entry, Finding
 from pltvm.fuzz.store import OutputFolder, find_campaign
 
@@ -343,15 +342,3 @@ def test_a_kill_before_the_first_file(tmp_path: Path) -> None:
     (tmp_path / "default" / ".new").write_text('{"tar')
     folder(tmp_path).close()
     assert json.loads((tmp_path / "default" / "campaign.json").read_text()) == OPTIONS
-
-
-def test_whole_files(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("file")
-    paths.write_whole(tmp_path / "link", b"1")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "file").read_bytes() == b"1"
-    paths.write_whole(Path("/dev/null"), b"1")
-    assert Path("/dev/null").is_char_device()
-    with pytest.raises(PltvmError, match="directory"):
-        paths.write_whole(tmp_path, b"1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

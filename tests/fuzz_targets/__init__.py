@@ -9,6 +9,7 @@ is found:
 The first kind is what the bug is; the others are as what it can show, too, depending on the input.
 """
 
+import os
 import re
 import shlex
 from dataclasses import dataclass, replace
@@ -62,13 +63,20 @@ def targets() -> list[Target]:
 
 def build(target: Target, fixed: bool, into: Path) -> Target:
     """Build a target, and the servers that it calls, into a directory: gives it with `elf`, and with ELFs for
-    the C files in its options."""
+    the C files in its options. What is there already is taken."""
     elf = into / ("fixed" if fixed else "buggy") / f"{target.name}.elf"
-    build_enclave([target.source], elf, defines={"FIXED": None} if fixed else None)
+    _build(target.source, elf, {"FIXED": None} if fixed else None)
     options = list(target.options)
     for at, option in enumerate(options):
         if options[at - 1] == "--server" and option.endswith(".c"):
             name, file = option.split("=", 1)
             server = elf.with_name(file).with_suffix(".elf")
-            options[at] = f"{name}={build_enclave([FOLDER / file], server)}"
+            options[at] = f"{name}={_build(FOLDER / file, server)}"
     return replace(target, options=tuple(options), elf=elf)
+
+
+def _build(source: Path, elf: Path, defines: dict[str, None] | None = None) -> Path:
+    """Build one, unless another process has: it sees all of an ELF or nothing."""
+    if not elf.exists():
+        build_enclave([source], elf.with_suffix(f".{os.getpid()}"), defines=defines).replace(elf)
+    return elf

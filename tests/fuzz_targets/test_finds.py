@@ -16,9 +16,9 @@ TWIN_WORK = 40_000_000
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bug_is_found(name: str, tmp_path: Path) -> None:
+def test_bug_is_found(name: str, folder: Path) -> None:
     target = next(target for target in targets() if target.name == name)
-    hunt = Hunt(build(target, False, tmp_path), seed=1)
+    hunt = Hunt(build(target, False, folder), seed=1)
     while not hunt.found and hunt.rounds < MOST_ROUNDS:
         hunt.round()
     assert hunt.found, f"not in {hunt.executions} executions"
@@ -27,9 +27,9 @@ def test_bug_is_found(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_twin_gives_no_report(name: str, tmp_path: Path) -> None:
+def test_twin_gives_no_report(name: str, folder: Path) -> None:
     target = next(target for target in targets() if target.name == name)
-    hunt = Hunt(build(target, True, tmp_path), seed=1, work=TWIN_WORK)
+    hunt = Hunt(build(target, True, folder), seed=1, work=TWIN_WORK)
     hunt.round()
     hunt.round()
     assert [finding.report for finding in hunt.findings] == []

@@ -6,6 +6,7 @@ where.
 """
 
 import ctypes
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -206,15 +207,9 @@ def test_comments() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where this worker's ELFs are."""
-    return tmp_path_factory.mktemp("targets")
-
-
-@pytest.fixture(scope="module")
 def caller(folder: Path) -> Path:
     """The enclave that calls servers."""
-    return build_enclave([CALLER], folder / "caller.elf")
+    return build_enclave([CALLER], folder / f"caller-{os.getpid()}.elf")
 
 
 @pytest.mark.parametrize("name", TARGETS)

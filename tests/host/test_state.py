@@ -43,6 +43,7 @@ NOT_STATE = {
     "EnclaveFile.ready": "saved as SavedFile.state",
     "EnclaveTable._known": "a table of objects, for `load` to find them",
     "Driver.clients": "who is told in this process",
+    "Driver._deliver": "likewise, of what is printed",
     "UnknownNames._said": "that something was said stays so",
     "Enclave._latest": "found again by the id",
     "EnclaveTable._put_back": "about those objects",
@@ -55,8 +56,12 @@ NOT_STATE = {
     "OpenFiles._files": "objects with a state each, saved as OpenFilesState.files",
     "OpenFiles._next": "saved as OpenFilesState.next_number",
     "OpenFiles.makers": "wired once: functions",
+    "Rewindable.position": "saved by `Input.save`",
     "Input.was_read": "for `check`: what was read cannot be put back",
     "Kernel.holders": "wired once: for the audit",
+    "LinuxProgram._on_fault": "who is told in this process",
+    "Output._on_output": "likewise",
+    "Traps._trace": "likewise",
     "LinuxProgram._faults": "saved as SavedLinux.faults",
     "Ocalls.serving": "wired once: functions",
     "Process.space": "an object with a state, saved as SavedSystem.spaces",
@@ -279,7 +284,7 @@ def test_a_copy_shares_nothing_that_changes_and_refuses_what_is_no_data() -> Non
     copy[1][1].add(4)  # type: ignore[index]
     assert value[1] == [2, {3}]
     for wrong in (print, [open], {1: (object(),)}, {"a": Machine}):
-        with pytest.raises(TypeError, match="no plain data"):
+        with pytest.raises(TypeError, match="not plain data"):
             copied(wrong)
 
 

@@ -210,11 +210,11 @@ def test_the_device_key_signs_hash_and_key_of_the_monitor() -> None:
 )
 def test_wrong_fields_are_refused(name: str, value: object) -> None:
     fields = json.loads(DEVELOPMENT.to_json()) | {name: value}
-    with pytest.raises(PltvmError, match="no keys of pltvm"):
+    with pytest.raises(PltvmError, match="not a pltvm key file"):
         Keys.from_json(json.dumps(fields))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "{}", '"x"', "\0"])
 def test_other_text_is_refused(text: str) -> None:
-    with pytest.raises(PltvmError, match="no keys of pltvm"):
+    with pytest.raises(PltvmError, match="not a pltvm key file"):
         Keys.from_json(text)

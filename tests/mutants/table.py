@@ -24,6 +24,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "engine/test_pmp.py",
     ),
     "pltvm/engine/leaving.py": ("engine/test_leaving.py",),
+    "pltvm/engine/reservation.py": ("engine/test_reservation.py", "engine/test_position.py"),
     "pltvm/engine/snapshot.py": ("engine/test_snapshot.py",),
     "pltvm/engine/supervisor.py": ("engine/test_supervisor.py", "engine/test_quirks.py"),
     "pltvm/engine/hart.py": (

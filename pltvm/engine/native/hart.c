@@ -50,7 +50,7 @@ void hart_flush(struct hart *hart) {
 API void pltvm_trap(void *engine, uint32_t cause, struct hart *hart) {
     (void)engine;
     if (hart->registers != NULL) {
-        if (cause == ILLEGAL ? settle_illegal(hart) : hart->answer != NULL && hart->answer(hart, cause)) {
+        if (cause == ILLEGAL ? !hart->breaks && settle_illegal(hart) : hart->answer != NULL && hart->answer(hart, cause)) {
             hart->traps++;
             return;
         }

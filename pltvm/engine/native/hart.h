@@ -24,6 +24,8 @@ enum told {
 };
 
 struct hart;
+struct counter;
+struct trap_log;
 typedef int answer_function(struct hart *hart, uint32_t cause);
 
 struct hart {
@@ -48,6 +50,7 @@ struct hart {
     /* Blocks of code that Unicorn has translated: who looks at one, and whether it waits for the next. */
     void (*look)(void *engine, void *block, void *previous, void *data);
     uint64_t replaced;
+    uint64_t breaks;                /* there are places where code traps: Python looks at all blocks */
 
     /* What PMP says, by priority: rows of start, end, and permissions, 1 to read and 2 to write. */
     const uint64_t *protection;
@@ -58,6 +61,9 @@ struct hart {
     uint64_t clock;
     uint64_t flips;                 /* of pages that are writable and executable in turns, by whomever */
     uint64_t traps, flushes;        /* that the core has dealt with */
+
+    struct counter *counter;        /* who counts instructions, if anybody does: position.h */
+    struct trap_log *log;           /* who notes traps, likewise: monitor/native/log.h */
 };
 
 /* Registers, as Unicorn has them. */

@@ -29,6 +29,6 @@ static int has_skipped(const struct hart *hart, const struct translated *block) 
 
 /* Unicorn calls it for each block that was translated and comes after another. */
 API void pltvm_translated(void *engine, struct translated *block, void *previous, struct hart *hart) {
-    if (hart->replaced || (hart->registers != NULL && has_skipped(hart, block)))
+    if (hart->replaced || hart->breaks || (hart->registers != NULL && has_skipped(hart, block)))
         hart->look(engine, block, previous, NULL);
 }

@@ -240,14 +240,20 @@ class Thread:
             self.state.deadline = clock.monotonic() + timeout
         return self.state.deadline
 
-    def location(self) -> str:
-        """Where it is in its program."""
-        pc, state = self.context.regs[PC], self.process.state
-        area = self.space.area(pc)
+    def code_at(self, pc: int) -> tuple[Symbols | None, int, str]:
+        """What describes the code at `pc`: symbols (None: it is of another file than the program), how far it
+        is from where they have it, and the name of the file."""
+        area, state = self.space.area(pc), self.process.state
         if area is None or area.name in ("", shown(state.path), shown(state.name)):
             moved = PIE_BASE if PIE_BASE <= pc < PIE_BASE + BREAK_LIMIT else 0
-            return str(state.symbols.locate(pc - moved))
-        return f"{pc:#x} ({area.name}+{pc - area.start + area.offset:#x})"
+            return state.symbols, moved, shown(state.path)
+        return None, area.start - area.offset, area.name
+
+    def location(self, pc: int | None = None) -> str:
+        """Where it is in its program; or where this address is."""
+        pc = self.context.regs[PC] if pc is None else pc
+        symbols, moved, name = self.code_at(pc)
+        return f"{pc:#x} ({name}+{pc - moved:#x})" if symbols is None else str(symbols.locate(pc - moved))
 
     @property
     def is_killed(self) -> bool:

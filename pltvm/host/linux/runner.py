@@ -1,7 +1,8 @@
 """Running a Linux host program from start to end: what `pltvm run ./test-caller …` does."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -12,9 +13,13 @@ from pltvm.host.elf_headers import name_of, read_source
 from pltvm.host.interrupts import Watch
 from pltvm.host.kernel import SavedProgram
 from pltvm.host.linux import life
+from pltvm.host.linux.calls import SYSTEM_CALLS
 from pltvm.host.linux.device import EnclaveDevice, SavedDevice
 from pltvm.host.linux.enclave_file import EnclaveFile
+from pltvm.host.linux.files.console import Rewindable
+from pltvm.host.linux.fs.filesystem import FileSystem
 from pltvm.host.linux.names import name_of_call
+from pltvm.host.linux.process import Thread
 from pltvm.host.linux.requests import PATH, FailedRequest
 from pltvm.host.linux.start_stack import DEFAULT_ENVIRONMENT
 from pltvm.host.linux.system import OTHERS, SavedSystem, Settings, System
@@ -22,7 +27,8 @@ from pltvm.host.linux.traps import Traps
 from pltvm.host.output import Output, OutputState, of_caller, passed_on
 from pltvm.host.report import FaultReport
 
-Source = Callable[[int], bytes] | int  # standard input: a function of the most bytes, or a descriptor
+# Standard input: a function of the most bytes, which may be a `Rewindable`, or a descriptor.
+Source = Callable[[int], bytes] | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,9 @@ class Options(TypedDict, total=False):
     descriptor, which alone does not hold up the end of the run. With `real_time` its clock is that of the
     machine outside; with `net` too, and its sockets of the Internet are real ones. `seed` determines its
     random numbers. `environment` is in place of a short one of our own. `on_call` gets a line for each system
-    call. `terminals` says whether input, output and errors are terminals outside. All functions' errors are
-    the caller's.
+    call. `terminals` says whether input, output and errors are terminals outside. `files` gets the file
+    system before anything is looked for in it, and `image` is the program itself, in place of its file. All
+    functions' errors are the caller's.
     """
 
     root: str | os.PathLike[str]
@@ -111,6 +118,8 @@ class Options(TypedDict, total=False):
     environment: Mapping[str, str] | None
     on_call: Callable[[str], None] | None
     terminals: tuple[bool, bool, bool]
+    files: Callable[[FileSystem], None] | None
+    image: bytes | None
 
 
 class LinuxProgram:
@@ -119,7 +128,7 @@ class LinuxProgram:
     def __init__(self, driver: Driver, options: Options, saved: SavedLinux | None = None) -> None:
         folder = Path(options.get("root", "."))
         if not folder.is_dir():
-            raise PltvmError(f"{folder}: is no folder that a program could be given (--root)")
+            raise PltvmError(f"{folder}: is not a folder, so it cannot be a program's root (--root)")
         if driver.kernel.state.waiting is not None and saved is None:
             raise PltvmError("a Linux program waits to be resumed: only one has the machine")
         source = options.get("source", lambda _size: b"")
@@ -135,7 +144,7 @@ class LinuxProgram:
             "root": folder,
             "output": self._output.write,
             "errors": self._errors.write,
-            "source": self._reader(source) if isinstance(source, int) else of_caller(source),
+            "source": self._input(source),
             "real_time": options.get("real_time", False),
             "net": options.get("net", False),
             "seed": options.get("seed", 0),
@@ -144,6 +153,8 @@ class LinuxProgram:
         if isinstance(source, int):
             settings["descriptor"] = source
         self._system = System(driver.kernel, settings, saved.system if saved is not None else None)
+        if files := options.get("files"):
+            files(self._system.fs)
         trace = options.get("on_call")
         self._traps = Traps(self._system, of_caller(trace) if trace is not None else None)
         self._device = EnclaveDevice(self._system, driver, self._output.write, self._note_fault)
@@ -157,6 +168,11 @@ class LinuxProgram:
                 raise
             self._load(saved)
 
+    def _input(self, source: Source) -> Callable[[int], bytes]:
+        if isinstance(source, int):
+            return self._reader(source)
+        return source if isinstance(source, Rewindable) else of_caller(source)
+
     def _reader(self, descriptor: int) -> Callable[[int], bytes]:
         """Reads a descriptor of this process, which does not hold up the end of the run."""
 
@@ -169,6 +185,11 @@ class LinuxProgram:
     def start(self, data: bytes, arguments: Sequence[bytes]) -> None:
         """Load the program; as `life.start`."""
         life.start(self._system, data, arguments, self._variables)
+
+    @property
+    def system(self) -> System:
+        """Its processes and all that they share."""
+        return self._system
 
     def _note_fault(self, report: FaultReport) -> None:
         self._faults.append(report)
@@ -206,7 +227,45 @@ class LinuxProgram:
         """After `load`, in a callback: whoever had the hart has it; False if the run is over."""
         return self._traps.go_on_from_here()
 
+    def changed_since(self, saved: SavedProgram | None) -> bool:
+        """Whether it has changed files of the host since, which nobody takes back."""
+        return isinstance(saved, SavedLinux) and self._system.fs.changed_since(saved.system.disk)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """What it writes in the block, and what is to be told of it, nobody hears."""
+        on_fault, self._on_fault = self._on_fault, None
+        try:
+            with self._output.silent(), self._errors.silent(), self._traps.silent():
+                yield
+        finally:
+            self._on_fault = on_fault
+
+    # -- looked at from outside ----------------------------------------------------------------------------
+
+    def who(self) -> tuple[int, str]:
+        """The thread that has the hart, or runs the enclave that has it."""
+        thread = self._system.scheduler.current
+        if thread is None:
+            return 0, "host"
+        return thread.tid, name_of(os.path.basename(os.fsdecode(thread.process.state.name)))
+
+    def location(self, pc: int) -> str:
+        """Where in its program that thread is, with this pc."""
+        thread = self._system.scheduler.current
+        return thread.location(pc) if thread is not None else f"{pc:#x}"
+
+    def name_of_call(self, number: int) -> str:
+        """The system call of this number."""
+        call = SYSTEM_CALLS.get(number)
+        return call.name if call is not None else name_of_call(number)
+
     # -- running -----------------------------------------------------------------------------------------
+
+    @property
+    def thread(self) -> Thread | None:
+        """The thread that has the hart."""
+        return self._system.scheduler.current
 
     def run(self, timeout: float | None) -> LinuxResult:
         """Run it to its end, or until `timeout` seconds are over; then it is no more.
@@ -263,7 +322,8 @@ def run_program(
     names = [os.fsencode(os.fspath(program)), *(os.fsencode(one) for one in arguments)]
     running = LinuxProgram(driver, options)
     try:
-        running.start(read_source(os.fspath(program)), names)
+        image = options.get("image")
+        running.start(read_source(os.fspath(program)) if image is None else image, names)
     except ElfError as error:
         raise ElfError(f"{name_of(os.fspath(program))}: {error}") from None
     return running.run(timeout)

@@ -40,7 +40,15 @@ from pltvm.host.linux.object_pages import ObjectsState
 from pltvm.host.linux.objects import Objects
 from pltvm.host.linux.open_flags import O_PATH
 from pltvm.host.linux.outside import Outside
-from pltvm.host.linux.process import FIRST_PID, Descriptor, Process, ProcessState, Thread, ThreadState
+from pltvm.host.linux.process import (
+    FIRST_PID,
+    Descriptor,
+    Process,
+    ProcessState,
+    SignalInfo,
+    Thread,
+    ThreadState,
+)
 from pltvm.host.linux.scheduler import SavedScheduler, Scheduler, SchedulerState
 from pltvm.host.linux.space import Space, SpaceState
 from pltvm.host.linux.waits import Key
@@ -123,6 +131,8 @@ class System:
         self.hart = kernel.hart
         self.state = SystemState()
         self.processes: dict[int, Process] = {}
+        # Asked before a signal does something to the current thread: False if it is to do nothing.
+        self.judge: Callable[[Thread, SignalInfo], bool] = lambda _thread, _info: True
         seed = settings.get("seed", 0)
         self.random, self._generator = random.Random(seed), random.Random(seed)
         net = settings.get("net", False)

@@ -9,7 +9,8 @@ number for the guest, or else, as it should not have come up, the end of the gue
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from errno import EINVAL, EIO, ENOMEM, ENOSYS
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,15 @@ class Traps:
         system.go_on = self.go_on
         system.scheduler.ring = partial(timers.ring, system)
         signal_file.offer(system)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """No lines in the block."""
+        trace, self._trace = self._trace, None
+        try:
+            yield
+        finally:
+            self._trace = trace
 
     def run(self) -> None:
         """Run to the end of all processes, or until the run is halted (`Hart.halt`)."""

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from errno import EBADF, ENOTTY
 from struct import pack
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pltvm.errors import SnapshotError
 from pltvm.host.linux.errors import LinuxError
@@ -76,6 +76,16 @@ class Output(Console):
         self.shows_lines = bool(state)
 
 
+@runtime_checkable
+class Rewindable(Protocol):
+    """A source that can be read again from where it was."""
+
+    position: int
+
+    def __call__(self, size: int) -> bytes:
+        """Up to so many bytes; none at its end."""
+
+
 class Input(Console):
     """Standard input: the bytes it was given, then the end.
 
@@ -114,14 +124,17 @@ class Input(Console):
 
     def save(self) -> Any:
         self.check()
-        return self.shows_lines
+        return self.shows_lines, self._source.position if isinstance(self._source, Rewindable) else 0
 
     def after_load(self, state: Any) -> None:
-        self.shows_lines = bool(state)
+        shows_lines, position = state
+        self.shows_lines = bool(shows_lines)
+        if isinstance(self._source, Rewindable):
+            self._source.position = position
 
     def check(self) -> None:
-        """Raises SnapshotError once something was read, as it cannot be read again."""
-        if self.was_read:
+        """Raises SnapshotError once something was read that cannot be read again."""
+        if self.was_read and not isinstance(self._source, Rewindable):
             raise SnapshotError("standard input: some was read, which cannot be read again: save before that")
 
 

@@ -128,6 +128,10 @@ class MemoryFiles:
             os.close(memory.descriptor)
         self._files, self.names = {}, {}
 
+    def keys(self) -> set[Key]:
+        """Which files of the real system they are."""
+        return {one.key for one in self._files.values()}
+
     # -- snapshots ---------------------------------------------------------------------------------------
 
     def save(self) -> MemoryFilesState:

@@ -104,6 +104,10 @@ class FileSystem:
         for known in (self.marks.state.known, self.room.state.highest):
             _rename(known, keys)
 
+    def changed_since(self, saved: SavedFileSystem) -> bool:
+        """Whether programs have changed something on the disk since."""
+        return bool(self.marks.changed_since(saved.marks) - self.memory.keys())
+
     def again(self, saved: SavedHostFile, flags: int) -> HostFile:
         """A file that was open, opened again; raises SnapshotError if it is not the same."""
         name = os.fsdecode(saved.path)

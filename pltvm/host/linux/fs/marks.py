@@ -82,6 +82,15 @@ class Marks(Part[MarksState]):
             allocated=_allocated(info, size),
         )
 
+    def changed_since(self, saved: MarksState) -> set[Key]:
+        """The files, and folders, that were written, made or changed since."""
+        known = saved.known
+        return {
+            key
+            for key, mark in self.state.known.items()
+            if mark[2:] != (known[key][2:] if key in known else (None, None, None))
+        }
+
     def now(self) -> int:
         """The time that a change leaves."""
         return self._clock.time_of_day()

@@ -11,6 +11,7 @@ root, in one of nodes, or in both where they have the same path.
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from errno import EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV
 from pathlib import Path
@@ -49,6 +50,7 @@ class Tree:
             raise PltvmError(f"{error.filename or root}: {error.strerror}") from None
         self._names = {_names(os.fsencode(path)) for path in (real, os.path.abspath(root))}
         self._real = os.fsencode(real)
+        self.look = _look  # who replaces it sees each name that is walked through
         # What the kernel shows of itself is no file: reading may block, and writing changes this process.
         self._kernels = {os.stat(path).st_dev for path in ("/proc", "/sys") if os.path.ismount(path)}
 
@@ -98,6 +100,19 @@ class Tree:
         except (OSError, ValueError):
             return False
         return True
+
+    @property
+    def real(self) -> bytes:
+        """The real path of the root, at the start."""
+        return self._real
+
+    def all_names(self) -> list[bytes]:
+        """The paths that absolute ones may begin with, sorted."""
+        return sorted(b"/" + b"/".join(names) for names in self._names)
+
+    def also_known_as(self, paths: Iterable[bytes]) -> None:
+        """Absolute paths may begin with these, too."""
+        self._names |= {_names(path) for path in paths if path.startswith(b"/")}
 
     def outside(self, path: bytes) -> bytes:
         """The absolute path of a program as those see it who see the real file system."""
@@ -254,7 +269,7 @@ class _Walk:
                 raise LinuxError(ENOENT)
             return Place(-1, name, above=self._node if isinstance(self._node, SharedFolder) else None)
         try:
-            found = os.open(name, _LOOK, dir_fd=self.folder)
+            found = self._tree.look(name, self.folder)
         except FileNotFoundError:
             if self._todo:
                 raise
@@ -376,6 +391,11 @@ class _Walk:
             self._enter(os.dup(file.descriptor), self._tree.nodes if len(known) == 1 else None)
         else:
             raise LinuxError(ENOTDIR)
+
+
+def _look(name: bytes, folder: int) -> int:
+    """A descriptor of what has a name in an open folder; no link is followed."""
+    return os.open(name, _LOOK, dir_fd=folder)
 
 
 def _identity(info: os.stat_result) -> _Id:

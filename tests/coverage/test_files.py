@@ -1,5 +1,6 @@
 """Coverage files: lines counted right, read by lcov, and blocks where a drcov reader expects them."""
 
+import json
 import re
 import shutil
 import struct
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltvm.build import guest
-from pltvm.errors import PltvmError
-from pltvm.fuzz.covfile import Module, drcov, lcov, write_drcov, write_lcov
+from pltvm.coverage.drcov import drcov
+from pltvm.coverage.lcov import Files, add, from_plain, lcov, source_files, text, to_plain
+from pltvm.coverage.module import Module
 from pltvm.host.elf import load_image
 from pltvm.host.symbols import Symbols
 from tests.host.test_symbols import debug_sections, line_table, sample
@@ -116,12 +118,20 @@ def test_sources_are_found_in_folders() -> None:
     assert all(Path(name).is_file() for name in files)
 
 
-def test_no_line_tables(tmp_path: Path) -> None:
+def test_no_line_tables() -> None:
     assert lcov([Module("x", Symbols(b""), 0, 100, {0: (4, 1)})]) == ""
-    write_lcov(tmp_path / "empty.info", [])
-    assert (tmp_path / "empty.info").read_bytes() == b""
-    with pytest.raises(PltvmError, match="No such file"):
-        write_lcov(tmp_path / "none" / "x.info", [])
+    assert lcov([]) == ""
+
+
+def test_what_was_reached_by_others_is_added() -> None:
+    files = source_files([small({0x1010: (4, 7)})])
+    add(files, from_plain(json.loads(json.dumps(to_plain(source_files([small({0x1010: (16, 1)})]))))))
+    assert text(files) == lcov([small({0x1010: (4, 7)}), small({0x1010: (16, 1)})])
+    assert files["sub/caller.c"].reached == (2, 2)
+    nothing: Files = {}
+    add(nothing, files)
+    assert text(nothing) == text(files)
+    assert nothing["sub/caller.c"] is not files["sub/caller.c"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -139,7 +149,7 @@ def test_lcov_reads_it(tmp_path: Path) -> None:
     folder = guest.guest_dir()
     entry = load_image(KV_SERVER).entry
     module = Module.of(KV_SERVER, {entry: (88, 2)}, sources=[folder, folder / "examples"])
-    write_lcov(tmp_path / "cov.info", [module])
+    (tmp_path / "cov.info").write_text(lcov([module]))
     files = read_lcov((tmp_path / "cov.info").read_text())
     found = sum(len(lines) for lines, _ in files.values())
     hit = sum(sum(count > 0 for count in lines.values()) for lines, _ in files.values())
@@ -224,6 +234,5 @@ def test_what_has_no_number_in_the_format_is_refused() -> None:
         drcov([Module("x", Symbols(b""), 0, (1 << 32) + 1, {})])
 
 
-def test_nothing_ran(tmp_path: Path) -> None:
-    write_drcov(tmp_path / "x.drcov", [])
-    assert read_drcov((tmp_path / "x.drcov").read_bytes()) == ([], [])
+def test_nothing_ran() -> None:
+    assert read_drcov(drcov([])) == ([], [])

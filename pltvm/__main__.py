@@ -1,0 +1,5 @@
+"""`python -m pltvm` is `pltvm`."""
+
+from pltvm.cli import main
+
+main()

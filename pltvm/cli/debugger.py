@@ -1,0 +1,121 @@
+"""Where a debugger is listened to, and what the commands do around a run that one looks at."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from pltvm.cli.streams import say
+from pltvm.errors import ArgumentError, PltvmError
+from pltvm.host.elf_headers import name_of
+from pltvm.host.text import one_line
+
+if TYPE_CHECKING:
+    from pltvm.debug.gdb.link import Link
+    from pltvm.machine import Machine
+
+STDIO: Final = "-"
+HISTORY: Final = 256 << 20  # bytes, unless others are named
+SOCKET: Final = "unix:"
+WAITS: Final = "pltvm: {} waits for a debugger: target remote {}"
+GDBS: Final = ("gdb-multiarch", "riscv64-linux-gnu-gdb", "riscv64-unknown-elf-gdb", "riscv64-elf-gdb", "gdb")
+LLDBS: Final = ("lldb", *(f"lldb-{version}" for version in range(21, 13, -1)))
+
+
+class Door:
+    """Where the debugger comes in: a port of this machine (`0`: any), `unix:PATH`, or `-`, standard input.
+
+    Made before the process is confined. Raises ArgumentError, and PltvmError where it is not to be had.
+    """
+
+    def __init__(self, text: str) -> None:
+        from pltvm.debug.gdb.link import Link, Listener
+
+        self._listener: Listener | None = None
+        self.kills = text == STDIO or text.startswith(SOCKET)
+        if text == STDIO:
+            self._link = Link(os.dup(0), os.dup(1))
+            os.dup2(2, 1)  # what guests print is no packet
+            sink = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(sink, 0)
+            os.close(sink)
+        elif text.startswith(SOCKET):
+            self._listener = Listener(path=Path(text.removeprefix(SOCKET)))
+        elif text.isdecimal() and int(text) < 1 << 16:
+            self._listener = Listener(int(text))
+        else:
+            raise ArgumentError(f"--gdb {text}: is no port")
+
+    def client(self, file: str) -> "Link":
+        """Wait for the debugger."""
+        if self._listener is None:
+            self._link.begin()  # by a thread, which is to be behind the wall too
+            return self._link
+        say(WAITS.format(one_line(file), self._listener.address))
+        try:
+            return self._listener.client()
+        except KeyboardInterrupt:
+            raise PltvmError("stopped by Ctrl-C: no debugger came") from None
+
+    def close(self) -> None:
+        """Nobody is waited for any more."""
+        if self._listener is not None:
+            self._listener.close()
+
+
+def door(text: str | None) -> Door | None:
+    """Where the debugger comes in, if one is wanted."""
+    return Door(text) if text is not None else None
+
+
+@contextmanager
+def attached(
+    machine: "Machine", door: Door | None, file: str, kernel: bool = False, history: int = 0
+) -> Iterator[None]:
+    """A debugger looks at the run of `file` in the block, and gets its exit status.
+
+    `kernel`: it is a kernel program. `history`: bytes that the debugger has to go back, 0: it can not.
+    """
+    if door is None:
+        yield
+        return
+    from pltvm.debug.gdb.session import Session
+    from pltvm.debug.stops import Killed
+    from pltvm.debug.viewing import Views
+
+    views = Views(machine)
+    views.kernel_program = (name_of(file), file) if kernel else None
+    session = Session(views, door.client(file), say, kills=door.kills, history=history)
+    session.begin()
+    status = 1
+    try:
+        yield
+    except Killed:
+        raise PltvmError("killed by the debugger") from None
+    except typer.Exit as end:
+        status = end.exit_code
+        raise
+    finally:
+        session.ended(status)
+        door.close()
+
+
+def found(names: tuple[str, ...], wanted: str) -> str:
+    """The program that is there of these. Raises PltvmError."""
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    raise PltvmError(
+        f"there is no {wanted} that knows RISC-V: install it (Debian: apt install {names[0]}), "
+        "or serve one that is elsewhere (--port)"
+    )
+
+
+def command(arguments: list[str]) -> list[str]:
+    """The command line of this program with other arguments."""
+    return [sys.executable, "-m", "pltvm.cli", *arguments]

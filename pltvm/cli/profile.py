@@ -1,0 +1,143 @@
+"""The command `pltvm profile`: runs what `pltvm run` runs, and counts what it executes."""
+
+import json as json_format
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pltvm.cli import run
+from pltvm.cli.beside import ADDED
+from pltvm.cli.options import Json
+from pltvm.cli.streams import print_error, print_json, say
+from pltvm.errors import ArgumentError, PltvmError
+from pltvm.machine import Machine
+
+if TYPE_CHECKING:
+    from pltvm.debug.profile.collector import Collector
+    from pltvm.debug.profile.result import Profile
+
+_BY: Final = ("function", "line", "enclave", "inlined")
+_SHARED: Final = "pltvm.shared"  # in what the context keeps
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+class ProfileCommand(run.RunCommand):
+    """`profile`: the options and arguments of `run`, which it runs, and its own."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.run: Any = typer.main.get_group(run.app).commands["run"]
+        own = {one.name for one in self.params}
+        self.params = [*(one for one in self.run.params if one.name not in own), *self.params]
+
+    def invoke(self, ctx: Any) -> None:
+        """Call the function below with its own options; those of `run` wait in `ctx.meta`."""
+        shared = {one.name for one in self.run.params} - {"json"}
+        ctx.meta[_SHARED] = {name: value for name, value in ctx.params.items() if name in shared}
+        ctx.params = {name: value for name, value in ctx.params.items() if name not in shared}
+        super().invoke(ctx)
+
+
+def _collector(machine: Machine) -> "Collector":
+    from pltvm.debug.profile.collector import Collector
+
+    return Collector(machine)
+
+
+def _check(by: str, outputs: Sequence[str]) -> None:
+    """Raises ArgumentError for what no table or file can be."""
+    if by not in _BY:
+        raise ArgumentError(f"--by {by}: write one of {', '.join(_BY)}")
+    for name in outputs:
+        if not _is_speedscope(name) and not _is_callgrind(name):
+            raise ArgumentError(f"-o {name}: write X.speedscope.json or callgrind.out.X: the name says what")
+
+
+def _is_speedscope(name: str) -> bool:
+    return name.endswith(".speedscope.json")
+
+
+def _is_callgrind(name: str) -> bool:
+    return Path(name).name.startswith("callgrind.out")
+
+
+def _opened(outputs: Sequence[str]) -> list[tuple[str, IO[str]]]:
+    """The files, open: behind the wall they could not be made. Raises PltvmError."""
+    files: list[tuple[str, IO[str]]] = []
+    for name in outputs:
+        try:
+            file = open(name, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            files.append((name, file))
+        except (OSError, ValueError) as error:
+            raise PltvmError(f"{name}: cannot be written: {getattr(error, 'strerror', error)}") from None
+    return files
+
+
+def _show(
+    profile: "Profile", name: str, by: str, limit: int, files: list[tuple[str, IO[str]]], as_json: bool
+) -> None:
+    """Write the files, and print the tables."""
+    for path, file in files:
+        try:
+            with file:
+                if _is_speedscope(path):
+                    from pltvm.debug.profile.speedscope import speedscope
+
+                    json_format.dump(speedscope(profile, name), file)
+                else:
+                    from pltvm.debug.profile.callgrind import callgrind
+
+                    file.write(callgrind(profile, name))
+        except OSError as error:
+            raise PltvmError(f"{path}: cannot be written: {error.strerror}") from None
+        say(f"wrote {path}")
+    if as_json:
+        print_json(profile.to_dict())
+    else:
+        from pltvm.debug.profile.text import show
+
+        show(profile, by, limit, sys.stdout)
+
+
+@app.command(cls=ProfileCommand)
+def profile(
+    ctx: typer.Context,
+    by: Annotated[str, typer.Option(metavar="|".join(_BY), help="What the table has rows of.")] = "function",
+    limit: Annotated[int, typer.Option(min=1, metavar="ROWS", help="Rows of the table at most.")] = 20,
+    output: Annotated[
+        list[str] | None,
+        typer.Option("-o", metavar="FILE", help="X.speedscope.json, or callgrind.out.X; may be repeated."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run as `pltvm run` does, and count the instructions: by function, line and enclave.
+
+    The counts are exact, and the same in each run. What follows a host program belongs to it; options for
+    pltvm go before it.
+    """
+    _check(by, output or [])
+    shared = ctx.meta[_SHARED]
+    name = " ".join([shared["file"], *(shared["args"] or ())])
+    files = _opened(output or [])
+    found: list[Collector] = []
+    command: Any = ctx.command
+    ctx.params = shared | {"json": False}
+
+    def collect(machine: Machine) -> AbstractContextManager[None]:
+        found.append(_collector(machine))
+        return nullcontext()
+
+    ctx.meta[ADDED] = [collect]
+    if json:
+        ctx.meta[run.SHOW] = print_error
+    try:
+        command.run.invoke(ctx)
+    finally:
+        profile = found[0].profile() if found else None
+        if profile is not None and profile.instructions:  # else the line that says why is enough
+            _show(profile, name, by, limit, files, json)

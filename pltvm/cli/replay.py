@@ -1,0 +1,229 @@
+"""The command `pltvm replay`: a run that was recorded, once more, on this machine."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pltvm.cli.beside import Beside
+from pltvm.cli.debugger import HISTORY, Door, door
+from pltvm.cli.findings import show_finding
+from pltvm.cli.options import Confined, build_wall, check_name, check_stack, parse_kind, parse_size
+from pltvm.cli.running import Manner, create_all, kernel_machine, run_enclave, run_host, run_kernel
+from pltvm.cli.streams import say
+from pltvm.errors import ArgumentError, PltvmError
+from pltvm.host.elf_headers import name_of
+from pltvm.host.elf_kind import Decision, decide
+from pltvm.host.text import one_line
+from pltvm.machine import LARGEST_RAM, Machine
+
+if TYPE_CHECKING:
+    from pltvm.debug.packed import Case, Packed
+    from pltvm.debug.recording import Replay
+
+_LONGEST: Final = 10**6  # seconds of a time limit
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="What pltvm run --record-run has written.")],
+    gdb: Annotated[
+        str | None, typer.Option(metavar="PORT", help="Wait for gdb or lldb at this port, 0 for any.")
+    ] = None,
+    history: Annotated[
+        int,
+        typer.Option(
+            parser=parse_size, metavar="SIZE", help="With --gdb: memory to go back.", show_default="256M"
+        ),
+    ] = HISTORY,
+    confine: Confined = True,
+) -> None:
+    """Run a recorded run again: the same output and exit status, or the first trap that differs.
+
+    Status 1 where something differs, and a line that says what.
+    """
+    from pltvm.debug.packed import Packed
+
+    packed = Packed(file)
+    for note in packed.notes:
+        say(one_line(f"pltvm: {packed.name}: {note}"))
+    debugger = door(gdb)
+    with _room(packed.case) as work:
+        try:
+            _Again(packed, work, confine, debugger, history).run()
+        except ArgumentError as error:  # nobody has given these on a command line
+            raise PltvmError(f"{packed.name}: cannot be run: {error}") from None
+
+
+@contextmanager
+def _room(case: "Case") -> Iterator[Path | None]:
+    """A folder for what is to be on a disk, if anything is: gone when the replay is.
+
+    A process of its own has it: behind the wall nobody could take it away.
+    """
+    if case.kind in ("enclave", "kernel") and "disk" not in case.given:
+        yield None
+        return
+    work = Path(tempfile.mkdtemp(prefix="pltvm-replay-"))
+    child = os.fork()
+    if child == 0:
+        yield work
+        return
+    try:
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    os._exit(status if status >= 0 else 128 - status)
+
+
+class _Again:
+    """One replay."""
+
+    def __init__(
+        self, packed: "Packed", work: Path | None, confine: bool, debugger: Door | None, history: int
+    ) -> None:
+        self._packed, self._case, self._work = packed, packed.case, work
+        self._confine, self._debugger, self._history = confine, debugger, history
+
+    def run(self) -> None:
+        """Leaves with the exit status of the recorded run, or raises PltvmError."""
+        runs = {
+            "enclave": self._enclave,
+            "host": self._host,
+            "kernel": self._kernel,
+            "finding": self._finding,
+        }
+        if self._case.kind not in runs:
+            raise PltvmError(f"{self._packed.name}: is a recording of {one_line(self._case.kind)!r}: unknown")
+        runs[self._case.kind]()
+
+    def _option(self, name: str, kind: type, default: Any = None) -> Any:
+        value = self._case.options.get(name, default)
+        if value is not None and type(value) is not kind:
+            raise PltvmError(f"{self._packed.name}: is no recording: its {name} is {value!r}")
+        return value
+
+    @property
+    def _limit(self) -> float | None:
+        value = self._case.options.get("timeout")
+        if value is None:
+            return None
+        if type(value) not in (int, float) or not 0 < value < _LONGEST:
+            raise PltvmError(f"{self._packed.name}: is no recording: its time limit is {value!r}")
+        return float(value)
+
+    @property
+    def _manner(self) -> Manner:
+        return Manner(self._limit, self._option("json", bool, False), self._option("exit_code", bool, False))
+
+    def _beside(self, tape: "Replay", kernel: bool = False) -> Beside:
+        history = 0 if kernel else self._history
+        return Beside(self._case.file, tape=tape, kernel=kernel, debugger=self._debugger, history=history)
+
+    @property
+    def _compares(self) -> bool:
+        """A debugger may change what happens, so nothing is compared then."""
+        return self._debugger is None
+
+    @property
+    def _ram(self) -> int:
+        return int(min(self._option("ram", int, 0), LARGEST_RAM))
+
+    @property
+    def _decision(self) -> Decision:
+        kind = self._option("as", str)
+        return decide(self._case.elves[0]) if kind is None else Decision(parse_kind(kind))
+
+    def _disk(self) -> Path | None:
+        content = self._case.given.get("disk")
+        if content is None or self._work is None:
+            return None
+        disk = self._work / "disk"
+        disk.write_bytes(content)
+        return disk
+
+    def _enclave(self) -> None:
+        from pltvm.debug.recording import Replay
+
+        case, disk = self._case, self._disk()
+        name, stack_size = self._option("name", str, ""), self._option("stack_size", int, 0)
+        check_name(name)
+        check_stack(stack_size)
+        machine, beside = (
+            Machine(self._ram, disk=disk),
+            self._beside(Replay(self._packed, compares=self._compares)),
+        )
+        build_wall(self._confine, [], file=disk)
+        servers = [(server, elf) for (server, _), elf in zip(case.servers, case.elves[1:], strict=True)]
+        enclave = create_all(
+            machine, case.elves[0], self._decision, servers, case.given.get("shm"), case.given.get("relay"),
+            disk is not None, name, stack_size,
+        )  # fmt: skip
+        enclave.inner.label = one_line(name) or name_of(case.file)
+        with beside.running(machine):
+            run_enclave(machine, enclave, self._manner, self._decision)
+
+    def _kernel(self) -> None:
+        from pltvm.debug.recording import Replay
+
+        case, machine = self._case, kernel_machine(self._ram)
+        beside = self._beside(Replay(self._packed, compares=self._compares), kernel=True)
+        build_wall(self._confine, [])
+        with beside.running(machine):
+            run_kernel(case.file, case.elves[0], machine, self._manner, self._decision)
+
+    def _host(self) -> None:
+        import pltvm.host.linux.runner  # noqa: F401  # before the wall, as `pltvm run` does
+        from pltvm.debug.recording import Replay
+
+        case, work = self._case, self._work
+        assert work is not None
+        root, disk = work / "root", self._disk()
+        root.mkdir()
+        tape = Replay(self._packed, root, self._compares)
+        machine, beside = Machine(self._ram, disk=disk), self._beside(tape)
+        build_wall(self._confine, [], file=disk, links=[root])
+        with beside.running(machine):
+            run_host(
+                case.file, case.arguments, machine, self._manner, self._decision,
+                root=str(root), verbose=self._option("verbose", bool, False), **tape.options(machine),
+            )  # fmt: skip
+
+    def _finding(self) -> None:
+        from pltvm.debug.recording import Replay
+        from pltvm.fuzz.options import Options
+        from pltvm.fuzz.worker import Worker
+
+        case, work = self._case, self._work
+        assert work is not None
+        paths = []
+        for number, (name, elf) in enumerate(
+            zip([case.file, *(file for _, file in case.servers)], case.elves, strict=True)
+        ):
+            if os.path.basename(name) != name or name in ("", ".", "..") or "\0" in name:
+                raise PltvmError(
+                    f"{self._packed.name}: is no recording: {one_line(name)!r} is no name of a file"
+                )
+            paths.append(work / str(number) / name)
+            paths[-1].parent.mkdir()
+            paths[-1].write_bytes(elf)
+        servers = [(name, str(path)) for (name, _), path in zip(case.servers, paths[1:], strict=True)]
+        described = self._option("fuzz", dict, {})
+        options = Options.from_dict({**described, "elf": str(paths[0]), "servers": servers, "harness": ""})
+        name, data = (case.arguments or [""])[0], case.given.get("input", b"")
+        build_wall(self._confine, paths)
+        tape = Replay(self._packed)
+        with tape.running(None):
+            status = show_finding(Worker(options), data, Path(name), self._option("json", bool, False))
+        tape.finish(status)
+        raise typer.Exit(status)

@@ -1,0 +1,25 @@
+/* Blocks of code that were run, counted by enclave: what Python gives to the hook of blocks.c, and looks at.
+ *
+ * `table` is a hash table with linear probing; a row whose count is 0 is free. `full` empties it.
+ */
+
+#ifndef PLTVM_BLOCKS_H
+#define PLTVM_BLOCKS_H
+
+#include "engine/native/hart.h"
+
+struct block_row {
+    uint64_t pc, count;
+    uint32_t eid, size;             /* size: bytes */
+};
+
+struct block_table {
+    struct hart *hart;
+    struct block_row *table;
+    uint32_t *taken;                /* numbers of the rows that are not free */
+    uint64_t rows;                  /* a power of two */
+    uint64_t used, most;            /* rows: never more than `most`, which is less than all */
+    void (*full)(void);
+};
+
+#endif

@@ -1,0 +1,157 @@
+"""What the enclaves of machines run, from their first instruction on: `Recorder.watch` each machine.
+
+Blocks are counted by eid, which no other enclave gets until the machine is put back. Whose an eid was is
+noted when an enclave ends, or the machine is put back. A machine that is no more has left its counts here.
+"""
+
+import os
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pltvm.build import guest
+from pltvm.coverage import lcov
+from pltvm.coverage.blocks import BlockCounts
+from pltvm.coverage.lcov import Files
+from pltvm.coverage.module import Module
+from pltvm.errors import ElfError
+from pltvm.host import clients
+from pltvm.host.elf_headers import Source, read_source
+from pltvm.host.enclave import DriverEnclave
+from pltvm.host.table import EnclaveTable
+from pltvm.machine import Machine
+
+Ran = Counter[tuple[int, int]]  # pc, bytes → times
+
+
+class Found(NamedTuple):
+    """What ran of the sources that are there; and the names of files of which no source was found."""
+
+    files: Files
+    missing: tuple[str, ...]
+
+
+class Recorder:
+    """Counts for any number of machines.
+
+    Sources that line tables name are looked for in the folders that `folders_of` gives for the file of an ELF
+    (None: it was given as bytes), in that of the ELF and the one above it, and in the current folder. What
+    comes with pltvm is left out.
+    """
+
+    def __init__(self, folders_of: Callable[[Path | None], Iterable[Path]] = lambda _elf: ()) -> None:
+        self._folders_of = folders_of
+        self._ran: dict[bytes, Ran] = {}
+        self._names: dict[bytes, Path] = {}  # of ELFs that were files
+        self._watched: dict[int, _Watched] = {}
+        self._contents: dict[tuple[object, ...], bytes] = {}
+
+    def watch(self, machine: Machine) -> None:
+        """Count what this machine runs, on which nothing has run yet."""
+        watched = _Watched(self, machine)
+        self._watched[id(watched)] = watched
+        weakref.finalize(machine, self._over, id(watched)).atexit = False
+
+    def _over(self, number: int) -> None:
+        self._watched.pop(number).settle()
+
+    def add(self, elf: bytes, blocks: dict[tuple[int, int], int]) -> None:
+        """These blocks of an ELF ran so often."""
+        if elf:
+            self._ran.setdefault(elf, Counter()).update(blocks)
+
+    def content(self, path: Source) -> bytes:
+        """The bytes of an ELF; of a file those of now, as it may be another one later; b"" if it is gone."""
+        if isinstance(path, bytes):
+            return path
+        try:
+            about = os.stat(path)
+            key = os.fspath(path), about.st_mtime_ns, about.st_size, about.st_ino
+            if key not in self._contents:
+                self._contents[key] = read_source(path)
+                self._names.setdefault(self._contents[key], Path(os.path.abspath(path)))
+        except (OSError, ElfError):
+            return b""
+        return self._contents[key]
+
+    def modules(self) -> list[Module]:
+        """What ran so far of each ELF."""
+        for watched in list(self._watched.values()):
+            watched.settle()
+        return [self._module(content, ran) for content, ran in self._ran.items()]
+
+    def _module(self, content: bytes, ran: Ran) -> Module:
+        path = self._names.get(content)
+        folders = [*self._folders_of(path), *([path.parent, path.parent.parent] if path else [])]
+        folders += [Path.cwd(), guest.guest_dir(), guest.guest_dir() / "examples"]
+        return Module.of(content, _one_for_each_pc(ran), str(path or ""), folders)
+
+    def found(self) -> Found:
+        """What ran so far of each source file."""
+        return of_users(lcov.source_files(self.modules()))
+
+
+class _Watched:
+    """One machine, which it does not keep alive."""
+
+    def __init__(self, recorder: Recorder, machine: Machine) -> None:
+        self._recorder = recorder
+        self._counts = BlockCounts(machine)
+        self._table: EnclaveTable = machine.driver.table
+        self._elves: dict[int, bytes] = {}  # of enclaves that have ended, by eid
+        self._table.on_removed, self._table.on_put_back = self._note, self.settle
+
+    def _note(self, enclave: DriverEnclave) -> None:
+        if enclave.symbols is not None and enclave.client != clients.PROXY:
+            self._elves[enclave.eid] = self._recorder.content(enclave.symbols.source)
+
+    def settle(self) -> None:
+        """Give the recorder what was counted. Afterwards an eid may be another enclave's."""
+        for enclave in self._table.state.living.values():
+            self._note(enclave)
+        for eid, blocks in self._counts.take().items():
+            if eid in self._elves:
+                self._recorder.add(self._elves[eid], blocks)
+        self._elves = {}
+
+
+def _one_for_each_pc(ran: Ran) -> dict[int, tuple[int, int]]:
+    """pc → bytes and times. Where blocks of several lengths start, what is behind the shorter is one more."""
+    blocks: dict[int, tuple[int, int]] = {}
+    left = sorted(ran.items(), reverse=True)
+    while left:
+        (pc, size), count = left.pop()
+        if pc not in blocks:
+            blocks[pc] = size, count
+            continue
+        before, times = blocks[pc]
+        short, long = min(size, before), max(size, before)
+        blocks[pc] = short, count + times
+        if long > short:
+            left.append(((pc + short, long - short), count if size > before else times))
+    return blocks
+
+
+def of_users(files: Files) -> Found:
+    """Without the files that come with pltvm, or with its compiler, and those that are not there."""
+    own = guest.guest_dir().resolve()
+    zig = find_spec("ziglang")
+    compilers = (zig and zig.submodule_search_locations) or ()
+    left_out = [*(own / name for name in _LEFT_OUT), *map(Path, compilers)]
+    kept: Files = {}
+    missing = []
+    for name, file in files.items():
+        path = Path(name)
+        if not path.is_file():
+            if _OF_COMPILER not in name:  # of another installation
+                missing.append(name)
+        elif not any(path.resolve().is_relative_to(folder) for folder in left_out):
+            kept[name] = file
+    return Found(kept, tuple(sorted(missing)))
+
+
+_LEFT_OUT: Final = ("lib", "include", "proxy")
+_OF_COMPILER: Final = "compiler_rt"

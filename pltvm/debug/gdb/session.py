@@ -1,0 +1,234 @@
+"""The loop of a session: the run stops, packets are answered until one lets it go on, and at last it ends.
+
+Registers, memory and places are those of one process, an enclave or a process of the host: of the thread that
+the client has chosen. What most packets mean is in whom.py, contents.py, going.py and transfers.py; here are
+those of how a session begins and ends.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from pltvm.debug.gdb import replies
+from pltvm.debug.gdb.answers import BAD, NOT_KNOWN, OK, Table, merged
+from pltvm.debug.gdb.contents import Contents
+from pltvm.debug.gdb.going import Going
+from pltvm.debug.gdb.link import Closed, Link
+from pltvm.debug.gdb.telling import Telling
+from pltvm.debug.gdb.transfers import Transfers
+from pltvm.debug.gdb.whom import Whom
+from pltvm.debug.stops import Go, Killed, Reason, Stop, Stops
+from pltvm.debug.viewing import Views
+from pltvm.errors import Interrupted
+
+_AGAIN: Final = 0.01  # seconds between requests to stop
+
+
+class Session:
+    """One client of one machine. `focus` is the name or number of the process for clients that know of one.
+
+    `kills`: when the client is gone, the run ends; else it goes on without one. `say` gets lines for people.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        link: Link,
+        say: Callable[[str], None],
+        *,
+        kills: bool = True,
+        focus: str = "",
+        history: int = 0,
+    ) -> None:
+        self.views = views
+        self.link = link
+        self.stops = Stops(views.machine, self.on_stop)
+        self._kills = kills
+        self._whom = Whom(views, focus)
+        self._contents = Contents(views, self._whom, say)
+        self._going = Going(self.stops, views, self._whom, say)
+        self._telling = Telling(self.stops, views, self._whom, say)
+        self._told = b""
+        self._running = False
+        self._room_of_history = history
+        self._seen: Stop | None = None  # watched memory is about to be accessed
+        self._killed = False
+        self._left = False  # nobody looks any more
+        transfers = Transfers(views, self._whom, self._going.resuming)
+        parts = self._whom, self._contents, self._going, transfers
+        self._table = merged(self._packets(), *(part.packets() for part in parts))
+        link.on_interrupt = self._interrupt
+        link.on_close = self._interrupt
+
+    # -- the run -----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The run is stopped before anything has run, and from then on when the client wants it."""
+        self.stops.begin()
+        if self._room_of_history:
+            self._going.remember(self._room_of_history)
+
+    def on_stop(self, stop: Stop) -> Go:
+        """The run is stopped: serve the client until it lets it go on."""
+        current = self.stops.hart.current
+        if not self._whom.several and stop.reason is Reason.WATCH:
+            self._seen = stop  # such a client takes it to be over by then
+            return Go(step=True)
+        if self._seen is not None and stop.reason is not Reason.FAULT:
+            stop, self._seen = self._seen, None
+        at_place = self.stops.is_place(current) and self._going.is_told(stop)
+        again = self._going.resuming.again(stop, at_place)
+        if again is not None:
+            return again
+        if stop.reason is Reason.NEW:
+            return self._show_new()
+        elsewhere = self._going.resuming.over()
+        self._running = False
+        first = stop.reason is Reason.BEGIN
+        self._whom.chosen.clear()
+        self._contents.begin()
+        self._told = self._telling.reply_to(stop, elsewhere and stop.reason is Reason.STEP)
+        if first:
+            self._whom.shown |= {view.number for view in self.views.all()}  # it asks for those that there are
+        else:
+            waiting, told = self._whom.waiting, self._told
+            self._show_new()  # or gdb finds them by itself, and takes one of them for what was stopped
+            self._whom.waiting, self._told = waiting, told
+            self._whom.chosen.clear()
+            self.link.send(self._told)
+        return self._until_it_goes()
+
+    def _until_it_goes(self) -> Go:
+        self._running = False
+        try:
+            go = self._serve()
+        except Closed:
+            go = self._client_is_gone()
+        except Interrupted:  # by somebody else: the time limit has no say, but Ctrl-C has
+            self._leave()
+            go = Go()
+        if self._killed:
+            raise Killed
+        self._running = True
+        return go
+
+    def _show_new(self) -> Go:
+        """The host has made enclaves: tell the client of each before one runs, so that it may stop there."""
+        for view in self._whom.living() if self._whom.several else ():
+            if view.number not in self._whom.shown:
+                self._whom.shown.add(view.number)
+                self._whom.chosen.clear()
+                self._told = self._telling.of_new(view)
+                self.link.send(self._told)
+                self._until_it_goes()
+        return Go()
+
+    def _client_is_gone(self) -> Go:
+        if self._kills:
+            self._killed = True
+        self._leave()
+        return Go()
+
+    def _leave(self) -> None:
+        """The run goes on, if it does, as if nobody had looked."""
+        self._left = True
+        self.stops.end()
+
+    def ended(self, status: int) -> None:
+        """The run is over: tell the client, and serve it until it goes, as what is left can be looked at."""
+        if self._detached_all or self.link.closed or self._killed:
+            self.link.close()
+            return
+        self._going.over, self._running = True, False
+        left = [view.number for view in self.views.all() if view.number not in self._whom.detached]
+        last = self._whom.first_seen or (left[0] if left else 1)
+        left = [number for number in left if number != last] if self._whom.several else []
+        self._whom.gone.add(last)
+        self._told = b"W%02x" % (status & 0xFF) + self._whom.of_process(last)
+        self.link.send(self._told)
+        with suppress(Closed, Interrupted):
+            while left and not self._killed:
+                self._serve()
+                self._whom.gone.add(left[0])
+                self.link.send(b"W00" + self._whom.of_process(left.pop(0)))
+        self.link.close()
+
+    @property
+    def _detached_all(self) -> bool:
+        return bool(self._whom.detached) and not self._whom.living()
+
+    def _interrupt(self) -> None:
+        """In the thread that listens: have the run stop."""
+        if self._running and not self._left:
+            threading.Thread(target=self._insist, daemon=True).start()
+
+    def _insist(self) -> None:
+        pause = threading.Event()
+        while self._running and not self._going.over and not self._left:
+            self.stops.request()
+            pause.wait(_AGAIN)
+
+    # -- packets -----------------------------------------------------------------------------------------
+
+    def _serve(self) -> Go:
+        """Answer packets until one lets the run go on."""
+        while True:
+            packet = self.link.packet(None if self._going.over else self.stops.hart.halt)
+            try:
+                answer = self._answer(packet)
+            except (ValueError, IndexError, UnicodeError, OverflowError):
+                answer = BAD
+            if isinstance(answer, Go):
+                changed, self._contents.changed = self._contents.changed, False
+                return self._going.with_history(answer, changed)
+            if answer is not None:
+                self.link.send(answer)
+            if packet == b"QStartNoAckMode":
+                self.link.acknowledges = False
+
+    def _answer(self, packet: bytes) -> bytes | Go | None:
+        for start, answer in self._table.items():
+            if packet.startswith(start):
+                return answer(packet[len(start) :])
+        return NOT_KNOWN
+
+    def _supported(self, rest: bytes) -> bytes:
+        several = b"swbreak+" in rest or b"vContSupported+" in rest  # gdb says so, and lldb does not
+        answer = replies.supported(rest, several, self._going.can_go_back)
+        self._whom.several = b"multiprocess+" in answer
+        return answer
+
+    def _ask_why(self, _rest: bytes) -> bytes:
+        if self._going.over:
+            return self._told
+        return self._telling.again(self._told)
+
+    def _detach(self, rest: bytes) -> bytes | Go:
+        """One process, or all: nobody looks at them any more."""
+        living = [view.number for view in self._whom.living()]
+        for number in [int(rest[1:], 16)] if rest.startswith(b";") else living:
+            self._whom.detached.add(number)
+            self._going.forget(number)
+        if self._going.over or self._whom.living():
+            return OK
+        self.link.send(OK)
+        self._leave()
+        return Go()
+
+    def _kill(self, _rest: bytes) -> Go:
+        self._killed = True
+        return Go()
+
+    def _kill_one(self, _rest: bytes) -> Go:
+        self.link.send(OK)
+        return self._kill(b"")
+
+    def _packets(self) -> Table:
+        return {
+            b"qSupported": self._supported, b"QStartNoAckMode": lambda _rest: OK,
+            b"vMustReplyEmpty": lambda _rest: NOT_KNOWN, b"qSymbol": lambda _rest: OK,
+            b"qAttached": lambda _rest: b"0" if self._kills else b"1", b"?": self._ask_why,
+            b"vCtrlC": lambda _rest: OK,  # it is stopped
+            b"D": self._detach, b"k": self._kill, b"vKill": self._kill_one,
+        }  # fmt: skip

@@ -1,0 +1,147 @@
+"""Puts a counter on a machine, and says whose registers and which function something is.
+
+The monitor's work is none of the guest's, so it is in no count of instructions: what stands for it are traps,
+calls and pages.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+from pltvm.debug.profile.count import PythonCounter
+from pltvm.debug.profile.native import NativeCounter
+from pltvm.debug.profile.result import Function, Profile, Who
+from pltvm.debug.profile.rows import Counter
+from pltvm.engine.context import Context
+from pltvm.errors import ArgumentError
+from pltvm.host.symbols import Symbols
+from pltvm.host.text import one_line
+from pltvm.machine import Machine
+from pltvm.monitor.abi import HostCall
+
+ROOT: Final = -1  # in the place of a pc: all of one
+_CREATES: Final = {HostCall.CREATE, HostCall.CREATE_SERVER, HostCall.CREATE_SHADOW, HostCall.RUN_SHADOW}
+
+
+class Collector:
+    """Counts what runs on a machine from now on. Raises ArgumentError where guest code has run already."""
+
+    def __init__(self, machine: Machine) -> None:
+        if machine.hart.traps:
+            raise ArgumentError("a machine is profiled from its start: this one has run already")
+        self._machine = machine
+        self._state, self._kernel = machine.monitor.state, machine.kernel
+        self._whos: list[Who] = []
+        self._by_key: dict[object, int] = {}
+        self._functions: list[Function] = [Function(0, "", None, 0, 0)]
+        self._by_name: dict[tuple[object, ...], int] = {}
+        self._contexts: dict[int, Context] = {}  # kept, so that no other one has their address
+        hart = machine.hart
+        self.counter: Counter = (
+            NativeCounter(hart, self._who, self._function)
+            if hart.has_core
+            else PythonCounter(hart, self._state, self._who, self._function)
+        )
+        monitor = cast(Any, machine.monitor)
+        call = monitor.call
+
+        def called(function: int, *arguments: int) -> int | None:
+            status = cast("int | None", call(function, *arguments))
+            if function in _CREATES:
+                self.counter.forget()
+            return status
+
+        monitor.call = called
+        kernel = cast(Any, machine.kernel)
+        load = kernel.load
+
+        def loaded(saved: object) -> None:
+            load(saved)
+            self.counter.forget()
+
+        kernel.load = loaded  # the machine is put back: others may have run there once
+
+    # -- who -------------------------------------------------------------------------------------------
+
+    def _who(self, registers: int) -> int:
+        """The number of the enclave or process whose registers these are, of which it is known that they are
+        on the hart."""
+        enclave = self._state.running
+        if enclave is not None and enclave.context.address == registers:
+            known = self._machine.driver.table.of_eid(enclave.eid)
+            name, symbols = enclave.name.decode("utf-8", "replace"), known.symbols if known else None
+            label = one_line(name or (known.label.rpartition("/")[2] if known else "") or "enclave")
+            # Not by its number alone, which another one has when the machine was put back.
+            key: tuple[str, object] = ("enclave", (known.id if known else enclave.eid, label, symbols))
+            if key not in self._by_key:
+                self._add(key, Who(label, "enclave", enclave.eid, symbols))
+            return self._by_key[key]
+        thread = getattr(self._kernel.program, "thread", None)  # of a Linux system
+        if thread is not None:
+            self._contexts[thread.context.address] = thread.context
+            state = thread.process.state
+            key = ("process", (state.pid, state.path))
+            if key not in self._by_key:
+                label = one_line(state.path.rpartition(b"/")[2].decode("utf-8", "replace")) or "program"
+                self._add(key, Who(label, "process", state.pid, state.symbols, state.path))
+            return self._by_key[key]
+        key = ("other", 0)
+        if key not in self._by_key:
+            self._add(key, Who("host", "process", 0, None))
+        return self._by_key[key]
+
+    def _add(self, key: object, who: Who) -> None:
+        self._by_key[key] = len(self._whos)
+        self._whos.append(who)
+
+    # -- functions -------------------------------------------------------------------------------------
+
+    def _function(self, who: int, pc: int) -> int:
+        """The number of the function at `pc`, of who runs now."""
+        if pc == ROOT:
+            return self._number((who, ROOT), Function(who, "", None, 0, 0))
+        symbols, moved, file = self._whos[who].symbols, 0, ""
+        thread = getattr(self._kernel.program, "thread", None)
+        if self._whos[who].kind == "process" and thread is not None:
+            symbols, moved, file = thread.code_at(pc)
+        name = self._name(symbols, pc - moved) or f"({file.rpartition('/')[2] or 'no symbol'})"
+        start = symbols.start_of(pc - moved) if symbols is not None else None
+        key = (who, name, start, file)
+        return self._number(key, Function(who, name, symbols, moved, start or 0, file))
+
+    @staticmethod
+    def _name(symbols: Symbols | None, pc: int) -> str:
+        if symbols is None:
+            return ""
+        return one_line(symbols.locate(pc).symbol or "")
+
+    def _number(self, key: tuple[object, ...], function: Function) -> int:
+        if key not in self._by_name:
+            self._by_name[key] = len(self._functions)
+            self._functions.append(function)
+        return self._by_name[key]
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def profile(self) -> Profile:
+        """What was counted so far."""
+        counter = self.counter
+        counts = [counter.counts(number) for number in range(len(self._whos))]
+        return Profile(
+            tuple(self._whos),
+            tuple(self._functions),
+            tuple(counter.blocks()),
+            tuple(counter.nodes()),
+            tuple(sorted(counter.edges())),
+            tuple(counts),
+            counter.lost,
+        )
+
+
+@contextmanager
+def profiling(machine: Machine) -> Iterator[Collector]:
+    """Count what runs on a machine, on which nothing has run yet; `profile` of what this gives says what did.
+
+    Counting does not end with the block: a hook of the JIT is for good.
+    """
+    yield Collector(machine)

@@ -1,0 +1,137 @@
+"""The counting in C (`native/profile.c`): its table, and what it asks of Python.
+
+It asks whose registers are on the hart when it has not met them, and which function a block is of that it has
+not seen before; both are seldom.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from pltvm import native
+from pltvm.debug.profile.rows import BlockRow, EdgeRow, NodeRow
+from pltvm.debug.profile.table import Counts, Stack, Table
+from pltvm.engine.context import PC, Context
+from pltvm.engine.hart import Hart
+
+_FIND: Final = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)
+_ADDED: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint64)
+
+
+class NativeCounter:
+    """Counts on a hart with the native core, from now on."""
+
+    def __init__(self, hart: Hart, who: Callable[[int], int], function: Callable[[int, int], int]) -> None:
+        core = native.core
+        assert core is not None
+        self._hart, self._who, self._function = hart, who, function
+        self.table = table = Table()
+        self._stacks: dict[int, Stack] = {}
+        self._retired: list[Stack] = []  # C may have their address
+        self._counts: list[Counts] = []
+        self._made = 0  # stacks
+        self._callbacks = _FIND(self._find), _ADDED(self._added)
+        table.hart = ctypes.addressof(hart.core)
+        table.find, table.added = (ctypes.cast(one, ctypes.c_void_p) for one in self._callbacks)
+        where = ctypes.addressof(table)
+        self._left = core.pltvm_profile_left
+        self._left.argtypes, self._left.restype = [ctypes.c_void_p, ctypes.c_uint64], None
+        self._forget, self._flush = core.pltvm_profile_forget, core.pltvm_profile_flush
+        self._leave = core.pltvm_profile_leave
+        for one in (self._forget, self._flush, self._leave):
+            one.argtypes, one.restype = [ctypes.c_void_p], None
+        hart.watch_leaving(self._on_left)
+        hart.watch_translated(_address(core.pltvm_profile_translated), where)
+        table.trap, table.data = hart.replace_traps(_address(core.pltvm_profile_trap), where)
+        hart.watch_blocks(_address(core.pltvm_profile_block), where)
+        hart.refresher = self._refresh
+
+    def forget(self) -> None:
+        """Others may have the registers now that were met."""
+        self._forget(ctypes.addressof(self.table))
+
+    def _refresh(self) -> None:
+        """From any thread: flush at a block that is looked up, which the next one is."""
+        self.table.refresh = 1
+        self.table.stamp = 0
+
+    def _find(self, registers: int, _pc: int) -> int:
+        """Whose registers these are: the address of a Stack."""
+        try:
+            who = self._who(registers)
+            stack = self._stacks.get(registers)
+            if stack is None or stack.who != who:
+                if stack is not None:
+                    self._retired.append(stack)
+                stack = self._stacks[registers] = self._new_stack(registers, who)
+        except BaseException as error:  # must not unwind through C frames
+            self._hart.raise_later(error)
+            stack = self._stacks.get(registers) or self._new_stack(registers, 0)
+            self._retired.append(stack)
+        return ctypes.addressof(stack)
+
+    def _new_stack(self, registers: int, who: int) -> Stack:
+        while len(self._counts) <= who:
+            self._counts.append(Counts())
+        table = self.table
+        root = table.node_count
+        if root < len(table.node_rows):
+            table.node_count += 1
+            table.node_rows[root].function = self._function(who, -1)
+        else:
+            root = 0
+        self._made += 1
+        counts = ctypes.addressof(self._counts[who])
+        return Stack(registers=registers, who=who, counts=counts, number=self._made, node=root, root=root)
+
+    def _added(self, index: int) -> None:
+        try:
+            row = self.table.block_rows[index]
+            row.function = self._function(row.who, row.pc)
+        except BaseException as error:
+            self._hart.raise_later(error)
+
+    def _on_left(self, context: Context) -> None:
+        self._left(ctypes.addressof(self.table), context.regs[PC])
+        self._leave(ctypes.addressof(self.table))  # another one may run next
+
+    # -- what was counted ------------------------------------------------------------------------------
+
+    @property
+    def lost(self) -> int:
+        """Blocks that ran and did not fit."""
+        return self.table.lost
+
+    def blocks(self) -> Iterator[BlockRow]:
+        """All code that ran."""
+        table = self.table
+        self._flush(ctypes.addressof(table))
+        for index in range(1, table.block_count):
+            row = table.block_rows[index]
+            if row.times:
+                code = bytes(table.code_bytes[row.code : row.code + row.size])
+                yield BlockRow(row.who, row.pc, code, row.times, row.function)
+
+    def nodes(self) -> Iterator[NodeRow]:
+        """The tree of calls; the first is none, and each comes after its parent."""
+        rows: Any = self.table.node_rows
+        self._flush(ctypes.addressof(self.table))
+        for index in range(self.table.node_count):
+            row = rows[index]
+            yield NodeRow(row.parent, row.function, row.site, row.self, row.calls)
+
+    def edges(self) -> Iterator[EdgeRow]:
+        """Calls from enclave to enclave."""
+        for index in range(self.table.edge_count):
+            row = self.table.edge_rows[index]
+            yield EdgeRow(row.caller, row.callee, row.calls, row.pages, row.back)
+
+    def counts(self, who: int) -> tuple[list[int], list[int]]:
+        """Traps by cause, and calls by number."""
+        if who >= len(self._counts):
+            return [], []
+        return list(self._counts[who].causes), list(self._counts[who].calls)
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0

@@ -1,0 +1,270 @@
+"""A run recorded, and run again: what it gets from outside is noted or given, and its traps are compared.
+
+    Recording    around a run: packs what it was given, its log of traps, and hashes of what it wrote
+    Replay       around the same run in another process: ends it at the first trap that differs
+
+Both are the same for the command that runs it: `options` for a host program, `running` around the run.
+"""
+
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Protocol, TextIO
+
+from pltvm.debug.packed import Case, Ending, Packed, pack
+from pltvm.debug.rooted import Finder, make_again
+from pltvm.engine.trap import Cause
+from pltvm.errors import PltvmError
+from pltvm.host.linux.names import name_of_call
+from pltvm.host.text import one_line
+from pltvm.machine import Machine
+from pltvm.monitor.abi import Call, Ocall
+from pltvm.monitor.log import HOST, Differs, Trap, TrapLog
+
+_STOP: Final = Cause.INTERRUPT & 0xFFFF  # as the log has it
+
+
+class Tape(Protocol):
+    """What the command that runs it knows of either."""
+
+    def options(self, machine: Machine) -> dict[str, Any]:
+        """Options of a host program that it brings along."""
+
+    def running(self, machine: Machine | None) -> AbstractContextManager[None]:
+        """Around the run, and what is said of it."""
+
+    def finish(self, status: int) -> str:
+        """The run has ended with this exit status; a line on that, or none. Raises PltvmError."""
+
+
+class DiffersError(PltvmError):
+    """A replay did otherwise than the recording, and where."""
+
+
+class Stopped(PltvmError):
+    """A replay was stopped, or has come to where the recorded run was: all was the same up to there."""
+
+
+class _Noted(io.BufferedIOBase):
+    """Passes bytes on, and hashes them."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self.hash = stream, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.hash.update(data)
+        self._stream.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return int(self._stream.fileno())
+
+
+class Heard:
+    """What this process writes to standard output and error in `hearing`, as hashes."""
+
+    def __init__(self) -> None:
+        self.stdout = self.stderr = ""
+
+    @contextmanager
+    def hearing(self) -> Iterator[None]:
+        """Hash what is written in the block."""
+        before = sys.stdout, sys.stderr
+        noted = []
+        for stream in before:
+            stream.flush()
+            noted.append(_Noted(stream.buffer))
+        sys.stdout, sys.stderr = map(_text, noted, before)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):
+                    stream.flush()
+            sys.stdout, sys.stderr = before
+            self.stdout, self.stderr = (one.hash.hexdigest() for one in noted)
+
+
+def _text(noted: Any, like: TextIO) -> TextIO:
+    return io.TextIOWrapper(noted, encoding=like.encoding, errors=like.errors, write_through=True)
+
+
+class Recording:
+    """A run that is recorded, `case`, into a file, which is made now: behind a wall it could not be.
+
+    Raises PltvmError for a file that cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], case: Case) -> None:
+        self._path, self._case = Path(path), case
+        self._finder = Finder() if case.kind == "host" else None
+        self._heard = Heard()
+        self._log: TrapLog | None = None
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise PltvmError(f"{self._path}: cannot be written: {error.strerror}") from None
+
+    def options(self, machine: Machine) -> dict[str, Any]:
+        """Of the host program: its input is noted, and the files that it finds."""
+        assert self._finder is not None
+        terminals = os.isatty(0), os.isatty(1), os.isatty(2)
+        self._case.options["terminals"] = list(terminals)
+        return {"source": self._reader(machine), "terminals": terminals, "files": self._finder.watch}
+
+    def _reader(self, machine: Machine) -> Callable[[int], bytes]:
+        def read(size: int) -> bytes:
+            machine.hart.halt.wait(descriptor=0)
+            part = os.read(0, size)
+            self._case.stdin.append(part)
+            return part
+
+        return read
+
+    @contextmanager
+    def running(self, machine: Machine | None) -> Iterator[None]:
+        """Around the run, and what is said of it; without a machine only that."""
+        if machine is not None:
+            self._log = TrapLog(machine.monitor.state)
+        with self._heard.hearing():
+            yield
+
+    def finish(self, status: int) -> str:
+        """Write the file, once the run has ended with this exit status; a line on that."""
+        log, case = self._log, self._case
+        if self._finder is not None:
+            if self._finder.problem:
+                raise PltvmError(f"{self._path}: not recorded: {self._finder.problem}")
+            case.tree, case.contents = self._finder.table(), self._finder.contents
+        traps = (0, 0, 0, False, b"") if log is None else log.all()
+        ending = Ending(status, self._heard.stdout, self._heard.stderr, *traps)
+        data = pack(case, ending)
+        try:
+            os.ftruncate(self._file, 0)
+            with open(self._file, "wb") as file:
+                file.write(data)
+        except OSError as error:
+            raise PltvmError(f"{self._path}: cannot be written: {error.strerror}") from None
+        return f"recorded {f'{log.count} traps' if log is not None else 'it'} in {self._path}"
+
+
+class _Input:
+    """What was read, part by part; a way back leads to parts before."""
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self._parts, self.position = parts, 0
+
+    def __call__(self, size: int) -> bytes:
+        part = self._parts[self.position][:size] if self.position < len(self._parts) else b""
+        self.position += 1
+        return part
+
+
+class Replay:
+    """A recording that is run again. `root` is an empty folder for the files of a host program.
+
+    Without `compares` nothing is compared: a debugger may change what it likes, and go back.
+    """
+
+    def __init__(self, packed: Packed, root: Path | None = None, compares: bool = True) -> None:
+        self._packed, self._heard, self._compares = packed, Heard(), compares
+        self._log: TrapLog | None = None
+        self._machine: Machine | None = None
+        case = packed.case
+        self._tell = make_again(case.tree, case.contents, root) if root is not None else None
+
+    def options(self, _machine: Machine) -> dict[str, Any]:
+        """Of the host program: the input and the files that there were."""
+        terminals = tuple(bool(one) for one in self._packed.case.options["terminals"])
+        return {
+            "source": _Input(self._packed.case.stdin),
+            "terminals": terminals,
+            "files": self._tell,
+            "image": self._packed.case.elves[0],
+        }
+
+    @contextmanager
+    def running(self, machine: Machine | None) -> Iterator[None]:
+        """Around the run, and what is said of it. Raises DiffersError, Stopped."""
+        ending, self._machine = self._packed.ending, machine
+        if not self._compares:
+            yield
+            return
+        if machine is not None:
+            self._log = TrapLog(machine.monitor.state, (ending.rows, ending.mask))
+        try:
+            with self._heard.hearing():
+                yield
+        except Differs as found:
+            raise self._said(found) from None
+
+    def _said(self, found: Differs) -> PltvmError:
+        ending, now, expected, name = self._packed.ending, found.now, found.expected, self._packed.name
+        if ending.stopped and (expected is None or expected.cause == _STOP):
+            return Stopped(f"{name}: the recorded run was stopped here; up to here all is the same")
+        which = f"trap {now.number}" if not ending.mask else f"a trap from {found.since + 1} to {now.number}"
+        was = self._words(expected) if expected is not None else f"there were {ending.count} traps"
+        is_now = self._words(now)
+        if was == is_now:
+            is_now = "the same call, with other registers, at another time, or with another text"
+        return DiffersError(f"{name}: differs first at {which}: recorded: {was}; now: {is_now}")
+
+    def _words(self, trap: Trap) -> str:
+        """What a trap was, and where."""
+        assert self._machine is not None
+        driver = self._machine.driver
+        enclave = driver.table.of_eid(trap.who) if trap.who != HOST else None
+        if enclave is not None:
+            who = enclave.label
+            pc = trap.pc - 4 if trap.cause == Cause.ECALL_U else trap.pc
+            where = str(enclave.symbols.locate(pc)) if enclave.symbols is not None else f"{pc:#x}"
+        else:
+            who, where = "the host program" if trap.who == HOST else f"enclave {trap.who}", f"{trap.pc:#x}"
+        return one_line(f"{_what(trap)} of {who} at {where}")
+
+    def finish(self, status: int) -> str:
+        """Compare, once the run has ended with this exit status. Raises DiffersError."""
+        if not self._compares:
+            return ""
+        ending, log, name = self._packed.ending, self._log, self._packed.name
+        if log is not None and log.stopped:
+            so_far = f"{log.count} of {ending.count} traps"
+            raise Stopped(f"{name}: stopped after {so_far}; up to here all is the same")
+        if log is not None and (log.count, log.sum) != (ending.count, ending.sum):
+            if log.count == ending.count or ending.mask:
+                at = f"one of its last {ending.mask + 1} traps"
+                raise DiffersError(f"{name}: differs in {at}: it ended after {log.count} of {ending.count}")
+            raise DiffersError(f"{name}: differs first at trap {log.count}: the run has ended before it")
+        for what, was, now in (
+            ("standard output", ending.stdout, self._heard.stdout),
+            ("standard error", ending.stderr, self._heard.stderr),
+            ("exit status", ending.status, status),
+        ):
+            if was != now:
+                raise DiffersError(
+                    f"{name}: {'all traps are the same, and ' if log else ''}{what} is not the same"
+                )
+        return ""
+
+
+def _what(trap: Trap) -> str:
+    cause = trap.cause - 0x1_0000 if trap.cause & 0x8000 else trap.cause
+    if cause != Cause.ECALL_U:
+        return Cause(cause).text
+    if trap.who == HOST:
+        return f"system call {name_of_call(trap.a7)}"
+    with suppress(ValueError):
+        if trap.a7 == Call.OCALL:
+            return f"ocall {Ocall(trap.a0).name.lower()}"
+        return f"call {Call(trap.a7).name.lower()}"
+    return f"call {trap.a7:#x}"

@@ -1,0 +1,320 @@
+"""Where a run is stopped, and how it goes on: places in code, steps, faults, a request from outside.
+
+The run is stopped inside a handler of its hart: nothing has left the JIT, and whoever was told (`on_stop`)
+may look at everything and change it, until it says how to go on. It knows no debugger: `gdb` is one.
+
+    trap, fault, request ─▶ handler ─▶ on_stop ─▶ Go: on, or one instruction ─▶ back into the JIT
+
+A step does jumps and calls of the monitor itself (`flow`, `Hart.trap`). Any other instruction runs, up to a
+place behind it that is there for this one step, and with no place at it. So no instruction is run by another
+engine than it would be without a debugger, and nothing counts instructions.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pltvm.debug.watching import Watched, Watching
+from pltvm.engine.context import PC, Context
+from pltvm.engine.decode import instruction_length
+from pltvm.engine.flow import jump
+from pltvm.engine.handlers import Handler
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.trap import Cause, fetch
+from pltvm.machine import Machine
+
+_ECALL = (0x73).to_bytes(4, "little")
+
+
+class Reason(Enum):
+    """Why the run was stopped."""
+
+    BEGIN = auto()  # nothing has run yet
+    BREAK = auto()  # at a place
+    STEP = auto()  # after one instruction, or a call that was one
+    WATCH = auto()  # memory that is watched is about to be read or written
+    FAULT = auto()  # an enclave is about to be destroyed, or a process gets a signal
+    REQUEST = auto()
+    NEW = auto()  # an enclave that the host has made is about to run
+    START = auto()  # back where there is no way further back
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why the run was stopped. `signal` is the Linux number of what a fault would be there, `text` the reason
+    in words; `address` and `access` ("r", "w") are those of watched memory."""
+
+    reason: Reason
+    signal: int = 0
+    text: str = ""
+    address: int = 0
+    access: str = ""
+    table: PageTable | None = None  # whose memory is watched
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """How to go on: with a single instruction; a fault takes its course, or is as if it had not been."""
+
+    step: bool = False
+    passes: bool = True
+    errand: Callable[[], None] | None = None  # instead: this, where no guest code is entered
+
+
+class Killed(BaseException):
+    """The run is to end here: no error, and nobody on the way is to deal with it."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """An instruction that is run: the place behind it, and whether somebody is to be told."""
+
+    table: PageTable
+    at: int
+    behind: int
+    told: bool
+
+
+class Stops:
+    """The stops of one machine. `on_stop` is told of each, and says how to go on; it may raise Killed."""
+
+    def __init__(self, machine: Machine, on_stop: Callable[[Stop], Go]) -> None:
+        self.machine = machine
+        self.hart = machine.hart
+        self.on_stop = on_stop
+        self._breaks = self.hart.breaks
+        self._places: set[tuple[int, int]] = set()  # root table, address
+        self._steps: dict[Context, _Step] = {}
+        self._passed: dict[Context, tuple[int, bool]] = {}  # where it stopped, and was to go on by a step
+        self._asked = False
+        self._watching = Watching(machine, self._on_watched)
+        self._before: dict[Cause, Handler] = {}
+        self._settle = self.hart.settle
+
+    # -- beginning and end -------------------------------------------------------------------------------
+
+    def begin(self, at_once: bool = True) -> None:
+        """From now on there are stops; `at_once`: one before anything runs."""
+        handlers, hart = self.hart.handlers, self.hart
+        ours = {Cause.BREAK: self._on_break, Cause.INTERRUPT: self._on_interrupt, Cause.TIMER: self._on_timer}
+        self._before = {cause: handlers.given(cause) for cause in ours}
+        handlers.update(ours)
+        self._settle, hart.settle = hart.settle, self._breaks.settle
+        self.machine.driver.started = lambda: self.soon(Stop(Reason.NEW))
+        self.machine.monitor.set_faults_judge(self._on_fault)
+        if at_once:
+            self.soon(Stop(Reason.BEGIN))
+
+    def end(self) -> None:
+        """Nobody stops it any more, and it runs as fast as ever."""
+        self._watching.end()
+        for context in list(self._steps):
+            self._finish(context)
+        for spaces in [(va, dict(spaces)) for va, spaces in self._breaks.places.items()]:
+            for table in spaces[1].values():
+                self._breaks.remove(table, spaces[0])
+        self._places.clear()
+        self._passed.clear()
+        if self.hart.settle == self._breaks.settle:
+            self.hart.settle = self._settle
+        self.machine.driver.started = lambda: None
+        self.hart.handlers.update(self._before)
+        self.machine.monitor.set_faults_judge(lambda *_: False)
+
+    # -- places ------------------------------------------------------------------------------------------
+
+    def add(self, table: PageTable, va: int) -> None:
+        """Stop when code of this address space gets to `va`."""
+        self._places.add((table.root, va))
+        self._breaks.add(table, va)
+
+    def remove(self, table: PageTable, va: int) -> None:
+        """And no more."""
+        self._places.discard((table.root, va))
+        if not any(step.table.root == table.root and step.behind == va for step in self._steps.values()):
+            self._breaks.remove(table, va)
+
+    def is_place(self, context: Context) -> bool:
+        """Whether a context is at one."""
+        return context.table is not None and (context.table.root, context.regs[PC]) in self._places
+
+    def watch(self, table: PageTable, va: int, size: int, access: str, put: bool) -> bool:
+        """Stop when these bytes are read ("r") or written ("w"); or, with `put` false, no more."""
+        change = self._watching.put if put else self._watching.take
+        return change(table, va, size, access)
+
+    def _on_watched(self, one: Watched, access: str, by_guest: bool) -> bool:
+        stop = Stop(Reason.WATCH, address=one.va, access=access, table=one.table)
+        if by_guest:
+            return self.stop(stop)
+        self.soon(stop)
+        return True
+
+    # -- stopping ----------------------------------------------------------------------------------------
+
+    def request(self) -> None:
+        """From any thread, again and again until it has stopped: stop where it is."""
+        self._asked = True
+        self.hart.interrupt()
+
+    def soon(self, stop: Stop) -> None:
+        """From a handler, or before a run: stop before any more guest code runs, whoever is to run then."""
+        self.hart.outside(lambda: self._on(stop))
+
+    def stop(self, stop: Stop) -> bool:
+        """In a handler: the run is stopped. Returns when guest code is to run on; False: by an errand."""
+        self._asked = False
+        for context in list(self._steps):
+            if context is self.hart.current:
+                self._finish(context)
+            else:
+                self._leave_step(context)
+        going: Stop | None = stop
+        while going is not None:
+            with self.hart.halt.standing():
+                go = self.on_stop(going)
+            if go.errand is not None:
+                self.hart.outside(go.errand)
+                return False
+            going = self._go(self.hart.current, go.step)
+        return True
+
+    def go(self, go: Go) -> None:
+        """In an errand: go on like this."""
+        self._on(self._go(self.hart.current, go.step))
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """While the block runs, in an errand, nothing is stopped: what runs again ran before."""
+        for context in list(self._steps):
+            self._finish(context)
+        self._passed.clear()
+        places = [(va, table) for va, spaces in self._breaks.places.items() for table in spaces.values()]
+        for va, table in places:
+            self._breaks.remove(table, va)
+        driver, monitor = self.machine.driver, self.machine.monitor
+        started, driver.started = driver.started, lambda: None
+        monitor.set_faults_judge(lambda *_: False)
+        try:
+            with self._watching.resting():
+                yield
+        finally:
+            driver.started = started
+            monitor.set_faults_judge(self._on_fault)
+            for va, table in places:
+                self._breaks.add(table, va)
+
+    @property
+    def watched(self) -> list[Watched]:
+        """What is watched."""
+        return self._watching.all
+
+    def _go(self, context: Context, told: bool, over: bool = False) -> Stop | None:
+        """Let the current context go on; what is to be told if it has stopped again already.
+
+        `over`: it is at a place that is none of its own.
+        """
+        while told or over or self.is_place(context):
+            over, code = False, fetch(context)
+            if code.startswith(_ECALL):
+                context.step(4)
+                self.hart.trap(Cause.ECALL_U)
+                if self.hart.stopping:
+                    return None
+            elif jump(code, context):
+                self.hart.ran_by_hand()
+            else:
+                self._run_one(context, code, told)
+                return None
+            context = self.hart.current
+            if self.is_place(context):
+                return Stop(Reason.BREAK)
+            if told:
+                return Stop(Reason.STEP)
+        return None
+
+    def _run_one(self, context: Context, code: bytes, told: bool) -> None:
+        """One instruction runs, and then there is a place; if it traps, its handler sees to that."""
+        table, at = context.table, context.regs[PC]
+        if table is None:
+            return
+        step = self._steps[context] = _Step(table, at, at + instruction_length(code), told)
+        self._breaks.hush(at)
+        self._breaks.add(table, step.behind)
+
+    def _finish(self, context: Context) -> _Step | None:
+        """The step of a context is over: places are as they were."""
+        step = self._steps.pop(context, None)
+        if step is not None:
+            if (step.table.root, step.behind) not in self._places:
+                self._breaks.remove(step.table, step.behind)
+            self._breaks.wake(step.at)
+        return step
+
+    # -- handlers ----------------------------------------------------------------------------------------
+
+    def _on_break(self, context: Context) -> None:
+        pc, step = context.regs[PC], self._steps.get(context)
+        passed = self._passed.pop(context, None)
+        if passed is not None and passed[0] == pc:
+            self._on(self._go(context, passed[1], over=True))
+            return
+        done = step is not None and step.behind == pc
+        if done:
+            self._finish(context)
+        if self.is_place(context):
+            self.stop(Stop(Reason.BREAK))
+        elif done and step is not None and step.told:
+            self.stop(Stop(Reason.STEP))
+        elif not done:
+            self._on(self._go(context, False, over=True))
+
+    def _on(self, stop: Stop | None) -> None:
+        if stop is not None:
+            self.stop(stop)
+
+    def _leave_step(self, context: Context) -> None:
+        """Something comes between: the step is taken when the context has the hart again."""
+        step = self._steps.get(context)
+        if step is not None and context.regs[PC] == step.at:
+            self._finish(context)
+            self._passed[context] = step.at, step.told
+
+    def _on_timer(self, context: Context) -> None:
+        self._leave_step(context)
+        self._before[Cause.TIMER](context)
+
+    def _on_interrupt(self, context: Context) -> None:
+        if not self._asked or self.hart.halt.asked:
+            self._leave_step(context)
+            self._before[Cause.INTERRUPT](context)
+            return
+        self._finish(context)
+        self._passed.pop(context, None)
+        self.stop(Stop(Reason.REQUEST))
+
+    def _on_fault(self, context: Context, reason: str, cause: Cause | None) -> bool:
+        """An enclave is about to be destroyed; True if it goes on instead."""
+        self._finish(context)
+        self._asked = False
+        with self.hart.halt.standing():
+            go = self.on_stop(Stop(Reason.FAULT, signal_of(cause), reason))
+        if go.errand is not None:
+            self.hart.outside(go.errand)
+            return True
+        if go.step:
+            self.soon(Stop(Reason.STEP))
+        return not go.passes
+
+
+SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGSEGV = 4, 5, 6, 7, 11
+_SIGNALS = {
+    Cause.ILLEGAL: SIGILL, Cause.BREAKPOINT: SIGTRAP, Cause.FETCH_MISALIGNED: SIGBUS,
+    Cause.LOAD_MISALIGNED: SIGBUS, Cause.STORE_MISALIGNED: SIGBUS, Cause.OUTSIDE_RAM: SIGBUS,
+}  # fmt: skip
+
+
+def signal_of(cause: Cause | None) -> int:
+    """The signal that such a trap is on Linux; SIGABRT for what is no trap of an instruction."""
+    return SIGABRT if cause is None else _SIGNALS.get(cause, SIGSEGV)

@@ -1,0 +1,86 @@
+"""Events, and the state that they change, as plain data for JSON.
+
+Numbers that may need 64 bits are texts in hexadecimal, as many readers of JSON have 53: addresses, entries of
+tables, registers. Counts and small numbers are numbers.
+"""
+
+from dataclasses import fields
+from typing import Any, Final
+
+from pltvm.engine.context import SATP
+from pltvm.host.report import FaultReport
+from pltvm.machine import Machine
+from pltvm.monitor.abi import EnclaveType
+from pltvm.monitor.state import Enclave, State
+from pltvm.view.changes import Tables, name_of_state
+from pltvm.view.events import Event
+from pltvm.view.who import Names, Owner, Who
+
+Plain = dict[str, Any]
+
+_IN_HEX: Final = frozenset(
+    {"pc", "pa", "va", "table", "argument", "value", "arguments", "before", "after", "entries"}
+)
+_PLACES: Final = "places"
+
+
+def of_event(event: Event) -> Plain:
+    """One event: its kind, when, who and where, then the fields of its kind."""
+    row: Plain = {"kind": event.kind}
+    for field in fields(event):
+        name = field.name
+        if name == _PLACES:
+            row["where"] = event.where
+            if callers := event.callers:
+                row["callers"] = callers
+        else:
+            row[name] = _shown(getattr(event, name), name in _IN_HEX)
+    return row
+
+
+def _shown(value: Any, in_hex: bool) -> Any:
+    if isinstance(value, Who):
+        return {"kind": value.kind, "number": value.number, "name": value.name}
+    if isinstance(value, Owner):
+        return of_owner(value)
+    if isinstance(value, FaultReport):
+        return {"summary": value.summary, **value.to_dict()}
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, tuple):
+        return [_shown(one, in_hex) for one in value]
+    return hex(value) if in_hex and isinstance(value, int) else value
+
+
+def of_owner(owner: Owner) -> str:
+    """An owner of pages: "host", "monitor", "enclave 3", "shared 0"."""
+    return f"{owner.kind} {owner.number}" if owner.kind in ("enclave", "shared") else owner.kind
+
+
+def snapshot(machine: Machine) -> Plain:
+    """What there is now: enclaves, owners, PMP, all entries of all page tables, and who has the hart."""
+    state, hart, names = machine.monitor.state, machine.hart, Names(machine.driver)
+    return {
+        "kind": "snapshot",
+        "clock": hart.clock,
+        "who": _shown(names.current(), False),
+        "satp": hex(hart.current.regs[SATP]),
+        "enclaves": [_enclave(state, one, names) for one in state.enclaves.values()],
+        "owners": [[hex(row.start), row.pages, of_owner(row.owner), row.what] for row in machine.owners],
+        "pmp": [[row.number, hex(row.start), hex(row.end), row.permissions] for row in machine.pmp],
+        "tables": [
+            [hex(row.table), row.index, row.count, row.level, hex(row.after), row.eid, _shown(row.va, True)]
+            for row in Tables(state).everything()
+        ],
+    }
+
+
+def _enclave(state: State, enclave: Enclave, names: Names) -> Plain:
+    return {
+        "number": enclave.eid,
+        "name": names.enclave(enclave).name,
+        "type": EnclaveType(enclave.kind).name.lower(),
+        "state": name_of_state(enclave.state),
+        "caller": state.enclave(enclave.caller).eid if enclave.caller else None,
+        "root": hex(enclave.root),
+    }

@@ -1,0 +1,259 @@
+"""What there is to look at in a machine: enclaves, processes and a kernel program; threads, memory, ELFs.
+
+A *view* is one address space with its threads. Views are made anew at each question, as what they show comes
+and goes; their number stays. Memory is what the program itself may see: where it may not, the reason is told.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pltvm.engine.context import PRIV, Context, S
+from pltvm.engine.memory import PAGE
+from pltvm.engine.page_table import PageTable
+from pltvm.engine.sv39 import U, pte_address
+from pltvm.errors import ElfError, OutOfMemory
+from pltvm.host.elf_headers import Source, read_headers, read_source
+from pltvm.host.symbols import Symbols
+from pltvm.machine import Machine
+from pltvm.monitor.fault import describe_owner, passed_on
+from pltvm.monitor.state import Enclave, EnclaveState
+from pltvm.view.memory import OwnerRow, Owners, owners
+
+if TYPE_CHECKING:
+    from pltvm.host.linux.process import Process
+    from pltvm.host.linux.system import System
+
+FIRST_OF_PROCESSES: Final = 100  # their numbers are the host kernel's own
+KERNEL: Final = 99
+_LATER: Final = 1_000_000  # numbers of enclaves that would be those of processes otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadView:
+    """One thread: its number, what people call it, and its registers."""
+
+    number: int
+    name: str
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One address space and its threads. `number` is what debuggers call a process; `moved` is what is added
+    to the addresses of its ELF."""
+
+    number: int
+    name: str
+    table: PageTable
+    threads: tuple[ThreadView, ...]
+    elf: Source = field(default=b"", repr=False)
+    symbols: Symbols | None = field(default=None, repr=False)
+    eid: int | None = None
+    process: "Process | None" = field(default=None, repr=False)
+    moved: int = 0
+
+
+class Views:
+    """The views of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._state = machine.monitor.state
+        self.kernel_program: tuple[str, Source] | None = None
+
+    @property
+    def system(self) -> "System | None":
+        """The Linux that runs on the machine, if one does."""
+        return getattr(self.machine.kernel.program, "system", None)
+
+    def all(self) -> list[View]:
+        """All of them: processes first, then enclaves in the order of their creation."""
+        return [*self._processes(), *self._kernel(), *map(self._of_enclave, self._state.enclaves.values())]
+
+    def of(self, context: Context) -> tuple[View, ThreadView] | None:
+        """Whose a context is."""
+        for view in self.all():
+            for thread in view.threads:
+                if thread.context is context:
+                    return view, thread
+        return None
+
+    def find(self, number: int) -> View | None:
+        """The view of this number."""
+        return next((view for view in self.all() if view.number == number), None)
+
+    def _of_enclave(self, enclave: Enclave) -> View:
+        eid = enclave.eid
+        number = eid + 1 if eid + 1 < KERNEL else _LATER + eid
+        known = self.machine.driver.table.of_eid(eid)
+        name = known.label.rsplit("/", 1)[-1] if known and known.label else str(enclave)
+        symbols = known.symbols if known else None
+        thread = ThreadView(number, f"{name}: {self.doing(enclave)}", enclave.context)
+        source = symbols.source if symbols is not None else b""
+        return View(number, name, enclave.space.table, (thread,), source, symbols, eid)
+
+    def doing(self, enclave: Enclave) -> str:
+        """What an enclave does, in words."""
+        if enclave.at == self._state.globals.running:
+            return "runs"
+        if enclave.is_server and not enclave.caller:
+            return "server, not called"
+        if enclave.state == EnclaveState.FRESH:
+            return "has not run"
+        if enclave.state == EnclaveState.CALLING:
+            callee = next((one for one in self._state.enclaves.values() if one.caller == enclave.at), None)
+            return f"has called {callee}" if callee is not None else "in a call"
+        return "waits for its host" if enclave.state == EnclaveState.WAITING else "is paused"
+
+    def _processes(self) -> Iterator[View]:
+        system = self.system
+        for process in system.processes.values() if system is not None else ():
+            if not process.alive or not process.threads:
+                continue
+            threads = tuple(
+                ThreadView(tid, thread.state.name.decode("utf-8", "replace"), thread.context)
+                for tid, thread in process.threads.items()
+            )
+            state = process.state
+            name = state.name.decode("utf-8", "replace")
+            source = state.symbols.source
+            yield View(
+                state.pid,
+                name,
+                process.space.table,
+                threads,
+                source,
+                state.symbols,
+                None,
+                process,
+                _moved(source),
+            )
+
+    def _kernel(self) -> Iterator[View]:
+        current = self._state.host if self._state.running is not None else self.machine.hart.current
+        if self.kernel_program is not None and current.regs[PRIV] == S and current.table is not None:
+            name, source = self.kernel_program
+            thread = ThreadView(KERNEL, name, current)
+            yield View(KERNEL, name, current.table, (thread,), source, Symbols(source))
+
+    # -- memory ------------------------------------------------------------------------------------------
+
+    def read(self, view: View, va: int, size: int) -> bytes:
+        """Up to `size` bytes at `va`: fewer, or none, where what follows is not the program's."""
+        found = b""
+        while size > len(found):
+            at = va + len(found) & (1 << 64) - 1
+            part = min(size - len(found), PAGE - at % PAGE)
+            data = self._read_page(view, at, part)
+            if data is None:
+                break
+            found += data
+        return found
+
+    def place(self, view: View, va: int) -> int | None:
+        """The physical address of a byte that is mapped for the program."""
+        pte = view.table.entry(va)
+        user = pte & U or view.number == KERNEL
+        pa = pte_address(pte) | va & PAGE - 1
+        return pa if pte and user and self.machine.memory.contains(pa) else None
+
+    def _read_page(self, view: View, va: int, size: int) -> bytes | None:
+        pa = self.place(view, va)
+        if pa is not None:
+            return self.machine.memory.read(pa, size)
+        return None if view.process is None else _not_touched(view, view.process, va, size)
+
+    def read_in(self, view: View, va: int) -> None:
+        """Have a process's page there, as if the process had read it."""
+        from pltvm.host.linux.errors import LinuxError
+
+        if view.process is not None:
+            with suppress(LinuxError, OutOfMemory):
+                view.process.space.read(va, 1)
+
+    def write(self, view: View, va: int, data: bytes) -> bool:
+        """Put `data` at `va`; False, and nothing written, where some of it is not the program's."""
+        if view.process is not None:
+            from pltvm.host.linux.errors import LinuxError
+
+            try:
+                view.process.space.write(va, data)
+                return True
+            except (LinuxError, OutOfMemory):
+                pass  # code, which the program itself cannot write
+        ends = range(va & -PAGE, va + len(data), PAGE)
+        places = [self.place(view, max(at, va)) for at in ends]
+        if None in places:
+            return False
+        for at, pa in zip(ends, places, strict=True):
+            start, end = max(at, va) - va, min(at + PAGE, va + len(data)) - va
+            self.machine.memory.write(pa or 0, data[start:end])
+        return True
+
+    def why_not(self, view: View, va: int) -> str:
+        """Why the program has nothing at `va`, in words."""
+        enclave = self._state.enclaves.get(view.eid) if view.eid is not None else None
+        gone = passed_on(self._state, enclave, va) if enclave is not None else None
+        if gone is not None:
+            return gone
+        if view.process is not None:
+            raw = view.process.space.table.raw_entry(va)
+            if raw and not view.table.entry(va):
+                return self.owner(pte_address(raw))
+        return describe_owner(self._state.owners, view.threads[0].context, va)
+
+    def owner(self, pa: int) -> str:
+        """Whose a page of RAM is, in words."""
+        try:
+            row = owners(self._state).at(pa)
+        except KeyError:
+            return "this is outside guest RAM"
+        *_, who, more = self.cells(row)
+        article = "the " if row.owner.kind in ("host", "monitor") else ""
+        return f"the page belongs to {article}{who}{more and f' ({more})'}"
+
+    def cells(self, row: OwnerRow) -> tuple[str, ...]:
+        """Whose some pages are in words, for a table, with the names of enclaves."""
+        *pages, who, more = Owners.cells(row)
+        enclave = self._state.enclaves.get(row.owner.number) if row.owner.kind == "enclave" else None
+        return *pages, f"enclave {enclave}" if enclave is not None else who, more
+
+
+def _moved(source: Source) -> int:
+    from pltvm.host.linux.program import PIE_BASE
+
+    try:
+        return PIE_BASE if read_headers(read_source(source)).header["e_type"] == "ET_DYN" else 0
+    except ElfError:
+        return 0
+
+
+def _not_touched(view: View, process: "Process", va: int, size: int) -> bytes | None:
+    """What a process would find in a page that it has not touched yet; None where that is not known."""
+    area = process.space.area(va & -PAGE)
+    if area is None or view.table.entry(va) or process.space.table.raw_entry(va):
+        return None
+    code = _of_file(view.elf, va - view.moved, size)
+    if code is not None:
+        return code
+    return None if area.object or area.shared is not None else bytes(size)
+
+
+def _of_file(source: Source, address: int, size: int) -> bytes | None:
+    try:
+        elf = read_headers(read_source(source))
+    except ElfError:
+        return None
+    page = bytearray(size)
+    known = False
+    for segment in elf.segments:
+        if segment["p_type"] == "PT_LOAD":
+            start, end = segment["p_vaddr"], segment["p_vaddr"] + segment["p_filesz"]
+            low, high = max(start, address), min(end, address + size)
+            if low < high:
+                at = segment["p_offset"] - start
+                page[low - address : high - address] = elf.data[at + low : at + high]
+                known = True
+    return bytes(page) if known else None

@@ -1,0 +1,177 @@
+"""An enclave of a machine: run it, and look into it, between runs and from hooks.
+
+It is the same class for all: those that a Python program made, a Linux host program, or a kernel program.
+Only the first ones can be run from here.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from pltvm.engine.memory import PAGE
+from pltvm.engine.sv39 import R, W
+from pltvm.errors import ArgumentError, EnclaveError
+from pltvm.host import api, arguments, clients
+from pltvm.host.driver import Driver
+from pltvm.host.enclave import DriverEnclave
+from pltvm.monitor import chain
+from pltvm.monitor import state as of_monitor
+from pltvm.monitor.abi import EnclaveType
+from pltvm.monitor.state import EnclaveState
+
+if TYPE_CHECKING:
+    from pltvm.view.mappings import Mappings
+    from pltvm.view.memory import Owners
+    from pltvm.view.page_table import PageTableNode
+    from pltvm.view.registers import Registers
+
+TITLES: Final = ("eid", "name", "type", "state", "called by")
+_MOST_READ: Final = 1 << 30  # bytes at a time
+
+
+class Enclave(api.Enclave):
+    """One enclave of a machine: made by `Machine.create`, and found in `Machine.enclaves`.
+
+    What looks into it raises EnclaveError once it has ended, and for an instance that has not run.
+    """
+
+    def __init__(self, driver: Driver, inner: DriverEnclave) -> None:
+        super().__init__(driver, inner)
+        self._state = driver.kernel.monitor.state
+
+    def _record(self) -> of_monitor.Enclave:
+        """What the monitor knows of it. Raises EnclaveError."""
+        record = self._state.enclaves.get(self.eid) if self.alive else None
+        if record is None:
+            raise EnclaveError(f"{self.name} has ended, or not started: there is nothing to look at")
+        return record
+
+    def _find(self, record: of_monitor.Enclave) -> "Enclave":
+        return of_record(self._driver, record)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the enclave still exists: it has neither exited, nor faulted, nor been destroyed."""
+        inner = self._inner
+        if inner.client != clients.NOBODY:
+            return inner.alive
+        record = self._state.enclaves.get(inner.eid)
+        return record is not None and record.block == inner.block
+
+    @property
+    def state(self) -> str:
+        """What it does: "fresh", "runnable" (paused; a server: nobody calls it), "running", "waiting" for an
+        ocall, "calling" a server; "ended"."""
+        record = self._state.enclaves.get(self.eid) if self.alive else None
+        if record is None:
+            return "ended" if not self.alive else "fresh"
+        return EnclaveState(record.state).name.lower()
+
+    @property
+    def caller(self) -> "Enclave | None":
+        """Who has called it: an enclave; None while it is no called server."""
+        record = self._record()
+        return self._find(self._state.enclave(record.caller)) if record.caller else None
+
+    @property
+    def chain(self) -> "tuple[Enclave, ...]":
+        """Who called whom: from the enclave that the host runs to the innermost server; else only itself."""
+        state = self._state
+        top = state.enclave(self._record().top)
+        links = chain.links(state, state.enclave(top.innermost))
+        return tuple(map(self._find, links))[::-1]
+
+    @property
+    def registers(self) -> "Registers":
+        """Its registers by their ABI names, to be read and written: `enclave.registers.a0`."""
+        from pltvm.view.registers import Registers
+
+        self._record()
+        return Registers(self._registers)
+
+    def _registers(self) -> memoryview:
+        record = self._record()
+        self._state.dirty[record.pages[1]] = 1
+        return record.context.regs
+
+    def mappings(self) -> "Mappings":
+        """What is mapped in it, in rows by address."""
+        from pltvm.view.mappings import mappings
+        from pltvm.view.who import Names
+
+        return mappings(self._state, self._record(), Names(self._driver))
+
+    def page_table(self) -> "PageTableNode":
+        """Its page table as a tree, as it is now."""
+        from pltvm.view.page_table import page_table
+
+        return page_table(self._state.memory, self._record().root)
+
+    @property
+    def owned(self) -> "Owners":
+        """The pages of RAM that are its own, in rows by physical address."""
+        from pltvm.view.memory import owners
+
+        return owners(self._state).of(self._record().eid)
+
+    def read(self, va: int, size: int) -> bytes:
+        """`size` bytes at `va`, as the enclave itself would read them.
+
+        Raises EnclaveError where a page is not mapped readable.
+        """
+        va, size = _address(va), arguments.number("size", size, "bytes, a whole number")
+        if not 0 <= size <= _MOST_READ:
+            raise ArgumentError(f"size is {size}: it must be 0 to {_MOST_READ >> 20} MiB")
+        return b"".join(self._state.memory.read(pa, n) for pa, n in self._spans(va, size, R, "readable"))
+
+    def write(self, va: int, data: bytes, force: bool = False) -> None:
+        """Put `data` at `va`, where the enclave itself may write; with `force` wherever something is mapped.
+
+        Raises EnclaveError, and has written nothing, where a page is not mapped writable.
+        """
+        va = _address(va)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise arguments.wrong("data", data, "bytes")
+        data, done = bytes(data), 0
+        for pa, size in self._spans(va, len(data), R if force else W, "mapped" if force else "writable"):
+            self._state.memory.write(pa, data[done : done + size])
+            done += size
+
+    def _spans(self, va: int, size: int, flags: int, wanted: str) -> list[tuple[int, int]]:
+        if not size:
+            return []
+        table = self._record().space.table
+        spans = table.spans(va, size, flags)
+        if spans is not None:
+            return spans
+        pages = (va, *range((va | PAGE - 1) + 1, va + size, PAGE))
+        bad = next(at for at in pages if table.translate(at, flags) is None)
+        why = f"is not {wanted}" if table.entry(bad) else "is not mapped"
+        raise EnclaveError(f"{self.name} (eid {self.eid}): {bad:#x} {why}")
+
+    def _repr_html_(self) -> str:
+        from pltvm.view.shown import as_html
+
+        return as_html(TITLES, [self.cells()])
+
+    def cells(self) -> tuple[str, ...]:
+        """What it is and does in words, for a table under TITLES."""
+        caller = self.caller if self.state not in ("fresh", "ended") else None
+        by = f"{caller.name} (eid {caller.eid})" if caller is not None else ""
+        return str(self.eid), self.name, self.type.name.lower(), self.state, by
+
+
+def of_record(driver: Driver, record: of_monitor.Enclave) -> Enclave:
+    """The enclave of this record, also one that the driver has not made."""
+    inner = driver.table.of_eid(record.eid)
+    if inner is None:
+        inner = DriverEnclave(
+            record.eid, record.name, EnclaveType(record.kind), record.block, 0, record.kbuffer,
+            client=clients.NOBODY, label=record.name.decode("ascii", "backslashreplace") or "enclave",
+        )  # fmt: skip
+    return Enclave(driver, inner)
+
+
+def _address(va: int) -> int:
+    va = arguments.number("va", va, "an address, a whole number")
+    if not 0 <= va < 1 << 64:
+        raise ArgumentError(f"va is {va:#x}: an address has 64 bits")
+    return va

@@ -1,0 +1,121 @@
+"""Who has the hart, or a page: as plain data that says so in words."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pltvm.host.driver import Driver
+from pltvm.host.symbols import Symbols
+from pltvm.host.text import one_line
+from pltvm.monitor.pages import BOTH, MONITOR, PRIVATE, SHARED
+from pltvm.monitor.state import Enclave
+
+_MOST_KNOWN: Final = 4096  # enclaves that have ended
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Somebody who can have the hart.
+
+    `kind` is "enclave", then `number` is its eid; "thread" of a Linux program, with its tid; "kernel", a
+    program in the place of the host kernel; or "host", the Python program. `name` is for people.
+    """
+
+    kind: Literal["enclave", "thread", "kernel", "host"]
+    number: int = 0
+    name: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "enclave":
+            return f"{self.name or 'enclave'} (eid {self.number})"
+        if self.kind == "thread":
+            return f"{self.name or 'program'} (thread {self.number})"
+        return self.name or self.kind
+
+
+HOST: Final = Who("host")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a page is: "host", "monitor", "enclave" with its eid, or "shared" with the number of a memory
+    that enclaves share."""
+
+    kind: Literal["host", "monitor", "enclave", "shared"]
+    number: int = 0
+
+    @classmethod
+    def of(cls, entry: int) -> "Owner":
+        """What an entry of the page bitmap says."""
+        if entry < PRIVATE:
+            return cls("host")
+        number = entry & ~(PRIVATE | BOTH)
+        if number & SHARED:
+            return cls("shared", number & ~SHARED)
+        return cls("monitor") if number == MONITOR else cls("enclave", number - 1)
+
+    def __str__(self) -> str:
+        if self.kind == "enclave":
+            return f"enclave {self.number}"
+        return f"shared memory {self.number}" if self.kind == "shared" else self.kind
+
+
+class Names:
+    """Knows enclaves by their eid, also those that have ended, and who has the hart now."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._kernel = driver.kernel
+        self._state = driver.kernel.monitor.state
+        self._known: dict[int, tuple[Who, Symbols | None]] = {}
+        self.making = ""  # what the enclave that is made now will be called
+
+    def current(self) -> Who:
+        """Who has the hart."""
+        running = self._state.running
+        return self.host() if running is None else self.enclave(running)
+
+    def host(self) -> Who:
+        """Who has it of the host's side, once no enclave has."""
+        program = self._kernel.program
+        if program is None:
+            return HOST
+        number, name = program.who()
+        return Who("thread", number, one_line(name)) if number else Who("kernel", 0, one_line(name))
+
+    def enclave(self, enclave: Enclave) -> Who:
+        """An enclave of the monitor's."""
+        known = self._known.get(enclave.eid)
+        if known is None or known[1] is None:
+            known = self._find(enclave.eid, enclave)
+        return known[0]
+
+    def of_eid(self, eid: int) -> Who:
+        """The enclave with this number, living or not."""
+        known = self._known.get(eid)
+        if known is None or known[1] is None:
+            known = self._find(eid, self._state.enclaves.get(eid))
+        return known[0]
+
+    def symbols(self, eid: int) -> Symbols | None:
+        """What is known of its code."""
+        self.of_eid(eid)
+        return self._known[eid][1]
+
+    def _find(self, eid: int, enclave: Enclave | None) -> tuple[Who, Symbols | None]:
+        inner = self._driver.table.of_eid(eid)
+        before = self._known.get(eid)
+        if inner is not None and inner.label:
+            found = Who("enclave", eid, inner.label), inner.symbols
+        elif before is not None:
+            return before
+        else:
+            raw = enclave.name if enclave is not None else b""
+            found = Who("enclave", eid, raw.decode("ascii", "backslashreplace") or self.making), None
+        self._known[eid] = found
+        while len(self._known) > _MOST_KNOWN:
+            self._known.pop(next(iter(self._known)))
+        return found
+
+    def forget(self) -> None:
+        """Numbers may be those of other enclaves now."""
+        self._known.clear()

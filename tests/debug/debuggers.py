@@ -1,0 +1,45 @@
+"""gdb and lldb as processes of their own, with the commands of a session."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+Programs = Callable[[str], Path]
+GDB = shutil.which("gdb-multiarch")
+LLDB = shutil.which("lldb")
+needs_gdb = pytest.mark.skipif(
+    GDB is None, reason="there is no gdb-multiarch (Debian: apt install gdb-multiarch)"
+)
+needs_lldb = pytest.mark.skipif(LLDB is None, reason="there is no lldb (Debian: apt install lldb)")
+COMMAND = [sys.executable, "-m", "pltvm.cli"]
+_NOISE = ("Reading ", "warning: File transfers", "Traceback", '  File "<string>"', "ModuleNotFoundError")
+
+
+def debug(run: Sequence[str], *commands: str, options: Sequence[str] = (), cwd: Path | None = None) -> str:
+    """What a debugger says to these commands when it looks into a run; `options` are of `pltvm debug`."""
+    line = [*COMMAND, "debug", "--batch", *options]
+    for one in commands:
+        line += ["--ex", one]
+    done = subprocess.run(
+        [*line, *run],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=200,
+    )
+    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(_NOISE))
+
+
+def has_all(output: str, *wanted: str) -> None:
+    """Each of these is there, in this order."""
+    at = 0
+    for one in wanted:
+        found = output.find(one, at)
+        assert found >= 0, f"{one!r} is missing behind {output[:at][-200:]!r} in:\n{output}"
+        at = found + len(one)

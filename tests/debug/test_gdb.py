@@ -1,0 +1,485 @@
+"""A real gdb looks into enclaves: breakpoints, watchpoints, steps across calls, faults."""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pltvm.build import guest
+from tests.debug.debuggers import COMMAND, GDB, Programs, debug, has_all, needs_gdb
+
+pytestmark = needs_gdb
+HOSTS = guest.guest_dir() / "elf" / "host" / "musl"
+
+
+def test_breakpoints_in_all_enclaves_of_a_chain_before_one_was_called(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "info threads",
+        "break third.c:add",
+        "tbreak second.c:ask",
+        "break first.c:main",
+        "continue",
+        "backtrace",
+        "continue",
+        "backtrace",
+        "continue",
+        "backtrace",
+        "print what",
+        "info threads",
+        "delete",
+        "continue",
+    )
+    has_all(
+        output,
+        'first.elf: runs"',
+        "server, not called",
+        "server, not called",
+        "hit Breakpoint 3, main () at first.c",
+        "hit Temporary breakpoint 2, ask (name=",
+        "#1 ",
+        "in main () at second.c:20",
+        "hit Breakpoint 1, add (what=0) at third.c:8",
+        "#1 ",
+        "main () at third.c:20",
+        "$1 = 0",
+        "first.elf: has called second",
+        "second: has called third",
+        "third: runs",
+        "first: 1075",
+        "returned 1075",
+        "exited normally",
+    )
+
+
+def test_a_condition_a_count_and_commands(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "tbreak third.c:main",
+        "continue",
+        "break add if what > 7",
+        "ignore 2 1",
+        "continue",
+        "finish",
+        "continue",
+        "info breakpoints",
+    )
+    has_all(output, "hit Breakpoint 2, add (what=21)", "Value returned is $1 = 42")
+    has_all(
+        output, "hit Breakpoint 2, add (what=28)", "stop only if what > 7", "breakpoint already hit 3 times"
+    )
+
+
+def test_watchpoints_see_each_write_and_read(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "break third.c:main",
+        "continue",
+        "watch total",
+        "continue",
+        "continue",
+        "delete",
+        "rwatch total",
+        "continue",
+        "delete",
+        "awatch total",
+        "continue",
+        "continue",
+        "info watchpoints",
+        "delete",
+        "continue",
+    )
+    has_all(
+        output,
+        "Hardware watchpoint 2: total",
+        "Old value = 0",
+        "New value = 7",
+        "Old value = 7",
+        "New value = 21",
+        "Hardware read watchpoint 3: total",
+        "Value = 21",
+        "Hardware access (read/write) watchpoint 4: total",
+        "first: 1075",
+    )
+
+
+def test_a_watchpoint_sees_what_another_enclave_writes_and_who(chain: list[str]) -> None:
+    """The caller's struct is written by the monitor when the server returns."""
+    output = debug(
+        chain,
+        "break first.c:11",
+        "continue",
+        "watch arg.resp_val",
+        "continue",
+        "backtrace 1",
+        "delete",
+        "continue",
+    )
+    has_all(output, "Old value = 0", "New value = 1075", "#0 ", "enclave_call", "first: 1075")
+
+
+def test_a_step_leads_into_the_server_and_out_of_it(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "break first.c:11",
+        "continue",
+        "tbreak ecall.h:57 if function == 96",
+        "continue",
+        "step",
+        "info threads",
+        "tbreak second.c:main",
+        "continue",
+        "tbreak server_return",
+        "tbreak third.c:main",
+        "continue",
+        "tbreak server_return",
+        "continue",
+        "tbreak ecall.h:57 if function == 95",
+        "continue",
+        "step",
+        "backtrace",
+        "info threads",
+    )
+    has_all(
+        output,
+        'Thread 2.1 "second: runs" stopped',
+        "_start ()",
+        "* 2.1",
+        "hit Temporary breakpoint",
+        "main () at second.c",
+        "main () at third.c",
+        'Thread 2.1 "second: runs" stopped',
+        "in ask (",
+        "* 2.1",
+    )
+
+
+def test_next_goes_over_a_call(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "break first.c:11",
+        "continue",
+        "next",
+        "print told",
+        "next",
+        "print told",
+        "info threads",
+        "continue",
+    )
+    has_all(output, "13\tin first.c", "$1 = 0", "14\tin first.c", "$2 = 1075", "* 1.1", "first: 1075")
+
+
+def test_single_instructions_lead_in_and_out(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "break first.c:11",
+        "continue",
+        "tbreak ecall.h:57 if function == 96",
+        "continue",
+        "python\nwhile gdb.selected_inferior().num == 1: gdb.execute('stepi', to_string=True)\nend",
+        "info registers pc",
+        "info threads",
+    )
+    has_all(output, "0x1000 <_start>", "first.elf: has called second")
+
+
+def test_up_and_down_go_from_callee_to_caller(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "break third.c:main",
+        "continue",
+        *["up"] * 9,
+        "print page[0]",
+        *["down"] * 9,
+        "up 4",
+        "chain",
+        "monitor chain",
+    )
+    has_all(
+        output,
+        "ask (name=",
+        "at second.c:11",
+        "in main () at second.c:20",
+        "at first.c:11",
+        "in main () at first.c:22",
+        "Initial frame selected; you can't go up.",
+        "main () at third.c",
+        "2.1 second",
+        "ask (name=",
+        "1.1 first.elf",
+        "in main () at first.c:22",
+        "third (eid",
+        "called from enclave_call",
+    )
+
+
+def test_registers_and_memory_can_be_changed(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "break third.c:19",
+        "continue",
+        "print $fa0.double = 1.5",
+        "print $fcsr = 0xe3",
+        "print $frm",
+        "print $fflags",
+        "print page[0] = 2000",
+        "print/x $priv",
+        "info registers fa0",
+        "break add",
+        "continue",
+        "print $a0",
+        "print what = 100",
+        "delete",
+        "continue",
+    )
+    has_all(output, "= 1.5", "= 7", "= 3", "= 2000", "= 0x0", "double = 1.5", "first: 2175")
+
+
+def test_each_enclave_sees_its_own_memory_and_is_told_why_not(chain: list[str]) -> None:
+    output = debug(
+        chain,
+        "break third.c:main",
+        "continue",
+        "up",
+        "up",
+        "up",
+        "up",
+        "up",
+        "up",
+        "up",
+        "print page",
+        "print *page",
+        "monitor owner &page",
+        "down",
+        "monitor owner 0x1000",
+        "monitor owner 0x7000000",
+    )
+    has_all(output, "Cannot access memory at address")
+    assert re.search(
+        r"pltvm: first.elf has nothing at 0x\w+: the page was passed to second \(eid \d\)", output
+    )
+    has_all(output, "an address is wanted", "belongs to enclave", "nothing is mapped there")
+
+
+def test_a_fault_is_seen_before_anything_is_destroyed(programs: Programs) -> None:
+    run = [str(programs("ledger-client")), f"--server=ledger={programs('ledger')}"]
+    output = debug(run, "continue", "backtrace", "print owner", "info threads", "up 4", "continue")
+    has_all(
+        output,
+        "pltvm: ledger: load from a page that is not mapped readable",
+        "received signal SIGSEGV",
+        "in add (amount=3) at ledger.c",
+        "#1 ",
+        "in main () at ledger.c",
+        'name = "Penelope"',
+        "ledger: runs",
+        "ask (ledger=0, what=3)",
+        "fault: ledger (eid 0) at add",
+        "exited with code 01",
+    )
+
+
+def test_a_fault_can_be_mended(programs: Programs) -> None:
+    run = [str(programs("ledger-client")), f"--server=ledger={programs('ledger')}"]
+    output = debug(run, "continue", "print $a2 = (long)entries", "print owner.entry = entries", "signal 0")
+    has_all(output, "SIGSEGV", "entries", "3: 24934")
+
+
+def test_ctrl_c_stops_a_loop(programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "later.py").write_text(
+        "import os, signal, threading\nthreading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+    )
+    output = debug(
+        [str(programs("loop")), "--timeout=60"],
+        f"source {tmp_path / 'later.py'}",
+        "continue",
+        "print count > 0",
+        "set var most = 0",
+        "continue",
+    )
+    has_all(output, "received signal SIGINT", "main () at loop.c", "$1 = 1", "returned 42", "exited normally")
+
+
+def test_detach_and_the_run_goes_on(programs: Programs) -> None:
+    run = [str(programs("loop"))]
+    output = debug(run, "break loop.c:main", "continue", "set var most = 1000", "detach")
+    # gdb may close the pipe that the run's lines come by before its last one.
+    has_all(output, "Breakpoint 1, main () at loop.c", "detached")
+    line = [*COMMAND, "run", "--gdb=0", *run]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = server.stderr.readline().split()[-1]
+        gdb(address, "break loop.c:main", "continue", "set var most = 1000", "detach")
+        assert server.stderr.read().endswith("returned 42\n")
+    assert server.returncode == 0
+
+
+def gdb(address: str, *commands: str) -> str:
+    """A gdb of its own, without our script."""
+    line = [str(GDB), "-q", "-batch", "-nx", "-ex", f"target remote {address}"]
+    for one in commands:
+        line += ["-ex", one]
+    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    return done.stdout + done.stderr
+
+
+def test_kill_ends_the_run(programs: Programs) -> None:
+    line = [*COMMAND, "run", "--gdb", str(programs("loop"))]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = server.stderr.readline().split()[-1]
+        assert "[Inferior 1 (process 1) killed]" in gdb(address, "break loop.c:main", "continue", "kill")
+        assert server.stderr.read() == "pltvm: killed by the debugger\n"
+    assert server.returncode == 1
+
+
+def test_plain_gdb_without_our_script_on_a_socket(chain: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "gdb"
+    line = [*COMMAND, "debug", "--socket", str(path), *chain]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        assert str(path) in server.stderr.readline()
+        output = gdb(str(path), "break third.c:add", "continue", "backtrace", "delete", "continue")
+        has_all(
+            output, "hit Breakpoint 1, add (what=0) at third.c", "in main () at third.c", "exited normally"
+        )
+        assert "returned 1075" in server.stderr.read()
+
+
+def test_on_a_pipe_of_the_users_own_gdb(programs: Programs) -> None:
+    stub = " ".join([*COMMAND, "debug", "--stdio", str(programs("loop"))])
+    output = gdb(f"| {stub}", "break loop.c:main", "continue", "set var most = 10", "continue")
+    has_all(output, "Breakpoint 1, main () at loop.c", "exited normally", "returned 42")
+
+
+@pytest.fixture
+def ioctl_run(chain: list[str], tmp_path: Path) -> list[str]:
+    """A host program that makes the enclaves of the original tutorial."""
+    for name in ("caller", "server", "server1"):
+        (tmp_path / name).write_bytes((guest.guest_dir() / "elf" / f"{name}.elf").read_bytes())
+    return [f"--root={tmp_path}", str(HOSTS / "test-caller"), "caller", "server", "server1"]
+
+
+def test_a_host_program_and_the_enclaves_that_it_makes(ioctl_run: list[str]) -> None:
+    output = debug(
+        ioctl_run,
+        "set breakpoint pending on",
+        "break server.c:main",
+        "break PLenclave_run",
+        "continue",
+        "backtrace 1",
+        "continue",
+        "info threads",
+        "chain",
+        "delete",
+        "continue",
+    )
+    has_all(
+        output,
+        "Breakpoint 2, ",
+        "PLenclave_run ()",
+        "#0 ",
+        "hit Breakpoint 1, main () at server.c",
+        "test-caller",
+        "in ioctl ()",
+        "#0 ",
+        "main () at server.c",
+        "in ioctl ()",
+        "in PLenclave_run ()",
+        "main ()",
+        "test-caller: the enclave returned 0",
+        "exited normally",
+    )
+
+
+def test_a_kernel_program(programs: Programs) -> None:
+    output = debug(
+        ["--as=kernel", str(programs("kernel"))],
+        "info threads",
+        "break put",
+        "continue",
+        "backtrace 1",
+        "stepi",
+        "print $priv",
+        "monitor pmp",
+        "delete",
+        "continue",
+    )
+    has_all(output, "kernel.elf", "Breakpoint 1, put (", "put (", "= 1", "---", "hi", "ended with 5")
+
+
+def test_time_does_not_pass_while_it_is_stopped(programs: Programs) -> None:
+    start = time.monotonic()
+    output = debug(
+        [str(programs("loop")), "--timeout=1.5"],
+        "break loop.c:main",
+        "continue",
+        "python import time; time.sleep(2)",
+        "set var most = 10",
+        "continue",
+    )
+    assert time.monotonic() - start > 2
+    has_all(output, "returned 42")
+
+
+def test_a_program_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    output = debug(["nothing.elf"], "info threads", cwd=tmp_path)
+    has_all(output, "pltvm: nothing.elf: no such file")
+    assert "Traceback" not in output
+
+
+def test_back_to_the_write_and_to_a_breakpoint(programs: Programs) -> None:
+    run = [str(programs("ledger-client")), f"--server=ledger={programs('ledger')}"]
+    output = debug(
+        run,
+        "continue",
+        "watch owner.entry",
+        "reverse-continue",
+        "print i",
+        "print what",
+        "delete",
+        "break ledger.c:main",
+        "reverse-continue",
+        "print owner.entry",
+        "reverse-continue",
+        "delete",
+        "continue",
+    )
+    has_all(
+        output,
+        "SIGSEGV",
+        "hit Hardware watchpoint 1: owner.entry",
+        "Old value = (long *) 0x6168744920666f20",
+        "rename_owner (name=",
+        "$1 = 15",
+        "hit Breakpoint 2, main () at ledger.c",
+        "= (long *) 0x0",
+        "No more reverse-execution history",
+        "received signal SIGSEGV",
+    )
+    assert output.count("1: 0") == 1  # what is run again is not printed again
+
+
+def test_a_step_back_undoes_one_instruction(programs: Programs) -> None:
+    output = debug(
+        [str(programs("loop"))],
+        "break loop.c:main",
+        "continue",
+        "watch count if count == 3",
+        "continue",
+        "print $pc",
+        "reverse-stepi",
+        "print count",
+        "stepi",
+        "print count",
+        "print $pc",
+        "set var most = 5",
+        "delete",
+        "continue",
+    )
+    found = re.findall(r"\$\d = (.*)", output)
+    assert found[1:3] == ["2", "3"]
+    assert found[0] == found[3]
+    has_all(output, "returned 42")
