@@ -11,8 +11,9 @@ from pltvm.monitor.state import State
 from tests.holes import hole
 
 # Edits that serve in more than one hole.
-NO_PMP_0 = (boot.init, "0: pmp.Entry(*regions[0], pmp.NO_ACCESS),", "")
-NO_PMP_1 = (boot.init, "1: pmp.Entry(*regions[1], pmp.READ_ONLY),", "")
+NO_PMP_0 = (boot.entries, "{**found, ", "{**{number: one for number, one in found.items() if number != 0}, ")
+NO_PMP_1 = (boot.entries, "{**found, ", "{**{number: one for number, one in found.items() if number != 1}, ")
+NO_PMP_2 = (boot.entries, "{**found, ", "{**{number: one for number, one in found.items() if number != 2}, ")
 WRITABLE_TABLES = (HostTables._read_only_tables, "return pte & ~(W | X) | R", "return pte")
 NO_FLUSH = (Hart.translations_changed, "self._stale_tlb = True", "pass")
 
@@ -27,7 +28,7 @@ HOST_HOLES = [
         *WRITABLE_TABLES,
     ),
     hole("the read-only mapping alone", "s-remap-protected", *WRITABLE_TABLES),
-    hole("PMP entry 2", "s-protected", boot.init, "2: pmp.Entry(*regions[2], pmp.NO_ACCESS),", ""),
+    hole("PMP entry 2", "s-protected", *NO_PMP_2),
     hole("the bitmap check", "s-remap-private", HostTables._may_map, "covered or", "True or"),
     hole(
         "hiding of what becomes private", "s-private", PageOwners.claim, "self.on_private(pa, pages)", "pass"

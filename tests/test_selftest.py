@@ -121,7 +121,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.split()[0] for line in lines[1:3]] == names
     assert lines[-1].startswith("2 of 2 attacks stopped, ")
 
-    outcomes = json.loads(CliRunner().invoke(app, ["selftest", "--json", *names]).output)
+    outcomes = json.loads(CliRunner().invoke(app, ["selftest", "--json", *names]).output)["attacks"]
     assert [(one["name"], one["stopped"]) for one in outcomes] == [(name, True) for name in names]
 
     make(monkeypatch, next(hole for hole in HOLES if hole.attack == "c-struct").edits[0])
