@@ -61,7 +61,7 @@ def start(
     process = Process(state, space, system.open_files)
     system.processes[pid] = process
     system.state.first = pid
-    for file in (system.stdin, system.stdout, system.stderr):
+    for file in system.first_files():
         process.add(system.add_file(file))
     folder = system.add_file(system.fs.root())
     folder.users += 1

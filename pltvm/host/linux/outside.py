@@ -11,7 +11,9 @@ When nobody can run, and somebody waits for one of these keys, the whole machine
 systems other than Linux, nothing can be waited for.
 """
 
+import os
 import select
+import stat
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +22,15 @@ from pltvm.host.linux.waits import Key, Waker
 
 _READABLE, _WRITABLE, _BOTH = 0x1 | 0x2 | 0x2000, 0x4, 0x8 | 0x10  # IN, PRI, RDHUP; OUT; ERR, HUP
 _CHANGES: Final = 1 << 31  # EPOLLET
+
+
+def is_null(descriptor: int) -> bool:
+    """Whether this descriptor of our own process is /dev/null."""
+    try:
+        about = os.fstat(descriptor)
+    except OSError:
+        return False
+    return stat.S_ISCHR(about.st_mode) and about.st_rdev == os.stat(os.devnull).st_rdev
 
 
 class Outside:

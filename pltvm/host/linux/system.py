@@ -38,8 +38,8 @@ from pltvm.host.linux.fs.locks import Locks, LocksState
 from pltvm.host.linux.fs.own_tree import add_tree
 from pltvm.host.linux.object_pages import ObjectsState
 from pltvm.host.linux.objects import Objects
-from pltvm.host.linux.open_flags import O_PATH
-from pltvm.host.linux.outside import Outside
+from pltvm.host.linux.open_flags import O_PATH, O_RDONLY
+from pltvm.host.linux.outside import Outside, is_null
 from pltvm.host.linux.process import (
     FIRST_PID,
     Descriptor,
@@ -150,6 +150,7 @@ class System:
         self.fs = FileSystem(settings.get("root", Path()), self.clock, self.objects)
         self.locks = Locks(self)
         self.open_files.at_close.append(self.locks.closed)
+        self._reads_nothing = is_null(settings.get("descriptor", -1))
         self._add_files(settings)
         self.at_end_of_thread: list[Callable[[Thread], None]] = []
         self.at_end_of_process: list[Callable[[Process], None]] = []
@@ -187,6 +188,11 @@ class System:
         for path, maker in nodes.items():
             self.add_node(path, maker)
         add_tree(self.fs.nodes, self)
+
+    def first_files(self) -> tuple[File, File, File]:
+        """What the first process begins with."""
+        null = self.open_files.makers["/dev/null"]
+        return null(None, O_RDONLY) if self._reads_nothing else self.stdin, self.stdout, self.stderr
 
     def _terminal(self, _state: Any, flags: int) -> File:
         if not (self.stdin.is_terminal or flags & O_PATH):

@@ -1,5 +1,6 @@
 """Linux programs run as on Linux: what they and their C library ask for works, and nothing gets out."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,13 @@ def test_files_inside_are_found_by_either_path(run_linux: Run, tmp_path: Path) -
 def test_streams_of_programs_that_run_enclaves_show_each_line(run_linux: Run) -> None:
     """What the program and its enclaves print is in order then, also where the output is no terminal."""
     assert run_linux("streams").output == b"device, 80 columns\n"
+
+
+def test_standard_input_is_what_it_is_outside(run_linux: Run) -> None:
+    with open(os.devnull, "rb") as null:
+        assert run_linux("stdin_kind", source=null.fileno()).output == b"pipe 0, /dev/null 1, 0 bytes\n"
+    reader, writer = os.pipe()
+    with open(reader, "rb") as pipe:
+        os.write(writer, b"four")
+        os.close(writer)
+        assert run_linux("stdin_kind", source=pipe.fileno()).output == b"pipe 1, /dev/null 0, 4 bytes\n"
