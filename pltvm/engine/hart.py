@@ -108,6 +108,7 @@ class Hart(Preemptible):
         self._stopping = False
         self.counter: Counting | None = None  # of instructions: `position`
         self._counted = False  # the JIT counts instructions
+        self.until = _NEVER  # where `counter` has the JIT left, in code that is translated from now on
         self._broken_off = 0  # slices that did not come to their end, since the last Cause.TIMER
         self._error: BaseException | None = None  # of a handler
         self._late: BaseException | None = None  # of `on_waiting`: raised when things are in order
@@ -202,6 +203,10 @@ class Hart(Preemptible):
         """Another program is to be in S-mode: it finds zero in the registers there that no context has."""
         supervisor.clear(self._handle)
         self.context_changed()
+
+    def forget_all_code(self) -> None:
+        """Translate all code anew: outside of guest code, or before a run."""
+        quick.uc_ctl(self._handle, _FLUSH_CODE)
 
     def forget_code(self, pa: int, size: int) -> None:
         """Code in this physical range was replaced from outside the guest: translate it anew.
@@ -356,7 +361,7 @@ class Hart(Preemptible):
             quick.uc_ctl(self._handle, _FLUSH_CODE)
         self._counted = count > 0
         self._leaving.between_blocks(only=not (count or self._hooks.stepped))
-        status = library.uc_emu_start(self._handle, self.current.regs[PC], _NEVER, 0, count)
+        status = library.uc_emu_start(self._handle, self.current.regs[PC], self.until, 0, count)
         if self.core.told:
             told, self.core.told = self.core.told, 0
             self._take(told)
@@ -426,6 +431,15 @@ class Hart(Preemptible):
         """Whether the run ends as soon as the handler returns."""
         return self._stopping
 
+    def end_slice(self) -> None:
+        """For `counter`, outside of guest code: the current context traps with Cause.TIMER here."""
+        self._trap_outside(Cause.TIMER, self.current)
+
+    def leave(self) -> None:
+        """From a handler: leave the JIT before any code runs, and go on."""
+        self._restart = True
+        quick.uc_emu_stop(self._handle)
+
     def run_bare(self, context: Context) -> None:
         """Run `context` in M-mode until `wfi`: only for the engine's own few instructions."""
         before, self.current = self.current, context
@@ -487,7 +501,7 @@ class Hart(Preemptible):
         context = self.current
         asked = self.halt.asked or self._interrupted or self._restart or self._refresh
         if self.counter is not None and self.counter.left(context.regs[PC], status, asked):
-            return context is self._loaded and not self._stale_tlb
+            return self.current is self._loaded and not self._stale_tlb
         if self.halt.asked:
             return False  # `run` sees to it
         if self._interrupted:

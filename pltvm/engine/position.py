@@ -82,14 +82,22 @@ class CounterState(ctypes.Structure):
 class Counter:
     """Counts the instructions of a hart from now on, for good: before any guest code has run.
 
-    `on_limit` is called outside of guest code, between two instructions, once `stop_behind` says so.
+    `on_limit` is called outside of guest code, between two instructions, once `stop_behind` says so, and
+    `on_alarm` at exactly the position that `alarm_at` says. `of` gives the one of a hart that has run before.
     """
 
     def __init__(self, hart: Hart) -> None:
         self._hart = hart
+        hart.forget_all_code()  # what was translated before would not be counted
         self._state = state = CounterState(limit=NEVER, changed_at=NEVER, reached_at=NEVER)
         self.on_limit: Callable[[], None] = lambda: None
         self._limit = NEVER  # where `on_limit` is due
+        self.on_alarm: Callable[[], None] = lambda: None
+        self.on_put_back: Callable[[], None] = lambda: None
+        self._alarm = NEVER  # where `on_alarm` is due
+        self._halting: tuple[int, int] | None = (
+            None  # physical range of code that ends where the alarm is due
+        )
         self._target: int | None = None  # of `go_to`
         self._is_near = False  # it is inside of the next block
         self._generation = 0  # how often it was put back
@@ -120,6 +128,11 @@ class Counter:
             hart.core.counter = at
             hart.handlers.answer_through(partial(self._answer_first, _address(core.pltvm_count_answer)))
             hart.watch_blocks(_address(core.pltvm_count_block), at)
+
+    @classmethod
+    def of(cls, hart: Hart) -> "Counter":
+        """The counter of this hart, which is made if it has none."""
+        return hart.counter if isinstance(hart.counter, cls) else cls(hart)
 
     def _see_changes(self, hart: Hart) -> None:
         """Know of what changes code, or where it is, beside the flips and flushes that the core counts."""
@@ -163,6 +176,7 @@ class Counter:
             ctypes.memset(state.blocks, 0, COUNTED_BLOCKS * _BLOCK_SIZE)
         self._entered, self._used = position + state.again, used
         self._slices_set = self._hart.slices_set
+        self.on_put_back()
 
     @property
     def used(self) -> int:
@@ -179,7 +193,22 @@ class Counter:
     def stop_behind(self, position: int) -> None:
         """Call `on_limit` before a block that would go further; it goes to there, or sets another."""
         self._limit = position
-        self._state.limit = min(self._limit, NEVER if self._target is None else self._target)
+        self._set_limit()
+
+    def alarm_at(self, position: int) -> None:
+        """Call `on_alarm` outside of guest code when exactly so many instructions have run; NEVER: do not.
+
+        For an alarm in the middle of a block the code up to there is translated once more, with an end there.
+        """
+        self._alarm = position
+        self._set_limit()
+        if self._halting is not None:
+            self._hart.leave()  # or another context might come to that place
+
+    def _set_limit(self, target: int | None = None) -> None:
+        target = self._target if target is None else target
+        alarm = NEVER if self._halting is not None else self._alarm
+        self._state.limit = min(self._limit if target is None else target, alarm)
 
     def go_to(self, position: int) -> None:
         """In an errand of the hart: run on to exactly this position. Raises EngineError if it never comes."""
@@ -190,7 +219,7 @@ class Counter:
             self._hart.run_on(lambda: state.count >= position or self._generation != generation)
         finally:
             self._target = None
-            state.limit = self._limit
+            self._set_limit()
         if self._generation != generation:
             return  # on the way somebody went elsewhere
         if state.count != position and not self._hart.halt.asked:
@@ -210,10 +239,10 @@ class Counter:
             hart.reservation.hold(reserved)
         self._entered = state.count + state.again
         if target is None:
-            state.limit = self._limit
+            self._set_limit()
             return max(left, 0) if time_slice else 0
         steps = target - state.count if self._is_near else 0
-        state.limit = NEVER if steps else target
+        self._set_limit(NEVER if steps else target)
         return min(steps, left) if steps and time_slice else steps or (left if time_slice else 0)
 
     def ran_by_hand(self, trapped: bool) -> None:
@@ -233,6 +262,13 @@ class Counter:
     def _goes_on(self, pc: int, status: int, other: bool) -> bool:
         state, hart = self._state, self._hart
         self._left(pc)
+        halted, self._halting = self._halting, None
+        if halted is not None:
+            hart.until = NEVER
+            if state.count == self._alarm and status == uc_const.UC_ERR_OK:
+                hart.forget_code(*halted)
+            else:  # it has gone elsewhere, where there may be such an end too
+                hart.forget_all_code()
         if hart.slices_set != self._slices_set:
             self._slices_set, self._used = hart.slices_set, 0
         else:
@@ -240,12 +276,27 @@ class Counter:
         stopped, state.stopped = state.stopped, 0
         if other:  # that comes first; this block is stopped at again
             return False
+        due = state.count if halted is not None and state.count == self._alarm else NEVER
         if stopped:
-            if self._target is None:
-                self._limit = NEVER
-                self.on_limit()
+            end = state.count + _instructions(hart, state.pc, state.pc + state.size)
+            due = self._alarm if self._alarm < end else NEVER
+            if end > (self._limit if self._target is None else self._target):
+                if self._target is None:
+                    self._limit = NEVER
+                    generation = self._generation
+                    self.on_limit()
+                    if generation != self._generation:
+                        return True  # somebody went elsewhere
+                else:
+                    self._is_near = True
+        if due != NEVER:
+            if state.count >= due:
+                self._alarm = NEVER
+                self.on_alarm()
             else:
-                self._is_near = True
+                self._halt_in_block(due - state.count)
+            return True
+        if stopped or halted is not None:
             return True
         if status != uc_const.UC_ERR_OK:  # a breakpoint: a slice begins
             self._used = 0
@@ -257,6 +308,22 @@ class Counter:
             return True  # instructions that had to be run again, in Unicorn's count
         self._used = 0
         return False
+
+    def _halt_in_block(self, instructions: int) -> None:
+        """Have the JIT left after so many instructions of the block that it is at the start of."""
+        hart, state = self._hart, self._state
+        table = hart.current.table
+        entry = table.entry(state.pc) if table is not None else 0
+        assert table is not None
+        assert entry  # or it would have no instructions
+        code = table.memory.read(pte_address(entry), PAGE)
+        at = start = state.pc & PAGE - 1
+        for _ in range(instructions):
+            at += 4 if code[at] & 3 == 3 else 2
+        pa = pte_address(entry) + start
+        self._halting = pa, at - start + 4
+        hart.until = state.pc + at - start
+        hart.forget_code(*self._halting)
 
     def _settle_counted(self, hart: Clocked, cause: int, context: Context) -> int | None:
         pc, state = context.regs[PC] - 4, self._state

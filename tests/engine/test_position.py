@@ -74,6 +74,55 @@ def test_each_position(counted: tuple[Machine, Counter, Context]) -> None:
     assert counter.now == LENGTH
 
 
+def test_an_alarm_at_each_position(counted: tuple[Machine, Counter, Context]) -> None:
+    """Also in the middle of a block, and again and again in a loop: nothing runs twice or is left out."""
+    machine, counter, context = counted
+    seen: list[tuple[int, int]] = []
+
+    def alarm() -> None:
+        seen.append((counter.now, machine.hart.current.regs[PC]))
+        counter.alarm_at(counter.now + 1)
+
+    counter.on_alarm = alarm
+    counter.alarm_at(1)
+    assert machine.run(context).cause == Cause.BREAKPOINT
+    order = [
+        *range(0, len(SETUP), 4),
+        *[*range(len(SETUP), len(SETUP) + len(LOOP), 4)] * ROUNDS,
+        len(SETUP) + len(LOOP),
+    ]
+    assert seen == [(position, CODE + order[position]) for position in range(1, LENGTH + 1)]
+    assert (counter.now, context.register(A0)) == (LENGTH, ROUNDS)
+
+
+@pytest.mark.parametrize("step", [3, 7, 50])
+def test_an_alarm_that_is_taken_back(counted: tuple[Machine, Counter, Context], step: int) -> None:
+    """In a handler, also when the JIT is on its way there; others come where they are due."""
+    machine, counter, context = counted
+    seen: list[int] = []
+    machine.hart.handlers[Cause.ECALL_U] = lambda _context: counter.alarm_at(counter.now + step)
+    counter.on_alarm = lambda: seen.append(counter.now)
+    first = len(SETUP) // 4 + len(BODY) // 4
+    machine.run(context)
+    calls = [first + round_ * len(LOOP) // 4 for round_ in range(ROUNDS)]
+    ends = [*calls[1:], NEVER]
+    expected = [call + step for call, end in zip(calls, ends, strict=True) if call + step < end]
+    assert seen == [one for one in expected if one < LENGTH]
+    assert (counter.now, context.register(A0)) == (LENGTH, ROUNDS)
+
+
+def test_a_counter_that_comes_late(counted: tuple[Machine, Counter, Context]) -> None:
+    """What has run before is translated anew."""
+    del counted
+    machine = Machine()
+    machine.hart.handlers[Cause.ECALL_U] = lambda _context: None
+    machine.run(machine.space(PROGRAM).context())
+    counter = Counter.of(machine.hart)
+    assert Counter.of(machine.hart) is counter
+    machine.run(machine.space(PROGRAM).context())
+    assert counter.now == LENGTH
+
+
 def test_limits_and_what_is_looked_for(counted: tuple[Machine, Counter, Context]) -> None:
     machine, counter, context = counted
     table = context.table
