@@ -32,6 +32,7 @@ from pltvm.view.enclave import Enclave
 if TYPE_CHECKING:
     from pltvm.host.linux.runner import LinuxResult
     from pltvm.host.supervisor import SupervisorResult, Victim
+    from pltvm.host.together import Results
     from pltvm.view.enclaves import Enclaves
     from pltvm.view.hooks import Hooks, Watch
     from pltvm.view.memory import Owners, Pmp
@@ -243,6 +244,43 @@ class Machine:
         driver does it by itself when it runs out of memory, the oldest first.
         """
         return self.driver.away.reclaim()
+
+    def run_together(
+        self,
+        enclaves: Sequence[Enclave],
+        *,
+        schedule: str | int | None = None,
+        quantum: int | None = None,
+        most: int = 0,
+        timeout: float | None = None,
+        on_output: OnOutput | None = None,
+    ) -> "Results":
+        """Run enclaves that have not run, all at once: they share the hart. A result for each, in order.
+
+        `schedule` decides whose turn it is: None for round robin, with slices of `quantum` instructions; a
+        number for any order, by that seed; or steps as a text, as `schedule` of a result gives them, which
+        repeats that run exactly: see `pltvm.host.schedule`. After `most` instructions in all the run ends,
+        and after `timeout` seconds: then `resume_together` goes on. `on_output` as of `Enclave.run`.
+        Raises EnclaveError for enclaves that cannot be run, ArgumentError for no schedule; KeyboardInterrupt.
+        """
+        from pltvm.host import together
+        from pltvm.host.chains import Recipe
+
+        inner = [one.startable() for one in enclaves]
+        most, timeout = arguments.number("most", most), arguments.seconds("timeout", timeout)
+        arguments.function("on_output", on_output)
+        return together.run_together(self.driver, inner, Recipe(schedule, quantum, most), timeout, on_output)
+
+    def resume_together(
+        self, *, timeout: float | None = None, on_output: OnOutput | None = None
+    ) -> "Results":
+        """Go on with a run of `run_together`: one that was interrupted, or in whose callback the snapshot was
+        taken that the machine was put back to. Raises EnclaveError where there is none."""
+        from pltvm.host import together
+
+        timeout = arguments.seconds("timeout", timeout)
+        arguments.function("on_output", on_output)
+        return together.resume_together(self.driver, timeout, on_output)
 
     def run_program(
         self, program: str | os.PathLike[str], *arguments_of_program: str, **options: Any

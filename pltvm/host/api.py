@@ -21,7 +21,7 @@ from pltvm.host import arguments, building, clients, enclave
 from pltvm.host.driver import Driver
 from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import Source, name_of
-from pltvm.host.enclave import GONE, PUT_BACK, REFUSED, RELAY_PAGE, DriverEnclave
+from pltvm.host.enclave import GONE, PUT_BACK, REFUSED, RELAY_PAGE, STUCK, DriverEnclave
 from pltvm.host.interrupts import Watch
 from pltvm.host.output import Output, passed_on
 from pltvm.host.report import FaultReport
@@ -42,6 +42,7 @@ RELAY_RETURNED: Final = "relay returned"
 STOPPED: Final = "stopped"
 DESTROYED: Final = "destroyed"
 ELSEWHERE: Final = "put back"
+DEADLOCKED: Final = "deadlocked"
 
 Pages = bytes | str | Path | HostPages | None  # contents, a file of them, or what Machine.shm and relay gave
 
@@ -63,11 +64,12 @@ class Result:
 
     `status` is "exited", "faulted" or "interrupted" (time limit), "relay returned" (it waits for new relay
     pages), "stopped" or "destroyed" (from `on_output`), "put back" (from there too: the machine is as it was
-    before the run, see `Machine.restore`); `retval` what the enclave returned, as
-    u64, None unless it exited; `output` what it and the servers it called printed, the first 16 MiB; `shm`
-    and `relay` the memory shared with it and handed over, as they were left, None where there was none
-    (relay: or where the pages did not come back); `notes` lines on what may be wrong without a fault, such
-    as a name that an enclave looked for and no server has; `place` where a time limit has found it.
+    before the run, see `Machine.restore`), "deadlocked" (of `Machine.run_together`); `retval` what the
+    enclave returned, as u64, None unless it exited; `output` what it and the servers it called printed, the
+    first 16 MiB; `shm` and `relay` the memory shared with it and handed over, as they were left, None where
+    there was none (relay: or where the pages did not come back); `notes` lines on what may be wrong
+    without a fault, such as a name that an enclave looked for and no server has; `place` where
+    a time limit has found it.
     """
 
     status: str
@@ -168,6 +170,13 @@ class Enclave:
         """
         timeout = arguments.seconds("timeout", timeout)
         arguments.function("on_output", on_output)
+        self.startable()
+        if not self._driver.start(self._inner, self._inner.relay):
+            raise EnclaveError(f"{self.name}: the monitor refused to run the enclave")
+        return self._go(lambda: self._driver.go(self._inner), timeout, on_output)
+
+    def startable(self) -> DriverEnclave:
+        """What the driver knows of it, if it can be run. Raises EnclaveError."""
         self._must_be_ours()
         if self.type is EnclaveType.SERVER:
             raise EnclaveError(f"{self.name} is a server enclave: it runs only when another enclave calls it")
@@ -175,9 +184,7 @@ class Enclave:
             raise EnclaveError(f"{self.name} is a shadow template: run what its `fork` gives")
         if self._inner.started or not self.alive:
             raise EnclaveError(f"{self.name} has run already: create it again, or resume an interrupted run")
-        if not self._driver.start(self._inner, self._inner.relay):
-            raise EnclaveError(f"{self.name}: the monitor refused to run the enclave")
-        return self._go(lambda: self._driver.go(self._inner), timeout, on_output)
+        return self._inner
 
     def resume(
         self, timeout: float | None = None, on_output: OnOutput | None = None, relay: Pages = None
@@ -290,25 +297,9 @@ class Enclave:
             raise EnclaveError(f"{self.name}: the monitor refused to go on with the enclave")
         inner = self._inner
         stats = Stats(hart.traps - traps, hart.flushes - flushes, output.size)
-        result = Result(
-            status=_RESULTS.get(status, FAULTED),
-            retval=inner.value if status == Status.OK else None,
-            output=output.text.decode("utf-8", "replace"),
-            stats=stats,
-            fault=driver.fault if status == Status.ERROR else None,
-            shm=driver.memory.read(*inner.shm) if inner.shm.size else None,
-            relay=driver.memory.read(*inner.relay) if self._has_relay_back() else None,
-            place=driver.place_of(inner) if status == Status.TIMER else None,
-            notes=tuple(driver.unknown_names.take().values()),
-        )
-        if not inner.alive and status not in (GONE, PUT_BACK):
-            driver.let_go(inner)
-        return result
-
-    def _has_relay_back(self) -> bool:
-        """Whether the host has the relay pages that it gave; of those bound to a name it does not know."""
-        span = self._inner.relay
-        return span.size > 0 and self._driver.kept.here(span)
+        fault = driver.fault if status == Status.ERROR else None
+        notes = tuple(driver.unknown_names.take().values())
+        return result_of(driver, inner, status, output.text, stats, fault, notes)
 
     @property
     def measurement(self) -> bytes:
@@ -345,6 +336,34 @@ class Enclave:
         self._driver.destroy(self._inner)
 
 
+def result_of(
+    driver: Driver,
+    inner: DriverEnclave,
+    status: int,
+    text: bytes,
+    stats: Stats,
+    fault: FaultReport | None = None,
+    notes: tuple[str, ...] = (),
+) -> Result:
+    """What a run of this enclave has come to, with the driver's status. Once: what it left is let go."""
+    # Of relay pages that are bound to a name the host does not know.
+    has_relay_back = inner.relay.size > 0 and driver.kept.here(inner.relay)
+    result = Result(
+        status=_RESULTS.get(status, FAULTED),
+        retval=inner.value if status == Status.OK else None,
+        output=text.decode("utf-8", "replace"),
+        stats=stats,
+        fault=fault,
+        shm=driver.memory.read(*inner.shm) if inner.shm.size else None,
+        relay=driver.memory.read(*inner.relay) if has_relay_back else None,
+        place=driver.place_of(inner) if status in _PLACED else None,
+        notes=notes,
+    )
+    if not inner.alive and status not in (GONE, PUT_BACK):
+        driver.let_go(inner)
+    return result
+
+
 _RESULTS: Final[dict[int, str]] = {
     Status.OK: EXITED,
     Status.TIMER: INTERRUPTED,
@@ -352,7 +371,9 @@ _RESULTS: Final[dict[int, str]] = {
     enclave.STOPPED: STOPPED,
     GONE: DESTROYED,
     PUT_BACK: ELSEWHERE,
+    STUCK: DEADLOCKED,
 }
+_PLACED: Final = (Status.TIMER, STUCK)  # of which it is told where the enclave is
 
 
 def create(

@@ -13,8 +13,9 @@ from pltvm.host.output import Output
 PYTHON: Final = 0
 LINUX: Final = 1
 PROXY: Final = 2  # a Python program's calls of servers, see `proxy`
+TOGETHER: Final = 3  # a Python program that runs several at once, see `together`
 NOBODY: Final = -1  # of enclaves that the driver has not made: a kernel program has
-_LAST_KNOWN: Final = PROXY
+_LAST_KNOWN: Final = TOGETHER
 
 
 class Client:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from pltvm.engine.memory import PAGE
 from pltvm.errors import AccessFault, EnclaveError, EngineError, OutOfMemory
 from pltvm.host import building, clients, forking, freed
 from pltvm.host.away import Away, AwayState
 from pltvm.host.building import OCALL, REQUEST
+from pltvm.host.chains import SavedTogether
 from pltvm.host.clients import Client
 from pltvm.host.core import CoreHost
 from pltvm.host.elf import EnclaveImage
@@ -58,6 +59,7 @@ class DriverState:
 
     running: int = 0
     fault: FaultReport | None = None  # of the last run
+    together: SavedTogether | None = None  # a run of several enclaves that can be resumed
 
 
 @dataclass(slots=True)
@@ -72,6 +74,16 @@ class SavedDriver:
     printed: OutputState  # by the run of a Python program that is in progress
 
 
+class Several(Protocol):
+    """A run of several enclaves: `together.Together`."""
+
+    def save(self) -> SavedTogether:
+        """A copy of its state."""
+
+    def load(self, saved: SavedTogether) -> None:
+        """Put it back."""
+
+
 class Driver:
     """The driver of `kernel`. At most one enclave of a Python program runs at a time: `running`.
 
@@ -83,7 +95,9 @@ class Driver:
         self.memory = kernel.memory
         self.blocks = kernel.blocks
         self.state = DriverState()
-        self.clients: dict[int, Client] = {clients.PYTHON: Client(), clients.PROXY: Client()}
+        mine = clients.PYTHON, clients.PROXY, clients.TOGETHER
+        self.clients: dict[int, Client] = {number: Client() for number in mine}
+        self.together: Several | None = None  # that is in progress
         self._deliver: Callable[[DriverEnclave, bytes], None] = self._to_client
         self.table = EnclaveTable()
         self.away = Away(kernel)
@@ -124,7 +138,10 @@ class Driver:
         output = self._printed()
         printed = output.save() if output is not None else OutputState()
         parts = self.table.save(), self.away.save(), self.kept.save(), self.services.save()
-        return SavedDriver(copied(self.state), *parts, printed)
+        state = copied(self.state)
+        if self.together is not None:
+            state.together = self.together.save()
+        return SavedDriver(state, *parts, printed)
 
     def load(self, saved: SavedDriver) -> None:
         """Put the state back, after `Disk.check`.
@@ -141,7 +158,11 @@ class Driver:
             output.load(saved.printed)
         self.table.load(saved.table)
         self.state = restored(self.state, saved.driver)
-        if not self.driven and (not self.in_run or self.running is not running):
+        several, goes_on = self.state.together, self.running is running
+        if self.together is not None and several is not None:
+            self.together.load(several)
+            self.state.together, goes_on = None, True
+        if not self.driven and not (self.in_run and goes_on):
             self._interrupt()
 
     def _printed(self) -> Output | None:
@@ -216,13 +237,21 @@ class Driver:
     def go(self, enclave: DriverEnclave) -> int:
         """Run an enclave that `start` or `go_on` has entered; as `run`."""
         self.core.enter(enclave, self.clients[enclave.client].late)
+        return PUT_BACK if self.run_entered(lambda: True) else enclave.status
+
+    def run_entered(self, enter: Callable[[], bool]) -> bool:
+        """Run what `enter` has the monitor enter, if it gives True, and whatever clients let run on.
+
+        True when a callback has put the machine back to where this run was not in progress.
+        """
         self.in_run, self._over = True, False
         try:
-            self.kernel.monitor.run_guest()
+            if enter():
+                self.kernel.monitor.run_guest()
         finally:
             self.in_run = False
             self.state.running = 0
-        return PUT_BACK if self._over else enclave.status
+        return self._over
 
     def start(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
         """Make the run call; True when the hart is the enclave's now, False when it was refused."""
@@ -345,6 +374,9 @@ class Driver:
         program = self.kernel.program
         if program is not None:
             return program.go_on()
+        running = self.running
+        if self.together is not None and running is not None:
+            return self._enter_with_answer(running)
         self._over = True
         return False
 

@@ -16,6 +16,7 @@ GONE: Final = 12  # by `destroy`, from a callback
 REFUSED: Final = 13  # the monitor refused to let it go on: it is as it was
 RUNS_ON: Final = 14
 PUT_BACK: Final = 15  # from a callback the machine was put back to where this run was not in progress
+STUCK: Final = 16  # it waits, as all others do that run together with it
 
 
 @dataclass(slots=True, weakref_slot=True)

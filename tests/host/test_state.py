@@ -35,6 +35,12 @@ SOURCES = sorted(Path(pltvm.host.__file__).parent.rglob("*.py"))
 NOT_STATE = {
     "Blocks.shrink": "wired once: who gives memory back",
     "Blocks.state": "the state itself",
+    "Together._enclaves": "wired once: found by Chain.enclave",
+    "Turns._base": "a position of the counter, which `load` finds anew",
+    "Counter.on_alarm": "wired while somebody shares the hart",
+    "Counter.on_put_back": "likewise",
+    "Steps._to": "wired once: what the policy was made of",
+    "Steps._counts": "likewise",
     "Driver._over": "what the callback in progress returns into",
     "Driver.in_run": "likewise",
     "Kernel.loads": "likewise",
