@@ -118,8 +118,8 @@ def tape_for(
     from pltvm.debug.packed import Case
     from pltvm.debug.recording import Recording
 
-    elves = []
-    for one in (file, *(elf for _, elf in servers)):
+    elves, others = [], arguments if kind == "enclave" else ()
+    for one in (file, *(elf for _, elf in servers), *others):
         try:
             elves.append(read_source(one))
         except ElfError as error:

@@ -211,4 +211,13 @@ Shm = Annotated[
 KeyFile = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="Keys of the machine; made if there is no file.")
 ]
+Callers = Annotated[
+    int | None, typer.Option(metavar="N", help="So many of the enclave, at once.", show_default=False)
+]
+Quantum = Annotated[
+    int | None, typer.Option(metavar="N", help="Instructions of a time slice.", show_default=False)
+]
+Schedule = Annotated[
+    str | None, typer.Option(metavar="SEED|STEPS", help="Whose turn it is: see docs/schedules.md.")
+]
 Confined = Annotated[bool, typer.Option("--confine/--no-confine", help="Confine this process to its files.")]

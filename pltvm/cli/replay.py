@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -16,6 +16,7 @@ from pltvm.cli.debugger import HISTORY, Door, door
 from pltvm.cli.findings import show_finding
 from pltvm.cli.options import Confined, build_wall, check_name, check_stack, parse_kind, parse_size
 from pltvm.cli.running import Manner, create_all, kernel_machine, run_enclave, run_host, run_kernel
+from pltvm.cli.several import Several
 from pltvm.cli.streams import say
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.elf_headers import name_of
@@ -164,7 +165,10 @@ class _Again:
             self._beside(Replay(self._packed, compares=self._compares)),
         )
         build_wall(self._confine, [], file=disk)
-        servers = [(server, elf) for (server, _), elf in zip(case.servers, case.elves[1:], strict=True)]
+        count = len(case.servers) + 1
+        servers = [(server, elf) for (server, _), elf in zip(case.servers, case.elves[1:count], strict=True)]
+        if "callers" in case.options:
+            self._several(machine, beside, servers, disk is not None, stack_size)
         enclave = create_all(
             machine, case.elves[0], self._decision, servers, case.given.get("shm"), case.given.get("relay"),
             disk is not None, name, stack_size,
@@ -172,6 +176,20 @@ class _Again:
         enclave.inner.label = one_line(name) or name_of(case.file)
         with beside.running(machine):
             run_enclave(machine, enclave, self._manner, self._decision)
+
+    def _several(
+        self, machine: Machine, beside: Beside, servers: list[tuple[str, bytes]], has_disk: bool, stack: int
+    ) -> NoReturn:
+        case = self._case
+        others = list(zip(case.arguments, case.elves[len(case.servers) + 1 :], strict=True))
+        callers, quantum = self._option("callers", int), self._option("quantum", int)
+        several = Several(callers, quantum, self._option("schedule", str), [*others])
+        enclaves = several.create(
+            machine, case.elves[0], case.file, self._decision, [*servers], case.given.get("shm"),
+            case.given.get("relay"), has_disk, stack,
+        )  # fmt: skip
+        with beside.running(machine):
+            several.run(machine, enclaves, self._manner)
 
     def _kernel(self) -> None:
         from pltvm.debug.recording import Replay
@@ -196,7 +214,9 @@ class _Again:
         with beside.running(machine):
             run_host(
                 case.file, case.arguments, machine, self._manner, self._decision,
-                root=str(root), verbose=self._option("verbose", bool, False), **tape.options(machine),
+                root=str(root), verbose=self._option("verbose", bool, False),
+                schedule=self._option("schedule", str), quantum=self._option("quantum", int),
+                **tape.options(machine),
             )  # fmt: skip
 
     def _finding(self) -> None:

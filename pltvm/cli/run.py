@@ -1,5 +1,6 @@
 """The commands `pltvm run` and `pltvm demo`: enclaves with their servers, host programs, kernel programs."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,11 +11,14 @@ from pltvm.cli.beside import ADDED, Beside, tape_for
 from pltvm.cli.covered import Cov
 from pltvm.cli.options import (
     As,
+    Callers,
     Confined,
     ExitCode,
     Json,
     KeyFile,
+    Quantum,
     Ram,
+    Schedule,
     Shm,
     StackSize,
     build_wall,
@@ -39,6 +43,7 @@ from pltvm.cli.running import (
     run_host,
     run_kernel,
 )
+from pltvm.cli.several import Several, must_be_enclave
 from pltvm.errors import ArgumentError
 from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import name_of
@@ -50,6 +55,7 @@ SHOW: Final = "pltvm.show"  # in click's `meta`: what gets the output of guests,
 # Options that say something of one kind of program, by the others'.
 _OF_HOSTS: Final = ("root", "real_time", "net", "verbose")
 _OF_ENCLAVES: Final = ("server", "shm", "relay", "name", "stack_size")
+_OF_TURNS: Final = ("callers", "quantum", "schedule")
 _NOT_RECORDED: Final = ("keys", "real_time", "net", "record", "gdb")  # secrets, the world, other notes
 
 app = typer.Typer(rich_markup_mode=None)
@@ -166,6 +172,9 @@ def run(
     history: Annotated[
         int, typer.Option(parser=parse_size, metavar="SIZE", help="With --gdb: memory to go back in time.")
     ] = 0,
+    callers: Callers = None,
+    quantum: Quantum = None,
+    schedule: Schedule = None,
     verbose: Annotated[bool, typer.Option("-v", help="Show each system call of a host program.")] = False,
     exit_code: ExitCode = False,
     confine: Confined = True,
@@ -173,7 +182,7 @@ def run(
 ) -> None:
     """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments.
 
-    What follows a host program belongs to it; options for pltvm go before it.
+    Several enclaves run at once. What follows a host program belongs to it; options for pltvm go before it.
     """
     check_name(name)
     check_stack(stack_size)
@@ -188,7 +197,7 @@ def run(
     looking |= {"record": record, "cov": cov, "history": history}
     if decision.kind is Kind.KERNEL:
         refuse_given(ctx, "is for enclaves and hosts, not for a kernel program", *_OF_ENCLAVES, *_OF_HOSTS)
-        refuse_given(ctx, "does nothing for a kernel program", "disk", "keys", "cov")
+        refuse_given(ctx, "does nothing for a kernel program", "disk", "keys", "cov", *_OF_TURNS)
         if ADDED in ctx.meta:
             why = "only enclaves and host programs can be looked into"
             raise ArgumentError(f"{file}: is a kernel program, and {why}")
@@ -209,27 +218,45 @@ def run(
 
         why = f"is for enclaves; {name_of(file)} is a host program, which makes its enclaves and their memory"
         refuse_given(ctx, why, *_OF_ENCLAVES)
+        refuse_given(ctx, "is for enclaves: a host program runs as many as it likes", "callers")
+        shared = Several(quantum=quantum, schedule=schedule)
         refuse_given(ctx, "is for others: the status of a host program is always its own", "exit_code")
-        options["verbose"] = verbose
+        options |= {"verbose": verbose, "schedule": shared.schedule, "quantum": quantum}
         tape = tape_for(record_run, "host", file, options, arguments=args or [], disk=disk)
         machine, beside = machine_of(ram, keys, disk), Beside.given(ctx, file, tape=tape, **looking)
         build_wall(confine, [file], beside.folders, folder=record, file=disk, links=[root], network=net)
         with beside.making(machine), beside.running(machine):
             given: dict[str, Any] = {"real_time": real_time, "net": net}
+            given |= {"schedule": shared.schedule, "quantum": quantum}
             given |= tape.options(machine) if tape is not None else {}
             run_host(file, args or [], machine, manner, decision, root=root, verbose=verbose, **given)
-    if args:
+    others = args or []
+    if others and not all(map(os.path.isfile, others)):
         with hinting(decision):
             load_image(file)  # or there is no such file, and nothing more to say
-        raise ArgumentError(f"{file}: is an enclave and takes no arguments ({args[0]!r}): see --shm, --relay")
+        first = next(one for one in others if not os.path.isfile(one))
+        raise ArgumentError(f"{file}: is an enclave and takes no arguments ({first!r}): see --shm, --relay")
+    for one in others:
+        must_be_enclave(one)
+    several = Several(callers, quantum, schedule, [(one, one) for one in others])
     refuse_given(ctx, f"is for host programs; {name_of(file)} is an enclave", *_OF_HOSTS)
     content, handed = file_or_text("--shm", shm), file_or_text("--relay", relay)
     servers = parse_servers(server or [])
     options |= {"name": name, "stack_size": stack_size}
-    tape = tape_for(record_run, "enclave", file, options, servers, disk, shm=content, relay=handed)
+    if several.wanted:
+        refuse_given(ctx, "names one enclave, and here are several", "name")
+        options |= {"callers": callers, "quantum": quantum, "schedule": several.schedule}
+    tape = tape_for(record_run, "enclave", file, options, servers, disk, others, shm=content, relay=handed)
     machine, beside = machine_of(ram, keys, disk), Beside.given(ctx, file, tape=tape, **looking)
-    build_wall(confine, [file, *(elf for _, elf in servers)], beside.folders, folder=record, file=disk)
+    files = [file, *(elf for _, elf in servers), *others]
+    build_wall(confine, files, beside.folders, folder=record, file=disk)
     with beside.making(machine):
+        if several.wanted:
+            enclaves = several.create(
+                machine, file, file, decision, servers, content, handed, disk is not None, stack_size
+            )
+            with beside.running(machine):
+                several.run(machine, enclaves, manner)
         enclave = create_all(
             machine, file, decision, servers, content, handed, disk is not None, name, stack_size
         )

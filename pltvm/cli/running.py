@@ -33,7 +33,7 @@ SUPERVISOR_RAM: Final = 64 << 20
 # program that crashed (SIGSEGV) or was stopped by Ctrl-C (SIGINT), and that of timeout(1).
 _CRASHED, _TOO_LATE, _CTRL_C = 139, 124, 130
 _STATUSES: Final = {FAULTED: _CRASHED, INTERRUPTED: _TOO_LATE}
-_HOW_TO_GIVE: Final = " (--server NAME=ELF)"
+HOW_TO_GIVE: Final = " (--server NAME=ELF)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,15 @@ def create_all(
     stack_size: int,
 ) -> Enclave:
     """Create an enclave, and before that the servers, by name, that it calls."""
+    memory = create_servers(machine, servers, content, has_disk)
+    with hinting(decision):
+        return machine.create(elf, name=name, stack_size=stack_size, shm=memory, relay=handed)
+
+
+def create_servers(
+    machine: Machine, servers: Sequence[tuple[str, Source]], content: bytes | None, has_disk: bool
+) -> SharedMemory | None:
+    """Create the servers, by name; the memory that those who call them share with the host."""
     memory: SharedMemory | None = None
     if content is not None or has_disk:  # sectors go through it
         memory = machine.shm(content or SECTOR)
@@ -107,8 +116,7 @@ def create_all(
     for server_name, server in servers:
         shared = memory if has_disk else None  # servers share it where sectors are meant
         machine.create(server, name=server_name, type=EnclaveType.SERVER, shm=shared)
-    with hinting(decision):
-        return machine.create(elf, name=name, stack_size=stack_size, shm=memory, relay=handed)
+    return memory
 
 
 def run_enclave(machine: Machine, enclave: Enclave, manner: Manner, decision: Decision) -> NoReturn:
@@ -117,13 +125,13 @@ def run_enclave(machine: Machine, enclave: Enclave, manner: Manner, decision: De
         result = enclave.run(manner.limit, manner.output)
     except KeyboardInterrupt:
         for note in machine.driver.unknown_names.take().values():
-            say(one_line(f"pltvm: {enclave.name}: {note}{_HOW_TO_GIVE}"))
+            say(one_line(f"pltvm: {enclave.name}: {note}{HOW_TO_GIVE}"))
         manner.stopped(enclave.name, enclave.place)
     if manner.as_json:
         print_json(result.to_dict())
     else:
         for note in result.notes:
-            say(one_line(f"pltvm: {enclave.name}: {note}{_HOW_TO_GIVE}"))
+            say(one_line(f"pltvm: {enclave.name}: {note}{HOW_TO_GIVE}"))
         if result.fault is not None:
             say(str(result.fault))
             _say_hint(enclave.name, decision)
@@ -134,7 +142,7 @@ def run_enclave(machine: Machine, enclave: Enclave, manner: Manner, decision: De
         else:
             manner.too_late(enclave.name)
             _say_place(result.place)
-    _say_what_is_lost(machine)
+    say_what_is_lost(machine)
     if manner.exit_code and result.retval is not None:
         raise typer.Exit(result.retval & 0xFF)
     if manner.exit_code and result.status in _STATUSES:
@@ -215,7 +223,7 @@ def run_host(
     elif result.failures:
         counts = ", ".join(f"{name} ({count})" for name, count in sorted(result.failures.items()))
         say(f"pltvm: requests to the enclave device that failed: {counts}; -v tells more")
-    _say_what_is_lost(machine)
+    say_what_is_lost(machine)
     raise typer.Exit(result.exit_code)
 
 
@@ -229,6 +237,7 @@ def _say_place(place: FaultReport | None) -> None:
         say(f"  in {place.place}")
 
 
-def _say_what_is_lost(machine: Machine) -> None:
+def say_what_is_lost(machine: Machine) -> None:
+    """Say so where sectors were written, and are gone."""
     if machine.driver.services.disk.is_lost:
         say("pltvm: sectors were written and are not kept: name a file for them (--disk)")

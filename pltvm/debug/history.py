@@ -66,7 +66,7 @@ class History:
     def __init__(self, machine: Machine, size: int = DEFAULT_SIZE, every: int = EVERY) -> None:
         self._machine, self._hart = machine, machine.hart
         self._size, self._every = size, max(every, 2 * _STEPS_A_BLOCK)
-        self._counter = Counter(machine.hart)
+        self._counter = Counter.of(machine.hart)
         self._checkpoints: list[Checkpoint] = []
         self._furthest = 0  # where the run has been, and what it wrote was shown
         self._hushed: ExitStack | None = None
@@ -368,9 +368,11 @@ class History:
         if self._hushed is None:
             self._hushed = stack = ExitStack()
             driver = self._machine.driver
-            printed, program = driver.clients[clients.PYTHON].printed, driver.kernel.program
-            if printed is not None:
-                stack.enter_context(printed.silent())
+            program = driver.kernel.program
+            for number in (clients.PYTHON, clients.TOGETHER):
+                printed = driver.clients[number].printed
+                if printed is not None:
+                    stack.enter_context(printed.silent())
             if program is not None:
                 stack.enter_context(program.silent())
 

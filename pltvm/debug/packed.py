@@ -223,7 +223,8 @@ def _case(manifest: dict[str, Any], members: dict[str, bytes]) -> Case:
         tree=[_of(dict, row) for row in json.loads(members.get("tree", b"[]"))],
         contents=_numbered(members, "tree/"),
     )
-    if len(case.elves) != 1 + len(case.servers):
+    others = len(case.arguments) if case.kind == "enclave" else 0
+    if len(case.elves) != 1 + len(case.servers) + others:
         raise ValueError("there is not an ELF for each server")
     return case
 

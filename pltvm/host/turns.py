@@ -44,18 +44,23 @@ class SavedTurns:
 class Turns:
     """Shares `hart` by `policy`. After `most` instructions in all nobody is chosen any more; 0: no limit.
 
-    `ready` says who can run, in their order.
+    `ready` says who can run, in their order. With `always` a chain traps also where it stays on after its
+    slice, every PATIENCE instructions: for who has more to do then.
     """
 
     def __init__(
-        self, hart: Hart, policy: Policy, ready: Callable[[], Sequence[int]], most: int = UNLIMITED
+        self,
+        hart: Hart,
+        policy: Policy,
+        ready: Callable[[], Sequence[int]],
+        most: int = UNLIMITED,
+        always: bool = False,
     ) -> None:
         self.policy = policy
         self.state = TurnsState()
-        self._hart, self._ready, self._most = hart, ready, most
+        self._hart, self._ready, self._most, self._always = hart, ready, most, always
         self._counter = Counter.of(hart)
         self._base = 0  # the position at which the counts are right
-        self._stopped = False
 
     def save(self) -> SavedTurns:
         """A copy of the state, up to now."""
@@ -96,6 +101,12 @@ class Turns:
     def due(self) -> bool:
         """Whether the trap of a timer is one of an alarm, and nobody else's."""
         return self.state.chosen != NOBODY or self.spent
+
+    @property
+    def in_one_go(self) -> int:
+        """Instructions that the current one has had since it was chosen, when they were counted last."""
+        state = self.state
+        return state.counts.get(state.current, 0) - state.since
 
     @property
     def spent(self) -> bool:
@@ -159,7 +170,7 @@ class Turns:
         self.account()
         if not self.spent:
             to = self._decide(Why.SLICE) if state.counts[state.current] >= state.until else state.current
-            if to == state.current:
+            if to == state.current and not (self._always and self.in_one_go >= PATIENCE):
                 if state.counts[to] >= state.since + PATIENCE:
                     state.since = state.counts[to]
                 self._ask_again()

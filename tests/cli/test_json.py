@@ -121,6 +121,8 @@ def test_run(printed: Command, tmp_path: Path, build_guest: Callable[[str], byte
     assert check("run", printed("run", elf, "--shm", "text:i", "--timeout", "0.2", status=1))["place"]
     assert check("run", printed("run", elf, "--shm", "text:l", status=1))["fault"]["address"] is None
     assert check("run-kernel", printed("run", KERNEL))["code"] == 0
+    several = check("run-several", printed("run", ELVES["hello-world"], "--callers", 2, "--quantum", 50))
+    assert [chain["status"] for chain in several["chains"]] == ["exited"] * 2
 
 
 def test_call(printed: Command, tmp_path: Path, build_guest: Callable[[str], bytes]) -> None:

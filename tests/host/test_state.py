@@ -74,6 +74,7 @@ NOT_STATE = {
     "Process.threads": "objects, by what each of them says whose it is",
     "Thread.context": "registers, saved as ThreadState.registers",
     "Scheduler.ring": "wired once: a function",
+    "Scheduler.turns": "wired once; saved as SavedScheduler.turns",
     "System.at_end": "wired once: functions",
     "System.at_end_of_process": "likewise",
     "System.at_end_of_thread": "likewise",

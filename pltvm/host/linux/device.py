@@ -282,7 +282,10 @@ class EnclaveDevice(Client):
         if status == REFUSED:
             self._refused(run)
             return True
-        self.system.scheduler.rotate()
+        if status == Status.TIMER and self.system.scheduler.turns is not None:
+            self.system.scheduler.end_slice()
+        else:
+            self.system.scheduler.rotate()
         return self.system.go_on()
 
     def _refused(self, run: Run) -> None:

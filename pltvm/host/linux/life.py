@@ -382,6 +382,8 @@ def reap(system: System, process: Process) -> None:
 def clean_up(system: System) -> None:
     """After the run, however that ended: give everything back."""
     system.hart.set_time_slice(0)
+    if system.scheduler.turns is not None:
+        system.scheduler.turns.end()
     for process in list(system.processes.values()):
         end(system, process, signals.SIGKILL)
     for action in system.at_end:

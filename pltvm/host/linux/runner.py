@@ -26,6 +26,7 @@ from pltvm.host.linux.system import OTHERS, SavedSystem, Settings, System
 from pltvm.host.linux.traps import Traps
 from pltvm.host.output import Output, OutputState, of_caller, passed_on
 from pltvm.host.report import FaultReport
+from pltvm.host.schedule import policy_of, shown
 
 # Standard input: a function of the most bytes, which may be a `Rewindable`, or a descriptor.
 Source = Callable[[int], bytes] | int
@@ -41,7 +42,8 @@ class LinuxResult:
     numbers behind the first 1024), `refused` how often it wanted what of the others (by name) that is not
     offered; `failed_requests` the first requests to the enclave device that failed, `failures` how many of
     each; `bugs` is how often serving it went wrong as it never should, which `end` then tells; `reports` are
-    lines about its children that were killed.
+    lines about its children that were killed. `schedule` repeats the turns of its threads,
+    where a policy decided about them.
     """
 
     exit_code: int
@@ -56,6 +58,7 @@ class LinuxResult:
     failures: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     reports: tuple[str, ...] = ()
+    schedule: str = ""
 
     def not_offered(self) -> list[str]:
         """The system calls, by name, that it made and that are not offered, in whole or in part."""
@@ -76,6 +79,7 @@ class LinuxResult:
             "bugs": self.bugs,
             "failed_requests": self.failures,
             "reports": list(self.reports),
+            "schedule": self.schedule,
         }
 
 
@@ -103,8 +107,9 @@ class Options(TypedDict, total=False):
     machine outside; with `net` too, and its sockets of the Internet are real ones. `seed` determines its
     random numbers. `environment` is in place of a short one of our own. `on_call` gets a line for each system
     call. `terminals` says whether input, output and errors are terminals outside. `files` gets the file
-    system before anything is looked for in it, and `image` is the program itself, in place of its file. All
-    functions' errors are the caller's.
+    system before anything is looked for in it, and `image` is the program itself, in place of its file. With
+    `schedule` or `quantum` these decide whose turn it is among threads, as of `Machine.run_together`, with
+    their numbers in the place of those of chains. All functions' errors are the caller's.
     """
 
     root: str | os.PathLike[str]
@@ -120,6 +125,8 @@ class Options(TypedDict, total=False):
     terminals: tuple[bool, bool, bool]
     files: Callable[[FileSystem], None] | None
     image: bytes | None
+    schedule: str | int | None
+    quantum: int | None
 
 
 class LinuxProgram:
@@ -153,6 +160,9 @@ class LinuxProgram:
         if isinstance(source, int):
             settings["descriptor"] = source
         self._system = System(driver.kernel, settings, saved.system if saved is not None else None)
+        schedule, quantum = options.get("schedule"), options.get("quantum")
+        if schedule is not None or quantum is not None:
+            self._system.scheduler.share(policy_of(schedule, quantum))
         if files := options.get("files"):
             files(self._system.fs)
         trace = options.get("on_call")
@@ -284,7 +294,7 @@ class LinuxProgram:
                 driver.in_run, driver.kernel.program = False, None
         if watch.cancelled:
             raise KeyboardInterrupt
-        state, status = system.state, traps.status
+        state, status, turns = system.state, traps.status, system.scheduler.turns
         return LinuxResult(
             exit_code=1 if status is None or end or state.bugs else _exit_code(status),
             end=end or "".join(state.bugs[:1]) or (system.first.state.report if status is not None else ""),
@@ -298,6 +308,7 @@ class LinuxProgram:
             bugs=len(state.bugs),
             refused=dict(state.refused),
             reports=tuple(state.reports),
+            schedule=shown(turns.state.steps) if turns is not None else "",
         )
 
 

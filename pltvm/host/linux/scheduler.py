@@ -17,6 +17,8 @@ from pltvm.host.linux.outside import Outside
 from pltvm.host.linux.process import Thread, ThreadState
 from pltvm.host.linux.waits import Key, Wait
 from pltvm.host.plain import copied, restored
+from pltvm.host.schedule import Policy, Why
+from pltvm.host.turns import SavedTurns, Turns
 
 TIME_SLICE: Final = 100_000  # instructions, 1 ms
 _QUIET_SLICES: Final = 20  # in a row that nobody else wanted
@@ -38,6 +40,7 @@ class SchedulerState:
     since: int = 0  # processor time of the clock when `current` got the hart
     sliced: bool = False  # threads have the hart for a time slice each
     quiet: int = 0  # slices in a row at whose end nobody else wanted it
+    yielded: bool = False  # the last one gave way by itself
 
 
 @dataclass(slots=True)
@@ -46,13 +49,15 @@ class SavedScheduler:
 
     scheduler: SchedulerState
     threads: list[ThreadState]
+    turns: SavedTurns | None = None
 
 
 class Scheduler:
     """Ready and waiting threads on `hart`; `current` is the one that has it.
 
     `enter` lets the enclave go on that a thread runs, once it is the thread's turn; False if there is nothing
-    to run after all. `ring` is called with process and number of an alarm that is due.
+    to run after all. `ring` is called with process and number of an alarm that is due. With `share` a policy
+    decides whose turn it is.
     """
 
     def __init__(self, hart: Hart, clock: Clock, outside: Outside) -> None:
@@ -63,6 +68,7 @@ class Scheduler:
         self.threads: dict[int, Thread] = {}
         self.enter: Callable[[Thread], bool] = lambda _thread: False
         self.ring: Callable[[int, int], None] = lambda _process, _which: None
+        self.turns: Turns | None = None
 
     @property
     def current(self) -> Thread | None:
@@ -76,7 +82,8 @@ class Scheduler:
     def save(self) -> SavedScheduler:
         """A copy of the state, and of the threads."""
         self._account()
-        return SavedScheduler(copied(self.state), [thread.save() for thread in self.threads.values()])
+        turns = self.turns.save() if self.turns is not None else None
+        return SavedScheduler(copied(self.state), [thread.save() for thread in self.threads.values()], turns)
 
     def load(self, saved: SavedScheduler, threads: dict[int, Thread]) -> None:
         """Put the state back; `threads` are all, as they were."""
@@ -85,6 +92,8 @@ class Scheduler:
         self.threads = threads
         self.state = restored(self.state, saved.scheduler)
         self._slice(self.state.sliced)
+        if self.turns is not None and saved.turns is not None:
+            self.turns.load(saved.turns)
 
     # -- threads -----------------------------------------------------------------------------------------
 
@@ -139,7 +148,8 @@ class Scheduler:
 
     def _slice(self, sliced: bool) -> None:
         self.state.sliced = sliced
-        self.hart.set_time_slice(TIME_SLICE if sliced else 0)
+        if self.turns is None:
+            self.hart.set_time_slice(TIME_SLICE if sliced else 0)
 
     # -- waiting -----------------------------------------------------------------------------------------
 
@@ -269,6 +279,11 @@ class Scheduler:
         translated. So they end, but not before they were in vain for a while.
         """
         state = self.state
+        if self.turns is not None:
+            self.turns.account()
+            self.hart.clock += self.turns.in_one_go
+            self.rotate()
+            return
         state.quiet = 0 if self._needs_slices() else state.quiet + 1
         if state.quiet >= _QUIET_SLICES and state.sliced:
             self._slice(False)
@@ -279,7 +294,7 @@ class Scheduler:
         if self.state.current:
             self._account()
             self.state.ready.append(self.state.current)
-            self.state.current = 0
+            self.state.current, self.state.yielded = 0, self.turns is not None
 
     def copied(self, size: int) -> None:
         """The current thread's call has copied so many bytes: that takes time, maybe all of its slice."""
@@ -312,7 +327,7 @@ class Scheduler:
             if outside.is_used:
                 outside.look()
             if state.ready:
-                tid = state.ready.popleft()
+                tid = state.ready.popleft() if self.turns is None else self._next_by_turns(self.turns)
                 thread = threads[tid]
                 if thread.process.state.stopped:
                     state.held.append(tid)
@@ -325,6 +340,28 @@ class Scheduler:
             elif not self._pass_time():
                 return False
         return False
+
+    def share(self, policy: Policy) -> None:
+        """From now on this policy decides, after slices that it says; time passes by what runs in them."""
+        self.turns = Turns(self.hart, policy, self._can_run, always=True)
+        self.turns.begin()
+
+    def _can_run(self) -> list[int]:
+        """Who can have the hart, by their numbers."""
+        found = {self.state.current, *self.state.ready} - {0}
+        return sorted(tid for tid in found if not self.threads[tid].process.state.stopped)
+
+    def _next_by_turns(self, turns: Turns) -> int:
+        """Who is next, and no longer in the queue."""
+        state = self.state
+        why = Why.SLICE if turns.due else Why.YIELD if state.yielded else Why.OVER
+        state.yielded = False
+        tid = turns.choose(why)
+        if tid not in state.ready:  # all are stopped, or who was chosen is
+            return state.ready.popleft()
+        state.ready.remove(tid)
+        turns.run(tid)
+        return tid
 
     def look_at_time(self) -> None:
         """Rouse whose deadline has come, and ring alarms."""

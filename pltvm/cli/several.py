@@ -1,0 +1,142 @@
+"""Several enclaves at once, for the commands that run them: what they are, and how that ended.
+
+pltvm run A.elf B.elf             two chains
+pltvm run A.elf --callers 3       three of the same
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import typer
+
+from pltvm.cli.options import file_or_text
+from pltvm.cli.running import HOW_TO_GIVE, Manner, create_servers, hinting, say_what_is_lost
+from pltvm.cli.streams import print_json, say
+from pltvm.errors import ArgumentError
+from pltvm.host.api import FAULTED
+from pltvm.host.elf_headers import Source, name_of
+from pltvm.host.elf_kind import Decision, Kind, decide
+from pltvm.host.schedule import policy_of
+from pltvm.host.text import one_line
+from pltvm.machine import Machine
+from pltvm.view.enclave import Enclave
+
+if TYPE_CHECKING:
+    from pltvm.host.together import Results
+
+MOST_CALLERS: Final = 1000
+_SHOWN: Final = 2000  # letters of a schedule
+
+
+@dataclass(slots=True)
+class Several:
+    """Enclaves to run at once, and by which schedule; `elves` are further ones, behind the first, by name.
+
+    Raises ArgumentError for what makes no sense.
+    """
+
+    callers: int | None = None
+    quantum: int | None = None
+    schedule: str | None = None
+    elves: list[tuple[str, Source]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.callers is not None and not 1 <= self.callers <= MOST_CALLERS:
+            raise ArgumentError(f"--callers {self.callers}: there can be 1 to {MOST_CALLERS}")
+        text = self.schedule
+        if text is not None and text.startswith("@"):
+            content = file_or_text("--schedule", text) or b""
+            self.schedule = text = content.decode("ascii", "replace").strip()
+        policy_of(text, self.quantum)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything of it was asked for."""
+        return bool(self.elves) or any(one is not None for one in (self.callers, self.quantum, self.schedule))
+
+    def create(
+        self,
+        machine: Machine,
+        elf: Source,
+        file: str,
+        decision: Decision,
+        servers: Sequence[tuple[str, Source]],
+        content: bytes | None,
+        handed: bytes | None,
+        has_disk: bool,
+        stack_size: int,
+    ) -> list[Enclave]:
+        """Create the servers, and all that call them. Each caller has what `handed` is for itself."""
+        memory = create_servers(machine, servers, content, has_disk)
+        first = [(file, elf)] * (self.callers or 1)
+        made = []
+        for number, (name, source) in enumerate([*first, *self.elves]):
+            with hinting(decision):
+                own = f"caller{number}" if handed is not None else ""  # relay pages are bound to names
+                enclave = machine.create(source, name=own, stack_size=stack_size, shm=memory, relay=handed)
+            enclave.inner.label = one_line(f"{name_of(name)}#{number}")
+            made.append(enclave)
+        return made
+
+    def run(self, machine: Machine, enclaves: Sequence[Enclave], manner: Manner) -> NoReturn:
+        """Run them, show how that ended, and leave with an exit status: 0 if all have come to their ends."""
+        try:
+            results = machine.run_together(
+                enclaves, schedule=self.schedule, quantum=self.quantum, timeout=manner.limit,
+                on_output=manner.output,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            manner.stopped(", ".join(one.name for one in enclaves))
+        if manner.as_json:
+            print_json(to_dict(enclaves, results))
+        else:
+            show(enclaves, results, manner)
+        say_what_is_lost(machine)
+        if manner.exit_code and len(results) == 1 and results[0].retval is not None:
+            raise typer.Exit(results[0].retval & 0xFF)
+        raise typer.Exit(0 if all(one.ok for one in results) else 1)
+
+
+def must_be_enclave(file: str) -> None:
+    """Raises ArgumentError for what is none, among several."""
+    decision = decide(file)
+    if decision.kind is not Kind.ENCLAVE or (decision.server and not decision.exits):
+        raise ArgumentError(f"{file}: is no enclave that a host runs: only such run at once")
+
+
+def show(enclaves: Sequence[Enclave], results: "Results", manner: Manner) -> None:
+    """Say how a run has ended, chain by chain."""
+    for enclave, result in zip(enclaves, results, strict=True):
+        for note in result.notes:
+            say(one_line(f"pltvm: {enclave.name}: {note}{HOW_TO_GIVE}"))
+        if result.fault is not None:
+            say(str(result.fault))
+        elif result.ok:
+            say(f"{enclave.name} returned {result.retval}")
+        elif result.status == FAULTED or result.place is None:
+            say(f"{enclave.name} {result.status}")
+    if results.end == "deadlock":
+        say("pltvm: deadlock: each chain waits, and none gets any further")
+    elif results.end == "time limit":
+        manner.too_late(", ".join(one.name for one in enclaves))
+    for result in results:
+        if result.place is not None:
+            say(f"  in {result.place.place}")
+    if not all(one.ok for one in results) and results.steps:
+        text = results.schedule
+        if len(text) <= _SHOWN:
+            say(f"pltvm: it repeats by --schedule {text!r}")
+
+
+def to_dict(enclaves: Sequence[Enclave], results: "Results") -> dict[str, Any]:
+    """All of it as plain data, for JSON."""
+    return {
+        "end": results.end,
+        "schedule": results.schedule,
+        "output": results.output,
+        "chains": [
+            {"name": enclave.name, "instructions": count, **result.to_dict()}
+            for enclave, count, result in zip(enclaves, results.counts, results, strict=True)
+        ],
+    }
