@@ -17,7 +17,7 @@ from pltvm.errors import PltvmError
 
 LIBRARY: Final = Path(__file__).with_name("_core.so")
 _ROOMS: Final = [
-    LIBRARY.parent / room / "native" for room in ("engine", "monitor", "fuzz", "coverage", "debug")
+    LIBRARY.parent / room / "native" for room in ("engine", "monitor", "fuzz", "coverage", "debug", "explore")
 ]
 _LAYOUTS: Final = [LIBRARY.parent / name for name in ("monitor/records.h", "fuzz/arena.h")]
 _AGAIN: Final = "make it with: python -m pltvm.build core"

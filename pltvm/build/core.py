@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 PACKAGE: Final = Path(__file__).resolve().parents[1]
-ROOMS: Final = ("engine", "monitor", "fuzz", "coverage", "debug")
+ROOMS: Final = ("engine", "monitor", "fuzz", "coverage", "debug", "explore")
 _FLAGS: Final = ("-std=c11", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing")
 STRICT: Final = ("-Wall", "-Wextra", "-Werror")  # for tests: other compilers may warn of other things
 NAME: Final = "_core.so"  # on macOS too, where Python's own libraries end like that

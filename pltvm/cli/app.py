@@ -27,6 +27,7 @@ _FILES: Final = {
     "verify": "attest",
     "selftest": "selftest",
     "fuzz": "fuzz",
+    "explore": "explore",
     "cov": "fuzz",
     "triage": "corpus",
     "cmin": "corpus",

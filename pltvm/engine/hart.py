@@ -18,6 +18,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from unicorn import riscv_const as riscv
 from unicorn import unicorn_const as uc_const
 
 from pltvm import native
@@ -43,6 +44,7 @@ from pltvm.engine.unicorn_library import check, control_word, library, new_engin
 _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
+_PC: Final = riscv.UC_RISCV_REG_PC
 _FLUSH_TLB: Final = control_word(uc_const.UC_CTL_TLB_FLUSH, 0)
 
 _FLUSH_CODE: Final = control_word(uc_const.UC_CTL_TB_FLUSH, 0)
@@ -238,6 +240,31 @@ class Hart(Preemptible):
         """
         self.handlers.leave_to_python()
         self._hooks.watch(function, start, end, blocks)
+
+    def watch_accesses(
+        self, function: int | Callable[[bool, int, int], None], data: int = 0
+    ) -> Callable[[], None]:
+        """Call code at each load and store of guests from now on, before a run; what this gives ends that.
+
+        A C function at `function` gets Unicorn's arguments and `data`; a Python function whether it writes,
+        the physical address, and bytes. Atomic instructions load, and then store. Guest code runs slower.
+        """
+        hooks = self._hooks
+        native_one = ctypes.c_void_p(function) if isinstance(function, int) else None
+        remove = hooks.watch_accesses(native_one or hooks.access_function(function), data)  # type: ignore[arg-type]
+        self.forget_all_code()
+
+        def end() -> None:
+            remove()
+            self.forget_all_code()
+
+        return end
+
+    def pc_inside(self) -> int:
+        """The pc of the instruction that a function of `watch_accesses` was called for."""
+        pc = ctypes.c_uint64()
+        quick.uc_reg_read(self._handle, _PC, ctypes.byref(pc))
+        return pc.value
 
     def replace_traps(self, function: int, data: int) -> tuple[int, int]:
         """Call native code at each trap in place of what was called before: the C function at `function`

@@ -16,6 +16,9 @@ from pltvm.engine.unicorn_library import check, library
 # The engine's address and the user data are not looked at, and converting them would take time.
 _TRAP: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
 _CODE: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+_ACCESS: Final = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+)
 _Block = ctypes.POINTER(TranslatedBlock)
 _TRANSLATED: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _Block, _Block, ctypes.c_void_p)
 
@@ -77,6 +80,25 @@ class Hooks:
         self.stepped |= not blocks
         kind = uc_const.UC_HOOK_BLOCK if blocks else uc_const.UC_HOOK_CODE
         self._add(kind, self._kept(_CODE(seen)), 0, start, end)
+
+    def watch_accesses(self, function: object, data: int) -> Callable[[], None]:
+        """See `Hart.watch_accesses`."""
+        both = uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE
+        hook = self._add(both, function, data, *_EVERYWHERE)
+        self.in_use = True
+        return lambda: check(library.uc_hook_del(self._handle, hook))
+
+    def access_function(self, function: Callable[..., None]) -> object:
+        """The C function that calls this one, for loads and stores: whether it writes, the physical address,
+        and bytes."""
+
+        def seen(_engine: object, kind: int, pa: int, size: int, *_: object) -> None:
+            try:
+                function(kind == uc_const.UC_MEM_WRITE, pa, size)
+            except BaseException as error:  # must not unwind through C frames
+                self._fail(error)
+
+        return self._kept(_ACCESS(seen))
 
     def watch_aliases(self, flush: Callable[..., object]) -> None:
         """Call `flush` for each block that was translated: `Hart.watch_aliases`. Once is enough."""

@@ -156,6 +156,16 @@ class Counter:
     # -- where it is -----------------------------------------------------------------------------------
 
     @property
+    def address(self) -> int:
+        """Of its state in this process: for native code."""
+        return ctypes.addressof(self._state)
+
+    @property
+    def stopped(self) -> bool:
+        """In a hook for blocks: whether this block will not run yet."""
+        return bool(self._state.stopped)
+
+    @property
     def now(self) -> int:
         """The position: in a handler, or outside of guest code."""
         return self._state.count + self._state.length

@@ -22,6 +22,7 @@ class Chain:
     status: int | None = None
     printed: OutputState = field(default_factory=OutputState)
     fault: FaultReport | None = None
+    total: int = 0  # of all instructions, when it ended
     value: int = 0  # that it has returned
     shm: Span = NO_PAGES  # pages that it had, once it has ended
     relay: Span = NO_PAGES

@@ -24,8 +24,8 @@ from pltvm.host.enclave import GONE, NO_EID, PUT_BACK, REFUSED, STUCK, DriverEnc
 from pltvm.host.interrupts import Watch
 from pltvm.host.output import KEPT, Output, passed_on
 from pltvm.host.plain import copied
-from pltvm.host.schedule import NOBODY, Policy, Step, Why, policy_of, shown
-from pltvm.host.turns import Turns
+from pltvm.host.schedule import NOBODY, Policy, Why, policy_of, shown
+from pltvm.host.turns import Turns, TurnsState
 from pltvm.monitor.abi import EnclaveType, Status
 
 DEADLOCK: Final = "deadlock"
@@ -44,15 +44,14 @@ class Results(list[api.Result]):
     """
 
     def __init__(
-        self,
-        results: Sequence[api.Result],
-        end: str,
-        steps: Sequence[Step],
-        counts: Sequence[int],
-        output: str,
+        self, results: Sequence[api.Result], state: TogetherState, turns: TurnsState, output: str
     ) -> None:
         super().__init__(results)
-        self.end, self.steps, self.counts, self.output = end, tuple(steps), tuple(counts), output
+        self.end, self.steps, self.output = state.end, tuple(turns.steps), output
+        self.counts = tuple(turns.counts.get(number, 0) for number in range(len(results)))
+        # Of all instructions: at each of the steps, and when each chain ended.
+        self.totals, self.ends = tuple(turns.totals), tuple(chain.total for chain in state.chains)
+        self.total = turns.total
 
     @property
     def schedule(self) -> str:
@@ -163,7 +162,8 @@ class Together(Client):
 
     def ended(self, enclave: DriverEnclave, status: int) -> bool:
         chain = self.state.chains[self._number(enclave)]
-        chain.status, chain.value = status, enclave.value
+        self.turns.account()
+        chain.status, chain.value, chain.total = status, enclave.value, self.turns.state.total
         chain.shm, chain.relay = enclave.shm, enclave.relay
         chain.fault = self._driver.fault if status == Status.ERROR else None
         for one in self.state.chains:
@@ -228,14 +228,11 @@ class Together(Client):
         results = []
         for chain, enclave in zip(self.state.chains, self._enclaves, strict=True):
             status = PUT_BACK if over else Status.TIMER if chain.status is None else chain.status
-            text = bytes(chain.printed.kept)
-            results.append(api.result_of(self._driver, enclave, status, text, stats, chain.fault, notes))
+            own = bytes(chain.printed.kept)
+            results.append(api.result_of(self._driver, enclave, status, own, stats, chain.fault, notes))
             notes = ()
-        turns = self.turns.state
-        counts = [turns.counts.get(number, 0) for number in range(len(results))]
-        return Results(
-            results, self.state.end, turns.steps, counts, self._all.text.decode("utf-8", "replace")
-        )
+        text = self._all.text.decode("utf-8", "replace")
+        return Results(results, self.state, self.turns.state, text)
 
 
 def run_together(

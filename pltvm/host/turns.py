@@ -29,6 +29,7 @@ class TurnsState:
     since: int = 0  # count of the current one when it was chosen
     total: int = 0
     steps: list[Step] = field(default_factory=list)
+    totals: list[int] = field(default_factory=list)  # of all instructions, at each of the steps
     more: bool = False  # there were more steps than are kept
     chosen: int = NOBODY  # at an alarm: who has the hart next
 
@@ -60,6 +61,8 @@ class Turns:
         self.state = TurnsState()
         self._hart, self._ready, self._most, self._always = hart, ready, most, always
         self._counter = Counter.of(hart)
+        # Told whenever somebody gets the hart: who, with how many instructions behind it, and all had so far.
+        self.on_run: Callable[[int, int, int], None] = lambda _chain, _count, _total: None
         self._base = 0  # the position at which the counts are right
 
     def save(self) -> SavedTurns:
@@ -103,6 +106,11 @@ class Turns:
         return self.state.chosen != NOBODY or self.spent
 
     @property
+    def counter(self) -> Counter:
+        """What counts."""
+        return self._counter
+
+    @property
     def in_one_go(self) -> int:
         """Instructions that the current one has had since it was chosen, when they were counted last."""
         state = self.state
@@ -136,6 +144,7 @@ class Turns:
     def _note(self, step: Step) -> None:
         if len(self.state.steps) < MOST_STEPS:
             self.state.steps.append(step)
+            self.state.totals.append(self.state.total)
         else:
             self.state.more = True
 
@@ -145,6 +154,7 @@ class Turns:
         self.account()
         state.current = chain
         state.since = state.counts.setdefault(chain, 0)
+        self.on_run(chain, state.since, state.total)
         self._ask_again()
 
     def _ask_again(self) -> None:

@@ -8,7 +8,7 @@
 #include "engine/native/sv39.h"
 
 /* The instructions from one address to another, which begin on one page. */
-static uint64_t instructions(const struct hart *hart, uint64_t from, uint64_t to) {
+uint64_t instructions_between(const struct hart *hart, uint64_t from, uint64_t to) {
     if (hart->registers == NULL) return 0;
     const uint8_t *code = translate(hart, root_of(hart->registers[SATP]), from, 0);
     if (code == NULL) return 0;
@@ -28,7 +28,7 @@ static uint64_t length_of(struct counter *counter, uint64_t pc, uint64_t size) {
     uint64_t satp = hart->registers[SATP], epoch = counter->epoch + hart->flips + hart->flushes;
     struct counted_block *block = counter->blocks + ((pc >> 1 ^ pc >> 13) & (COUNTED_BLOCKS - 1));
     if (block->pc != pc || block->size != size || block->satp != satp || block->epoch != epoch)
-        *block = (struct counted_block){pc, size, satp, epoch, instructions(hart, pc, pc + size)};
+        *block = (struct counted_block){pc, size, satp, epoch, instructions_between(hart, pc, pc + size)};
     return block->length;
 }
 
@@ -64,7 +64,7 @@ API void pltvm_count_block(void *engine, uint64_t pc, uint32_t size, struct coun
 API void pltvm_count_left(struct counter *counter, uint64_t pc) {
     look(counter);
     counter->count += pc - counter->pc < counter->size && counter->length
-                          ? instructions(counter->hart, counter->pc, pc) : counter->length;
+                          ? instructions_between(counter->hart, counter->pc, pc) : counter->length;
     counter->length = 0;
 }
 

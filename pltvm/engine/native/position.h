@@ -36,4 +36,7 @@ struct counter {
     uint64_t place_count, reached_at;
 };
 
+/* The instructions from one address to another, which begin on one page. */
+uint64_t instructions_between(const struct hart *hart, uint64_t from, uint64_t to);
+
 #endif

@@ -1,0 +1,161 @@
+"""The command `pltvm explore`: the same run under one schedule after another, until it fails."""
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pltvm.cli.findings import FOUND
+from pltvm.cli.options import (
+    Callers,
+    Confined,
+    Json,
+    Ram,
+    Shm,
+    StackSize,
+    build_wall,
+    check_stack,
+    file_behind,
+    file_in_bash,
+    file_or_text,
+    parse_servers,
+)
+from pltvm.cli.running import machine_of
+from pltvm.cli.several import Several, must_be_enclave
+from pltvm.cli.streams import print_json, say
+from pltvm.errors import ArgumentError
+from pltvm.host.elf import load_image
+from pltvm.host.elf_kind import decide
+from pltvm.host.text import one_line
+from pltvm.machine import DEFAULT_RAM
+from pltvm.monitor.abi import DEFAULT_STACK
+
+if TYPE_CHECKING:
+    from pltvm.explore.campaign import Campaign
+    from pltvm.explore.findings import Finding
+
+_LINE_EVERY: Final = 5.0  # seconds
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def explore(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="ELFs of enclaves.", autocompletion=file_in_bash),
+    ],
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=ELF", help="A server enclave; may be repeated.", autocompletion=file_behind("=")
+        ),
+    ] = None,
+    shm: Shm = None,
+    relay: Annotated[
+        str | None,
+        typer.Option(metavar="@FILE|TEXT", help="Pages handed over.", autocompletion=file_behind("@")),
+    ] = None,
+    callers: Callers = None,
+    ram: Ram = DEFAULT_RAM,
+    stack_size: StackSize = DEFAULT_STACK,
+    schedules: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Stop after so many.", show_default=False)
+    ] = 0,
+    seconds: Annotated[
+        float, typer.Option("--time", min=0, metavar="SECONDS", help="Stop after that.", show_default=False)
+    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed tries the same schedules.")] = 0,
+    pct: Annotated[
+        int, typer.Option(min=0, metavar="DEPTH", help="PCT, for bugs of this depth.", show_default=False)
+    ] = 0,
+    random: Annotated[bool, typer.Option("--random", help="Slices of any length only.")] = False,
+    races: Annotated[bool, typer.Option("--races", help="Races are failures too.")] = False,
+    fail_on_value: Annotated[
+        bool, typer.Option("--fail-on-value", help="So is a result that is not 0.")
+    ] = False,
+    confine: Confined = True,
+    json: Json = False,
+) -> None:
+    """Run enclaves at once under many schedules, until one run fails; and show the shortest schedule for it.
+
+    A failure is a fault, a deadlock or a hang, and what else the options say. Exit status 0 when nothing was
+    found, 3 when something was. Without --schedules and --time it goes on until Ctrl-C.
+    """
+    from pltvm.explore.campaign import Campaign, Limits, Options
+    from pltvm.explore.subject import Subject
+
+    check_stack(stack_size)
+    options = Options(seed, pct, random, races, fail_on_value)
+    for one in files:
+        if not os.path.isfile(one):
+            load_image(one)  # which says so
+        must_be_enclave(one)
+    content, handed = file_or_text("--shm", shm), file_or_text("--relay", relay)
+    servers = parse_servers(server or [])
+    several = Several(callers, elves=[(one, one) for one in files[1:]])
+    if (callers or 1) + len(files) < 3:
+        raise ArgumentError("explore: one chain has one schedule: name several enclaves, or --callers N")
+    machine = machine_of(ram, None, None)
+    build_wall(confine, [*files, *(elf for _, elf in servers)])
+    enclaves = several.create(
+        machine, files[0], files[0], decide(files[0]), servers, content, handed, False, stack_size
+    )
+    campaign = Campaign(Subject(machine, enclaves), options, _Progress(json).tell)
+    finding = None
+    try:
+        finding = campaign.run(Limits(schedules, seconds))
+    except KeyboardInterrupt:
+        say("pltvm: stopped by Ctrl-C")
+    words = [
+        *files, *(word for pair in server or [] for word in ("--server", pair)),
+        *(["--shm", shm] if shm is not None else []), *(["--relay", relay] if relay is not None else []),
+        *(["--callers", str(callers)] if callers is not None else []),
+        *(["--ram", str(ram)] if ram != DEFAULT_RAM else []),
+        *(["--stack-size", str(stack_size)] if stack_size != DEFAULT_STACK else []),
+        *(["--races"] if races else []),
+    ]  # fmt: skip
+    repeat = "" if finding is None else f"pltvm run {shlex.join([*words, '--schedule', finding.schedule])}"
+    if json:
+        print_json(_to_dict(campaign, finding, repeat))
+    else:
+        _show(campaign, finding, repeat)
+    raise typer.Exit(0 if finding is None else FOUND)
+
+
+def _to_dict(campaign: "Campaign", finding: "Finding | None", repeat: str) -> dict[str, Any]:
+    return {
+        "schedules": campaign.schedules,
+        "points": len(campaign.points.all),
+        "finding": {**finding.to_dict(), "repeat": repeat} if finding is not None else None,
+    }
+
+
+def _show(campaign: "Campaign", finding: "Finding | None", repeat: str) -> None:
+    count = f"{campaign.schedules:,} schedule{'s' * (campaign.schedules != 1)}"
+    if finding is None:
+        print(f"nothing found in {count}")
+        return
+    print(f"found in {count}")
+    for line in finding.lines():
+        print(one_line(line))
+    print(f"  repeat it: {one_line(repeat)}")
+
+
+class _Progress:
+    """A line now and then."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._due = float("inf") if quiet else _LINE_EVERY
+
+    def tell(self, campaign: "Campaign") -> None:
+        now = campaign.seconds
+        if now < self._due:
+            return
+        self._due = now + _LINE_EVERY
+        whole = int(now)
+        clock = f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+        speed = campaign.schedules / now if now else 0
+        points = len(campaign.points.all)
+        say(f"{clock}  {campaign.schedules:,} schedules, {speed:,.0f}/s, points {points:,}")

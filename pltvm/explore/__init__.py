@@ -1,0 +1,10 @@
+"""Schedules explored: the same program, run under many of them, until one fails.
+
+campaign    runs under schedule after schedule, until something is found or the budget is over
+strategies  which schedule comes next: random, PCT, preemptions at points that matter
+accesses    where chains touch what others touch: the points
+races       two accesses with no order between them
+shrink      the steps of a failing schedule that matter
+subject     what is run: enclaves from a snapshot
+findings    what is told of a failure
+"""
