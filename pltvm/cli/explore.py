@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pltvm.cli.findings import FOUND
 from pltvm.cli.options import (
     Callers,
     Confined,
@@ -22,7 +21,7 @@ from pltvm.cli.options import (
     parse_servers,
 )
 from pltvm.cli.running import machine_of
-from pltvm.cli.several import Several, must_be_enclave
+from pltvm.cli.several import FOUND, Several, must_be_enclave
 from pltvm.cli.streams import print_json, say
 from pltvm.errors import ArgumentError
 from pltvm.host.elf import load_image

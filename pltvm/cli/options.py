@@ -217,6 +217,7 @@ Callers = Annotated[
 Quantum = Annotated[
     int | None, typer.Option(metavar="N", help="Instructions of a time slice.", show_default=False)
 ]
+Races = Annotated[bool, typer.Option("--races", help="Report accesses that nothing orders.")]
 Schedule = Annotated[
     str | None, typer.Option(metavar="SEED|STEPS", help="Whose turn it is: see docs/schedules.md.")
 ]

@@ -17,6 +17,7 @@ from pltvm.cli.options import (
     Json,
     KeyFile,
     Quantum,
+    Races,
     Ram,
     Schedule,
     Shm,
@@ -55,7 +56,8 @@ SHOW: Final = "pltvm.show"  # in click's `meta`: what gets the output of guests,
 # Options that say something of one kind of program, by the others'.
 _OF_HOSTS: Final = ("root", "real_time", "net", "verbose")
 _OF_ENCLAVES: Final = ("server", "shm", "relay", "name", "stack_size")
-_OF_TURNS: Final = ("callers", "quantum", "schedule")
+_OF_TURNS: Final = ("callers", "quantum", "schedule", "races")
+_NOT_RACED: Final = ("record_run", "gdb", "record", "cov", "trace", "disk")
 _NOT_RECORDED: Final = ("keys", "real_time", "net", "record", "gdb")  # secrets, the world, other notes
 
 app = typer.Typer(rich_markup_mode=None)
@@ -175,6 +177,7 @@ def run(
     callers: Callers = None,
     quantum: Quantum = None,
     schedule: Schedule = None,
+    races: Races = False,
     verbose: Annotated[bool, typer.Option("-v", help="Show each system call of a host program.")] = False,
     exit_code: ExitCode = False,
     confine: Confined = True,
@@ -218,7 +221,7 @@ def run(
 
         why = f"is for enclaves; {name_of(file)} is a host program, which makes its enclaves and their memory"
         refuse_given(ctx, why, *_OF_ENCLAVES)
-        refuse_given(ctx, "is for enclaves: a host program runs as many as it likes", "callers")
+        refuse_given(ctx, "is for enclaves: a host program runs as many as it likes", "callers", "races")
         shared = Several(quantum=quantum, schedule=schedule)
         refuse_given(ctx, "is for others: the status of a host program is always its own", "exit_code")
         options |= {"verbose": verbose, "schedule": shared.schedule, "quantum": quantum}
@@ -238,13 +241,14 @@ def run(
         raise ArgumentError(f"{file}: is an enclave and takes no arguments ({first!r}): see --shm, --relay")
     for one in others:
         must_be_enclave(one)
-    several = Several(callers, quantum, schedule, [(one, one) for one in others])
+    several = Several(callers, quantum, schedule, [(one, one) for one in others], races)
     refuse_given(ctx, f"is for host programs; {name_of(file)} is an enclave", *_OF_HOSTS)
     content, handed = file_or_text("--shm", shm), file_or_text("--relay", relay)
     servers = parse_servers(server or [])
     options |= {"name": name, "stack_size": stack_size}
     if several.wanted:
         refuse_given(ctx, "names one enclave, and here are several", "name")
+        refuse_given(ctx, "looks at a run twice: leave out --races", *(_NOT_RACED if races else ()))
         options |= {"callers": callers, "quantum": quantum, "schedule": several.schedule}
     tape = tape_for(record_run, "enclave", file, options, servers, disk, others, shm=content, relay=handed)
     machine, beside = machine_of(ram, keys, disk), Beside.given(ctx, file, tape=tape, **looking)

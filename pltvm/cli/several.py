@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pltvm.host.together import Results
 
 MOST_CALLERS: Final = 1000
+FOUND: Final = 3  # exit status when there are races, as of `pltvm fuzz` when there are findings
+_RACE: Final = "race: two chains touch the same bytes, one writes, and nothing orders them"
 _SHOWN: Final = 2000  # letters of a schedule
 
 
@@ -40,6 +42,7 @@ class Several:
     quantum: int | None = None
     schedule: str | None = None
     elves: list[tuple[str, Source]] = field(default_factory=list)
+    races: bool = False
 
     def __post_init__(self) -> None:
         if self.callers is not None and not 1 <= self.callers <= MOST_CALLERS:
@@ -53,7 +56,11 @@ class Several:
     @property
     def wanted(self) -> bool:
         """Whether anything of it was asked for."""
-        return bool(self.elves) or any(one is not None for one in (self.callers, self.quantum, self.schedule))
+        return (
+            bool(self.elves)
+            or self.races
+            or any(one is not None for one in (self.callers, self.quantum, self.schedule))
+        )
 
     def create(
         self,
@@ -81,18 +88,33 @@ class Several:
 
     def run(self, machine: Machine, enclaves: Sequence[Enclave], manner: Manner) -> NoReturn:
         """Run them, show how that ended, and leave with an exit status: 0 if all have come to their ends."""
+        races: list[list[str]] = []
         try:
-            results = machine.run_together(
-                enclaves, schedule=self.schedule, quantum=self.quantum, timeout=manner.limit,
-                on_output=manner.output,
-            )  # fmt: skip
+            if self.races:
+                from pltvm.explore.look import races_in
+
+                results, races = races_in(
+                    machine, enclaves, lambda: policy_of(self.schedule, self.quantum), manner.limit,
+                    manner.output,
+                )  # fmt: skip
+            else:
+                results = machine.run_together(
+                    enclaves, schedule=self.schedule, quantum=self.quantum, timeout=manner.limit,
+                    on_output=manner.output,
+                )  # fmt: skip
         except KeyboardInterrupt:
             manner.stopped(", ".join(one.name for one in enclaves))
         if manner.as_json:
-            print_json(to_dict(enclaves, results))
+            print_json(to_dict(enclaves, results) | {"races": races})
         else:
             show(enclaves, results, manner)
+            for race in races:
+                say(_RACE)
+                for line in "\n".join(race).splitlines():
+                    say(one_line(f"  {line}"))
         say_what_is_lost(machine)
+        if races:
+            raise typer.Exit(FOUND)
         if manner.exit_code and len(results) == 1 and results[0].retval is not None:
             raise typer.Exit(results[0].retval & 0xFF)
         raise typer.Exit(0 if all(one.ok for one in results) else 1)

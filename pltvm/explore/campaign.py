@@ -138,11 +138,7 @@ class Campaign:
     # -- races -------------------------------------------------------------------------------------------
 
     def _races(self, log: Log) -> list[Race]:
-        return races_of(log.rows, len(self.subject.enclaves), self._is_exclusive)
-
-    def _is_exclusive(self, record: int) -> bool:
-        enclave = self.subject.machine.monitor.state.enclave(record)
-        return bool(enclave.is_server)
+        return races_of(log.rows, len(self.subject.enclaves), self.subject.is_exclusive)
 
     @staticmethod
     def _race(races: Sequence[Race]) -> Failure | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pltvm.explore.accesses import WRITE
 from pltvm.explore.races import Race
 from pltvm.explore.subject import Subject
 from pltvm.host.api import FAULTED
@@ -110,15 +111,21 @@ def explained(subject: Subject, failure: Failure, seed: int, number: int, result
         places = subject.places(steps, total)
         changes.append(Change(step, _where(names, places, step.chain), _where(names, places, step.to)))
     if failure.race is not None:
-        stacks = []
-        for what, row in (("first", failure.race.first), ("second", failure.race.second)):
-            verb = "writes" if row.kind & 1 else "reads"
-            place = subject.places(steps, row.total)[row.chain]
-            stacks.append(f"the {what} {verb} {row.size} bytes in {_text(place, names[row.chain])}")
+        stacks = told(subject, failure.race, steps)
     else:
         found = subject.places(steps, failure.total)
         stacks = [f"in {place.place}" for place in found if place is not None]
     return Finding(failure, seed, number, steps, tuple(changes), tuple(stacks))
+
+
+def told(subject: Subject, race: Race, steps: Sequence[Step]) -> list[str]:
+    """Both accesses of a race, with their stacks. Runs the schedule twice."""
+    stacks = []
+    for what, row in (("first", race.first), ("second", race.second)):
+        verb = "writes" if row.kind & WRITE else "reads"
+        place = subject.places(steps, row.total)[row.chain]
+        stacks.append(f"the {what} {verb} {row.size} bytes in {_text(place, subject.names[row.chain])}")
+    return stacks
 
 
 def _text(place: FaultReport | None, name: str) -> str:

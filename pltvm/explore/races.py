@@ -18,7 +18,7 @@ from typing import Final
 from pltvm.explore.accesses import ACQUIRE, ATOMIC, ENTER, RELEASE, WRITE, Row
 
 _Clock = list[int]
-_MOST_RACES: Final = 64
+_MOST_RACES: Final = 16
 _PAGE_SHIFT: Final = 12
 
 
@@ -48,8 +48,10 @@ class _Word:
 def races_of(
     rows: Iterable[Row], chains: int, is_exclusive: Callable[[int], bool], most: int = _MOST_RACES
 ) -> list[Race]:
-    """The races of one run, one for each two places. `is_exclusive` says of a record whether it is a server
-    that has one call at a time."""
+    """The races of one run: one for each two places, and at most one for eight bytes.
+
+    `is_exclusive` says of a record whether it is a server that has one call at a time.
+    """
     return _Clocks(chains, is_exclusive, most).races(rows)
 
 
@@ -60,6 +62,7 @@ class _Clocks:
         self._locks: dict[int, _Clock] = {}  # words over 8, and records of servers
         self._inside = [0] * chains  # the record that a chain was in
         self._words: dict[int, _Word] = {}
+        self._racy: set[int] = set()  # words
         self._found: dict[frozenset[tuple[int, int]], Race] = {}
 
     def races(self, rows: Iterable[Row]) -> list[Race]:
@@ -115,16 +118,20 @@ class _Clocks:
         if not is_atomic:
             others.append(word.atomics)
         for one in others:
-            self._compare(row, mask, one)
+            self._compare(row, number, mask, one)
         mine = word.atomics if is_atomic else word.writes if kind & WRITE else word.reads
         if not (is_atomic and not kind & WRITE):  # a load that orders is in nobody's way
             mine[chain, mask] = self._now[chain][chain], row
         if is_atomic and kind & (ATOMIC | RELEASE) and kind & WRITE:
             self._release(chain, number)
 
-    def _compare(self, row: Row, mask: int, others: dict[tuple[int, int], tuple[int, Row]]) -> None:
+    def _compare(
+        self, row: Row, number: int, mask: int, others: dict[tuple[int, int], tuple[int, Row]]
+    ) -> None:
         now = self._now[row.chain]
         for (chain, bytes_), (clock, other) in others.items():
             if chain != row.chain and bytes_ & mask and clock > now[chain]:
                 race = Race(other, row)
-                self._found.setdefault(race.signature, race)
+                if number not in self._racy:
+                    self._found.setdefault(race.signature, race)
+                self._racy.add(number)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
+from pltvm.host.api import OnOutput
 from pltvm.host.chains import Recipe
 from pltvm.host.report import FaultReport
 from pltvm.host.schedule import Policy, Step, Steps
@@ -30,18 +31,26 @@ class Subject:
         """Of the chains."""
         return [one.name for one in self.enclaves]
 
+    def is_exclusive(self, record: int) -> bool:
+        """Whether an enclave of the last run, by the address of its record, is a server that has one call at
+        a time."""
+        return bool(self.machine.monitor.state.enclave(record).is_server)
+
     def run(
         self,
         policy: Policy,
         most: int | None = None,
         around: Callable[[Turns], AbstractContextManager[object]] = lambda _turns: nullcontext(),
+        timeout: float | None = None,
+        on_output: OnOutput | None = None,
     ) -> Results:
         """One run, by this policy. `around` is entered around it, with its turns."""
         self.machine.restore(self._before)
         inner = [one.startable() for one in self.enclaves]
-        together = Together(self.machine.driver, inner, Recipe(most=most or self.most), policy=policy)
+        recipe = Recipe(most=most or self.most)
+        together = Together(self.machine.driver, inner, recipe, on_output, policy)
         with around(together.turns):
-            return together.run(None)
+            return together.run(timeout)
 
     def places(self, steps: Sequence[Step], total: int) -> list[FaultReport | None]:
         """Where each chain is when so many instructions have run by this schedule; None: it does not run."""

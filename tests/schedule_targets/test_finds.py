@@ -1,0 +1,45 @@
+"""Planted concurrency bugs are found in a few hundred schedules, and the fixed twins give no report.
+
+`python -m tests.schedule_targets` does the same by the clock, with several seeds.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from pltvm.explore.campaign import Limits
+from pltvm.explore.findings import failure_of
+from pltvm.host.schedule import Steps, parse
+from tests.schedule_targets import Built, targets
+
+TARGETS = {target.name: target for target in targets()}
+MOST = 1000  # schedules
+TWIN = 60
+
+
+def test_there_are_eight() -> None:
+    assert len(TARGETS) >= 8
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_bug_is_found_and_its_schedule_repeats_it(name: str, folder: Path) -> None:
+    target = TARGETS[name]
+    built = Built(target, False, folder)
+    campaign, finding = built.explore(Limits(schedules=MOST), seed=1)
+    assert finding is not None, f"not in {campaign.schedules} schedules"
+    assert finding.failure.kind == target.finds
+    assert 1 <= len(finding.steps) <= 6
+    subject = built.subject()  # another machine
+    subject.most = campaign.subject.most
+    for _ in range(2):
+        results = subject.run(Steps(parse(finding.schedule)))
+        again = failure_of(results, subject.names, "--fail-on-value" in target.options)
+        assert again is not None
+        assert again.signature == finding.failure.signature
+        assert results.steps == finding.steps
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_twin_gives_no_report(name: str, folder: Path) -> None:
+    _, finding = Built(TARGETS[name], True, folder).explore(Limits(schedules=TWIN), seed=1)
+    assert finding is None, finding.lines()
