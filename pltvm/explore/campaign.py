@@ -145,7 +145,7 @@ class Campaign:
         if not races:
             return None
         race = races[0]
-        summary = f"race: two chains touch {race.second.size} bytes, one writes, and nothing orders them"
+        summary = f"two chains touch {race.second.size} bytes, one writes, and nothing orders them"
         return Failure(RACE, (RACE, race.signature), summary, race.second.total, race=race)
 
     # -- a failure ---------------------------------------------------------------------------------------

@@ -39,10 +39,10 @@ def failure_of(results: Results, names: Sequence[str], on_value: bool) -> Failur
         return Failure(FAULT, (FAULT, fault.location, fault.fault.reason), fault.summary, end, fault)
     waits = tuple(one.place.location for one in results if one.place is not None)
     if results.end == DEADLOCK:
-        summary = "deadlock: each chain waits, and none gets any further"
+        summary = "each chain waits, and none gets any further"
         return Failure(DEADLOCK, (DEADLOCK, waits), summary, results.total)
     if results.end == LIMIT:
-        summary = f"hang: not all have come to their ends in {results.total:,} instructions"
+        summary = f"not all have come to their ends in {results.total:,} instructions"
         return Failure(HANG, (HANG,), summary, results.total)
     if on_value:
         for number, (name, one) in enumerate(zip(names, results, strict=True)):

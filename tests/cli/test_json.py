@@ -22,7 +22,7 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 PAGE = (SCHEMAS.parent / "json.md").read_text()
 KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
 OTHERS = ("debug", "replay", "view")  # which run what `run` does, or write a page
-CONFINED = ("run", "call", "profile", "fuzz", "cov", "triage", "cmin", "tmin", "showmap")
+CONFINED = ("run", "call", "profile", "fuzz", "explore", "cov", "triage", "cmin", "tmin", "showmap")
 FAULT = 6  # what makes tests/guest/callee.c fault
 BUGGY = """
 #include "eapp.h"
@@ -123,6 +123,8 @@ def test_run(printed: Command, tmp_path: Path, build_guest: Callable[[str], byte
     assert check("run-kernel", printed("run", KERNEL))["code"] == 0
     several = check("run-several", printed("run", ELVES["hello-world"], "--callers", 2, "--quantum", 50))
     assert [chain["status"] for chain in several["chains"]] == ["exited"] * 2
+    check("run-several", printed("run", ELVES["hello-world"], "--callers", 2, "--races"))
+    assert check("explore", printed("explore", ELVES["hello-world"], "--callers", 2, "--schedules", 3))
 
 
 def test_call(printed: Command, tmp_path: Path, build_guest: Callable[[str], bytes]) -> None:

@@ -1,0 +1,81 @@
+"""pltvm explore: what it prints, its exit status, and the command that repeats a failure."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import ELVES, HOST, pltvm
+from tests.schedule_targets import Built, targets
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explore")
+    for target in targets():
+        if target.name in ("lost_update", "two_calls", "lock_order"):
+            Built(target, False, folder)
+    return folder / "buggy"
+
+
+def test_a_failure_is_found_and_its_command_repeats_it(folder: Path) -> None:
+    line = ["two_calls.elf", "--callers", "2", "--server", "store=two_calls_server.elf"]
+    result = pltvm("explore", *line, "--fail-on-value", "--seed", "2", cwd=folder)
+    assert (result.returncode, result.stderr) == (3, "")
+    said = result.stdout.splitlines()
+    assert said[0].startswith("found in ")
+    assert "value: two_calls.elf#" in said[1]
+    words = shlex.split(said[-1].partition("repeat it: ")[2])
+    assert words[:2] == ["pltvm", "run"]
+    again = pltvm(*words[1:], cwd=folder)
+    assert said[1].removeprefix("value: ") in again.stderr.splitlines()
+
+
+def test_a_deadlock_with_all_stacks(folder: Path) -> None:
+    result = pltvm("explore", "lock_order.elf", "lock_order.elf", "--pct", "2", cwd=folder)
+    assert result.returncode == 3
+    assert "deadlock: each chain waits, and none gets any further" in result.stdout
+    for number in (0, 1):
+        assert f"  in lock_order.elf#{number} " in result.stdout
+    assert result.stdout.count("lock_order.c:") >= 2
+
+
+def test_nothing_is_found(folder: Path) -> None:
+    result = pltvm("explore", ELVES["hello-world"], "--callers", "2", "--schedules", "5", cwd=folder)
+    assert (result.returncode, result.stdout) == (0, "nothing found in 6 schedules\n")
+
+
+def test_json_and_races(folder: Path) -> None:
+    result = pltvm("explore", "lost_update.elf", "--callers", "2", "--races", "--json", cwd=folder)
+    content = json.loads(result.stdout)
+    assert (result.returncode, content["finding"]["kind"], len(content["finding"]["stacks"])) == (
+        3,
+        "race",
+        2,
+    )
+    words = shlex.split(content["finding"]["repeat"])
+    again = pltvm(*words[1:], cwd=folder)
+    assert again.returncode == 3
+    assert again.stderr.count("race: two chains touch") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lost_update.elf"], "one chain has one schedule"),
+        (["lost_update.elf", "--callers", "2", "--pct", "2", "--random"], "choose one"),
+        (["lost_update.elf", "two_calls_server.elf"], "is no enclave that a host runs"),
+        (["lost_update.elf", HOST], "is no enclave that a host runs"),
+    ],
+)
+def test_what_makes_no_sense(folder: Path, words: list[str], said: str) -> None:
+    result = pltvm("explore", *words, cwd=folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_a_file_that_is_none(folder: Path) -> None:
+    result = pltvm("explore", "lost_update.elf", "missing.elf", cwd=folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "missing.elf" in result.stderr
