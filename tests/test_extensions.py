@@ -2,25 +2,50 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pltvm import Machine
+from pltvm.build import zig
 from pltvm.build.enclave import build_enclave
 from pltvm.host.linux.runner import run_program
+from tests import musl
 
 SOURCE = Path(__file__).parent / "guest" / "bits.c"
-CPU = "generic_rv64+m+a+c"
+CPU = musl.CPU
 EXTENSIONS = "+zba+zbb+zbs+zicond+zcb"
+PRINTING = (
+    "printf.c",
+    "vfprintf.c",
+    "fwrite.c",
+    "__towrite.c",
+    "__overflow.c",
+    "__stdio_write.c",
+    "__stdout_write.c",
+)
 
 
 def compiled(output: Path, cpu: str, *more: str) -> Path:
-    """The program for Linux, all of its C library too, for this CPU."""
-    flags = ["-target", "riscv64-linux-musl", f"-mcpu={cpu}", "-mabi=lp64", "-static", "-O2", "-w", *more]
-    subprocess.run([sys.executable, "-m", "ziglang", "cc", *flags, SOURCE, "-o", output], check=True)
-    return output
+    """The program for Linux, and what of its C library prints, for this CPU."""
+    library = zig.library_dir() / "libc" / "musl"
+    folders = ("arch/riscv64", "arch/generic", "src/include", "src/internal", "include")
+    headers = [f"-I{library / folder}" for folder in folders]
+    printing = [library / "src" / "stdio" / name for name in PRINTING]
+    objects = [
+        musl.compile_one(
+            one,
+            output.with_name(f"{one.stem}.o"),
+            "-O2",
+            *headers,
+            "-D_XOPEN_SOURCE=700",
+            "-std=c99",
+            cpu=cpu,
+        )
+        for one in printing
+    ]
+    own = musl.compile_one(SOURCE, output.with_name("own.o"), "-O2", *more, cpu=cpu)
+    return musl.link([own, *objects], output)
 
 
 def run_linux(program: Path, folder: Path) -> tuple[str, int]:

@@ -103,6 +103,8 @@ class _Build:
         self.sdk = guest.guest_dir()
         parents = (Path(one).resolve().parent for one in asked.sources)
         self.maps = zig.prefix_maps({self.sdk, self.sdk / "examples", *parents})
+        # No folder of a program is in the flags of the SDK, so that the compiler finds it in its cache.
+        self.sdk_maps = zig.prefix_maps({self.sdk})
         self.debug = ["-g0"] if asked.debug == "-g0" else ["-gdwarf-4", asked.debug]
 
     def compile_only(self) -> list[Path]:
@@ -133,7 +135,15 @@ class _Build:
 
         inputs = self._objects()
         # Objects stand before what the SDK has as sources.
-        common = [*FLAGS, _UNCHECKED, *_OF_C, self.asked.opt, *self.debug, *self.maps, *zig.include_paths()]
+        common = [
+            *FLAGS,
+            _UNCHECKED,
+            *_OF_C,
+            self.asked.opt,
+            *self.debug,
+            *self.sdk_maps,
+            *zig.include_paths(),
+        ]
         sources = [self.sdk / "lib" / "start.S"]
         libraries = self._libraries(common, inputs)
         while True:

@@ -52,6 +52,14 @@ def test_bytes_do_not_depend_on_directories(tmp_path: Path, monkeypatch: pytest.
     )
     assert not list((tmp_path / "tmp").iterdir())
 
+    # What the compiler has made of the SDK, it does not make again for a program in another folder.
+    made = sorted((tmp_path / "cache").rglob("print.o"))
+    assert made
+    shutil.copytree(source.parent, tmp_path / "more")
+    again = build_enclave([tmp_path / "more" / "caller.c"], tmp_path / "again.elf")
+    assert again.read_bytes() == elf.read_bytes()
+    assert sorted((tmp_path / "cache").rglob("print.o")) == made
+
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_elf_suits_the_original_loader(name: str) -> None:

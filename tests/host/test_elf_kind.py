@@ -2,10 +2,10 @@
 
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import lief
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +16,7 @@ from pltvm.build.strip import strip
 from pltvm.host.elf_calls import find_calls
 from pltvm.host.elf_headers import read_headers
 from pltvm.host.elf_kind import Kind, decide, sniff
+from tests import musl
 from tests.host import elf_samples as s
 from tests.host.elf_samples import CODE, LINUX_CODE, Elf, Section, Segment
 
@@ -90,12 +91,17 @@ def test_programs_without_a_library(
     assert decision.sure or address in (0, 0x1000)
 
 
-@pytest.mark.parametrize("flags", [["-static"], ["-static", "-s"], ["-dynamic", "-s"]], ids=" ".join)
-def test_programs_for_musl(tmp_path: Path, flags: list[str]) -> None:
-    # The musl that other tests use too, as one more takes the compiler half a minute.
-    cpu = ("-mcpu=generic_rv64+m+a+c", "-mabi=lp64")
-    zig = [sys.executable, "-m", "ziglang", "cc", "-target", "riscv64-linux-musl", *cpu, "-O1"]
-    decision = decide(compiled(tmp_path, MAIN, [*zig, *flags]))
+@pytest.mark.parametrize(("linked", "stripped"), [("-static", False), ("-static", True), ("-dynamic", True)])
+def test_programs_for_musl(tmp_path: Path, linked: str, stripped: bool) -> None:
+    (tmp_path / "source.c").write_text(MAIN)
+    program = musl.compile_one(tmp_path / "source.c", tmp_path / "source.o", "-O1")
+    musl.link([program], tmp_path / "out", linked)
+    if stripped:
+        binary = lief.ELF.parse(tmp_path / "out")
+        binary.strip()
+        binary.write(str(tmp_path / "out"))
+        assert not lief.ELF.parse(tmp_path / "out").symtab_symbols
+    decision = decide(tmp_path / "out")
     assert (decision.kind, decision.sure) == (Kind.LINUX_PROGRAM, True)
 
 

@@ -96,8 +96,8 @@ def host_program(host: Host) -> Path:
         compiler = [*_ZIG, "-target", "riscv64-linux-musl", f"-mcpu=generic_rv64{cpu}", f"-mabi={abi}"]
         flags, made_by = list(_PLAIN), "zig"
     command = [*compiler, *flags, host.opt]
-    # As pltvm.build.host links: with other flags zig would compile the C library anew.
-    link = [*compiler, "-Os", "-g1", "-fno-sanitize=all", "-static", "-pthread", "-Wl,--build-id=none"]
+    # As pltvm.build.host links: with other flags zig would compile the C library anew (see tests/musl.py).
+    link = [*compiler, "-Os", "-g1", "-fno-asynchronous-unwind-tables", "-static", "-pthread"]
 
     def make(folder: Path) -> None:
         objects = [folder / f"{source.stem}.o" for source in sources]

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from pltvm import Machine
 from pltvm.engine.memory import PAGE
 from pltvm.host.kernel import MONITOR_MEMORY
 from pltvm.host.linux.runner import LinuxResult, run_program
+from tests import musl
 
 GUEST = Path(__file__).parents[2] / "guest"
 Run = Callable[..., LinuxResult]
@@ -30,20 +29,7 @@ def build_linux(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         program = shared / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
         if not program.exists():
             mine = program.with_suffix(f".{os.getpid()}")
-            flags = ["-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+c", "-mabi=lp64", "-static"]
-            command = [
-                sys.executable,
-                "-m",
-                "ziglang",
-                "cc",
-                *flags,
-                "-O1",
-                "-w",
-                str(source),
-                "-o",
-                str(mine),
-            ]
-            subprocess.run(command, check=True)
+            musl.build(source, mine, "-O1")
             mine.replace(program)
         return program
 

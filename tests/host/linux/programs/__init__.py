@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pltvm import Machine
 from pltvm.host.linux.runner import run_program
+from tests import musl
 from tests.host.linux import outside
 from tests.host.linux.programs.differences import LINES, WHOLE
 
@@ -61,7 +62,10 @@ def build(name: str, libc: str, cache: Path) -> Path:
     if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)
         mine = program.with_suffix(f".{os.getpid()}")
-        subprocess.run([*command, str(source), "-o", str(mine), "-lrt"], check=True)
+        if libc == "musl":
+            musl.build(source, mine, *_FLAGS)
+        else:
+            subprocess.run([*command, str(source), "-o", str(mine), "-lrt"], check=True)
         mine.replace(program)
     return program
 
