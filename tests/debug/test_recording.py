@@ -19,6 +19,7 @@ import pltvm
 from pltvm.build import guest
 from pltvm.build.enclave import build_enclave
 from pltvm.debug import packed
+from tests.cli import command
 from tests.cli.command import COMMAND
 from tests.debug.debuggers import GDB, has_all, needs_gdb
 
@@ -32,10 +33,7 @@ Parts = dict[str, bytes]
 
 
 def run(*arguments: str, cwd: Path, stdin: bytes = b"", **variables: str) -> Ran:
-    result = subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, input=stdin, capture_output=True, timeout=100,
-        env={**CLEAN, **variables},
-    )  # fmt: skip
+    result = command.run(*arguments, cwd=cwd, stdin=stdin, environment={**CLEAN, **variables})
     return result.returncode, result.stdout, result.stderr
 
 

@@ -1,7 +1,5 @@
 """What a guest, a folder or an option must not do to a campaign."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from pltvm.errors import PltvmError
 from pltvm.fuzz.options import DERIVED_KEY, Options
 from pltvm.fuzz.results import HANG, SECRET
 from pltvm.fuzz.worker import Worker, open_target
+from tests.cli.command import pltvm
 
 HEAD = """#include "eapp.h"
 int EAPP_ENTRY main()
@@ -24,11 +23,6 @@ TAIL = """
     SERVER_RETURN(&ret);
 }
 """
-
-
-def pltvm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "pltvm.cli", *arguments], capture_output=True, text=True)
 
 
 def built(folder: Path, body: str) -> Path:

@@ -65,9 +65,9 @@ def test_a_campaign_that_reaches_nothing_new(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("wanted", "processes"), [(1, 1), (777, 1), (1001, 2), (5_000, 1), (1, 2)])
 def test_so_many_executions_and_no_more(wanted: int, processes: int, tmp_path: Path) -> None:
-    for elf, more in ((ELVES["server"], []), (ELVES["server"], ["--calls", "3", "--clients", "2"])):
+    for elf, more in ((ELVES["kv-server"], []), (ELVES["server"], ["--calls", "3", "--clients", "2"])):
         out = tmp_path / f"out{len(more)}"
-        limits = ["--execs", str(wanted if not more else min(wanted, 1000)), "-j", str(processes)]
+        limits = ["--execs", str(wanted if not more else min(wanted, 501)), "-j", str(processes)]
         done = pltvm("fuzz", elf, *more, *limits, "-o", str(out))
         assert done.returncode == 0
         (stats,) = (out / "default").glob("fuzzer_stats")

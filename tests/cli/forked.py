@@ -1,0 +1,145 @@
+"""Commands of `pltvm` in processes that are forked from one, which has imported what commands import.
+
+To start Python and to import Unicorn and typer takes a command longer than most of them take to run. What a
+command does to its process (streams, the wall, signals) it does to one of its own here, too.
+"""
+
+import atexit
+import functools
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+_LONGEST: Final = 1 << 20  # bytes of a command line with its environment
+# What Python, or the package, reads when it starts: with another value a command needs a start of its own.
+_AT_START: Final = ("PYTHON", "PLTVM_NATIVE", "LC_", "LANG")
+_NO_MATTER: Final = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX")
+_MODULES: Final = ("run", "call", "build", "fuzz", "corpus", "new", "replay", "profile", "view", "attest")
+
+
+def fits(environment: dict[str, str]) -> bool:
+    """Whether a command in this environment can be forked from a process that has started in ours."""
+
+    def at_start(variables: Any) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in variables.items()
+            if name.startswith(_AT_START) and name not in _NO_MATTER
+        }
+
+    return at_start(environment) == at_start(_OURS)
+
+
+_OURS: Final = dict(os.environ)
+
+
+@functools.cache
+def forker() -> "Forker":
+    """The one of this process."""
+    return Forker()
+
+
+class Forker:
+    """The process that forks, for one command at a time."""
+
+    def __init__(self) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", "tests.cli.forked", str(other.fileno())]
+        root = Path(__file__).parents[2]
+        path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        environment = {**_OURS, "PYTHONPATH": path}
+        self._process = subprocess.Popen(command, pass_fds=[other.fileno()], env=environment, cwd=root)
+        other.close()
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+        self._process.wait()
+
+    def run(
+        self, words: list[str], cwd: Path | None, stdin: bytes, environment: dict[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `pltvm` with these words to its end, as subprocess.run does with captured output."""
+        asked = {"words": words, "cwd": str(cwd or Path.cwd()), "environment": environment}
+        pipes = [os.pipe() for _ in range(3)]
+        inside = [pipes[0][0], pipes[1][1], pipes[2][1]]
+        try:
+            socket.send_fds(self._socket, [json.dumps(asked, default=os.fsdecode).encode()], inside)
+        finally:
+            for one in inside:
+                os.close(one)
+        pid = int(self._socket.recv(100))
+        said: dict[int, bytes] = {}
+
+        def read(number: int) -> None:
+            with io.FileIO(pipes[number][0]) as file:
+                said[number] = file.readall()
+
+        readers = [threading.Thread(target=read, args=(number,)) for number in (1, 2)]
+        limit = threading.Timer(timeout, os.kill, (pid, signal.SIGKILL))
+        for one in (*readers, limit):
+            one.start()
+        with suppress(BrokenPipeError), io.FileIO(pipes[0][1], "w") as file:
+            file.write(stdin)
+        status = os.waitstatus_to_exitcode(int(self._socket.recv(100)))
+        alive = limit.is_alive()
+        limit.cancel()
+        for one in readers:
+            one.join()
+        if not alive:
+            raise subprocess.TimeoutExpired(words, timeout)
+        return subprocess.CompletedProcess(words, status, said[1], said[2])
+
+
+def _serve(connection: socket.socket) -> None:
+    """Fork a process for each command that is asked for, and say how it ended."""
+    for name in _MODULES:
+        import_module(f"pltvm.cli.{name}")
+    import_module("pltvm.machine")
+    while True:
+        asked, streams, _, _ = socket.recv_fds(connection, _LONGEST, 3)
+        if not asked:
+            return
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _become(streams, **json.loads(asked))
+            return
+        for one in streams:
+            os.close(one)
+        connection.send(str(pid).encode())
+        connection.send(str(os.waitpid(pid, 0)[1]).encode())
+
+
+def _become(streams: list[int], words: list[str], cwd: str, environment: dict[str, str]) -> None:
+    """Run the command in this process."""
+    from pltvm.cli import main
+
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        old = getattr(sys, name)  # as Python makes them
+        new = open(number, mode, encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
+        setattr(sys, name, new)
+    sys.modules["__main__"].__spec__ = find_spec("pltvm.cli.__main__")  # for processes that it starts
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[1:] = [os.fsdecode(word) for word in words]
+    main()
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
