@@ -118,5 +118,5 @@ def _is_debug(word: str) -> bool:
 def _file(word: str) -> str:
     if Path(word).suffix not in SOURCES | LINKED:
         kinds = " ".join(sorted(SOURCES | LINKED))
-        raise BuildError(f"{word}: is none of {kinds}")
+        raise BuildError(f"{word}: is not one of {kinds}")
     return word

@@ -77,20 +77,22 @@ def parse_measurement(text: str) -> bytes:
     return _hex_of(text, 32, "measurement")
 
 
-Elf = Annotated[str, typer.Argument(help="The enclave's ELF.", autocompletion=file_in_bash)]
-Nonce = Annotated[int, typer.Option(parser=parse_nonce, metavar="N", help="Goes into the report's hash.")]
+Elf = Annotated[str, typer.Argument(help="ELF of the enclave.", autocompletion=file_in_bash)]
+Nonce = Annotated[
+    int, typer.Option(parser=parse_nonce, metavar="N", help="Number that the report's hash includes.")
+]
 Kind = Annotated[
     EnclaveType,
     typer.Option(
         "--type",
         parser=parse_kind,
         metavar="|".join(_KINDS),
-        help="What it is created as.",
+        help="Type of the enclave.",
         autocompletion=one_of(*_KINDS),
         show_default="normal",
     ),
 ]
-Which = Annotated[Digest, typer.Option("--digest", help="The original's digest, or standard SM3.")]
+Which = Annotated[Digest, typer.Option("--digest", help="Digest of the original monitor, or standard SM3.")]
 
 
 def _refuse_idle(ctx: typer.Context, kind: EnclaveType, stack_size: int) -> None:
@@ -135,7 +137,10 @@ def measure(
     digest: Which = Digest.PENGLAI,
     json: Json = False,
 ) -> None:
-    """Show the measurement of an enclave and the hash that a report on it has."""
+    """Print the measurement of an enclave.
+
+    Also the hash that a report on it has.
+    """
     from pltvm.monitor.measure import report_hash
 
     _refuse_idle(ctx, kind, stack_size)
@@ -154,7 +159,7 @@ def attest(
     ctx: typer.Context,
     elf: Elf,
     nonce: Nonce,
-    output: Annotated[Path, typer.Option("-o", metavar="FILE", help="Where the report goes.")],
+    output: Annotated[Path, typer.Option("-o", metavar="FILE", help="Write the report to FILE.")],
     keys: KeyFile = None,
     stack_size: StackSize = DEFAULT_STACK,
     kind: Kind = EnclaveType.NORMAL,
@@ -162,7 +167,10 @@ def attest(
     digest: Which = Digest.PENGLAI,
     json: Json = False,
 ) -> None:
-    """Have the monitor report on an enclave, signed with your keys or those of --keys."""
+    """Make a signed report on an enclave.
+
+    The keys are yours, or those of --keys.
+    """
     from pltvm import attestation, keyfile
 
     _refuse_idle(ctx, kind, stack_size)
@@ -186,28 +194,34 @@ def attest(
 @app.command()
 def verify(
     ctx: typer.Context,
-    report: Annotated[Path, typer.Argument(help="The report.")],
+    report: Annotated[Path, typer.Argument(help="File with the report.")],
     expect: Annotated[
-        bytes, typer.Option(parser=parse_measurement, metavar="MEASUREMENT", help="The enclave's, in hex.")
+        bytes,
+        typer.Option(
+            parser=parse_measurement, metavar="MEASUREMENT", help="Measurement of the enclave, in hex."
+        ),
     ],
     device_key: Annotated[
         bytes | None,
         typer.Option(
-            parser=parse_device_key, metavar="HEX|FILE", help="The device's public key. Default: yours."
+            parser=parse_device_key, metavar="HEX|FILE", help="Public key of the device; default: yours."
         ),
     ] = None,
     keys: KeyFile = None,
     nonce: Annotated[
-        int | None, typer.Option(parser=parse_nonce, metavar="N", help="The nonce that it must answer.")
+        int | None, typer.Option(parser=parse_nonce, metavar="N", help="Nonce that the report must have.")
     ] = None,
     digest: Which = Digest.PENGLAI,
     json: Json = False,
 ) -> None:
-    """Check a report: both signatures, the measurement, the nonce. Exit status 0 only if all hold."""
+    """Check a report: both signatures, the measurement and the nonce.
+
+    The exit status is 0 only if all of them are right.
+    """
     from pltvm import attestation, keyfile
 
     if is_given(ctx, "device_key"):
-        refuse_given(ctx, "says whose device key counts, as --device-key does: give one of them", "keys")
+        refuse_given(ctx, "names the device key, and so does --device-key: give one of them", "keys")
     if device_key is None:
         device_key = keyfile.load(keys or keyfile.default_path()).device.public
     raw = read_small(report)

@@ -57,7 +57,7 @@ class Beside:
 
             added.append(TraceFile(trace, trace_format).of)
         elif trace_format is not None:
-            raise ArgumentError("--trace-format: it says how --trace FILE is written, and there is none")
+            raise ArgumentError("--trace-format: it is for --trace FILE, which is missing")
         return cls(file, debugger=door(gdb), added=added, **others)
 
     @property

@@ -19,12 +19,15 @@ _PRINTS: Final = ("-E", "-M", "-MM", "-fsyntax-only")  # what makes no file
 @app.command()
 def info(
     ctx: typer.Context,
-    elf: Annotated[str, typer.Argument(help="The ELF of an enclave, or of a host program.")],
+    elf: Annotated[str, typer.Argument(help="ELF of an enclave, or a host program.")],
     stack_size: StackSize = DEFAULT_STACK,
     as_kind: As = None,
     json: Json = False,
 ) -> None:
-    """Show what an ELF is and why, what it maps, the memory it takes, and what may go wrong with it."""
+    """Show what an ELF is, what it maps, and what may go wrong.
+
+    Also why it is taken for that, and how much memory it needs.
+    """
     from pltvm.host.elf_info import describe
     from pltvm.host.program_info import ProgramInfo
 
@@ -43,19 +46,19 @@ def info(
 def build(
     ctx: typer.Context,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[COMPILER OPTIONS] FILES", help="As of a C compiler.")
+        list[str] | None, typer.Argument(metavar="[COMPILER OPTIONS] FILES", help="As for a C compiler.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Find memory errors and undefined behaviour.")
+        bool, typer.Option("--check", help="Make the enclave detect memory errors and undefined behaviour.")
     ] = False,
-    sdk: Annotated[bool, typer.Option("--print-sdk", help="Print where the SDK is.")] = False,
+    sdk: Annotated[bool, typer.Option("--print-sdk", help="Print the folder of the SDK.")] = False,
     json: Json = False,
 ) -> None:
-    """Compile an enclave with the SDK and the compiler in the ziglang package, which is a driver as cc is.
+    """Compile an enclave; the options are those of cc.
 
-    FILES are C, C++, assembly, objects and archives. Options are those of a C compiler, and mean the same:
-    -o FILE (default: the first file's name, .elf), -O, -g, -I, -D, -U, -l, -L, -W…, -std=…, -f…, -c, -S, -E.
-    What follows -- is passed on, too.
+    FILES are C, C++, assembly, objects and archives. Options of a C compiler mean the same here: -o FILE
+    (default: the first file's name with .elf), -O, -g, -I, -D, -U, -l, -L, -W…, -std=…, -f…, -c, -S, -E.
+    Everything after -- goes to the compiler as it is. The compiler is clang of the package ziglang.
     """
     from pltvm.build import arguments, guest
     from pltvm.build.enclave import answer, drive
@@ -75,7 +78,7 @@ def build(
     except BuildError as error:
         raise ArgumentError(str(error)) from None
     if json and (asked.asks or asked.mode in _PRINTS):
-        raise ArgumentError("--json: it goes with what makes a file; here the compiler prints text")
+        raise ArgumentError("--json: the compiler prints text here and makes no file: leave it out")
     if asked.asks:
         raise typer.Exit(answer(asked))
     try:
@@ -92,14 +95,14 @@ def build(
 @app.command()
 def examples(
     copy: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Copy their sources into this folder.")
+        Path | None, typer.Argument(metavar="[DIR]", help="Copy the sources into this folder.")
     ] = None,
     built: Annotated[
-        bool, typer.Option("--built", help="Copy their ELFs too, and the example host programs.")
+        bool, typer.Option("--built", help="Also copy the ELFs, and the example host programs.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """List the example enclaves that come with the package, or copy them."""
+    """List the example enclaves, or copy them into a folder."""
 
     from pltvm.build import guest
 

@@ -44,7 +44,7 @@ def _number(text: str | int) -> int:
     try:
         number = int(text, 0) if isinstance(text, str) else text
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number: write 5, 0x1f or -1") from None
+        raise typer.BadParameter(f"{text!r} is not a number: write 5, 0x1f or -1") from None
     if not -(1 << 63) <= number < 1 << 64:
         raise typer.BadParameter(f"{text} has more than 64 bits")
     return number
@@ -52,29 +52,36 @@ def _number(text: str | int) -> int:
 
 @app.command()
 def call(
-    file: Annotated[str, typer.Argument(metavar="SERVER.elf", help="The ELF of a server enclave.")],
-    arg: Annotated[int, typer.Option(parser=_number, metavar="N", help="Its argument, 64 bits.")] = 0,
-    data: Annotated[str | None, typer.Option(metavar="@FILE|TEXT", help="Memory that goes along.")] = None,
+    file: Annotated[str, typer.Argument(metavar="SERVER.elf", help="ELF of a server enclave.")],
+    arg: Annotated[int, typer.Option(parser=_number, metavar="N", help="Argument of the call, 64 bits.")] = 0,
+    data: Annotated[
+        str | None, typer.Option(metavar="@FILE|TEXT", help="Content of the memory passed to the server.")
+    ] = None,
     server: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=ELF", help="A server that it calls; may be repeated."),
+        typer.Option(metavar="NAME=ELF", help="Another server that this one calls; repeatable."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Its name; default: its file's.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the server; default: the file's name.")] = "",
     repeat: Annotated[int, typer.Option(min=1, metavar="N", help="Make the same call N times.")] = 1,
     output: Annotated[
-        Path | None, typer.Option("-o", metavar="FILE", help="Write what comes back there.")
+        Path | None, typer.Option("-o", metavar="FILE", help="Write the memory that comes back to FILE.")
     ] = None,
-    disk: Annotated[Path | None, typer.Option(metavar="FILE", help="For sectors of servers.")] = None,
+    disk: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the sectors that servers read and write.")
+    ] = None,
     ram: Ram = DEFAULT_RAM,
     stack_size: StackSize = DEFAULT_STACK,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop a call after.")
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop a call after this time.")
     ] = None,
     cov: Cov = None,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Call a server enclave, and show what it returns: a value, and memory."""
+    """Call a server enclave, and print what it returns.
+
+    That is a value and, if the server gives some back, memory.
+    """
     check_name(name)
     check_stack(stack_size)
     refuse_host_program(file)
@@ -83,7 +90,9 @@ def call(
     servers = parse_servers(server or [])
     own = name or Path(file).stem.encode()[:NAME_SIZE].decode(errors="ignore")
     if own in dict(servers):
-        raise ArgumentError(f"--server {own}={dict(servers)[own]}: that is the name of {file}: see --name")
+        raise ArgumentError(
+            f"--server {own}={dict(servers)[own]}: {file} has this name too: give it another one with --name"
+        )
     machine, written = Machine(ram, disk=disk), None if output is None else _open(output)
     build_wall(confine, [file, *(elf for _, elf in servers)], folders_of(cov), file=disk)
     memory = None
@@ -119,8 +128,8 @@ def _say_doubt(file: str) -> None:
     decision = decide(file)
     if decision.exits and not decision.server:
         say(
-            f"pltvm: {name_of(file)}: may be no server: it ends as an enclave does (call 99), and never "
-            "returns as a server (call 95)"
+            f"pltvm: {name_of(file)}: may not be a server: it ends as an enclave does (call 99), and never "
+            "returns as a server does (call 95)"
         )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 FOUND: Final = 3  # exit status when there are findings
 _STDOUT: Final = Path("-")
-_In = Annotated[Path, typer.Option("-i", metavar="DIR|FILE", help="Inputs, or one of them.")]
+_In = Annotated[Path, typer.Option("-i", metavar="DIR|FILE", help="Folder of inputs, or one input.")]
 
 
 def _confine(
@@ -41,14 +41,16 @@ def _stopped(what: Path) -> PltvmError:
 @takes_target
 def triage(
     ctx: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output of pltvm fuzz, or inputs.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Output of pltvm fuzz, or a folder of inputs.")
+    ],
     target: Given,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Run all findings of a folder once more: which are still there, and which are the same bug.
+    """Replay all findings of a folder, and group them by bug.
 
-    Exit status 0 when none shows anything, 3 when one does.
+    The exit status is 3 if one still shows something, and 0 if none does.
     """
     from pltvm.fuzz.paths import findings_of
     from pltvm.fuzz.triage import groups_of, replay_all
@@ -56,7 +58,7 @@ def triage(
     workers = Workers(ctx, target)
     files = findings_of(folder)
     if not files:
-        raise PltvmError(f"{folder}: there are no findings in it, and no inputs")
+        raise PltvmError(f"{folder}: there are neither findings nor inputs in it")
     _confine(confine, workers, folder, files)
     try:
         with tables.Counting("replayed", quiet=json) as progress:
@@ -117,13 +119,13 @@ def cmin(
     ctx: typer.Context,
     target: Given,
     inputs: _In,
-    out: Annotated[Path, typer.Option("-o", metavar="DIR", help="A new folder for those that are kept.")],
+    out: Annotated[Path, typer.Option("-o", metavar="DIR", help="New folder for the inputs that are kept.")],
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Keep of a folder of inputs the fewest, and shortest, that reach all that it reaches.
+    """Keep the fewest inputs that reach the same code.
 
-    Inputs that show a finding are left out: pltvm triage is for those.
+    Of these, the shortest. Inputs that show a finding are left out: see pltvm triage.
     """
     from pltvm.fuzz.corpus import fewest, reached, tuples
     from pltvm.fuzz.paths import inputs_of, read_input
@@ -173,14 +175,15 @@ def cmin(
 def tmin(
     ctx: typer.Context,
     target: Given,
-    file: Annotated[Path, typer.Option("-i", metavar="FILE", help="An input.")],
-    out: Annotated[Path, typer.Option("-o", metavar="FILE", help="Where the shorter one goes.")],
+    file: Annotated[Path, typer.Option("-i", metavar="FILE", help="Input to shorten.")],
+    out: Annotated[Path, typer.Option("-o", metavar="FILE", help="Write the shorter input to FILE.")],
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Shorten an input: it keeps its finding, or else reaches the same edges as often.
+    """Shorten an input without changing what it shows.
 
-    What does not matter is left out, or zero. Ctrl-C keeps what was found so far.
+    An input with a finding keeps the finding; any other one reaches the same edges as often. Bytes that do
+    not matter are removed or set to zero. Ctrl-C keeps the shortest input so far.
     """
     from pltvm.fuzz.paths import read_input
     from pltvm.fuzz.shorten import least
@@ -232,15 +235,18 @@ def showmap(
     target: Given,
     inputs: _In,
     out: Annotated[
-        Path, typer.Option("-o", metavar="FILE|DIR|-", help="The map; of a folder, one for each input.")
+        Path,
+        typer.Option(
+            "-o", metavar="FILE|DIR|-", help="Where the map goes; for a folder, a map for each input."
+        ),
     ] = _STDOUT,
-    union: Annotated[bool, typer.Option("-C", help="Of a folder: one map of all inputs together.")] = False,
+    union: Annotated[bool, typer.Option("-C", help="For a folder: one map of all inputs together.")] = False,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Show the edges that inputs reach, as afl-showmap writes them: EDGE:CLASS a line.
+    """Print the edges that inputs reach, in afl-showmap's format.
 
-    Exit status 3 when an input shows a finding.
+    That is EDGE:CLASS, one a line. The exit status is 3 if an input shows a finding.
     """
     from pltvm.fuzz.corpus import as_text, classes_of, merge, reached
     from pltvm.fuzz.paths import inputs_of, read_input
@@ -249,11 +255,11 @@ def showmap(
     workers = Workers(ctx, target)
     many = inputs.is_dir()
     if union and not many:
-        raise ArgumentError("-C: it is for a folder of inputs (-i DIR)")
+        raise ArgumentError("-C: it needs a folder of inputs (-i DIR)")
     if many and not union and not json and out == _STDOUT:
-        raise ArgumentError("-i DIR: say -C for one map of all its inputs, or -o DIR for one map of each")
+        raise ArgumentError("-i DIR: add -C for one map of all inputs, or -o DIR for a map of each")
     if json and out != _STDOUT:
-        raise ArgumentError("--json: it goes with -o -")
+        raise ArgumentError("--json: it prints to stdout: leave out -o")
     files = inputs_of(inputs) if many else [inputs]
     if not files:
         raise PltvmError(f"{inputs}: there are no inputs in it")

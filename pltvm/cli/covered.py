@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pltvm.coverage.recorder import Recorder
 
 Cov = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write which lines of enclaves ran, as lcov: for genhtml.")
+    Path | None, typer.Option(metavar="FILE", help="Write which lines of enclaves ran, in lcov's format.")
 ]
 _SHOWN: Final = 5  # names
 
@@ -52,6 +52,6 @@ def _written(recorder: "Recorder", path: Path) -> Iterator[None]:
         if missing:
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
             names = ", ".join(missing[:_SHOWN])
-            say(one_line(f"pltvm: --cov: there is no source of {names}{more}: run it where they are"))
+            say(one_line(f"pltvm: --cov: found no source of {names}{more}: run this where the sources are"))
         elif not files:
-            say("pltvm: --cov: nothing ran that has line tables (compile with -g)")
+            say("pltvm: --cov: nothing that ran has line tables: compile with -g")

@@ -24,39 +24,45 @@ _RUN: Final = {
 }
 
 
-@app.command(context_settings=_RUN)
+@app.command(context_settings=_RUN, options_metavar="[OPTIONS] [OPTIONS OF RUN] FILE [ARGS]...")
 def debug(
     ctx: typer.Context,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, metavar="PORT", help="Serve one here; 0: any that is free."),
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="Wait for a debugger on this port; 0: any free one."
+        ),
     ] = None,
-    socket: Annotated[Path | None, typer.Option(metavar="PATH", help="Serve one at this socket.")] = None,
+    socket: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Wait for a debugger on this Unix socket.")
+    ] = None,
     stdio: Annotated[
         bool,
-        typer.Option("--stdio", help="Serve one on a pipe, as in: target remote | pltvm debug --stdio FILE"),
+        typer.Option("--stdio", help="Talk to gdb on a pipe: target remote | pltvm debug --stdio FILE"),
     ] = False,
-    lldb: Annotated[bool, typer.Option("--lldb", help="Start lldb, and not gdb.")] = False,
+    lldb: Annotated[bool, typer.Option("--lldb", help="Start lldb instead of gdb.")] = False,
     history: Annotated[
         int,
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="Memory to go back in time; 0: do not.",
+            help="Memory for going back in time; 0: never go back.",
             show_default="256M",
         ),
     ] = HISTORY,
     commands: Annotated[
-        list[str] | None, typer.Option("--ex", metavar="COMMAND", help="For the debugger; may be repeated.")
+        list[str] | None,
+        typer.Option("--ex", metavar="COMMAND", help="Have the debugger run this command; repeatable."),
     ] = None,
-    batch: Annotated[bool, typer.Option("--batch", help="It ends after these.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="End after the commands of --ex.")] = False,
 ) -> None:
-    """Run what `pltvm run` runs, with its options, and look into it with gdb.
+    """Debug an enclave or a host program with gdb or lldb.
 
-    Each enclave is a process of gdb, and so is the host program. Options of its own come first.
+    FILE and what follows are those of `pltvm run`, with its options; the options below come before them. In
+    gdb each enclave is a process, and so is the host program.
     """
     if not ctx.args:
-        raise ArgumentError("debug: what is to run is missing: pltvm debug FILE …, as of pltvm run")
+        raise ArgumentError("debug: name what to run, as for pltvm run: pltvm debug [OPTIONS] FILE")
     served = [
         *([str(port)] if port is not None else []),
         *([f"{SOCKET}{socket}"] if socket is not None else []),
@@ -64,11 +70,11 @@ def debug(
     ]
     back = [f"--history={history}"] if history else []
     if len(served) > 1:
-        raise ArgumentError("debug: --port, --socket and --stdio are three ways: choose one")
+        raise ArgumentError("debug: give only one of --port, --socket and --stdio")
     if served:
         if lldb or commands or batch:
             raise ArgumentError(
-                "debug: a debugger that is served is not started: leave --lldb, --ex, --batch"
+                "debug: --lldb, --ex and --batch are for a debugger that pltvm starts: leave them out"
             )
         line = command(["run", f"--gdb={served[0]}", *back, *ctx.args])
         os.execv(line[0], line)

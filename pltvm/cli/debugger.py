@@ -49,7 +49,7 @@ class Door:
         elif text.isdecimal() and int(text) < 1 << 16:
             self._listener = Listener(int(text))
         else:
-            raise ArgumentError(f"--gdb {text}: is no port")
+            raise ArgumentError(f"--gdb {text}: is not a port: write a number from 0 to 65535")
 
     def client(self, file: str) -> "Link":
         """Wait for the debugger."""
@@ -111,8 +111,8 @@ def found(names: tuple[str, ...], wanted: str) -> str:
         if path := shutil.which(name):
             return path
     raise PltvmError(
-        f"there is no {wanted} that knows RISC-V: install it (Debian: apt install {names[0]}), "
-        "or serve one that is elsewhere (--port)"
+        f"found no {wanted} that knows RISC-V: install one (Debian: apt install {names[0]}), "
+        "or connect one from elsewhere (--port)"
     )
 
 

@@ -32,40 +32,50 @@ _OF_CAMPAIGNS: Final = (
 def fuzz(
     ctx: typer.Context,
     target: Given,
-    seeds: Annotated[Path | None, typer.Option("-i", metavar="DIR", help="Inputs to start from.")] = None,
+    seeds: Annotated[
+        Path | None, typer.Option("-i", metavar="DIR", help="Folder with inputs to start from.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", metavar="DIR", help="Output; goes on if it exists.")
+        Path | None,
+        typer.Option("-o", metavar="DIR", help="Output folder; an earlier campaign in it goes on."),
     ] = None,
     dictionary: Annotated[
-        Path | None, typer.Option("-x", metavar="FILE", help="Words, as AFL writes them.")
+        Path | None, typer.Option("-x", metavar="FILE", help="Dictionary in AFL's format.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--time", min=0, metavar="SECONDS", help="Stop after that.", show_default=False)
+        float,
+        typer.Option("--time", min=0, metavar="SECONDS", help="Stop after this time.", show_default=False),
     ] = 0,
     executions: Annotated[
-        int, typer.Option("--execs", min=0, metavar="N", help="Stop after so many.", show_default=False)
+        int, typer.Option("--execs", min=0, metavar="N", help="Stop after N executions.", show_default=False)
     ] = 0,
     findings: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Stop after so many findings.", show_default=False)
+        int, typer.Option(min=0, metavar="N", help="Stop after N findings.", show_default=False)
     ] = 0,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same campaign.")] = 0,
-    processes: Annotated[int, typer.Option("-j", metavar="N", help="Processes that share the corpus.")] = 1,
-    scheduler: Annotated[str, typer.Option(metavar="ADDRESS", help="Dask scheduler of a cluster.")] = "",
-    replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Run one input, show a report.")] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed; the same seed gives the same campaign.")
+    ] = 0,
+    processes: Annotated[int, typer.Option("-j", metavar="N", help="Number of processes.")] = 1,
+    scheduler: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Run on the cluster of this Dask scheduler.")
+    ] = "",
+    replay: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run one input and print the report on it.")
+    ] = None,
     record_run: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --replay: record that run, for pltvm replay.")
+        Path | None, typer.Option(metavar="FILE", help="With --replay: record the run for pltvm replay.")
     ] = None,
     confine: Confined = True,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON objects, one a line.")] = False,
 ) -> None:
-    """Fuzz an enclave: find inputs that make it fault, hang, or tell what it must not.
+    """Search for inputs that make an enclave fault, hang or leak.
 
-    Exit status 0 when nothing was found, 3 when something was.
+    The exit status is 3 if something was found, and 0 if not.
     """
     if replay is not None:
-        refuse_given(ctx, "is for campaigns, and does nothing with --replay", *_OF_CAMPAIGNS)
+        refuse_given(ctx, "is for campaigns and does nothing with --replay", *_OF_CAMPAIGNS)
         raise typer.Exit(replay_input(replay, Workers(ctx, target), confine, json, record_run))
-    refuse_given(ctx, "goes with --replay FILE: it records that one run", "record_run")
+    refuse_given(ctx, "records the run of --replay FILE, which is missing", "record_run")
     options, doubt = target.options(ctx)
     if doubt:
         say(one_line(f"pltvm: {doubt}"))
@@ -112,7 +122,7 @@ def _campaign(
     start = read_seeds(seeds)
     words = read_dictionary(dictionary) if dictionary else []
     if scheduler and processes > 1:
-        raise ArgumentError("-j is for this machine; with --scheduler the cluster decides")
+        raise ArgumentError("-j: with --scheduler the cluster decides how many processes run: leave it out")
     kept = out is not None
     out = out or Path(tempfile.mkdtemp(prefix="pltvm-fuzz-"))
     described = {**options.to_dict(), "seed": seed}
@@ -132,7 +142,7 @@ def _campaign(
                 campaign.load(start)
                 campaign.run(Limits(*limits))
         except KeyboardInterrupt:
-            status.note(f"stopped by Ctrl-C; the same command with -o {out} goes on")
+            status.note(f"stopped by Ctrl-C; to go on, run the same command with -o {out}")
         finally:
             pool.close()
     if not json:
@@ -146,17 +156,21 @@ def _campaign(
 @takes_target
 def cov(
     ctx: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output of pltvm fuzz, or inputs.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Output of pltvm fuzz, or a folder of inputs.")
+    ],
     target: Given,
-    lcov: Annotated[Path | None, typer.Option(metavar="FILE", help="Write lines, for genhtml.")] = None,
-    drcov: Annotated[Path | None, typer.Option(metavar="FILE", help="Write blocks, for Lighthouse.")] = None,
+    lcov: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the lines, for genhtml.")] = None,
+    drcov: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the blocks, for Lighthouse.")
+    ] = None,
     source: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Where source files are; may be repeated.")
+        list[Path] | None, typer.Option(metavar="DIR", help="Folder to find sources in; repeatable.")
     ] = None,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Show which code the inputs of a campaign reach, and write it for other tools."""
+    """Show which code a set of inputs reaches."""
     from pltvm.coverage import drcov as blocks_of
     from pltvm.coverage import lcov as lines_of
     from pltvm.fuzz.cover import cover
@@ -165,7 +179,7 @@ def cov(
     workers = Workers(ctx, target)
     files = inputs_of(folder)
     if not files:
-        raise PltvmError(f"{folder}: there are no inputs of a campaign in it")
+        raise PltvmError(f"{folder}: there are no inputs in it")
     options, contents = workers.options_of(files[0]), [read_input(folder, file) for file in files]
     written = [place for path in (lcov, drcov) if path for place in (path, path.resolve().parent)]
     build_wall(confine, files_of(options), written)

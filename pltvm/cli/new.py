@@ -18,10 +18,13 @@ def group() -> None:
 
 @app.command()
 def new(
-    name: Annotated[Path, typer.Argument(metavar="NAME", help="Its folder, and what its server is called.")],
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="Folder to make, and name of the server.")],
     json: Json = False,
 ) -> None:
-    """Begin a project: a server enclave, a client, a host program, tests and a CI file."""
+    """Make a project: server, client, tests and more.
+
+    Also a host program in Python, a Makefile, a CMakeLists.txt and a CI file.
+    """
     from pltvm.build.project import create
 
     made = create(name)

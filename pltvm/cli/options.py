@@ -28,7 +28,7 @@ def parse_size(text: str | int) -> int:
         return text
     match = re.fullmatch(r"(\d{1,18})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
-        raise typer.BadParameter(f"{text!r} is no size: write 512M, 2G or a number of bytes")
+        raise typer.BadParameter(f"{text!r} is not a size: write 512M, 2G or a number of bytes")
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
@@ -47,10 +47,9 @@ def file_or_text(option: str, value: str | None) -> bytes | None:
     if os.path.isfile(value):
         return read_plain(value)
     if _LIKE_A_PATH.fullmatch(value):
-        what = "is not a plain file" if os.path.lexists(value) else "there is no such file"
+        what = "not a plain file" if os.path.lexists(value) else "no such file"
         raise ArgumentError(
-            f"{option} {value}: {what}: name one as {option} @FILE, or write {option} {_TEXT}{value} if that "
-            "is the text itself"
+            f"{option} {value}: {what}; write {option} @FILE for a file, or {option} {_TEXT}…"
         )
     return os.fsencode(value)
 
@@ -58,11 +57,11 @@ def file_or_text(option: str, value: str | None) -> bytes | None:
 def refuse_given(ctx: typer.Context, why: str, *names: str) -> None:
     """Raises ArgumentError where one of these options was given, which would do nothing.
 
-    `names` are those of the command's parameters; `why` completes "--option: it …".
+    `names` are those of the command's parameters; `why` completes "--option …".
     """
     for parameter in ctx.command.params:
         if parameter.name in names and is_given(ctx, parameter.name):
-            raise ArgumentError(f"{parameter.opts[0]}: it {why}")
+            raise ArgumentError(f"{parameter.opts[0]} {why}")
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
@@ -79,7 +78,7 @@ def parse_servers(pairs: Iterable[str]) -> list[tuple[str, str]]:
         if not name or not path:
             raise ArgumentError(f"--server {pair}: write --server NAME=FILE")
         if name in servers:
-            raise ArgumentError(f"--server {pair}: there is a server of that name already: {servers[name]}")
+            raise ArgumentError(f"--server {pair}: another server has this name: {servers[name]}")
         check_name(name, "--server")
         servers[name] = path
     return list(servers.items())
@@ -94,7 +93,7 @@ def check_stack(size: int) -> None:
 def check_name(name: str, option: str = "--name") -> None:
     """Raises ArgumentError for what is no name of an enclave."""
     if (size := len(os.fsencode(name))) > NAME_SIZE:
-        raise ArgumentError(f"{option} {name!r}: has {size} bytes: at most {NAME_SIZE} fit")
+        raise ArgumentError(f"{option} {name!r}: the name has {size} bytes; at most {NAME_SIZE} are possible")
 
 
 def build_wall(
@@ -140,7 +139,7 @@ def refuse_host_program(file: str | os.PathLike[str]) -> None:
     """Raises PltvmError for what is a Linux program beyond doubt, where only an enclave makes sense."""
     decision = decide(file)
     if decision.kind is Kind.LINUX_PROGRAM and decision.sure:
-        raise PltvmError(f"{name_of(file)}: is a host program, no enclave: it {decision.reasons[0]}")
+        raise PltvmError(f"{name_of(file)}: is a host program, not an enclave: it {decision.reasons[0]}")
 
 
 def parse_kind(text: str) -> Kind:
@@ -192,33 +191,44 @@ As = Annotated[
     typer.Option(
         "--as",
         metavar="|".join(CHOICES),
-        help="What FILE is, if not what it seems.",
+        help="Take FILE for this, whatever it looks like.",
         autocompletion=one_of(*CHOICES),
     ),
 ]
-Ram = Annotated[int, typer.Option(parser=parse_size, metavar="SIZE", help="Guest RAM.", show_default="1G")]
+Ram = Annotated[
+    int, typer.Option(parser=parse_size, metavar="SIZE", help="RAM of the guest machine.", show_default="1G")
+]
 StackSize = Annotated[
-    int, typer.Option(parser=parse_size, metavar="SIZE", help="Stack of the enclave.", show_default="64K")
+    int,
+    typer.Option(parser=parse_size, metavar="SIZE", help="Size of the enclave's stack.", show_default="64K"),
 ]
 ExitCode = Annotated[
-    bool, typer.Option("--exit-code", help="Exit with the value that it returns: the low 8 bits.")
+    bool, typer.Option("--exit-code", help="Exit with the low 8 bits of the enclave's value.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Shm = Annotated[
     str | None,
-    typer.Option(metavar="@FILE|TEXT", help="Memory shared with the host.", autocompletion=file_behind("@")),
+    typer.Option(
+        metavar="@FILE|TEXT",
+        help="Content of the memory shared with the host.",
+        autocompletion=file_behind("@"),
+    ),
 ]
 KeyFile = Annotated[
-    Path | None, typer.Option("--keys", metavar="FILE", help="Keys of the machine; made if there is no file.")
+    Path | None,
+    typer.Option("--keys", metavar="FILE", help="The machine's keys; made if the file is missing."),
+]
+Confined = Annotated[
+    bool,
+    typer.Option("--confine/--no-confine", help="Keep this process from all files that it does not need."),
 ]
 Callers = Annotated[
-    int | None, typer.Option(metavar="N", help="So many of the enclave, at once.", show_default=False)
+    int | None, typer.Option(metavar="N", help="Run N copies of the enclave at once.", show_default=False)
 ]
 Quantum = Annotated[
-    int | None, typer.Option(metavar="N", help="Instructions of a time slice.", show_default=False)
+    int | None, typer.Option(metavar="N", help="Length of a time slice, in instructions.", show_default=False)
 ]
-Races = Annotated[bool, typer.Option("--races", help="Report accesses that nothing orders.")]
+Races = Annotated[bool, typer.Option("--races", help="Report data races.")]
 Schedule = Annotated[
-    str | None, typer.Option(metavar="SEED|STEPS", help="Whose turn it is: see docs/schedules.md.")
+    str | None, typer.Option(metavar="SEED|STEPS", help="Order of the turns: see docs/schedules.md.")
 ]
-Confined = Annotated[bool, typer.Option("--confine/--no-confine", help="Confine this process to its files.")]

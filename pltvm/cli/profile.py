@@ -55,7 +55,7 @@ def _check(by: str, outputs: Sequence[str]) -> None:
         raise ArgumentError(f"--by {by}: write one of {', '.join(_BY)}")
     for name in outputs:
         if not _is_speedscope(name) and not _is_callgrind(name):
-            raise ArgumentError(f"-o {name}: write X.speedscope.json or callgrind.out.X: the name says what")
+            raise ArgumentError(f"-o {name}: the name must be X.speedscope.json or callgrind.out.X")
 
 
 def _is_speedscope(name: str) -> bool:
@@ -107,18 +107,20 @@ def _show(
 @app.command(cls=ProfileCommand)
 def profile(
     ctx: typer.Context,
-    by: Annotated[str, typer.Option(metavar="|".join(_BY), help="What the table has rows of.")] = "function",
-    limit: Annotated[int, typer.Option(min=1, metavar="ROWS", help="Rows of the table at most.")] = 20,
+    by: Annotated[
+        str, typer.Option(metavar="|".join(_BY), help="What the rows of the table are.")
+    ] = "function",
+    limit: Annotated[int, typer.Option(min=1, metavar="ROWS", help="Most rows of the table.")] = 20,
     output: Annotated[
         list[str] | None,
-        typer.Option("-o", metavar="FILE", help="X.speedscope.json, or callgrind.out.X; may be repeated."),
+        typer.Option("-o", metavar="FILE", help="Write X.speedscope.json or callgrind.out.X; repeatable."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run as `pltvm run` does, and count the instructions: by function, line and enclave.
+    """Count the instructions of a run, by function, line or enclave.
 
-    The counts are exact, and the same in each run. What follows a host program belongs to it; options for
-    pltvm go before it.
+    The counts are exact, and the same in each run. FILE and options are those of `pltvm run`. Everything
+    after a host program belongs to it: options for pltvm go before it.
     """
     _check(by, output or [])
     shared = ctx.meta[_SHARED]

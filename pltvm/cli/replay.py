@@ -35,21 +35,25 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="What pltvm run --record-run has written.")],
+    file: Annotated[Path, typer.Argument(help="Recording made by pltvm run --record-run.")],
     gdb: Annotated[
-        str | None, typer.Option(metavar="PORT", help="Wait for gdb or lldb at this port, 0 for any.")
+        str | None, typer.Option(metavar="PORT", help="Wait for gdb or lldb on this port; 0: any free one.")
     ] = None,
     history: Annotated[
         int,
         typer.Option(
-            parser=parse_size, metavar="SIZE", help="With --gdb: memory to go back.", show_default="256M"
+            parser=parse_size,
+            metavar="SIZE",
+            help="With --gdb: memory for going back in time.",
+            show_default="256M",
         ),
     ] = HISTORY,
     confine: Confined = True,
 ) -> None:
-    """Run a recorded run again: the same output and exit status, or the first trap that differs.
+    """Repeat a recorded run.
 
-    Status 1 where something differs, and a line that says what.
+    Output and exit status are those of the recorded run. If something differs, a line says at which trap,
+    and the exit status is 1.
     """
     from pltvm.debug.packed import Packed
 
@@ -111,7 +115,7 @@ class _Again:
     def _option(self, name: str, kind: type, default: Any = None) -> Any:
         value = self._case.options.get(name, default)
         if value is not None and type(value) is not kind:
-            raise PltvmError(f"{self._packed.name}: is no recording: its {name} is {value!r}")
+            raise PltvmError(f"{self._packed.name}: not a recording: its {name} is {value!r}")
         return value
 
     @property
@@ -120,7 +124,7 @@ class _Again:
         if value is None:
             return None
         if type(value) not in (int, float) or not 0 < value < _LONGEST:
-            raise PltvmError(f"{self._packed.name}: is no recording: its time limit is {value!r}")
+            raise PltvmError(f"{self._packed.name}: not a recording: its time limit is {value!r}")
         return float(value)
 
     @property
@@ -232,7 +236,7 @@ class _Again:
         ):
             if os.path.basename(name) != name or name in ("", ".", "..") or "\0" in name:
                 raise PltvmError(
-                    f"{self._packed.name}: is no recording: {one_line(name)!r} is no name of a file"
+                    f"{self._packed.name}: not a recording: {one_line(name)!r} is not a file name"
                 )
             paths.append(work / str(number) / name)
             paths[-1].parent.mkdir()

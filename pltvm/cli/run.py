@@ -110,7 +110,9 @@ def _decide(ctx: Any, file: str, as_kind: str | None, supervisor: bool, **_: obj
         decision: Decision = ctx.meta[_DECISION]
         return decision
     if supervisor and as_kind != Kind.KERNEL.value:
-        raise ArgumentError(f"--as {as_kind}: and --supervisor says that it is a kernel program")
+        raise ArgumentError(
+            f"--as {as_kind} contradicts --supervisor, which means --as kernel: give one of them"
+        )
     return Decision(parse_kind(as_kind))
 
 
@@ -121,76 +123,95 @@ _DECISION: Final = "pltvm.decision"  # in what the context keeps
 def run(
     ctx: typer.Context,
     file: Annotated[
-        str, typer.Argument(help="The ELF of an enclave, or of a host program.", autocompletion=file_in_bash)
+        str, typer.Argument(help="ELF of an enclave, or a host program.", autocompletion=file_in_bash)
     ],
     args: Annotated[
         list[str] | None,
-        typer.Argument(help="Arguments of a host program.", autocompletion=file_in_bash),
+        typer.Argument(help="Arguments for the host program.", autocompletion=file_in_bash),
     ] = None,
     server: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=ELF",
-            help="A server enclave; may be repeated.",
+            help="Server enclave, and the name to call it by; repeatable.",
             autocompletion=file_behind("="),
         ),
     ] = None,
     shm: Shm = None,
     relay: Annotated[
         str | None,
-        typer.Option(metavar="@FILE|TEXT", help="Pages handed over.", autocompletion=file_behind("@")),
+        typer.Option(
+            metavar="@FILE|TEXT",
+            help="Content of the relay pages given to the enclave.",
+            autocompletion=file_behind("@"),
+        ),
     ] = None,
-    name: Annotated[str, typer.Option(help="The enclave's own name.")] = "",
-    disk: Annotated[Path | None, typer.Option(metavar="FILE", help="For sectors, through --shm.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the enclave.")] = "",
+    disk: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the sectors that enclaves read and write.")
+    ] = None,
     ram: Ram = DEFAULT_RAM,
     stack_size: StackSize = DEFAULT_STACK,
     keys: KeyFile = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop after.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop the run after this time.")
+    ] = None,
     as_kind: As = None,
     supervisor: Annotated[
         bool,
-        typer.Option("--supervisor", help="Run it in S-mode, in the place of the host kernel: --as kernel."),
+        typer.Option("--supervisor", help="Run FILE in S-mode, in place of the host kernel: --as kernel."),
     ] = False,
-    root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
-    real_time: Annotated[bool, typer.Option("--real-time", help="Give it the real time.")] = False,
-    net: Annotated[bool, typer.Option("--net", help="Give it the network, and the real time.")] = False,
+    root: Annotated[str, typer.Option(metavar="DIR", help="Folder that a host program sees as /.")] = ".",
+    real_time: Annotated[
+        bool, typer.Option("--real-time", help="Give a host program the real time.")
+    ] = False,
+    net: Annotated[
+        bool, typer.Option("--net", help="Give a host program the network and the real time.")
+    ] = False,
     record: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write what is sent, as inputs for pltvm fuzz.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Save what enclaves are sent, as inputs for pltvm fuzz."),
     ] = None,
     cov: Cov = None,
     trace: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write all that happens: .txt, .jsonl, or .json for Perfetto."),
+        typer.Option(metavar="FILE", help="Write a trace: FILE.txt, FILE.jsonl, or FILE.json for Perfetto."),
     ] = None,
     trace_format: Annotated[
-        str | None, typer.Option(metavar="text|jsonl|perfetto", help="If the name of FILE does not say it.")
+        str | None,
+        typer.Option(
+            metavar="text|jsonl|perfetto", help="Format of the trace; default: what FILE ends with."
+        ),
     ] = None,
     record_run: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all of the run, for pltvm replay.")
+        Path | None, typer.Option(metavar="FILE", help="Record the whole run for pltvm replay.")
     ] = None,
     gdb: Annotated[
-        str | None, typer.Option(metavar="[PORT]", help="Wait for gdb or lldb at this port, or any.")
+        str | None,
+        typer.Option(metavar="[PORT]", help="Wait for gdb or lldb on this port, or on any free one."),
     ] = None,
     history: Annotated[
-        int, typer.Option(parser=parse_size, metavar="SIZE", help="With --gdb: memory to go back in time.")
+        int,
+        typer.Option(parser=parse_size, metavar="SIZE", help="With --gdb: memory for going back in time."),
     ] = 0,
     callers: Callers = None,
     quantum: Quantum = None,
     schedule: Schedule = None,
     races: Races = False,
-    verbose: Annotated[bool, typer.Option("-v", help="Show each system call of a host program.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", help="Print each system call of a host program.")] = False,
     exit_code: ExitCode = False,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Run an enclave, with the servers that it calls; or a RISC-V Linux host program, with its arguments.
+    """Run an enclave, or a RISC-V Linux host program.
 
-    Several enclaves run at once. What follows a host program belongs to it; options for pltvm go before it.
+    Several enclaves run at once. Name the servers that they call with --server. Everything after a host
+    program belongs to it: options for pltvm go before it.
     """
     check_name(name)
     check_stack(stack_size)
     if history and gdb is None:
-        raise ArgumentError("--history: is for debuggers: --gdb, or pltvm debug")
+        raise ArgumentError("--history: only debuggers use it: add --gdb, or run pltvm debug")
     decision = _decide(ctx, file, as_kind, supervisor)
     if record_run is not None:
         refuse_given(ctx, "does not go with --record-run: see docs/recordings.md", *_NOT_RECORDED)
@@ -202,8 +223,8 @@ def run(
         refuse_given(ctx, "is for enclaves and hosts, not for a kernel program", *_OF_ENCLAVES, *_OF_HOSTS)
         refuse_given(ctx, "does nothing for a kernel program", "disk", "keys", "cov", *_OF_TURNS)
         if ADDED in ctx.meta:
-            why = "only enclaves and host programs can be looked into"
-            raise ArgumentError(f"{file}: is a kernel program, and {why}")
+            why = "this command is for enclaves and host programs"
+            raise ArgumentError(f"{file}: is a kernel program; {why}")
         if args:
             raise ArgumentError(f"{file}: is a kernel program and takes no arguments ({args[0]!r})")
         tape = tape_for(record_run, "kernel", file, options)
@@ -270,7 +291,10 @@ def run(
 
 @app.command()
 def demo(exit_code: ExitCode = False, json: Json = False) -> None:
-    """Run the example chain: a caller, and two servers of which one calls the other."""
+    """Run an example: a caller and two servers.
+
+    The caller calls one server, and that one calls the other.
+    """
     from pltvm.build import guest
 
     elves = {name: example.elf for name, example in guest.examples().items()}

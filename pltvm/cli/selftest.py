@@ -37,12 +37,15 @@ def selftest(
     ctx: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Only these attacks; default: all.", autocompletion=_offer),
+        typer.Argument(help="Attacks to run; default: all.", autocompletion=_offer),
     ] = None,
-    verbose: Annotated[bool, typer.Option("-v", help="Also say what each attack tries.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", help="Also print what each attack tries.")] = False,
     json: Json = False,
 ) -> None:
-    """Run the attack programs: kernels, enclaves, servers and callers that try to break the isolation."""
+    """Run attack programs, and show what stops each.
+
+    They are kernels, enclaves, servers and callers that try to break the isolation.
+    """
     from pltvm.selftest import attacks, check_names, run_all
 
     check_names(names or ())

@@ -36,33 +36,36 @@ class Given:
     """The target and its options, as they are given: parameters of a command."""
 
     elf: Annotated[
-        Path | None, typer.Argument(metavar="[TARGET.elf]", help="The enclave.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[TARGET.elf]", help="ELF of the enclave to fuzz.", show_default=False),
     ] = None
     kind: Annotated[
         str | None,
         typer.Option(
             "--as",
             metavar="|".join(_KINDS),
-            help="What it is; default: what it calls.",
+            help="What the target is; default: shown by its calls.",
             autocompletion=one_of(*_KINDS),
         ),
     ] = None
-    name: Annotated[str, typer.Option(help="Of the server; default: its file's.")] = ""
+    name: Annotated[str, typer.Option(help="Name of the server; default: the file's name.")] = ""
     server: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE",
-            help="A server that it calls; may be repeated.",
+            help="Server that the target calls; repeatable.",
             autocompletion=file_behind("="),
         ),
     ] = None
-    calls: Annotated[int, typer.Option(metavar="N", help="An input is up to N calls of the server.")] = 1
-    clients: Annotated[int, typer.Option(metavar="N", help="From N callers.")] = 1
+    calls: Annotated[
+        int, typer.Option(metavar="N", help="Make up to N calls of the server with each input.")
+    ] = 1
+    clients: Annotated[int, typer.Option(metavar="N", help="Make the calls from N different callers.")] = 1
     channel: Annotated[
         list[str] | None,
         typer.Option(
             metavar="|".join(_CHANNELS),
-            help="How input gets into an enclave; may be repeated.",
+            help="How input gets into an enclave; repeatable.",
             autocompletion=one_of(*_CHANNELS),
         ),
     ] = None
@@ -71,25 +74,31 @@ class Given:
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="What is passed, or shared with the host.",
+            help="Size of the memory passed, or shared with the host.",
             show_default="4K",
         ),
     ] = PAGE
-    secret: Annotated[str, typer.Option(metavar="SYMBOL|HEX|derived-key", help="What nobody may see.")] = ""
+    secret: Annotated[
+        str, typer.Option(metavar="SYMBOL|HEX|derived-key", help="Report a leak of this secret.")
+    ] = ""
     oracle: Annotated[
         list[str] | None,
         typer.Option(
             metavar="|".join(_ORACLES),
-            help="Look for this too; may be repeated.",
+            help="Also look for this; repeatable.",
             autocompletion=one_of(*_ORACLES),
         ),
     ] = None
-    blocks: Annotated[int, typer.Option(metavar="N", help="Blocks of code until it is a hang.")] = 1_000_000
+    blocks: Annotated[int, typer.Option(metavar="N", help="Report a hang after N blocks of code.")] = (
+        1_000_000
+    )
     ram: Annotated[
         int,
-        typer.Option(parser=parse_size, metavar="SIZE", help="RAM of the machine.", show_default="64M"),
+        typer.Option(parser=parse_size, metavar="SIZE", help="RAM of the guest machine.", show_default="64M"),
     ] = 64 << 20
-    harness: Annotated[Path | None, typer.Option(metavar="FILE.py", help="Says what an input does.")] = None
+    harness: Annotated[
+        Path | None, typer.Option(metavar="FILE.py", help="Python class that says what an input does.")
+    ] = None
 
     def options(self, ctx: typer.Context) -> "tuple[Options, str]":
         """The options that these are, and what speaks against --as; "" for nothing.
@@ -99,7 +108,7 @@ class Given:
         from pltvm.fuzz.options import Options
 
         if self.elf is None:
-            raise ArgumentError("name the ELF of an enclave, or of a server: pltvm fuzz TARGET.elf")
+            raise ArgumentError("name the ELF of an enclave or a server: pltvm fuzz TARGET.elf")
         check_name(self.name)
         decision = decide(self.elf)
         doubt = _doubt(decision, self.kind) if self.kind is not None else ""
@@ -154,7 +163,7 @@ class Workers:
         self._campaigns: dict[Path, Options] = {}  # by the folder of an input; kept for behind the wall
         self._workers: dict[Options, Worker] = {}
         if given.elf is None:
-            why = "goes with TARGET.elf; without one, inputs are run as their campaign's"
+            why = "needs TARGET.elf; without one, the options are those of the inputs' campaign"
             refuse_given(ctx, why, *_OF_TARGETS)
         else:
             self._options, doubt = given.options(ctx)
@@ -208,17 +217,17 @@ def _kind_of(target: Path, decision: Decision, wanted: str | None) -> str:
     """
     if decision.kind in (Kind.LINUX_PROGRAM, Kind.KERNEL) and (wanted is None or decision.sure):
         what = NAMES[decision.kind]
-        instead = "; --as server or --as enclave says that it is one" if not decision.sure else ""
+        instead = ": if it is one, add --as server or --as enclave" if not decision.sure else ""
         raise ArgumentError(
-            f"{name_of(target)}: is {what}, no enclave, as it {decision.reasons[0]}: pltvm fuzz is for "
+            f"{name_of(target)}: is {what}, not an enclave: it {decision.reasons[0]}; pltvm fuzz is for "
             f"enclaves and servers{instead}"
         )
     if wanted is not None:
         return wanted
     if decision.kind is Kind.ENCLAVE and not decision.server and not decision.exits:
         raise ArgumentError(
-            f"{name_of(target)}: shows not what it is: it neither returns as a server (call 95) nor ends "
-            "as an enclave (call 99): --as server or --as enclave says so"
+            f"{name_of(target)}: does not show what it is: it neither returns as a server does (call 95) nor "
+            "ends as an enclave does (call 99); add --as server or --as enclave"
         )
     return "enclave" if decision.exits else "server"
 
@@ -234,7 +243,9 @@ def _refuse_idle(ctx: typer.Context, kind: str) -> None:
 def _doubt(decision: Decision, kind: str) -> str:
     """What speaks against what the command line says that the target is; "" for nothing."""
     if kind == "server" and decision.exits:
-        return "--as server: it ends as an enclave does (call 99), and never returns as a server (call 95)"
+        return (
+            "--as server: it ends as an enclave does (call 99), and never returns as a server does (call 95)"
+        )
     if kind == "enclave" and decision.server:
         return "--as enclave: it returns as a server does (call 95)"
     return ""

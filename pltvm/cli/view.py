@@ -40,17 +40,18 @@ class ViewCommand(run.RunCommand):
 @app.command(cls=ViewCommand)
 def view(
     ctx: typer.Context,
-    output: Annotated[Path, typer.Option("-o", metavar="FILE.html", help="The page.")],
+    output: Annotated[Path, typer.Option("-o", metavar="FILE.html", help="Page to make.")],
     source: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="A folder with sources, also below it; may be repeated."),
+        typer.Option(metavar="DIR", help="Folder to find sources in, with all below it; repeatable."),
     ] = None,
-    title: Annotated[str, typer.Option(help="Of the page.")] = "",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "",
 ) -> None:
-    """Make a page that shows a run: who ran, whose each page of RAM was, page tables, and what moved.
+    """Make an HTML page that shows a run step by step.
 
-    FILE is a trace (`run --trace FILE.jsonl`), or what `run` runs, which is run first. The page is one file
-    and needs no server.
+    It shows who ran, who owned each page of RAM, the page tables, and what moved. FILE is a trace (`pltvm run
+    --trace FILE.jsonl`), or what `pltvm run` takes: then it is run first. The page is one file and needs no
+    server.
     """
     shared = ctx.meta[_SHARED]
     file = shared["file"]

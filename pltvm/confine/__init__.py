@@ -6,7 +6,7 @@
 Guest programs are kept in by the monitor's tables and by the checks of the host's services. The wall is for
 the day when one of these, or Unicorn, has a flaw: then guest code acts as this process, and this process can
 do nothing but what is listed here. The commands `pltvm run` and `pltvm fuzz` build it for themselves, before
-guest code runs. In the Python API nothing does, as there is no way back: call `confine`, in a process of its
+guest code runs. In the Python API nothing does, as cannot go back: call `confine`, in a process of its
 own.
 """
 

@@ -197,12 +197,10 @@ class History:
     # -- going back ------------------------------------------------------------------------------------
 
     def go_to(self, position: int) -> None:
-        """Be at this position, where the run has been. Raises HistoryError where there is no way back."""
+        """Be at this position, where the run has been. Raises HistoryError where cannot go back."""
         self._must_reach(position)
         if position > max(self._counter.now, self._furthest):
-            raise HistoryError(
-                f"{position} is no position that the run has been at: it is at {self._counter.now}"
-            )
+            raise HistoryError(f"the run has not been at position {position}: it is at {self._counter.now}")
         with self._repeating():
             self._go(position)
         self._plan()
@@ -319,9 +317,9 @@ class History:
     def _must_reach(self, position: int) -> None:
         if not self._checkpoints:
             why = f": {self.missing}" if self.missing else ""
-            raise HistoryError(f"there is no way back{why}")
+            raise HistoryError(f"cannot go back{why}")
         if position and position < self._checkpoints[0].position:
-            raise HistoryError(f"there is no way back beyond position {self._checkpoints[0].position}")
+            raise HistoryError(f"cannot go back beyond position {self._checkpoints[0].position}")
 
     def _go(self, position: int) -> None:
         start = self._before(position)
@@ -343,7 +341,7 @@ class History:
         try:
             machine.restore(checkpoint.snapshot)
         except SnapshotError as error:
-            raise HistoryError(f"there is no way back: {error}") from None
+            raise HistoryError(f"cannot go back: {error}") from None
         finally:
             driver.driven = driven
         if machine.monitor.state.running is None and program is not None:

@@ -36,7 +36,7 @@ _TIME: Final = (1980, 1, 1, 0, 0, 0)  # of every member: the same run gives the 
 
 
 class RecordingError(PltvmError):
-    """A file that is no recording, or none of this version; what is wrong with it."""
+    """A file that is not a recording, or none of this version; what is wrong with it."""
 
 
 @dataclass(slots=True)
@@ -171,12 +171,12 @@ class Packed:
             *(ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError),
         ) as error:
             why = " ".join(str(error).split())[:100] or type(error).__name__
-            raise RecordingError(f"{self.name}: is no recording, or a damaged one: {why}") from None
+            raise RecordingError(f"{self.name}: not a recording, or a damaged one: {why}") from None
 
     def _read_all(self, file: zipfile.ZipFile) -> dict[str, bytes]:
         rows = file.infolist()
         if len(rows) > MOST_MEMBERS or len({row.filename for row in rows}) != len(rows):
-            raise RecordingError(f"{self.name}: is no recording: it has {len(rows)} parts")
+            raise RecordingError(f"{self.name}: not a recording: it has {len(rows)} parts")
         if sum(row.file_size for row in rows) > MOST_BYTES:
             raise RecordingError(f"{self.name}: has more than {MOST_BYTES >> 20} MiB when it is unpacked")
         members, left = {}, MOST_BYTES
@@ -188,7 +188,7 @@ class Packed:
                 raise RecordingError(f"{self.name}: is damaged: {shown(row.filename)} has another size")
             members[row.filename] = content
         if _MANIFEST not in members or len(members[_MANIFEST]) > _MOST_MANIFEST:
-            raise RecordingError(f"{self.name}: is no recording of pltvm: there is no {_MANIFEST} in it")
+            raise RecordingError(f"{self.name}: not a recording of pltvm: it has no {_MANIFEST}")
         return members
 
     def _check(self, manifest: dict[str, Any], members: dict[str, bytes]) -> None:

@@ -28,7 +28,7 @@ def answer(views: Views, view: View | None, text: str) -> str:
     name, *rest = text.split() or ["help"]
     found = _COMMANDS.get(name)
     if found is None:
-        raise ArgumentError(f"{name}: there is no such command; `monitor help` lists them")
+        raise ArgumentError(f"{name}: no such command; `monitor help` lists them")
     lines = found(views, view, rest)
     more = len(lines) - _MOST_LINES
     lines = [*lines[:_MOST_LINES], f"… and {more} more lines"] if more > 0 else lines
@@ -52,7 +52,7 @@ def _number(rest: list[str]) -> int:
     try:
         return int(rest[0], 0)
     except (IndexError, ValueError):
-        raise ArgumentError("an address is wanted, such as 0x1058") from None
+        raise ArgumentError("name an address, such as 0x1058") from None
 
 
 def where(view: View, pc: int) -> str:

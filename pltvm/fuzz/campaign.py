@@ -103,7 +103,7 @@ class Campaign:
         if idle:
             self.status.note(f"{idle} of {len(seeds)} seeds reach nothing that others do not: left out")
         if not self.worker.corpus and not self.findings:
-            raise PltvmError("no seed runs to its end: give one that does, or none at all")
+            raise PltvmError("none of the seeds runs to its end: give one that does, or leave out -i")
 
     # -- rounds --------------------------------------------------------------------------------------------
 

@@ -41,11 +41,11 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.kind not in (SERVER, ENCLAVE):
-            raise ArgumentError(f"--as {self.kind}: it is {SERVER} or {ENCLAVE}")
+            raise ArgumentError(f"--as {self.kind}: write {SERVER} or {ENCLAVE}")
         if not 1 <= self.calls <= MOST_CALLS:
-            raise ArgumentError(f"--calls {self.calls}: there can be 1 to {MOST_CALLS} calls")
+            raise ArgumentError(f"--calls {self.calls}: it must be 1 to {MOST_CALLS}")
         if not 1 <= self.clients <= MOST_CLIENTS:
-            raise ArgumentError(f"--clients {self.clients}: there can be 1 to {MOST_CLIENTS}")
+            raise ArgumentError(f"--clients {self.clients}: it must be 1 to {MOST_CLIENTS}")
         if self.clients > 1 and self.calls == 1:
             raise ArgumentError(
                 f"--clients {self.clients}: several clients need several calls: give --calls too"
@@ -64,11 +64,11 @@ class Options:
             raise ArgumentError(f"--server: there can be at most {MOST_SERVERS} of them")
         if self.memory % PAGE or not PAGE <= self.memory <= 16 * PAGE:
             raise ArgumentError(
-                f"--memory {self.memory}: it is 1 to 16 whole pages of {PAGE} bytes: "
+                f"--memory {self.memory}: it must be 1 to 16 whole pages of {PAGE} bytes: "
                 f"{PAGE >> 10}K, {2 * PAGE >> 10}K … {16 * PAGE >> 10}K"
             )
         if not 1 <= self.blocks <= MOST_BLOCKS:
-            raise ArgumentError(f"--blocks {self.blocks}: it is 1 to {MOST_BLOCKS:,}")
+            raise ArgumentError(f"--blocks {self.blocks}: it must be 1 to {MOST_BLOCKS:,}")
         if not 0 <= self.limit <= MOST_BYTES:
             raise ArgumentError(f"the limit {self.limit}: an input has at most {MOST_BYTES:,} bytes")
 

@@ -72,7 +72,7 @@ class Processes:
 
     def __init__(self, size: int, wall: Sequence[str] | None = None) -> None:
         if not 1 <= size <= MOST_PROCESSES:
-            raise ArgumentError(f"-j {size}: it is 1 to {MOST_PROCESSES}")
+            raise ArgumentError(f"-j {size}: it must be 1 to {MOST_PROCESSES}")
         self.size = size
         self._wall = wall
         self._pool = self._start()

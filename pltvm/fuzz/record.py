@@ -162,7 +162,7 @@ def recording(machine: Machine, folder: Path, say: Callable[[str], None]) -> Ite
         if (
             _identity(folder) != there
         ):  # a host program may have it in its own folder, and rename a link there
-            raise PltvmError(f"{folder}: is no longer the folder that it was: nothing is recorded")
+            raise PltvmError(f"{folder}: has been replaced: nothing is recorded")
         count = recorder.write(folder)
         say(f"recorded {count} new input{'s' * (count != 1)} in {folder}")
 

@@ -72,7 +72,7 @@ class OutputFolder:
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not name or name.startswith(".") or "/" in name:
-            raise PltvmError(f"{name!r}: is no name for a part of a campaign's folder")
+            raise PltvmError(f"{name!r}: is not a name for a part of a campaign's folder")
         self._out = Path(path)
         self.paths = Paths(self._out / name)
         self._command, self._target, self._clock = tuple(command), tuple(target), clock
@@ -233,7 +233,7 @@ class OutputFolder:
             with beneath.opened(out, root) as descriptor:
                 others = sorted({*os.listdir(descriptor)} - {_NEW})
             if others:
-                raise PltvmError(f"{root}: holds something else ({others[0]}), no campaign of pltvm")
+                raise PltvmError(f"{root}: holds something else ({others[0]}), not a campaign of pltvm")
         out.mkdir(parents=True, exist_ok=True)
         beneath.make_folder(out, root)
 
@@ -321,7 +321,7 @@ def _compare(root: Path, known: dict[str, Any], wanted: dict[str, Any]) -> None:
         if known.get(key, missing) != wanted.get(key, missing)
     ]
     if differ:
-        raise PltvmError(f"{root}: was begun with other options ({'; '.join(differ)}); name another folder")
+        raise PltvmError(f"{root}: was started with other options ({'; '.join(differ)}); name another folder")
 
 
 def _about(finding: Finding) -> str:

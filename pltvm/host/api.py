@@ -245,7 +245,9 @@ class Enclave:
         if not -(1 << 63) <= arg <= abi.MASK64:
             raise EnclaveError(f"the argument {arg} has more than 64 bits")
         if self.type is not EnclaveType.SERVER:
-            raise EnclaveError(f'{self.name} is no server enclave: run it, or create it with type="server"')
+            raise EnclaveError(
+                f'{self.name} is not a server enclave: run it, or create it with type="server"'
+            )
         if not self.alive:
             raise EnclaveError(f"{self.name} has ended: create it again")
         return proxy.call(self._driver, self._inner, arg, content, timeout, on_output, client)
@@ -270,7 +272,7 @@ class Enclave:
         """
         self._must_be_ours()
         if self.type is not EnclaveType.SHADOW or not self.alive:
-            raise EnclaveError(f"{self.name} is no living shadow template")
+            raise EnclaveError(f"{self.name} is not a living shadow template")
         raw_name = _checked_name(name, EnclaveType.NORMAL)
         driver, template = self._driver, self._inner
         with _pages(driver, shm, relay, self.name) as (shm_span, relay_span):

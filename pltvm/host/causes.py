@@ -106,7 +106,7 @@ def _about_calls(fault: Fault) -> Iterator[str]:
     if a7 == Call.EXIT and fault.server:
         yield "exit (call 99) was refused: a server ends a call with SERVER_RETURN (call 95), and never exits"
     if a7 == Call.RETURN:
-        yield "SERVER_RETURN (call 95) was refused: nobody called, or its argument is no memory of its own"
+        yield "SERVER_RETURN (call 95) was refused: nobody called, or its argument is not its own memory"
         if not fault.server:
             yield "a server runs when an enclave calls it: pltvm run CALLER --server NAME=FILE"
 

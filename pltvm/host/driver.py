@@ -193,7 +193,7 @@ class Driver:
         """
         servers = (one for one in self.enclaves.values() if one.kind is EnclaveType.SERVER)
         if kind is EnclaveType.SERVER and any(name == one.name for one in servers):
-            raise EnclaveError("there is a server of that name already")
+            raise EnclaveError("another server has this name already")
         if kind is EnclaveType.SHADOW:
             stack_size = 0
         enclave = building.build(self.kernel, image, name, kind, stack_size, shm)

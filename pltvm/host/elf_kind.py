@@ -75,7 +75,7 @@ def decide(source: Source) -> Decision:
     if not any(segment["p_type"] == "PT_LOAD" for segment in elf.segments):
         return Decision(Kind.OTHER, ("has no segment to load",))
     if elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
-        return Decision(Kind.OTHER, (f"is no executable ({elf.header['e_type']})",))
+        return Decision(Kind.OTHER, (f"is not an executable ({elf.header['e_type']})",))
     evidence = sorted(all_evidence(elf), key=lambda one: -one.weight)  # stable
     weights = totals(evidence)
     first, second, _ = sorted(weights, key=lambda kind: -weights[kind])

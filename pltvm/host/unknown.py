@@ -19,7 +19,7 @@ def about(name: str, others: Iterable[str]) -> str:
     near = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, _SHOWN)]
     shown = near or list(by_lower.values())[:_SHOWN]
     if not shown:
-        return f"{text}, and there is none"
+        return f"{text}: there are no servers"
     more = " and others" if not near and len(by_lower) > _SHOWN else ""
     return f"{text}; there is {', '.join(map(repr, shown))}{more}"
 

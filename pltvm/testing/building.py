@@ -60,7 +60,7 @@ class Builder:
         checked = (self.check or _CHECK in words) if check is None else check
         asked = parse([*files, *(word for word in words if word != _CHECK)])
         if asked.mode or asked.asks:
-            raise BuildError(f"{' '.join(words)}: makes no enclave")
+            raise BuildError(f"{' '.join(words)}: these options do not make an enclave")
         return built(asked, checked)
 
 

@@ -133,11 +133,15 @@ def _become(streams: list[int], words: list[str], cwd: str, environment: dict[st
         old = getattr(sys, name)  # as Python makes them
         new = open(number, mode, encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
         setattr(sys, name, new)
-    sys.modules["__main__"].__spec__ = find_spec("pltvm.cli.__main__")  # for processes that it starts
+    # As `python -m pltvm.cli` has them: for help, and for processes that the command starts.
+    this = sys.modules["__main__"]
+    spec = find_spec("pltvm.cli.__main__")
+    assert spec is not None
+    this.__spec__, this.__package__ = spec, spec.parent
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv[1:] = [os.fsdecode(word) for word in words]
+    sys.argv[:] = [str(spec.origin), *words]
     main()
 
 

@@ -84,11 +84,11 @@ def test_json(callee: str) -> None:
 
 def test_what_makes_no_sense_is_refused(callee: str, tmp_path: Path) -> None:
     for arguments, code, message in (
-        ((HOST,), 1, "is a host program, no enclave"),
+        ((HOST,), 1, "is a host program, not an enclave"),
         (("/nowhere",), 1, "/nowhere: no such file"),
-        ((callee, "--arg", "five"), 2, "'five' is no number"),
+        ((callee, "--arg", "five"), 2, "'five' is not a number"),
         ((callee, "--arg", str(1 << 64)), 2, "more than 64 bits"),
-        ((callee, "--server", f"callee={callee}"), 2, "that is the name of"),
+        ((callee, "--server", f"callee={callee}"), 2, "has this name too"),
         ((callee, "--repeat", "0"), 2, "repeat"),
         ((callee, "--name", "x" * 17), 2, "17 bytes"),
         ((callee, "--data", "@/nowhere"), 1, "/nowhere: cannot be read"),
@@ -103,7 +103,7 @@ def test_what_makes_no_sense_is_refused(callee: str, tmp_path: Path) -> None:
 def test_an_enclave_that_is_no_server() -> None:
     result = pltvm("call", ELVES["hello-world"], "--timeout", "5")
     assert result.returncode == 1
-    assert "may be no server: it ends as an enclave does (call 99)" in result.stderr
+    assert "may not be a server: it ends as an enclave does (call 99)" in result.stderr
 
 
 def test_ctrl_c(callee: str) -> None:

@@ -22,7 +22,7 @@ def test_what_a_value_stands_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert file_or_text("--shm", "text:@x") == b"@x"
     for path in ("data.bim", "a/b", "/", "./word2", "."[:1] + "/"):
         with pytest.raises(
-            ArgumentError, match=r"--shm .*: (there is no such|is not a plain) file: name one as"
+            ArgumentError, match=r"--shm .*: (no such|not a plain) file; write --shm @FILE for a"
         ):
             file_or_text("--shm", path)
     for path in ("@", "@nothing", "@.", "@a\0b"):
@@ -40,6 +40,6 @@ def test_a_name_that_no_server_has() -> None:
     assert "acquire of 'test-server' failed" in second
     assert last.endswith("returned 1")
     alone = pltvm("run", ELVES["caller"], "--shm", "x").stderr
-    assert "acquire of 'test-server1' failed: no server has that name, and there is none (" in alone
+    assert "acquire of 'test-server1' failed: no server has that name: there are no servers (" in alone
     assert '"notes": [\n    "acquire of' in pltvm("run", ELVES["caller"], "--shm", "x", "--json").stdout
     assert "acquire" not in pltvm("demo").stderr

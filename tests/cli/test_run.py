@@ -107,7 +107,7 @@ def test_exit_status_of_others() -> None:
     assert pltvm("run", KERNEL, "--exit-code").returncode == 0
     result = pltvm("run", "--exit-code", HOST)
     assert result.returncode == 2
-    assert result.stderr.startswith("pltvm: --exit-code: it is for others")
+    assert result.stderr.startswith("pltvm: --exit-code is for others")
     assert pltvm("run", "missing.elf", "--exit-code").returncode == 1
     assert pltvm("demo", "--exit-code").returncode == 0
 

@@ -63,6 +63,7 @@ def test_help_lists_every_command_with_its_first_sentence() -> None:
     lines = result.stdout.partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in lines] == COMMANDS
     assert all(len(line.split()) > 3 for line in lines)
+    assert not [line for line in lines if line.endswith("...")], "on 80 columns none is cut off"
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

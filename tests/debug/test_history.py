@@ -215,7 +215,7 @@ def test_it_thins_out_and_is_bounded(history_elf: bytes) -> None:
 
 def test_what_cannot_be(history_elf: bytes) -> None:
     def errand(history: History, machine: Machine) -> None:
-        with pytest.raises(HistoryError, match="is no position that the run has been at"):
+        with pytest.raises(HistoryError, match="the run has not been at position"):
             history.go_to(history.position + 1)
         with pytest.raises(HistoryError, match="not mapped, or not on one page"):
             history.back_to_write(table_of(machine), 0x7777_0000, 8)
@@ -303,7 +303,7 @@ class Lines:
 
 @pytest.mark.parametrize("rewinds", [True, False])
 def test_input_that_was_read(build_linux: Callable[[str], Path], tmp_path: Path, rewinds: bool) -> None:
-    """It is read again if it can be; else there is no way back beyond it."""
+    """It is read again if it can be; else cannot go back beyond it."""
     program, said, source = build_linux("history_threads"), [], Lines()
 
     def errand(history: History, _machine: Machine) -> None:

@@ -303,7 +303,7 @@ def tree_of(rows: list[dict[str, Any]]) -> Callable[[Parts], None]:
 HOSTILE: dict[str, tuple[Callable[[Parts], None], str]] = {
     "another format": (in_manifest(format=2), "has format 2"),
     "another kind": (in_manifest(kind="spaceship"), "unknown"),
-    "no list": (in_manifest(arguments="abc"), "no recording"),
+    "no list": (in_manifest(arguments="abc"), "not a recording"),
     "own keys": (in_manifest(keys="mine"), "other keys"),
     "no RAM": (in_manifest(options={"ram": -5, "terminals": [0, 0, 0]}), "RAM"),
     "a limit": (in_manifest(options={"timeout": "x", "ram": 1 << 26, "terminals": [0, 0, 0]}), "time limit"),
@@ -319,7 +319,7 @@ HOSTILE: dict[str, tuple[Callable[[Parts], None], str]] = {
         tree_of([{"path": "a", "kind": "file", "mode": 420, "content": 99}]),
         "cannot be made",
     ),
-    "no rows": (tree_of([5]), "no recording"),  # type: ignore[list-item]
+    "no rows": (tree_of([5]), "not a recording"),  # type: ignore[list-item]
 }
 
 
@@ -359,7 +359,7 @@ def test_bombs_and_what_is_no_recording(elsewhere: Path) -> None:
             packed.Packed(bomb)
     for content in (b"", b"PK\3\4", b"hello", Path(EXAMPLES["caller"]).read_bytes()):
         bomb.write_bytes(content)
-        with pytest.raises(packed.RecordingError, match="is no recording"):
+        with pytest.raises(packed.RecordingError, match="not a recording"):
             packed.Packed(bomb)
     text = one_line_and_status_1(run("replay", "nowhere", cwd=elsewhere), elsewhere, "bomb")
     assert "No such file" in text
@@ -391,14 +391,14 @@ def test_what_is_refused(arguments: tuple[str, ...], there: Path) -> None:
     status, _, errors = run("run", "--record-run", "bug.pltvm", *arguments, cwd=there)
     assert status == 2
     assert errors.decode().count("\n") == 1
-    assert f"{arguments[0]}: it does not go with --record-run" in errors.decode()
+    assert f"{arguments[0]} does not go with --record-run" in errors.decode()
     assert os.listdir(there) == ["host"]
 
 
 def test_a_campaign_is_none(there: Path) -> None:
     status, _, errors = run("fuzz", EXAMPLES["kv-server"], "--record-run", "x", "--execs", "1", cwd=there)
     assert status == 2
-    assert b"goes with --replay FILE" in errors
+    assert b"records the run of --replay FILE" in errors
 
 
 def test_a_plain_run_imports_nothing_of_it(there: Path) -> None:

@@ -385,11 +385,11 @@ def test_ctrl_c_at_the_command_ends_a_run_that_is_stopped(programs: Programs) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--gdb=nothing", "x.elf"], "is no port"),
-        (["run", "--gdb=99999", "x.elf"], "is no port"),
-        (["debug"], "what is to run is missing"),
-        (["debug", "--port", "1", "--stdio", "x.elf"], "choose one"),
-        (["debug", "--port", "0", "--lldb", "x.elf"], "is not started"),
+        (["run", "--gdb=nothing", "x.elf"], "is not a port"),
+        (["run", "--gdb=99999", "x.elf"], "is not a port"),
+        (["debug"], "name what to run"),
+        (["debug", "--port", "1", "--stdio", "x.elf"], "give only one of"),
+        (["debug", "--port", "0", "--lldb", "x.elf"], "that pltvm starts"),
     ],
 )
 def test_wrong_usage(arguments: list[str], message: str, programs: Programs, tmp_path: Path) -> None:

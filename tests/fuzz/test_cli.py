@@ -110,34 +110,38 @@ def test_statuses(command: Command, climb: Path, sound: Path, tmp_path: Path) ->
     ("status", "arguments", "words"),
     [
         (1, ["nowhere.elf"], "nowhere.elf"),
-        (2, ["SOUND", "--as", "client"], "--as client: it is server or enclave"),
-        (2, ["SOUND", "--calls", "0"], "--calls 0: there can be 1 to 64 calls"),
+        (2, ["SOUND", "--as", "client"], "--as client: write server or enclave"),
+        (2, ["SOUND", "--calls", "0"], "--calls 0: it must be 1 to 64"),
         (2, ["SOUND", "--clients", "2"], "give --calls too"),
         (2, ["SOUND", "--as", "enclave", "--channel", "mail"], "--channel mail"),
         (2, ["SOUND", "--oracle", "delphi"], "--oracle delphi"),
-        (2, ["SOUND", "--memory", "100"], "--memory 100: it is 1 to 16 whole pages of 4096 bytes"),
+        (2, ["SOUND", "--memory", "100"], "--memory 100: it must be 1 to 16 whole pages of 4096 bytes"),
         (1, ["SOUND", "--secret", "nothing"], "no such symbol"),
         (1, ["SOUND", "-i", "nowhere"], "nowhere: cannot be read"),
         (1, ["SOUND", "-x", "nowhere"], "nowhere: cannot be read"),
         (1, ["SOUND", "-x", "PIPE"], "PIPE: is not a plain file"),
-        (2, ["SOUND", "-j", "999"], "-j 999: it is 1 to 256"),
-        (2, ["SOUND", "-j", "0"], "-j 0: it is 1 to 256"),
+        (2, ["SOUND", "-j", "999"], "-j 999: it must be 1 to 256"),
+        (2, ["SOUND", "-j", "0"], "-j 0: it must be 1 to 256"),
         (2, ["SOUND", "--blocks", "0"], "--blocks 0"),
         (2, ["SOUND", "--blocks", "99999999999999999999"], "--blocks 99999999999999999999"),
         (2, ["SOUND", "--ram", "1K"], "1024 bytes of RAM"),
-        (2, ["SOUND", "--name", "17 bytes of name."], "--name '17 bytes of name.': has 17 bytes"),
-        (2, ["SOUND", "--server", "17 bytes of name.=x"], "--server '17 bytes of name.': has 17 bytes"),
+        (2, ["SOUND", "--name", "17 bytes of name."], "--name '17 bytes of name.': the name has 17 bytes"),
+        (
+            2,
+            ["SOUND", "--server", "17 bytes of name.=x"],
+            "--server '17 bytes of name.': the name has 17 bytes",
+        ),
         (1, ["SOUND", "--harness", "nowhere.py"], "nowhere.py"),
         (1, ["SOUND", "-o", "FILE"], "is a file"),
         (1, ["--replay", "nowhere"], "nowhere: cannot be read"),
         (1, ["--replay", "FILE"], "is in no campaign's folder"),
         # Options that would do nothing.
-        (2, ["SOUND", "--channel", "shm"], "--channel: it is for enclaves that a host runs"),
-        (2, ["SOUND", "--as", "enclave", "--oracle", "stale"], "--oracle: it is for servers"),
-        (2, ["SOUND", "--as", "enclave", "--calls", "1"], "--calls: it is for servers"),
-        (2, ["--replay", "FILE", "--execs", "1"], "--execs: it is for campaigns"),
-        (2, ["--replay", "FILE", "-o", "out"], "-o: it is for campaigns"),
-        (2, ["--replay", "FILE", "--memory", "8K"], "--memory: it goes with TARGET.elf"),
+        (2, ["SOUND", "--channel", "shm"], "--channel is for enclaves that a host runs"),
+        (2, ["SOUND", "--as", "enclave", "--oracle", "stale"], "--oracle is for servers"),
+        (2, ["SOUND", "--as", "enclave", "--calls", "1"], "--calls is for servers"),
+        (2, ["--replay", "FILE", "--execs", "1"], "--execs is for campaigns"),
+        (2, ["--replay", "FILE", "-o", "out"], "-o is for campaigns"),
+        (2, ["--replay", "FILE", "--memory", "8K"], "--memory needs TARGET.elf"),
     ],
 )
 def test_one_line_for_what_is_wrong(
@@ -158,7 +162,7 @@ def test_one_line_for_what_is_wrong(
 def test_two_campaigns_in_one_folder(command: Command, sound: Path, crashed: Path) -> None:
     done = command("fuzz", sound, "-o", crashed, *QUICK)
     assert done.status == 1
-    assert "was begun with other options" in done.err
+    assert "was started with other options" in done.err
     assert done.err.count("\n") == 1
 
 
@@ -222,7 +226,7 @@ def test_cov(command: Command, crashed: Path, tmp_path: Path) -> None:
     done = command("cov", tmp_path)
     assert done.status == 1
     assert "is in no campaign's folder" in done.err
-    assert command("cov", tmp_path / "nowhere").err.endswith("there are no inputs of a campaign in it\n")
+    assert command("cov", tmp_path / "nowhere").err.endswith("there are no inputs in it\n")
 
 
 def test_help(command: Command) -> None:
@@ -231,9 +235,9 @@ def test_help(command: Command) -> None:
     assert done.status == 0
     for option in ("--as", "--calls", "--channel", "--secret", "-i", "-o", "-j", "--scheduler", "--replay"):
         assert option in done.out
-    assert "find inputs that make it fault, hang, or tell what it must not" in " ".join(done.out.split())
+    assert "inputs that make an enclave fault, hang or leak" in " ".join(done.out.split())
     assert all(len(line) <= 100 for line in done.out.splitlines())
-    assert "JSON object instead" not in done.out  # it is many
+    assert "as one JSON object" not in done.out  # it is many
 
 
 def start(elf: Path, out: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -262,7 +266,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(
     finally:
         running.kill()
     assert running.returncode == 0, said
-    assert f"stopped by Ctrl-C; the same command with -o {out} goes on" in said[1]
+    assert f"stopped by Ctrl-C; to go on, run the same command with -o {out}" in said[1]
     assert "Traceback" not in said[1]
     assert "0 findings" in said[0]
     before = entries(out)

@@ -88,7 +88,7 @@ def test_an_error_of_a_round_comes_back(processes: Processes) -> None:
 
 @pytest.mark.parametrize("size", [0, 257])
 def test_how_many(size: int) -> None:
-    with pytest.raises(PltvmError, match=f"-j {size}: it is 1 to 256"):
+    with pytest.raises(PltvmError, match=f"-j {size}: it must be 1 to 256"):
         Processes(size)
 
 

@@ -28,7 +28,7 @@ def test_what_the_target_calls_says_what_it_is(tmp_path: Path) -> None:
         for more in ([], ["--as", "server"]):
             done = pltvm("fuzz", elf, *more)
             assert done.returncode == 2
-            assert f": is {kind}, no enclave, as it" in done.stderr
+            assert f": is {kind}, not an enclave: it" in done.stderr
             assert len(done.stderr.splitlines()) == 1
 
 
@@ -37,7 +37,7 @@ def test_what_shows_neither_needs_a_word(tmp_path: Path) -> None:
     silent.write_bytes(bytes(Elf([Segment(0x1000, bytes.fromhex("6f000000"))], None, entry=0x1000)))
     done = pltvm("fuzz", str(silent))
     assert done.returncode == 2
-    assert "--as server or --as enclave says so" in done.stderr
+    assert "add --as server or --as enclave" in done.stderr
 
 
 def test_a_word_against_what_the_target_calls(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
 def test_a_folder_of_afl_is_not_resumed_but_joined(tmp_path: Path) -> None:
     (tmp_path / "default").mkdir()
     (tmp_path / "default" / "fuzzer_stats").write_text("")
-    with pytest.raises(PltvmError, match=r"holds something else \(fuzzer_stats\), no campaign of pltvm"):
+    with pytest.raises(PltvmError, match=r"holds something else \(fuzzer_stats\), not a campaign of pltvm"):
         folder(tmp_path)
     folder(tmp_path, name="pltvm").close()
 

@@ -197,7 +197,7 @@ def test_what_decides(segments: list[Segment], kind: Kind, reason: str) -> None:
     ("data", "reason"),
     [
         (b"", "is empty"),
-        (bytes(Elf(type=s.ET_REL)), "is no executable (ET_REL)"),
+        (bytes(Elf(type=s.ET_REL)), "is not an executable (ET_REL)"),
         (bytes(Elf(machine=62)), "is built for x86-64, not for riscv64"),
         (bytes(Elf([])), "has no segment to load"),
         (b"#!/bin/sh -e\n", "is a script for /bin/sh, not an ELF file"),

@@ -233,9 +233,9 @@ def test_flags_and_the_checker(builds: list[str], tmp_path: Path) -> None:
     assert (
         run(Builder(tmp_path, ["-DFROM_INI=3"], check=True)("over.c", flags=["-I", "inc"], check=False)) == 3
     )
-    with pytest.raises(BuildError, match="makes no enclave"):
+    with pytest.raises(BuildError, match="do not make an enclave"):
         plain("over.c", flags=["-S"])
-    with pytest.raises(BuildError, match="is none of"):
+    with pytest.raises(BuildError, match="is not one of"):
         building.built(parse(["-L/x", "y"]), False)
 
 

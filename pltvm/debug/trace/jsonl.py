@@ -52,18 +52,16 @@ def read(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     torn = None
     for number, line in enumerate(lines, 1):
         if torn is not None:
-            raise PltvmError(f"line {torn} of the trace is no JSON")
+            raise PltvmError(f"line {torn} of the trace is not JSON")
         try:
             row = json.loads(line)
             kind = row["kind"]
         except (ValueError, TypeError, KeyError, RecursionError):
             torn = number
             if number == 1:
-                raise PltvmError("it is no trace of pltvm: write one with --trace FILE.jsonl") from None
+                raise PltvmError("not a trace of pltvm: write one with --trace FILE.jsonl") from None
             continue
         if number == 1 and (kind, row.get("version")) != ("trace", VERSION):
             version = one_line(str(row.get("version")))
-            raise PltvmError(
-                f"it is no trace of version {VERSION} ({one_line(str(kind))}, version {version})"
-            )
+            raise PltvmError(f"not a trace of version {VERSION} ({one_line(str(kind))}, version {version})")
         yield row

@@ -354,7 +354,7 @@ class EnclaveDevice(Client):
     def name_persistent(self, number: int) -> None:
         """ioctl 0x18: the shared memory that sectors go through (§4)."""
         if number < FIRST_MEMORY_ID:
-            raise Refused(EPERM, f"{number:#x} is no id of shared memory")
+            raise Refused(EPERM, f"{number:#x} is not an id of shared memory")
         try:
             pa = self.shm.find(number).pa
         except Refused:

@@ -142,7 +142,7 @@ def test_a_host_program_and_its_enclaves(tmp_path: Path) -> None:
         (["-o", "none/callgrind.out", ELVES["hello-world"]], 1, "none/callgrind.out: cannot be written"),
         (["--limit", "0", ELVES["hello-world"]], 2, "limit"),
         (["nothing.elf"], 1, "nothing.elf: no such file"),
-        (["--as", "kernel", ELVES["hello-world"]], 2, "only enclaves and host programs can be looked into"),
+        (["--as", "kernel", ELVES["hello-world"]], 2, "this command is for enclaves and host programs"),
         (["--as", "server", ELVES["server"]], 2, "a server runs when an enclave calls it"),
     ],
 )

@@ -136,7 +136,7 @@ def test_what_is_no_trace(content: str) -> None:
 
 
 def test_a_line_in_between_that_is_no_json() -> None:
-    with pytest.raises(PltvmError, match="line 2 of the trace is no JSON"):
+    with pytest.raises(PltvmError, match="line 2 of the trace is not JSON"):
         list(jsonl.read(['{"kind":"trace","version":1,"ram":[]}', "{", '{"kind":"end"}']))
 
 
@@ -195,7 +195,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert (status, text.count("\n")) == (2, 1), text
     status, text = run("--trace-format", "text", ELVES["hello-world"])
     assert status == 2
-    assert "--trace-format: it says how --trace FILE is written, and there is none" in text
+    assert "--trace-format: it is for --trace FILE, which is missing" in text
     status, text = run("--trace", "nowhere/run.txt", ELVES["hello-world"])
     assert (status, text) == (1, "pltvm: nowhere/run.txt: cannot be written: No such file or directory\n")
     with_both = "--trace", "run", "--trace-format", "jsonl", "--record", "seeds", "--shm", "x"
