@@ -202,11 +202,13 @@ class Machine:
         stack_size: int = DEFAULT_STACK,
         shm: Pages = None,
         relay: Pages = None,
+        slots: int | None = None,
     ) -> Enclave:
         """Create an enclave from an ELF (path or bytes): `PLenclave_create`.
 
-        `type` is a member of EnclaveType or its name: "normal", "server", "shadow". `name` is at most 16
-        bytes; a server needs one that no living server has. `stack_size` is in bytes.
+        `type` is a member of EnclaveType or its name: "normal", "server", "shadow", or "concurrent": a server
+        that up to `slots` chains (1 to 64, default 8) may be in at once. `name` is at most 16
+        bytes; a server needs one that no living server has. `stack_size` is in bytes, of each slot.
         `shm` is shared with the host while the enclave lives, `relay` is handed over when it runs: bytes, a
         text, or a file's Path, rounded up to whole pages, or what the methods `shm` and `relay` gave; `BOUND`
         stands for the relay
@@ -214,8 +216,9 @@ class Machine:
         nothing behind; a TypeError or ArgumentError for what is no such argument.
         """
         made = partial(
-            api.create, self.driver, elf, name=name, kind=type, stack_size=stack_size, shm=shm, relay=relay
-        )
+            api.create, self.driver, elf, name=name, kind=type, stack_size=stack_size, shm=shm, relay=relay,
+            slots=slots,
+        )  # fmt: skip
         if self._watching is None:
             return Enclave(self.driver, made())
         with self._watching.making(name, elf):

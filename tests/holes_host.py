@@ -199,5 +199,5 @@ HOST_HOLES = [
     ),
     hole("an answer must be aligned", "s-iago", State.is_offer, "and not block % size", ""),
     hole("an answer must be to the ocall", "s-iago", run.resume, "or number != enclave.waiting_for", ""),
-    hole("an answer must come", "s-iago", run.resume, "or enclave.state != EnclaveState.RUNNABLE", ""),
+    hole("an answer must come", "s-iago", run.resume, "or enclave.state not in _GOES_ON", ""),
 ]

@@ -33,8 +33,20 @@ class Hole(NamedTuple):
 
 
 HOLES = [
-    Hole("only servers are called", WALK, "monitor/native/server.c", "callee->kind != TYPE_SERVER ||", ""),
-    Hole("busy", "c-server-chain", "monitor/native/server.c", "|| callee->caller) return 0;", ") return 0;"),
+    Hole(
+        "only servers are called",
+        WALK,
+        "monitor/native/server.c",
+        "if (server->kind == TYPE_SERVER) return",
+        "if (server->kind != TYPE_CONCURRENT_SERVER) return",
+    ),
+    Hole(
+        "busy",
+        "c-server-chain",
+        "monitor/native/server.c",
+        "server->caller || server->first",
+        "server->first",
+    ),
     Hole(
         "a struct that is writable",
         "c-caller-ranges",

@@ -170,7 +170,7 @@ BREAKS = [
     ),
     Break(
         "a busy server takes a call",
-        Edit(server.call, "if callee.caller:", "if False:"),
+        Edit(server.call, "if (callee.caller", "if (False"),
         "a0",
     ),
     Break(

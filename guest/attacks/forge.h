@@ -14,9 +14,9 @@
 
 #include "supervisor.h"
 
-enum { NORMAL, SERVER_TYPE, SHADOW_TYPE }; /* ABI section 5 and 6 */
+enum { NORMAL, SERVER_TYPE, SHADOW_TYPE, CONCURRENT_SERVER_TYPE }; /* ABI section 5 and 6; ours */
 enum { PUPPET_PAGES = 64, PUPPET_LOAD = 0, PUPPET_STORE = 1, PUPPET_CODE = 0x1000, PUPPET_DATA = 0x2000 };
-enum { STATUS_TIMER = 1, STATUS_OCALL = 2, STATUS_YIELD = 3 };
+enum { STATUS_TIMER = 1, STATUS_OCALL = 2, STATUS_YIELD = 3, STATUS_WAITING = 4 };
 
 struct create_params { /* ABI section 8 */
     uint64_t eid_pointer;

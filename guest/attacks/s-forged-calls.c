@@ -31,7 +31,7 @@ static void numbers(void) /* eids that do not exist, or are of another kind */
             by_check(sv_call(CALL_RESUME, info->victim[ENCLAVE].eid, reason, 3, 0, 0));
     }
     for (uint64_t call = 0; call < 128; call++)
-        if (call < 79 || call == 82 || call == 84 || call == 88 || call == 91 || call == 93 || call > 102)
+        if (call < 79 || call == 82 || call == 84 || call == 88 || call == 91 || call == 93 || call > 103)
             by_check(sv_call(call, info->victim[ENCLAVE].eid, page, page, page, page));
 }
 

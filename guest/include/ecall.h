@@ -12,7 +12,7 @@ extern "C" {
 
 #define ENCLAVE_CALL 0x100101UL /* in a6; the function is in a7 */
 
-enum enclave_call_number {
+enum enclave_call_number { CALL_SLOT_ID = 63, CALL_CALL_ENCLAVE_WAIT = 64, /* not the original's: threads.h */
     CALL_SHM_STAT = 83,
     CALL_SHM_ATTACH = 84,
     CALL_DERIVE_KEY = 88,

@@ -28,6 +28,7 @@ from pltvm.engine.sv39 import (
     contiguous_entries,
     make_pte,
     pte_address,
+    root_index,
     visit,
     walk,
 )
@@ -45,7 +46,8 @@ class PageTable:
 
     `take_page` gives the physical address of a zeroed page for a new table, or raises. `user` says whether
     user mode looks through it, or supervisor mode. `wants_both` tells of a mapped page, by its physical
-    address, whether it is to be writable and executable.
+    address, whether it is to be writable and executable. `made` is told of each new table: its level, and the
+    entry that points to it. `keeps` is an index of the root: D bits below it stay (`note_written`).
     """
 
     def __init__(
@@ -55,17 +57,21 @@ class PageTable:
         take_page: Callable[[], int],
         user: bool = True,
         wants_both: Callable[[int], bool] = _never,
+        made: Callable[[int, int], None] = lambda _level, _slot: None,
+        keeps: int = -1,
     ) -> None:
         self.memory = memory
         self._wants_both = wants_both
         self._needed = V | U if user else V
         self.root = root
         self._take_page = take_page
+        self._made, self._keeps = made, keeps
         self._words = memory.words
         self._dirty = memory.dirty  # by page: entries are written past the methods of RAM
         # va >> 21 → index in `words` of the last-level table; tables are never freed while in use.
         self._leaf_tables: dict[int, int] = {}
         self._last_tables: list[int] | None = None  # all of the last level, as soon as they were asked for
+        self._kept: set[int] = set()  # of these, those whose D bits stay
         self._upper: set[int] = set()  # then, by number from the start of RAM, the pages that lead to them
 
     def _leaf_table(self, va: int, create: bool) -> int:
@@ -79,11 +85,16 @@ class PageTable:
         index = self._leaf_tables[va >> 21] = (table - self.memory.base) >> 3
         return index
 
-    def _make_table(self, _level: int, slot: int) -> int:
+    def _make_table(self, level: int, slot: int) -> int:
         table = self._take_page()
         self.memory.store(slot, make_pte(table, V))
         self._last_tables = None
+        self._made(level, slot)
         return table
+
+    def tables_made(self) -> None:
+        """Another table that shares some with this one has made more of them."""
+        self._last_tables = None
 
     # -- changing ----------------------------------------------------------------------------------------
 
@@ -191,7 +202,7 @@ class PageTable:
     def note_written(self) -> None:
         """Tell RAM's log of the pages that were written through this table since their D bits were clear.
 
-        Clears them; the caller tells the hart.
+        Clears them, but for those that stay; the caller tells the hart.
         """
         words, memory = self._words, self.memory
         if self._last_tables is None:
@@ -200,13 +211,16 @@ class PageTable:
             self._upper = {(self.root - memory.base) >> PAGE_SHIFT}
             self._upper |= {first >> 9 for level, first in tables if level == 0}
             self._last_tables = [first for level, first in tables if level == 1]
+            kept = (entry for entry in pointers if entry.level == 1 and root_index(entry.va) == self._keeps)
+            self._kept = {(pte_address(entry.pte) - memory.base) >> 3 for entry in kept}
         for first in self._last_tables:
             self._dirty[first >> 9] = 1  # the JIT sets A and D in it
             entries = words[first : first + ENTRIES]
             if int.from_bytes(entries, "little") & _ALL_D:
+                stay = D if first in self._kept else 0
                 for index, pte in enumerate(entries.tolist()):
                     if pte & D:
-                        words[first + index] = pte & ~D
+                        words[first + index] = pte & ~D | stay
                         memory.touch(pte_address(pte))
 
     # -- looking -----------------------------------------------------------------------------------------

@@ -46,6 +46,11 @@ def pte_address(pte: int) -> int:
     return (pte & PPN_MASK) << 2
 
 
+def root_index(va: int) -> int:
+    """Which entry of a root table leads to an address."""
+    return va >> LEVEL_SHIFTS[0] & ENTRIES - 1
+
+
 def make_pte(pa: int, flags: int) -> int:
     """An entry for the page at `pa`."""
     return pa >> 2 | flags

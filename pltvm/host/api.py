@@ -40,6 +40,7 @@ FAULTED: Final = "faulted"
 INTERRUPTED: Final = "interrupted"
 RELAY_RETURNED: Final = "relay returned"
 STOPPED: Final = "stopped"
+WAITING: Final = "waiting"
 DESTROYED: Final = "destroyed"
 ELSEWHERE: Final = "put back"
 DEADLOCKED: Final = "deadlocked"
@@ -63,13 +64,13 @@ class Result:
     """How a run ended.
 
     `status` is "exited", "faulted" or "interrupted" (time limit), "relay returned" (it waits for new relay
-    pages), "stopped" or "destroyed" (from `on_output`), "put back" (from there too: the machine is as it was
-    before the run, see `Machine.restore`), "deadlocked" (of `Machine.run_together`); `retval` what the
-    enclave returned, as u64, None unless it exited; `output` what it and the servers it called printed, the
-    first 16 MiB; `shm` and `relay` the memory shared with it and handed over, as they were left, None where
-    there was none (relay: or where the pages did not come back); `notes` lines on what may be wrong
-    without a fault, such as a name that an enclave looked for and no server has; `place` where
-    a time limit has found it.
+    pages), "waiting" (for a server that is busy: `resume` goes on once it is not), "stopped" or "destroyed"
+    (from `on_output`), "put back" (from there too: the machine is as it was before the run, see
+    `Machine.restore`), "deadlocked" (of `Machine.run_together`); `retval` what the enclave returned, as u64,
+    None unless it exited; `output` what it and the servers it called printed, the first 16 MiB; `shm` and
+    `relay` the memory shared with it and handed over, as they were left, None where there was none (relay:
+    or where the pages did not come back); `notes` lines on what may be wrong without a fault, such as a name
+    that an enclave looked for and no server has; `place` where a time limit has found it.
     """
 
     status: str
@@ -178,7 +179,7 @@ class Enclave:
     def startable(self) -> DriverEnclave:
         """What the driver knows of it, if it can be run. Raises EnclaveError."""
         self._must_be_ours()
-        if self.type is EnclaveType.SERVER:
+        if abi.is_server(self.type):
             raise EnclaveError(f"{self.name} is a server enclave: it runs only when another enclave calls it")
         if self.type is EnclaveType.SHADOW:
             raise EnclaveError(f"{self.name} is a shadow template: run what its `fork` gives")
@@ -244,7 +245,7 @@ class Enclave:
         arguments.function("on_output", on_output)
         if not -(1 << 63) <= arg <= abi.MASK64:
             raise EnclaveError(f"the argument {arg} has more than 64 bits")
-        if self.type is not EnclaveType.SERVER:
+        if not abi.is_server(self.type):
             raise EnclaveError(
                 f'{self.name} is not a server enclave: run it, or create it with type="server"'
             )
@@ -371,6 +372,7 @@ _RESULTS: Final[dict[int, str]] = {
     Status.TIMER: INTERRUPTED,
     RELAY_PAGE: RELAY_RETURNED,
     enclave.STOPPED: STOPPED,
+    Status.WAITING: WAITING,
     GONE: DESTROYED,
     PUT_BACK: ELSEWHERE,
     STUCK: DEADLOCKED,
@@ -387,24 +389,43 @@ def create(
     stack_size: int = abi.DEFAULT_STACK,
     shm: Pages = None,
     relay: Pages = None,
+    slots: int | None = None,
 ) -> DriverEnclave:
     """`PLenclave_create`: see `Machine.create`."""
-    elf, kind = arguments.source("elf", elf), arguments.member(EnclaveType, "type", kind)
+    elf = arguments.source("elf", elf)
+    if isinstance(kind, str) and kind.lower() in _CONCURRENT:
+        kind = EnclaveType.CONCURRENT_SERVER
+    kind = arguments.member(EnclaveType, "type", kind)
+    slots = _checked_slots(slots, kind)
     stack_size = arguments.number("stack_size", stack_size, "its bytes, a whole number")
     raw_name = _checked_name(name, kind)
     if not 0 < stack_size <= abi.MAX_STACK:
         raise EnclaveError(f"a stack of {stack_size} bytes: it must be 1 byte to {abi.MAX_STACK >> 20} MiB")
     if kind is EnclaveType.SHADOW and (shm is not None or relay is not None):
         raise EnclaveError("shared memory and relay pages go to the instances: see Enclave.fork")
-    if kind is EnclaveType.SERVER and (relay is not None or isinstance(shm, bytes | str | Path)):
+    if abi.is_server(kind) and (relay is not None or isinstance(shm, bytes | str | Path)):
         raise EnclaveError("bytes go to enclaves that the host runs, not to servers: see Machine.shm")
     image = load_image(elf)
     label = one_line(name) or name_of(elf)
     with _pages(driver, shm, relay, label) as (shm_span, relay_span):
-        inner = driver.create(image, raw_name, kind, stack_size, shm_span, clients.PYTHON)
+        inner = driver.create(image, raw_name, kind, stack_size, shm_span, clients.PYTHON, slots)
     driver.set_relay(inner, relay_span)
     inner.label, inner.symbols = label, Symbols(elf)
     return inner
+
+
+_CONCURRENT: Final = ("concurrent", "concurrent server")  # other names of EnclaveType.CONCURRENT_SERVER
+
+
+def _checked_slots(slots: int | None, kind: EnclaveType) -> int:
+    if kind is not EnclaveType.CONCURRENT_SERVER:
+        if slots is not None:
+            raise EnclaveError('slots are for a concurrent server: create it with type="concurrent"')
+        return 0
+    slots = abi.DEFAULT_SLOTS if slots is None else arguments.number("slots", slots)
+    if not 1 <= slots <= abi.MOST_SLOTS:
+        raise EnclaveError(f"a server of {slots} slots: it has 1 to {abi.MOST_SLOTS}")
+    return slots
 
 
 @contextmanager
@@ -437,6 +458,6 @@ def _checked_name(name: str, kind: EnclaveType) -> bytes:
         raise EnclaveError(f"the name {name!r} has {len(raw)} bytes: at most {abi.NAME_SIZE} fit")
     if "\0" in name:
         raise EnclaveError(f"the name {name!r} contains a NUL byte")
-    if kind is EnclaveType.SERVER and not raw:
+    if abi.is_server(kind) and not raw:
         raise EnclaveError("a server needs a name: others find it by that")
     return raw

@@ -28,6 +28,7 @@ _CREATE_CALLS: Final = {
     EnclaveType.NORMAL: HostCall.CREATE,
     EnclaveType.SERVER: HostCall.CREATE_SERVER,
     EnclaveType.SHADOW: HostCall.CREATE_SHADOW,
+    EnclaveType.CONCURRENT_SERVER: HostCall.CREATE_SERVER,
 }
 
 
@@ -37,21 +38,29 @@ def mailbox(page: int) -> tuple[int, int, int, int, int]:
 
 
 def build(
-    kernel: Kernel, image: EnclaveImage, name: bytes, kind: EnclaveType, stack_size: int, shm: Span
+    kernel: Kernel,
+    image: EnclaveImage,
+    name: bytes,
+    kind: EnclaveType,
+    stack_size: int,
+    shm: Span,
+    slots: int = 0,
 ) -> DriverEnclave:
     """Load an enclave and have the monitor create it; the driver says which one it is, and whose.
 
-    `shm` is memory to share with it. Raises EnclaveError when the monitor refuses, OutOfMemory when RAM is
-    used up; neither leaves anything behind.
+    `shm` is memory to share with it, `slots` are those of a concurrent server. Raises EnclaveError when the
+    monitor refuses, OutOfMemory when RAM is used up; neither leaves anything behind.
     """
     blocks, memory = kernel.blocks, kernel.memory
-    block_pages = 1 << order_for(image.pages + pages_for(stack_size) + abi.SPARE_PAGES)
+    stack = pages_for(stack_size)
+    others = max(slots - 1, 0) * abi.pages_of_slot(stack)
+    block_pages = 1 << order_for(image.pages + stack + others + abi.SPARE_PAGES)
     block, page, kbuffer = taken = blocks.take_all(block_pages, 1, 1)
     try:
         free = load(memory, image, block, block_pages, stack_size)
         params = CreateParams(
-            page + EID, name, kind, block, block_pages * PAGE, image.entry, free, kbuffer, PAGE, *shm,
-            *mailbox(page),
+            page + EID, name, abi.type_number(kind, slots), block, block_pages * PAGE, image.entry, free,
+            kbuffer, PAGE, *shm, *mailbox(page),
         )  # fmt: skip
         memory.write(page, abi.CREATE_PARAMS.pack(*params))
         if kernel.call(_CREATE_CALLS[kind], page) != Status.OK:
@@ -61,7 +70,7 @@ def build(
             blocks.give(one)
         raise
     eid = int.from_bytes(memory.read(page + EID, 4), "little")
-    enclave = DriverEnclave(eid, name, kind, block, page, kbuffer, shm)
+    enclave = DriverEnclave(eid, name, kind, block, page, kbuffer, shm, slots=slots)
     shared_pages = sum(run.npages for run in image.runs() if not run.writable)
     enclave.copy_pages = (free - block) // PAGE - abi.RESERVED_PAGES + 1 - shared_pages
     return enclave

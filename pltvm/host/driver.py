@@ -50,6 +50,7 @@ _DESTROY_CALLS: Final = {
     EnclaveType.NORMAL: HostCall.DESTROY,
     EnclaveType.SERVER: HostCall.DESTROY_SERVER,
     EnclaveType.SHADOW: HostCall.DESTROY_SHADOW,
+    EnclaveType.CONCURRENT_SERVER: HostCall.DESTROY_SERVER,
 }
 
 
@@ -185,18 +186,20 @@ class Driver:
         stack_size: int = abi.DEFAULT_STACK,
         shm: Span = NO_PAGES,
         client: int = clients.PYTHON,
+        slots: int = 0,
     ) -> DriverEnclave:
         """Load an enclave and have the monitor create it.
 
-        `shm` is memory to share with it, `client` who runs it. Raises EnclaveError when the monitor refuses,
-        OutOfMemory when RAM is used up; neither leaves anything behind.
+        `shm` is memory to share with it, `client` who runs it, `slots` are those of a concurrent server.
+        Raises EnclaveError when the monitor refuses, OutOfMemory when RAM is used up; neither leaves anything
+        behind.
         """
-        servers = (one for one in self.enclaves.values() if one.kind is EnclaveType.SERVER)
-        if kind is EnclaveType.SERVER and any(name == one.name for one in servers):
+        servers = (one for one in self.enclaves.values() if abi.is_server(one.kind))
+        if abi.is_server(kind) and any(name == one.name for one in servers):
             raise EnclaveError("another server has this name already")
         if kind is EnclaveType.SHADOW:
             stack_size = 0
-        enclave = building.build(self.kernel, image, name, kind, stack_size, shm)
+        enclave = building.build(self.kernel, image, name, kind, stack_size, shm, slots)
         self.kept.take(shm.pa)
         return self.table.add(enclave, client)
 
@@ -215,7 +218,8 @@ class Driver:
     # -- run ---------------------------------------------------------------------------------------------
 
     def run(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> int:
-        """Run until the enclave exits (OK), fails (ERROR), or TIMER (`interrupt`), RELAY_PAGE, STOPPED, GONE.
+        """Run until the enclave exits (OK), fails (ERROR), or TIMER (`interrupt`), WAITING for a server,
+        RELAY_PAGE, STOPPED, GONE.
 
         PUT_BACK when a callback has put the machine back to where this run was not in progress. `relay` are
         pages to hand over. Raises EnclaveError when the monitor refuses to start it.
@@ -225,8 +229,12 @@ class Driver:
     def resume(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> int:
         """Go on with an enclave that was interrupted or stopped, or has returned its relay pages; as `run`.
 
-        In the last case `relay` are new ones.
+        In the last case `relay` are new ones. WAITING again for one that waits for a server that is busy.
         """
+        if enclave.stopped:
+            self.unstop(enclave)
+        if not self.can_go_on(enclave):
+            return Status.WAITING
         return self._go(enclave, self.go_on(enclave, relay))
 
     def _go(self, enclave: DriverEnclave, entered: bool) -> int:
@@ -253,6 +261,12 @@ class Driver:
             self.state.running = 0
         return self._over
 
+    def can_go_on(self, enclave: DriverEnclave) -> bool:
+        """Whether an enclave that is paused waits for no server, or has its turn: else it is refused."""
+        if enclave.status != Status.WAITING:
+            return True
+        return self.kernel.call(HostCall.CAN_GO_ON, enclave.eid) == Status.OK
+
     def start(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
         """Make the run call; True when the hart is the enclave's now, False when it was refused."""
         entered = self._start(enclave, relay)
@@ -276,7 +290,10 @@ class Driver:
         return True
 
     def go_on(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
-        """Make the resume call that the enclave waits for; as `start`. Undoes `stop`."""
+        """Make the resume call that the enclave waits for; as `start`. Undoes `stop`.
+
+        The monitor refuses while there is no `can_go_on`.
+        """
         self._must_be_idle()
         if enclave.stopped:
             self.unstop(enclave)
@@ -331,7 +348,7 @@ class Driver:
                 return True
             if status == PUT_BACK:
                 return self.go_on_elsewhere()
-        elif status in (Status.TIMER, Status.YIELD):
+        elif status in (Status.TIMER, Status.YIELD, Status.WAITING):
             enclave.pending = (ResumeReason.TIMER,)
             if status == Status.YIELD and not enclave.gives_way:
                 if self._enter_with_answer(enclave):
@@ -414,7 +431,7 @@ class Driver:
         return None if fault is None else self.report_of(fault)
 
     def _note_unknown_name(self, name: bytes) -> None:
-        servers = (one.name for one in self.enclaves.values() if one.kind is EnclaveType.SERVER)
+        servers = (one.name for one in self.enclaves.values() if abi.is_server(one.kind))
         self.unknown_names.note(name, servers)
 
     # -- ending ------------------------------------------------------------------------------------------

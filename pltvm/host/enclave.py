@@ -49,6 +49,7 @@ class DriverEnclave:
     symbols: Symbols | None = None
     alive: bool = True
     value: int = 0  # what it returned, as u64
+    slots: int = 0  # of a concurrent server
 
     @property
     def is_instance(self) -> bool:

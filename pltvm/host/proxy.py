@@ -283,6 +283,7 @@ class _Call:
 
 _ENDS: Final[dict[int, tuple[str, str]]] = {
     enclave.STOPPED: ("stopped", "was stopped"),
+    Status.WAITING: ("busy", "waits for another server, which is busy"),
     enclave.GONE: ("destroyed", "was destroyed during the call"),
     enclave.PUT_BACK: ("put back", "the machine was put back meanwhile to where the call was not made"),
     enclave.REFUSED: ("refused", "the monitor refused to go on with the call"),

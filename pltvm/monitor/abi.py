@@ -32,11 +32,40 @@ WRITE_LIMIT: Final = 511  # bytes printed by one write ocall
 
 
 class EnclaveType(IntEnum):
-    """What kind of enclave to create: §5 servers, §6 shadow templates."""
+    """What kind of enclave to create: §5 servers, §6 shadow templates; and ours."""
 
     NORMAL = 0
     SERVER = 1
     SHADOW = 2
+    CONCURRENT_SERVER = 3  # ours: a server that several chains may be in at once, each in a slot of its own
+
+
+# The type as the host gives it: the low byte, and of a concurrent server its slots in the next one, 0 for
+# DEFAULT_SLOTS.
+TYPE_MASK: Final = 0xFF
+SLOTS_SHIFT: Final = 8
+DEFAULT_SLOTS: Final = 8
+MOST_SLOTS: Final = 64
+
+
+def is_server(kind: int) -> bool:
+    """Whether others can call an enclave of this type."""
+    return kind in (EnclaveType.SERVER, EnclaveType.CONCURRENT_SERVER)
+
+
+def slots_of(kind: int) -> int:
+    """The slots that the type of a concurrent server asks for; more than there can be for a bad one."""
+    return (kind & 0xFFFF_FFFF) >> SLOTS_SHIFT or DEFAULT_SLOTS
+
+
+def pages_of_slot(stack: int) -> int:
+    """Pages of the server's block that a slot but the first takes, of which so many are its stack."""
+    return 4 + stack + (1 + -(-stack // 512) if stack else 0)
+
+
+def type_number(kind: EnclaveType, slots: int = 0) -> int:
+    """The type as the host gives it to the monitor."""
+    return kind | slots << SLOTS_SHIFT
 
 
 # -- §3: calls of an enclave, a6 = ENCLAVE_CALL ------------------------------------------------------------
@@ -62,6 +91,8 @@ class Call(IntEnum):
     DERIVE_KEY = 88
     SHM_ATTACH = 84
     SHM_STAT = 83
+    CALL_WAITING = 64  # ours: as CALL, but waits while the server is busy
+    SLOT_ID = 63  # ours: the number of the slot that runs
 
 
 class CallStruct(NamedTuple):
@@ -125,6 +156,7 @@ class HostCall(IntEnum):
     ATTEST_SHADOW = 80
     DESTROY_SHADOW = 79
     RECLAIM = 102  # ours: (address, bytes) take back what lies idle in the monitor, see monitor/relay.py
+    CAN_GO_ON = 103  # ours: (eid) whether a chain that waits for a server could go on: OK, or WAITING
 
 
 # -- §8: the device of Linux host programs ------------------------------------------------------------------
@@ -192,6 +224,7 @@ class Status(IntEnum):
     TIMER = 1
     OCALL = 2
     YIELD = 3
+    WAITING = 4  # ours: the chain waits for room in a server
 
 
 class SetPte(IntEnum):
@@ -218,6 +251,7 @@ SHM_EXCLUSIVE: Final = 0o2000  # fail if there is memory of that key
 # What an enclave gets in a0.
 FAILED: Final = -1
 BUSY: Final = -2
+DEADLOCK: Final = -3  # ours, of CALL_WAITING: nobody who could make room ever would
 
 
 class Mailbox(NamedTuple):

@@ -5,7 +5,8 @@
 
 `top` is named in each record of a chain, and the record of the top names the innermost. There is one host
 context: it waits while a chain has the hart, and whoever is innermost pauses or ends back into it. The
-mailbox and the kbuffer of a chain are those of its top; the kbuffer is mapped in whoever is innermost.
+mailbox and the kbuffer of a chain are those of its top; the kbuffer is mapped in whoever is innermost. Of a
+concurrent server a chain has a slot (`slots`), and may have several.
 
 From an enclave's creation to its end nobody else writes its record's `state`, `top`, `innermost`, `caller`.
 Who has the hart is written here too, and by `State.to_host`.
@@ -14,6 +15,7 @@ Who has the hart is written here too, and by `State.to_host`.
 from collections.abc import Iterator
 
 from pltvm.engine.sv39 import PPN_SHIFT, D
+from pltvm.monitor import abi, slots, waiting
 from pltvm.monitor.abi import Ocall, Status
 from pltvm.monitor.records import Region
 from pltvm.monitor.state import Enclave, EnclaveState, State
@@ -38,6 +40,8 @@ def _run(state: State, enclave: Enclave) -> None:
     state.globals.running = enclave.at
     record, registers = enclave.pages
     state.dirty[record] = state.dirty[registers] = 1
+    if enclave.concurrent:
+        state.dirty[enclave.home.pages[0]] = 1
     state.hart.current = enclave.context
 
 
@@ -73,8 +77,11 @@ def push(
     if len(struct) > 1:
         callee.struct_rest = struct[1][0]
     callee.request_size = size
+    if callee.concurrent:
+        slots.enter(callee)
     if request is not None:
         callee.request, callee.request_va = request.at, request.origin_va
+        slots.receive(callee, request)
     state.words[callee.kbuffer_word] = top.kbuffer_entry
     state.dirty[callee.kbuffer_table] = 1
     state.hart.translations_changed()
@@ -102,6 +109,8 @@ def leave(state: State, server: Enclave) -> None:
     server.caller = 0
     if server.request_va:
         server.request = server.request_va = 0
+    if server.concurrent:
+        slots.leave(state, server)
     server.top = server.at
     server.state = RUNNABLE
     server.context.regs[:] = server.entry_registers
@@ -111,7 +120,7 @@ def leave(state: State, server: Enclave) -> None:
 def links(state: State, innermost: Enclave) -> Iterator[Enclave]:
     """From the innermost enclave of a chain to its top; the one that was given may leave meanwhile."""
     link = innermost
-    for _ in range(state.globals.enclaves):  # in a chain each is once
+    for _ in range(state.globals.enclaves * abi.MOST_SLOTS):  # in a chain each slot is once
         caller = link.caller
         yield link
         if not caller:
@@ -131,14 +140,17 @@ def unwind(state: State, top: Enclave, ended: Enclave) -> None:
 
     What the unfinished calls had passed to them is the top's, but not mapped; what `ended` has ends with it.
     """
-    for link in links(state, state.enclave(top.innermost)):
+    innermost = state.enclave(top.innermost)
+    waiting.leave(state, innermost)
+    for link in links(state, innermost):
         if link.at == top.at:
             break
-        if link.request and link.at != ended.at:
+        if link.request and link.home.at != ended.at:
             request = state.records.region(link.request)
             if link.space.has(request):
                 link.space.remove(request)
                 state.owners.set_owner(request.block, request.block_pages, top.owner)
+                request.holder = request.call = 0
                 top.space.adopt(request)
         leave(state, link)
     top.innermost = top.at

@@ -12,7 +12,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.engine.page_table import PageTable
 from pltvm.engine.sv39 import Leaf, R, W, X, make_pte, pte_address
 from pltvm.errors import PhysicalAddressError
-from pltvm.monitor import abi, measure
+from pltvm.monitor import abi, measure, slots
 from pltvm.monitor.abi import CreateParams, EnclaveType, Status
 from pltvm.monitor.pages import MONITOR, OWNERS
 from pltvm.monitor.records import EnclaveRecord
@@ -40,7 +40,7 @@ def create(state: State, params_pa: int) -> int:
 
 
 def create_server(state: State, params_pa: int) -> int:
-    """Monitor call 90: a server enclave; its name must not be taken (§5)."""
+    """Monitor call 90: a server enclave, whose name must not be taken (§5); by its type a concurrent one."""
     return create_as(state, params_pa, EnclaveType.SERVER)
 
 
@@ -51,16 +51,22 @@ def create_as(state: State, params_pa: int, kind: EnclaveType) -> int:
         return Status.ERROR
     params = CreateParams(*abi.CREATE_PARAMS.unpack(raw))
     name = abi.clean_name(params.name)
-    if kind is EnclaveType.SERVER and (not name or state.server(name) is not None):
+    is_server, count = kind is EnclaveType.SERVER, 1
+    if is_server and (not name or state.server(name) is not None):
         return Status.ERROR
-    if not parameters_are_sound(state, params):
+    if is_server and params.type & abi.TYPE_MASK == EnclaveType.CONCURRENT_SERVER:
+        kind, count = EnclaveType.CONCURRENT_SERVER, abi.slots_of(params.type)
+    if count > abi.MOST_SLOTS or not parameters_are_sound(state, params):
         return Status.ERROR
-    if state.globals.record_space < RECORD_BYTES:
+    if state.globals.record_space < RECORD_BYTES * count:
         return Status.NO_MONITOR_MEMORY
     asid, leaves = state.records.next_asid(), _sound_layout(state, params)
     if asid is None or leaves is None or state.globals.next_eid >= OWNERS:
         return Status.ERROR
-    if not _has_room(state, params, kind):
+    stack = slots.stack_pages(leaves) if count > 1 or kind is EnclaveType.CONCURRENT_SERVER else 0
+    if stack is None or state.records.asids_left < count:
+        return Status.ERROR
+    if not _has_room(state, params, kind, (count - 1) * abi.pages_of_slot(stack)):
         return Status.ERROR
 
     # Nothing can fail from here on.
@@ -69,21 +75,25 @@ def create_as(state: State, params_pa: int, kind: EnclaveType) -> int:
     enclave = settle(state, params, name, kind, params.paddr + PAGE, params.free_mem, asid)
     state.contents[enclave.eid] = content
     _settle_permissions(state, leaves)
-    if kind is EnclaveType.SERVER:
+    if is_server:
         state.add_server(enclave)
         enclave.state = EnclaveState.RUNNABLE
+    if enclave.concurrent:
+        slots.make(state, enclave, count, stack)
     return Status.OK
 
 
-def _has_room(state: State, params: CreateParams, kind: EnclaveType) -> bool:
-    """Whether what the monitor maps fits in between what the host has mapped, with the tables for it."""
+def _has_room(state: State, params: CreateParams, kind: EnclaveType, others: int) -> bool:
+    """Whether what the monitor maps fits in between what the host has mapped, with the tables for it, and
+    `others`, pages of the block."""
     table = PageTable(state.memory, params.paddr + PAGE, lambda: 0)
     shm_pages = params.shm_size // PAGE
     if kind is EnclaveType.SHADOW:
         stack = abi.STACK_TOP - abi.DEFAULT_STACK, abi.DEFAULT_STACK // PAGE
         return not shm_pages and table.is_free(*stack)
     left = params.paddr + params.size - params.free_mem
-    return has_room(table, left, (abi.KBUFFER, 1), (abi.SHM_BASE, shm_pages))
+    missing = (abi.KBUFFER, 1), (abi.SHM_BASE, shm_pages)
+    return left // PAGE >= others and has_room(table, left, *missing, reserve=others)
 
 
 def settle(
@@ -159,7 +169,8 @@ def parameters_are_sound(state: State, params: CreateParams) -> bool:
 
 def _entry_registers(enclave: Enclave) -> memoryview:
     """The registers that are the same at every entry (§2); a server gets its shared memory in a3, a4."""
-    start = Context(U, enclave.space.satp, enclave.entry & ~1)  # as mret takes it from mepc
+    satp = sv39.satp_for(enclave.root, enclave.asid)
+    start = Context(U, satp, enclave.entry & ~1)  # as mret takes it from mepc
     start.regs[SP] = abi.STACK_TOP
     if enclave.is_server and enclave.shm_size:
         start.regs[A3], start.regs[A4] = abi.SHM_BASE, enclave.shm_size

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pltvm.engine.memory import PAGE, Block
-from pltvm.monitor import chain, secure_shm
+from pltvm.monitor import chain, secure_shm, waiting
 from pltvm.monitor.abi import Status
 from pltvm.monitor.create import pages_of
 from pltvm.monitor.state import Enclave, State
@@ -13,7 +13,7 @@ def destroy(state: State, eid: int) -> int:
     """Monitor calls 94 and 89: end an enclave in whatever state it is.
 
     One that takes part in a call ends the whole chain: its top caller is destroyed with it, servers in
-    between are idle again (§10).
+    between are idle again (§10). A concurrent server ends all chains that are in it.
     """
     enclave = state.enclaves.get(eid)
     if enclave is None or state.globals.running or enclave.instances:
@@ -23,18 +23,22 @@ def destroy(state: State, eid: int) -> int:
 
 
 def end_chain(state: State, enclave: Enclave) -> tuple[int, ...]:
-    """Destroy `enclave` and the top caller of its chain; returns their eids."""
-    top = state.enclave(enclave.top)
-    chain.unwind(state, top, enclave)
-    if top.at == enclave.at:
-        eid = top.eid
-        free(state, top)
-        return (eid,)
-    ended = (enclave.eid, top.eid)
-    # Each lists the other's block, so that the host finds both from either.
+    """Destroy `enclave`, or whose slot it is, and the top caller of each chain in it; their eids."""
+    enclave = enclave.home
+    tops: dict[int, Enclave] = {}
+    for slot in state.slots(enclave):
+        if slot.caller:
+            tops[slot.top] = state.enclave(slot.top)
+    for top in tops.values() or (enclave,):
+        chain.unwind(state, top, enclave)
+    if enclave.is_server:
+        waiting.dissolve(state, enclave)
+    ended = (enclave.eid, *(top.eid for top in tops.values()))
+    # Each lists the other's block, so that the host finds all from any.
     block = enclave.whole
-    free(state, enclave, [top.whole])
-    free(state, top, [block])
+    free(state, enclave, [top.whole for top in tops.values()])
+    for top in tops.values():
+        free(state, top, [block])
     return ended
 
 
@@ -60,11 +64,14 @@ def free(state: State, enclave: Enclave, kept: Sequence[Block] = ()) -> None:
     if enclave.template_of:
         state.enclave(enclave.template_of).instances -= 1
     state.contents.pop(enclave.eid, None)
-    state.hart.forget_context(enclave.context)
-    if state.globals.running == enclave.at:
-        state.globals.running = 0  # else who asks, before the host has the hart, would look into its record
-    state.forget(enclave)
-    state.records.free_asid(enclave.asid)
-    state.records.free_enclave(enclave.at)
+    for slot in [*state.slots(enclave)][::-1]:
+        state.hart.forget_context(slot.context)
+        if state.globals.running == slot.at:
+            state.globals.running = (
+                0  # else who asks, before the host has the hart, would look into its record
+            )
+        state.forget(slot)
+        state.records.free_asid(slot.asid)
+        state.records.free_enclave(slot.at)
     state.give_back(blocks, kept)
     state.hart.translations_changed()

@@ -54,4 +54,5 @@ HOST_CALLS: Final[dict[int, tuple[int, Callable[..., int | None]]]] = {
     HostCall.EXTEND: (2, create.extend),
     HostCall.RELAY_INIT: (2, create.extend),
     HostCall.RECLAIM: (2, relay.reclaim),
+    HostCall.CAN_GO_ON: (1, run.can_go_on),
 }

@@ -77,6 +77,8 @@ ENCLAVE_CALLS: Final[dict[int, EnclaveCall]] = {
     Call.ASYNC_CALL: _asynchronous_call,
     Call.SHM_ATTACH: secure_shm.attach,
     Call.SHM_STAT: secure_shm.stat,
+    Call.CALL_WAITING: server.call_waiting,
+    Call.SLOT_ID: server.slot_id,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE, Block, pages_for
-from pltvm.monitor import abi, chain, relay, secure_shm, storage
+from pltvm.monitor import abi, chain, relay, secure_shm, slots, storage
 from pltvm.monitor.abi import FAILED, Ocall
 from pltvm.monitor.records import Region
 from pltvm.monitor.state import Enclave, State
@@ -35,7 +35,7 @@ def _mmap(state: State, enclave: Enclave, context: Context) -> int | None:
         return 0
     space, asked = enclave.space, _mapped(size)
     below = space.lowest - asked * PAGE
-    if not space.is_free(_wanted(address, asked), asked) and below < enclave.heap_top:
+    if not space.is_free(_wanted(address, asked), asked) and below < enclave.home.heap_top:
         return 0  # no place: do not take a block from the host that would be lost
     enclave.asked_where, enclave.asked_size = address, size
     chain.ask(state, enclave, Ocall.MMAP, size)
@@ -57,7 +57,7 @@ def _munmap(state: State, enclave: Enclave, context: Context) -> int | None:
     va, size = context.regs[A1], context.regs[A2]
     space = enclave.space
     region = space.find(va, size) if va < abi.MMAP_TOP and not va % PAGE and size else None
-    if region is None:
+    if region is None or not slots.may_give(state, enclave, region):
         return FAILED
     block = region.whole
     space.remove(region)
@@ -74,12 +74,12 @@ def _sbrk(state: State, enclave: Enclave, context: Context) -> int | None:
     Shrinking gives back every block that starts at or above the new top; the top becomes the end of what is
     left. By more than there is: the heap is empty.
     """
-    size = context.regs[A1]
+    size, top = context.regs[A1], enclave.home.heap_top
     if size >> 63:
         return _shrink(state, enclave, (1 << 64) - size)
     if size == 0:
-        return enclave.heap_top
-    if size % PAGE or size > _LARGEST or enclave.heap_top + _mapped(size) * PAGE > enclave.space.lowest:
+        return top
+    if size % PAGE or size > _LARGEST or top + _mapped(size) * PAGE > enclave.space.lowest:
         return FAILED
     enclave.asked_where, enclave.asked_size = 0, size
     chain.ask(state, enclave, Ocall.SBRK, size)
@@ -87,15 +87,16 @@ def _sbrk(state: State, enclave: Enclave, context: Context) -> int | None:
 
 
 def _shrink(state: State, enclave: Enclave, size: int) -> int | None:
-    new_top = enclave.heap_top - size
+    home = enclave.home
+    new_top = home.heap_top - size
     if size % PAGE:
         return FAILED
     freed = []
-    while enclave.heap and state.records.region(enclave.heap).va >= new_top:
+    while home.heap and state.records.region(home.heap).va >= new_top:
         region = enclave.space.shrink_heap()
         freed.append(region.whole)
     if not freed:
-        return enclave.heap_top
+        return home.heap_top
     state.give_back(freed)
     enclave.asked_where = enclave.asked_size = 0
     chain.ask(state, enclave, Ocall.SBRK, 0, freed[0].pa)
@@ -156,7 +157,7 @@ def _mmap_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
 
 
 def _sbrk_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
-    space, top = enclave.space, enclave.heap_top
+    space, top = enclave.space, enclave.home.heap_top
     if not enclave.asked_size:
         return top
     pages = size // PAGE - 1
@@ -165,7 +166,7 @@ def _sbrk_answer(state: State, enclave: Enclave, block: int, size: int) -> int:
     if not space.make_tables(top, pages):
         return FAILED
     space.grow_heap(_take(state, enclave, Block(block, size // PAGE)))
-    return enclave.heap_top
+    return enclave.home.heap_top
 
 
 ANSWERS: Final[dict[int, Callable[[State, Enclave, int, int], int | None]]] = {

@@ -84,6 +84,11 @@ struct lent {
  *   | registers | root table | spare | tables, ELF, stack … | free … free_end: left over for tables |
  *
  * (An instance of a shadow template: | registers | tables, root first | copies | stack | left over |.)
+ *
+ * A slot of a concurrent server is such a record too. Slot 0 is the server's own; the others have its eid and say
+ * whose they are in `server`, which has the memory of all. What they have of their own lies in the server's block:
+ *
+ *   | registers | root | tables of the kbuffer | tables of the stack | stack |      `block` is the first of these
  */
 struct enclave {
     uint64_t next, prev;                 /* of the living, or the next free record */
@@ -117,13 +122,24 @@ struct enclave {
 
     /* the chain: its start; and at the start, who runs or waits now */
     uint64_t top, innermost;
+
+    /* of a slot: whose, 0 of the server itself; which; how many calls it has had. Of the server: how many there are,
+     * and a bit for each that is in a call */
+    uint64_t server;
+    uint32_t slot, slots;
+    uint64_t calls, busy;
+
+    /* who waits to call a server, in order, until there is room: `queued` is the server */
+    uint64_t queued, next_waiting;
+    uint64_t first_waiting;              /* of the server */
 };
 
 /* The first page of an enclave's block: its registers while it does not run, and those that each run or call
- * starts with. */
+ * starts with. Of a concurrent server also where the records of its slots are. */
 struct registers {
     uint64_t own[69];
     uint64_t entry[69];
+    uint64_t slots[64];      /* struct enclave each */
 };
 
 /* Pages that move as one: a block of mmap or sbrk, or relay pages.
@@ -137,7 +153,8 @@ struct region {
     int64_t origin_eid;                  /* who passed it on last, −1: nobody, and its address there */
     uint64_t origin_va;
     uint8_t name[16];                    /* that it waits for, of a bound one */
-    uint8_t filler[48];                  /* so that none crosses the end of a page, of which the log would miss one */
+    uint64_t holder, call;               /* in a concurrent server: the slot that got it, and in which of its calls */
+    uint8_t filler[32];                  /* so that none crosses the end of a page, of which the log would miss one */
 };
 
 /* Memory shared between enclaves; the record lies in the first page of its block. */

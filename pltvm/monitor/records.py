@@ -155,6 +155,14 @@ class EnclaveRecord(Record):
     request_size: int
     top: int
     innermost: int
+    server: int
+    slot: int
+    slots: int
+    calls: int
+    busy: int
+    queued: int
+    next_waiting: int
+    first_waiting: int
 
     @property
     def whole(self) -> Block:
@@ -175,6 +183,8 @@ class Region(Record):
     origin_eid: int
     origin_va: int
     name: bytes
+    holder: int
+    call: int
     filler: bytes
 
     @property

@@ -9,7 +9,7 @@ trusts names, so an enclave can only run with relay pages if no other living one
 
 from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE, Block
-from pltvm.monitor import abi, chain, secure_shm
+from pltvm.monitor import abi, chain, secure_shm, slots
 from pltvm.monitor.abi import FAILED, RELAY_BASE, RELAY_REGIONS, SHM_BASE, EnclaveType, Ocall, Status
 from pltvm.monitor.pages import MONITOR, SHARED
 from pltvm.monitor.records import Region, Segment
@@ -92,13 +92,14 @@ def split(state: State, enclave: Enclave, context: Context) -> int:
         return FAILED
     if len(space.relays) >= RELAY_REGIONS or (enclave.caller and enclave.request == region.at):
         return FAILED
-    if not state.records.regions_left:
+    if not state.records.regions_left or not slots.may_give(state, enclave, region):
         return FAILED
     behind = (va + size - at) // PAGE
     first = region.block_pages - behind
     second = state.records.new_region(region.block + first * PAGE, behind, hidden=0)
     space.remove(region)
     region.block_pages, region.size = first, at - va
+    second.holder, second.call = region.holder, region.call
     space.insert(region, va)
     space.insert(second, at)
     return 0
@@ -119,9 +120,12 @@ def asynchronous_call(state: State, enclave: Enclave, name: bytes | None, contex
     region = enclave.space.find_relay(va, size)
     if region is None or len(state.bound_to(name)) >= RELAY_REGIONS:
         return FAILED
+    if not slots.may_give(state, enclave, region):
+        return FAILED
     enclave.space.remove(region)
     chain.lose(state, enclave, region)
     region.origin_eid, region.origin_va = enclave.eid, region.va
+    region.holder = region.call = 0
     state.owners.set_owner(region.block, region.block_pages, MONITOR)
     _bind(state, region, name)
     return 0

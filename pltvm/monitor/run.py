@@ -1,9 +1,11 @@
 """Running enclaves: monitor calls 97, 95 and 96, and how an enclave exits (§3, §8)."""
 
 from pltvm.engine.context import A0, A1, A2, A3, A4
-from pltvm.monitor import abi, chain, destroy, ocall, relay
+from pltvm.monitor import abi, chain, destroy, ocall, relay, server, waiting
 from pltvm.monitor.abi import EnclaveType, ResumeReason, RunParams, Status
 from pltvm.monitor.state import Enclave, EnclaveState, State
+
+_GOES_ON = (EnclaveState.RUNNABLE, EnclaveState.QUEUED)
 
 
 def run(state: State, eid: int, params_pa: int) -> int | None:
@@ -38,7 +40,7 @@ def resume(state: State, eid: int, reason: int, number: int = 0, value: int = 0,
     """Monitor call 95: let the innermost enclave of the chain that starts at `eid` run on.
 
     After an ocall `number` names it and `value`, `size` are the answer: a physical block for mmap and sbrk,
-    else the result.
+    else the result. WAITING, and nothing is done, for a chain that waits for a server and has no turn.
     """
     top = state.enclaves.get(eid)
     if top is None or top.top != top.at or top.is_server or state.globals.running:
@@ -54,10 +56,33 @@ def resume(state: State, eid: int, reason: int, number: int = 0, value: int = 0,
             return Status.ERROR
         if not ocall.answer(state, enclave, value, size):
             return Status.ERROR
-    elif reason != ResumeReason.TIMER or enclave.state != EnclaveState.RUNNABLE:
+    elif reason != ResumeReason.TIMER or enclave.state not in _GOES_ON:
         return Status.ERROR
+    elif enclave.state == EnclaveState.QUEUED:
+        return _go_on_with_call(state, enclave)
     chain.begin(state, enclave)
     return None
+
+
+def _go_on_with_call(state: State, enclave: Enclave) -> int | None:
+    """Let an enclave that has waited for a server make its call, if it has its turn."""
+    if not waiting.has_turn(state, enclave):
+        return Status.WAITING
+    chain.begin(state, enclave)
+    result = server.call_now(state, enclave)
+    if result is not None:
+        state.answer(enclave.context, result)
+    return None
+
+
+def can_go_on(state: State, eid: int) -> int:
+    """Monitor call 103, ours: OK, or WAITING if the chain that starts at `eid` waits for a server in vain."""
+    top = state.enclaves.get(eid)
+    if top is None or top.is_server or top.state == EnclaveState.FRESH:
+        return Status.ERROR
+    enclave = state.enclave(top.innermost)
+    waits = enclave.state == EnclaveState.QUEUED and not waiting.has_turn(state, enclave)
+    return Status.WAITING if waits else Status.OK
 
 
 def stop(state: State, eid: int) -> int:

@@ -100,7 +100,7 @@ def detach(state: State, enclave: Enclave, context: Context) -> int | None:
         return FAILED
     before, attachment, segment = found
     if before is None:
-        enclave.attached = attachment.next
+        enclave.home.attached = attachment.next
     else:
         before.next = attachment.next
     state.memory.touch(segment.block, segment.block_pages)  # the D bits go with the entries
@@ -167,7 +167,7 @@ def forget(state: State, segment: Segment) -> None:
 
 def attached(state: State, enclave: Enclave) -> Iterator[tuple[Attachment, Segment]]:
     """What the enclave has attached, from the lowest address up: the newest first."""
-    at = enclave.attached
+    at = enclave.home.attached
     while at:
         attachment = state.records.view(Attachment, at)
         at = attachment.next
@@ -184,9 +184,11 @@ def _place(state: State, enclave: Enclave, pages: int) -> int | None:
 
     Changes nothing: the tables are made when the pages are mapped.
     """
-    lowest = state.records.view(Attachment, enclave.attached).va if enclave.attached else SECURE_SHM_TOP
+    lowest = (
+        state.records.view(Attachment, enclave.home.attached).va if enclave.home.attached else SECURE_SHM_TOP
+    )
     va = lowest - pages * PAGE
-    if va < SHM_BASE + enclave.shm_size or not enclave.space.has_room((va, pages)):
+    if va < SHM_BASE + enclave.home.shm_size or not enclave.space.has_room((va, pages)):
         return None
     return va if state.records.attachments_left else None
 
@@ -201,8 +203,8 @@ def _attach(state: State, enclave: Enclave, segment: Segment) -> int | None:
     entries = sv39.contiguous_entries(state.memory, segment.block + PAGE, segment.pages, sv39.RW)
     enclave.space.table.put(va, entries)
     attachment = state.records.new_attachment()
-    attachment.next, attachment.segment, attachment.va = enclave.attached, segment.at, va
-    enclave.attached = attachment.at
+    attachment.next, attachment.segment, attachment.va = enclave.home.attached, segment.at, va
+    enclave.home.attached = attachment.at
     segment.users += 1
     state.hart.translations_changed()
     return va

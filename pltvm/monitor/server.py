@@ -10,8 +10,8 @@ from typing import Final
 from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE, PAGE_SHIFT
 from pltvm.engine.sv39 import R, W
-from pltvm.monitor import abi, chain
-from pltvm.monitor.abi import BUSY, FAILED
+from pltvm.monitor import abi, chain, slots, waiting
+from pltvm.monitor.abi import BUSY, DEADLOCK, FAILED
 from pltvm.monitor.records import Region
 from pltvm.monitor.state import Enclave, State
 from pltvm.monitor.user import find_struct, read_name
@@ -36,12 +36,37 @@ def acquire(state: State, enclave: Enclave, context: Context) -> int:
 
 def call(state: State, caller: Enclave, context: Context) -> int | None:
     """Enclave call 96: a0 handle, a1 → call struct. 0 once the server returns, −1, or −2 when it is busy."""
-    regs = context.regs
-    callee = state.enclaves.get(regs[A0])
+    callee = state.enclaves.get(context.regs[A0])
     if callee is None or not callee.is_server:
         return FAILED
-    if callee.caller:
+    if (callee.caller or callee.busy or callee.first_waiting) and not waiting.has_room(state, callee):
         return BUSY
+    return _call(state, caller, context, callee)
+
+
+def call_waiting(state: State, caller: Enclave, context: Context) -> int | None:
+    """Enclave call 64, ours: as `call`, but while the server is busy the chain waits.
+
+    −3 if that would never end.
+    """
+    server = state.enclaves.get(context.regs[A0])
+    if server is None or not server.is_server:
+        return FAILED
+    if waiting.has_room(state, server):
+        return _call(state, caller, context, server)
+    return None if waiting.wait(state, caller, server) else DEADLOCK
+
+
+def call_now(state: State, caller: Enclave) -> int | None:
+    """Make the call of an enclave that has waited and has its turn; as `call`."""
+    waiting.leave(state, caller)
+    server = state.enclaves.get(caller.context.regs[A0])
+    return FAILED if server is None else _call(state, caller, caller.context, server)
+
+
+def _call(state: State, caller: Enclave, context: Context, callee: Enclave) -> int | None:
+    """The call of a server that has room."""
+    regs = context.regs
     struct_va = regs[A1]
     struct, fields = find_struct(caller.space.table, abi.CALL_STRUCT, struct_va, R | W)
     if fields is None:
@@ -50,19 +75,24 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
 
     request, callee_va = None, 0
     if req_vaddr:
-        request = _passed(caller, req_vaddr, req_size)
+        request = _passed(state, caller, req_vaddr, req_size)
         if request is None:
             return FAILED
         start, size = request.va, request.size
         if start < struct_va + abi.CALL_STRUCT.size and struct_va < start + size:
             return FAILED
-        place = callee.space.place_for(start, size >> PAGE_SHIFT, CALLERS_RESERVE)
+        if callee.at == caller.home.at:
+            place: int | None = start  # it has it already
+        else:
+            place = callee.space.place_for(start, size >> PAGE_SHIFT, CALLERS_RESERVE)
         if place is None:
             return FAILED
         callee_va = place + req_vaddr - start
 
         # Nothing can fail from here on.
         _move(state, request, caller, callee, place)
+    if callee.concurrent:
+        callee = slots.free_slot(state, callee)
     chain.push(state, caller, callee, struct, request, req_size)
     regs = callee.context.regs
     regs[A0], regs[A1], regs[A2] = req_arg, callee_va, req_size if callee_va else 0
@@ -81,30 +111,62 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
         return FAILED
     _, resp_val, req_vaddr, req_size, resp_vaddr, resp_size = results
     caller = state.enclave(callee.caller)
+    found = not caller.concurrent or _find_struct_again(callee, caller)
 
     kept = callee.request
     given_req = given_resp = given_size = 0
-    if callee.request_va and req_vaddr and req_size >= callee.request_size:
-        back = _passed(callee, req_vaddr, req_size)
-        place = caller.space.place_for(callee.request_va, back.pages) if back else None
+    if found and callee.request_va and req_vaddr and req_size >= callee.request_size:
+        back = _passed(state, callee, req_vaddr, req_size)
+        place = _place_back(callee, caller, back) if back else None
         if back is not None and place is not None:
             given_req = place + req_vaddr - back.va
             kept = 0 if kept == back.at else kept
             _move(state, back, callee, caller, place)
-    if resp_vaddr:
-        response = _passed(callee, resp_vaddr, resp_size)
-        place = caller.space.place_below(response.pages) if response else None
+            slots.receive(caller, back)
+    if found and resp_vaddr:
+        response = _passed(state, callee, resp_vaddr, resp_size)
+        place = _place_below(callee, caller, response) if response else None
         if response is not None and place is not None:
             given_resp, given_size = place + resp_vaddr - response.va, resp_size
             kept = 0 if kept == response.at else kept
             _move(state, response, callee, caller, place)
+            slots.receive(caller, response)
     if kept:  # the callee does what it likes with it, also in other chains
         chain.lose(state, caller, state.records.region(kept))
 
-    _write_results(state, callee, resp_val, given_req, given_resp, given_size)
+    if found:
+        _write_results(state, callee, resp_val, given_req, given_resp, given_size)
     chain.pop(state, callee, caller)
-    caller.context.regs[A0] = 0
+    caller.context.regs[A0] = 0 if found else FAILED & abi.MASK64
     return None
+
+
+def _find_struct_again(callee: Enclave, caller: Enclave) -> bool:
+    """Look for the struct of a caller whose other slots have run meanwhile; False where it is gone."""
+    struct, _ = find_struct(caller.space.table, abi.CALL_STRUCT, caller.context.regs[A1], R | W)
+    if not struct:
+        return False
+    callee.struct_pa, callee.struct_first = struct[0]
+    if len(struct) > 1:
+        callee.struct_rest = struct[1][0]
+    return True
+
+
+def _place_back(callee: Enclave, caller: Enclave, region: Region) -> int | None:
+    """Where memory that the caller had passed goes: what both have as slots of one server stays."""
+    if callee.home is caller.home:
+        return region.va
+    return caller.space.place_for(callee.request_va, region.pages)
+
+
+def _place_below(callee: Enclave, caller: Enclave, region: Region) -> int | None:
+    """Where an answer goes, likewise."""
+    return region.va if callee.home is caller.home else caller.space.place_below(region.pages)
+
+
+def slot_id(_state: State, enclave: Enclave, _context: Context) -> int:
+    """Enclave call 63, ours: the number of the slot, from 0; 0 where there are none."""
+    return enclave.slot
 
 
 def caller_id(state: State, enclave: Enclave, _context: Context) -> int:
@@ -131,15 +193,17 @@ def _write_results(state: State, callee: Enclave, *results: int) -> None:
     memory.write(rest, data[first:])
 
 
-def _passed(owner: Enclave, va: int, size: int) -> Region | None:
-    """The region of `owner` that a call or return names, if the range is one that can move."""
+def _passed(state: State, owner: Enclave, va: int, size: int) -> Region | None:
+    """The region of `owner` that a call or return names, if the range is one that it can move."""
     if (va | size) & PAGE - 1 or not size:
         return None
-    return owner.space.find(va, size)
+    region = owner.space.find(va, size)
+    return region if region is None or slots.may_give(state, owner, region) else None
 
 
 def _move(state: State, region: Region, source: Enclave, target: Enclave, va: int) -> None:
     """Take a region out of one enclave and into another at `va`, and make it the other's."""
     region.origin_eid, region.origin_va = source.eid, region.va
-    source.space.move_to(target.space, region, va)
-    state.owners.set_owner(region.block, region.block_pages, target.owner)
+    if source.home is not target.home:
+        source.space.move_to(target.space, region, va)
+        state.owners.set_owner(region.block, region.block_pages, target.owner)

@@ -12,34 +12,46 @@ flushed TLB.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, PAGE_SHIFT
 from pltvm.engine.page_table import PageTable
 from pltvm.errors import OutOfMemory
-from pltvm.monitor.abi import MMAP_TOP, RELAY_BASE, SHM_BASE
+from pltvm.monitor.abi import MMAP_TOP, RELAY_BASE, SHM_BASE, STACK_TOP
 from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.records import EnclaveRecord, Region
 from pltvm.monitor.store import Records
 
+STACK_INDEX: Final = sv39.root_index(STACK_TOP - PAGE)  # of a root: the GiB in which a stack is alone
+
 
 class AddressSpace:
-    """Everything mapped in the enclave of `record`, of which it uses `root` … `orphans`."""
+    """Everything mapped in the enclave of `record`, of which it uses `root` … `orphans`.
+
+    A concurrent server has a table for each slot: `root` is that of one, and `made` is told of new ones
+    (`slots`). They map the same but for stack and kbuffer, so by whichever table a space is the server's.
+    """
 
     def __init__(
-        self, records: Records, owners: PageOwners, record: EnclaveRecord, changed: Callable[[], None]
+        self,
+        records: Records,
+        owners: PageOwners,
+        record: EnclaveRecord,
+        changed: Callable[[], None],
+        root: int = 0,
+        made: Callable[[int, int], None] | None = None,
     ) -> None:
         self.memory = owners.memory
         self.records = records
         self.record = record
         self.changed = changed
         self._region = records.region
-        self.table = PageTable(owners.memory, record.root, self.take_page, wants_both=owners.wants_both)
-
-    @property
-    def satp(self) -> int:
-        """What `satp` says while the enclave runs."""
-        return sv39.satp_for(self.record.root, self.record.asid)
+        root, take, both = root or record.root, self.take_page, owners.wants_both
+        if made is None:
+            self.table = PageTable(owners.memory, root, take, wants_both=both)
+        else:
+            self.table = PageTable(owners.memory, root, take, wants_both=both, made=made, keeps=STACK_INDEX)
 
     # -- pages for tables ------------------------------------------------------------------------------
 
@@ -163,6 +175,7 @@ class AddressSpace:
     def move_to(self, target: "AddressSpace", region: Region, va: int) -> None:
         """Take `region` out and map it in `target` at `va`, which its `place_for` gave."""
         old, record = region.va, target.record
+        region.holder = region.call = 0
         self._unlink(region)
         self.table.move(old, region.size >> PAGE_SHIFT, target.table, va)
         region.va = va

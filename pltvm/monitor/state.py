@@ -16,6 +16,7 @@ from zlib import crc32
 from pltvm.engine.context import A0, Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Block, Memory
+from pltvm.engine.sv39 import root_index
 from pltvm.errors import EngineError
 from pltvm.monitor import abi
 from pltvm.monitor.abi import EnclaveType
@@ -28,7 +29,7 @@ from pltvm.monitor.keys import DEVELOPMENT, IDENTITY, Keys, certified
 from pltvm.monitor.measure import Snapshot
 from pltvm.monitor.pages import PageOwners, enclave_owner
 from pltvm.monitor.records import NUMBERS, EnclaveRecord, Region, Segment
-from pltvm.monitor.space import AddressSpace
+from pltvm.monitor.space import STACK_INDEX, AddressSpace
 from pltvm.monitor.store import Records
 
 
@@ -40,11 +41,14 @@ class EnclaveState(IntEnum):
     RUNNING = 2
     WAITING = 3  # for the answer to an ocall
     CALLING = 4  # a server
+    QUEUED = 5  # until a server has room, see `waiting`
 
 
-Origin = tuple[int, int, int, int]  # eid, block, kind, kbuffer_slot: what a view is derived from
+Origin = tuple[int, ...]  # eid, block, kind, kbuffer_slot, server, slot: what a view is derived from
 RECORD_BYTES: Final = NUMBERS["RECORD_BYTES"]  # of monitor memory that one enclave takes (§8: −2 without)
 REGISTERS: Final = 8 * NUMBERS["REGISTERS"]
+SLOTS_WORD: Final = 2 * NUMBERS["REGISTERS"]  # where in the first page a concurrent server has its slots
+OWN_INDICES: Final = (STACK_INDEX, root_index(abi.KBUFFER))  # of a root: what each slot has of its own
 
 
 class Enclave(EnclaveRecord):
@@ -56,6 +60,9 @@ class Enclave(EnclaveRecord):
     copies: TableCopy | None  # of a shadow template: how to make an instance, once it is worked out
     owner: int  # what the page bitmap has for it
     is_server: bool  # whether other enclaves can call it
+    concurrent: bool  # whether it is a concurrent server, or a slot of one
+    home: "Enclave"  # whose memory it has: of a slot its server, else itself
+    stack: list[range] | None  # of a slot: where the entries of its stack are, once somebody has looked
     # Where things lie, as the hot calls want it: its record and registers as page numbers of RAM, the entry
     # for the kbuffer as a number of a u64, and its page.
     pages: tuple[int, int]
@@ -68,7 +75,8 @@ class Enclave(EnclaveRecord):
         return (self.ocall, self.arg0, self.arg1, self.syscall, self.retval)
 
     def __str__(self) -> str:
-        return f"{self.name.decode('ascii', 'backslashreplace') or 'enclave'} (eid {self.eid})"
+        slot = f", slot {self.slot}" if self.concurrent else ""
+        return f"{self.name.decode('ascii', 'backslashreplace') or 'enclave'} (eid {self.eid}{slot})"
 
 
 class Enclaves:
@@ -207,32 +215,67 @@ class State:
         """The enclave whose record is at this physical address."""
         enclave = self.views.get(at) or self._derive(at)
         self.dirty[enclave.pages[0]] = 1
+        if enclave.concurrent:
+            self.dirty[enclave.home.pages[0]] = 1
         return enclave
 
     def _derive(self, at: int) -> Enclave:
         record = self.records.view(EnclaveRecord, at)
         origin = _origin(record)
+        home = self.enclave(record.server) if record.server else None
         held = self._held.get((at, *origin))  # of before a way back, and somebody has it
-        if held is not None:
+        if held is not None and held.home is (home or held):
             held.space.table.forget()
-            held.copies = None
+            held.copies = held.stack = None
             self.views[at] = held
             return held
         enclave = Enclave.from_address(self.memory.host_address + at - self.base)
         enclave.at = at
         self._held[at, *origin] = enclave
-        enclave.space = AddressSpace(self.records, self.owners, enclave, self.hart.translations_changed)
+        enclave.home = home or enclave
+        enclave.concurrent, enclave.stack = enclave.kind == EnclaveType.CONCURRENT_SERVER, None
+        enclave.space = self._space_of(enclave)
         enclave.context = Context.in_ram(self.memory, enclave.block, enclave.space.table)
         start = (enclave.block - self.base + REGISTERS) >> 3
         enclave.entry_registers = self.words[start : start + REGISTERS // 8]
         enclave.copies = None
-        enclave.owner, enclave.is_server = enclave_owner(enclave.eid), enclave.kind == EnclaveType.SERVER
+        enclave.owner = enclave_owner(enclave.eid)
+        enclave.is_server = abi.is_server(enclave.kind)
         pages = ((at - self.base) >> PAGE_SHIFT, (enclave.block - self.base) >> PAGE_SHIFT)
         enclave.pages = pages
         enclave.kbuffer_word = (enclave.kbuffer_slot - self.base) >> 3
         enclave.kbuffer_table = enclave.kbuffer_word >> 9
         self.views[at] = enclave
         return enclave
+
+    def _space_of(self, enclave: Enclave) -> AddressSpace:
+        changed = self.hart.translations_changed
+        if not enclave.concurrent:
+            return AddressSpace(self.records, self.owners, enclave, changed)
+        home = enclave.home
+
+        def made(level: int, entry: int) -> None:
+            self._table_made(home, level, entry)
+
+        return AddressSpace(self.records, self.owners, home, changed, enclave.root, made)
+
+    def _table_made(self, server: Enclave, level: int, entry: int) -> None:
+        """By one of its slots, for what all have: the other roots get the entry that is in one now."""
+        index, pte = entry % PAGE // 8, self.memory.load(entry)
+        for slot in self.slots(server):
+            slot.space.table.tables_made()
+            if level == 1 and index not in OWN_INDICES:
+                self.memory.store(slot.root + 8 * index, pte)
+
+    def slot(self, server: Enclave, number: int) -> Enclave:
+        """A slot of a concurrent server."""
+        return self.enclave(self.words[((server.block - self.base) >> 3) + SLOTS_WORD + number])
+
+    def slots(self, server: Enclave) -> Iterator[Enclave]:
+        """All slots of a concurrent server; of others the enclave itself."""
+        yield server
+        for number in range(1, server.slots):
+            yield self.slot(server, number)
 
     def forget(self, enclave: Enclave) -> None:
         """The record will be another enclave's: what is derived from it no longer holds."""
@@ -250,11 +293,15 @@ class State:
         self.enclaves.forget()
         for at, origin in derived.items():
             enclave = self.views[at]
-            if self.enclaves.at(enclave.eid) != at or _origin(enclave) != origin:
+            home = enclave.server or at
+            if self.enclaves.at(enclave.eid) != home or _origin(enclave) != origin:
                 del self.views[at]
             else:
                 enclave.space.table.look_again(changed)
                 enclave.copies = None
+        for at, enclave in list(self.views.items()):
+            if self.views.get(enclave.home.at) is not enclave.home:
+                del self.views[at]  # a slot of a server that is looked at anew
         if self.tables is not None and not changed.isdisjoint(self.tables.pages):
             self.tables.find_entries()
 
@@ -266,8 +313,9 @@ class State:
         at = self.globals.first_enclave
         while at:
             enclave = self.views.get(at) or self._derive(at)
-            if self.dirty[enclave.pages[1]]:  # its registers: it may have run
-                enclave.space.table.note_written()
+            for slot in self.slots(enclave) if enclave.slots else (enclave,):
+                if self.dirty[slot.pages[1]]:  # its registers: it may have run
+                    slot.space.table.note_written()
             at = enclave.next
         if self.tables is not None:
             self.tables.note_written()
@@ -277,7 +325,7 @@ class State:
         self.memory.touch(self.globals.at)
         running = self.running
         if running is not None:
-            for page in running.pages:
+            for page in (*running.pages, running.home.pages[0]):
                 self.dirty[page] = 1
 
     @property
@@ -396,7 +444,7 @@ class State:
 
 
 def _origin(record: EnclaveRecord) -> Origin:
-    return record.eid, record.block, record.kind, record.kbuffer_slot
+    return record.eid, record.block, record.kind, record.kbuffer_slot, record.server, record.slot
 
 
 def _no_host_kernel(cause: int, _context: Context) -> None:

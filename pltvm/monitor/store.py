@@ -191,6 +191,11 @@ class Records:
             return self._shorts[self._asid_slot(once.free_asids - 1)]
         return once.asids + 1 if once.asids < NUMBERS["LAST_ASID"] else None
 
+    @property
+    def asids_left(self) -> int:
+        """How many address-space numbers no living enclave has."""
+        return self.globals.free_asids + NUMBERS["LAST_ASID"] - self.globals.asids
+
     def use_asid(self, asid: int) -> None:
         """The number that `next_asid` gave has a user now."""
         if self.globals.free_asids:

@@ -98,7 +98,7 @@ static int wild(void) /* numbers and pointers that make no sense */
         CHECK(ioctl(fd, REQUEST(0), &bad) == 0 && ioctl(fd, REQUEST(5), &bad) == 0);
         bad = p, bad.stack_size = i == 0 || i == 2 || i == 3 ? (64L << 20) + 1 : sizes[i];
         CHECK(ioctl(fd, REQUEST(0), &bad) == -1 && errno == EPERM);
-        bad = p, bad.type = 3 + i;
+        bad = p, bad.type = i ? 3 + i : 3 | 65 << 8; /* none, and a concurrent server of too many slots */
         CHECK(ioctl(fd, REQUEST(0), &bad) == -1 && errno == EFAULT);
         bad = p, bad.shmid = 0x10001 + i; /* there is no such: the enclave has none */
         CHECK(ioctl(fd, REQUEST(0), &bad) == 0 && ioctl(fd, REQUEST(5), &bad) == 0);

@@ -25,6 +25,7 @@ SDK_NAMES: Final = {
     "RETURN": "SERVER_RETURN",
     "CALL": "CALL_ENCLAVE",
     "ACQUIRE": "ACQUIRE_SERVER",
+    "CALL_WAITING": "CALL_ENCLAVE_WAIT",
 }
 SDK_VALUES: Final = {
     "ENCLAVE_CALL": abi.ENCLAVE_CALL,
@@ -122,9 +123,9 @@ def test_calls_of_enclaves(sdk: Header) -> None:
 def test_calls_of_kernels(kernel: Header) -> None:
     assert named(kernel, "CALL_") == {call.name: call for call in HostCall}
     assert named(kernel, "SET_") == {kind.name: kind for kind in SetPte}
-    statuses = [Status.TIMER, Status.OCALL, Status.YIELD]
+    statuses = [Status.TIMER, Status.OCALL, Status.YIELD, Status.WAITING]
     assert named(kernel, "STATUS_") == {status.name: status for status in statuses}
-    kinds = ("NORMAL", "SERVER_TYPE", "SHADOW_TYPE")
+    kinds = ("NORMAL", "SERVER_TYPE", "SHADOW_TYPE", "CONCURRENT_SERVER_TYPE")
     assert [kernel.enumerators[name] for name in kinds] == list(EnclaveType)
 
 

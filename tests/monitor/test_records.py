@@ -9,6 +9,7 @@ import pytest
 from pltvm.build.enclave import FLAGS, TARGET
 from pltvm.engine.context import SLOTS
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
+from pltvm.monitor.abi import MOST_SLOTS
 from pltvm.monitor.records import (
     HEADER,
     NUMBERS,
@@ -22,6 +23,7 @@ from pltvm.monitor.records import (
     header,
     laid_out_as,
 )
+from pltvm.monitor.state import SLOTS_WORD
 from pltvm.monitor.store import Records
 from tests.monitor import headers
 
@@ -83,8 +85,9 @@ def test_the_compiler_lays_them_out_the_same(target: str, tmp_path: Path) -> Non
         ]
         assert [tuple(member) for member in found.structures[name]] == laid_out
         assert found.sizes[name] == ctypes.sizeof(kind)
-    own, entry = found.structures["registers"]
+    own, entry, slots = found.structures["registers"]
     assert (own.size, entry.offset, entry.size) == (8 * SLOTS,) * 3
+    assert (slots.offset, slots.size) == (8 * SLOTS_WORD, 8 * MOST_SLOTS)
     assert found.sizes["registers"] <= PAGE
 
 

@@ -16,7 +16,7 @@
 #define SIGNATURE_SIZE 64
 #define PUBLIC_KEY_SIZE 64
 
-typedef enum { NORMAL_ENCLAVE = 0, SERVER_ENCLAVE = 1, SHADOW_ENCLAVE = 2 } enclave_type_t;
+typedef enum { NORMAL_ENCLAVE = 0, SERVER_ENCLAVE = 1, SHADOW_ENCLAVE = 2, CONCURRENT_SERVER_ENCLAVE = 3 } enclave_type_t;
 
 struct penglai_enclave_user_param {
     uint64_t eid;
@@ -105,5 +105,9 @@ struct penglai_shmctl_param {
 #define PENGLAI_IOC_REMOVE(base) PENGLAI_IOR((base) + 3, struct penglai_shmctl_param)
 
 #define PENGLAI_ENCLAVE_IOC_PERSISTENCY_INIT PENGLAI_IOR(0x18, int32_t)
+
+/* Not the original's: a server that several callers may be in at once, in 8 slots, or in so many (1 to 64). */
+#define CONCURRENT_SERVER CONCURRENT_SERVER_ENCLAVE
+#define CONCURRENT_SERVER_OF(slots) (CONCURRENT_SERVER_ENCLAVE | (slots) << 8)
 
 #endif

@@ -32,7 +32,7 @@ def _describe(system: System, thread: Thread) -> str:
     if process.state.stopped:
         return f"{who} is stopped"
     if thread.state.enclave:
-        return f"{who} runs an enclave that is stopped"
+        return f"{who} runs an enclave that is stopped, or waits for a server"
     call = SYSTEM_CALLS.get(thread.context.regs[A7])
     keys = thread.state.wait.keys if thread.state.wait is not None else ()
     kinds = sorted({str(key[0]) for key in keys})

@@ -52,6 +52,7 @@ class Run:
     address: int
     param: UserParam
     value: int = 0  # what the enclave returned, once it has ended
+    waits: bool = False  # until a server has room
 
 
 @dataclass(slots=True)
@@ -72,6 +73,16 @@ class SavedDevice:
     failures: Failures
     shm: SharedIdsState
     relays: SharedIdsState
+
+
+def _kind_of(number: int) -> tuple[EnclaveType, int]:
+    """Type and slots that a request names; raises Refused."""
+    if number in (EnclaveType.NORMAL, EnclaveType.SERVER, EnclaveType.SHADOW):
+        return EnclaveType(number), 0
+    slots = abi.slots_of(number)
+    if number & abi.TYPE_MASK != EnclaveType.CONCURRENT_SERVER or slots > abi.MOST_SLOTS:
+        raise Refused(EFAULT, f"there is no enclave type {number}")
+    return EnclaveType.CONCURRENT_SERVER, slots
 
 
 class EnclaveDevice(Client):
@@ -124,13 +135,11 @@ class EnclaveDevice(Client):
             template = param.type == EnclaveType.SHADOW
             if not template and not 0 <= param.stack_size <= abi.MAX_STACK:
                 raise Refused(EPERM, f"a stack of {param.stack_size} bytes")
-            if param.type not in list(EnclaveType):
-                raise Refused(EFAULT, f"there is no enclave type {param.type}")
+            kind, slots = _kind_of(param.type)
             self._must_have_room()
             name, span = abi.clean_name(param.name), NO_PAGES if template else self._attach(param)
             stack = 0 if template else param.stack_size
-            kind = EnclaveType(param.type)
-            enclave = self.driver.create(load_image(elf), name, kind, stack, span, clients.LINUX)
+            enclave = self.driver.create(load_image(elf), name, kind, stack, span, clients.LINUX, slots)
         except AccessFault:
             raise
         except PltvmError as error:
@@ -182,6 +191,7 @@ class EnclaveDevice(Client):
         state, find = self.state, self.driver.table.find
         for run in [run for run in state.runs.values() if find(run.enclave) is None]:
             self._finish(run, 0)
+        self._rouse()
         state.enclaves = {number: one for number, one in state.enclaves.items() if find(one) is not None}
         state.owners = {number: pid for number, pid in state.owners.items() if number in state.enclaves}
         self.shm.tidy()
@@ -233,7 +243,7 @@ class EnclaveDevice(Client):
         if enclave.kind is EnclaveType.SHADOW:
             enclave = self._fork(enclave, param)
             param = param._replace(eid=self._add(thread.process, enclave), is_shadow=_INSTANCE)
-        elif not again and (enclave.id in runs or waits or enclave.kind is EnclaveType.SERVER):
+        elif not again and (enclave.id in runs or waits or abi.is_server(enclave.kind)):
             raise Refused(EFAULT, "the enclave can not be started: it is a server, or has started already")
         enclave.gives_way = True
         runs[enclave.id] = Run(thread.tid, enclave.id, address, param)
@@ -269,6 +279,9 @@ class EnclaveDevice(Client):
         """It is the turn of a thread whose enclave was paused: the enclave goes on."""
         run = self.state.runs[thread.state.enclave]
         enclave = self.driver.table.find(run.enclave)
+        if enclave is not None and not self.driver.can_go_on(enclave):
+            self._park(run)
+            return False
         if enclave is not None and self.driver.go_on(enclave):
             return True
         self._refused(run)
@@ -282,11 +295,28 @@ class EnclaveDevice(Client):
         if status == REFUSED:
             self._refused(run)
             return True
-        if status == Status.TIMER and self.system.scheduler.turns is not None:
+        if status == Status.WAITING:
+            self._park(run)
+        elif status == Status.TIMER and self.system.scheduler.turns is not None:
             self.system.scheduler.end_slice()
         else:
             self.system.scheduler.rotate()
+        self._rouse()
         return self.system.go_on()
+
+    def _park(self, run: Run) -> None:
+        """Its enclave waits for a server that is busy: the thread is not ready until that has room."""
+        run.waits = True
+        self.system.scheduler.park(run.thread)
+
+    def _rouse(self) -> None:
+        """An enclave has run, or has ended: others that wait for a server may go on."""
+        scheduler = self.system.scheduler
+        for run in self.state.runs.values():
+            enclave = self.driver.table.find(run.enclave) if run.waits else None
+            if enclave is not None and self.driver.can_go_on(enclave):
+                run.waits = False
+                scheduler.rouse(scheduler.threads[run.thread])
 
     def _refused(self, run: Run) -> None:
         self._finish(run, -EFAULT, "the monitor refused to go on with the enclave")
@@ -330,6 +360,8 @@ class EnclaveDevice(Client):
         run = self.state.runs.get(enclave.id)
         if run is not None:
             self.system.scheduler.park(run.thread)
+            run.waits = False
+        self._rouse()  # whose place it was before
         return param
 
     def resume(self, param: UserParam) -> UserParam:

@@ -112,7 +112,9 @@ static int answer_call(struct hart *hart, struct enclave *enclave) {
     case CALL_ENCLAVE_ID: hart_set(hart, A0, enclave->eid); return 1;
     case CALL_CALLER_ID: return caller_id(hart, enclave);
     case CALL_ACQUIRE: return acquire(hart, enclave);
-    case CALL_CALL: return call_server(hart, enclave);
+    case CALL_CALL:
+    case CALL_CALL_WAITING: return call_server(hart, enclave);
+    case CALL_SLOT_ID: hart_set(hart, A0, enclave->slot); return 1;
     case CALL_RETURN: return return_to_caller(hart, enclave);
     case CALL_YIELD: return yield(hart, enclave);
     case CALL_OCALL: return answer_ocall(hart, enclave);

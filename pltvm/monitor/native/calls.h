@@ -44,6 +44,18 @@ static inline struct enclave *top_of(struct hart *hart, const struct enclave *en
     return enclave_at(hart, enclave->top);
 }
 
+/* Whose memory an enclave has: of a slot its server, else itself. */
+static inline struct enclave *home_of(struct hart *hart, struct enclave *enclave) {
+    return enclave->server ? enclave_at(hart, enclave->server) : enclave;
+}
+
+/* Whether a region of its space is none that another slot holds: monitor/slots.py. */
+static inline int may_give(struct hart *hart, const struct enclave *enclave, const struct region *region) {
+    if (!region->holder || region->holder == address(hart, enclave)) return 1;
+    const struct enclave *holder = enclave_at(hart, region->holder);
+    return !holder->caller || holder->calls != region->call;
+}
+
 /* Whether an ocall of this chain can be answered at once; and what it leaves in RAM, as if it were not. */
 int can_ask(struct hart *hart, const struct enclave *enclave);
 void ask(struct hart *hart, struct enclave *enclave, uint64_t number, uint64_t arg0, uint64_t arg1);

@@ -74,26 +74,29 @@ static int map_block(struct hart *hart, struct enclave *enclave) {
     if (!size || size > LARGEST || wanted & (PAGE - 1)) return 0;
     uint64_t pages = block_for(size), mapped = (pages - 1) << 12;
     if (pages > MOST_PAGES || !can_ask(hart, enclave)) return 0;
-    uint64_t place = place_for(hart, enclave, wanted ? wanted : MMAP_TOP - mapped, mapped);
-    struct region *region = place ? take_block(hart, enclave, pages) : NULL;
+    struct enclave *home = home_of(hart, enclave);
+    uint64_t place = place_for(hart, home, wanted ? wanted : MMAP_TOP - mapped, mapped);
+    struct region *region = place ? take_block(hart, home, pages) : NULL;
     if (region == NULL) return 0;
     ask(hart, enclave, OCALL_MMAP, size, 0);
     enclave->asked_where = wanted;
     enclave->asked_size = size;
-    map_region(hart, region, enclave, place);
-    link_region(hart, region, enclave);
+    map_region(hart, region, home, place);
+    link_region(hart, region, home);
     hart_set(hart, A0, place);
     return 1;
 }
 
 static int unmap_block(struct hart *hart, struct enclave *enclave) {
     uint64_t va = hart_register(hart, A1), size = hart_register(hart, A2);
-    struct region *region = find_region(hart, enclave, va, PAGE);
+    struct enclave *home = home_of(hart, enclave);
+    struct region *region = find_region(hart, home, va, PAGE);
     if (region == NULL || !size || size > region->va + region->size - va) return 0;
+    if (!may_give(hart, enclave, region)) return 0;
     if (!is_plain(hart, region) || !can_ask(hart, enclave)) return 0;
     uint64_t block = region->block;
-    unlink_region(hart, region, enclave);
-    unmap_region(hart, region, enclave);
+    unlink_region(hart, region, home);
+    unmap_region(hart, region, home);
     lose(hart, enclave, region);
     give_back(hart, region);
     ask(hart, enclave, OCALL_MUNMAP, block, 0);
@@ -104,39 +107,41 @@ static int unmap_block(struct hart *hart, struct enclave *enclave) {
 
 static int grow_heap(struct hart *hart, struct enclave *enclave, uint64_t size) {
     if (size & (PAGE - 1) || size > LARGEST) return 0;
-    uint64_t pages = block_for(size), mapped = (pages - 1) << 12, top = enclave->heap_top;
+    struct enclave *home = home_of(hart, enclave);
+    uint64_t pages = block_for(size), mapped = (pages - 1) << 12, top = home->heap_top;
     if (pages > MOST_PAGES || !can_ask(hart, enclave)) return 0;
-    if (mapped > lowest_of(hart, enclave) - top || !has_tables(hart, enclave, top, mapped)) return 0;
-    struct region *region = take_block(hart, enclave, pages);
+    if (mapped > lowest_of(hart, home) - top || !has_tables(hart, home, top, mapped)) return 0;
+    struct region *region = take_block(hart, home, pages);
     if (region == NULL) return 0;
     ask(hart, enclave, OCALL_SBRK, size, 0);
     enclave->asked_where = 0;
     enclave->asked_size = size;
-    map_region(hart, region, enclave, top);
-    region->next = enclave->heap;
-    enclave->heap = address(hart, region);
-    enclave->heap_top = top + mapped;
-    hart_set(hart, A0, enclave->heap_top);
+    map_region(hart, region, home, top);
+    region->next = home->heap;
+    home->heap = address(hart, region);
+    home->heap_top = top + mapped;
+    hart_set(hart, A0, home->heap_top);
     return 1;
 }
 
 /* Where one block, the last one, lies above the new top. */
 static int shrink_heap(struct hart *hart, struct enclave *enclave, uint64_t size) {
-    uint64_t top = enclave->heap_top - size;
-    struct region *region = enclave->heap ? at(hart, enclave->heap) : NULL;
-    if (size & (PAGE - 1) || size > enclave->heap_top || region == NULL || region->va < top) return 0;
+    struct enclave *home = home_of(hart, enclave);
+    uint64_t top = home->heap_top - size;
+    struct region *region = home->heap ? at(hart, home->heap) : NULL;
+    if (size & (PAGE - 1) || size > home->heap_top || region == NULL || region->va < top) return 0;
     const struct region *below = region->next ? at(hart, region->next) : NULL;
     if (below != NULL && below->va >= top) return 0;
     if (!is_plain(hart, region) || !can_ask(hart, enclave)) return 0;
     uint64_t block = region->block;
-    enclave->heap = region->next;
-    enclave->heap_top = region->va;
-    unmap_region(hart, region, enclave);
+    home->heap = region->next;
+    home->heap_top = region->va;
+    unmap_region(hart, region, home);
     give_back(hart, region);
     enclave->asked_where = enclave->asked_size = 0;
     ask(hart, enclave, OCALL_SBRK, 0, block);
     calls_of(hart)->take_back(block);
-    hart_set(hart, A0, enclave->heap_top);
+    hart_set(hart, A0, home->heap_top);
     return 1;
 }
 

@@ -39,32 +39,73 @@ static void run(struct hart *hart, struct enclave *enclave) {
     hart_switch(hart, registers->own);
 }
 
+/* Whether a server takes a call now, and nobody waits for it; and the slot that it goes into. */
+static struct enclave *slot_for_call(struct hart *hart, struct enclave *server) {
+    if (server->kind == TYPE_SERVER) return server->caller || server->first_waiting ? NULL : server;
+    if (server->kind != TYPE_CONCURRENT_SERVER || server->first_waiting) return NULL;
+    int slot = __builtin_ffsll((long long)~server->busy) - 1;
+    if (slot < 0 || (uint32_t)slot >= server->slots) return NULL;
+    return enclave_at(hart, registers_of(hart, server)->slots[slot]);
+}
+
+/* Zero what was written of the stack of a slot since it was entered. */
+static void clear_stack(struct hart *hart, const struct enclave *slot) {
+    uint64_t va = STACK_TOP, *entry;
+    while ((entry = walk(hart, slot->root, va - PAGE)) != NULL) {
+        do {
+            if (!(*entry & PTE_V)) return;
+            if (*entry & PTE_D) {
+                *entry &= ~(uint64_t)PTE_D;
+                memset(at(hart, pte_address(*entry)), 0, PAGE);
+                touch(hart, pte_address(*entry));
+                wrote(hart, entry);
+            }
+            va -= PAGE;
+            entry--;
+        } while (va & (512 * PAGE - 1));
+    }
+}
+
 /* Where the entry for an enclave's kbuffer lies. */
 static uint64_t *kbuffer_entry(struct hart *hart, const struct enclave *enclave) {
     return at(hart, enclave->kbuffer_slot);
 }
 
+/* A call has brought this region to a slot, or the answer to one. */
+static void receive(struct hart *hart, const struct enclave *slot, struct region *region) {
+    region->holder = address(hart, slot);
+    region->call = slot->calls;
+    wrote(hart, region);
+}
+
 int call_server(struct hart *hart, struct enclave *caller) {
-    struct enclave *callee = find_enclave(hart, hart_register(hart, A0));
+    struct enclave *server = find_enclave(hart, hart_register(hart, A0)), *from = home_of(hart, caller);
     uint64_t struct_va = hart_register(hart, A1), place = 0, va = 0;
-    if (callee == NULL || callee->kind != TYPE_SERVER || callee->caller) return 0;
+    struct enclave *callee = server != NULL && server != from ? slot_for_call(hart, server) : NULL;
+    if (callee == NULL) return 0;
     struct call_struct *where = find_struct(hart, caller, struct_va, PTE_R | PTE_W);
     if (where == NULL) return 0;
     struct call_struct fields;
     memcpy(&fields, where, sizeof fields); /* it need not be aligned */
     struct region *request = NULL;
     if (fields.req_vaddr) {
-        request = find_region(hart, caller, fields.req_vaddr, fields.req_size);
-        if (request == NULL) return 0;
+        request = find_region(hart, from, fields.req_vaddr, fields.req_size);
+        if (request == NULL || !may_give(hart, caller, request)) return 0;
         if (request->va < struct_va + sizeof fields && struct_va < request->va + request->size) return 0;
-        place = place_for(hart, callee, request->va, request->size);
+        place = place_for(hart, server, request->va, request->size);
         if (!place) return 0;
         va = place + fields.req_vaddr - request->va;
     }
 
     /* Nothing can fail from here on. */
     hart_save(hart);
-    if (request != NULL) move_region(hart, request, caller, callee, place);
+    if (request != NULL) move_region(hart, request, from, server, place);
+    if (server->kind == TYPE_CONCURRENT_SERVER) {
+        server->busy |= UINT64_C(1) << callee->slot;
+        callee->calls++;
+        if (request != NULL) receive(hart, callee, request);
+        wrote(hart, server);
+    }
     struct enclave *top = top_of(hart, caller);
     callee->caller = address(hart, caller);
     callee->top = caller->top;
@@ -95,6 +136,12 @@ static void leave(struct hart *hart, struct enclave *server) {
     if (*entry & PTE_D) touch(hart, pte_address(*entry)); /* which goes with the entry */
     *entry = 0;
     wrote(hart, entry);
+    if (server->kind == TYPE_CONCURRENT_SERVER) {
+        struct enclave *home = home_of(hart, server);
+        home->busy &= ~(UINT64_C(1) << server->slot);
+        wrote(hart, home);
+        clear_stack(hart, server);
+    }
     server->caller = 0;
     if (server->request_va) server->request = server->request_va = 0;
     server->top = address(hart, server);
@@ -105,11 +152,20 @@ static void leave(struct hart *hart, struct enclave *server) {
     wrote(hart, registers);
 }
 
+/* Whether the struct of a caller is still where it was: its other slots have run meanwhile. */
+static int has_struct(struct hart *hart, const struct enclave *caller, uint64_t pa) {
+    uint64_t va = ((struct registers *)at(hart, caller->block))->own[A1];
+    const struct call_struct *where = find_struct(hart, caller, va, PTE_R | PTE_W);
+    return where != NULL && address(hart, where) == pa;
+}
+
 int return_to_caller(struct hart *hart, struct enclave *callee) {
     if (!callee->caller) return 0;
     struct enclave *caller = enclave_at(hart, callee->caller);
+    struct enclave *from = home_of(hart, callee), *to = home_of(hart, caller);
     const struct call_struct *where = find_struct(hart, callee, hart_register(hart, A0), PTE_R);
-    if (where == NULL || callee->struct_first != sizeof *where) return 0;
+    if (where == NULL || callee->struct_first != sizeof *where || from == to) return 0;
+    if (caller->kind == TYPE_CONCURRENT_SERVER && !has_struct(hart, caller, callee->struct_pa)) return 0;
     if (hart->code[(callee->struct_pa - hart->base) >> 12]) return 0;
     struct call_struct results;
     memcpy(&results, where, sizeof results);
@@ -119,17 +175,18 @@ int return_to_caller(struct hart *hart, struct enclave *callee) {
     if (back || results.resp_vaddr) {
         uint64_t va = back ? results.req_vaddr : results.resp_vaddr;
         if (back && results.resp_vaddr) return 0;
-        region = find_region(hart, callee, va, back ? results.req_size : results.resp_size);
-        if (region == NULL) return 0;
-        place = back ? place_for(hart, caller, callee->request_va, region->size)
-                     : place_below(hart, caller, region->size);
+        region = find_region(hart, from, va, back ? results.req_size : results.resp_size);
+        if (region == NULL || !may_give(hart, callee, region)) return 0;
+        place = back ? place_for(hart, to, callee->request_va, region->size)
+                     : place_below(hart, to, region->size);
         if (!place) return 0;
         given = place + va - region->va;
     }
     if (callee->request && (region == NULL || callee->request != address(hart, region))) return 0;
 
     /* Nothing can fail from here on. The callee's registers are no more: `leave` makes those of its next call. */
-    if (region != NULL) move_region(hart, region, callee, caller, place);
+    if (region != NULL) move_region(hart, region, from, to, place);
+    if (region != NULL && caller->kind == TYPE_CONCURRENT_SERVER) receive(hart, caller, region);
     struct call_struct *told = at(hart, callee->struct_pa);
     uint64_t fields[] = {
         results.resp_val, back ? given : 0, callee->request_size,

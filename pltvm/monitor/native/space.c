@@ -145,6 +145,7 @@ void move_region(struct hart *hart, struct region *region, struct enclave *sourc
                  uint64_t va) {
     region->origin_eid = source->eid;
     region->origin_va = region->va;
+    region->holder = region->call = 0;
     unlink_region(hart, region, source);
     move_entries(hart, source->root, region->va, target->root, va, region->size);
     region->va = va;

@@ -1,4 +1,6 @@
-/* The mappings of an enclave: what monitor/space.py does, where no table has to be made. */
+/* The mappings of an enclave: what monitor/space.py does, where no table has to be made.
+ *
+ * Slots of a concurrent server have the same ones: here their server stands for them (`home_of`). */
 
 #ifndef PLTVM_SPACE_H
 #define PLTVM_SPACE_H
