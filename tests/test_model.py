@@ -33,6 +33,7 @@ IMPORTANT = {
     "mmap: to the host, ocall", "munmap: to the host, ocall", "sbrk: to the host, ocall",
     "resume: a number", "resume: 0", "resume: None", "resume: -1", "split: 0", "send: 0", "reclaim: 0",
     "return_relay: to the host, ocall", "shm_get: to the host, ocall", "shm_get: a number",
+    "call: to the host, wait", "call: -3", "resume: entered", "can_go_on: 0",
     "shm_attach: a number", "shm_detach: to the host, ocall", "shm_destroy: 0", "set_pte: 0", "set_pte: -1",
 }  # fmt: skip
 OFTEN = {name: max(1, round(weight)) for name, weight in (HOST | ENCLAVE).items()}

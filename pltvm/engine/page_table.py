@@ -305,7 +305,17 @@ class PageTable:
         for pa, n in spans:
             self.memory.write(pa, data[done : done + n])
             done += n
+        if self._keeps >= 0:
+            self.note_stored(va, len(data))
         return True
+
+    def note_stored(self, va: int, size: int) -> None:
+        """Set the D bits of pages in a range in which something was stored past this table."""
+        for page in range(va & -PAGE, va + size, PAGE):
+            slot = self.slot(page)
+            pte = self.memory.load(slot) if slot else 0
+            if pte & V:
+                self.memory.store(slot, pte | D)
 
     def spans(self, va: int, size: int, flags: int) -> list[tuple[int, int]] | None:
         """(physical address, bytes) of each page-wise part of a range, or None if one lacks `flags`."""

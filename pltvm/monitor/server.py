@@ -146,6 +146,7 @@ def _find_struct_again(callee: Enclave, caller: Enclave) -> bool:
     struct, _ = find_struct(caller.space.table, abi.CALL_STRUCT, caller.context.regs[A1], R | W)
     if not struct:
         return False
+    caller.space.table.note_stored(caller.context.regs[A1], abi.CALL_STRUCT.size)  # see `slots.leave`
     callee.struct_pa, callee.struct_first = struct[0]
     if len(struct) > 1:
         callee.struct_rest = struct[1][0]

@@ -143,7 +143,7 @@ class Records:
         """A region; of relay pages (`hidden` 0, or half of a block with a record) in the table, which must
         have room, else in the first page of its block."""
         region = self.view(Region, block if hidden else self._new(Region))
-        region.next = region.prev = region.va = 0
+        region.next = region.prev = region.va = region.holder = region.call = 0
         region.block, region.block_pages, region.size = block, pages, (pages - hidden) << PAGE_SHIFT
         region.origin_eid, region.origin_va, region.name = -1, 0, b""
         return region

@@ -15,6 +15,7 @@ from tests.model.entities import (
     RELAY,
     SECURE_TOP,
     SERVER,
+    SERVERS,
     SHM,
     STACK_TOP,
     STRUCT,
@@ -113,7 +114,7 @@ class EnclaveSteps(HostSteps):
 
     def put_name(self, va: int, x: int) -> bytes | None:
         """A name at `va`; what the monitor has to read there: at most 16 bytes, NUL ends it."""
-        names = [e.name for e in self.model.enclaves.values() if e.kind == SERVER]
+        names = [e.name for e in self.model.enclaves.values() if e.kind in SERVERS]
         known = x < 192 and names
         name = names[x % len(names)] if known else (*NAMES, b"", b"nobody", b"\xff\xfe")[x % (len(NAMES) + 3)]
         raw = name.ljust(16, b"\0")
@@ -157,6 +158,8 @@ class EnclaveSteps(HostSteps):
         return self.enclave(Result(FAILED), Call.OCALL, (0, 12, 2**64 - 1)[x % 3])
 
     def do_who(self, x: int, _y: int, _z: int) -> Result:
+        if x % 4 == 1:
+            return self.enclave(self.model.slot_id(), Call.SLOT_ID)
         if x % 2:
             return self.enclave(self.model.caller_id(), Call.CALLER_ID)
         return self.enclave(self.model.enclave_id(), Call.ENCLAVE_ID)
@@ -179,7 +182,9 @@ class EnclaveSteps(HostSteps):
                 groups.append(list(e.relays.values()))
             va, size = self.part(self.region(z + x, *groups), (z * 7 + y) % 256)
         fields = self.put_struct(struct, x + 1, 2, va, size, 5, 6)
-        return self.enclave(self.model.call(handle, struct, fields), Call.CALL, handle, struct)
+        waits = (x + y) % 5 < 2
+        expected = self.model.call(handle, struct, fields, waits)
+        return self.enclave(expected, Call.CALL_WAITING if waits else Call.CALL, handle, struct)
 
     def do_return(self, x: int, y: int, z: int) -> Result:
         """Memory goes back, or other memory, or none; a result may go with it."""
@@ -192,7 +197,7 @@ class EnclaveSteps(HostSteps):
         resp = (0, 0) if x % 2 else self.part(self.region(x, movable), (y * 3 + z) % 256)
         fields = self.put_struct(struct, 7, z, *req, *resp)
         result = self.enclave(self.model.server_return(struct, fields), Call.RETURN, struct)
-        if result.results is not None:
+        if result.results:
             self._check_results(e.struct, result)
         return result
 

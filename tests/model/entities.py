@@ -7,9 +7,14 @@ HEAP, MMAP_TOP, RELAY, SHM = 0x10_0000_0000, 0x30_0000_0000, 0x38_0000_0000, 0x3
 STACK_TOP, SECURE_TOP, KBUFFER = 0x38_0000_0000, 0x40_0000_0000, 0xFFFF_FFE0_0000_0000
 
 OK, ERROR, NO_MEMORY, TIMER, OCALL, YIELD = 0, -1, -2, 1, 2, 3  # what the host gets (§8)
+WAITS = 4  # choice, likewise: for room in a server
 FAILED, BUSY = -1, -2  # what an enclave gets
+DEADLOCK = -3  # choice, likewise
 NORMAL, SERVER, TEMPLATE = "normal", "server", "template"
+CONCURRENT = "concurrent server"  # choice
+SERVERS = (SERVER, CONCURRENT)
 FRESH, RUNNABLE, RUNNING, WAITING, CALLING = "fresh", "runnable", "running", "waiting", "calling"
+QUEUED = "queued"
 (
     MMAP,
     MUNMAP,
@@ -30,6 +35,8 @@ EXCLUSIVE = 0o2000  # choice: flag of shm get
 RECORDS_A_PAGE = 8  # choice: enclaves that a page of monitor memory is enough for
 RESERVE = 64  # choice: pages of a server's block that callers cannot use up by the addresses they choose
 STRUCT, REPORT, ENTRY_ARGUMENTS = 48, 328, 5
+MOST_SLOTS = 64  # choice
+SLOT_TABLES = 6  # choice: of the pages of a slot but the first, all that are not its stack
 INSTANCES_COUNT_TO = 5
 
 Block = tuple[int, int]  # physical address, pages
@@ -42,7 +49,7 @@ class Result(NamedTuple):
     status: int | None = None  # the host gets control, with this
     ocall: tuple[int, int, int] | None = None  # number, arg0, arg1 in the mailbox
     entered: tuple[int, ...] | None = None  # a0 … a4 of an enclave that starts
-    results: tuple[int, ...] | None = None  # what the caller's struct gets: see `written`
+    results: tuple[int, ...] | None = None  # what the caller's struct gets; () where that is gone
     record: tuple[int, int] | None = None  # {refcount, size} that stat writes
     freed: tuple[Block, ...] = ()  # go to the host, cleared
     kept: tuple[Block, ...] = ()  # go to the host as they are
@@ -55,6 +62,7 @@ class Region:
 
     def __init__(self, block: int, pages: int, hidden: int, va: int = 0) -> None:
         self.block, self.pages, self.hidden, self.va = block, pages, hidden, va
+        self.holder: tuple[Enclave, int] | None = None  # the slot that got it, and in which of its calls
         self.size = (pages - hidden) * PAGE
 
     @property
@@ -82,6 +90,7 @@ class Birth(NamedTuple):
     mailbox: int
     kbuffer: int
     shm: Block  # shared with the host
+    stack: int = 0  # pages of it, as the host has laid out
 
     def touches(self, pa: int, size: int) -> bool:
         """Whether a range has pages of it; relay pages may not."""
@@ -95,12 +104,21 @@ def tables_of(va: int, pages: int) -> set[int]:
     return {*range(va >> 21, (end >> 21) + 1), *(~number for number in range(va >> 30, (end >> 30) + 1))}
 
 
+GONE = Region(0, 0, 0)  # what was passed, and is nobody's in the chain any more
+
+
 class Enclave:
+    """One enclave. Of a concurrent server this is slot 0, and has the memory of all (`home`)."""
+
     def __init__(self, eid: int, name: bytes, kind: str, birth: Birth) -> None:
         self.eid, self.name, self.kind, self.birth = eid, name, kind, birth
         self.owner = f"enclave {eid}"
-        self.state, self.stopped = (RUNNABLE if kind == SERVER else FRESH), False
-        self.free, self.tables = birth.free, set(birth.tables)
+        self.state, self.stopped = (RUNNABLE if kind in SERVERS else FRESH), False
+        self.home, self.number, self.slots, self.calls = self, 0, [self], 0
+        self.queue: list[Enclave] = []  # of a server: who waits for room in it
+        self.waits_at: Enclave | None = None
+        self.waits_with = (0, 0)  # handle and struct
+        self.spare, self.tables = birth.free, set(birth.tables)
         self.mmaps: dict[int, Region] = {}
         self.heap: list[Region] = []
         self.relays: dict[int, Region] = {}
@@ -112,6 +130,27 @@ class Enclave:
         self.waiting_for, self.asked = 0, (0, 0)
         self.template: Enclave | None = None
         self.instances = 0
+
+    @property
+    def free(self) -> int:
+        """Pages of the block that nothing uses yet."""
+        return self.home.spare
+
+    @property
+    def room(self) -> int:
+        """How many calls a server would take."""
+        return sum(slot.caller is None for slot in self.slots)
+
+    def may_give(self, region: Region) -> bool:
+        """Choice: what a call has brought to another slot is not given away while that call lasts."""
+        if region.holder is None or region.holder[0] is self:
+            return True
+        slot, call = region.holder
+        return slot.caller is None or slot.calls != call
+
+    def gets(self, region: Region) -> None:
+        """A call brings it here, or the answer to one."""
+        region.holder = (self, self.calls) if self.kind == CONCURRENT else None
 
     @property
     def top(self) -> "Enclave":
@@ -162,7 +201,7 @@ class Enclave:
         missing = tables_of(va, pages) - self.tables
         if not self.has_room(va, pages, reserve):
             return False
-        self.free -= len(missing)
+        self.home.spare -= len(missing)
         self.tables |= missing
         return True
 
@@ -215,6 +254,16 @@ class Enclave:
         return next((r for r in self.relays.values() if r.va <= va and va + size <= r.end), None)
 
 
+class Slot(Enclave):
+    """A slot of a concurrent server but the first: registers, stack and kbuffer of its own, no more."""
+
+    def __init__(self, server: Enclave, number: int) -> None:
+        super().__init__(server.eid, server.name, server.kind, server.birth)
+        self.home, self.number, self.slots = server, number, []
+        self.mmaps, self.heap, self.relays = server.mmaps, server.heap, server.relays
+        self.attached, self.tables = server.attached, server.tables
+
+
 class Base:
     """What the model knows. The host's calls and the enclaves' are in the classes below."""
 
@@ -228,7 +277,11 @@ class Base:
         self.host_entries: dict[int, int] = {}  # page-table entries of the host: address → page
 
     def server(self, name: bytes) -> Enclave | None:
-        return next((e for e in self.enclaves.values() if e.kind == SERVER and e.name == name), None)
+        return next((e for e in self.enclaves.values() if e.kind in SERVERS and e.name == name), None)
+
+    def everyone(self) -> list[Enclave]:
+        """All enclaves, with all slots."""
+        return [slot for e in self.enclaves.values() for slot in e.slots]
 
     def all_segments(self) -> list[Segment]:
         """Those with a key, and those that have only users; always in the same order."""
@@ -261,7 +314,7 @@ class Base:
         return good and self.is_free(block, size // PAGE)
 
     def innermost(self, top: Enclave) -> Enclave:
-        called = next((e for e in self.enclaves.values() if e.caller is top), None)
+        called = next((e for e in self.everyone() if e.caller is top), None)
         return top if called is None else self.innermost(called)
 
     # -- control
@@ -273,6 +326,48 @@ class Base:
         e.state, self.running = state, None
         return Result(status=status)
 
+    # -- waiting for a server (choice: in order; those whose chain is stopped let others go first)
+
+    def has_room(self, server: Enclave, e: Enclave | None = None) -> bool:
+        """Whether a server takes a call of `e`, which waits there, or of one that comes now."""
+        ahead = server.queue[: server.queue.index(e)] if e is not None else server.queue
+        return server.room > sum(not one.top.stopped for one in ahead)
+
+    def can_go(self, e: Enclave) -> bool:
+        return e.state != QUEUED or e.waits_at is None or self.has_room(e.waits_at, e)
+
+    def would_never_end(self, e: Enclave, server: Enclave) -> bool:
+        """Whether all who could make room for `e` wait, for room that only they could make."""
+        stuck: set[Enclave] = set()
+        servers = [server]
+        for one in servers:
+            if one.room:
+                return False
+            for slot in one.slots:
+                top = slot.top
+                if top in stuck or top is e.top:
+                    continue
+                inner = self.innermost(top)
+                if self.can_go(inner):
+                    return False
+                stuck.add(top)
+                assert inner.waits_at is not None
+                servers.append(inner.waits_at)
+        return True
+
+    def unqueue(self, e: Enclave) -> None:
+        if e.waits_at is not None:
+            e.waits_at.queue.remove(e)
+            e.waits_at = None
+
+    def lose(self, innermost: Enclave, region: Region | None) -> None:
+        """A region is nobody's in this chain."""
+        link: Enclave | None = innermost
+        while link is not None:
+            if region is not None and link.request is region:
+                link.request = GONE
+            link = link.caller
+
     def ask(self, e: Enclave, number: int, arg0: int = 0, arg1: int = 0) -> Result:
         e.waiting_for = number
         return self.leave(e, OCALL, WAITING)._replace(ocall=(number, arg0, arg1))
@@ -280,17 +375,26 @@ class Base:
     # -- the end of enclaves (§10: never dangle)
 
     def unwind(self, e: Enclave) -> Result:
-        """Destroy `e` and the top of its chain. Servers between are idle again, without what was passed."""
-        top = e.top
+        """Destroy `e` and the top of its chain, or of all in it. Servers between are idle again, without what
+        was passed."""
+        e = e.home
+        tops: list[Enclave] = []
+        for slot in e.slots:
+            if slot.caller is not None and slot.top not in tops:
+                tops.append(slot.top)
         orphans: list[Block] = []
-        while (link := self.innermost(top)) is not top:
-            if link is not e and link.request is not None and link.has(link.request):
-                link.take(link.request)
-                orphans.append((link.request.block, link.request.pages))
-            link.caller, link.state, link.request = None, RUNNABLE, None
+        for top in tops or [e]:
+            self.unqueue(self.innermost(top))
+            while (link := self.innermost(top)) is not top:
+                if link.home is not e and link.request is not None and link.has(link.request):
+                    link.take(link.request)
+                    orphans.append((link.request.block, link.request.pages))
+                link.caller, link.state, link.request = None, RUNNABLE, None
+        for waiter in e.queue:
+            waiter.waits_at = None
         freed = self.bury(e)
         tables = [e.birth.block]
-        if top is not e:
+        for top in tops:
             freed += self.bury(top)
             tables.append(top.birth.block)
         self.running = None
@@ -300,7 +404,7 @@ class Base:
         del self.enclaves[e.eid]
         if e.template is not None:
             e.template.instances -= 1
-        self.records += 1
+        self.records += len(e.slots)
         freed = e.blocks()
         for segment in e.attached:
             segment.users -= 1

@@ -88,7 +88,9 @@ def lay_out(
             store(stack_leaf + 8 * ((bottom >> 12 & 511) + page), make_pte(stack + page * PAGE, RW))
         areas.append((bottom, STACK_TOP, True))
         tables |= tables_of(bottom, STACK_PAGES)
-    return Birth(block, pages, pages - used, frozenset(tables), tuple(areas), mailbox, kbuffer, shm)
+    stack_pages = 0 if kind == TEMPLATE else STACK_PAGES
+    free = pages - used
+    return Birth(block, pages, free, frozenset(tables), tuple(areas), mailbox, kbuffer, shm, stack_pages)
 
 
 def instance_of(template: Birth, block: int, pages: int, mailbox: int, kbuffer: int, shm: Block) -> Birth:
@@ -102,8 +104,8 @@ def mailbox_of(page: int) -> tuple[int, ...]:
     return tuple(page + MAILBOX + 8 * index for index in range(5))
 
 
-def create_params(kind: str, name: bytes, birth: Birth) -> CreateParams:
-    kinds = {"normal": 0, "server": 1, "template": 2}
+def create_params(kind: str, name: bytes, birth: Birth, slots: int = 1) -> CreateParams:
+    kinds = {"normal": 0, "server": 1, "template": 2, "concurrent server": 3 | slots << 8}
     free_mem = birth.block + (birth.pages - birth.free) * PAGE
     return CreateParams(
         birth.mailbox + EID, name, kinds[kind], birth.block, birth.pages * PAGE, CODE, free_mem,

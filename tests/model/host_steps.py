@@ -7,15 +7,18 @@ from pltvm.monitor import abi
 from pltvm.monitor.abi import HostCall, RunShadowParams
 from tests.model.entities import (
     BOUND,
+    CONCURRENT,
     FRESH,
     MMAP,
     NORMAL,
     PAGE,
+    QUEUED,
     RANDOM,
     RETURN_RELAY,
     RUNNABLE,
     SBRK,
     SERVER,
+    SERVERS,
     SHM_GET,
     TEMPLATE,
     WAITING,
@@ -38,18 +41,39 @@ from tests.model.pair import Pair
 NAMES: Final = (b"a", b"b", b"sixteen-bytes-id", b"c", b"d", b"e", b"f")
 PAGES: Final = (16, 32, 64, 64, 128)
 SERVER_PAGES: Final = (32, 64, 128, 128)
+SLOTS: Final = (
+    2,
+    2,
+    3,
+    1,
+    2,
+    4,
+    2,
+    3,
+    65,
+    2,
+    7,
+)  # of a concurrent server, in one case too many
+RECORDS: Final = 24  # enclaves and slots that there is to be room for
 _CREATE: Final = {
     NORMAL: HostCall.CREATE,
     SERVER: HostCall.CREATE_SERVER,
+    CONCURRENT: HostCall.CREATE_SERVER,
     TEMPLATE: HostCall.CREATE_SHADOW,
 }
 _DESTROY: Final = {
     NORMAL: HostCall.DESTROY,
     SERVER: HostCall.DESTROY_SERVER,
+    CONCURRENT: HostCall.DESTROY_SERVER,
     TEMPLATE: HostCall.DESTROY_SHADOW,
 }
 _NO_BLOCK: Final = (0, 0)
 TOO_FEW: Final = 8  # pages of an instance
+
+
+def is_a(e: Enclave, kind: str) -> bool:
+    """Whether it is of this kind, "" being any, and SERVER both kinds of servers."""
+    return kind in ("", e.kind) or (kind == SERVER and e.kind in SERVERS)
 
 
 class HostSteps(Pair):
@@ -60,7 +84,7 @@ class HostSteps(Pair):
     def pick(self, x: int, kind: str = "", state: str = "") -> int:
         """An eid: mostly of a living enclave of that kind and state, now and then of any, or of none."""
         living = list(self.model.enclaves.values())
-        fitting = [e for e in living if kind in ("", e.kind) and state in ("", e.state)]
+        fitting = [e for e in living if is_a(e, kind) and state in ("", e.state)]
         if x >= 16 and fitting:
             return fitting[x % len(fitting)].eid
         eids = [*self.model.enclaves, self.model.next_eid, 2**64 - 1]
@@ -88,22 +112,25 @@ class HostSteps(Pair):
     # -- create
 
     def do_create(self, x: int, y: int, z: int) -> Result | None:
-        kind = (NORMAL, NORMAL, SERVER, NORMAL, SERVER, NORMAL, TEMPLATE)[x % 7]
-        name = b"" if z % 2 == 0 and kind != SERVER else NAMES[z % len(NAMES)]
-        pages = SERVER_PAGES[y % 4] if kind == SERVER else PAGES[y % 5]
-        return self._create(kind, name, pages, x, y, wrong=-1)
+        kind = (NORMAL, NORMAL, SERVER, NORMAL, SERVER, NORMAL, TEMPLATE, CONCURRENT, CONCURRENT)[x % 9]
+        name = b"" if z % 2 == 0 and kind not in SERVERS else NAMES[z % len(NAMES)]
+        pages = SERVER_PAGES[y % 4] if kind in SERVERS else PAGES[y % 5]
+        slots = SLOTS[(x + y + z) % len(SLOTS)] if kind == CONCURRENT else 1
+        return self._create(kind, name, pages, x, y, wrong=-1, slots=slots)
 
     def do_create_wrongly(self, x: int, y: int, z: int) -> Result | None:
         return self._create((NORMAL, SERVER, TEMPLATE)[x % 3], b"wrong", PAGES[x % 5], x, y, wrong=z)
 
-    def _create(self, kind: str, name: bytes, pages: int, x: int, y: int, wrong: int) -> Result | None:
+    def _create(
+        self, kind: str, name: bytes, pages: int, x: int, y: int, wrong: int, slots: int = 1
+    ) -> Result | None:
         found = self._pages(pages)
         if found is None:
             return None
         block, mailbox, kbuffer = found
         shm = _NO_BLOCK if kind == TEMPLATE or y % 3 else self.shm[x % 2]
         birth = lay_out(self.memory, kind, block, pages, mailbox, kbuffer, shm)
-        params = create_params(kind, name, birth)
+        params = create_params(kind, name, birth, slots)
         pointer = mailbox
         if wrong >= 0:
             private = self.private_page(y)
@@ -119,7 +146,7 @@ class HostSteps(Pair):
                 pointer = private
         self.memory.write(mailbox, abi.CREATE_PARAMS.pack(*params))
         eid = self.model.next_eid
-        expected = self.model.create(kind, name, birth, sound=wrong < 0)
+        expected = self.model.create(kind, name, birth, sound=wrong < 0, slots=slots)
         result = self.host(expected, _CREATE[kind], pointer)
         if eid in self.model.enclaves:
             self.born(eid, mailbox, kbuffer)
@@ -206,6 +233,7 @@ class HostSteps(Pair):
         eid = tops[x % len(tops)].eid if tops and y < 248 else self.pick(x)
         e = self.model.enclaves.get(eid)
         reason, number, value, size = 0, 0, 0, 0
+        fields: tuple[int, ...] = ()
         if e is not None:
             inner = self.model.innermost(e)
             if e.stopped and z % 4:
@@ -213,10 +241,22 @@ class HostSteps(Pair):
             elif inner.state == WAITING:
                 reason, number = 2, inner.waiting_for
                 value, size = self.answer(inner, y, z)
+            elif inner.state == QUEUED:
+                fields = self.struct_of(inner)
         if y >= 240:  # one of them wrong
             reason, number, value = ((z, number, value), (reason, z, value), (reason, number, z << 56))[y % 3]
-        expected = self.model.resume(eid, reason, number, value, size)
+        expected = self.model.resume(eid, reason, number, value, size, fields)
         return self.host(expected, HostCall.RESUME, eid, reason, number, value, size)
+
+    def struct_of(self, e: Enclave) -> tuple[int, ...]:
+        """What is now in the struct of an enclave that has waited; anything where it is not."""
+        real = [*self.state.slots(self.state.enclaves[e.eid])][e.number]
+        raw = real.space.table.read(e.waits_with[1], abi.CALL_STRUCT.size)
+        return abi.CALL_STRUCT.unpack(raw) if raw is not None else (0,) * 6
+
+    def do_can_go_on(self, x: int, y: int, _z: int) -> Result:
+        eid = self.pick(x, NORMAL if y % 8 else "")
+        return self.host(self.model.can_go_on(eid), HostCall.CAN_GO_ON, eid)
 
     def answer(self, e: Enclave, y: int, z: int) -> tuple[int, int]:
         """What the host says to the ocall that `e` waits for."""
@@ -280,7 +320,7 @@ class HostSteps(Pair):
     def do_extend(self, x: int, y: int, _z: int) -> Result | None:
         if x < 64:
             pa, size = self.private_page(y), (PAGE, PAGE + 1, 0)[x % 3]
-        elif self.model.records + len(self.model.enclaves) >= 16:
+        elif self.model.records + len(self.model.everyone()) >= RECORDS:
             return None
         else:
             pa, size = self.arena.take(1), PAGE

@@ -174,6 +174,8 @@ def kinds(model: Model) -> set[str]:
         "in a call": bool(chains),
         "in a call of a server": any(e.caller is not None and e.caller.kind == SERVER for e in chains),
         "a call passed memory": any(e.request is not None for e in chains),
+        "several calls in a server": any(sum(s.caller is not None for s in e.slots) > 1 for e in enclaves),
+        "a chain waits for a server": any(e.queue for e in enclaves),
         "an ocall waits": any(e.state == WAITING for e in enclaves),
         "an ocall of a server waits": any(e.state == WAITING and e.caller is not None for e in enclaves),
         "stopped": any(e.stopped for e in enclaves),

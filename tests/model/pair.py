@@ -16,7 +16,7 @@ from pltvm.engine.hart import Hart
 from pltvm.engine.sv39 import V, W, pte_address
 from pltvm.engine.trap import Cause
 from pltvm.machine import Machine
-from pltvm.monitor import abi
+from pltvm.monitor import abi, waiting
 from pltvm.monitor.abi import HostCall
 from pltvm.monitor.audit import audit
 from pltvm.monitor.digest import Digest
@@ -24,11 +24,22 @@ from pltvm.monitor.pages import MONITOR, PRIVATE, enclave_owner, shared_owner
 from pltvm.monitor.secure_shm import attached
 from pltvm.monitor.state import Enclave as Real
 from pltvm.monitor.state import EnclaveState, State
-from tests.model.entities import KBUFFER, PAGE, SERVER, SHM, STACK_TOP, Block, Enclave, Result
-from tests.model.host import CODE, EID, MAILBOX, Arena
+from tests.model.entities import (
+    CONCURRENT,
+    KBUFFER,
+    PAGE,
+    SERVERS,
+    SHM,
+    STACK_TOP,
+    Block,
+    Enclave,
+    Result,
+)
+from tests.model.host import CODE, EID, MAILBOX, STACK_PAGES, Arena
 from tests.model.reference import Model
 from tests.model.whole import Whole
 
+Slot = tuple[int, int]  # eid, and which slot of a concurrent server; else 0
 RAM: Final = 16 << 20
 ARENA_PAGES: Final = (8 << 20) // PAGE
 REFUSED: Final = (-1, -2)  # results of calls that change nothing
@@ -79,9 +90,9 @@ class Pair:
         self.scratch = self.arena.take(1)
         self.middle, self.slots = machine.kernel.tables.take(1), machine.kernel.tables.take(2)
         self.pages_of_host: dict[int, tuple[int, int]] = {}  # by eid: mailbox and kbuffer
-        self.saved: dict[int, int] = {}  # by eid: the paint in its registers
+        self.saved: dict[Slot, int] = {}  # by eid and slot: the paint in its registers
         self.lent: Block | None = None  # offered in this step
-        self.asking = 0  # eid of who made the enclave call
+        self.asking: Slot = (0, 0)  # who made the enclave call
         self.tags = 0
         self.marks: dict[int, int] = {}  # by page
         self.refused_every = 10  # every so many refused calls all of RAM and of the state is compared
@@ -120,7 +131,7 @@ class Pair:
 
     def trap(self, expected: Result, cause: Cause) -> Result:
         hart = self.machine.hart
-        self.asking = self.state.running.eid
+        self.asking = self.state.running.eid, self.state.running.slot
         if self.through_core and cause == Cause.ECALL_U:
             trap_into_core(hart, cause)
         else:
@@ -138,6 +149,8 @@ class Pair:
         """The machine before a call that is to be refused, now and then."""
         if expected.entered is not None or expected.status is not None or expected.value not in REFUSED:
             return None
+        if expected.results is not None:
+            return None  # of a call whose struct is gone
         self.refused += 1
         return Whole(self.machine) if self.refused % self.refused_every == 0 else None
 
@@ -153,27 +166,37 @@ class Pair:
         """Who has the hart, and its registers."""
         running = self.model.running
         assert running is not None
-        context, real = self.machine.hart.current, self.state.enclaves.get(running.eid)
+        context, real = self.machine.hart.current, self.state.running
         expect("running", real is not None and real.context is context, True)
+        expect("slot", (real.eid, real.slot), (running.eid, running.number))
         regs = context.regs
         if expected.entered is not None:
             expect("arguments", tuple(regs[A0 : A0 + 5]), expected.entered)
             expect("sp, pc", (regs[SP], regs[PC]), (STACK_TOP, CODE))
             expect("registers at entry", painted(regs), 0)
+            if running.kind == CONCURRENT:
+                self._stack_is_clear(real)
         else:
             if expected.value is not None:
                 expect("a0", regs[A0], expected.value & abi.MASK64)
-            expect("registers", painted(regs), self.saved[running.eid])
+            expect("registers", painted(regs), self.saved[running.eid, running.number])
         self.tags += 1
-        self.saved[running.eid] = self.tags
+        self.saved[running.eid, running.number] = self.tags
         paint(regs, self.tags)
+
+    def _stack_is_clear(self, slot: Real) -> None:
+        """Nothing of a call before is left."""
+        size = STACK_PAGES * PAGE
+        stack = slot.space.table.read(STACK_TOP - size, size)
+        expect(f"the stack of {slot} is clear", stack == bytes(size), True)
 
     # -- books
 
     def _settle(self, expected: Result) -> Result:
         """What went from and to the host in this step."""
         if expected.ocall is not None:
-            mailbox = self.model.enclaves[self.asking].top.birth.mailbox + MAILBOX
+            eid, number = self.asking
+            mailbox = self.model.enclaves[eid].slots[number].top.birth.mailbox + MAILBOX
             expect("ocall", tuple(self.memory.load(mailbox + at) for at in (0, 8, 16)), expected.ocall)
         if expected.tables:
             listed = {row for table in expected.tables for row in self._rows(table)}
@@ -200,7 +223,7 @@ class Pair:
         for eid in [eid for eid in self.pages_of_host if eid not in self.model.enclaves]:
             for page in self.pages_of_host.pop(eid):
                 self.give(page, 1)
-            self.saved.pop(eid, None)
+            self.saved = {who: value for who, value in self.saved.items() if who[0] != eid}
         return expected
 
     def give(self, pa: int, pages: int) -> None:
@@ -229,15 +252,16 @@ class Pair:
         """Note the pages of a new enclave."""
         expect("eid", self.memory.load(mailbox + EID) & 0xFFFF_FFFF, eid)
         self.pages_of_host[eid] = (mailbox, kbuffer)
-        self.saved.setdefault(eid, 0)
+        for slot in self.model.enclaves[eid].slots:
+            self.saved.setdefault((eid, slot.number), 0)
 
     # -- comparing
 
     def shallow(self) -> None:
         """States, regions and owners."""
         model, state = self.model, self.state
-        running = model.running.eid if model.running is not None else None
-        expect("running", None if state.running is None else state.running.eid, running)
+        running = who(model.running) if model.running is not None else None
+        expect("running", None if state.running is None else real_who(state.running), running)
         expect("enclaves", list(state.enclaves), list(model.enclaves))
         for e, real in zip(model.enclaves.values(), state.enclaves.values(), strict=True):
             seen, known = _real_view(state, real), _model_view(e)
@@ -274,14 +298,17 @@ class Pair:
         expect("bitmap", state.owners.who() == entries, True)
         expect("records", state.globals.record_space // 512, model.records)
         expect("started", (state.globals.started, state.globals.next_eid), (model.started, model.next_eid))
-        for e in model.enclaves.values():
+        for e in model.everyone():
             self._check_pages(e)
         for block, _ in model.private():
             self._must_be_marked(*block)
 
     def _check_pages(self, e: Enclave) -> None:
         """The page table maps what the model says, and where that is known, to the right page."""
-        table = self.state.enclaves[e.eid].space.table
+        real = [*self.state.slots(self.state.enclaves[e.eid])][e.number]
+        table = real.space.table
+        if e.kind == CONCURRENT and e.caller is None:
+            self._stack_is_clear(real)
         leaves = {leaf.va: leaf.pte for leaf in table.leaves()}
         right: dict[int, int | None] = {}
         for start, end, _ in e.areas():
@@ -292,7 +319,7 @@ class Pair:
             right |= _places(va, segment.block[0] + PAGE, segment.size)
         right |= _places(SHM, e.birth.shm[0], e.shm_size)
         right[KBUFFER] = e.top.birth.kbuffer
-        if e.kind == "template" or (e.kind == SERVER and e.caller is None):
+        if e.kind == "template" or (e.kind in SERVERS and e.caller is None):
             right.pop(KBUFFER)
             leaves.pop(KBUFFER, None)
         expect(f"pages of enclave {e.eid}", sorted(leaves), sorted(right))
@@ -335,33 +362,57 @@ def owner_number(owner: str) -> int:
     return enclave_owner(int(number)) if kind == "enclave" else shared_owner(int(number))
 
 
+def who(e: Enclave) -> Slot:
+    """Eid and slot of the model's."""
+    return e.eid, e.number
+
+
+def real_who(real: Real) -> Slot:
+    """Those of the monitor's."""
+    return real.eid, real.slot
+
+
 def _model_view(e: Enclave) -> tuple[object, ...]:
     return (
-        e.state,
         e.stopped,
         {va: (r.block, r.size) for va, r in e.mmaps.items()},
         [(r.va, r.block, r.size) for r in e.heap],
         {va: (r.block, r.size) for va, r in e.relays.items()},
         {s.block[0]: va for s, va in e.attached.items()},
-        None if e.caller is None else e.caller.eid,
-        e.waiting_for if e.state == "waiting" else 0,
         e.free,
         e.instances,
+        [who(one) for one in e.queue],
+        [
+            (
+                slot.state,
+                None if slot.caller is None else who(slot.caller),
+                slot.waiting_for if slot.state == "waiting" else 0,
+                None if slot.waits_at is None else slot.waits_at.eid,
+            )
+            for slot in e.slots
+        ],
     )
 
 
 def _real_view(state: State, real: Real) -> tuple[object, ...]:
-    space, at = real.space, EnclaveState(real.state)
+    space = real.space
     shared = {segment.block: one.va for one, segment in attached(state, real)}
     return (
-        at.name.lower(),
         bool(real.stopped),
         {va: (m.block, m.size) for va, m in space.mmaps.items()},
         [(m.va, m.block, m.size) for m in space.regions(real.heap)][::-1],
         {m.va: (m.block, m.size) for m in space.relays},
         shared,
-        state.enclave(real.caller).eid if real.caller else None,
-        real.waiting_for if at is EnclaveState.WAITING else 0,
         (real.free_end - real.free) // PAGE,
         real.instances,
+        [real_who(one) for one in waiting.all_of(state, real)],
+        [
+            (
+                EnclaveState(slot.state).name.lower(),
+                real_who(state.enclave(slot.caller)) if slot.caller else None,
+                slot.waiting_for if slot.state == EnclaveState.WAITING else 0,
+                state.enclave(slot.queued).eid if slot.queued else None,
+            )
+            for slot in state.slots(real)
+        ],
     )

@@ -9,6 +9,8 @@ takes what is in the caller's registers and structs, and gives the `Result` that
 from tests.model.entities import (
     BUSY,
     CALLING,
+    CONCURRENT,
+    DEADLOCK,
     ERROR,
     EXCLUSIVE,
     FAILED,
@@ -19,18 +21,20 @@ from tests.model.entities import (
     MUNMAP,
     OK,
     PAGE,
+    QUEUED,
     RANDOM,
     RESERVE,
     RETURN_RELAY,
     RUNNABLE,
     SBRK,
     SECURE_TOP,
-    SERVER,
+    SERVERS,
     SHM,
     SHM_DESTROY,
     SHM_DETACH,
     SHM_GET,
     STRUCT,
+    WAITS,
     Block,
     Enclave,
     Region,
@@ -51,7 +55,7 @@ class Model(HostCalls):
 
     def exit(self) -> Result:
         e = self.me
-        if e.kind == SERVER:
+        if e.kind in SERVERS:
             return Result(FAILED)
         kept = tuple((r.block, r.pages) for r in e.relays.values())
         e.relays.clear()
@@ -72,13 +76,31 @@ class Model(HostCalls):
         server = self.server(name) if name else None
         return Result(FAILED if server is None else server.eid)
 
-    def call(self, handle: int, struct: int, fields: tuple[int, ...]) -> Result:
-        """`fields`: what is at `struct`, if that can be read."""
+    def call(self, handle: int, struct: int, fields: tuple[int, ...], waits: bool = False) -> Result:
+        """`fields`: what is at `struct`, if that can be read. Choice: `waits` while the callee is busy."""
         caller, callee = self.me, self.enclaves.get(handle)
-        if callee is None or callee.kind != SERVER:
+        if callee is None or callee.kind not in SERVERS:
             return Result(FAILED)
-        if callee.caller is not None:
+        if self.has_room(callee):
+            return self.call_of(caller, callee, struct, fields)
+        if not waits:
             return Result(BUSY)
+        if self.would_never_end(caller, callee):
+            return Result(DEADLOCK)
+        callee.queue.append(caller)
+        caller.waits_at, caller.waits_with = callee, (handle, struct)
+        return self.leave(caller, WAITS, QUEUED)
+
+    def call_now(self, e: Enclave, fields: tuple[int, ...]) -> Result:
+        self.unqueue(e)
+        self.enter(e)
+        handle, struct = e.waits_with
+        callee = self.enclaves.get(handle)
+        return Result(FAILED) if callee is None else self.call_of(e, callee, struct, fields)
+
+    def call_of(self, caller: Enclave, server: Enclave, struct: int, fields: tuple[int, ...]) -> Result:
+        """The call of a server that has room."""
+        callee = next(slot for slot in server.slots if slot.caller is None)
         if not caller.may(struct, STRUCT, write=True):
             return Result(FAILED)
         argument, _, va, size = fields[:4]
@@ -87,49 +109,78 @@ class Model(HostCalls):
             request = caller.named(va, size)
             if request is None or (request.va < struct + STRUCT and struct < request.end):
                 return Result(FAILED)
-            place = callee.place(request.va, request.size // PAGE, RESERVE)
+            if not caller.may_give(request):
+                return Result(FAILED)
+            inside = caller.home is server  # choice: then it stays where it is
+            place = request.va if inside else callee.place(request.va, request.size // PAGE, RESERVE)
             if place is None:
                 return Result(FAILED)
             there = place + va - request.va
             callee.request_va = request.va
-            caller.take(request)
-            callee.put(request, place)
+            if not inside:
+                caller.take(request)
+                callee.put(request, place)
         callee.caller, callee.struct, callee.request, callee.request_size = caller, struct, request, size
+        callee.calls += 1
+        if request is not None:
+            callee.gets(request)
         caller.state = CALLING
         self.enter(callee)
         shm = (SHM if callee.shm_size else 0, callee.shm_size)
         return Result(entered=(argument, there, size if there else 0, *shm))
 
     def server_return(self, struct: int, fields: tuple[int, ...]) -> Result:
+        """Choice: where the caller is a slot, and another one has unmapped the struct meanwhile, nothing goes
+        back and the call gives −1."""
         callee = self.me
         caller = callee.caller
         if caller is None or not callee.may(struct, STRUCT):
             return Result(FAILED)
         _, value, req_va, req_size, resp_va, resp_size = fields
+        found = caller.kind != CONCURRENT or caller.may(callee.struct, STRUCT, write=True)
         request = response = 0
-        if callee.request is not None and req_va and req_size >= callee.request_size:
+        kept = callee.request
+        if found and callee.request is not None and req_va and req_size >= callee.request_size:
             back = callee.named(req_va, req_size)
-            place = caller.place(callee.request_va, back.size // PAGE) if back else None
-            request = self.give(back, caller, place, req_va)
-        if resp_va:
+            if back is not None and callee.may_give(back):
+                place = self.place_back(callee, caller, back)
+                request = self.give(back, caller, place, req_va)
+                kept = None if request and back is kept else kept
+        if found and resp_va:
             answer = callee.named(resp_va, resp_size)
-            place = caller.place_below(answer.size // PAGE) if answer else None
-            response = self.give(answer, caller, place, resp_va)
+            if answer is not None and callee.may_give(answer):
+                inside = callee.home is caller.home
+                place = answer.va if inside else caller.place_below(answer.size // PAGE)
+                response = self.give(answer, caller, place, resp_va)
+                kept = None if response and answer is kept else kept
+        self.lose(caller, kept)
         callee.caller, callee.request, callee.state = None, None, RUNNABLE
         self.enter(caller)
-        return Result(0, results=(value, request, response, resp_size if response else 0))
+        results = (value, request, response, resp_size if response else 0) if found else ()
+        return Result(0 if found else FAILED, results=results)
 
-    def give(self, region: Region | None, to: Enclave, place: int | None, va: int) -> int:
+    def place_back(self, callee: Enclave, caller: Enclave, back: Region) -> int | None:
+        if callee.home is caller.home:
+            return back.va
+        return caller.place(callee.request_va, back.size // PAGE)
+
+    def give(self, region: Region, to: Enclave, place: int | None, va: int) -> int:
         """Move a region from who runs; where `va` in it is then, 0 if it does not move."""
-        if region is None or place is None:
+        if place is None:
             return 0
         address = place + va - region.va
-        self.me.take(region)
-        to.put(region, place)
+        if to.home is not self.me.home:
+            self.me.take(region)
+            to.put(region, place)
+        to.gets(region)
         return address
 
     def caller_id(self) -> Result:
         return Result(FAILED if self.me.caller is None else self.me.caller.eid)
+
+    def slot_id(self) -> Result:
+        """Choice."""
+        return Result(self.me.number)
 
     def enclave_id(self) -> Result:
         return Result(self.me.eid)
@@ -149,9 +200,10 @@ class Model(HostCalls):
     def munmap(self, va: int, size: int) -> Result:
         e = self.me
         region = next((r for r in e.mmaps.values() if r.va <= va and va + size <= r.end), None)
-        if region is None or va % PAGE or not size:
+        if region is None or va % PAGE or not size or not e.may_give(region):
             return Result(FAILED)
         e.take(region)
+        self.lose(e, region)
         return self.free(e, MUNMAP, [(region.block, region.pages)])
 
     def free(self, e: Enclave, number: int, freed: list[Block], *first: int) -> Result:
@@ -201,9 +253,16 @@ class Model(HostCalls):
             return Result(FAILED)
         if len(e.relays) >= MOST_REGIONS or (e.caller is not None and e.request is region):
             return Result(FAILED)
+        if not e.may_give(region):
+            return Result(FAILED)
         first = region.hidden + (at - va) // PAGE
-        e.put(Region(region.block, first, region.hidden), va)
-        e.put(Region(region.block + first * PAGE, region.pages - first, 0), at)
+        halves = (
+            Region(region.block, first, region.hidden),
+            Region(region.block + first * PAGE, region.pages - first, 0),
+        )
+        for half, place in zip(halves, (va, at), strict=True):
+            half.holder = region.holder
+            e.put(half, place)
         return Result(0)
 
     def asynchronous_call(self, name: bytes | None, struct: int, fields: tuple[int, ...]) -> Result:
@@ -214,13 +273,17 @@ class Model(HostCalls):
         region = e.relay_with(va, size) if size and not va % PAGE and not size % PAGE else None
         if region is None or len(self.bound.get(name, [])) >= MOST_REGIONS:
             return Result(FAILED)
+        if not e.may_give(region):
+            return Result(FAILED)
         e.take(region)
+        self.lose(e, region)
+        region.holder = None
         self.bound.setdefault(name, []).append(region)
         return Result(0)
 
     def return_relay(self) -> Result:
         e = self.me
-        if e.kind == SERVER or not e.relays:
+        if e.kind in SERVERS or not e.relays:
             return Result(FAILED)
         kept = tuple((r.block, r.pages) for _, r in sorted(e.relays.items()))
         e.relays.clear()

@@ -9,10 +9,12 @@ from tests.model.entities import (
     KBUFFER,
     MMAP,
     MMAP_TOP,
+    MOST_SLOTS,
     NO_MEMORY,
     NORMAL,
     OK,
     PAGE,
+    QUEUED,
     RANDOM,
     READ_SECTOR,
     RECORDS_A_PAGE,
@@ -21,12 +23,14 @@ from tests.model.entities import (
     RETURN_RELAY,
     RUNNABLE,
     SBRK,
-    SERVER,
+    SERVERS,
     SHM,
     SHM_GET,
+    SLOT_TABLES,
     STACK_TOP,
     TEMPLATE,
     WAITING,
+    WAITS,
     WRITE_SECTOR,
     Base,
     Birth,
@@ -34,6 +38,7 @@ from tests.model.entities import (
     Region,
     Result,
     Segment,
+    Slot,
 )
 
 
@@ -60,21 +65,25 @@ class HostCalls(Base):
         self.records += RECORDS_A_PAGE * size // PAGE
         return Result(OK)
 
-    def create(self, kind: str, name: bytes, birth: Birth, sound: bool = True) -> Result:
+    def create(self, kind: str, name: bytes, birth: Birth, sound: bool = True, slots: int = 1) -> Result:
         """`sound`: whether the host's parameters and page tables are as they must be."""
-        if not sound or (kind == SERVER and (not name or self.server(name))):
+        if not sound or (kind in SERVERS and (not name or self.server(name))) or slots > MOST_SLOTS:
             return Result(ERROR)
-        if not self.records:
+        if self.records < slots:
             return Result(NO_MEMORY)
         e = Enclave(self.next_eid, name, kind, birth)
+        e.spare -= (slots - 1) * (SLOT_TABLES + birth.stack)
+        if e.free < 0:
+            return Result(ERROR)
         if kind != TEMPLATE and not (e.make_tables(KBUFFER, 1) and e.make_tables(SHM, birth.shm[1])):
             return Result(ERROR)
+        e.slots += [Slot(e, number) for number in range(1, slots)]
         self.settle(e)
         return Result(OK)
 
     def settle(self, e: Enclave) -> None:
         self.next_eid += 1
-        self.records -= 1
+        self.records -= len(e.slots)
         self.enclaves[e.eid] = e
 
     def offer(self, e: Enclave, pa: int, size: int) -> list[Region] | None:
@@ -137,15 +146,22 @@ class HostCalls(Base):
         self.hand_over(e, regions)
         return self.start(e, self.started % INSTANCES_COUNT_TO)
 
-    def resume(self, eid: int, reason: int, number: int, value: int, size: int) -> Result:
-        """Reasons: 0 timer, 1 stop, 2 ocall. Then `number` is the ocall, `value` and `size` the answer."""
+    def resume(
+        self, eid: int, reason: int, number: int, value: int, size: int, fields: tuple[int, ...] = ()
+    ) -> Result:
+        """Reasons: 0 timer, 1 stop, 2 ocall. Then `number` is the ocall, `value` and `size` the answer.
+
+        `fields` are those of the struct of a call that has waited.
+        """
         top = self.enclaves.get(eid)
-        if top is None or top.kind == SERVER:
+        if top is None or top.kind in SERVERS:
             return Result(ERROR)
         if reason == 1:
             was_stopped, top.stopped = top.stopped, False
             return Result(OK if was_stopped else ERROR)
         e = self.innermost(top)
+        if not top.stopped and reason == 0 and e.state == QUEUED:
+            return self.call_now(e, fields) if self.can_go(e) else Result(WAITS)
         if top.stopped or reason not in (0, 2) or e.state != (WAITING if reason else RUNNABLE):
             return Result(ERROR)
         result = Result()
@@ -156,6 +172,17 @@ class HostCalls(Base):
             result = answered
         self.enter(e)
         return result
+
+    def can_go_on(self, eid: int) -> Result:
+        """Choice: whether a chain waits for a server in vain."""
+        top = self.enclaves.get(eid)
+        if top is None or top.kind in SERVERS or top.state == FRESH:
+            return Result(ERROR)
+        return Result(OK if self.can_go(self.innermost(top)) else WAITS)
+
+    def call_now(self, e: Enclave, fields: tuple[int, ...]) -> Result:
+        """The call of an enclave that has waited."""
+        raise NotImplementedError
 
     def answer(self, e: Enclave, value: int, size: int) -> Result | None:
         """§4: the host's answer, in so far as it may be believed; None when the enclave waits on."""
@@ -237,7 +264,7 @@ class HostCalls(Base):
 
     def stop(self, eid: int) -> Result:
         e = self.enclaves.get(eid)
-        if e is None or e.kind == SERVER or e.state == FRESH or e.stopped:
+        if e is None or e.kind in SERVERS or e.state == FRESH or e.stopped:
             return Result(ERROR)
         e.stopped = True
         return Result(OK)

@@ -13,14 +13,14 @@ from itertools import accumulate, product
 from typing import Final
 
 from tests.model.enclave_steps import EnclaveSteps
-from tests.model.entities import SERVER, Result
+from tests.model.entities import SERVERS, Result
 from tests.model.pair import Divergence
 
 Step = tuple[str, int, int, int]
 
 HOST: Final = {
     "create": 12, "create_wrongly": 4, "run": 14, "run_shadow": 5, "resume": 60, "stop": 2, "destroy": 2,
-    "reclaim": 3, "extend": 1, "set_pte": 4, "attest": 0.3, "unknown_call": 0.5,
+    "reclaim": 3, "extend": 1, "set_pte": 4, "attest": 0.3, "unknown_call": 0.5, "can_go_on": 1,
 }  # fmt: skip
 FULL: Final = HOST | {"create": 1, "run_shadow": 1, "destroy": 7}
 ENCLAVE: Final = {
@@ -110,7 +110,7 @@ class Walk:
         if model.running is None:
             table = _FULL if len(model.enclaves) >= FULL_AT else _HOST
         else:
-            tables = _IN_SERVER if model.running.kind == SERVER else _ENCLAVE
+            tables = _IN_SERVER if model.running.kind in SERVERS else _ENCLAVE
             table = tables[bool(model.running.relays)]
         x, y, z = (random_bits >> shift & 255 for shift in (0, 8, 16))
         return table[random_bits >> 24], x, y, z
@@ -121,10 +121,10 @@ def outcome(name: str, result: Result | None) -> str:
     if result is None:
         return f"{name}: skipped"
     if result.status is not None:
-        return f"{name}: to the host, {('ok', 'timer', 'ocall', 'yield', 'error')[result.status]}"
+        return f"{name}: to the host, {('ok', 'timer', 'ocall', 'yield', 'wait', 'error')[result.status]}"
     if result.entered is not None:
         return f"{name}: entered"
-    return f"{name}: {result.value if result.value is None or -3 < result.value <= 0 else 'a number'}"
+    return f"{name}: {result.value if result.value is None or -4 < result.value <= 0 else 'a number'}"
 
 
 def random_steps(walk: Walk, seed: int | str, count: int) -> Iterator[Step]:

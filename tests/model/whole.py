@@ -64,8 +64,9 @@ class Whole:
         """The pages of RAM, without the registers of enclaves in them."""
         memory = self._machine.memory
         pages = _touched(memory)
-        for enclave in self._machine.monitor.state.enclaves.values():
-            at = enclave.block - memory.base
+        state = self._machine.monitor.state
+        for slot in (slot for enclave in state.enclaves.values() for slot in state.slots(enclave)):
+            at = slot.block - memory.base
             pages[at] = bytes(REGISTERS) + pages.get(at, _NOTHING)[REGISTERS:]
         return pages
 

@@ -159,6 +159,13 @@ static int has_struct(struct hart *hart, const struct enclave *caller, uint64_t 
     return where != NULL && address(hart, where) == pa;
 }
 
+/* What the monitor writes there counts as written by the caller, for `clear_stack`. */
+static void note_stored(struct hart *hart, const struct enclave *caller) {
+    uint64_t *entry = walk(hart, caller->root, ((struct registers *)at(hart, caller->block))->own[A1]);
+    *entry |= PTE_D;
+    wrote(hart, entry);
+}
+
 int return_to_caller(struct hart *hart, struct enclave *callee) {
     if (!callee->caller) return 0;
     struct enclave *caller = enclave_at(hart, callee->caller);
@@ -187,6 +194,7 @@ int return_to_caller(struct hart *hart, struct enclave *callee) {
     /* Nothing can fail from here on. The callee's registers are no more: `leave` makes those of its next call. */
     if (region != NULL) move_region(hart, region, from, to, place);
     if (region != NULL && caller->kind == TYPE_CONCURRENT_SERVER) receive(hart, caller, region);
+    if (caller->kind == TYPE_CONCURRENT_SERVER) note_stored(hart, caller);
     struct call_struct *told = at(hart, callee->struct_pa);
     uint64_t fields[] = {
         results.resp_val, back ? given : 0, callee->request_size,
