@@ -6,14 +6,14 @@ Not part of any call: tests and the debug switch run it whenever the host has co
 from collections.abc import Iterator
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Block
-from pltvm.engine.sv39 import X, pte_address
+from pltvm.engine.sv39 import ENTRIES, V, X, pte_address, root_index
 from pltvm.errors import PhysicalAddressError
 from pltvm.monitor import abi
 from pltvm.monitor.create import pages_of
 from pltvm.monitor.pages import MONITOR, PRIVATE
 from pltvm.monitor.records import Segment
 from pltvm.monitor.secure_shm import attached
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import OWN_INDICES, Enclave, State
 
 _MOST = 50  # discrepancies told
 _BLANK = 1024  # bytes of the bitmap that are looked at in one go
@@ -34,7 +34,10 @@ def audit(state: State) -> list[str]:
             if entry != right:
                 found.append(f"{pa:#x}: the bitmap says {_words(entry)}, it is {_words(right)}")
     for enclave in state.enclaves.values():
-        found += _mapped_wrongly(state, enclave)
+        for slot in state.slots(enclave):
+            found += _mapped_wrongly(state, slot)
+        if enclave.concurrent:
+            found += _shared_wrongly(state, enclave)
     if state.tables is not None:
         found += [
             f"{pa:#x}: code of the host there would not be forgotten when it is written"
@@ -127,8 +130,8 @@ def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
                 right = pa == state.enclave(enclave.top).kbuffer and owner is None
             elif va in shared:
                 right = pa == shared.pop(va)
-            elif abi.SHM_BASE <= va < abi.SHM_BASE + enclave.shm_size:
-                right = pa == enclave.shm_pa + va - abi.SHM_BASE and owner is None
+            elif abi.SHM_BASE <= va < abi.SHM_BASE + enclave.home.shm_size:
+                right = pa == enclave.home.shm_pa + va - abi.SHM_BASE and owner is None
             elif enclave.template_of and owner == state.enclave(enclave.template_of).owner:
                 right = not table.writable(pte)
             else:
@@ -141,3 +144,46 @@ def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
         yield f"{enclave}: {error}"
     for va in shared:
         yield f"{enclave}: attached memory is not mapped at {va:#x}"
+
+
+def _shared_wrongly(state: State, server: Enclave) -> Iterator[str]:
+    """What the slots of a concurrent server have of each other's, or lack, or what one has that is in no call."""
+    words, seen = state.words, dict[int, Enclave]()
+    roots = [(slot.root - state.base) >> 3 for slot in state.slots(server)]
+    for slot, root in zip(state.slots(server), roots, strict=True):
+        for index in range(ENTRIES):
+            entry = words[root + index]
+            if index not in OWN_INDICES:
+                if entry != words[roots[0] + index]:
+                    yield f"{slot}: entry {index} of its root is not that of the others"
+            elif entry:
+                for page in (pte_address(entry), *_below(state, pte_address(entry))):
+                    if seen.setdefault(page, slot) is not slot:
+                        yield f"{slot}: {page:#x} is {seen[page]}'s too"
+        if bool(slot.caller) != bool(server.busy >> slot.slot & 1):
+            yield f"{slot}: is {'in a' if slot.caller else 'in no'} call, which its server does not know"
+        if not slot.caller and not _is_clear(state, slot):
+            yield f"{slot}: is in no call, and its stack or kbuffer is not as before the first"
+
+
+def _below(state: State, table: int) -> Iterator[int]:
+    """The tables of the last level, and stack pages, that a middle table of a slot leads to."""
+    for middle in _valid(state, table):
+        yield pte_address(middle)
+        for leaf in _valid(state, pte_address(middle)):
+            if state.owners.owner(pte_address(leaf)) is not None:  # else the kbuffer of a chain
+                yield pte_address(leaf)
+
+
+def _valid(state: State, table: int) -> list[int]:
+    start = (table - state.base) >> 3
+    return [entry for entry in state.words[start : start + ENTRIES] if entry & V]
+
+
+def _is_clear(state: State, slot: Enclave) -> bool:
+    if slot.calls == 0 and slot.slot == 0:
+        return True  # what the host has put there is measured
+    pages = (leaf for leaf in slot.space.table.leaves() if root_index(leaf.va) in OWN_INDICES)
+    return all(
+        leaf.va != abi.KBUFFER and not any(state.memory.read(pte_address(leaf.pte), PAGE)) for leaf in pages
+    )
