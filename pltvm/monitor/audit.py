@@ -147,7 +147,7 @@ def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
 
 
 def _shared_wrongly(state: State, server: Enclave) -> Iterator[str]:
-    """What the slots of a concurrent server have of each other's, or lack, or what one has that is in no call."""
+    """What slots of a server have of each other's, or lack, or what one has that is in no call."""
     words, seen = state.words, dict[int, Enclave]()
     roots = [(slot.root - state.base) >> 3 for slot in state.slots(server)]
     for slot, root in zip(state.slots(server), roots, strict=True):

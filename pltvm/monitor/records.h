@@ -153,7 +153,7 @@ struct region {
     int64_t origin_eid;                  /* who passed it on last, −1: nobody, and its address there */
     uint64_t origin_va;
     uint8_t name[16];                    /* that it waits for, of a bound one */
-    uint64_t holder, call;               /* in a concurrent server: the slot that got it, and in which of its calls */
+    uint64_t holder, call;               /* in a concurrent server: the slot that it was passed to, in which call */
     uint8_t filler[32];                  /* so that none crosses the end of a page, of which the log would miss one */
 };
 

@@ -7,7 +7,7 @@
                     ╰─▶ tables of all slots: text, data, heap, mmap area, what is shared
 
 A slot is a `struct enclave` with the server's eid, so a chain goes through it as through any server. Memory
-is the server's, whichever slot asks for it (`Enclave.home`). What a call brings is held by its slot while it
+is the server's, whichever slot asks for it (`Enclave.home`). What a call passes is held by its slot while it
 lasts: no other slot gives it away. A slot that was left has nothing: registers, stack and with it the
 variables of the thread are as they were before its first call.
 """
@@ -133,8 +133,8 @@ def _stack(state: State, slot: Enclave) -> list[range]:
 
 
 def receive(slot: Enclave, region: Region) -> None:
-    """A call has brought this region, or the answer to one: while the call of the slot lasts it is held."""
-    if slot.concurrent:
+    """A call has brought this region, or it is back: while the call of the slot lasts it is held."""
+    if slot.concurrent and slot.request == region.at:
         region.holder, region.call = slot.at, slot.calls
 
 

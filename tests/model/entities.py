@@ -142,15 +142,16 @@ class Enclave:
         return sum(slot.caller is None for slot in self.slots)
 
     def may_give(self, region: Region) -> bool:
-        """Choice: what a call has brought to another slot is not given away while that call lasts."""
+        """Choice: what a call has passed to another slot is not given away while that call lasts."""
         if region.holder is None or region.holder[0] is self:
             return True
         slot, call = region.holder
         return slot.caller is None or slot.calls != call
 
     def gets(self, region: Region) -> None:
-        """A call brings it here, or the answer to one."""
-        region.holder = (self, self.calls) if self.kind == CONCURRENT else None
+        """A call brings it here, or it is back."""
+        held = self.kind == CONCURRENT and self.request is region
+        region.holder = (self, self.calls) if held else None
 
     @property
     def top(self) -> "Enclave":

@@ -71,8 +71,9 @@ static uint64_t *kbuffer_entry(struct hart *hart, const struct enclave *enclave)
     return at(hart, enclave->kbuffer_slot);
 }
 
-/* A call has brought this region to a slot, or the answer to one. */
+/* A call has brought this region to a slot, or it is back. */
 static void receive(struct hart *hart, const struct enclave *slot, struct region *region) {
+    if (slot->request != address(hart, region)) return;
     region->holder = address(hart, slot);
     region->call = slot->calls;
     wrote(hart, region);
@@ -103,7 +104,6 @@ int call_server(struct hart *hart, struct enclave *caller) {
     if (server->kind == TYPE_CONCURRENT_SERVER) {
         server->busy |= UINT64_C(1) << callee->slot;
         callee->calls++;
-        if (request != NULL) receive(hart, callee, request);
         wrote(hart, server);
     }
     struct enclave *top = top_of(hart, caller);
@@ -117,6 +117,7 @@ int call_server(struct hart *hart, struct enclave *caller) {
     if (request != NULL) {
         callee->request = address(hart, request);
         callee->request_va = request->origin_va;
+        if (server->kind == TYPE_CONCURRENT_SERVER) receive(hart, callee, request);
     }
     *kbuffer_entry(hart, callee) = top->kbuffer_entry;
     wrote(hart, kbuffer_entry(hart, callee));
