@@ -38,7 +38,8 @@ _U64, _POINTER = ctypes.c_uint64, ctypes.c_void_p
 class Row:
     """One row of the log. `total` instructions of all had run, `count` of the chain itself, before it.
 
-    `running` is the record of the enclave, `owner` whose the page is, as the page bitmap has it.
+    `running` is the record of the enclave, and not of its slot; `owner` whose the page is, as the page bitmap
+    has it.
     """
 
     total: int
@@ -105,6 +106,7 @@ class Accesses:
         self._taken: list[bytes] = []
         self._turns_log: list[tuple[int, int, int]] = []  # position, chain, its count
         self._start = 0
+        self._homes: dict[int, int] = {}  # records of servers, by those of their slots
         self._state = _State(
             ctypes.addressof(hart.core), self._counter.address,
             *(ctypes.addressof(one) for one in (self._ignored, self._written, self._seen, self._rows)),
@@ -148,19 +150,8 @@ class Accesses:
         for part in self._taken:
             for position, pa, pc, running, kind, size, owner, _ in _ROW.iter_unpack(part):
                 since, chain, count = self._turns_log[max(bisect_right(starts, position) - 1, 0)]
-                rows.append(
-                    Row(
-                        position - self._start,
-                        chain,
-                        count + position - since,
-                        pa,
-                        pc,
-                        running,
-                        kind,
-                        size,
-                        owner,
-                    )
-                )
+                total, home = position - self._start, self._homes.get(running, running)
+                rows.append(Row(total, chain, count + position - since, pa, pc, home, kind, size, owner))
         return Log(rows, bool(self._state.logging))
 
     def _on_run(self, chain: int, count: int, _total: int) -> None:
@@ -180,12 +171,15 @@ class Accesses:
         """What no other chain can touch, by the enclaves that there are."""
         base, state = self._machine.memory.base, self._machine.monitor.state
         ctypes.memset(self._ignored, 0, ctypes.sizeof(self._ignored))
+        self._homes = {}
         for enclave in state.enclaves.values():
             self._ignored[(enclave.kbuffer - base) >> PAGE_SHIFT] = 1
-            va, table = STACK_TOP - PAGE, enclave.space.table
-            while entry := table.entry(va):
-                self._ignored[(pte_address(entry) - base) >> PAGE_SHIFT] = 1
-                va -= PAGE
+            for slot in state.slots(enclave):
+                self._homes[slot.at] = enclave.at
+                va, table = STACK_TOP - PAGE, slot.space.table
+                while entry := table.entry(va):
+                    self._ignored[(pte_address(entry) - base) >> PAGE_SHIFT] = 1
+                    va -= PAGE
 
     # -- in Python: native/accesses.c line by line ---------------------------------------------------------
 

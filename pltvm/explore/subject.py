@@ -34,7 +34,8 @@ class Subject:
     def is_exclusive(self, record: int) -> bool:
         """Whether an enclave of the last run, by the address of its record, is a server that has one call at
         a time."""
-        return bool(self.machine.monitor.state.enclave(record).is_server)
+        enclave = self.machine.monitor.state.enclave(record)
+        return bool(enclave.is_server) and not enclave.concurrent
 
     def run(
         self,

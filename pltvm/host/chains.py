@@ -20,6 +20,7 @@ class Chain:
     enclave: int
     label: str
     status: int | None = None
+    waits: bool = False  # for a server that is busy
     printed: OutputState = field(default_factory=OutputState)
     fault: FaultReport | None = None
     total: int = 0  # of all instructions, when it ended

@@ -6,10 +6,11 @@
 
 A chain is an enclave that the host runs, and the servers that it is in. It is preempted anywhere, also inside
 of a server: the monitor gives the host its hart, and nothing else. What the host does for a chain (an ocall)
-is done at once, so a chain waits only by yielding.
+is done at once. A chain waits by yielding, or for a server that has no room (`call_enclave_wait`): then it is
+not ready until the monitor says that it can go on.
 
-**Deadlock.** When each living chain does nothing but yield in a circle, with the same registers and the same
-stack each time, nobody will ever get further: the run ends and says so, with all stacks.
+**Deadlock.** When each living chain waits for a server, or does nothing but yield in a circle, with the same
+registers and the same stack each time, nobody will ever get further: the run ends and says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -95,7 +96,13 @@ class Together(Client):
     # -- who can run -------------------------------------------------------------------------------------
 
     def _ready(self) -> list[int]:
-        return [number for number, chain in enumerate(self.state.chains) if chain.status is None]
+        return [number for number, chain in enumerate(self.state.chains) if self._can_run(chain)]
+
+    def _can_run(self, chain: Chain) -> bool:
+        if chain.status is not None or not chain.waits:
+            return chain.status is None
+        enclave = self._enclave(chain)
+        return enclave is None or self._driver.can_go_on(enclave)
 
     def _enclave(self, chain: Chain) -> DriverEnclave | None:
         return self._driver.table.find(chain.enclave)
@@ -112,6 +119,7 @@ class Together(Client):
                 chain.status = GONE
             else:
                 self.turns.run(number)
+                chain.waits = False
                 entered = self._driver.go_on(enclave) if enclave.started else self._start(enclave)
                 if entered:
                     return True
@@ -119,7 +127,15 @@ class Together(Client):
             why = Why.OVER
         if self.turns.spent:
             self.state.end = self.state.end or LIMIT
+        else:
+            self._get_stuck()
         return False
+
+    def _get_stuck(self) -> None:
+        """Nobody can run any more: who waits, waits for ever."""
+        for chain in self.state.chains:
+            if chain.status is None:
+                chain.status, self.state.end = STUCK, DEADLOCK
 
     def _start(self, enclave: DriverEnclave) -> bool:
         return self._driver.start(enclave, enclave.relay)
@@ -152,11 +168,12 @@ class Together(Client):
         if status == Status.YIELD:
             self._note_yield(chain, enclave)
             if self._is_deadlock():
-                self.state.end = DEADLOCK
-                for one in self.state.chains:
-                    one.status = STUCK if one.status is None else one.status
+                self._get_stuck()
                 return False
             return self._go_on(Why.YIELD)
+        if status == Status.WAITING:
+            chain.waits = True
+            return self._go_on(Why.OVER)
         chain.status = status
         return self._go_on(Why.OVER)
 
@@ -189,7 +206,7 @@ class Together(Client):
                 chain.yields, chain.look = _YIELDS - 1, look
 
     def _is_deadlock(self) -> bool:
-        living = [chain for chain in self.state.chains if chain.status is None]
+        living = [chain for chain in self.state.chains if self._can_run(chain)]
         return all(chain.yields >= _YIELDS + _LOOKS for chain in living)
 
     # -- running -----------------------------------------------------------------------------------------
