@@ -26,6 +26,8 @@ _MORE: Final = 20  # times as many may other runs have
 _AT_LEAST: Final = 5_000_000
 _LOOK_AGAIN: Final = 50  # runs until more points are looked for
 MOST_DEPTH: Final = 16
+_FEW: Final = 3  # steps, which one can follow
+_NEARBY: Final = 200  # schedules that are tried for so few
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,26 @@ class Campaign:
 
     # -- a failure ---------------------------------------------------------------------------------------
 
+    def _simpler(self, failure: Failure, number: int) -> list[Step]:
+        """Another schedule, of few steps, for the same kind of failure; none if there is none nearby."""
+        mixed = Mixed(self.options.seed, len(self.subject.enclaves), self.points)
+        if not self.points.all:
+            return []
+        for chance in range(_NEARBY):
+            results, other = self._judged(mixed.preemptions(chance + number * _NEARBY, _FEW))
+            if other is None or other.kind != failure.kind:
+                continue
+            signature = other.signature
+
+            def fails(steps: Sequence[Step], signature: object = signature) -> bool:
+                _, again = self._judged(Steps(steps))
+                return again is not None and again.signature == signature
+
+            found = shrink(results.steps, fails)
+            if len(found) <= _FEW:
+                return found
+        return []
+
     def _finding(self, results: Results, failure: Failure, number: int) -> Finding:
         """Shorten its schedule, and explain it."""
 
@@ -158,5 +180,7 @@ class Campaign:
             return other is not None and other.signature == failure.signature
 
         steps = shrink(results.steps, fails)
+        if len(steps) > _FEW:
+            steps = self._simpler(failure, number) or steps
         results, again = self._judged(Steps(steps))
         return explained(self.subject, again or failure, self.options.seed, number, results)

@@ -110,7 +110,11 @@ class Mixed:
         chance = _seed(self._seed, number)
         if number % 2:
             return Pct(chance, 2 + number // 2 % 3, self._chosen(chance, 8))
-        chance, count = Chance.draw(chance, _MOST_PREEMPTIONS)
+        return self.preemptions(chance, _MOST_PREEMPTIONS)
+
+    def preemptions(self, chance: int, most: int) -> Policy:
+        """Up to so many, at any points."""
+        chance, count = Chance.draw(chance, most)
         steps = []
         chance, first = Chance.draw(chance, self._chains)
         if first:

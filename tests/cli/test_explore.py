@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,21 +12,24 @@ from tests.schedule_targets import Built, targets
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, build_guest: Callable[[str], bytes]) -> Path:
+    """With enclaves that wait for each other, that count, and the target two_calls."""
     folder = tmp_path_factory.mktemp("explore")
-    for target in targets():
-        if target.name in ("lost_update", "two_calls", "lock_order"):
-            Built(target, False, folder)
-    return folder / "buggy"
+    Built(next(one for one in targets() if one.name == "two_calls"), False, folder)
+    folder /= "buggy"
+    (folder / "turns.elf").write_bytes(build_guest("turns"))
+    for name, part, times in (("count", 1, 300), ("wait", 2, 1)):
+        (folder / name).write_bytes(part.to_bytes(8, "little") + times.to_bytes(8, "little"))
+    return folder
 
 
 def test_a_failure_is_found_and_its_command_repeats_it(folder: Path) -> None:
-    line = ["two_calls.elf", "--callers", "2", "--server", "store=two_calls_server.elf"]
+    line = ["two_calls_client.elf", "--callers", "2", "--server", "target=two_calls.elf"]
     result = pltvm("explore", *line, "--fail-on-value", "--seed", "2", cwd=folder)
     assert (result.returncode, result.stderr) == (3, "")
     said = result.stdout.splitlines()
     assert said[0].startswith("found in ")
-    assert "value: two_calls.elf#" in said[1]
+    assert "value: two_calls_client.elf#" in said[1]
     words = shlex.split(said[-1].partition("repeat it: ")[2])
     assert words[:2] == ["pltvm", "run"]
     again = pltvm(*words[1:], cwd=folder)
@@ -33,12 +37,12 @@ def test_a_failure_is_found_and_its_command_repeats_it(folder: Path) -> None:
 
 
 def test_a_deadlock_with_all_stacks(folder: Path) -> None:
-    result = pltvm("explore", "lock_order.elf", "lock_order.elf", "--pct", "2", cwd=folder)
+    result = pltvm("explore", "turns.elf", "turns.elf", "--shm", "@wait", "--pct", "2", cwd=folder)
     assert result.returncode == 3
     assert "deadlock: each chain waits, and none gets any further" in result.stdout
     for number in (0, 1):
-        assert f"  in lock_order.elf#{number} " in result.stdout
-    assert result.stdout.count("lock from line") == 2
+        assert f"  in turns.elf#{number} " in result.stdout
+    assert result.stdout.count("main+") == 2
 
 
 def test_nothing_is_found(folder: Path) -> None:
@@ -47,7 +51,9 @@ def test_nothing_is_found(folder: Path) -> None:
 
 
 def test_json_and_races(folder: Path) -> None:
-    result = pltvm("explore", "lost_update.elf", "--callers", "2", "--races", "--json", cwd=folder)
+    result = pltvm(
+        "explore", "turns.elf", "--callers", "2", "--shm", "@count", "--races", "--json", cwd=folder
+    )
     content = json.loads(result.stdout)
     assert (result.returncode, content["finding"]["kind"], len(content["finding"]["stacks"])) == (
         3,
@@ -63,10 +69,10 @@ def test_json_and_races(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["lost_update.elf"], "one chain has one schedule"),
-        (["lost_update.elf", "--callers", "2", "--pct", "2", "--random"], "choose one"),
-        (["lost_update.elf", "two_calls_server.elf"], "is no enclave that a host runs"),
-        (["lost_update.elf", HOST], "is no enclave that a host runs"),
+        (["turns.elf"], "one chain has one schedule"),
+        (["turns.elf", "--callers", "2", "--pct", "2", "--random"], "choose one"),
+        (["turns.elf", "two_calls.elf"], "is no enclave that a host runs"),
+        (["turns.elf", HOST], "is no enclave that a host runs"),
     ],
 )
 def test_what_makes_no_sense(folder: Path, words: list[str], said: str) -> None:
@@ -76,6 +82,6 @@ def test_what_makes_no_sense(folder: Path, words: list[str], said: str) -> None:
 
 
 def test_a_file_that_is_none(folder: Path) -> None:
-    result = pltvm("explore", "lost_update.elf", "missing.elf", cwd=folder)
+    result = pltvm("explore", "turns.elf", "missing.elf", cwd=folder)
     assert (result.returncode, result.stdout) == (1, "")
     assert "missing.elf" in result.stderr

@@ -73,9 +73,11 @@ def test_a_race_is_told_with_both_places(folder: Path) -> None:
     assert finding is not None
     assert (finding.failure.kind, campaign.schedules, finding.steps) == ("race", 1, ())
     first, second = finding.stacks
-    assert first.startswith("the first writes 4 bytes in lost_update#0")
-    assert second.startswith("the second reads 4 bytes in lost_update#1")
+    assert first.startswith("the first writes 4 bytes in target")
+    assert second.startswith("the second reads 4 bytes in target")
     assert "lost_update.c" in first
+    assert "called by client#0" in first
+    assert "called by client#1" in second
     _, finding = Built(TARGETS["lost_update"], True, folder).explore(Limits(schedules=5), races=True)
     assert finding is None  # who reads the number has met the others
 

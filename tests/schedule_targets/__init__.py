@@ -3,8 +3,10 @@
 The comment that a target's file starts with says what it is, what the bug is, how it is explored, and as what
 it is found:
 
-     * explore: --callers 2 --server store=two_calls_server.c --fail-on-value
+     * explore: --callers 2 --server target=lost_update.c,concurrent --fail-on-value
      * finds: value
+
+The callers are `client.c`, or what stands behind `--client`.
 """
 
 import os
@@ -28,7 +30,7 @@ _FINDS = re.compile(r"^ \* finds: *(.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Target:
-    """Enclaves with a bug: the file of the callers, how they are explored, and the kind of finding."""
+    """Enclaves with a bug: how they are explored, and the kind of finding."""
 
     name: str
     options: tuple[str, ...]
@@ -56,21 +58,20 @@ class Built:
     def __init__(self, target: Target, fixed: bool, into: Path) -> None:
         self.target = target
         folder = into / ("fixed" if fixed else "buggy")
-        self._elf = _build(FOLDER / f"{target.name}.c", folder, fixed)
-        self._servers = {}
-        if pair := target.value("--server", ""):
-            name, file = pair.split("=")
-            self._servers[name] = _build(FOLDER / file, folder, fixed)
+        self.client = _build(FOLDER / target.value("--client", "client.c"), folder, fixed)
+        name, _, file = target.value("--server", "").partition("=")
+        file, _, kind = file.partition(",")
+        self.server, self._name = _build(FOLDER / file, folder, fixed), name
+        self._kind = "concurrent" if kind else "server"
 
     def subject(self, **options: object) -> Subject:
         """A machine with all of it."""
         machine = Machine(RAM, **options)  # type: ignore[arg-type]
-        for name, elf in self._servers.items():
-            machine.create(elf, name=name, type="server")
+        machine.create(self.server, name=self._name, type=self._kind)
         callers = int(self.target.value("--callers", "2"))
-        enclaves = [machine.create(self._elf) for _ in range(callers)]
+        enclaves = [machine.create(self.client) for _ in range(callers)]
         for number, enclave in enumerate(enclaves):
-            enclave.inner.label = f"{self.target.name}#{number}"
+            enclave.inner.label = f"client#{number}"
         return Subject(machine, enclaves)
 
     def explore(self, limits: Limits, **options: object) -> tuple[Campaign, Finding | None]:

@@ -1,4 +1,4 @@
-/* What the targets share: memory of all chains, a spin lock that yields, and a barrier for their ends. */
+/* What the targets share: a lock that yields, a place to meet, and what makes a server of a function. */
 #ifndef CHAINS_H
 #define CHAINS_H
 
@@ -6,13 +6,8 @@
 
 #include "eapp.h"
 
-#define KEY 4711
-
-/* The memory that all chains of a run have, zero at first; one page. */
-static inline void *shared_memory(void)
-{
-    return eapp_shm_get(KEY, PAGE_SIZE, 0);
-}
+#define CALLS 4  /* that each client makes, with the orders 0 to 3 */
+#define LAST 100 /* and one more, for what is to be looked at when all are done */
 
 typedef struct {
     uint32_t taken;
@@ -29,18 +24,29 @@ static inline void unlock(lock_t *lock)
     __atomic_store_n(&lock->taken, 0, __ATOMIC_RELEASE);
 }
 
-/* The number of this chain: 0 for the first one that asks, and so on. */
-static inline uint32_t my_number(uint32_t *next)
-{
-    return __atomic_fetch_add(next, 1, __ATOMIC_SEQ_CST);
-}
-
-/* Wait until so many chains have come here. */
-static inline void meet(uint32_t *there, uint32_t chains)
+/* Wait until so many slots have come here. */
+static inline void meet(uint32_t *there, uint32_t slots)
 {
     __atomic_add_fetch(there, 1, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(there, __ATOMIC_SEQ_CST) < chains)
+    while (__atomic_load_n(there, __ATOMIC_SEQ_CST) < slots)
         eapp_yield();
 }
+
+/* Which of two clients calls: 0 or 1. */
+static inline int who_calls(void)
+{
+    return get_caller_id() & 1;
+}
+
+/* The server of this function: it gets the order, and gives a value, 0 if all is well. */
+#define SERVER(serve)                                          \
+    int EAPP_ENTRY main()                                      \
+    {                                                          \
+        unsigned long *args;                                   \
+        EAPP_RESERVE_REG;                                      \
+        struct call_enclave_arg_t ret = {0};                   \
+        ret.resp_val = serve(args[10]);                        \
+        SERVER_RETURN(&ret);                                   \
+    }
 
 #endif

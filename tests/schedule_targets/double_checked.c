@@ -1,45 +1,45 @@
-/* A table that the first chain which needs it makes, under a lock; the others look first whether it is there.
+/* A table that the first call which needs it makes, under a lock; others look first whether it is there.
  *
- * Bug: the flag that says so is set before the table is made, so another chain may use half of it.
+ * Bug: the flag that says so is set before the table is made, so another slot may use half of it.
  *
- * explore: --callers 2 --fail-on-value
+ * explore: --callers 2 --server target=double_checked.c,concurrent --fail-on-value
  * finds: value
  */
 #include "chains.h"
 
 #define ENTRIES 8
 
-struct shared {
-    lock_t lock;
-    uint32_t made;
-    uint32_t table[ENTRIES];
-};
+static lock_t making;
+static uint32_t made;
+static volatile uint32_t table[ENTRIES];
 
-static void make(struct shared *shared)
+static void make(void)
 {
-    if (__atomic_load_n(&shared->made, __ATOMIC_ACQUIRE))
+    if (__atomic_load_n(&made, __ATOMIC_ACQUIRE))
         return;
-    lock(&shared->lock);
-    if (!shared->made) {
+    lock(&making);
+    if (!made) {
 #ifndef FIXED
-        __atomic_store_n(&shared->made, 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&made, 1, __ATOMIC_RELEASE);
 #endif
         for (uint32_t i = 0; i < ENTRIES; i++)
-            ((volatile uint32_t *)shared->table)[i] = i * i + 1;
+            table[i] = i * i + 1;
 #ifdef FIXED
-        __atomic_store_n(&shared->made, 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&made, 1, __ATOMIC_RELEASE);
 #endif
     }
-    unlock(&shared->lock);
+    unlock(&making);
 }
 
-int EAPP_ENTRY main()
+static unsigned long serve(unsigned long order)
 {
-    struct shared *shared = shared_memory();
-    int wrong = 0;
+    unsigned long wrong = 0;
 
-    make(shared);
+    (void)order;
+    make();
     for (uint32_t i = 0; i < ENTRIES; i++)
-        wrong += ((volatile uint32_t *)shared->table)[i] != i * i + 1;
-    EAPP_RETURN(wrong);
+        wrong += table[i] != i * i + 1;
+    return wrong;
 }
+
+SERVER(serve)

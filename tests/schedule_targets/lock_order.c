@@ -1,8 +1,8 @@
-/* Two accounts, a lock for each, and chains that move money from one to the other.
+/* Two accounts, a lock for each, and calls that move money from one to the other.
  *
  * Bug: each takes the lock of the account that it takes from first. Two that go different ways wait for each other.
  *
- * explore: --callers 2 --fail-on-value
+ * explore: --callers 2 --server target=lock_order.c,concurrent
  * finds: deadlock
  */
 #include "chains.h"
@@ -12,10 +12,7 @@ struct account {
     int64_t balance;
 };
 
-struct shared {
-    uint32_t next;
-    struct account accounts[2];
-};
+static struct account accounts[2];
 
 static void move(struct account *from, struct account *to, int64_t amount)
 {
@@ -33,12 +30,13 @@ static void move(struct account *from, struct account *to, int64_t amount)
     unlock(&first->lock);
 }
 
-int EAPP_ENTRY main()
+static unsigned long serve(unsigned long order)
 {
-    struct shared *shared = shared_memory();
-    uint32_t me = my_number(&shared->next) & 1;
+    int from = who_calls();
 
-    for (int i = 0; i < 5; i++)
-        move(&shared->accounts[me], &shared->accounts[!me], 10);
-    EAPP_RETURN(0);
+    if (order != LAST)
+        move(&accounts[from], &accounts[!from], 10);
+    return 0;
 }
+
+SERVER(serve)

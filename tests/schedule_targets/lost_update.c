@@ -1,31 +1,26 @@
-/* Chains that count what they have done, in a number that all have.
+/* The server counts its calls, in a number that all slots have.
  *
  * Bug: the number is read and written back in two steps. Who comes between is not counted.
  *
- * explore: --callers 2 --fail-on-value
+ * explore: --callers 2 --server target=lost_update.c,concurrent --fail-on-value
  * finds: value
  */
 #include "chains.h"
 
-#define CHAINS 2
-#define TIMES 10
+static uint32_t number, there;
 
-struct shared {
-    uint32_t there;
-    uint32_t number;
-};
-
-int EAPP_ENTRY main()
+static unsigned long serve(unsigned long order)
 {
-    struct shared *shared = shared_memory();
-
-    for (int i = 0; i < TIMES; i++) {
-#ifdef FIXED
-        __atomic_fetch_add(&shared->number, 1, __ATOMIC_RELAXED);
-#else
-        *(volatile uint32_t *)&shared->number += 1;
-#endif
+    if (order == LAST) {
+        meet(&there, 2);
+        return number != 2 * CALLS;
     }
-    meet(&shared->there, CHAINS);
-    EAPP_RETURN(shared->number != CHAINS * TIMES);
+#ifdef FIXED
+    __atomic_fetch_add(&number, 1, __ATOMIC_RELAXED);
+#else
+    *(volatile uint32_t *)&number += 1;
+#endif
+    return 0;
 }
+
+SERVER(serve)

@@ -1,60 +1,57 @@
-/* One chain waits for work that the other one brings: it says that it sleeps, and sleeps until it is woken.
+/* One call waits for work that another one brings: it says that it sleeps, and sleeps until it is woken.
  *
  * Bug: it looks for work before it says so. Work that comes between the two wakes nobody, and it sleeps for ever.
  *
- * explore: --callers 2
+ * explore: --callers 2 --server target=missed_wakeup.c,concurrent
  * finds: deadlock
  */
 #include "chains.h"
 
-struct shared {
-    lock_t lock;
-    uint32_t next;
-    uint32_t work;
-    uint32_t sleeps;
-    uint32_t woken;
-};
+static lock_t all;
+static uint32_t work, sleeps, woken;
 
-static void wait(struct shared *shared)
+static void wait(void)
 {
 #ifdef FIXED
-    lock(&shared->lock);
-    if (shared->work) {
-        unlock(&shared->lock);
+    lock(&all);
+    if (work) {
+        unlock(&all);
         return;
     }
-    shared->sleeps = 1;
-    unlock(&shared->lock);
+    sleeps = 1;
+    unlock(&all);
 #else
-    lock(&shared->lock);
-    uint32_t work = shared->work;
-    unlock(&shared->lock);
-    if (work)
+    lock(&all);
+    uint32_t there = work;
+    unlock(&all);
+    if (there)
         return;
-    lock(&shared->lock);
-    shared->sleeps = 1;
-    unlock(&shared->lock);
+    lock(&all);
+    sleeps = 1;
+    unlock(&all);
 #endif
-    while (!__atomic_load_n(&shared->woken, __ATOMIC_ACQUIRE))
+    while (!__atomic_load_n(&woken, __ATOMIC_ACQUIRE))
         eapp_yield();
 }
 
-static void bring(struct shared *shared)
+static void bring(void)
 {
-    lock(&shared->lock);
-    shared->work = 1;
-    if (shared->sleeps)
-        __atomic_store_n(&shared->woken, 1, __ATOMIC_RELEASE);
-    unlock(&shared->lock);
+    lock(&all);
+    work = 1;
+    if (sleeps)
+        __atomic_store_n(&woken, 1, __ATOMIC_RELEASE);
+    unlock(&all);
 }
 
-int EAPP_ENTRY main()
+static unsigned long serve(unsigned long order)
 {
-    struct shared *shared = shared_memory();
-
-    if (my_number(&shared->next) == 0)
-        wait(shared);
+    if (order)
+        return 0;
+    if (who_calls())
+        wait();
     else
-        bring(shared);
-    EAPP_RETURN(0);
+        bring();
+    return 0;
 }
+
+SERVER(serve)

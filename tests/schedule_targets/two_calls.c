@@ -1,42 +1,28 @@
-/* Clients of a store that has one call at a time: each asks for a number, and puts back one more.
+/* A store that has one call at a time: one number. GET gives it, ADD adds one, anything else is its new value.
  *
- * Bug: each call is whole, but what both are for is not: another client may come between the two.
+ * Bug: its client asks for the number, and puts back one more. Each call is whole, but what both are for is not:
+ * another client may come between the two.
  *
- * explore: --callers 2 --server store=two_calls_server.c --fail-on-value
+ * explore: --callers 2 --server target=two_calls.c --client two_calls_client.c --fail-on-value
  * finds: value
  */
-#include "chains.h"
-
-#define CHAINS 2
-#define TIMES 4
+#include "eapp.h"
 
 enum { GET = 1000, ADD = 2000 };
 
-struct shared {
-    uint32_t there;
-};
-
-static unsigned long call(unsigned long handle, unsigned long order)
-{
-    struct call_enclave_arg_t arg = {.req_arg = order};
-
-    while (call_enclave(handle, &arg) == -2)
-        eapp_yield();
-    return arg.resp_val;
-}
+static unsigned long number;
 
 int EAPP_ENTRY main()
 {
-    struct shared *shared = shared_memory();
-    unsigned long store = acquire_enclave("store");
+    unsigned long *args;
+    EAPP_RESERVE_REG;
+    unsigned long order = args[10];
+    struct call_enclave_arg_t ret = {0};
 
-    for (int i = 0; i < TIMES; i++) {
-#ifdef FIXED
-        call(store, ADD);
-#else
-        call(store, call(store, GET) + 1);
-#endif
-    }
-    meet(&shared->there, CHAINS);
-    EAPP_RETURN(call(store, GET) != CHAINS * TIMES);
+    if (order == ADD)
+        number++;
+    else if (order != GET)
+        number = order;
+    ret.resp_val = number;
+    SERVER_RETURN(&ret);
 }

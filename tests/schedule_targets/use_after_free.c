@@ -1,9 +1,9 @@
-/* Messages in blocks that chains get from a small allocator, and a mailbox with the newest one.
+/* Messages in blocks of a small allocator, and a mailbox with the newest one.
  *
- * Bug: who reads the mailbox takes no hold of the message. Another chain puts a newer one there, frees the old
+ * Bug: who reads the mailbox takes no hold of the message. Another slot puts a newer one there, frees the old
  * block, and gets it again for something else, while it is still being read.
  *
- * explore: --callers 2 --fail-on-value
+ * explore: --callers 2 --server target=use_after_free.c,concurrent --fail-on-value
  * finds: value
  */
 #include "chains.h"
@@ -16,70 +16,62 @@ struct block {
     uint32_t words[WORDS]; /* of a message: all the same */
 };
 
-struct shared {
-    lock_t lock;
-    uint32_t next;
-    uint32_t newest; /* number of a block, plus one */
-    struct block blocks[BLOCKS];
-};
+static lock_t all;
+static uint32_t newest; /* number of a block, plus one */
+static struct block blocks[BLOCKS];
 
-static uint32_t new_block(struct shared *shared)
+static uint32_t new_block(void)
 {
     uint32_t number = 0;
 
-    while (shared->blocks[number].used)
+    while (blocks[number].used)
         number++;
-    shared->blocks[number].used = 1;
+    blocks[number].used = 1;
     return number;
 }
 
-static void send(struct shared *shared, uint32_t value)
+static void send(uint32_t value)
 {
-    lock(&shared->lock);
-    uint32_t number = new_block(shared), old = shared->newest;
-    unlock(&shared->lock);
+    lock(&all);
+    uint32_t number = new_block();
+    unlock(&all);
 
     for (int i = 0; i < WORDS; i++)
-        __atomic_store_n(&shared->blocks[number].words[i], value, __ATOMIC_RELEASE);
-    lock(&shared->lock);
-    old = shared->newest;
-    shared->newest = number + 1;
+        __atomic_store_n(&blocks[number].words[i], value, __ATOMIC_RELEASE);
+    lock(&all);
+    uint32_t old = newest;
+    newest = number + 1;
     if (old)
-        shared->blocks[old - 1].used = 0;
-    unlock(&shared->lock);
+        blocks[old - 1].used = 0;
+    unlock(&all);
 }
 
-static int receive(struct shared *shared)
+static int receive(void)
 {
     uint32_t words[WORDS];
     int torn = 0;
 
-    lock(&shared->lock);
-    uint32_t number = shared->newest;
+    lock(&all);
+    uint32_t number = newest;
 #ifndef FIXED
-    unlock(&shared->lock);
+    unlock(&all);
 #endif
     for (int i = 0; number && i < WORDS; i++)
-        words[i] = __atomic_load_n(&shared->blocks[number - 1].words[i], __ATOMIC_ACQUIRE);
+        words[i] = __atomic_load_n(&blocks[number - 1].words[i], __ATOMIC_ACQUIRE);
 #ifdef FIXED
-    unlock(&shared->lock);
+    unlock(&all);
 #endif
     for (int i = 1; number && i < WORDS; i++)
         torn |= words[i] != words[0];
     return torn;
 }
 
-int EAPP_ENTRY main()
+static unsigned long serve(unsigned long order)
 {
-    struct shared *shared = shared_memory();
-    uint32_t me = my_number(&shared->next);
-    int torn = 0;
-
-    for (uint32_t i = 0; i < 4; i++) {
-        if (me == 0)
-            send(shared, i + 1);
-        else
-            torn |= receive(shared);
-    }
-    EAPP_RETURN(torn);
+    if (who_calls())
+        return receive();
+    send(order + 1);
+    return 0;
 }
+
+SERVER(serve)
