@@ -28,7 +28,8 @@ from typing import Any, Final, Protocol
 from pltvm.errors import ArgumentError
 from pltvm.host.plain import Part
 
-QUANTUM: Final = 10_000  # instructions of a slice, where nobody says it
+QUANTUM: Final = 100_000  # instructions of a slice of round robin, where nobody says it
+RANDOM_QUANTUM: Final = 10_000  # likewise, in the middle, of random ones
 PATIENCE: Final = 1_000_000  # that a chain may have in one go where a schedule says nothing
 NOBODY: Final = -1
 MOST_STEPS: Final = 100_000
@@ -129,7 +130,7 @@ class Chance:
 class Random(Part[int]):
     """Anyone that is ready, after slices of one to `2 · quantum` instructions, by `seed`."""
 
-    def __init__(self, seed: int, quantum: int = QUANTUM) -> None:
+    def __init__(self, seed: int, quantum: int = RANDOM_QUANTUM) -> None:
         self._quantum = quantum
         self.state = Chance.seeded(seed)
 
@@ -259,7 +260,7 @@ def policy_of(schedule: "str | int | Sequence[Step] | None", quantum: int | None
     if isinstance(schedule, str) and re.fullmatch(r"\d{1,20}", schedule.strip()):
         schedule = int(schedule)
     if isinstance(schedule, int):
-        return Random(schedule, quantum or QUANTUM)
+        return Random(schedule, quantum or RANDOM_QUANTUM)
     if quantum is not None:
         raise ArgumentError("quantum: a schedule of steps says itself when somebody else has a turn")
     return Steps(parse(schedule) if isinstance(schedule, str) else schedule)

@@ -13,7 +13,7 @@ from pltvm.host.schedule import NOBODY, Moment, Pct, Random, RoundRobin, Step, S
 from pltvm.machine import MachineSnapshot
 
 RAM = 32 << 20
-COUNT, WAIT, SET, CALL, FAULT, PRINT = range(1, 7)
+COUNT, WAIT, SET, CALL, FAULT, PRINT, QUEUE = range(1, 8)
 Part = tuple[int, int]
 Build = Callable[[str], bytes]
 
@@ -21,9 +21,10 @@ Build = Callable[[str], bytes]
 class Cast:
     """A machine with an enclave for each part, and the server that some call."""
 
-    def __init__(self, build: Build, parts: Sequence[Part], **options: Any) -> None:
+    def __init__(self, build: Build, parts: Sequence[Part], slots: int | None = None, **options: Any) -> None:
         self.machine = Machine(RAM, **options)
-        self.server = self.machine.create(build("turns_server"), name="counter", type="server")
+        kind = "server" if slots is None else "concurrent"
+        self.server = self.machine.create(build("turns_server"), name="counter", type=kind, slots=slots)
         elf = build("turns")
         self.enclaves = [
             self.machine.create(elf, name=f"part{number}", shm=pack("<2Q", *part))
@@ -78,6 +79,29 @@ def test_a_chain_is_preempted_inside_of_a_server(build_guest: Build) -> None:
     sums = sum(one.retval for one in results)
     assert sums == sum(range(91))
     assert len(results.steps) > 50
+
+
+@pytest.mark.parametrize("slots", [None, 1])
+def test_chains_that_wait_for_a_server_get_their_turn(build_guest: Build, slots: int | None) -> None:
+    """None is lost where there is one call at a time, and they go on in the order of coming."""
+    first = Cast(build_guest, [(QUEUE, 20)] * 4, slots).run(schedule=2, quantum=150)
+    assert [one.status for one in first] == ["exited"] * 4
+    assert sum(one.retval or 0 for one in first) == sum(range(81))
+    values = sorted(one.retval or 0 for one in first)
+    assert values[-1] < 2 * values[0]  # nobody starves
+    again = Cast(build_guest, [(QUEUE, 20)] * 4, slots).run(schedule=first.schedule)
+    assert (seen(again), again.steps) == (seen(first), first.steps)
+
+
+def test_slots_of_a_server_are_preempted_by_one_another(build_guest: Build) -> None:
+    """Then updates of the server are lost; ten runs by the same seed are the same, also without the core."""
+    first = Cast(build_guest, [(QUEUE, 20)] * 4, 3).run(schedule=2, quantum=150)
+    assert [one.status for one in first] == ["exited"] * 4
+    assert sum(one.retval or 0 for one in first) < sum(range(81))
+    for number in range(10):
+        uses_core = native.core is not None and number % 2 == 0
+        again = Cast(build_guest, [(QUEUE, 20)] * 4, 3, native=uses_core).run(schedule=2, quantum=150)
+        assert (seen(again), again.steps) == (seen(first), first.steps)
 
 
 def test_an_update_is_lost_between_two_steps(build_guest: Build) -> None:
