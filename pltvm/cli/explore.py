@@ -19,13 +19,14 @@ from pltvm.cli.options import (
     file_in_bash,
     file_or_text,
     parse_servers,
+    refuse_given,
 )
 from pltvm.cli.running import machine_of
 from pltvm.cli.several import FOUND, Several, must_be_enclave
 from pltvm.cli.streams import print_json, say
 from pltvm.errors import ArgumentError
 from pltvm.host.elf import load_image
-from pltvm.host.elf_kind import decide
+from pltvm.host.elf_kind import Kind, decide
 from pltvm.host.text import one_line
 from pltvm.machine import DEFAULT_RAM
 from pltvm.monitor.abi import DEFAULT_STACK
@@ -33,7 +34,9 @@ from pltvm.monitor.abi import DEFAULT_STACK
 if TYPE_CHECKING:
     from pltvm.explore.campaign import Campaign
     from pltvm.explore.findings import Finding
+    from pltvm.explore.subject import Subject
 
+_OF_ENCLAVES: Final = ("server", "shm", "relay", "callers", "stack_size", "races")
 _LINE_EVERY: Final = 5.0  # seconds
 
 app = typer.Typer(rich_markup_mode=None)
@@ -41,9 +44,12 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def explore(
+    ctx: typer.Context,
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="ELFs of enclaves.", autocompletion=file_in_bash),
+        typer.Argument(
+            metavar="FILE...", help="ELFs of enclaves; or a host program.", autocompletion=file_in_bash
+        ),
     ],
     server: Annotated[
         list[str] | None,
@@ -59,6 +65,7 @@ def explore(
     callers: Callers = None,
     ram: Ram = DEFAULT_RAM,
     stack_size: StackSize = DEFAULT_STACK,
+    root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
     schedules: Annotated[
         int, typer.Option(min=0, metavar="N", help="Stop after so many.", show_default=False)
     ] = 0,
@@ -77,22 +84,70 @@ def explore(
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Run enclaves at once under many schedules, until one run fails; and show the shortest schedule for it.
+    """Run the same under many schedules, until one run fails; and show the shortest schedule for it.
+
+    That are several enclaves at once, or a host program of several threads, with its arguments.
 
     A failure is a fault, a deadlock or a hang, and what else the options say. Exit status 0 when nothing was
     found, 3 when something was. Without --schedules and --time it goes on until Ctrl-C.
     """
     from pltvm.explore.campaign import Campaign, Limits, Options
-    from pltvm.explore.subject import Subject
 
     check_stack(stack_size)
     options = Options(seed, pct, random, races, fail_on_value)
+    subject: Subject
+    if decide(files[0]).kind is Kind.LINUX_PROGRAM:
+        refuse_given(ctx, "is for enclaves: a host program makes its own", *_OF_ENCLAVES)
+        subject, words = _host(files, root, ram, confine)
+    else:
+        refuse_given(ctx, "is for host programs", "root")
+        subject, words = _enclaves(files, server or [], shm, relay, callers, ram, stack_size, confine)
+        words = [*(["--races"] if races else []), *words]
+    campaign = Campaign(subject, options, _Progress(json).tell)
+    finding = None
+    try:
+        finding = campaign.run(Limits(schedules, seconds))
+    except KeyboardInterrupt:
+        say("pltvm: stopped by Ctrl-C")
+    repeat = ""
+    if finding is not None:
+        split = words.index(files[0])
+        line = [*words[:split], "--schedule", finding.schedule, *words[split:]]
+        repeat = f"pltvm run {shlex.join(line)}"
+    if json:
+        print_json(_to_dict(campaign, finding, repeat))
+    else:
+        _show(campaign, finding, repeat)
+    raise typer.Exit(0 if finding is None else FOUND)
+
+
+def _host(files: list[str], root: str, ram: int, confine: bool) -> "tuple[Subject, list[str]]":
+    """A host program with its arguments, and what says so to `pltvm run`."""
+    from pltvm.explore.hosts import HostProgram
+
+    machine = machine_of(ram, None, None)
+    build_wall(confine, [files[0]], links=[root])
+    options = [*(["--root", root] if root != "." else []), *_ram(ram)]
+    return HostProgram(machine, files[0], files[1:], root), [*options, *files]
+
+
+def _ram(ram: int) -> list[str]:
+    return ["--ram", str(ram)] if ram != DEFAULT_RAM else []
+
+
+def _enclaves(
+    files: list[str], server: list[str], shm: str | None, relay: str | None, callers: int | None, ram: int,
+    stack_size: int, confine: bool,
+) -> "tuple[Subject, list[str]]":  # fmt: skip
+    """Enclaves and their servers, and what says so to `pltvm run`."""
+    from pltvm.explore.subject import Enclaves
+
     for one in files:
         if not os.path.isfile(one):
             load_image(one)  # which says so
         must_be_enclave(one)
     content, handed = file_or_text("--shm", shm), file_or_text("--relay", relay)
-    servers = parse_servers(server or [])
+    servers = parse_servers(server)
     several = Several(callers, elves=[(one, one) for one in files[1:]])
     if (callers or 1) + len(files) < 3:
         raise ArgumentError("explore: one chain has one schedule: name several enclaves, or --callers N")
@@ -101,26 +156,13 @@ def explore(
     enclaves = several.create(
         machine, files[0], files[0], decide(files[0]), servers, content, handed, False, stack_size
     )
-    campaign = Campaign(Subject(machine, enclaves), options, _Progress(json).tell)
-    finding = None
-    try:
-        finding = campaign.run(Limits(schedules, seconds))
-    except KeyboardInterrupt:
-        say("pltvm: stopped by Ctrl-C")
-    words = [
-        *files, *(word for pair in server or [] for word in ("--server", pair)),
+    options = [
+        *(word for pair in server for word in ("--server", pair)),
         *(["--shm", shm] if shm is not None else []), *(["--relay", relay] if relay is not None else []),
-        *(["--callers", str(callers)] if callers is not None else []),
-        *(["--ram", str(ram)] if ram != DEFAULT_RAM else []),
+        *(["--callers", str(callers)] if callers is not None else []), *_ram(ram),
         *(["--stack-size", str(stack_size)] if stack_size != DEFAULT_STACK else []),
-        *(["--races"] if races else []),
     ]  # fmt: skip
-    repeat = "" if finding is None else f"pltvm run {shlex.join([*words, '--schedule', finding.schedule])}"
-    if json:
-        print_json(_to_dict(campaign, finding, repeat))
-    else:
-        _show(campaign, finding, repeat)
-    raise typer.Exit(0 if finding is None else FOUND)
+    return Enclaves(machine, enclaves), [*options, *files]
 
 
 def _to_dict(campaign: "Campaign", finding: "Finding | None", repeat: str) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 campaign    runs under schedule after schedule, until something is found or the budget is over
 strategies  which schedule comes next: random, PCT, preemptions at points that matter
-accesses    where chains touch what others touch: the points
-races       two accesses with no order between them
+findings    what is told of a failure; look: the races of one run
+subject     what is run: enclaves from a snapshot; hosts: a host program
 shrink      the steps of a failing schedule that matter
-subject     what is run: enclaves from a snapshot
-findings    what is told of a failure
+races       two accesses with no order between them
+accesses    where chains touch what others touch: the points
 """

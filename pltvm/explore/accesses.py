@@ -63,13 +63,14 @@ class _State(ctypes.Structure):
         ("hart", _POINTER), ("counter", _POINTER),
         ("ignored", _POINTER), ("written", _POINTER), ("seen", _POINTER),
         ("rows", _POINTER), ("used", _U64), ("most", _U64), ("full", _POINTER),
-        ("chain", _U64), ("running", _U64), ("on", _U64), ("logging", _U64),
+        ("chain", _U64), ("running", _U64), ("on", _U64), ("logging", _U64), ("of_hosts", _U64),
     ]  # fmt: skip
     used: int
     chain: int
     running: int
     on: int
     logging: int
+    of_hosts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,9 @@ class Log:
 
 
 class Accesses:
-    """Sees the accesses of one machine, in `watching`."""
+    """Sees the accesses of one machine, in `watching`: of enclaves, and with `of_hosts` of host programs."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, of_hosts: bool = False) -> None:
         self._machine, hart = machine, machine.hart
         self._counter = Counter.of(hart)
         pages = machine.memory.size >> PAGE_SHIFT
@@ -110,7 +111,7 @@ class Accesses:
         self._state = _State(
             ctypes.addressof(hart.core), self._counter.address,
             *(ctypes.addressof(one) for one in (self._ignored, self._written, self._seen, self._rows)),
-            most=_ROOM, full=ctypes.cast(self._full, ctypes.c_void_p),
+            most=_ROOM, of_hosts=int(of_hosts), full=ctypes.cast(self._full, ctypes.c_void_p),
         )  # fmt: skip
         core = native.core if hart.has_core else None
         self._hook: int | Callable[[bool, int, int], None] = self._access
@@ -213,7 +214,7 @@ class Accesses:
     def _access(self, writes: bool, pa: int, size: int) -> None:
         state, memory, hart = self._state, self._machine.memory, self._machine.hart
         running = self._machine.monitor.state.globals.running
-        if not state.on or not memory.contains(pa) or not running:
+        if not state.on or not memory.contains(pa) or not (running or state.of_hosts):
             return
         page = (pa - memory.base) >> PAGE_SHIFT
         if self._ignored[page]:
@@ -235,7 +236,7 @@ class Accesses:
             state.running = running
             self._log(counter.at(pc), 0, pc, ENTER, 0)
         at = (pc + size - 4) & PAGE - 1
-        if size >= 4 and running and self._code(pc + size - 4)[at : at + 4] == _ECALL:
+        if size >= 4 and (running or state.of_hosts) and self._code(pc + size - 4)[at : at + 4] == _ECALL:
             self._log(counter.now - 1, 0, pc + size - 4, CALL, 0)
 
 

@@ -14,13 +14,14 @@ from typing import Final
 
 from pltvm.errors import ArgumentError
 from pltvm.explore.accesses import Accesses, Log
-from pltvm.explore.findings import RACE, Failure, Finding, explained, failure_of
+from pltvm.explore.failures import RACE, Failure
+from pltvm.explore.findings import Finding, explained
+from pltvm.explore.hosts import HostProgram
 from pltvm.explore.races import Race, races_of
 from pltvm.explore.shrink import shrink
 from pltvm.explore.strategies import Mixed, PctStrategy, Points, RandomStrategy, Strategy, points_of
-from pltvm.explore.subject import MOST, Subject
+from pltvm.explore.subject import MOST, Outcome, Subject
 from pltvm.host.schedule import Policy, Step, Steps
-from pltvm.host.together import Results
 
 _MORE: Final = 20  # times as many may other runs have
 _AT_LEAST: Final = 5_000_000
@@ -62,7 +63,7 @@ class Campaign:
         self.subject, self.options, self._tell = subject, options, tell
         self.points = Points()
         self.schedules = 0
-        self._accesses = Accesses(subject.machine)
+        self._accesses = Accesses(subject.machine, of_hosts=isinstance(subject, HostProgram))
         self._began = time.monotonic()
 
     @property
@@ -98,7 +99,7 @@ class Campaign:
             return PctStrategy(options.seed, options.depth, self.points)
         if options.random:
             return RandomStrategy(options.seed)
-        return Mixed(options.seed, len(self.subject.enclaves), self.points)
+        return Mixed(options.seed, self.subject, self.points)
 
     # -- one run -----------------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class Campaign:
             return None
         return self._finding(results, failure, number)
 
-    def _judged(self, policy: Policy) -> tuple[Results, Failure | None]:
+    def _judged(self, policy: Policy) -> tuple[Outcome, Failure | None]:
         """One run, and what is wrong with it."""
         if not self.options.races:
             results = self.subject.run(policy)
@@ -123,10 +124,10 @@ class Campaign:
             failure = self._race(self._races(log))
         return results, failure
 
-    def _failure(self, results: Results) -> Failure | None:
-        return failure_of(results, self.subject.names, self.options.on_value)
+    def _failure(self, results: Outcome) -> Failure | None:
+        return self.subject.failure(results, self.options.on_value)
 
-    def _logged(self, policy: Policy, log: bool = True) -> tuple[Results, Log]:
+    def _logged(self, policy: Policy, log: bool = True) -> tuple[Outcome, Log]:
         accesses = self._accesses
         results = self.subject.run(policy, around=lambda turns: accesses.watching(turns, log))
         return results, accesses.log()
@@ -140,7 +141,7 @@ class Campaign:
     # -- races -------------------------------------------------------------------------------------------
 
     def _races(self, log: Log) -> list[Race]:
-        return races_of(log.rows, len(self.subject.enclaves), self.subject.is_exclusive)
+        return races_of(log.rows, max(self.subject.chains, default=0) + 1, self.subject.is_exclusive)
 
     @staticmethod
     def _race(races: Sequence[Race]) -> Failure | None:
@@ -154,7 +155,7 @@ class Campaign:
 
     def _simpler(self, failure: Failure, number: int) -> list[Step]:
         """Another schedule, of few steps, for the same kind of failure; none if there is none nearby."""
-        mixed = Mixed(self.options.seed, len(self.subject.enclaves), self.points)
+        mixed = Mixed(self.options.seed, self.subject, self.points)
         if not self.points.all:
             return []
         for chance in range(_NEARBY):
@@ -172,7 +173,7 @@ class Campaign:
                 return found
         return []
 
-    def _finding(self, results: Results, failure: Failure, number: int) -> Finding:
+    def _finding(self, results: Outcome, failure: Failure, number: int) -> Finding:
         """Shorten its schedule, and explain it."""
 
         def fails(steps: Sequence[Step]) -> bool:

@@ -1,54 +1,14 @@
-"""What is wrong with a run, and what is told of it."""
+"""What is told of a failure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pltvm.explore.accesses import WRITE
+from pltvm.explore.failures import Failure
 from pltvm.explore.races import Race
-from pltvm.explore.subject import Subject
-from pltvm.host.api import FAULTED
-from pltvm.host.report import FaultReport
+from pltvm.explore.subject import Outcome, Place, Subject
 from pltvm.host.schedule import NOBODY, Step, shown
-from pltvm.host.together import DEADLOCK, LIMIT, Results
-
-FAULT, HANG, VALUE, RACE = "fault", "hang", "value", "race"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """That a run has failed. The same `signature`: the same is wrong. `total` instructions had run."""
-
-    kind: str
-    signature: tuple[object, ...]
-    summary: str
-    total: int
-    fault: FaultReport | None = None
-    race: Race | None = None
-
-
-def failure_of(results: Results, names: Sequence[str], on_value: bool) -> Failure | None:
-    """What is wrong with a run, the first that went wrong; with `on_value` also a result that is not 0."""
-    faulted = [
-        (end, name, one.fault)
-        for end, name, one in zip(results.ends, names, results, strict=True)
-        if one.status == FAULTED and one.fault is not None
-    ]
-    if faulted:
-        end, name, fault = min(faulted, key=lambda one: one[0])
-        return Failure(FAULT, (FAULT, fault.location, fault.fault.reason), fault.summary, end, fault)
-    waits = tuple(one.place.location for one in results if one.place is not None)
-    if results.end == DEADLOCK:
-        summary = "each chain waits, and none gets any further"
-        return Failure(DEADLOCK, (DEADLOCK, waits), summary, results.total)
-    if results.end == LIMIT:
-        summary = f"not all have come to their ends in {results.total:,} instructions"
-        return Failure(HANG, (HANG,), summary, results.total)
-    if on_value:
-        for number, (name, one) in enumerate(zip(names, results, strict=True)):
-            if one.retval:
-                return Failure(VALUE, (VALUE, number), f"{name} returned {one.retval}", results.ends[number])
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +63,18 @@ class Finding:
         }
 
 
-def explained(subject: Subject, failure: Failure, seed: int, number: int, results: Results) -> Finding:
+def explained(subject: Subject, failure: Failure, seed: int, number: int, outcome: Outcome) -> Finding:
     """A finding of a failing run: where each step of its schedule is, and all stacks. Runs it a few times."""
-    steps, names = results.steps, subject.names
+    steps = tuple(outcome.steps)
     changes = []
-    for step, total in zip(steps, results.totals, strict=True):
+    for step, total in zip(steps, outcome.totals, strict=True):
         places = subject.places(steps, total)
-        changes.append(Change(step, _where(names, places, step.chain), _where(names, places, step.to)))
+        before, after = (_where(subject, places, chain) for chain in (step.chain, step.to))
+        changes.append(Change(step, before, after))
     if failure.race is not None:
         stacks = told(subject, failure.race, steps)
     else:
-        found = subject.places(steps, failure.total)
-        stacks = [f"in {place.place}" for place in found if place is not None]
+        stacks = [f"in {place.text}" for place in subject.places(steps, failure.total).values()]
     return Finding(failure, seed, number, steps, tuple(changes), tuple(stacks))
 
 
@@ -123,17 +83,14 @@ def told(subject: Subject, race: Race, steps: Sequence[Step]) -> list[str]:
     stacks = []
     for what, row in (("first", race.first), ("second", race.second)):
         verb = "writes" if row.kind & WRITE else "reads"
-        place = subject.places(steps, row.total)[row.chain]
-        stacks.append(f"the {what} {verb} {row.size} bytes in {_text(place, subject.names[row.chain])}")
+        place = subject.places(steps, row.total).get(row.chain)
+        text = place.text if place is not None else subject.name(row.chain)
+        stacks.append(f"the {what} {verb} {row.size} bytes in {text}")
     return stacks
 
 
-def _text(place: FaultReport | None, name: str) -> str:
-    return place.place if place is not None else name
-
-
-def _where(names: Sequence[str], places: Sequence[FaultReport | None], chain: int) -> str:
+def _where(subject: Subject, places: Mapping[int, Place], chain: int) -> str:
     if chain == NOBODY:
         return "start"
-    place = places[chain] if chain < len(places) else None
-    return f"{names[chain]} at {place.location}" if place is not None else f"{names[chain]}, which begins"
+    place, name = places.get(chain), subject.name(chain)
+    return f"{name} at {place.location}" if place is not None else f"{name}, which begins"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pltvm.explore.accesses import Accesses
 from pltvm.explore.findings import told
 from pltvm.explore.races import races_of
-from pltvm.explore.subject import Subject
+from pltvm.explore.subject import Enclaves
 from pltvm.host.api import OnOutput
 from pltvm.host.schedule import Policy
 from pltvm.host.together import Results
@@ -25,7 +25,7 @@ def races_in(
     The run is made twice, as pages are told apart first, of which the second one is heard of; and once more
     for each stack. `policy` makes that of a run. Raises KeyboardInterrupt.
     """
-    subject, accesses = Subject(machine, enclaves), Accesses(machine)
+    subject, accesses = Enclaves(machine, enclaves), Accesses(machine)
     before = subject.run(policy(), around=lambda turns: accesses.watching(turns, log=False), timeout=timeout)
     if before.end == "time limit":  # then nobody knows how the second one would have gone
         return before, []

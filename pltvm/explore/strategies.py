@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pltvm.explore.accesses import CALL, Log
+from pltvm.explore.subject import Subject
 from pltvm.host.schedule import NOBODY, Chance, Pct, Policy, Random, Step, Steps
 
 _QUANTA: Final = (50, 500, 5000)
@@ -99,8 +100,8 @@ class PctStrategy:
 class Mixed:
     """Preemptions at a few points in four runs of eight, PCT in three, slices in one."""
 
-    def __init__(self, seed: int, chains: int, points: Points) -> None:
-        self._seed, self._chains, self._points = seed, chains, points
+    def __init__(self, seed: int, subject: Subject, points: Points) -> None:
+        self._seed, self._subject, self._points = seed, subject, points
         self._random = RandomStrategy(seed)
 
     def policy(self, number: int) -> Policy:
@@ -116,12 +117,14 @@ class Mixed:
         """Up to so many, at any points."""
         chance, count = Chance.draw(chance, most)
         steps = []
-        chance, first = Chance.draw(chance, self._chains)
+        chains = self._subject.chains
+        chance, first = Chance.draw(chance, len(chains))
         if first:
-            steps.append(Step(NOBODY, 0, first))
+            steps.append(Step(NOBODY, 0, chains[first]))
         for chain, at in self._chosen(chance, count + 1):
-            chance, to = Chance.draw(chance + 1, self._chains - 1 or 1)
-            steps.append(Step(chain, at, to + (to >= chain)))
+            others = [one for one in chains if one != chain] or [chain]
+            chance, to = Chance.draw(chance + 1, len(others))
+            steps.append(Step(chain, at, others[to]))
         return Steps(steps)
 
     def _chosen(self, chance: int, count: int) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from pltvm.explore.accesses import (
 )  # fmt: skip
 from pltvm.explore.races import races_of
 from pltvm.explore.strategies import points_of
-from pltvm.explore.subject import Subject
+from pltvm.explore.subject import Enclaves
 from pltvm.host.schedule import RoundRobin
 from tests.native_headers import fields_of, structs
 
@@ -57,7 +57,7 @@ def watched(kind: str, folder: Path, core: bool = True, quantum: int = 40) -> tu
         source.write_text(SOURCE.replace("KIND", KINDS[kind]))
         build_enclave([source], elf)
     machine = Machine(32 << 20, native=core)
-    subject, accesses = Subject(machine, [machine.create(elf) for _ in range(2)]), Accesses(machine)
+    subject, accesses = Enclaves(machine, [machine.create(elf) for _ in range(2)]), Accesses(machine)
     for log in (False, True):
         results = subject.run(
             RoundRobin(quantum), around=lambda turns, log=log: accesses.watching(turns, log)

@@ -1,7 +1,8 @@
 """Shortening, strategies, and what a campaign does with them."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -9,6 +10,7 @@ from pltvm.errors import ArgumentError
 from pltvm.explore.campaign import Campaign, Limits, Options
 from pltvm.explore.shrink import shrink
 from pltvm.explore.strategies import Mixed, PctStrategy, Point, Points, RandomStrategy
+from pltvm.explore.subject import Subject
 from pltvm.host.schedule import Pct, Random, Step, Steps
 from tests.schedule_targets import Built, targets
 
@@ -45,9 +47,9 @@ def test_a_place_in_a_loop_is_one_place() -> None:
 
 
 def test_strategies_repeat_and_vary() -> None:
-    points = Points()
+    points, three = Points(), cast(Subject, SimpleNamespace(chains=range(3)))
     points.add([Point(chain, count, (chain, count % 7)) for chain in range(3) for count in range(100)])
-    for strategy in (Mixed(1, 3, points), PctStrategy(1, 3, points), RandomStrategy(1)):
+    for strategy in (Mixed(1, three, points), PctStrategy(1, 3, points), RandomStrategy(1)):
         kinds = [type(strategy.policy(number)) for number in range(16)]
         assert (
             set(kinds)

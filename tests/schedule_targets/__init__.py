@@ -19,7 +19,7 @@ from pltvm import Machine
 from pltvm.build.enclave import build_enclave
 from pltvm.explore.campaign import Campaign, Limits, Options
 from pltvm.explore.findings import Finding
-from pltvm.explore.subject import Subject
+from pltvm.explore.subject import Enclaves
 
 FOLDER = Path(__file__).parent
 RAM = 32 << 20
@@ -64,7 +64,7 @@ class Built:
         self.server, self._name = _build(FOLDER / file, folder, fixed), name
         self._kind = "concurrent" if kind else "server"
 
-    def subject(self, **options: object) -> Subject:
+    def subject(self, **options: object) -> Enclaves:
         """A machine with all of it."""
         machine = Machine(RAM, **options)  # type: ignore[arg-type]
         machine.create(self.server, name=self._name, type=self._kind)
@@ -72,7 +72,7 @@ class Built:
         enclaves = [machine.create(self.client) for _ in range(callers)]
         for number, enclave in enumerate(enclaves):
             enclave.inner.label = f"client#{number}"
-        return Subject(machine, enclaves)
+        return Enclaves(machine, enclaves)
 
     def explore(self, limits: Limits, **options: object) -> tuple[Campaign, Finding | None]:
         """One campaign."""

@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 from pltvm.explore.campaign import Limits
-from pltvm.explore.findings import failure_of
 from pltvm.host.schedule import RoundRobin
 from tests.schedule_targets import Built, Target, targets
 
@@ -51,7 +50,7 @@ def plain(built: Built, runs: int) -> bool:
     subject.most = 50_000_000
     for number in range(runs):
         results = subject.run(RoundRobin(10_000 + 7 * number))
-        failed += failure_of(results, subject.names, on_value) is not None
+        failed += subject.failure(results, on_value) is not None
     print(f"{built.target.name:16} {failed} of {runs} plain runs fail", flush=True)
     return True
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pltvm.explore.campaign import Limits
-from pltvm.explore.findings import failure_of
 from pltvm.host.schedule import Steps, parse
 from tests.schedule_targets import Built, targets
 
@@ -33,7 +32,7 @@ def test_bug_is_found_and_its_schedule_repeats_it(name: str, folder: Path) -> No
     subject.most = campaign.subject.most
     for _ in range(2):
         results = subject.run(Steps(parse(finding.schedule)))
-        again = failure_of(results, subject.names, "--fail-on-value" in target.options)
+        again = subject.failure(results, "--fail-on-value" in target.options)
         assert again is not None
         assert again.signature == finding.failure.signature
         assert results.steps == finding.steps

@@ -38,7 +38,7 @@ API void pltvm_access(void *engine, int type, uint64_t pa, int size, int64_t val
     if (!accesses->on || !in_ram(hart, pa, (uint64_t)size)) return;
     uint64_t page = (pa - hart->base) >> 12;
     int writes = type == MEM_WRITE;
-    if (accesses->ignored[page] || !globals_of(hart)->running) return;
+    if (accesses->ignored[page] || !(globals_of(hart)->running || accesses->of_hosts)) return;
     accesses->seen[page] |= UINT64_C(1) << (accesses->chain & 63);
     accesses->written[page] |= (uint8_t)writes;
     uint64_t seen = accesses->seen[page];
@@ -60,7 +60,7 @@ API void pltvm_access_block(void *engine, uint64_t pc, uint32_t size, struct acc
         accesses->running = running;
         log_row(accesses, counter->count, 0, pc, ACCESS_ENTER, 0);
     }
-    if (size < 4 || !running || hart->registers == NULL) return;
+    if (size < 4 || !(running || accesses->of_hosts) || hart->registers == NULL) return;
     const uint8_t *last = translate(hart, root_of(hart->registers[SATP]), pc + size - 4, 0);
     if (last != NULL && last[0] == 0x73 && !last[1] && !last[2] && !last[3])
         log_row(accesses, counter->count + counter->length - 1, 0, pc + size - 4, ACCESS_CALL, 0);

@@ -37,6 +37,7 @@ struct accesses {
     uint64_t chain;                 /* that has the hart */
     uint64_t running;               /* struct enclave that had the hart last */
     uint64_t on, logging;
+    uint64_t of_hosts;              /* programs of the host are looked at too */
 };
 
 #endif

@@ -18,7 +18,7 @@ from pltvm.host.linux.process import Thread, ThreadState
 from pltvm.host.linux.waits import Key, Wait
 from pltvm.host.plain import copied, restored
 from pltvm.host.schedule import Policy, Why
-from pltvm.host.turns import SavedTurns, Turns
+from pltvm.host.turns import UNLIMITED, SavedTurns, Turns
 
 TIME_SLICE: Final = 100_000  # instructions, 1 ms
 _QUIET_SLICES: Final = 20  # in a row that nobody else wanted
@@ -69,6 +69,7 @@ class Scheduler:
         self.enter: Callable[[Thread], bool] = lambda _thread: False
         self.ring: Callable[[int, int], None] = lambda _process, _which: None
         self.turns: Turns | None = None
+        self.on_spent: Callable[[], None] = lambda: None
 
     @property
     def current(self) -> Thread | None:
@@ -322,6 +323,9 @@ class Scheduler:
         """
         state, hart, threads, outside = self.state, self.hart, self.threads, self.outside
         while not hart.halt.asked:
+            if self.is_spent:
+                self.on_spent()
+                return False
             if state.timers or state.alarms:
                 self.look_at_time()
             if outside.is_used:
@@ -341,10 +345,19 @@ class Scheduler:
                 return False
         return False
 
-    def share(self, policy: Policy) -> None:
-        """From now on this policy decides, after slices that it says; time passes by what runs in them."""
-        self.turns = Turns(self.hart, policy, self._can_run, always=True)
+    def share(self, policy: Policy, most: int = UNLIMITED) -> Turns:
+        """From now on this policy decides, after slices that it says; time passes by what runs in them.
+
+        After `most` instructions in all nobody runs any more; 0: no limit.
+        """
+        self.turns = Turns(self.hart, policy, self._can_run, most, always=True)
         self.turns.begin()
+        return self.turns
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether as many instructions have run as may run: told to `on_spent`, while all is as it is."""
+        return self.turns is not None and self.turns.spent
 
     def _can_run(self) -> list[int]:
         """Who can have the hart, by their numbers."""

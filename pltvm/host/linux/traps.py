@@ -107,7 +107,7 @@ class Traps:
             assert thread is not None
             if self._settle(thread):
                 return True
-        if scheduler.threads and not self._hart.halt.asked:
+        if scheduler.threads and not self._hart.halt.asked and not scheduler.is_spent:
             describe_deadlock(system)
         return False
 
