@@ -263,7 +263,8 @@ class Machine:
         `schedule` decides whose turn it is: None for round robin, with slices of `quantum` instructions; a
         number for any order, by that seed; or steps as a text, as `schedule` of a result gives them, which
         repeats that run exactly: see `pltvm.host.schedule`. After `most` instructions in all the run ends,
-        and after `timeout` seconds: then `resume_together` goes on. `on_output` as of `Enclave.run`.
+        and after `timeout` seconds: then `resume_together` goes on. `on_output` as of `Enclave.run`. The
+        machine counts instructions from then on: guest code runs up to four times slower on it.
         Raises EnclaveError for enclaves that cannot be run, ArgumentError for no schedule; KeyboardInterrupt.
         """
         from pltvm.host import together

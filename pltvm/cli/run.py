@@ -44,7 +44,7 @@ from pltvm.cli.running import (
     run_host,
     run_kernel,
 )
-from pltvm.cli.several import Several, must_be_enclave
+from pltvm.cli.several import Several, must_be_enclave, schedule_text
 from pltvm.errors import ArgumentError
 from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import name_of
@@ -243,7 +243,7 @@ def run(
         why = f"is for enclaves; {name_of(file)} is a host program, which makes its enclaves and their memory"
         refuse_given(ctx, why, *_OF_ENCLAVES)
         refuse_given(ctx, "is for enclaves: a host program runs as many as it likes", "callers", "races")
-        shared = Several(quantum=quantum, schedule=schedule)
+        shared = Several(quantum=quantum, schedule=schedule_text(schedule))
         refuse_given(ctx, "is for others: the status of a host program is always its own", "exit_code")
         options |= {"verbose": verbose, "schedule": shared.schedule, "quantum": quantum}
         tape = tape_for(record_run, "host", file, options, arguments=args or [], disk=disk)
@@ -262,7 +262,7 @@ def run(
         raise ArgumentError(f"{file}: is an enclave and takes no arguments ({first!r}): see --shm, --relay")
     for one in others:
         must_be_enclave(one)
-    several = Several(callers, quantum, schedule, [(one, one) for one in others], races)
+    several = Several(callers, quantum, schedule_text(schedule), [(one, one) for one in others], races)
     refuse_given(ctx, f"is for host programs; {name_of(file)} is an enclave", *_OF_HOSTS)
     content, handed = file_or_text("--shm", shm), file_or_text("--relay", relay)
     servers = parse_servers(server or [])

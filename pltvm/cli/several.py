@@ -47,11 +47,7 @@ class Several:
     def __post_init__(self) -> None:
         if self.callers is not None and not 1 <= self.callers <= MOST_CALLERS:
             raise ArgumentError(f"--callers {self.callers}: there can be 1 to {MOST_CALLERS}")
-        text = self.schedule
-        if text is not None and text.startswith("@"):
-            content = file_or_text("--schedule", text) or b""
-            self.schedule = text = content.decode("ascii", "replace").strip()
-        policy_of(text, self.quantum)
+        policy_of(self.schedule, self.quantum)
 
     @property
     def wanted(self) -> bool:
@@ -118,6 +114,13 @@ class Several:
         if manner.exit_code and len(results) == 1 and results[0].retval is not None:
             raise typer.Exit(results[0].retval & 0xFF)
         raise typer.Exit(0 if all(one.ok for one in results) else 1)
+
+
+def schedule_text(option: str | None) -> str | None:
+    """What --schedule says, which may be in a file."""
+    if option is None or not option.startswith("@"):
+        return option
+    return (file_or_text("--schedule", option) or b"").decode("ascii", "replace").strip()
 
 
 def must_be_enclave(file: str) -> None:

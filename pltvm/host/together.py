@@ -10,7 +10,7 @@ is done at once. A chain waits by yielding, or for a server that has no room (`c
 not ready until the monitor says that it can go on.
 
 **Deadlock.** When each living chain waits for a server, or does nothing but yield in a circle, with the same
-registers and the same stack each time, nobody will ever get further: the run ends and says so.
+registers and the same memory each time, nobody will ever get further: the run ends and says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ DEADLOCK: Final = "deadlock"
 LIMIT: Final = "limit"  # of instructions
 TIME_LIMIT: Final = "time limit"
 _YIELDS: Final = 256  # in a row, after which it is looked at whether a chain gets anywhere
-_LOOKS: Final = 16  # that are the same
+_IN_CIRCLES: Final = _YIELDS + 16  # and it looked the same each time since
 
 
 class Results(list[api.Result]):
@@ -77,6 +77,7 @@ class Together(Client):
         self.printed = self._all
         self._driver, self._recipe = driver, recipe
         self._enclaves = list(enclaves)
+        self._numbers = {one.id: number for number, one in enumerate(enclaves)}
         self.state = TogetherState([Chain(one.id, one.label) for one in enclaves])
         policy = policy or policy_of(recipe.schedule, recipe.quantum)
         self.turns = Turns(driver.kernel.hart, policy, self._ready, recipe.most)
@@ -108,7 +109,7 @@ class Together(Client):
         return self._driver.table.find(chain.enclave)
 
     def _number(self, enclave: DriverEnclave) -> int:
-        return next(i for i, chain in enumerate(self.state.chains) if chain.enclave == enclave.id)
+        return self._numbers[enclave.id]
 
     def _go_on(self, why: Why) -> bool:
         """Give the hart to whom the turns choose; False when that is nobody."""
@@ -167,7 +168,7 @@ class Together(Client):
             return self.turns.due and self._go_on(Why.SLICE)  # else somebody interrupts the run
         if status == Status.YIELD:
             self._note_yield(chain, enclave)
-            if self._is_deadlock():
+            if chain.yields >= _IN_CIRCLES and self._is_deadlock():
                 self._get_stuck()
                 return False
             return self._go_on(Why.YIELD)
@@ -207,7 +208,7 @@ class Together(Client):
 
     def _is_deadlock(self) -> bool:
         living = [chain for chain in self.state.chains if self._can_run(chain)]
-        return all(chain.yields >= _YIELDS + _LOOKS for chain in living)
+        return all(chain.yields >= _IN_CIRCLES for chain in living)
 
     # -- running -----------------------------------------------------------------------------------------
 

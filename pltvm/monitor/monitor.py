@@ -12,12 +12,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Final, Protocol
 
 from pltvm import native
-from pltvm.engine.context import A0, A6, A7, PC, SP, Context
+from pltvm.engine.context import A0, A6, A7, PC, Context
 from pltvm.engine.hart import Hart
-from pltvm.engine.memory import PAGE_SHIFT
+from pltvm.engine.memory import PAGE, PAGE_SHIFT
+from pltvm.engine.sv39 import W, pte_address
 from pltvm.engine.trap import Cause
 from pltvm.errors import OutOfMemory
 from pltvm.monitor import (
@@ -318,17 +320,20 @@ class Monitor:
         return fault
 
     def look_of_waiting(self, eid: int) -> bytes:
-        """Registers and stack of the innermost of the chain that starts at `eid`, as a digest: a debug port.
+        """Registers and memory of the innermost of the chain that starts at `eid`, as a digest: a debug port.
 
-        The same twice, with a yield between: it is in a circle.
+        The same twice, with a yield between: it is in a circle. Of more memory than 16 MiB only that much.
         """
         top = self.state.enclaves.get(eid)
         if top is None:
             return b""
-        context = self.state.enclave(top.innermost).context
-        stack = context.table.read(context.regs[SP], _LOOKED_AT) if context.table is not None else None
-        return hashlib.sha256(bytes(context.regs) + (stack or b"")).digest()
+        context, memory = self.state.enclave(top.innermost).context, self.state.memory
+        digest = hashlib.sha256(context.regs)
+        leaves = context.table.leaves() if context.table is not None else ()
+        for leaf in islice((leaf for leaf in leaves if leaf.pte & W), _LOOKED_AT):
+            digest.update(memory.read(pte_address(leaf.pte), PAGE))
+        return digest.digest()
 
 
-_LOOKED_AT: Final = 512  # bytes of the stack
+_LOOKED_AT: Final = 4096  # pages
 _ERRORS_KEPT: Final = 100

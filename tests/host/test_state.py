@@ -36,6 +36,7 @@ NOT_STATE = {
     "Blocks.shrink": "wired once: who gives memory back",
     "Blocks.state": "the state itself",
     "Together._enclaves": "wired once: found by Chain.enclave",
+    "Together._numbers": "likewise",
     "Turns._base": "a position of the counter, which `load` finds anew",
     "Counter.on_alarm": "wired while somebody shares the hart",
     "Counter.on_put_back": "likewise",
