@@ -67,7 +67,7 @@ def test_an_update_is_lost_in_the_program(folder: Path) -> None:
     [("c", "fault", "SIGABRT"), ("d", "deadlock", "waits in futex"), ("h", "hang", "instructions")],
 )
 def test_how_programs_fail(folder: Path, how: str, kind: str, said: str) -> None:
-    subject = HostProgram(Machine(64 << 20), str(folder / "ends"), [how], str(folder), most=20_000_000)
+    subject = HostProgram(Machine(64 << 20), str(folder / "ends"), [how], str(folder), most=2_000_000)
     campaign = Campaign(subject, Options(), lambda _campaign: None)
     finding = campaign.run(Limits(schedules=400))
     assert finding is not None
