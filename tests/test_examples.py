@@ -12,6 +12,7 @@ from pltvm import Enclave, EnclaveType, Machine, Result, SharedMemory
 from pltvm.build import guest
 from pltvm.build.enclave import build_enclave
 from pltvm.engine.memory import PAGE
+from pltvm.monitor.abi import Status
 from pltvm.monitor.audit import audit
 
 EXAMPLES = guest.examples()
@@ -556,3 +557,60 @@ def test_memory_is_used_up_but_the_server_lives(kv: Sender) -> None:
     assert results[-1] == [FULL] * 64
     assert sum(result.count(OK) for result in results) == (4 << 20) // (3 * PAGE)
     assert kv.values([kv_request(PUT, b"small", b"v"), kv_request(GET, b"small")]) == [OK, OK]
+
+
+# -- servers that are called concurrently --------------------------------------------------------------------
+
+ADD, ADD_LOCKED = 0, 1  # counter.h
+
+
+def counted(machine: Machine, operation: int, clients: int, times: int) -> list[int]:
+    """Clients that add to the counter in turns, as they and it yield; what each got last."""
+    order = struct.pack("<QQ", operation, times)
+    ready = [machine.create(EXAMPLES["counter-client"].elf, shm=order) for _ in range(clients)]
+    for client in ready:
+        client.inner.gives_way = True
+    driver, values = machine.driver, []
+    started: set[int] = set()
+    while ready:
+        client = ready.pop(0)
+        inner = client.inner
+        status = driver.resume(inner) if inner.id in started else driver.run(inner)
+        started.add(inner.id)
+        if status == Status.OK:
+            values.append(inner.value)
+        else:
+            assert status in (Status.YIELD, Status.WAITING)
+            ready.append(client)
+    return values
+
+
+def concurrent(machine: Machine, name: str, elf: str, slots: int = 8) -> Enclave:
+    return machine.create(EXAMPLES[elf].elf, name=name, type=EnclaveType.CONCURRENT_SERVER, slots=slots)
+
+
+def test_a_counter_without_a_lock_loses_what_others_count(machine: Machine) -> None:
+    concurrent(machine, "counter", "counter")
+    assert max(counted(machine, ADD, clients=4, times=10)) < 40
+    assert run(machine, EXAMPLES["counter-client"].elf, shm=struct.pack("<QQ", 2, 1)).retval < 40
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+def test_a_counter_with_a_lock_counts_all(machine: Machine, slots: int) -> None:
+    concurrent(machine, "counter", "counter", slots)
+    assert max(counted(machine, ADD_LOCKED, clients=4, times=10)) == 40
+
+
+def test_a_chain_of_two_concurrent_servers(machine: Machine) -> None:
+    """The second has less room than the first lets in: its callers wait for it in order."""
+    concurrent(machine, "counter", "counter", slots=2)
+    concurrent(machine, "front", "counter-front", slots=3)
+    assert max(counted(machine, ADD_LOCKED, clients=5, times=6)) == 30
+
+
+def test_a_key_value_server_for_several_clients_at_once(machine: Machine) -> None:
+    alone = Machine(RAM)
+    kv_server(alone)
+    server = concurrent(machine, "kv-store", "kv-threads", slots=2)
+    assert run(machine, EXAMPLES["kv-client"].elf).output == run(alone, EXAMPLES["kv-client"].elf).output
+    assert server.alive

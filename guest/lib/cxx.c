@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lock.h"
+
 void *operator_new(size_t size) __asm__("_Znwm");
 void *operator_new_array(size_t size) __asm__("_Znam");
 void *operator_new_nothrow(size_t size, const void *tag) __asm__("_ZnwmRKSt9nothrow_t");
@@ -111,11 +113,15 @@ int __cxa_atexit(void (*function)(void *object), void *object, void *library)
     return 0;
 }
 
-/* A static inside of a function: the first byte of its guard says that it is made. One thread: nobody waits. */
+/* A static inside of a function: the first byte of its guard says that it is made. While it is made the SDK's lock is
+ * taken: slots of a concurrent server wait for one another. */
 int __cxa_guard_acquire(unsigned char *guard)
 {
-    if (guard[0])
+    __eapp_take_lock();
+    if (guard[0]) {
+        __eapp_give_lock(NULL);
         return 0;
+    }
     if (guard[1]) {
         printf("a static of a function needs itself to be made\n");
         abort();
@@ -127,9 +133,11 @@ int __cxa_guard_acquire(unsigned char *guard)
 void __cxa_guard_release(unsigned char *guard)
 {
     guard[0] = 1;
+    __eapp_give_lock(NULL);
 }
 
 void __cxa_guard_abort(unsigned char *guard)
 {
     guard[1] = 0;
+    __eapp_give_lock(NULL);
 }

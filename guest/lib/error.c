@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int errno;
-
 static const struct {
     int number;
     const char *text;

@@ -3,6 +3,7 @@
 
 #include "eapp.h"
 #include "ecall.h"
+#include "lock.h"
 #include "print_bytes.h"
 
 #define MOST_FUNCTIONS 32
@@ -14,6 +15,7 @@ static int functions;
 
 int atexit(void (*function)(void))
 {
+    LOCKED;
     if (functions == MOST_FUNCTIONS)
         return -1;
     at_exit[functions++] = function;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "fs_protocol.h"
+#include "lock.h"
 #include "print_bytes.h"
 
 static struct file printed = {.handle = PRINTED, .can_write = true, .pushed = EOF};
@@ -85,6 +86,7 @@ static long flags_of(const char *mode)
 
 FILE *fopen(const char *name, const char *mode)
 {
+    LOCKED;
     static bool registered;
     long flags = flags_of(mode);
 
@@ -126,6 +128,7 @@ FILE *fopen(const char *name, const char *mode)
 
 int fclose(FILE *file)
 {
+    LOCKED;
     if (!file->buffer)
         return 0;
 
@@ -143,6 +146,7 @@ int fclose(FILE *file)
 
 int fflush(FILE *file)
 {
+    LOCKED;
     int result = 0;
 
     if (file && !file->buffer) {
@@ -181,6 +185,7 @@ static bool fill(FILE *file)
 
 size_t fread(void *memory, size_t size, size_t count, FILE *file)
 {
+    LOCKED;
     unsigned char *to = memory;
     size_t wanted, done = 0;
 
@@ -208,6 +213,7 @@ size_t fread(void *memory, size_t size, size_t count, FILE *file)
 
 size_t fwrite(const void *memory, size_t size, size_t count, FILE *file)
 {
+    LOCKED;
     const unsigned char *from = memory;
     size_t wanted, done = 0;
 
@@ -242,6 +248,7 @@ size_t fwrite(const void *memory, size_t size, size_t count, FILE *file)
 
 long ftell(FILE *file)
 {
+    LOCKED;
     if (!file->buffer)
         return fail(NULL, -ESPIPE);
 
@@ -252,6 +259,7 @@ long ftell(FILE *file)
 
 int fseek(FILE *file, long offset, int whence)
 {
+    LOCKED;
     long from = 0, target;
 
     if (!file->buffer)

@@ -5,6 +5,7 @@
 
 #include "file.h"
 #include "format.h"
+#include "lock.h"
 
 int fgetc(FILE *file)
 {
@@ -20,6 +21,7 @@ int getc(FILE *file)
 
 int ungetc(int c, FILE *file)
 {
+    LOCKED;
     if (c == EOF || file->pushed != EOF || !file->can_read)
         return EOF;
     file->pushed = (unsigned char)c;
@@ -29,6 +31,7 @@ int ungetc(int c, FILE *file)
 
 char *fgets(char *text, int size, FILE *file)
 {
+    LOCKED;
     int used = 0;
 
     while (used < size - 1) {
@@ -60,6 +63,7 @@ int putc(int c, FILE *file)
 
 int fputs(const char *text, FILE *file)
 {
+    LOCKED;
     size_t size = strlen(text);
 
     return fwrite(text, 1, size, file) == size ? 0 : EOF;
@@ -72,6 +76,7 @@ static void put(void *sink, char c)
 
 int vfprintf(FILE *file, const char *text, va_list args)
 {
+    LOCKED;
     if (!file->buffer && file->can_write)
         return vprintf(text, args);
 

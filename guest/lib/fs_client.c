@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fs_protocol.h"
+#include "lock.h"
 
 #define DATA_SIZE (2 * PAGE_SIZE)
 #define TRIES 1000 /* of a server that serves a client which the host keeps from running */
@@ -85,32 +86,38 @@ static long send_handle(enum fs_operation operation, long handle)
 
 long fs_open(const char *name, uint64_t flags)
 {
+    LOCKED;
     return send_name(FS_OPEN, name, "", flags);
 }
 
 long fs_close(long handle)
 {
+    LOCKED;
     return send_handle(FS_CLOSE, handle);
 }
 
 long fs_size(long handle)
 {
+    LOCKED;
     return send_handle(FS_SIZE, handle);
 }
 
 long fs_remove(const char *name)
 {
+    LOCKED;
     return send_name(FS_REMOVE, name, "", 0);
 }
 
 long fs_rename(const char *name, const char *new_name)
 {
+    LOCKED;
     return send_name(FS_RENAME, name, new_name, 0);
 }
 
 /* At most DATA_SIZE bytes in one go; fewer is no error. */
 long fs_read(long handle, uint64_t offset, void *memory, uint64_t size)
 {
+    LOCKED;
     long failed = prepare();
 
     if (failed)
@@ -132,6 +139,7 @@ long fs_read(long handle, uint64_t offset, void *memory, uint64_t size)
 /* As fs_read. *offset becomes the place that was written to. */
 long fs_write(long handle, uint64_t *offset, const void *memory, uint64_t size)
 {
+    LOCKED;
     long failed = prepare();
 
     if (failed)
@@ -153,6 +161,7 @@ long fs_write(long handle, uint64_t *offset, const void *memory, uint64_t size)
 
 long fs_list(uint64_t first, struct fs_entry *entries, uint64_t most)
 {
+    LOCKED;
     long failed = prepare();
     uint64_t fit = DATA_SIZE / sizeof *entries;
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "eapp.h"
+#include "lock.h"
 
 struct block {
     size_t size;
@@ -103,6 +104,7 @@ static int grow(size_t size)
 
 void *malloc(size_t size)
 {
+    LOCKED;
     if (size > LARGEST)
         return NULL;
     size = round_up(size + HEADER, HEADER);
@@ -125,6 +127,7 @@ static struct block *block_of(void *memory)
 
 void free(void *memory)
 {
+    LOCKED;
     if (memory)
         insert(block_of(memory));
 }

@@ -14,6 +14,7 @@
 
 #include "ecall.h"
 #include "format.h"
+#include "lock.h"
 #include "print_bytes.h"
 
 #define KBUFFER ((volatile char *)0xffffffe000000000UL)
@@ -58,11 +59,13 @@ static void put(void *sink, char c)
 
 void print_waiting(void)
 {
+    LOCKED;
     send(used);
 }
 
 void print_bytes(const char *bytes, size_t size)
 {
+    LOCKED;
     for (size_t i = 0; i < size; i++)
         put(NULL, bytes[i]);
     send(lines());
@@ -70,6 +73,7 @@ void print_bytes(const char *bytes, size_t size)
 
 int vprintf(const char *text, va_list args)
 {
+    LOCKED;
     int count = format(put, NULL, text, args);
 
     send(lines());
@@ -88,6 +92,7 @@ int printf(const char *text, ...)
 
 int eapp_print(const char *text, ...)
 {
+    LOCKED;
     va_list args;
 
     va_start(args, text);
