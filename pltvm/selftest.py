@@ -6,6 +6,7 @@ by:`). How it is run depends on its group:
     KERNEL    in S-mode, in the place of the host kernel, with victims (victim.c) around it
     ENCLAVE   once for each of its rounds, as its first fault ends it (board.h)
     SERVERS   the same with two servers, "server" and "other", made of the same ELF
+    SLOTS     likewise; "server" is a concurrent one, of two slots
 
 A program reports each attempt and the mechanism that stopped it. Here the faults are compared with what the
 program announced, and after each run the monitor's audit must find nothing, and victims must be unharmed.
@@ -250,7 +251,7 @@ def _enclave(attack: Attack, letters: list[str]) -> None:
     while round_ < min(rounds, _MOST_ROUNDS):
         round_ += 1
         board.start(round_)
-        if attack.group is Group.SERVERS:
+        if attack.group in (Group.SERVERS, Group.SLOTS):
             servers = _servers(machine, attack, board, servers)
         enclave = _attacker(machine, attack, board, "attack")
         result = _run(enclave)
@@ -288,9 +289,11 @@ def _run_meanwhile(machine: Machine, attack: Attack, board: _Board) -> str:
 def _servers(machine: Machine, attack: Attack, board: _Board, old: list[Enclave]) -> list[Enclave]:
     """The two servers, made anew where the round before has ended one."""
     living = {server.name: server for server in old if server.alive}
+    plain: dict[str, Any] = {"type": EnclaveType.SERVER}
+    slots = {"type": EnclaveType.CONCURRENT_SERVER, "slots": 2} if attack.group is Group.SLOTS else plain
     return [
-        living.get(name) or machine.create(attack.elf, name=name, type=EnclaveType.SERVER, shm=board.pages)
-        for name in ("server", "other")
+        living.get(name) or machine.create(attack.elf, name=name, shm=board.pages, **how)
+        for name, how in (("server", slots), ("other", plain))
     ]
 
 

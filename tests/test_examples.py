@@ -567,7 +567,7 @@ ADD, ADD_LOCKED = 0, 1  # counter.h
 def counted(machine: Machine, operation: int, clients: int, times: int) -> list[int]:
     """Clients that add to the counter in turns, as they and it yield; what each got last."""
     order = struct.pack("<QQ", operation, times)
-    ready = [machine.create(EXAMPLES["counter-client"].elf, shm=order) for _ in range(clients)]
+    ready = [machine.create(EXAMPLES["count-client"].elf, shm=order) for _ in range(clients)]
     for client in ready:
         client.inner.gives_way = True
     driver, values = machine.driver, []
@@ -592,7 +592,7 @@ def concurrent(machine: Machine, name: str, elf: str, slots: int = 8) -> Enclave
 def test_a_counter_without_a_lock_loses_what_others_count(machine: Machine) -> None:
     concurrent(machine, "counter", "counter")
     assert max(counted(machine, ADD, clients=4, times=10)) < 40
-    assert run(machine, EXAMPLES["counter-client"].elf, shm=struct.pack("<QQ", 2, 1)).retval < 40
+    assert run(machine, EXAMPLES["count-client"].elf, shm=struct.pack("<QQ", 2, 1)).retval < 40
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8])

@@ -42,6 +42,7 @@ class Group(Enum):
     KERNEL = "s"  # runs in S-mode, in the place of the host kernel
     ENCLAVE = "e"
     SERVERS = "c"  # an enclave, and two servers made of the same ELF
+    SLOTS = "t"  # likewise, and the first server is a concurrent one
 
 
 class AttackSource(NamedTuple):

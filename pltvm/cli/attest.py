@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-_KINDS: Final = {kind.name.lower(): kind for kind in EnclaveType}
+# Of a concurrent server the measurement is that of a server.
+_KINDS: Final = {kind.name.lower(): kind for kind in EnclaveType if kind is not EnclaveType.CONCURRENT_SERVER}
 
 
 def parse_nonce(text: str | int) -> int:

@@ -16,6 +16,7 @@ from pltvm.cli.options import (
     check_name,
     check_stack,
     file_or_text,
+    kind_of_server,
     parse_servers,
     refuse_host_program,
 )
@@ -89,10 +90,11 @@ def call(
     content = file_or_text("--data", data) or b""
     servers = parse_servers(server or [])
     own = name or Path(file).stem.encode()[:NAME_SIZE].decode(errors="ignore")
-    if own in dict(servers):
-        raise ArgumentError(
-            f"--server {own}={dict(servers)[own]}: {file} has this name too: give it another one with --name"
-        )
+    for one, elf in servers:
+        if kind_of_server(one)["name"] == own:
+            raise ArgumentError(
+                f"--server {own}={elf}: {file} has this name too: give it another one with --name"
+            )
     machine, written = Machine(ram, disk=disk), None if output is None else _open(output)
     build_wall(confine, [file, *(elf for _, elf in servers)], folders_of(cov), file=disk)
     memory = None
@@ -100,7 +102,7 @@ def call(
         memory = machine.shm(SECTOR)
         machine.use_for_persistency(memory)
     for one, elf in servers:
-        machine.create(elf, name=one, type=EnclaveType.SERVER, shm=memory)
+        machine.create(elf, shm=memory, **kind_of_server(one))
     target = machine.create(file, name=own, type=EnclaveType.SERVER, stack_size=stack_size, shm=memory)
     answers: list[Answer] = []
     failure: CallError | None = None

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,7 +14,7 @@ from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.elf_headers import name_of
 from pltvm.host.elf_kind import CHOICES, Kind, decide
 from pltvm.host.plain_file import read_plain
-from pltvm.monitor.abi import MAX_STACK, NAME_SIZE
+from pltvm.monitor.abi import DEFAULT_SLOTS, MAX_STACK, MOST_SLOTS, NAME_SIZE, EnclaveType
 
 _TEXT: Final = "text:"
 _LIKE_A_PATH: Final = re.compile(r"\S*/\S*|\S+\.\w{1,8}", re.ASCII)  # a slash, or an extension
@@ -70,18 +70,41 @@ def is_given(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def parse_servers(pairs: Iterable[str]) -> list[tuple[str, str]]:
-    """`--server NAME=FILE` as name and path, each name once. Raises ArgumentError."""
-    servers: dict[str, str] = {}
+_CONCURRENT: Final = ",concurrent"
+_SLOTS: Final = re.compile(rf"(.+?){_CONCURRENT}(?:=([0-9]+))?", re.DOTALL)
+
+
+def parse_servers(pairs: Iterable[str], concurrent: bool = True) -> list[tuple[str, str]]:
+    """`--server NAME=FILE[,concurrent[=SLOTS]]` as names and paths, each name once. Raises ArgumentError.
+
+    What `kind_of_server` takes stands behind the name of a concurrent one. Unless `concurrent` there is none.
+    """
+    servers: dict[str, tuple[str, str]] = {}
     for pair in pairs:
         name, _, path = pair.partition("=")
+        slots = _SLOTS.fullmatch(path)
         if not name or not path:
-            raise ArgumentError(f"--server {pair}: write --server NAME=FILE")
+            raise ArgumentError(f"--server {pair}: write --server NAME=FILE, or NAME=FILE{_CONCURRENT}=SLOTS")
+        if slots and not (concurrent and 1 <= int(slots[2] or DEFAULT_SLOTS) <= MOST_SLOTS):
+            why = f"a server has 1 to {MOST_SLOTS} slots" if concurrent else "no server is concurrent here"
+            raise ArgumentError(f"--server {pair}: {why}")
         if name in servers:
-            raise ArgumentError(f"--server {pair}: another server has this name: {servers[name]}")
+            other = servers[name][1]
+            raise ArgumentError(f"--server {pair}: another server has this name: {other}")
         check_name(name, "--server")
-        servers[name] = path
-    return list(servers.items())
+        if _SLOTS.fullmatch(name):
+            raise ArgumentError(f"--server {pair}: no name ends so")
+        servers[name] = (name + path[slots.end(1) :], slots[1]) if slots else (name, path)
+    return list(servers.values())
+
+
+def kind_of_server(name: str) -> dict[str, Any]:
+    """What `Machine.create` is to be told of a server with this name from `parse_servers`."""
+    found = _SLOTS.fullmatch(name)
+    if found is None:
+        return {"name": name, "type": EnclaveType.SERVER}
+    slots = int(found[2] or DEFAULT_SLOTS)
+    return {"name": found[1], "type": EnclaveType.CONCURRENT_SERVER, "slots": slots}
 
 
 def check_stack(size: int) -> None:

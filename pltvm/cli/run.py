@@ -133,7 +133,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME=ELF",
-            help="Server enclave, and the name to call it by; repeatable.",
+            help="Server enclave, and the name to call it by; repeatable. NAME=ELF,concurrent=8: of 8 slots.",
             autocompletion=file_behind("="),
         ),
     ] = None,

@@ -12,10 +12,11 @@ from typing import Any, Final, NoReturn
 
 import typer
 
+from pltvm.cli.options import kind_of_server
 from pltvm.cli.streams import print_error, print_json, say
 from pltvm.cli.streams import print_output as print_at_once
 from pltvm.errors import ElfError, PltvmError
-from pltvm.host.api import FAULTED, INTERRUPTED, RELAY_RETURNED, Enclave
+from pltvm.host.api import FAULTED, INTERRUPTED, RELAY_RETURNED, WAITING, Enclave
 from pltvm.host.elf_headers import Source, name_of
 from pltvm.host.elf_kind import Decision
 from pltvm.host.output import MayBeLate
@@ -24,7 +25,6 @@ from pltvm.host.services import SECTOR
 from pltvm.host.shared import SharedMemory
 from pltvm.host.text import one_line
 from pltvm.machine import DEFAULT_RAM, Machine
-from pltvm.monitor.abi import EnclaveType
 
 print_output = MayBeLate(print_at_once)
 
@@ -115,7 +115,7 @@ def create_servers(
         machine.use_for_persistency(memory)
     for server_name, server in servers:
         shared = memory if has_disk else None  # servers share it where sectors are meant
-        machine.create(server, name=server_name, type=EnclaveType.SERVER, shm=shared)
+        machine.create(server, shm=shared, **kind_of_server(server_name))
     return memory
 
 
@@ -137,6 +137,8 @@ def run_enclave(machine: Machine, enclave: Enclave, manner: Manner, decision: De
             _say_hint(enclave.name, decision)
         elif result.ok:
             say(f"{enclave.name} returned {result.retval}")
+        elif result.status == WAITING:
+            say(f"pltvm: {enclave.name}: waits for a server that is busy: stopped")
         elif result.status == RELAY_RETURNED:
             say(f"pltvm: {enclave.name}: has returned its relay pages and waits for new ones: stopped")
         else:

@@ -113,7 +113,9 @@ class Given:
         decision = decide(self.elf)
         doubt = _doubt(decision, self.kind) if self.kind is not None else ""
         kind = _kind_of(self.elf, decision, self.kind)
-        servers = tuple((one, os.path.abspath(path)) for one, path in parse_servers(self.server or []))
+        servers = tuple(
+            (one, os.path.abspath(path)) for one, path in parse_servers(self.server or [], concurrent=False)
+        )
         options = Options(
             elf=os.path.abspath(self.elf), kind=kind, name=self.name, servers=servers, calls=self.calls,
             clients=self.clients, channels=tuple(self.channel or ["relay"]), memory=self.memory,

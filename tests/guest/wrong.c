@@ -40,7 +40,7 @@ int EAPP_ENTRY main()
     case 'v': __asm__ volatile(".word 0xcd027057"); break;
     case 'z': __asm__ volatile(".word 0"); break;
     case 'j': ((void (*)(void))table)(); break;
-    case 'l': { register long a7 __asm__("a7") = 64, a6 __asm__("a6") = 0x100101; __asm__ volatile("ecall" :: "r"(a7), "r"(a6)); break; }
+    case 'l': { register long a7 __asm__("a7") = 65, a6 __asm__("a6") = 0x100101; __asm__ volatile("ecall" :: "r"(a7), "r"(a6)); break; }
     case 't': __asm__ volatile("lw a0, 8(tp)" ::: "a0"); break;
     case 'e': EAPP_RETURN(1);
     case 'r': SERVER_RETURN(&call);
