@@ -30,6 +30,8 @@ MOST_ROWS: Final = 400_000  # that are kept of a run
 _ROOM: Final = 8192  # rows until they are taken
 _ROW: Final = Struct("<4Q4I")
 _FENCE, _AMO, _ECALL = 0x0F, 0x2F, b"\x73\0\0\0"
+_PLAIN: Final = (0x13, 0x17, 0x1B, 0x33, 0x37, 0x3B)  # opcodes that compute
+_NEAR: Final = 16  # bytes
 _FULL: Final = ctypes.CFUNCTYPE(None)
 _U64, _POINTER = ctypes.c_uint64, ctypes.c_void_p
 
@@ -207,9 +209,9 @@ class Accesses:
         if code[at] & 0x7F == _AMO:
             return ATOMIC
         if writes:
-            return RELEASE if at >= 4 and code[at - 4] == _FENCE and not code[at - 3] & 0x70 else 0
+            return RELEASE if _fenced_before(code, at) else 0
         behind = at + (4 if code[at] & 3 == 3 else 2)
-        return ACQUIRE if behind + 1 < PAGE and code[behind] == _FENCE and not code[behind + 1] & 0x70 else 0
+        return ACQUIRE if _fenced(code, behind, behind + _NEAR) else 0
 
     def _access(self, writes: bool, pa: int, size: int) -> None:
         state, memory, hart = self._state, self._machine.memory, self._machine.hart
@@ -238,6 +240,45 @@ class Accesses:
         at = (pc + size - 4) & PAGE - 1
         if size >= 4 and (running or state.of_hosts) and self._code(pc + size - 4)[at : at + 4] == _ECALL:
             self._log(counter.now - 1, 0, pc + size - 4, CALL, 0)
+
+
+def _is_plain(code: bytes, at: int) -> bool:
+    """What may stand between a fence and what it orders: neither an access nor a jump."""
+    first, function = code[at], code[at + 1] >> 5
+    match first & 3:
+        case 0:
+            return function in (0, 4)
+        case 1:
+            return function < 5
+        case 2:
+            return function == 0 or (function == 4 and bool(first & 0x7C))
+        case _:
+            return first & 0x7F in _PLAIN
+
+
+def _is_fence(code: bytes, at: int) -> bool:
+    return code[at] == _FENCE and not code[at + 1] and not code[at + 2] & 0x0F and not code[at + 3] & 0xF0
+
+
+def _fenced(code: bytes, at: int, to: int) -> bool:
+    while at < to and at + 4 <= PAGE:
+        if _is_fence(code, at):
+            return True
+        if not _is_plain(code, at):
+            return False
+        at += 4 if code[at] & 3 == 3 else 2
+    return False
+
+
+def _fenced_before(code: bytes, to: int) -> bool:
+    for size in range(4, min(_NEAR, to) + 1, 2):
+        if _is_fence(code, to - size):
+            at = to - size + 4
+            while at < to and _is_plain(code, at):
+                at += 4 if code[at] & 3 == 3 else 2
+            if at == to:
+                return True
+    return False
 
 
 def _address(function: object) -> int:

@@ -40,12 +40,29 @@ int EAPP_ENTRY main()
     EAPP_RETURN(mine[0]);
 }
 """
+FAR = r"""
+    unsigned long one = 1, seen = 0;
+    if (!me) {
+        shared->plain = 1;
+        __atomic_thread_fence(__ATOMIC_RELEASE);
+        __asm__ volatile("li t0, 1\n c.li t1, 3\n add t0, t0, zero\n c.sd %0, 0(%1)"
+                         :: "cr"(one), "cr"(&shared->flag) : "t0", "t1", "memory");
+    } else {
+        while (!seen) {
+            eapp_yield();
+            __asm__ volatile("c.ld %0, 0(%1)\n c.li t1, 3\n add t0, t1, zero\n fence r, rw"
+                             : "=cr"(seen) : "cr"(&shared->flag) : "t0", "t1", "memory");
+        }
+        shared->plain = 2;
+    }
+"""
 KINDS = {
     "plain": "shared->plain = shared->plain + 1;",
     "flag": "if (!me) { shared->plain = 1; __atomic_store_n(&shared->flag, 1, __ATOMIC_RELEASE); }"
     " else { while (!__atomic_load_n(&shared->flag, __ATOMIC_ACQUIRE)) eapp_yield(); shared->plain = 2; }",
     "relaxed": "if (!me) { shared->plain = 1; shared->flag = 1; }"
     " else { while (!shared->flag) eapp_yield(); shared->plain = 2; }",
+    "far": FAR,
     "lock": "while (__atomic_exchange_n(&shared->only, 1, __ATOMIC_ACQUIRE)) eapp_yield();"
     " shared->plain++; __atomic_store_n(&shared->only, 0, __ATOMIC_RELEASE);",
 }
@@ -115,7 +132,7 @@ def races(kind: str, folder: Path, **options: Any) -> int:
 
 
 @pytest.mark.parametrize(
-    ("kind", "racy"), [("plain", True), ("flag", False), ("relaxed", True), ("lock", False)]
+    ("kind", "racy"), [("plain", True), ("flag", False), ("far", False), ("relaxed", True), ("lock", False)]
 )
 def test_races_of_a_run(kind: str, racy: bool, folder: Path) -> None:
     """Whatever its schedule; neighbouring bytes are no race."""

@@ -7,7 +7,7 @@
 #include "engine/native/sv39.h"
 #include "monitor/native/calls.h"
 
-enum { MEM_WRITE = 17, FENCE = 0x0f, AMO = 0x2f };
+enum { MEM_WRITE = 17, FENCE = 0x0f, AMO = 0x2f, NEAR = 16 };
 
 static void log_row(struct accesses *accesses, uint64_t position, uint64_t pa, uint64_t pc, uint32_t kind, uint32_t size) {
     if (accesses->used == accesses->most) accesses->full();
@@ -19,16 +19,51 @@ static void log_row(struct accesses *accesses, uint64_t position, uint64_t pa, u
         (struct access_row){position, pa, pc, globals_of(hart)->running, kind, size, owner, 0};
 }
 
-/* What the instruction at `pc` does: atomic, or ordered by a fence beside it. */
+/* What may stand between a fence and what it orders: neither an access nor a jump. */
+static int is_plain(const uint8_t *code) {
+    unsigned opcode = code[0] & 0x7f, function = code[1] >> 5;
+    switch (code[0] & 3) {
+    case 0: return function == 0 || function == 4;                  /* no c.l… and c.s… */
+    case 1: return function < 5;                                    /* no c.j, c.beqz, c.bnez */
+    case 2: return function == 0 || (function == 4 && (code[0] & 0x7c));  /* c.slli; c.mv, c.add */
+    default: return opcode == 0x13 || opcode == 0x17 || opcode == 0x1b || opcode == 0x33 || opcode == 0x37 || opcode == 0x3b;
+    }
+}
+
+static int is_fence(const uint8_t *code) {
+    return code[0] == FENCE && !code[1] && !(code[2] & 0x0f) && !(code[3] & 0xf0);
+}
+
+/* Whether there is a fence in the few bytes from one place of a page to another, and only plain instructions else. */
+static int fenced(const uint8_t *page, uint64_t from, uint64_t to) {
+    for (uint64_t at = from; at < to && at + 4 <= PAGE; at += (page[at] & 3) == 3 ? 4 : 2) {
+        if (is_fence(page + at)) return 1;
+        if (!is_plain(page + at)) return 0;
+    }
+    return 0;
+}
+
+/* Whether one comes right before the instruction at `to`. Instructions can be told apart forwards only. */
+static int fenced_before(const uint8_t *page, uint64_t to) {
+    for (uint64_t size = 4; size <= NEAR && size <= to; size += 2) {
+        if (!is_fence(page + to - size)) continue;
+        uint64_t at = to - size + 4;
+        while (at < to && is_plain(page + at)) at += (page[at] & 3) == 3 ? 4 : 2;
+        if (at == to) return 1;
+    }
+    return 0;
+}
+
+/* What the instruction at `pc` does: atomic, or ordered by a fence near it. */
 static uint32_t order_of(const struct hart *hart, uint64_t pc, int writes) {
     if (hart->registers == NULL) return 0;
-    const uint8_t *code = translate(hart, root_of(hart->registers[SATP]), pc, 0);
-    if (code == NULL) return 0;
     uint64_t offset = pc & (PAGE - 1);
-    if ((code[0] & 0x7f) == AMO) return ACCESS_ATOMIC;
-    if (writes) return offset >= 4 && code[-4] == FENCE && !(code[-3] & 0x70) ? ACCESS_RELEASE : 0;
-    uint64_t size = (code[0] & 3) == 3 ? 4 : 2;
-    return offset + size < PAGE && code[size] == FENCE && !(code[size + 1] & 0x70) ? ACCESS_ACQUIRE : 0;
+    const uint8_t *page = translate(hart, root_of(hart->registers[SATP]), pc - offset, 0);
+    if (page == NULL) return 0;
+    if ((page[offset] & 0x7f) == AMO) return ACCESS_ATOMIC;
+    if (writes) return fenced_before(page, offset) ? ACCESS_RELEASE : 0;
+    uint64_t behind = offset + ((page[offset] & 3) == 3 ? 4 : 2);
+    return fenced(page, behind, behind + NEAR) ? ACCESS_ACQUIRE : 0;
 }
 
 /* Unicorn calls it at each load and store, with a physical address. */
