@@ -73,4 +73,4 @@ def test_what_the_locks_of_the_sdk_order(locked: bool, tmp_path: Path) -> None:
         assert finding is None, finding.lines()
     else:
         assert finding is not None
-        assert "server.c:19" in "".join(finding.stacks)
+        assert "server.c:20" in "".join(finding.stacks)
