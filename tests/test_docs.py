@@ -50,9 +50,17 @@ def test_readme_is_short() -> None:
 # What others type, and where: it takes long, or is about this folder and not about one that a reader makes.
 CHECKS = ("ruff check .", "ruff format --check .", "mypy", "lint-imports")
 ELSEWHERE = {
-    "$ pltvm build -g -O0 ledger.c": ("tests/debug/test_docs.py", 'opt="-O0", flags=["-g"]'),
-    "$ pltvm build -g -O0 ledger-client.c": ("tests/debug/test_docs.py", '"ledger-client"'),
-    "$ pltvm debug ledger-client.elf --server ledger=ledger.elf": ("tests/debug/test_docs.py", "SESSIONS"),
+    **dict.fromkeys(
+        (
+            "$ pltvm build -g -O0 ledger.c",
+            "$ pltvm build -g -O0 ledger-client.c",
+            "$ pltvm debug ledger-client.elf --server ledger=ledger.elf",
+            "$ pltvm fuzz kv-server.elf --as server --calls 2 --findings 1 --execs 20000 -o out",
+            "$ pltvm fuzz --replay out/default/crashes/id:000000* --record-run bug.pltvm",
+            "$ pltvm debug bug.pltvm",
+        ),
+        ("tests/debug/test_docs.py", "_typed_before(session"),
+    ),
     "$ .venv/bin/pytest -n auto tests/monitor": ("Makefile", "$(BIN)/pytest -n auto"),
     f"$ {' && '.join(f'.venv/bin/{one}' for one in CHECKS)}": (
         "Makefile",

@@ -56,7 +56,7 @@ def debug(
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="End after the commands of --ex.")] = False,
 ) -> None:
-    """Debug an enclave or a host program with gdb or lldb.
+    """Debug an enclave, a host program, or a recording with gdb or lldb.
 
     FILE and what follows are those of `pltvm run`, with its options; the options below come before them. In
     gdb each enclave is a process, and so is the host program.
@@ -68,7 +68,9 @@ def debug(
         *([f"{SOCKET}{socket}"] if socket is not None else []),
         *([STDIO] if stdio else []),
     ]
-    back = [f"--history={history}"] if history else []
+    again = _is_recording(ctx.args)
+    back = [f"--history={history}"] if history or again else []
+    run = ["replay" if again else "run", *back, *ctx.args]
     if len(served) > 1:
         raise ArgumentError("debug: give only one of --port, --socket and --stdio")
     if served:
@@ -76,28 +78,35 @@ def debug(
             raise ArgumentError(
                 "debug: --lldb, --ex and --batch are for a debugger that pltvm starts: leave them out"
             )
-        line = command(["run", f"--gdb={served[0]}", *back, *ctx.args])
+        line = command([run[0], f"--gdb={served[0]}", *run[1:]])
         os.execv(line[0], line)
     if lldb:
-        _lldb([*back, *ctx.args], commands or [], batch)
+        _lldb(run, commands or [], batch)
     else:
-        _gdb([*back, *ctx.args], commands or [], batch)
+        _gdb(run, commands or [], batch)
 
 
-def _gdb(arguments: list[str], commands: list[str], batch: bool) -> None:
+def _is_recording(arguments: list[str]) -> bool:
+    """Whether FILE is one; what stands before FILE is an option, or the value of one."""
+    from pltvm.debug.packed import is_recording
+
+    return is_recording(next((one for one in arguments if not one.startswith("-")), ""))
+
+
+def _gdb(run: list[str], commands: list[str], batch: bool) -> None:
     from pltvm.debug.gdb.files import script
 
     gdb = found(GDBS, "gdb")
-    target = shlex.join(command(["run", f"--gdb={STDIO}", *arguments]))
+    target = shlex.join(command([run[0], f"--gdb={STDIO}", *run[1:]]))
     line = [gdb, "-q", *(["-batch"] if batch else []), "-x", os.fspath(script())]
     for one in (f"target remote | {target}", *commands):
         line += ["-ex", one]
     os.execv(gdb, line)
 
 
-def _lldb(arguments: list[str], commands: list[str], batch: bool) -> None:
+def _lldb(run: list[str], commands: list[str], batch: bool) -> None:
     lldb = found(LLDBS, "lldb")
-    line = command(["run", "--gdb=0", *arguments])
+    line = command([run[0], "--gdb=0", *run[1:]])
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         said = server.stderr.readline()

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 from pltvm.cli.streams import say
 from pltvm.errors import ArgumentError, PltvmError
@@ -17,6 +18,7 @@ from pltvm.host.text import one_line
 
 if TYPE_CHECKING:
     from pltvm.debug.gdb.link import Link
+    from pltvm.debug.history import Partner
     from pltvm.machine import Machine
 
 STDIO: Final = "-"
@@ -25,6 +27,32 @@ SOCKET: Final = "unix:"
 WAITS: Final = "pltvm: {} waits for a debugger: target remote {}"
 GDBS: Final = ("gdb-multiarch", "riscv64-linux-gnu-gdb", "riscv64-unknown-elf-gdb", "riscv64-elf-gdb", "gdb")
 LLDBS: Final = ("lldb", *(f"lldb-{version}" for version in range(21, 13, -1)))
+
+
+class WithGdb(TyperCommand):
+    """A command whose `--gdb` may stand without a port: any that is free."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._with_port(args, ctx.allow_interspersed_args))
+
+    def _with_port(self, args: list[str], all_of_them: bool) -> list[str]:
+        """The arguments, where `--gdb` without a port has one; else up to the first that is no option."""
+        values = {name for one in self.params for name in one.opts if not getattr(one, "is_flag", False)}
+        given, rest = [], list(args)
+        while rest:
+            first = rest.pop(0)
+            if first == "--gdb" and not (rest and _is_door(rest[0])):
+                first = "--gdb=0"
+            given.append(first)
+            if first in values and rest:
+                given.append(rest.pop(0))
+            elif not all_of_them and not first.startswith("-"):
+                break
+        return given + rest
+
+
+def _is_door(text: str) -> bool:
+    return text.isdecimal() or text == STDIO or text.startswith(SOCKET)
 
 
 class Door:
@@ -75,11 +103,17 @@ def door(text: str | None) -> Door | None:
 
 @contextmanager
 def attached(
-    machine: "Machine", door: Door | None, file: str, kernel: bool = False, history: int = 0
+    machine: "Machine",
+    door: Door | None,
+    file: str,
+    kernel: bool = False,
+    history: int = 0,
+    partner: "Partner | None" = None,
 ) -> Iterator[None]:
     """A debugger looks at the run of `file` in the block, and gets its exit status.
 
-    `kernel`: it is a kernel program. `history`: bytes that the debugger has to go back, 0: it can not.
+    `kernel`: it is a kernel program. `history`: bytes that the debugger has to go back, 0: it can not; then
+    `partner` goes back with the machine.
     """
     if door is None:
         yield
@@ -90,7 +124,7 @@ def attached(
 
     views = Views(machine)
     views.kernel_program = (name_of(file), file) if kernel else None
-    session = Session(views, door.client(file), say, kills=door.kills, history=history)
+    session = Session(views, door.client(file), say, kills=door.kills, history=history, partner=partner)
     session.begin()
     status = 1
     try:

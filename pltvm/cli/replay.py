@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from pltvm.cli.beside import Beside
-from pltvm.cli.debugger import HISTORY, Door, door
+from pltvm.cli.beside import Beside, taped
+from pltvm.cli.debugger import HISTORY, Door, WithGdb, attached, door
 from pltvm.cli.findings import show_finding
 from pltvm.cli.options import Confined, build_wall, check_name, check_stack, parse_kind, parse_size
 from pltvm.cli.running import Manner, create_all, kernel_machine, run_enclave, run_host, run_kernel
@@ -33,11 +33,11 @@ _LONGEST: Final = 10**6  # seconds of a time limit
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=WithGdb)
 def replay(
     file: Annotated[Path, typer.Argument(help="Recording made by pltvm run --record-run.")],
     gdb: Annotated[
-        str | None, typer.Option(metavar="PORT", help="Wait for gdb or lldb on this port; 0: any free one.")
+        str | None, typer.Option(metavar="[PORT]", help="Wait for gdb or lldb on this port, or any free one.")
     ] = None,
     history: Annotated[
         int,
@@ -246,8 +246,11 @@ class _Again:
         options = Options.from_dict({**described, "elf": str(paths[0]), "servers": servers, "harness": ""})
         name, data = (case.arguments or [""])[0], case.given.get("input", b"")
         build_wall(self._confine, paths)
-        tape = Replay(self._packed)
-        with tape.running(None):
-            status = show_finding(Worker(options), data, Path(name), self._option("json", bool, False))
-        tape.finish(status)
-        raise typer.Exit(status)
+        looked_at = self._debugger is not None
+        worker, tape = Worker(options, looked_at), Replay(self._packed, compares=not looked_at)
+        target = worker.target
+        with (
+            attached(target.machine, self._debugger, name, history=self._history, partner=target),
+            taped(None, tape),
+        ):
+            raise typer.Exit(show_finding(worker, data, Path(name), self._option("json", bool, False)))

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand
 
 from pltvm.cli.beside import ADDED, Beside, tape_for
 from pltvm.cli.covered import Cov
+from pltvm.cli.debugger import WithGdb
 from pltvm.cli.options import (
     As,
     Callers,
@@ -63,7 +63,7 @@ _NOT_RECORDED: Final = ("keys", "real_time", "net", "record", "gdb")  # secrets,
 app = typer.Typer(rich_markup_mode=None)
 
 
-class RunCommand(TyperCommand):
+class RunCommand(WithGdb):
     """`run`, which looks at FILE before it decides whose the rest of the command line is.
 
     What follows a host program belongs to it. An enclave takes no arguments, so options for pltvm may come
@@ -72,7 +72,7 @@ class RunCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.allow_interspersed_args = ctx.resilient_parsing  # then a shell completes the line: of either kind
-        rest = super().parse_args(ctx, self._with_port(args, ctx.resilient_parsing))
+        rest = super().parse_args(ctx, args)
         found = ctx.params
         if (
             found["args"]
@@ -81,23 +81,8 @@ class RunCommand(TyperCommand):
         ):
             ctx.allow_interspersed_args = True
             ctx.params.clear()
-            rest = super().parse_args(ctx, self._with_port(args, True))
+            rest = super().parse_args(ctx, args)
         return rest
-
-    def _with_port(self, args: list[str], all_of_them: bool) -> list[str]:
-        """The arguments, where `--gdb` without a port has one; not those of a host program."""
-        values = {name for one in self.params for name in one.opts if not getattr(one, "is_flag", False)}
-        given, rest = [], list(args)
-        while rest:
-            first = rest.pop(0)
-            if first == "--gdb" and not (rest and rest[0].isdecimal()):
-                first = "--gdb=0"
-            given.append(first)
-            if first in values and rest:
-                given.append(rest.pop(0))
-            elif not all_of_them and not first.startswith("-"):
-                break
-        return given + rest
 
 
 def _decide(ctx: Any, file: str, as_kind: str | None, supervisor: bool, **_: object) -> Decision:

@@ -17,7 +17,7 @@ that is told inside of a handler asks for one, and is told again in it.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 from pltvm.engine.context import PC, SATP
 from pltvm.engine.memory import PAGE
@@ -41,6 +41,19 @@ class HistoryError(PltvmError):
     """There is no way back, and why."""
 
 
+class Partner(Protocol):
+    """Who takes part in a run and is no part of the machine: the fuzzer, as the callers of its target."""
+
+    def now(self) -> object:
+        """What it remembers."""
+
+    def go_back(self, then: Any) -> None:
+        """The machine was put back to where it was when `now` gave this."""
+
+    def pauses(self) -> bool:
+        """Whether it has just left the JIT by `Hart.pause`."""
+
+
 @dataclass(slots=True)
 class Checkpoint:
     """The machine between two instructions, at `position`, with so much of a time slice `used`.
@@ -55,16 +68,20 @@ class Checkpoint:
     snapshot: MachineSnapshot
     pages: int
     counts: tuple[int, int, int, int]
+    partner: object
 
 
 class History:
     """The history of a machine from now on: made before a run begins. It is bounded by `size` bytes.
 
-    `undisturbed` is entered while something is run again: who stops runs takes away there what would.
+    `partner` goes back with the machine. `undisturbed` is entered while something is run again: who stops
+    runs takes away there what would.
     """
 
-    def __init__(self, machine: Machine, size: int = DEFAULT_SIZE, every: int = EVERY) -> None:
-        self._machine, self._hart = machine, machine.hart
+    def __init__(
+        self, machine: Machine, size: int = DEFAULT_SIZE, every: int = EVERY, partner: Partner | None = None
+    ) -> None:
+        self._machine, self._hart, self._partner = machine, machine.hart, partner
         self._size, self._every = size, max(every, 2 * _STEPS_A_BLOCK)
         self._counter = Counter.of(machine.hart)
         self._checkpoints: list[Checkpoint] = []
@@ -74,6 +91,8 @@ class History:
         self.missing = ""  # why the last checkpoint that was due could not be made
         self.undisturbed: Callable[[], AbstractContextManager[object]] = nullcontext
         self._counter.on_limit = self._on_limit
+        if partner is not None:
+            self._counter.paused = partner.pauses
         machine.hart.outside(self._begin)
 
     # -- where it is -----------------------------------------------------------------------------------
@@ -148,8 +167,9 @@ class History:
         self.missing = ""
         hart = self._hart
         counts = hart.all_counts()
-        counter = self._counter
-        self._checkpoints.insert(at, Checkpoint(now, counter.used, counter.reserved, snapshot, 0, counts))
+        partner = self._partner.now() if self._partner is not None else None
+        used, reserved = self._counter.used, self._counter.reserved
+        self._checkpoints.insert(at, Checkpoint(now, used, reserved, snapshot, 0, counts, partner))
         self._measure(at)
         self._measure(at + 1)
         self._thin()
@@ -346,6 +366,8 @@ class History:
             driver.driven = driven
         if machine.monitor.state.running is None and program is not None:
             program.go_on()
+        if self._partner is not None:
+            self._partner.go_back(checkpoint.partner)
         hart.set_all_counts(checkpoint.counts)
         self._counter.put_back(checkpoint.position, checkpoint.used, checkpoint.reserved)
 

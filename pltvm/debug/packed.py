@@ -32,6 +32,7 @@ MOST_MEMBERS: Final = 20_000
 _MOST_MANIFEST: Final = 1 << 20
 _ROW: Final = 40  # bytes of a row of the log
 _MANIFEST: Final = "manifest.json"
+_MAGIC: Final = b"PK\x03\x04"
 _TIME: Final = (1980, 1, 1, 0, 0, 0)  # of every member: the same run gives the same file
 
 
@@ -145,6 +146,15 @@ def _from_columns(columns: bytes) -> bytes:
 
 
 # -- reading -----------------------------------------------------------------------------------------------
+
+
+def is_recording(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a zip, and no ELF or trace, as those who take several look at."""
+    try:
+        with open(path, "rb") as file:
+            return os.path.isfile(path) and file.read(len(_MAGIC)) == _MAGIC
+    except (OSError, ValueError):
+        return False
 
 
 class Packed:

@@ -87,6 +87,7 @@ class Stops:
         self._places: set[tuple[int, int]] = set()  # root table, address
         self._steps: dict[Context, _Step] = {}
         self._passed: dict[Context, tuple[int, bool]] = {}  # where it stopped, and was to go on by a step
+        self._spared: dict[int, bool] = {}  # by position, what was decided of a fault there
         self._asked = False
         self._watching = Watching(machine, self._on_watched)
         self._before: dict[Cause, Handler] = {}
@@ -195,7 +196,7 @@ class Stops:
             self._breaks.remove(table, va)
         driver, monitor = self.machine.driver, self.machine.monitor
         started, driver.started = driver.started, lambda: None
-        monitor.set_faults_judge(lambda *_: False)
+        monitor.set_faults_judge(lambda *_: self._spared.get(self._position, False))
         try:
             with self._watching.resting():
                 yield
@@ -298,14 +299,20 @@ class Stops:
         """An enclave is about to be destroyed; True if it goes on instead."""
         self._finish(context)
         self._asked = False
+        position = self._position
         with self.hart.halt.standing():
             go = self.on_stop(Stop(Reason.FAULT, signal_of(cause), reason))
         if go.errand is not None:
             self.hart.outside(go.errand)
-            return True
-        if go.step:
+        elif go.step:
             self.soon(Stop(Reason.STEP))
-        return not go.passes
+        spared = self._spared[position] = go.errand is not None or not go.passes
+        return spared
+
+    @property
+    def _position(self) -> int:
+        counter = self.hart.counter
+        return 0 if counter is None else counter.now
 
 
 SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGSEGV = 4, 5, 6, 7, 11

@@ -66,6 +66,10 @@ _MOST_BROKEN_OFF: Final = 256
 class Counting(Protocol):
     """Who counts the instructions that run: `position.Counter`."""
 
+    @property
+    def now(self) -> int:
+        """How many have run."""
+
     def allowed(self, time_slice: int) -> int:
         """How many may run when guest code is entered now, 0 for any number; −1: the time slice is over."""
 

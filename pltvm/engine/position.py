@@ -91,6 +91,7 @@ class Counter:
         hart.forget_all_code()  # what was translated before would not be counted
         self._state = state = CounterState(limit=NEVER, changed_at=NEVER, reached_at=NEVER)
         self.on_limit: Callable[[], None] = lambda: None
+        self.paused: Callable[[], bool] = lambda: False  # whether `Hart.pause` has left the JIT
         self._limit = NEVER  # where `on_limit` is due
         self.on_alarm: Callable[[], None] = lambda: None
         self.on_put_back: Callable[[], None] = lambda: None
@@ -262,6 +263,7 @@ class Counter:
 
     def left(self, pc: int, status: int, other: bool) -> bool:
         """See `hart.Counting`."""
+        other = other or self.paused()
         if not other:
             self._kept = self._hart.current, self._hart.reservation.held
         if self._goes_on(pc, status, other):

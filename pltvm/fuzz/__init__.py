@@ -8,6 +8,7 @@ An execution, from the snapshot back to it
     callers     … of a server, fed by hostile callers        hosts   … of an enclave, fed by a hostile host
     harness     … as a Python file says
     snapshot    the way back, by the machine's own snapshot
+    looked      the same with a debugger
     loop        coverage, restore, next input: in C (`native`), or as `turn` does it
     arena       the memory that these work on
     havoc       changes to bytes                             mutate  … to whole inputs

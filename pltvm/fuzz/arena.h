@@ -58,6 +58,9 @@ struct state {
     int64_t kind;           /* of the last call: who made it, and which edges it took */
     int64_t part_new;       /* of the calls that are over: what is new, and a hash of their paths */
     int64_t part_path;
+    uint64_t begun;         /* where a debugger looks: the last block that has begun, */
+    uint64_t begun_size;    /* its bytes, 0 once it has ended, */
+    uint64_t again;         /* and where the rest of one goes on that was stopped in; 0: nowhere */
 
     /* the last one */
     int64_t path;           /* hash of edges and how often they were taken */

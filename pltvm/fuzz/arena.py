@@ -56,6 +56,9 @@ class State(ctypes.Structure):
     kind: int
     part_new: int
     part_path: int
+    begun: int
+    begun_size: int
+    again: int
     path: int
     set: int
     dirty: int

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pltvm.engine.trap import Cause
 from pltvm.monitor.fault import Fault
 
 
@@ -15,6 +16,7 @@ class Problem:
     words: str
     fault: Fault | None = None
     stack: tuple[int, ...] = ()  # program counters, innermost first
+    cause: Cause | None = None  # of the trap that it is
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """An enclave, and the hostile host that feeds it: relay pages, shared memory, lies in answer to ocalls."""
 
 from array import array
-from typing import Final
+from typing import Any, Final
 
 from pltvm.engine.context import A0, Context
 from pltvm.engine.memory import PAGE
@@ -59,6 +59,12 @@ class Hosted(Target):
             self.state.room = self.options.memory
             self.state.skip = layout.RACE.size if only == SHM else 0
         self._by_parts = pages is None
+
+    def save(self) -> object:
+        return self._race, self._said[0], self._returned
+
+    def load(self, saved: Any) -> None:
+        self._race, self._said[0], self._returned = saved
 
     def begin(self) -> None:
         regs = self.enclave.context.regs

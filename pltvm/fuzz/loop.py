@@ -22,14 +22,16 @@ advance: Final[Step] = core.pltvm_fuzz_advance if core else python.advance
 turn: Final[Callable[[Arena], int]] = core.pltvm_fuzz_turn if core else python.turn
 
 
-def watch(hart: Hart, arena: Arena) -> None:
+def watch(hart: Hart, arena: Arena, looked_at: bool = False) -> None:
     """Count edges, and blocks down to the end of the budget: then there is Cause.WFI.
 
-    Before any guest code has run, as `Hart.watch_blocks`.
+    Before any guest code has run, as `Hart.watch_blocks`. `looked_at`: by a debugger.
     """
     if core is None:
-        hart.watch(partial(python.block, arena, hart.pause), start=1, end=0, blocks=True)
+        block = python.block_looked_at if looked_at else python.block
+        hart.watch(partial(block, arena, hart.pause), start=1, end=0, blocks=True)
     else:
         arena.state.stop = hart.stop_function()
-        function = ctypes.cast(core.pltvm_fuzz_block, ctypes.c_void_p)
+        hook = core.pltvm_fuzz_block_looked_at if looked_at else core.pltvm_fuzz_block
+        function = ctypes.cast(hook, ctypes.c_void_p)
         hart.watch_blocks(function.value or 0, arena.address)

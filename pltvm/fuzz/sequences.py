@@ -78,10 +78,11 @@ class Sequence(Target):
         return self.callers[0].inner.kbuffer
 
     def save(self) -> object:
-        return [(caller.va, caller.passes, caller.next) for caller in self.callers], self.turns[0]
+        callers = [(caller.va, caller.passes, caller.next) for caller in self.callers]
+        return callers, self.turns[0], self._before
 
     def load(self, saved: Any) -> None:
-        callers, self.turns[0] = saved
+        callers, self.turns[0], self._before = saved
         for caller, (va, passes, following) in zip(self.callers, callers, strict=True):
             caller.va, caller.passes, caller.next = va, passes, following
 

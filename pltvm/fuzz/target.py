@@ -5,18 +5,20 @@ the trap handler itself looks at what came out, goes back to the snapshot and st
 that the JIT is not left. What kind of attacker feeds the target is in the subclasses: `callers` and `hosts`.
 """
 
+import ctypes
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from pltvm.engine.context import A6, A7, PC, RA, Context
-from pltvm.engine.memory import PAGE
+from pltvm.engine.memory import PAGE, pages_for
 from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import Cause
 from pltvm.fuzz import loop, secret, stopping, turn
 from pltvm.fuzz.arena import EDGES_EACH, Arena
 from pltvm.fuzz.batch import TO_BEGIN, TO_SEND, Batch
 from pltvm.fuzz.execution import Execution, Interesting, Problem
+from pltvm.fuzz.looked import Looked
 from pltvm.fuzz.options import ENCLAVE, Options
 from pltvm.fuzz.results import FAULT, HANG, SECRET
 from pltvm.fuzz.snapshot import Snapshot
@@ -45,16 +47,24 @@ class Target:
     last_call: Call  # with which the enclave ends an execution
     entry: memoryview  # the registers that each starts with, but for its argument
 
-    def __init__(self, options: Options, watch: Watch | None = None, blocks: bool = False) -> None:
-        """`watch` is called at each instruction, or block, with its pc and bytes: that is slow."""
-        self.options = options
+    def __init__(
+        self, options: Options, watch: Watch | None = None, blocks: bool = False, looked_at: bool = False
+    ) -> None:
+        """`watch` is called at each instruction, or block, with its pc and bytes: that is slow.
+
+        `looked_at`: by a debugger, which stops executions and goes back in them.
+        """
+        self.options, self._looked_at = options, looked_at
         self.layouts = options.channels if options.kind == ENCLAVE else (options.layout,)
         self.arena = Arena()
         self.state = self.arena.state
         self.machine = machine = Machine(options.ram)
         self.hart, self.monitor, self.memory = machine.hart, machine.monitor, machine.memory
         machine.driver.driven = True
-        self.watch_edges()
+        if looked_at:
+            Looked(self.hart, self.arena)
+        else:
+            self.watch_edges()
         if watch is not None:
             images = [load_image(elf) for elf in (options.elf, *(path for _, path in options.servers))]
             runs = [run for image in images for run in image.runs()]
@@ -144,6 +154,29 @@ class Target:
     def load(self, saved: object) -> None:
         """Put back what `save` gave."""
 
+    def now(self) -> object:
+        """What of an execution in progress is not in the machine: for `go_back`."""
+        arena = self.arena
+        edges = [(edge, arena.map[edge]) for edge in arena.touched[: self.state.taken]]
+        numbers = bytes(self.state), bytes(self.batch), edges
+        return numbers, self.noticed, bytes(self.text), self.save()
+
+    def go_back(self, then: Any) -> None:
+        """The machine was put back to where it was when `now` gave this, in the same execution."""
+        (state, batch, edges), self.noticed, self.text[:], saved = then
+        arena = self.arena
+        for edge in arena.touched[: self.state.taken]:
+            arena.map[edge] = 0
+        for at, (edge, count) in enumerate(edges):
+            arena.touched[at], arena.map[edge] = edge, count
+        ctypes.memmove(ctypes.addressof(self.state), state, len(state))
+        ctypes.memmove(ctypes.addressof(self.batch), batch, len(batch))
+        self.load(saved)
+
+    def pauses(self) -> bool:
+        """Whether the hook for blocks has just stopped the run."""
+        return self.state.budget < 0
+
     def is_just(self, made: type["Target"]) -> bool:
         """Whether this is `made`, and no harness of somebody's that does something else on the way."""
         kinds = type(self).__mro__
@@ -210,6 +243,8 @@ class Target:
     def _set_input(self, data: bytes) -> None:
         self.arena.set_input(data)
         loop.place(self.arena)
+        if self._looked_at:  # snapshots are made on the way: they have what has been put there
+            self.memory.touch(self.memory.base + self.state.place, pages_for(self.state.room))
 
     def _start(self) -> None:
         self._ended = False
@@ -235,6 +270,8 @@ class Target:
         """The execution is over: look at what came out, go back to the snapshot, go on with the batch."""
         arena, batch = self.arena, self.batch
         problem = problem or self.noticed
+        if problem is not None and self.monitor.spared(self.hart.current, problem.words, problem.cause):
+            return  # a debugger has looked, and has it go on, or back
         if (batch.by_python or batch.asked) and not batch.changed:
             batch.changed = not self.snapshot.is_light()
         if batch.left and problem is None and not batch.changed and not self.state.part_new:  # as most do
@@ -292,7 +329,7 @@ class Target:
         keep = self.keep and (problem is None or self.whole)
         new = loop.classify(self.arena, keep)
         state.work += blocks
-        if self.batch.changed:
+        if self.batch.changed or self._looked_at:
             state.full += 1
             self.snapshot.full()
         else:
@@ -361,12 +398,12 @@ class Target:
         regs = context.regs
         key = (kind, cause, regs[PC] if kind != HANG else 0, regs[RA] if kind != HANG else 0)
         if key in self.seen and not self.detail:
-            return Problem(kind, key, words)
+            return Problem(kind, key, words, cause=cause)
         fault = None
         if kind in (FAULT, HANG) and self.monitor.state.running is not None:
             fault = self.monitor.describe(context, words, cause)
         stack = stack_of(context, self.machine.memory)
-        return Problem(kind, key, words, fault, stack)
+        return Problem(kind, key, words, fault, stack, cause)
 
     def stack_range(self) -> tuple[int, int]:
         """Lowest and highest address of the target's stack."""

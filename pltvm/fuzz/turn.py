@@ -33,6 +33,14 @@ def block(arena: Arena, pause: Callable[[], None], pc: int, _size: int) -> None:
     arena.count(edge)
 
 
+def block_looked_at(arena: Arena, pause: Callable[[], None], pc: int, size: int) -> None:
+    """Likewise with a debugger: the rest of a block that it was stopped in is no block. See `looked`."""
+    state = arena.state
+    again, state.begun, state.begun_size, state.again = state.again, pc, size, 0
+    if pc != again:
+        block(arena, pause, pc, size)
+
+
 def _class_of(count: int) -> int:
     """AFL's classes of how often an edge was taken, as one bit."""
     if count < 4:

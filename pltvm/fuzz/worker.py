@@ -86,22 +86,24 @@ class _Enough(Exception):
     """As many executions were made as were wanted."""
 
 
-def open_target(options: Options, watch: Watch | None = None, blocks: bool = False) -> Target:
+def open_target(
+    options: Options, watch: Watch | None = None, blocks: bool = False, looked_at: bool = False
+) -> Target:
     """The target that these options describe; see `Target` for the rest."""
     if options.harness:
         return load_harness(options.harness)(options, watch, blocks)
     if options.kind == SERVER:
-        return (Sequence if options.calls > 1 else OneCall)(options, watch, blocks)
-    return Hosted(options, watch, blocks)
+        return (Sequence if options.calls > 1 else OneCall)(options, watch, blocks, looked_at)
+    return Hosted(options, watch, blocks, looked_at)
 
 
 class Worker:
     """A target, and all that is kept from round to round in one process."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, looked_at: bool = False) -> None:
         self.options = options
         with errors_of(options.harness):
-            self.target = open_target(options)
+            self.target = open_target(options, looked_at=looked_at)
         self._most: int | None = None  # executions of the target, after which a round is over
         self._tracer: Tracer | None = None
         self.corpus: list[bytes] = []  # whose edges are in `_seen`

@@ -7,14 +7,17 @@ import pytest
 
 from tests.debug.conftest import SOURCES
 from tests.debug.debuggers import debug, needs_gdb
+from tests.test_docs import Reader, blocks, commands, is_right
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "debugging.md").read_text()
-SESSIONS = [block for block in re.findall(r"```console\n(.*?)```", DOCUMENT, re.DOTALL) if "(gdb)" in block]
+PAGE = Path(__file__).parents[2] / "docs" / "debugging.md"
+DOCUMENT = PAGE.read_text()
+SESSIONS = [text for language, _, text in blocks(PAGE) if language == "console" and "(gdb)" in text]
 
 
 def _masked(text: str) -> str:
     """Without addresses and sizes, which another compiler may choose otherwise."""
     text = re.sub(r"0x[0-9a-f]+", "0x…", text)
+    text = re.sub(r'"(?:[^"\\]|\\.)*\\[0-7]{3}(?:[^"\\]|\\.)*"', '"…"', text)  # which the fuzzer has made up
     return re.sub(r"\+0x…|\b\d{9,}\b", "…", text)
 
 
@@ -24,20 +27,28 @@ def test_the_listing_is_the_program() -> None:
     assert listing[1] in (SOURCES / "ledger.c").read_text()
 
 
+def _typed_before(session: str, reader: Reader) -> str:
+    """Type what the page shows down to the session, which prints that; gives the command of the session."""
+    for _, _, text in (block for block in blocks(PAGE) if block[0] == "console"):
+        for command, output in commands(text.partition("(gdb)")[0]):
+            if not command.startswith("$ pltvm debug"):
+                line = re.sub(r"^[$>] ", "", command, flags=re.MULTILINE)
+                assert is_right(command, output, reader.type(line)), command
+            elif text == session:
+                return command.removeprefix("$ pltvm debug ")
+    raise AssertionError("it is not on the page")
+
+
 @needs_gdb
 @pytest.mark.parametrize("session", SESSIONS)
-def test_a_session(session: str, tmp_path: Path) -> None:
-    from pltvm.build.enclave import build_enclave
-
+def test_a_session(session: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in ("ledger", "ledger-client"):
         (tmp_path / f"{name}.c").write_text((SOURCES / f"{name}.c").read_text())
-        build_enclave([tmp_path / f"{name}.c"], tmp_path / f"{name}.elf", opt="-O0", flags=["-g"])
-    run = re.search(r"\$ pltvm debug (.*)\n", session)
-    assert run is not None
-    shown = session[session.index("(gdb)") :]
-    commands = []
+    reader = Reader(tmp_path, tmp_path_factory.mktemp("bin"))
+    run, shown = _typed_before(session, reader), session[session.index("(gdb)") :]
+    typed = []
     for command in re.findall(r"(?m)^\(gdb\) (.*)$", shown):
-        commands += [f"echo (gdb) {command}\\n", command]
-    output = debug(run[1].split(), *commands, cwd=tmp_path)
+        typed += [f"echo (gdb) {command}\\n", command]
+    output = debug(run.split(), *typed, cwd=reader.folder)
     end = output.find("pltvm: killed by the debugger")
     assert _masked(output[output.index("(gdb)") : end]).strip() == _masked(shown).strip()

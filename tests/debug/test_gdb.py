@@ -483,3 +483,16 @@ def test_a_step_back_undoes_one_instruction(programs: Programs) -> None:
     assert found[1:3] == ["2", "3"]
     assert found[0] == found[3]
     has_all(output, "returned 42")
+
+
+@needs_gdb
+def test_back_from_a_call_that_there_is_not(programs: Programs) -> None:
+    """A fault in a call: what it asks for is not done when the way back is run again."""
+    back = ["watch word", "reverse-continue", "print word", "reverse-continue", "delete", "continue"]
+    shown = debug(
+        [str(programs("unknown"))], "continue", "x/i $pc", *back, "reverse-stepi", "stepi", "x/i $pc"
+    )
+    has_all(
+        shown, "received signal SIGABRT", "ecall", "Old value = 2", "New value = 1", "$1 = 1",
+        "Old value = 1", "New value = 0", "received signal SIGABRT", "=>", "ecall",
+    )  # fmt: skip

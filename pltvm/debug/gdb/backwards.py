@@ -6,7 +6,7 @@ back and is stopped there.
 
 from collections.abc import Callable, Sequence
 
-from pltvm.debug.history import History, HistoryError
+from pltvm.debug.history import History, HistoryError, Partner
 from pltvm.debug.stops import Go, Reason, Stop, Stops
 from pltvm.engine.page_table import PageTable
 
@@ -16,9 +16,9 @@ Places = Sequence[tuple[PageTable, int]]
 class Back:
     """The history of a run that is about to begin, of so many bytes, for whoever is told of `stops`."""
 
-    def __init__(self, stops: Stops, size: int) -> None:
+    def __init__(self, stops: Stops, size: int, partner: Partner | None = None) -> None:
         self._stops = stops
-        self._history = History(stops.machine, size)
+        self._history = History(stops.machine, size, partner=partner)
         self._history.undisturbed = stops.undisturbed
 
     @property

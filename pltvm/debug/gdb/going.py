@@ -12,6 +12,7 @@ from pltvm.engine.context import PC
 
 if TYPE_CHECKING:
     from pltvm.debug.gdb.backwards import Back
+    from pltvm.debug.history import Partner
 
 
 class Going:
@@ -27,11 +28,11 @@ class Going:
         self._back: Back | None = None
         self.over = False  # nothing of the run is left
 
-    def remember(self, room: int) -> None:
-        """From now on it can go back, with so many bytes for that."""
+    def remember(self, room: int, partner: "Partner | None") -> None:
+        """From now on it can go back, with so many bytes for that, with its `partner`."""
         from pltvm.debug.gdb.backwards import Back
 
-        self._back = Back(self._stops, room)
+        self._back = Back(self._stops, room, partner)
 
     @property
     def can_go_back(self) -> bool:

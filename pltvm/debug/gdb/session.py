@@ -8,7 +8,7 @@ those of how a session begins and ends.
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pltvm.debug.gdb import replies
 from pltvm.debug.gdb.answers import BAD, NOT_KNOWN, OK, Table, merged
@@ -22,6 +22,9 @@ from pltvm.debug.stops import Go, Killed, Reason, Stop, Stops
 from pltvm.debug.viewing import Views
 from pltvm.errors import Interrupted
 
+if TYPE_CHECKING:
+    from pltvm.debug.history import Partner
+
 _AGAIN: Final = 0.01  # seconds between requests to stop
 
 
@@ -29,6 +32,7 @@ class Session:
     """One client of one machine. `focus` is the name or number of the process for clients that know of one.
 
     `kills`: when the client is gone, the run ends; else it goes on without one. `say` gets lines for people.
+    `history` are bytes to go back in time, 0: it can not; `partner` goes back with the machine.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Session:
         kills: bool = True,
         focus: str = "",
         history: int = 0,
+        partner: "Partner | None" = None,
     ) -> None:
         self.views = views
         self.link = link
@@ -51,7 +56,7 @@ class Session:
         self._telling = Telling(self.stops, views, self._whom, say)
         self._told = b""
         self._running = False
-        self._room_of_history = history
+        self._room_of_history, self._partner = history, partner
         self._seen: Stop | None = None  # watched memory is about to be accessed
         self._killed = False
         self._left = False  # nobody looks any more
@@ -67,7 +72,7 @@ class Session:
         """The run is stopped before anything has run, and from then on when the client wants it."""
         self.stops.begin()
         if self._room_of_history:
-            self._going.remember(self._room_of_history)
+            self._going.remember(self._room_of_history, self._partner)
 
     def on_stop(self, stop: Stop) -> Go:
         """The run is stopped: serve the client until it lets it go on."""

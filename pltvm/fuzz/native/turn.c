@@ -34,6 +34,15 @@ API void pltvm_fuzz_block(void *engine, uint64_t pc, uint32_t size, struct arena
     if (count != 255) arena->map[edge] = (uint8_t)(count + 1);
 }
 
+API void pltvm_fuzz_block_looked_at(void *engine, uint64_t pc, uint32_t size, struct arena *arena) {
+    struct state *state = &arena->state;
+    uint64_t again = state->again;
+    state->begun = pc;
+    state->begun_size = size;
+    state->again = 0;
+    if (pc != again) pltvm_fuzz_block(engine, pc, size, arena);
+}
+
 /* AFL's classes of how often an edge was taken, as one bit. */
 static uint8_t class_of(uint8_t count) {
     if (count < 4) return (uint8_t)(count == 3 ? 4 : count);
