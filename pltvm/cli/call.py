@@ -1,5 +1,6 @@
 """The command `pltvm call`: one call of a server, or several in a row, without a client in C."""
 
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from pltvm.cli.covered import Cov, covered, folders_of
+from pltvm.cli.debugger import Gdb, History, WithGdb, attached, check_history, door
 from pltvm.cli.options import (
     Confined,
     Json,
@@ -22,6 +24,7 @@ from pltvm.cli.options import (
 )
 from pltvm.cli.streams import print_json, print_output, say
 from pltvm.errors import ArgumentError, CallError, PltvmError
+from pltvm.host.api import Enclave
 from pltvm.host.elf_headers import name_of
 from pltvm.host.elf_kind import decide
 from pltvm.host.services import SECTOR
@@ -51,7 +54,7 @@ def _number(text: str | int) -> int:
     return number
 
 
-@app.command()
+@app.command(cls=WithGdb)
 def call(
     file: Annotated[str, typer.Argument(metavar="SERVER.elf", help="ELF of a server enclave.")],
     arg: Annotated[int, typer.Option(parser=_number, metavar="N", help="Argument of the call, 64 bits.")] = 0,
@@ -76,6 +79,8 @@ def call(
         float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop a call after this time.")
     ] = None,
     cov: Cov = None,
+    gdb: Gdb = None,
+    history: History = 0,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
@@ -85,6 +90,7 @@ def call(
     """
     check_name(name)
     check_stack(stack_size)
+    check_history(history, gdb)
     refuse_host_program(file)
     _say_doubt(file)
     content = file_or_text("--data", data) or b""
@@ -95,35 +101,50 @@ def call(
             raise ArgumentError(
                 f"--server {own}={elf}: {file} has this name too: give it another one with --name"
             )
-    machine, written = Machine(ram, disk=disk), None if output is None else _open(output)
+    machine, written, debugger = Machine(ram, disk=disk), None if output is None else _open(output), door(gdb)
     build_wall(confine, [file, *(elf for _, elf in servers)], folders_of(cov), file=disk)
-    memory = None
-    if disk is not None:
-        memory = machine.shm(SECTOR)
+    target = _created(machine, file, own, stack_size, servers, has_disk=disk is not None)
+    show = None if json else print_output
+    with attached(machine, debugger, file, history=history):
+        with covered(machine, cov):
+            answers, failure = _called(
+                file, repeat, lambda: target.call(arg, content, timeout, on_output=show)
+            )
+        if written is not None:
+            with written:
+                written.write(answers[-1].data if answers else b"")
+        if json:
+            print_json(_described(answers, failure))
+        else:
+            _show(file, answers, shows_data=output is None)
+            if failure is not None:
+                _say_failure(file, failure)
+        raise typer.Exit(0 if failure is None else 1)
+
+
+def _created(
+    machine: Machine, file: str, name: str, stack_size: int, servers: list[tuple[str, str]], has_disk: bool
+) -> Enclave:
+    """The server that is called, and before that those which it calls; they share memory for sectors."""
+    memory = machine.shm(SECTOR) if has_disk else None
+    if memory is not None:
         machine.use_for_persistency(memory)
     for one, elf in servers:
         machine.create(elf, shm=memory, **kind_of_server(one))
-    target = machine.create(file, name=own, type=EnclaveType.SERVER, stack_size=stack_size, shm=memory)
+    return machine.create(file, name=name, type=EnclaveType.SERVER, stack_size=stack_size, shm=memory)
+
+
+def _called(file: str, times: int, make: "Callable[[], Answer]") -> "tuple[list[Answer], CallError | None]":
+    """The answers to so many calls, up to one that fails; and how that did."""
     answers: list[Answer] = []
-    failure: CallError | None = None
     try:
-        with covered(machine, cov):
-            for _ in range(repeat):
-                answers.append(target.call(arg, content, timeout, on_output=None if json else print_output))
+        for _ in range(times):
+            answers.append(make())
     except CallError as error:
-        failure = error
+        return answers, error
     except KeyboardInterrupt:
         raise PltvmError(f"{file}: stopped by Ctrl-C") from None
-    if written is not None:
-        with written:
-            written.write(answers[-1].data if answers else b"")
-    if json:
-        print_json(_described(answers, failure))
-    else:
-        _show(file, answers, shows_data=output is None)
-        if failure is not None:
-            _say_failure(file, failure)
-    raise typer.Exit(0 if failure is None else 1)
+    return answers, None
 
 
 def _say_doubt(file: str) -> None:

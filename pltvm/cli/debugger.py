@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand
 
+from pltvm.cli.options import parse_size
 from pltvm.cli.streams import say
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.elf_headers import name_of
@@ -27,6 +28,18 @@ SOCKET: Final = "unix:"
 WAITS: Final = "pltvm: {} waits for a debugger: target remote {}"
 GDBS: Final = ("gdb-multiarch", "riscv64-linux-gnu-gdb", "riscv64-unknown-elf-gdb", "riscv64-elf-gdb", "gdb")
 LLDBS: Final = ("lldb", *(f"lldb-{version}" for version in range(21, 13, -1)))
+
+
+Gdb = Annotated[str | None, typer.Option(metavar="[PORT]", help="Wait for gdb or lldb on this port, or any free one.")]
+History = Annotated[
+    int, typer.Option(parser=parse_size, metavar="SIZE", help="With --gdb: memory for going back in time.")
+]
+
+
+def check_history(history: int, gdb: str | None) -> None:
+    """Raises ArgumentError for --history where no debugger is."""
+    if history and gdb is None:
+        raise ArgumentError("--history: only debuggers use it: add --gdb, or run pltvm debug")
 
 
 class WithGdb(TyperCommand):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 
 from pltvm.cli.beside import Beside, taped
-from pltvm.cli.debugger import HISTORY, Door, WithGdb, attached, door
+from pltvm.cli.debugger import HISTORY, Door, Gdb, WithGdb, attached, door
 from pltvm.cli.findings import show_finding
 from pltvm.cli.options import Confined, build_wall, check_name, check_stack, parse_kind, parse_size
 from pltvm.cli.running import Manner, create_all, kernel_machine, run_enclave, run_host, run_kernel
@@ -36,9 +36,7 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command(cls=WithGdb)
 def replay(
     file: Annotated[Path, typer.Argument(help="Recording made by pltvm run --record-run.")],
-    gdb: Annotated[
-        str | None, typer.Option(metavar="[PORT]", help="Wait for gdb or lldb on this port, or any free one.")
-    ] = None,
+    gdb: Gdb = None,
     history: Annotated[
         int,
         typer.Option(

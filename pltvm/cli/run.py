@@ -8,7 +8,7 @@ import typer
 
 from pltvm.cli.beside import ADDED, Beside, tape_for
 from pltvm.cli.covered import Cov
-from pltvm.cli.debugger import WithGdb
+from pltvm.cli.debugger import Gdb, History, WithGdb, check_history
 from pltvm.cli.options import (
     As,
     Callers,
@@ -30,7 +30,6 @@ from pltvm.cli.options import (
     file_or_text,
     parse_kind,
     parse_servers,
-    parse_size,
     refuse_given,
 )
 from pltvm.cli.running import (
@@ -171,14 +170,8 @@ def run(
     record_run: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the whole run for pltvm replay.")
     ] = None,
-    gdb: Annotated[
-        str | None,
-        typer.Option(metavar="[PORT]", help="Wait for gdb or lldb on this port, or on any free one."),
-    ] = None,
-    history: Annotated[
-        int,
-        typer.Option(parser=parse_size, metavar="SIZE", help="With --gdb: memory for going back in time."),
-    ] = 0,
+    gdb: Gdb = None,
+    history: History = 0,
     callers: Callers = None,
     quantum: Quantum = None,
     schedule: Schedule = None,
@@ -195,8 +188,7 @@ def run(
     """
     check_name(name)
     check_stack(stack_size)
-    if history and gdb is None:
-        raise ArgumentError("--history: only debuggers use it: add --gdb, or run pltvm debug")
+    check_history(history, gdb)
     decision = _decide(ctx, file, as_kind, supervisor)
     if record_run is not None:
         refuse_given(ctx, "does not go with --record-run: see docs/recordings.md", *_NOT_RECORDED)

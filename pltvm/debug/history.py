@@ -72,7 +72,7 @@ class Checkpoint:
 
 
 class History:
-    """The history of a machine from now on: made before a run begins. It is bounded by `size` bytes.
+    """The history of each run of a machine from now on, made before one begins; bounded by `size` bytes.
 
     `partner` goes back with the machine. `undisturbed` is entered while something is run again: who stops
     runs takes away there what would.
@@ -93,7 +93,9 @@ class History:
         self._counter.on_limit = self._on_limit
         if partner is not None:
             self._counter.paused = partner.pauses
-        machine.hart.outside(self._begin)
+        self._counter.begin = lambda: machine.hart.outside(self._begin)
+        if machine.hart.running:
+            self._counter.begin()
 
     # -- where it is -----------------------------------------------------------------------------------
 
@@ -125,6 +127,10 @@ class History:
     # -- checkpoints -----------------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        """A run begins. What was before it is over: who had it run would not know that it is there again."""
+        self._checkpoints.clear()
+        self._furthest = self._counter.now
+        self._unhush()
         self._save()
         self._plan()
 

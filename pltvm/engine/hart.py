@@ -70,6 +70,9 @@ class Counting(Protocol):
     def now(self) -> int:
         """How many have run."""
 
+    def begin(self) -> None:
+        """A run begins."""
+
     def allowed(self, time_slice: int) -> int:
         """How many may run when guest code is entered now, 0 for any number; −1: the time slice is over."""
 
@@ -364,6 +367,8 @@ class Hart(Preemptible):
         goes_on = False
         try:
             tuner.begin(self)
+            if self.counter is not None:
+                self.counter.begin()
             while not self._stopping:
                 if self.halt.asked:
                     self._traps += 1

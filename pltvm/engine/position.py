@@ -83,7 +83,8 @@ class Counter:
     """Counts the instructions of a hart from now on, for good: before any guest code has run.
 
     `on_limit` is called outside of guest code, between two instructions, once `stop_behind` says so, and
-    `on_alarm` at exactly the position that `alarm_at` says. `of` gives the one of a hart that has run before.
+    `on_alarm` at exactly the position that `alarm_at` says; `begin` when a run begins. `of` gives the one of a
+    hart that has run before.
     """
 
     def __init__(self, hart: Hart) -> None:
@@ -91,6 +92,7 @@ class Counter:
         hart.forget_all_code()  # what was translated before would not be counted
         self._state = state = CounterState(limit=NEVER, changed_at=NEVER, reached_at=NEVER)
         self.on_limit: Callable[[], None] = lambda: None
+        self.begin: Callable[[], None] = lambda: None
         self.paused: Callable[[], bool] = lambda: False  # whether `Hart.pause` has left the JIT
         self._limit = NEVER  # where `on_limit` is due
         self.on_alarm: Callable[[], None] = lambda: None

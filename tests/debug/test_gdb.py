@@ -485,7 +485,6 @@ def test_a_step_back_undoes_one_instruction(programs: Programs) -> None:
     has_all(output, "returned 42")
 
 
-@needs_gdb
 def test_back_from_a_call_that_there_is_not(programs: Programs) -> None:
     """A fault in a call: what it asks for is not done when the way back is run again."""
     back = ["watch word", "reverse-continue", "print word", "reverse-continue", "delete", "continue"]
@@ -496,3 +495,20 @@ def test_back_from_a_call_that_there_is_not(programs: Programs) -> None:
         shown, "received signal SIGABRT", "ecall", "Old value = 2", "New value = 1", "$1 = 1",
         "Old value = 1", "New value = 0", "received signal SIGABRT", "=>", "ecall",
     )  # fmt: skip
+
+
+def test_a_call_of_a_server(programs: Programs, tmp_path: Path) -> None:
+    """Each call is a run of its own: there is a way back to its beginning, and not into the one before."""
+    line = [*COMMAND, "call", str(programs("counter")), "--arg", "5", "--repeat", "3", "--gdb=-"]
+    steps = [f"target remote | {' '.join(line)} --history 64M", "break counter.c:10"]
+    steps += [*["continue", "print count"] * 2, "watch count", "continue", "print count", "delete 1"]
+    steps += ["reverse-continue", "print count", "reverse-continue", "delete", "continue"]
+    done = subprocess.run(
+        [str(GDB), "-q", "-batch", *(part for one in steps for part in ("-ex", one))],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    has_all(
+        done.stdout, "$1 = 0", "$2 = 5", "New value = 10", "$3 = 10", "Old value = 10", "$4 = 5",
+        "No more reverse-execution history", "exited normally",
+    )  # fmt: skip
+    assert "counter.elf returned 15" in done.stderr
