@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Final
+from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pltvm.cli import run
+from pltvm.cli.around import AroundRun, given, run_it
 from pltvm.cli.beside import ADDED
 from pltvm.cli.options import Json
 from pltvm.cli.streams import print_error, print_json, say
@@ -21,26 +22,8 @@ if TYPE_CHECKING:
     from pltvm.debug.profile.result import Profile
 
 _BY: Final = ("function", "line", "enclave", "inlined")
-_SHARED: Final = "pltvm.shared"  # in what the context keeps
 
 app = typer.Typer(rich_markup_mode=None)
-
-
-class ProfileCommand(run.RunCommand):
-    """`profile`: the options and arguments of `run`, which it runs, and its own."""
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.run: Any = typer.main.get_group(run.app).commands["run"]
-        own = {one.name for one in self.params}
-        self.params = [*(one for one in self.run.params if one.name not in own), *self.params]
-
-    def invoke(self, ctx: Any) -> None:
-        """Call the function below with its own options; those of `run` wait in `ctx.meta`."""
-        shared = {one.name for one in self.run.params} - {"json"}
-        ctx.meta[_SHARED] = {name: value for name, value in ctx.params.items() if name in shared}
-        ctx.params = {name: value for name, value in ctx.params.items() if name not in shared}
-        super().invoke(ctx)
 
 
 def _collector(machine: Machine) -> "Collector":
@@ -104,7 +87,7 @@ def _show(
         show(profile, by, limit, sys.stdout)
 
 
-@app.command(cls=ProfileCommand)
+@app.command(cls=AroundRun)
 def profile(
     ctx: typer.Context,
     by: Annotated[
@@ -123,12 +106,10 @@ def profile(
     after a host program belongs to it: options for pltvm go before it.
     """
     _check(by, output or [])
-    shared = ctx.meta[_SHARED]
+    shared = given(ctx)
     name = " ".join([shared["file"], *(shared["args"] or ())])
     files = _opened(output or [])
     found: list[Collector] = []
-    command: Any = ctx.command
-    ctx.params = shared | {"json": False}
 
     def collect(machine: Machine) -> AbstractContextManager[None]:
         found.append(_collector(machine))
@@ -138,7 +119,7 @@ def profile(
     if json:
         ctx.meta[run.SHOW] = print_error
     try:
-        command.run.invoke(ctx)
+        run_it(ctx)
     finally:
         profile = found[0].profile() if found else None
         if profile is not None and profile.instructions:  # else the line that says why is enough

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from pltvm.cli.beside import Beside, taped
+from pltvm.cli.beside import Around, Beside, taped
 from pltvm.cli.debugger import HISTORY, Door, Gdb, WithGdb, attached, door
 from pltvm.cli.findings import show_finding
 from pltvm.cli.options import Confined, build_wall, check_name, check_stack, parse_kind, parse_size
@@ -19,7 +19,7 @@ from pltvm.cli.running import Manner, create_all, kernel_machine, run_enclave, r
 from pltvm.cli.several import Several
 from pltvm.cli.streams import say
 from pltvm.errors import ArgumentError, PltvmError
-from pltvm.host.elf_headers import name_of
+from pltvm.host.elf_headers import NamedElf
 from pltvm.host.elf_kind import Decision, decide
 from pltvm.host.text import one_line
 from pltvm.machine import LARGEST_RAM, Machine
@@ -53,6 +53,16 @@ def replay(
     Output and exit status are those of the recorded run. If something differs, a line says at which trap,
     and the exit status is 1.
     """
+    again(file, confine, gdb, history)
+
+
+def again(
+    file: Path, confine: bool, gdb: str | None = None, history: int = 0, around: Around | None = None
+) -> None:
+    """Run a recording again, and leave with its exit status; `around` is around all that its machine does.
+
+    Raises PltvmError.
+    """
     from pltvm.debug.packed import Packed
 
     packed = Packed(file)
@@ -61,7 +71,7 @@ def replay(
     debugger = door(gdb)
     with _room(packed.case) as work:
         try:
-            _Again(packed, work, confine, debugger, history).run()
+            _Again(packed, work, confine, debugger, history, around).run()
         except ArgumentError as error:  # nobody has given these on a command line
             raise PltvmError(f"{packed.name}: cannot be run: {error}") from None
 
@@ -93,10 +103,17 @@ class _Again:
     """One replay."""
 
     def __init__(
-        self, packed: "Packed", work: Path | None, confine: bool, debugger: Door | None, history: int
+        self,
+        packed: "Packed",
+        work: Path | None,
+        confine: bool,
+        debugger: Door | None,
+        history: int,
+        around: Around | None,
     ) -> None:
         self._packed, self._case, self._work = packed, packed.case, work
         self._confine, self._debugger, self._history = confine, debugger, history
+        self._around = [around] if around is not None else []
 
     def run(self) -> None:
         """Leaves with the exit status of the recorded run, or raises PltvmError."""
@@ -131,7 +148,10 @@ class _Again:
 
     def _beside(self, tape: "Replay", kernel: bool = False) -> Beside:
         history = 0 if kernel else self._history
-        return Beside(self._case.file, tape=tape, kernel=kernel, debugger=self._debugger, history=history)
+        return Beside(
+            self._case.file, tape=tape, kernel=kernel, debugger=self._debugger, history=history,
+            added=self._around,
+        )  # fmt: skip
 
     @property
     def _compares(self) -> bool:
@@ -169,15 +189,15 @@ class _Again:
         build_wall(self._confine, [], file=disk)
         count = len(case.servers) + 1
         servers = [(server, elf) for (server, _), elf in zip(case.servers, case.elves[1:count], strict=True)]
-        if "callers" in case.options:
-            self._several(machine, beside, servers, disk is not None, stack_size)
-        enclave = create_all(
-            machine, case.elves[0], self._decision, servers, case.given.get("shm"), case.given.get("relay"),
-            disk is not None, name, stack_size,
-        )  # fmt: skip
-        enclave.inner.label = one_line(name) or name_of(case.file)
-        with beside.running(machine):
-            run_enclave(machine, enclave, self._manner, self._decision)
+        with beside.making(machine):
+            if "callers" in case.options:
+                self._several(machine, beside, servers, disk is not None, stack_size)
+            enclave = create_all(
+                machine, NamedElf(case.elves[0], case.file), self._decision, servers, case.given.get("shm"),
+                case.given.get("relay"), disk is not None, name, stack_size,
+            )  # fmt: skip
+            with beside.running(machine):
+                run_enclave(machine, enclave, self._manner, self._decision)
 
     def _several(
         self, machine: Machine, beside: Beside, servers: list[tuple[str, bytes]], has_disk: bool, stack: int
@@ -199,7 +219,7 @@ class _Again:
         case, machine = self._case, kernel_machine(self._ram)
         beside = self._beside(Replay(self._packed, compares=self._compares), kernel=True)
         build_wall(self._confine, [])
-        with beside.running(machine):
+        with beside.making(machine), beside.running(machine):
             run_kernel(case.file, case.elves[0], machine, self._manner, self._decision)
 
     def _host(self) -> None:
@@ -213,7 +233,7 @@ class _Again:
         tape = Replay(self._packed, root, self._compares)
         machine, beside = Machine(self._ram, disk=disk), self._beside(tape)
         build_wall(self._confine, [], file=disk, links=[root])
-        with beside.running(machine):
+        with beside.making(machine), beside.running(machine):
             run_host(
                 case.file, case.arguments, machine, self._manner, self._decision,
                 root=str(root), verbose=self._option("verbose", bool, False),
@@ -248,6 +268,7 @@ class _Again:
         worker, tape = Worker(options, looked_at), Replay(self._packed, compares=not looked_at)
         target = worker.target
         with (
+            self._beside(tape).making(target.machine),
             attached(target.machine, self._debugger, name, history=self._history, partner=target),
             taped(None, tape),
         ):

@@ -1,40 +1,29 @@
-"""The command `pltvm view`: a page that shows a run, of a trace or of a program that it runs first."""
+"""The command `pltvm view`: a page that shows a run, of a trace, or of what it runs first."""
 
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from pltvm.cli import run
+from pltvm.cli.around import AroundRun, given, refuse_options, run_it
 from pltvm.cli.streams import say
 from pltvm.errors import PltvmError
 
-_SHARED: Final = "pltvm.view"  # in what the context keeps
 _TRACE: Final = b'{"kind":"trace"'  # how a trace begins
 _NOTHING: Final = 3  # lines of a trace in which nothing happens: what it is, the start, the end
-_REFUSED: Final = {"trace", "trace_format", "record", "json"}  # of run's options
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-class ViewCommand(run.RunCommand):
-    """`view`: the options and arguments of `run`, which it runs unless FILE is a trace, and its own."""
+class ViewCommand(AroundRun):
+    """`view`: makes of a trace what it makes of a run, and so leaves out what says where one goes."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.run: Any = typer.main.get_group(run.app).commands["run"]
-        own = {one.name for one in self.params} | _REFUSED
-        self.params = [*(one for one in self.run.params if one.name not in own), *self.params]
-
-    def invoke(self, ctx: Any) -> None:
-        """Call the function below with its own options; those of `run` wait in `ctx.meta`."""
-        shared = {one.name for one in self.run.params}
-        ctx.meta[_SHARED] = {name: value for name, value in ctx.params.items() if name in shared}
-        ctx.params = {name: value for name, value in ctx.params.items() if name not in shared}
-        super().invoke(ctx)
+    left_out = ("trace", "trace_format", "record", "json")
 
 
 @app.command(cls=ViewCommand)
@@ -50,26 +39,78 @@ def view(
     """Make an HTML page that shows a run step by step.
 
     It shows who ran, who owned each page of RAM, the page tables, and what moved. FILE is a trace (`pltvm run
-    --trace FILE.jsonl`), or what `pltvm run` takes: then it is run first. The page is one file and needs no
-    server.
+    --trace FILE.jsonl`), a recording (`pltvm run --record-run FILE`), or what `pltvm run` takes: the latter
+    two are run first. The page is one file and needs no server.
     """
-    shared = ctx.meta[_SHARED]
-    file = shared["file"]
     from pltvm.build import guest
+    from pltvm.debug.packed import is_recording
 
+    file, confine = given(ctx)["file"], given(ctx)["confine"]
     folders = [*(source or ()), Path(file).absolute().parent, guest.guest_dir()]
-    name = title or Path(file).name
+    page = _Page(output, title or Path(file).name, folders)
     if _is_trace(file):
-        _write(Path(file), output, name, folders)
+        refuse_options(ctx, "is for what is run, and this is a trace", ())
+        page.write(Path(file))
         return
+    again = is_recording(file)
+    if again:
+        refuse_options(ctx, "is for what is run, and a recording says how it was", ("confine",))
     with tempfile.TemporaryDirectory(prefix="pltvm-view-") as scratch:
         trace = Path(scratch) / "trace.jsonl"
-        ctx.params = shared | dict.fromkeys(_REFUSED) | {"trace": trace, "json": False}
-        command: Any = ctx.command
-        status = _in_a_child(lambda: command.run.invoke(ctx))
+        if again:
+            status = _in_a_child(lambda: _replay(file, trace, confine))
+        else:
+            status = _in_a_child(lambda: run_it(ctx, trace=trace))
         if trace.exists() and trace.read_bytes().count(b"\n") > _NOTHING:
-            _write(trace, output, name, folders)
+            page.write(trace)
     raise typer.Exit(status)
+
+
+def _replay(file: str, trace: Path, confine: bool) -> None:
+    from pltvm.cli.replay import again
+    from pltvm.debug.trace.collect import TraceFile
+
+    again(Path(file), confine, around=TraceFile(trace).of)
+
+
+class _Page:
+    """The page that is made, in a file that can be written: that is known before anything is run.
+
+    Raises PltvmError. A file that was not there is there only once it is a page.
+    """
+
+    def __init__(self, path: Path, title: str, folders: list[Path]) -> None:
+        self._path, self._title, self._folders = path, title, folders
+        made = not path.exists()
+        with self._said():
+            path.open("ab").close()
+            if made:
+                path.unlink()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise PltvmError(f"{self._path}: cannot be written: {error.strerror}") from None
+
+    def write(self, trace: Path) -> None:
+        """Make it of this trace. Raises PltvmError."""
+        from pltvm.debug.view import page_of_trace
+
+        try:
+            with trace.open(encoding="utf-8", errors="replace") as lines:
+                page = page_of_trace(lines, self._title, self._folders)
+            text = str(page).encode("utf-8", "backslashreplace")
+        except PltvmError as error:
+            raise PltvmError(f"{trace}: {error}") from None
+        except OSError as error:
+            raise PltvmError(f"{trace}: {error.strerror}") from None
+        with self._said():
+            self._path.write_bytes(text)
+        steps = len(page.data["steps"])
+        more = ", and the run goes on" if page.data["cut"] else ""
+        say(f"wrote {self._path}: {steps:,} step{'s' * (steps != 1)}{more}")
 
 
 def _is_trace(file: str) -> bool:
@@ -115,24 +156,3 @@ def _exiting(function: Any) -> NoReturn:
     except typer.Exit as error:
         raise SystemExit(error.exit_code) from None
     raise SystemExit(0)
-
-
-def _write(trace: Path, output: Path, title: str, folders: list[Path]) -> None:
-    """Make the page of a trace. Raises PltvmError."""
-    from pltvm.debug.view import page_of_trace
-
-    try:
-        with trace.open(encoding="utf-8", errors="replace") as lines:
-            page = page_of_trace(lines, title, folders)
-        text = str(page).encode("utf-8", "backslashreplace")
-    except PltvmError as error:
-        raise PltvmError(f"{trace}: {error}") from None
-    except OSError as error:
-        raise PltvmError(f"{trace}: {error.strerror}") from None
-    try:
-        output.write_bytes(text)
-    except OSError as error:
-        raise PltvmError(f"{output}: cannot be written: {error.strerror}") from None
-    steps = len(page.data["steps"])
-    more = ", and the run goes on" if page.data["cut"] else ""
-    say(f"wrote {output}: {steps:,} step{'s' * (steps != 1)}{more}")

@@ -24,8 +24,21 @@ _MACHINES: Final = {
 Source = str | os.PathLike[str] | bytes
 
 
+class NamedElf(bytes):
+    """The bytes of an ELF that messages call by the name of a file which may be elsewhere."""
+
+    name: str
+
+    def __new__(cls, data: bytes, name: str) -> NamedElf:
+        made = super().__new__(cls, data)
+        made.name = name
+        return made
+
+
 def name_of(source: Source) -> str:
     """The name that messages use for a source, always printable on one line."""
+    if isinstance(source, NamedElf):
+        return shown(source.name)
     return "ELF image" if isinstance(source, bytes) else shown(os.fspath(source))
 
 

@@ -12,7 +12,6 @@ from rich.text import Text
 from pltvm.debug.profile.result import LineRow, Profile
 
 _WIDTH: Final = 100  # where the output is no terminal
-BY: Final = ("function", "line", "enclave", "inlined")
 
 
 class _Trimmed:
@@ -33,7 +32,7 @@ class _Trimmed:
 
 
 def show(profile: Profile, by: str, limit: int, file: IO[str]) -> None:
-    """Print the table `by` one of BY, of at most `limit` rows, and those of traps, calls and pages."""
+    """Print the table `by` function, line, enclave or inlined, of at most so many rows, and the others."""
     console = Console(
         file=cast(IO[str], _Trimmed(file)), highlight=False, width=None if file.isatty() else _WIDTH
     )

@@ -197,6 +197,37 @@ def test_of_a_trace_it_is_the_same(tmp_path: Path) -> None:
     assert steps[0][1] == steps[1][1]
 
 
+def test_of_a_recording_it_is_the_same(tmp_path: Path) -> None:
+    """It is replayed: what it prints and its status are those of the run."""
+    assert pltvm("run", "--record-run", "bug.pltvm", *CHAIN, cwd=tmp_path).returncode == 0
+    made = [
+        pltvm("view", "-o", "one.html", "--title", "x", "bug.pltvm", cwd=tmp_path),
+        pltvm("view", "-o", "two.html", "--title", "x", *CHAIN, cwd=tmp_path),
+    ]
+    assert [one.returncode for one in made] == [0, 0], made[0].stderr
+    assert made[0].stdout == made[1].stdout
+    one, two = ((tmp_path / name).read_text("utf-8") for name in ("one.html", "two.html"))
+    steps = [re.search(r'"steps":(\[.*\]),"owners"', text) for text in (one, two)]
+    assert steps[0] is not None
+    assert steps[1] is not None
+    assert steps[0][1] == steps[1][1]
+
+
+def test_of_a_recorded_finding(tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(b"A" * 40)
+    line = ["fuzz", ELVES["kv-server"], "--replay", "input", "--record-run", "bug.pltvm"]
+    assert pltvm(*line, cwd=tmp_path).returncode == 0
+    ran = pltvm("view", "-o", "page.html", "bug.pltvm", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "input: runs to its end, and nothing is wrong\n"), ran.stderr
+    assert re.search(r"^wrote page\.html: \d+ steps?$", ran.stderr, re.MULTILINE)
+
+
+def test_a_kernel_program(tmp_path: Path) -> None:
+    kernel = str(guest.guest_dir() / "elf" / "attacks" / "s-satp.elf")
+    ran = pltvm("view", "-o", "page.html", "--as", "kernel", kernel, cwd=tmp_path)
+    assert re.search(r"^wrote page\.html: \d+ steps$", ran.stderr, re.MULTILINE), ran.stderr
+
+
 def test_a_host_program(tmp_path: Path) -> None:
     (tmp_path / "hello.elf").write_bytes(Path(ELVES["hello-world"]).read_bytes())
     (tmp_path / "host").write_bytes(Path(HOST).read_bytes())
@@ -210,6 +241,8 @@ def test_a_host_program(tmp_path: Path) -> None:
         (["-o", "page.html", "nothing.elf"], 1, "nothing.elf: no such file"),
         (["-o", "none/page.html", ELVES["hello-world"]], 1, "none/page.html: cannot be written"),
         ([ELVES["hello-world"]], 2, "-o"),
+        (["-o", "none/page.html", "nothing.elf"], 1, "none/page.html: cannot be written"),
+        (["-o", "page.html", "--ram", "64M", "broken.jsonl"], 2, "--ram: it is for what is run"),
         (["-o", "page.html", "broken.jsonl"], 1, "broken.jsonl: "),
     ],
 )
