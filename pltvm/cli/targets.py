@@ -160,7 +160,7 @@ class Workers:
     """What each input is run with: by the options of the command line, or of its campaign."""
 
     def __init__(self, ctx: typer.Context, given: Given) -> None:
-        self._ctx, self._given = ctx, given
+        self._given = given
         self._options: Options | None = None
         self._campaigns: dict[Path, Options] = {}  # by the folder of an input; kept for behind the wall
         self._workers: dict[Options, Worker] = {}

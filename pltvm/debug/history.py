@@ -104,10 +104,6 @@ class History:
         """Instructions that have run: in a handler, or an errand."""
         return self._counter.now
 
-    def position_at(self, pc: int) -> int:
-        """Likewise, from a hook for code at `pc`."""
-        return self._counter.at(pc)
-
     @property
     def start(self) -> int:
         """The first position that there is a way back to."""

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pltvm.host.linux.process import Process
     from pltvm.host.linux.system import System
 
-FIRST_OF_PROCESSES: Final = 100  # their numbers are the host kernel's own
-KERNEL: Final = 99
+KERNEL: Final = 99  # below the host kernel's own numbers of processes
 _LATER: Final = 1_000_000  # numbers of enclaves that would be those of processes otherwise
 
 

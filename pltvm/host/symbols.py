@@ -126,10 +126,6 @@ class Symbols:
         """The section that is loaded at `address`; `line` is what may be done there (PF_R, PF_W, PF_X)."""
         return _find(self._file.tables.sections, address)
 
-    def has_section(self, name: str) -> bool:
-        """Whether there is a section of this name that is loaded and not empty."""
-        return any(one.name == name for one in self._file.tables.sections)
-
     @property
     def source(self) -> Source:
         """The ELF; b"" when it is not kept any more."""

@@ -48,15 +48,12 @@ def deliver(system: System, thread: Thread) -> None:
         info = signals.take(thread, mask) if mask else None
         if info is None:
             return
-        if system.judge(thread, info):
-            _handle(system, thread, info)
+        _handle(system, thread, info)
 
 
 def force(system: System, thread: Thread, number: int, code: int, address: int) -> None:
     """A signal for what the thread itself just did: one that it blocks or ignores ends the process."""
     info = SignalInfo(number, code, address=address)
-    if not system.judge(thread, info):
-        return
     handler = signals.action(thread.process, number).handler
     if handler == IGNORE or thread.state.signal_mask & signals.bit(number):
         life.killed(system, thread, info)

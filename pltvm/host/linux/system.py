@@ -45,7 +45,6 @@ from pltvm.host.linux.process import (
     Descriptor,
     Process,
     ProcessState,
-    SignalInfo,
     Thread,
     ThreadState,
 )
@@ -131,8 +130,6 @@ class System:
         self.hart = kernel.hart
         self.state = SystemState()
         self.processes: dict[int, Process] = {}
-        # Asked before a signal does something to the current thread: False if it is to do nothing.
-        self.judge: Callable[[Thread, SignalInfo], bool] = lambda _thread, _info: True
         seed = settings.get("seed", 0)
         self.random, self._generator = random.Random(seed), random.Random(seed)
         net = settings.get("net", False)
