@@ -2,21 +2,25 @@
 
 import os
 import re
-import shlex
+import signal
+import socket as socket_module
 import subprocess
 import sys
+import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import IO, Annotated, Final, NoReturn
 
 import typer
 
-from pltvm.cli.debugger import GDBS, HISTORY, LLDBS, SOCKET, STDIO, WAITS, command, found
+from pltvm.cli.debugger import GDBS, HISTORY, LLDBS, NUMBER, SOCKET, STDIO, WAITS, command, found
 from pltvm.cli.options import parse_size
 from pltvm.errors import ArgumentError, PltvmError
 
 app = typer.Typer(rich_markup_mode=None)
 
+_PATIENCE: Final = 60  # seconds that gdb waits for the run to be there
 _RUN: Final = {
     "ignore_unknown_options": True,
     "allow_extra_args": True,
@@ -93,15 +97,32 @@ def _is_recording(arguments: list[str]) -> bool:
     return is_recording(next((one for one in arguments if not one.startswith("-")), ""))
 
 
-def _gdb(run: list[str], commands: list[str], batch: bool) -> None:
+def _gdb(run: list[str], commands: list[str], batch: bool) -> NoReturn:
+    """The run is a process of its own, which gdb neither starts nor ends: it goes on when gdb lets it go."""
     from pltvm.debug.gdb.files import script
 
     gdb = found(GDBS, "gdb")
-    target = shlex.join(command([run[0], f"--gdb={STDIO}", *run[1:]]))
-    line = [gdb, "-q", *(["-batch"] if batch else []), "-x", os.fspath(script())]
-    for one in (f"target remote | {target}", *commands):
-        line += ["-ex", one]
-    os.execv(gdb, line)
+    with tempfile.TemporaryDirectory(prefix="pltvm-debug-") as folder:
+        path = os.path.join(folder, "gdb")
+        with socket_module.socket(socket_module.AF_UNIX) as door:
+            door.bind(path)
+            door.listen()
+            number = door.fileno()
+            server = subprocess.Popen(  # Ctrl-C is for gdb
+                command([run[0], f"--gdb={NUMBER}{number}", *run[1:]]),
+                stdin=subprocess.DEVNULL, pass_fds=[number], start_new_session=True,
+            )  # fmt: skip
+        line = [gdb, "-q", *(["-batch"] if batch else []), "-x", os.fspath(script())]
+        for one in (f"set remotetimeout {_PATIENCE}", f"target remote {path}", *commands):
+            line += ["-ex", one]
+        client = subprocess.Popen(line)
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        status = client.wait()
+        with suppress(OSError), socket_module.socket(socket_module.AF_UNIX) as nobody:
+            nobody.connect(path)  # if gdb never came, somebody has to for the run to end
+        server.wait()
+    raise typer.Exit(status if status >= 0 else 128 - status)
 
 
 def _lldb(run: list[str], commands: list[str], batch: bool) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STDIO: Final = "-"
 HISTORY: Final = 256 << 20  # bytes, unless others are named
 SOCKET: Final = "unix:"
+NUMBER: Final = "fd:"  # of a socket that is listened at
 WAITS: Final = "pltvm: {} waits for a debugger: target remote {}"
 GDBS: Final = ("gdb-multiarch", "riscv64-linux-gnu-gdb", "riscv64-unknown-elf-gdb", "riscv64-elf-gdb", "gdb")
 LLDBS: Final = ("lldb", *(f"lldb-{version}" for version in range(21, 13, -1)))
@@ -69,7 +70,8 @@ def _is_door(text: str) -> bool:
 
 
 class Door:
-    """Where the debugger comes in: a port of this machine (`0`: any), `unix:PATH`, or `-`, standard input.
+    """Where the debugger comes in: a port of this machine (`0`: any), `unix:PATH`, or `-`, standard input;
+    for `pltvm debug`, `fd:NUMBER`.
 
     Made before the process is confined. Raises ArgumentError, and PltvmError where it is not to be had.
     """
@@ -78,7 +80,8 @@ class Door:
         from pltvm.debug.gdb.link import Link, Listener
 
         self._listener: Listener | None = None
-        self.kills = text == STDIO or text.startswith(SOCKET)
+        self._is_said = not text.startswith(NUMBER)
+        self.kills = text == STDIO or text.startswith((SOCKET, NUMBER))
         if text == STDIO:
             self._link = Link(os.dup(0), os.dup(1))
             os.dup2(2, 1)  # what guests print is no packet
@@ -87,6 +90,8 @@ class Door:
             os.close(sink)
         elif text.startswith(SOCKET):
             self._listener = Listener(path=Path(text.removeprefix(SOCKET)))
+        elif text.startswith(NUMBER) and text.removeprefix(NUMBER).isdecimal():
+            self._listener = Listener(number=int(text.removeprefix(NUMBER)))
         elif text.isdecimal() and int(text) < 1 << 16:
             self._listener = Listener(int(text))
         else:
@@ -97,7 +102,8 @@ class Door:
         if self._listener is None:
             self._link.begin()  # by a thread, which is to be behind the wall too
             return self._link
-        say(WAITS.format(one_line(file), self._listener.address))
+        if self._is_said:
+            say(WAITS.format(one_line(file), self._listener.address))
         try:
             return self._listener.client()
         except KeyboardInterrupt:

@@ -325,6 +325,13 @@ def gdb(address: str, *commands: str) -> str:
     return done.stdout + done.stderr
 
 
+def test_a_run_that_gdb_has_let_go_comes_to_its_end(chain: list[str]) -> None:
+    """Though gdb is gone before: all that it prints is there, and `pltvm debug` waits for it."""
+    shown = debug(chain, "break third.c:main", "continue", "detach inferiors 1 2 3")
+    has_all(shown, "hit Breakpoint 1", "detached", "first.elf returned")
+    assert "killed" not in shown
+
+
 def test_kill_ends_the_run(programs: Programs) -> None:
     line = [*COMMAND, "run", "--gdb", str(programs("loop"))]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:

@@ -106,13 +106,16 @@ class Link:
 
 
 class Listener:
-    """Waits for a client at a port of this machine (0: any that is free), or at the path of a socket."""
+    """Waits for a client at a port of this machine (0: any that is free), at the path of a socket, or at a
+    socket that somebody else listens at, by its number."""
 
-    def __init__(self, port: int = 0, path: Path | None = None) -> None:
+    def __init__(self, port: int = 0, path: Path | None = None, number: int | None = None) -> None:
         """Raises PltvmError where that is not to be had."""
         self._path = path
         try:
-            if path is None:
+            if number is not None:
+                self._socket = socket.socket(fileno=number)
+            elif path is None:
                 self._socket = socket.create_server((LOOPBACK, port))
             else:
                 _remove_stale(path)
@@ -132,7 +135,7 @@ class Listener:
     def client(self) -> Link:
         """Wait for the client; from then on others are refused."""
         connection, _ = self._socket.accept()
-        if self._path is None:
+        if self._socket.family == socket.AF_INET:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=self._refuse, daemon=True).start()
         link = Link(connection.fileno(), connection.fileno(), connection)
