@@ -31,7 +31,9 @@ GDBS: Final = ("gdb-multiarch", "riscv64-linux-gnu-gdb", "riscv64-unknown-elf-gd
 LLDBS: Final = ("lldb", *(f"lldb-{version}" for version in range(21, 13, -1)))
 
 
-Gdb = Annotated[str | None, typer.Option(metavar="[PORT]", help="Wait for gdb or lldb on this port, or any free one.")]
+Gdb = Annotated[
+    str | None, typer.Option(metavar="[PORT]", help="Wait for gdb or lldb on this port, or any free one.")
+]
 History = Annotated[
     int, typer.Option(parser=parse_size, metavar="SIZE", help="With --gdb: memory for going back in time.")
 ]

@@ -155,9 +155,13 @@ class Stops:
     # -- stopping ----------------------------------------------------------------------------------------
 
     def request(self) -> None:
-        """From any thread, again and again until it has stopped: stop where it is."""
+        """From any thread, again and again until it has stopped: stop where it is, or the time slice ends.
+
+        To leave the JIT within a slice would begin another one.
+        """
         self._asked = True
-        self.hart.interrupt()
+        if not self.hart.time_slice:
+            self.hart.interrupt()
 
     def soon(self, stop: Stop) -> None:
         """From a handler, or before a run: stop before any more guest code runs, whoever is to run then."""
@@ -285,6 +289,8 @@ class Stops:
     def _on_timer(self, context: Context) -> None:
         self._leave_step(context)
         self._before[Cause.TIMER](context)
+        if self._asked and not self.hart.stopping:
+            self.soon(Stop(Reason.REQUEST))
 
     def _on_interrupt(self, context: Context) -> None:
         if not self._asked or self.hart.halt.asked:

@@ -34,7 +34,7 @@ from pltvm.engine.hooks import Hooks
 from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import Memory
 from pltvm.engine.preemption import Preemptible
-from pltvm.engine.reservation import Reservation
+from pltvm.engine.reservation import Reservation, Reserved
 from pltvm.engine.skipped import Skipped, TranslatedBlock
 from pltvm.engine.sv39 import ASID_MASK
 from pltvm.engine.tlb_tuning import tuner
@@ -118,6 +118,10 @@ class Hart(Preemptible):
         self.counter: Counting | None = None  # of instructions: `position`
         self._counted = False  # the JIT counts instructions
         self.until = _NEVER  # where `counter` has the JIT left, in code that is translated from now on
+        self._inside = False  # it runs, or one of its traps is handled
+        self._used = 0  # of the time slice, where the JIT is left within one and nobody else counts
+        self._slices_counted = 0  # `slices_set` when that was counted
+        self._reserved: tuple[Context, Reserved] | None = None  # who was left for an errand, and what it has
         self._broken_off = 0  # slices that did not come to their end, since the last Cause.TIMER
         self._error: BaseException | None = None  # of a handler
         self._late: BaseException | None = None  # of `on_waiting`: raised when things are in order
@@ -389,15 +393,21 @@ class Hart(Preemptible):
         """Run guest code until the JIT is left, and see to why. True when nothing has changed there."""
         if not goes_on:
             self._load()
-        count = self._slice if self.counter is None else self.counter.allowed(self._slice)
+        count = self._allowed() if self.counter is None else self.counter.allowed(self._slice)
         if count < 0:  # the slice was over when the JIT was left for something else
             self._trap_outside(Cause.TIMER, self.current)
             return False
+        if self._reserved is not None:
+            (who, reserved), self._reserved = self._reserved, None
+            if who is self.current:
+                self.reservation.hold(reserved)
         if count and not self._counted:  # what is translated by now does not count
             quick.uc_ctl(self._handle, _FLUSH_CODE)
         self._counted = count > 0
         self._leaving.between_blocks(only=not (count or self._hooks.stepped))
+        self._inside, self._restart = True, False  # whoever wanted that has it
         status = library.uc_emu_start(self._handle, self.current.regs[PC], self.until, 0, count)
+        self._inside = False
         if self.core.told:
             told, self.core.told = self.core.told, 0
             self._take(told)
@@ -410,6 +420,15 @@ class Hart(Preemptible):
             return False
         self._save(self.current)
         return self._left_without_trap(status)
+
+    def _allowed(self) -> int:
+        """What is left of the time slice; 0: there are none, −1: it is over."""
+        if self._slices_counted != self.slices_set or not self._slice:
+            self._slices_counted, self._used = self.slices_set, 0
+        if not self._slice or self._used < self._slice:
+            return self._slice and self._slice - self._used
+        self._used = 0
+        return -1
 
     def run_on(self, until: Callable[[], bool]) -> None:
         """In an errand: run `current` on, and what follows, until this is so, which is asked between blocks.
@@ -457,10 +476,17 @@ class Hart(Preemptible):
 
         `trapped`: it had trapped there first, which is no place of `breaks`.
         """
-        if not trapped:  # else the JIT has counted it
+        if not self._inside:
+            self._used += 1
+        elif not trapped:  # else the JIT has counted it
             self._leaving.ran(1)
         if self.counter is not None:
             self.counter.ran_by_hand(trapped)
+
+    @property
+    def inside(self) -> bool:
+        """Whether the JIT runs, or has called a handler."""
+        return self._inside
 
     @property
     def stopping(self) -> bool:
@@ -548,11 +574,15 @@ class Hart(Preemptible):
                 quick.uc_ctl(self._handle, _FLUSH_TLB)
                 self.refreshes += 1
             self._restart = self._refresh = False
+            self._used += self._leaving.counted
+            reserved = self.reservation.held
+            self._reserved = (context, reserved) if reserved is not None else None
             return context is self._loaded and not self._stale_tlb
         elif status == uc_const.UC_ERR_OK and self._slice:  # no `wfi`: user mode has none
             cause = Cause.TIMER
         else:
             cause = quirks.cause_of_end(status, context)
+        self._used = 0
         self._broken_off = self._broken_off + 1 if self._slice and status != uc_const.UC_ERR_OK else 0
         self._trap_outside(cause, context)
         if self._broken_off >= _MOST_BROKEN_OFF and not self._stopping:

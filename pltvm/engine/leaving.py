@@ -76,6 +76,11 @@ class Leaving:
         if (fields.counter, fields.count) != (0, _COUNT):
             raise EngineError(_DIFFERENT)
 
+    @property
+    def counted(self) -> int:
+        """From a handler: so many have run since the JIT was entered, if they are counted."""
+        return int(self._fields.counter)
+
     def ran(self, instructions: int) -> None:
         """From a handler: so many have run that Unicorn has not counted, or fewer than it has."""
         self._fields.counter = max(self._fields.counter + instructions, 0)

@@ -82,8 +82,8 @@ class Counter:
     """Counts the instructions of a hart from now on, for good: before any guest code has run.
 
     `on_limit` is called outside of guest code, between two instructions, once `stop_behind` says so, and
-    `on_alarm` at exactly the position that `alarm_at` says; `begin` when a run begins. `of` gives the one of a
-    hart that has run before.
+    `on_alarm` at exactly the position that `alarm_at` says; `begin` when a run begins. `of` gives the one of
+    a hart that has run before.
     """
 
     def __init__(self, hart: Hart) -> None:
@@ -256,6 +256,8 @@ class Counter:
         """See `hart.Counting`."""
         self._state.count += 1
         self._state.again -= trapped
+        if not self._hart.inside:
+            self._used += 1
 
     def left(self, pc: int, status: int, other: bool) -> bool:
         """See `hart.Counting`."""

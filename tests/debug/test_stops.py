@@ -91,13 +91,16 @@ SC_W = bytes.fromhex("2fa7b61e")  # sc.w.aqrl a4, a1, (a3): the one of `__unlock
 Turn = tuple[int, bytes, int]  # where a time slice ended, by whom, and the clock
 
 
-def _turns(machine: Machine, program: Path, root: Path) -> tuple[list[Turn], bytes]:
-    """The time slices of a Linux program, and its output."""
+def _turns(
+    machine: Machine, program: Path, root: Path, at_each: Callable[[], None] = lambda: None
+) -> tuple[list[Turn], bytes]:
+    """The time slices of a Linux program, and its output; `at_each` is called when one ends."""
     handlers, turns = machine.hart.handlers, []
     own = handlers.given(Cause.TIMER)
 
     def on_timer(context: Context) -> None:
         turns.append((context.regs[PC], bytes(context.regs[4:36]), machine.hart.clock))
+        at_each()
         own(context)
 
     handlers[Cause.TIMER] = on_timer
@@ -111,7 +114,7 @@ def _turns(machine: Machine, program: Path, root: Path) -> tuple[list[Turn], byt
 def test_threads_take_turns_as_without_stops(
     build_linux: Callable[[str], Path], tmp_path: Path, native: bool, history: bool
 ) -> None:
-    """Breakpoints and steps use up nothing of a time slice, and a lock is taken by a stopped `sc` too."""
+    """Stops of all kinds use up nothing of a time slice, and a lock is taken by a stopped `sc` too."""
     program = build_linux("history_threads")
     symbols = Symbols(program.read_bytes())
     with program.open("rb") as file:
@@ -131,13 +134,15 @@ def test_threads_take_turns_as_without_stops(
             for address in addresses:
                 stops.add(table, address)
         reasons.append(stop.reason)
+        if stop.reason is Reason.BREAK and len(reasons) % 5 == 0:
+            stops.soon(Stop(Reason.NEW))
         return Go(step=len(reasons) % 7 != 0)
 
     stops = Stops(machine, on_stop)
     stops.begin()
     if history:
         History(machine, every=20_000)
-    turns = _turns(machine, program, tmp_path)
+    turns = _turns(machine, program, tmp_path, stops.request)
     assert len(wanted[0]) > 3
     assert turns == wanted
-    assert {Reason.BREAK, Reason.STEP} <= set(reasons)
+    assert {Reason.BREAK, Reason.STEP, Reason.NEW, Reason.REQUEST} <= set(reasons)
