@@ -260,7 +260,7 @@ def test_each_enclave_sees_its_own_memory_and_is_told_why_not(chain: list[str]) 
     assert re.search(
         r"pltvm: first.elf has nothing at 0x\w+: the page was passed to second \(eid \d\)", output
     )
-    has_all(output, "an address is wanted", "belongs to enclave", "nothing is mapped there")
+    has_all(output, "name an address, such as", "belongs to enclave", "nothing is mapped there")
 
 
 def test_a_fault_is_seen_before_anything_is_destroyed(programs: Programs) -> None:

@@ -138,7 +138,7 @@ def test_a_host_program_and_its_enclaves(tmp_path: Path) -> None:
     ("arguments", "status", "message"),
     [
         (["--by", "nothing", ELVES["hello-world"]], 2, "--by nothing: write one of function, line"),
-        (["-o", "x.json", ELVES["hello-world"]], 2, "-o x.json: write X.speedscope.json"),
+        (["-o", "x.json", ELVES["hello-world"]], 2, "-o x.json: the name must be X.speedscope.json"),
         (["-o", "none/callgrind.out", ELVES["hello-world"]], 1, "none/callgrind.out: cannot be written"),
         (["--limit", "0", ELVES["hello-world"]], 2, "limit"),
         (["nothing.elf"], 1, "nothing.elf: no such file"),
