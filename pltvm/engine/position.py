@@ -3,8 +3,9 @@
     position N    N instructions have run, of whomever; what they trapped for is done. One that trapped
                   to be run again, as for a page that was not there, counts once.
 
-Blocks are counted when they begin, so `now` is right in handlers and outside of guest code. Unicorn looks
-whether to leave the JIT behind the hook for blocks: where a block was left at its start, it has not run.
+Blocks are counted when they begin, so `now` is right in handlers and outside of guest code, and `at` inside
+of a block. Unicorn looks whether to leave the JIT behind the hook for blocks: where a block was left at its
+start, it has not run.
 
     count + length   a block that has run up to its trap        `Counter.now`
     count            a block that was left, or trapped           likewise, as `length` is 0 then
@@ -171,6 +172,11 @@ class Counter:
     def now(self) -> int:
         """The position: in a handler, or outside of guest code."""
         return self._state.count + self._state.length
+
+    def at(self, pc: int) -> int:
+        """The position before the instruction at `pc`, from a function that is called inside of its block."""
+        state = self._state
+        return state.count + _instructions(self._hart, state.pc, pc)
 
     def put_back(self, position: int, used: int, reserved: Reserved | None) -> None:
         """The machine was put back to where it was here, with so much of its time slice `used`, and what was

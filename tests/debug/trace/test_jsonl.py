@@ -128,7 +128,7 @@ def test_ctrl_c_ends_a_trace_in_order(tmp_path: Path, build_guest: Any) -> None:
 )
 def test_what_is_no_trace(content: str) -> None:
     if content:
-        with pytest.raises(PltvmError, match="is no trace of") as raised:
+        with pytest.raises(PltvmError, match="not a trace of") as raised:
             list(jsonl.read([content]))
         assert "\n" not in str(raised.value)
     else:

@@ -242,7 +242,7 @@ def test_a_host_program(tmp_path: Path) -> None:
         (["-o", "none/page.html", ELVES["hello-world"]], 1, "none/page.html: cannot be written"),
         ([ELVES["hello-world"]], 2, "-o"),
         (["-o", "none/page.html", "nothing.elf"], 1, "none/page.html: cannot be written"),
-        (["-o", "page.html", "--ram", "64M", "broken.jsonl"], 2, "--ram: it is for what is run"),
+        (["-o", "page.html", "--ram", "64M", "broken.jsonl"], 2, "--ram is for what is run"),
         (["-o", "page.html", "broken.jsonl"], 1, "broken.jsonl: "),
     ],
 )
