@@ -54,42 +54,53 @@ def explore(
     server: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=ELF", help="A server enclave; may be repeated.", autocompletion=file_behind("=")
+            metavar="NAME=ELF",
+            help="Server enclave, and the name to call it by; repeatable.",
+            autocompletion=file_behind("="),
         ),
     ] = None,
     shm: Shm = None,
     relay: Annotated[
         str | None,
-        typer.Option(metavar="@FILE|TEXT", help="Pages handed over.", autocompletion=file_behind("@")),
+        typer.Option(
+            metavar="@FILE|TEXT",
+            help="Content of the relay pages given to each enclave.",
+            autocompletion=file_behind("@"),
+        ),
     ] = None,
     callers: Callers = None,
     ram: Ram = DEFAULT_RAM,
     stack_size: StackSize = DEFAULT_STACK,
     root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
     schedules: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Stop after so many.", show_default=False)
+        int, typer.Option(min=0, metavar="N", help="Stop after N schedules.", show_default=False)
     ] = 0,
     seconds: Annotated[
-        float, typer.Option("--time", min=0, metavar="SECONDS", help="Stop after that.", show_default=False)
+        float,
+        typer.Option("--time", min=0, metavar="SECONDS", help="Stop after this time.", show_default=False),
     ] = 0,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed tries the same schedules.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed; the same seed tries the same schedules.")
+    ] = 0,
     pct: Annotated[
-        int, typer.Option(min=0, metavar="DEPTH", help="PCT, for bugs of this depth.", show_default=False)
+        int,
+        typer.Option(
+            min=0, metavar="DEPTH", help="Only use PCT, for bugs of this depth.", show_default=False
+        ),
     ] = 0,
-    random: Annotated[bool, typer.Option("--random", help="Slices of any length only.")] = False,
-    races: Annotated[bool, typer.Option("--races", help="Races are failures too.")] = False,
+    random: Annotated[bool, typer.Option("--random", help="Only use time slices of random length.")] = False,
+    races: Annotated[bool, typer.Option("--races", help="Count data races as failures.")] = False,
     fail_on_value: Annotated[
-        bool, typer.Option("--fail-on-value", help="So is a result that is not 0.")
+        bool, typer.Option("--fail-on-value", help="Count a returned value other than 0 as a failure.")
     ] = False,
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Run the same under many schedules, until one run fails; and show the shortest schedule for it.
+    """Try many schedules of enclaves, or of a host program's threads, until a run fails.
 
-    That are several enclaves at once, or a host program of several threads, with its arguments.
-
-    A failure is a fault, a deadlock or a hang, and what else the options say. Exit status 0 when nothing was
-    found, 3 when something was. Without --schedules and --time it goes on until Ctrl-C.
+    A run fails by a fault, a deadlock or a hang, and by what else the options name. The shortest schedule for
+    it is printed. The exit status is 3 if a run failed, and 0 if none did. Without --schedules and --time it
+    goes on until Ctrl-C.
     """
     from pltvm.explore.campaign import Campaign, Limits, Options
 
@@ -150,7 +161,9 @@ def _enclaves(
     servers = parse_servers(server)
     several = Several(callers, elves=[(one, one) for one in files[1:]])
     if (callers or 1) + len(files) < 3:
-        raise ArgumentError("explore: one chain has one schedule: name several enclaves, or --callers N")
+        raise ArgumentError(
+            "explore: one enclave alone has one schedule only: name several, or add --callers N"
+        )
     machine = machine_of(ram, None, None)
     build_wall(confine, [*files, *(elf for _, elf in servers)])
     enclaves = several.create(

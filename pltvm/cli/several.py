@@ -46,7 +46,7 @@ class Several:
 
     def __post_init__(self) -> None:
         if self.callers is not None and not 1 <= self.callers <= MOST_CALLERS:
-            raise ArgumentError(f"--callers {self.callers}: there can be 1 to {MOST_CALLERS}")
+            raise ArgumentError(f"--callers {self.callers}: it must be 1 to {MOST_CALLERS}")
         policy_of(self.schedule, self.quantum)
 
     @property
@@ -127,7 +127,7 @@ def must_be_enclave(file: str) -> None:
     """Raises ArgumentError for what is none, among several."""
     decision = decide(file)
     if decision.kind is not Kind.ENCLAVE or (decision.server and not decision.exits):
-        raise ArgumentError(f"{file}: is no enclave that a host runs: only such run at once")
+        raise ArgumentError(f"{file}: only enclaves that a host runs can run at once, and this is not one")
 
 
 def show(enclaves: Sequence[Enclave], results: "Results", manner: Manner) -> None:

@@ -8,7 +8,6 @@ A handler gives the result for a0, or None when it has set everything itself.
 """
 
 import ctypes
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -324,6 +323,8 @@ class Monitor:
 
         The same twice, with a yield between: it is in a circle. Of more memory than 16 MiB only that much.
         """
+        import hashlib  # needs OpenSSL's library, which takes longer to load than most runs
+
         top = self.state.enclaves.get(eid)
         if top is None:
             return b""

@@ -69,10 +69,10 @@ def test_json_and_races(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["turns.elf"], "one chain has one schedule"),
+        (["turns.elf"], "has one schedule only"),
         (["turns.elf", "--callers", "2", "--pct", "2", "--random"], "choose one"),
-        (["turns.elf", "two_calls.elf"], "is no enclave that a host runs"),
-        (["turns.elf", HOST], "is no enclave that a host runs"),
+        (["turns.elf", "two_calls.elf"], "only enclaves that a host runs can run at once"),
+        (["turns.elf", HOST], "only enclaves that a host runs can run at once"),
     ],
 )
 def test_what_makes_no_sense(folder: Path, words: list[str], said: str) -> None:

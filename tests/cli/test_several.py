@@ -65,12 +65,12 @@ def test_recordings_have_all_of_it(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["turns.elf", "--callers", "0"], "--callers 0: there can be 1 to 1000"),
+        (["turns.elf", "--callers", "0"], "--callers 0: it must be 1 to 1000"),
         (["turns.elf", "--quantum", "0"], "a slice has at least one instruction"),
         (["turns.elf", "--schedule", "0@5>1", "--quantum", "5"], "says itself"),
         (["turns.elf", "--schedule", "a"], "'a' is no step"),
         (["turns.elf", "--callers", "2", "--name", "n"], "--name names one enclave"),
-        (["turns.elf", "turns_server.elf"], "turns_server.elf: is no enclave that a host runs"),
+        (["turns.elf", "turns_server.elf"], "turns_server.elf: only enclaves that a host runs"),
         (["--callers", "2", HOST], "--callers is for enclaves"),
     ],
 )

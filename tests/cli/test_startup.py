@@ -14,7 +14,7 @@ from tests.cli.command import pltvm
 HEAVY = {"lief", "capstone", "elftools", "ziglang", "rich"}
 COMMANDS = [
     "run", "call", "demo", "replay", "debug", "profile", "view", "info", "build", "examples", "new",
-    "measure", "attest", "verify", "selftest", "fuzz", "cov", "triage", "cmin", "tmin", "showmap",
+    "measure", "attest", "verify", "selftest", "fuzz", "explore", "cov", "triage", "cmin", "tmin", "showmap",
 ]  # fmt: skip
 DEMO = """
 import sys
