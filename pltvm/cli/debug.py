@@ -60,7 +60,7 @@ def debug(
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="End after the commands of --ex.")] = False,
 ) -> None:
-    """Debug an enclave, a host program, or a recording with gdb or lldb.
+    """Debug enclaves, host programs and recordings with gdb or lldb.
 
     FILE and what follows are those of `pltvm run`, with its options; the options below come before them. In
     gdb each enclave is a process, and so is the host program.

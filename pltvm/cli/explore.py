@@ -96,7 +96,9 @@ def explore(
     confine: Confined = True,
     json: Json = False,
 ) -> None:
-    """Try many schedules of enclaves, or of a host program's threads, until a run fails.
+    """Try many schedules until a run fails.
+
+    It runs several enclaves at once, or a host program of several threads.
 
     A run fails by a fault, a deadlock or a hang, and by what else the options name. The shortest schedule for
     it is printed. The exit status is 3 if a run failed, and 0 if none did. Without --schedules and --time it
