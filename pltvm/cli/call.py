@@ -23,6 +23,7 @@ from pltvm.cli.options import (
     refuse_host_program,
 )
 from pltvm.cli.streams import print_json, print_output, say
+from pltvm.cli.tables import say_report
 from pltvm.errors import ArgumentError, CallError, PltvmError
 from pltvm.host.api import Enclave
 from pltvm.host.elf_headers import name_of
@@ -204,6 +205,6 @@ def _say_failure(file: str, failure: CallError) -> None:
     for note in failure.notes:
         say(one_line(f"pltvm: {name_of(file)}: {note} (--server NAME=ELF)"))
     if failure.status == "faulted" and failure.report is not None:
-        say(str(failure.report))
+        say_report(failure.report)
     else:
         say(one_line(f"pltvm: {failure}"))

@@ -15,6 +15,7 @@ import typer
 from pltvm.cli.options import kind_of_server
 from pltvm.cli.streams import print_error, print_json, say
 from pltvm.cli.streams import print_output as print_at_once
+from pltvm.cli.tables import say_report
 from pltvm.errors import ElfError, PltvmError
 from pltvm.host.api import FAULTED, INTERRUPTED, RELAY_RETURNED, WAITING, Enclave
 from pltvm.host.elf_headers import Source, name_of
@@ -133,7 +134,7 @@ def run_enclave(machine: Machine, enclave: Enclave, manner: Manner, decision: De
         for note in result.notes:
             say(one_line(f"pltvm: {enclave.name}: {note}{HOW_TO_GIVE}"))
         if result.fault is not None:
-            say(str(result.fault))
+            say_report(result.fault)
             _say_hint(enclave.name, decision)
         elif result.ok:
             say(f"{enclave.name} returned {result.retval}")
@@ -199,7 +200,7 @@ def run_host(
                 root=root,
                 on_output=manner.output,
                 on_error=None if manner.as_json else print_error,
-                on_fault=None if manner.as_json else lambda fault: say(str(fault)),
+                on_fault=None if manner.as_json else say_report,
                 timeout=manner.limit,
                 on_call=say if verbose else None,
                 **given,

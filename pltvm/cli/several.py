@@ -13,6 +13,7 @@ import typer
 from pltvm.cli.options import file_or_text
 from pltvm.cli.running import HOW_TO_GIVE, Manner, create_servers, hinting, say_what_is_lost
 from pltvm.cli.streams import print_json, say
+from pltvm.cli.tables import say_report
 from pltvm.errors import ArgumentError
 from pltvm.host.api import FAULTED
 from pltvm.host.elf_headers import Source, name_of
@@ -136,7 +137,7 @@ def show(enclaves: Sequence[Enclave], results: "Results", manner: Manner) -> Non
         for note in result.notes:
             say(one_line(f"pltvm: {enclave.name}: {note}{HOW_TO_GIVE}"))
         if result.fault is not None:
-            say(str(result.fault))
+            say_report(result.fault)
         elif result.ok:
             say(f"{enclave.name} returned {result.retval}")
         elif result.status == FAULTED or result.place is None:

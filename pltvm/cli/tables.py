@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from pltvm.host.report import FaultReport
+
 _NARROW: Final = 64  # columns below which a row becomes some lines
 _UNLIMITED: Final = 10_000
+_REGISTERS: Final = 4  # in a line of a report, each with so many columns:
+_REGISTER: Final = 23
 _INTERVAL: Final = 5.0  # seconds between two lines
 
 
@@ -69,12 +73,19 @@ def is_narrow() -> bool:
     return sys.stdout.isatty() and console(sys.stdout).width < _NARROW
 
 
-def fit(text: str) -> str:
-    """The text as it is, or on a terminal with long lines broken between words.
+def say_report(report: "FaultReport") -> None:
+    """Print a report on stderr; on a terminal, with as many registers in a line as it has room for."""
+    columns = console(sys.stderr).width // _REGISTER if sys.stderr.isatty() else _REGISTERS
+    print(fit(report.text(max(min(columns, _REGISTERS), 1)), sys.stderr), file=sys.stderr)
+
+
+def fit(text: str, stream: IO[str] | None = None) -> str:
+    """The text as it is, or on a terminal (stdout, or `stream`) with long lines broken between words.
 
     What goes on is below what follows the first gap of two spaces: the second column.
     """
-    width = console(sys.stdout).width if sys.stdout.isatty() else _UNLIMITED
+    stream = stream or sys.stdout
+    width = console(stream).width if stream.isatty() else _UNLIMITED
     return "\n".join(part for line in text.split("\n") for part in _broken(line, width))
 
 

@@ -14,6 +14,7 @@ from tests.cli.test_json import BUGGY
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = [60, 38]
+FAULTS = '#include "eapp.h"\nint EAPP_ENTRY main(void) { *(volatile int *)0x123456780 = 1; return 0; }\n'
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("screens")
     (made / "buggy.c").write_text(BUGGY)
     build_enclave([made / "buggy.c"], made / "buggy.elf")
+    (made / "faults.c").write_text(FAULTS)
+    build_enclave([made / "faults.c"], made / "faults.elf")
     (made / "inputs").mkdir()
     (made / "inputs" / "shows").write_bytes(bytes(8) + b"a\x09")
     (made / "inputs" / "fine").write_bytes(bytes(8) + b"a\x07")
@@ -72,6 +75,20 @@ def test_tables(columns: int, folder: Path) -> None:
     assert "kind     fault" in triage.text()
     assert "file     shows" in triage.text()
     assert "1 of 2 inputs show something" in triage.text().replace("\n", " ")
+
+
+@pytest.mark.parametrize(("columns", "registers"), [(38, 1), (60, 2), (100, 4)])
+def test_a_fault(columns: int, registers: int, folder: Path, tmp_path: Path) -> None:
+    """Words are whole, and a line has as many registers as it has room for."""
+    terminal = shown(folder, columns, "run", "faults.elf")
+    assert terminal.status == 1
+    assert fits(terminal), terminal.text()
+    text = terminal.text()
+    said = " ".join(text.split())
+    assert "store to a page that is not mapped writable" in said
+    assert "nothing is mapped there" in said
+    (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == ["ra"]]
+    assert line[::2] == ["ra", "sp", "gp", "tp"][:registers]
 
 
 def test_tables_with_room(folder: Path) -> None:
