@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pltvm.cli.options import build_wall
 from pltvm.cli.streams import print_json, say
+from pltvm.cli.tables import fit
 from pltvm.cli.targets import Workers, files_of
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.plain_file import read_plain
@@ -61,5 +62,5 @@ def show_finding(worker: "Worker", data: bytes, file: Path, json: bool) -> int:
     elif finding is None:
         print(f"{file.name}: runs to its end, and nothing is wrong")
     else:
-        print(finding.report, end="")
+        print(fit(finding.report), end="")
     return 0 if finding is None else FOUND

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _NARROW: Final = 64  # columns below which a row becomes some lines
 _UNLIMITED: Final = 10_000
-_REGISTERS: Final = 4  # in a line of a report, each with so many columns:
-_REGISTER: Final = 23
+_REGISTERS: Final = re.compile(r"(?: +\w+ [0-9a-f]{16}){2,4}")
+_REGISTER: Final = 23  # columns
 _INTERVAL: Final = 5.0  # seconds between two lines
 
 
@@ -74,15 +74,15 @@ def is_narrow() -> bool:
 
 
 def say_report(report: "FaultReport") -> None:
-    """Print a report on stderr; on a terminal, with as many registers in a line as it has room for."""
-    columns = console(sys.stderr).width // _REGISTER if sys.stderr.isatty() else _REGISTERS
-    print(fit(report.text(max(min(columns, _REGISTERS), 1)), sys.stderr), file=sys.stderr)
+    """Print a report on stderr."""
+    print(fit(str(report), sys.stderr), file=sys.stderr)
 
 
 def fit(text: str, stream: IO[str] | None = None) -> str:
     """The text as it is, or on a terminal (stdout, or `stream`) with long lines broken between words.
 
-    What goes on is below what follows the first gap of two spaces: the second column.
+    What goes on is below what follows the first gap of two spaces: the second column. A row of registers
+    becomes two or four.
     """
     stream = stream or sys.stdout
     width = console(stream).width if stream.isatty() else _UNLIMITED
@@ -92,6 +92,9 @@ def fit(text: str, stream: IO[str] | None = None) -> str:
 def _broken(line: str, width: int) -> list[str]:
     if len(line) <= width:
         return [line]
+    if _REGISTERS.fullmatch(line):
+        each = _REGISTER * (2 if width >= 2 * _REGISTER else 1)
+        return [line[at : at + each].rstrip() for at in range(0, len(line), each)]
     gap = re.match(r"\s*\S+(?: \S+)*\s{2,}", line)
     indent = min(gap.end() if gap else len(line) - len(line.lstrip()) + 2, width // 2)
     return textwrap.wrap(line, width, subsequent_indent=" " * indent, break_on_hyphens=False)

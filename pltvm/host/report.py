@@ -101,10 +101,6 @@ class FaultReport:
         return f"{self.label or 'enclave'} (eid {self.fault.eid})"
 
     def __str__(self) -> str:
-        return self.text()
-
-    def text(self, columns: int = _COLUMNS) -> str:
-        """The report in lines, with so many registers in each."""
         fault = self.fault
         lines = [f"fault: {self.summary}", f"  pc {fault.pc:#x}   {fault.instruction}"]
         if self.note:
@@ -120,8 +116,8 @@ class FaultReport:
         if len(fault.destroyed) > 1:
             lines.append(f"  destroyed with it: eid {', '.join(map(str, fault.destroyed[1:]))}")
         registers = [f"{name:>4} {value:016x}" for name, value in fault.registers.items() if name != "zero"]
-        for at in range(0, len(registers), columns):
-            lines.append("  " + "  ".join(registers[at : at + columns]).rstrip())
+        for at in range(0, len(registers), _COLUMNS):
+            lines.append("  " + "  ".join(registers[at : at + _COLUMNS]).rstrip())
         return "\n".join(map(one_line, lines))
 
     def to_dict(self) -> dict[str, Any]:

@@ -89,6 +89,9 @@ def test_a_fault(columns: int, registers: int, folder: Path, tmp_path: Path) -> 
     assert "nothing is mapped there" in said
     (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == ["ra"]]
     assert line[::2] == ["ra", "sp", "gp", "tp"][:registers]
+    replayed = shown(folder, columns, "fuzz", "buggy.elf", "--replay", "inputs/shows")
+    assert replayed.status == 3
+    assert fits(replayed), replayed.text()
 
 
 def test_tables_with_room(folder: Path) -> None:

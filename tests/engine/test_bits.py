@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import random
+import struct
 
 import pytest
 from hypothesis import given, settings
@@ -213,7 +214,8 @@ def test_native_code_does_the_same_on_random_words():
             word = rng.choice(made) ^ 1 << rng.randrange(32)
         elif count % 3 == 2:
             word = rng.choice(made) & 0xFE00_707F | word & 0x01FF_8F80
-        values = [rng.getrandbits(64) >> rng.choice((0, 0, 32, 58)) for _ in range(32)]
+        drawn = zip(struct.unpack("<32Q", rng.randbytes(256)), rng.randbytes(32), strict=True)
+        values = [value >> (0, 0, 32, 58)[shift & 3] for value, shift in drawn]
         code = word.to_bytes(4, "little")
         ran += run(code, values) is not None
         access = bits.transfer(code)

@@ -20,8 +20,8 @@ from tests.fuzz.pictures import Picture
 from tests.fuzz.runs import LAYOUTS, Recorder, options_of, random_input
 from tests.model.moments import changed_words
 
-INPUTS = 40
-BATCHES, BATCH = 8, 40
+INPUTS = 24
+BATCHES, BATCH = 6, 40
 
 
 @pytest.fixture(params=LAYOUTS)
