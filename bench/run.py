@@ -2,7 +2,7 @@
 
 Prints the median of each benchmark, its spread, how it compares with its peers, and the targets. NAME is a
 part of a benchmark's name, or all of a kind: `micro`, `lifecycle`, `programs`, `linux`, `compute`, `profile`,
-`scale`, `fuzzing`, `debug`.
+`scale`, `concurrent`, `fuzzing`, `debug`.
 """
 
 import sys
@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import (
     call_profile,
     compute,
+    concurrent,
     debugging,
     fuzzing,
     harness,
@@ -36,6 +37,7 @@ KINDS = {
     "compute": compute.benchmarks,
     "profile": call_profile.benchmarks,
     "scale": scale.benchmarks,
+    "concurrent": concurrent.benchmarks,
     "fuzzing": fuzzing.benchmarks,
     "debug": debugging.benchmarks,
 }

@@ -31,8 +31,8 @@ def all_of(state: State, server: Enclave) -> Iterator[Enclave]:
 def has_room(state: State, server: Enclave, enclave: Enclave | None = None) -> bool:
     """Whether there is room in `server` for `enclave`, which waits there, or for one that comes now."""
     left = room(server)
-    for ahead in all_of(state, server) if left else ():
-        if enclave is not None and ahead.at == enclave.at:
+    for ahead in all_of(state, server):
+        if not left or (enclave is not None and ahead.at == enclave.at):
             break
         left -= not state.enclave(ahead.top).stopped
     return left > 0
