@@ -49,6 +49,10 @@ class Several:
         if self.callers is not None and not 1 <= self.callers <= MOST_CALLERS:
             raise ArgumentError(f"--callers {self.callers}: it must be 1 to {MOST_CALLERS}")
         policy_of(self.schedule, self.quantum)
+        if self.wanted:  # before the wall, behind which what is compiled cannot be kept
+            import pltvm.host.together
+        if self.races:
+            import pltvm.explore.look  # noqa: F401
 
     @property
     def wanted(self) -> bool:

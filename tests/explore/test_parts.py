@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from pltvm import native
 from pltvm.errors import ArgumentError
 from pltvm.explore.campaign import Campaign, Limits, Options
 from pltvm.explore.shrink import shrink
@@ -68,6 +69,19 @@ def test_the_same_seed_finds_the_same(folder: Path, options: dict[str, Any]) -> 
     assert finding is not None
     assert (first.schedules, finding.lines()) == (second.schedules, other and other.lines())
     assert len(finding.steps) <= 3
+
+
+@pytest.mark.skipif(native.core is None, reason=native.status)
+@pytest.mark.parametrize("options", [{}, {"races": True}])
+def test_the_core_finds_what_python_finds(folder: Path, options: dict[str, Any]) -> None:
+    built, told = Built(TARGETS["double_checked"], False, folder), []
+    for core in (True, False):
+        subject = built.subject(native=core)
+        campaign = Campaign(subject, Options(seed=4, on_value=True, **options), lambda _campaign: None)
+        finding = campaign.run(Limits(schedules=100))
+        assert finding is not None
+        told.append((campaign.schedules, campaign.points.all, finding.lines()))
+    assert told[0] == told[1]
 
 
 def test_a_race_is_told_with_both_places(folder: Path) -> None:

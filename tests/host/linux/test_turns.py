@@ -23,8 +23,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(program: Path, build_guest: Callable[[str], bytes], tmp_path: Path) -> Callable[..., LinuxResult]:
     (tmp_path / "enclave").write_bytes(build_guest("turns_enclave"))
 
-    def go(**options: Any) -> LinuxResult:
-        machine = Machine(256 << 20)
+    def go(native: bool = True, **options: Any) -> LinuxResult:
+        machine = Machine(256 << 20, native=native)
         return run_program(machine.driver, program, ["enclave"], root=tmp_path, timeout=60, **options)
 
     return go
@@ -39,6 +39,7 @@ def test_ten_runs_and_the_schedule_that_one_gives(
     assert all(run(**options) == first for _ in range(9))
     assert first.schedule
     assert run(schedule=first.schedule) == first
+    assert run(native=False, **options) == first
 
 
 def test_threads_and_enclaves_are_preempted_anywhere(run: Callable[..., LinuxResult]) -> None:
