@@ -150,7 +150,9 @@ def show(enclaves: Sequence[Enclave], results: "Results", manner: Manner) -> Non
         say("pltvm: deadlock: each chain waits, and none gets any further")
     elif results.end == "time limit":
         manner.too_late(", ".join(one.name for one in enclaves))
-    for result in results:
+    for stuck, result in zip(results.stuck, results, strict=True):
+        if stuck:
+            say(one_line(f"  {stuck}"))
         if result.place is not None:
             say(f"  in {result.place.place}")
     if not all(one.ok for one in results) and results.steps:

@@ -128,7 +128,7 @@ class Enclaves:
             return Failure(FAULT, (FAULT, fault.location, fault.fault.reason), fault.summary, end, fault)
         if outcome.end == together.DEADLOCK:
             waits = tuple(one.place.location for one in outcome if one.place is not None)
-            summary = "each chain waits, and none gets any further"
+            summary = "; ".join(filter(None, outcome.stuck))
             return Failure(DEADLOCK, (DEADLOCK, waits), summary, outcome.total)
         if outcome.end == together.LIMIT:
             return hang(outcome.total)

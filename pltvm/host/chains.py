@@ -31,6 +31,7 @@ class Chain:
     gap: int = 0
     count: int = 0  # of its instructions, at its last yield
     look: bytes = b""
+    stuck: str = ""  # in a deadlock: what it waits for
 
 
 @dataclass(frozen=True, slots=True)

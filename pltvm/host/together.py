@@ -40,7 +40,8 @@ class Results(list[api.Result]):
     """A result for each chain, in their order, and how it went.
 
     `end` is "" if each chain has come to its end, else "deadlock", "time limit", "limit" (of instructions).
-    `schedule` is a text that repeats the run exactly, as steps; `counts` the instructions of each chain.
+    `stuck` says of each chain in a deadlock what it waits for, "" of others. `schedule` is a text that
+    repeats the run exactly, as steps; `counts` the instructions of each chain.
     `output` is what all have printed, in the order of time.
     """
 
@@ -51,6 +52,7 @@ class Results(list[api.Result]):
         self.end, self.steps, self.output = state.end, tuple(turns.steps), output
         self.counts = tuple(turns.counts.get(number, 0) for number in range(len(results)))
         # Of all instructions: at each of the steps, and when each chain ended.
+        self.stuck = tuple(chain.stuck for chain in state.chains)
         self.totals, self.ends = tuple(turns.totals), tuple(chain.total for chain in state.chains)
         self.total = turns.total
 
@@ -137,6 +139,15 @@ class Together(Client):
         for chain in self.state.chains:
             if chain.status is None:
                 chain.status, self.state.end = STUCK, DEADLOCK
+                chain.stuck = self._what_for(chain)
+
+    def _what_for(self, chain: Chain) -> str:
+        enclave, driver = self._enclave(chain), self._driver
+        server = driver.kernel.monitor.waits_for(enclave.eid) if enclave is not None else None
+        if server is None:
+            return f"{chain.label} yields in a circle, and nothing changes"
+        who = driver.table.of_eid(server)
+        return f"{chain.label} waits for the server {who.label if who is not None else server}"
 
     def _start(self, enclave: DriverEnclave) -> bool:
         return self._driver.start(enclave, enclave.relay)

@@ -318,6 +318,12 @@ class Monitor:
         context.regs[PC] += back
         return fault
 
+    def waits_for(self, eid: int) -> int | None:
+        """The eid of the server that the chain which starts at `eid` waits for, if it does: a debug port."""
+        top = self.state.enclaves.get(eid)
+        queued = self.state.enclave(top.innermost).queued if top is not None else 0
+        return self.state.enclave(queued).eid if queued else None
+
     def look_of_waiting(self, eid: int) -> bytes:
         """Registers and memory of the innermost of the chain that starts at `eid`, as a digest: a debug port.
 

@@ -21,10 +21,17 @@ Build = Callable[[str], bytes]
 class Cast:
     """A machine with an enclave for each part, and the server that some call."""
 
-    def __init__(self, build: Build, parts: Sequence[Part], slots: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        build: Build,
+        parts: Sequence[Part],
+        slots: int | None = None,
+        server: str = "turns_server",
+        **options: Any,
+    ) -> None:
         self.machine = Machine(RAM, **options)
         kind = "server" if slots is None else "concurrent"
-        self.server = self.machine.create(build("turns_server"), name="counter", type=kind, slots=slots)
+        self.server = self.machine.create(build(server), name="counter", type=kind, slots=slots)
         elf = build("turns")
         self.enclaves = [
             self.machine.create(elf, name=f"part{number}", shm=pack("<2Q", *part))
@@ -121,6 +128,16 @@ def test_nobody_gets_further(build_guest: Build) -> None:
     results = Cast(build_guest, [(WAIT, 1), (WAIT, 1), (COUNT, 3)]).run(quantum=100)
     assert (results.end, [one.status for one in results]) == ("deadlock", ["deadlocked"] * 2 + ["exited"])
     assert "turns.c" in results[0].place.place
+
+
+def test_who_waits_for_what_is_told(build_guest: Build) -> None:
+    """One is in the server and waits there for ever, the other one waits for it."""
+    cast = Cast(build_guest, [(QUEUE, 1), (QUEUE, 1)], 1, server="turns_stuck")
+    results = cast.run()
+    assert (results.end, [one.status for one in results]) == ("deadlock", ["deadlocked"] * 2)
+    circle, queue = "part0 yields in a circle, and nothing changes", "part1 waits for the server counter"
+    assert results.stuck == (circle, queue)
+    assert "turns_stuck.c" in results[0].place.place
 
 
 def test_who_waits_for_a_flag_gets_it(build_guest: Build) -> None:
