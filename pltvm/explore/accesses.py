@@ -3,9 +3,10 @@
     pass 1   which pages do several chains touch, and does anybody write there?
     pass 2   the same run again: each access there, each call, and each change of who has the hart
 
-A run repeats exactly, so the second pass sees what the first one did. `native/accesses.h` says how the hooks
-do it; without the core Python does the same. Stacks are nobody else's, nor is the page through which a chain
-talks to the host, and neither is looked at.
+A run repeats exactly, so the second pass sees what the first one did. Of an instruction that does the same
+again and again, as who waits for a lock does, the first time is logged. `native/accesses.h` says how the
+hooks do it; without the core Python does the same. Stacks are nobody else's, nor is the page through which a
+chain talks to the host, and neither is looked at.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple, cast
 
 from pltvm import native
 from pltvm.engine.context import SATP
@@ -36,9 +37,8 @@ _FULL: Final = ctypes.CFUNCTYPE(None)
 _U64, _POINTER = ctypes.c_uint64, ctypes.c_void_p
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the log. `total` instructions of all had run, `count` of the chain itself, before it.
+class Row(NamedTuple):
+    """One row of the log. `total` instructions of all had run, `done` of the chain itself, before it.
 
     `running` is the record of the enclave, and not of its slot; `owner` whose the page is, as the page bitmap
     has it.
@@ -46,7 +46,7 @@ class Row:
 
     total: int
     chain: int
-    count: int
+    done: int
     pa: int
     pc: int
     running: int
@@ -97,9 +97,13 @@ class Log:
 
 
 class Accesses:
-    """Sees the accesses of one machine, in `watching`: of enclaves, and with `of_hosts` of host programs."""
+    """Sees the accesses of one machine, in `watching`: of enclaves, and with `of_hosts` of host programs.
 
-    def __init__(self, machine: Machine, of_hosts: bool = False) -> None:
+    With `stays` it can see them between two times in `watching`, too, which takes less than to begin anew.
+    """
+
+    def __init__(self, machine: Machine, of_hosts: bool = False, stays: bool = False) -> None:
+        self._stays, self._remove = stays, cast("Callable[[], None] | None", None)
         self._machine, hart = machine, machine.hart
         self._counter = Counter.of(hart)
         pages = machine.memory.size >> PAGE_SHIFT
@@ -132,13 +136,16 @@ class Accesses:
         state.running = state.used = 0
         self._taken, self._turns_log, self._start = [], [], self._counter.now
         self._ignore_stacks()
-        remove = self._machine.hart.watch_accesses(self._hook, self._data)
+        if self._remove is None:
+            self._remove = self._machine.hart.watch_accesses(self._hook, self._data)
         state.on, state.logging, turns.on_run = 1, int(log), self._on_run
         try:
             yield
         finally:
             state.on = 0
-            remove()
+            if not self._stays:
+                self._remove()
+                self._remove = None
 
     def forget(self) -> None:
         """All pages are as if nobody had touched them."""
@@ -188,12 +195,25 @@ class Accesses:
 
     def _log(self, position: int, pa: int, pc: int, kind: int, size: int) -> None:
         state, monitor = self._state, self._machine.monitor.state
+        if self._spins(pa, pc, monitor.globals.running, kind):
+            return
         if state.used == _ROOM:
             self._take()
         owner = monitor.owners.entries[(pa - self._machine.memory.base) >> PAGE_SHIFT] if pa else 0
         running = monitor.globals.running
         _ROW.pack_into(self._rows, state.used * _ROW.size, position, pa, pc, running, kind, size, owner, 0)
         state.used += 1
+
+    def _spins(self, pa: int, pc: int, running: int, kind: int) -> bool:
+        """Whether the one instruction that was logged last does the same again."""
+        used = self._state.used
+        for back in range(1, min(used, 2) + 1):
+            _, *row = _ROW.unpack_from(self._rows, (used - back) * _ROW.size)
+            if not pa or row[:3] != [pa, pc, running]:
+                return False
+            if row[3] == kind:
+                return True
+        return False
 
     def _code(self, pc: int) -> bytes:
         """The page of code that pc is on."""

@@ -63,7 +63,7 @@ class Campaign:
         self.subject, self.options, self._tell = subject, options, tell
         self.points = Points()
         self.schedules = 0
-        self._accesses = Accesses(subject.machine, of_hosts=isinstance(subject, HostProgram))
+        self._accesses = Accesses(subject.machine, isinstance(subject, HostProgram), options.races)
         self._began = time.monotonic()
 
     @property

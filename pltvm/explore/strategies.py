@@ -32,7 +32,7 @@ def points_of(log: Log) -> list[Point]:
     """The points of a run."""
     shared = log.shared
     found = {
-        Point(row.chain, row.count, row.place)
+        Point(row.chain, row.done, row.place)
         for row in log.rows
         if row.kind & CALL or (row.pa and row.pa >> 3 in shared)
     }

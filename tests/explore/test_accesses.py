@@ -109,7 +109,7 @@ def test_what_is_seen_of_an_instruction(folder: Path) -> None:
     kinds = [row.kind for row in log.rows]
     for kind in (ATOMIC, ATOMIC | WRITE, WRITE, RELEASE | WRITE, ACQUIRE, ENTER, CALL):
         assert kind in kinds
-    assert all(row.chain in (0, 1) and 0 <= row.count <= row.total for row in log.rows)
+    assert all(row.chain in (0, 1) and 0 <= row.done <= row.total for row in log.rows)
     assert [row.total for row in log.rows] == sorted(row.total for row in log.rows)
 
 
@@ -121,7 +121,7 @@ def test_stacks_and_what_is_one_chains_own_is_no_point(folder: Path) -> None:
     assert len(pages) == 1
     assert len(words) == 3  # plain, atomic, and the word of bytes
     points = {(one.chain, one.count) for one in points_of(log)}
-    expected = {(row.chain, row.count) for row in log.rows if row.kind & CALL or row.pa >> 3 in words}
+    expected = {(row.chain, row.done) for row in log.rows if row.kind & CALL or row.pa >> 3 in words}
     assert points == expected
 
 

@@ -9,10 +9,21 @@
 
 enum { MEM_WRITE = 17, FENCE = 0x0f, AMO = 0x2f, NEAR = 16 };
 
+/* Whether the one instruction that was logged last does the same again: an atomic one has two rows. */
+static int spins(const struct accesses *accesses, uint64_t pa, uint64_t pc, uint64_t running, uint32_t kind) {
+    for (uint64_t back = 1; pa && back <= 2 && back <= accesses->used; back++) {
+        const struct access_row *row = &accesses->rows[accesses->used - back];
+        if (row->pa != pa || row->pc != pc || row->running != running) return 0;
+        if (row->kind == kind) return 1;
+    }
+    return 0;
+}
+
 static void log_row(struct accesses *accesses, uint64_t position, uint64_t pa, uint64_t pc, uint32_t kind, uint32_t size) {
     if (accesses->used == accesses->most) accesses->full();
     if (accesses->used == accesses->most) return;
     struct hart *hart = accesses->hart;
+    if (spins(accesses, pa, pc, globals_of(hart)->running, kind)) return;
     const uint32_t *owners = calls_of(hart)->owners;
     uint32_t owner = owners != NULL && pa ? owners[(pa - hart->base) >> 12] : 0;
     accesses->rows[accesses->used++] =
