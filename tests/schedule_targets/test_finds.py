@@ -13,7 +13,7 @@ from tests.schedule_targets import Built, targets
 
 TARGETS = {target.name: target for target in targets()}
 MOST = 500  # schedules
-TWIN = 60
+TWIN = 40
 
 
 def test_there_are_eight() -> None:
