@@ -31,6 +31,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take long begin first: else one of several workers ends with them alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(autouse=True)
 def without_core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """No machine of a test marked `python` has the native core."""

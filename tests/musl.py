@@ -3,8 +3,11 @@
 The compiler makes musl anew for each way in which a program is linked: how it is optimised, whether it has
 unwind tables, whether it is stripped. That takes 45 s of processor time. So tests compile their files as they
 like, and link them here, as `pltvm.build.host` links its programs.
+
+    python -m tests.musl      has the C library made, so that no test has to wait for it
 """
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -36,3 +39,16 @@ def build(source: Path, output: Path, *flags: str) -> Path:
     """A static program of one file, which is compiled with `flags`."""
     with tempfile.TemporaryDirectory(prefix="pltvm-musl-") as scratch:
         return link([compile_one(source, Path(scratch) / "program.o", *flags)], output)
+
+
+def main() -> None:
+    """Have musl made, in the cache that tests use."""
+    with tempfile.TemporaryDirectory(prefix="pltvm-musl-") as scratch:
+        os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(zig.cache_dir(scratch)))
+        source = Path(scratch) / "program.c"
+        source.write_text("int main(void) { return 0; }\n")
+        build(source, Path(scratch) / "program")
+
+
+if __name__ == "__main__":
+    main()

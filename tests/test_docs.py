@@ -175,6 +175,7 @@ def is_right(command: str, output: str, printed: str) -> bool:
     return is_like(printed, output, blurred=command.removeprefix("$ ").startswith(BLURRED))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", TYPED, ids=lambda path: path.stem)
 def test_a_reader_gets_what_a_page_shows(page: Path, reader: Reader) -> None:
     done = list(typed(page, reader))

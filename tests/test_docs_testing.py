@@ -30,6 +30,7 @@ def reader(
     return Reader(tmp_path, tmp_path_factory.mktemp("bin"))
 
 
+@pytest.mark.long
 def test_commands_print_what_the_page_shows(reader: Reader) -> None:
     shown = []
     for language, _, text in blocks(PAGE):

@@ -76,6 +76,7 @@ def test_an_enclave_leaves_nothing_in_ram(rig: Rig, ending: str) -> None:
     assert found(rig, base + MARK) == []
 
 
+@pytest.mark.long
 def test_a_server_leaves_nothing_in_ram(rig: Rig) -> None:
     inner, script = Script(), Script()
     mapped = script.mmap(3 * PAGE)

@@ -110,12 +110,14 @@ SETTINGS = settings(
 )
 
 
+@pytest.mark.long
 def test_any_sequence_of_calls_goes_as_the_model_says() -> None:
     run_state_machine_as_test(Monitor, settings=SETTINGS)
     assert SEEN.keys() >= CORE
     assert SEEN.total() > 10_000
 
 
+@pytest.mark.long
 def test_a_long_walk_sees_everything_and_nothing_diverges() -> None:
     walk, _ = walk_of(seed="suite", count=20_000, check_every=100)
     assert {seen for seen in IMPORTANT if walk.counts[seen] < (1 if seen in RARE else FEW)} == set()
@@ -203,6 +205,7 @@ def test_the_sequences_find_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
         run_state_machine_as_test(Monitor, settings=settings(SETTINGS, phases=[Phase.generate]))
 
 
+@pytest.mark.long
 @pytest.mark.broken
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.what)
 def test_a_broken_monitor_diverges_and_the_shortest_way_is_a_test(

@@ -81,6 +81,7 @@ def test_every_attack_has_a_hole() -> None:
     assert {hole.attack for hole in HOLES} == set(ATTACKS)
 
 
+@pytest.mark.long
 def test_rebuild_gives_the_committed_bytes(tmp_path: Path) -> None:
     for elf in rebuild_attacks(tmp_path):
         committed = guest.attack_elf(elf.stem)

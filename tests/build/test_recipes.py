@@ -53,7 +53,9 @@ def test_a_new_project_is_green(shell: Shell, tmp_path: Path) -> None:
     assert (tmp_path / "tally" / ".github" / "workflows" / "ci.yml").is_file()
     assert not [path for path in (tmp_path / "tally").rglob("*") if "NAME" in path.name]
     assert not [
-        path for path in (tmp_path / "tally").rglob("*") if path.is_file() and "NAME" in path.read_text()
+        path
+        for path in (tmp_path / "tally").rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and b"NAME" in path.read_bytes()
     ]
 
 

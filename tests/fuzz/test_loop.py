@@ -201,6 +201,7 @@ print(json.dumps(rounds))
 """
 
 
+@pytest.mark.long
 @NATIVE
 @pytest.mark.parametrize(
     ("name", "work"), [("call", 400_000), ("calls of clients", 250_000), ("relay", 400_000), ("shm", 400_000)]

@@ -16,6 +16,7 @@ SEEDS = {"notes": 12, "sessions": 7}  # with these the two take half as many rou
 TWIN_WORK = 40_000_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_bug_is_found(name: str, folder: Path) -> None:
     target = next(target for target in targets() if target.name == name)
