@@ -88,9 +88,9 @@ Kind = Annotated[
         "--type",
         parser=parse_kind,
         metavar="|".join(_KINDS),
-        help="Type of the enclave.",
+        help="Type of the enclave; default: normal.",
         autocompletion=one_of(*_KINDS),
-        show_default="normal",
+        show_default=False,
     ),
 ]
 Which = Annotated[Digest, typer.Option("--digest", help="Digest of the original monitor, or standard SM3.")]

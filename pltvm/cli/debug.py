@@ -50,8 +50,8 @@ def debug(
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="Memory for going back in time; 0: never go back.",
-            show_default="256M",
+            help="Memory for going back in time; 0: never; default: 256M.",
+            show_default=False,
         ),
     ] = HISTORY,
     commands: Annotated[

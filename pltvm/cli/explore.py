@@ -48,7 +48,7 @@ def explore(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", help="ELFs of enclaves; or a host program.", autocompletion=file_in_bash
+            metavar="FILE...", help="ELFs of enclaves, or a host program.", autocompletion=file_in_bash
         ),
     ],
     server: Annotated[
@@ -71,7 +71,7 @@ def explore(
     callers: Callers = None,
     ram: Ram = DEFAULT_RAM,
     stack_size: StackSize = DEFAULT_STACK,
-    root: Annotated[str, typer.Option(metavar="DIR", help="The folder a host program may use.")] = ".",
+    root: Annotated[str, typer.Option(metavar="DIR", help="Folder that a host program sees as /.")] = ".",
     schedules: Annotated[
         int, typer.Option(min=0, metavar="N", help="Stop after N schedules.", show_default=False)
     ] = 0,

@@ -219,11 +219,19 @@ As = Annotated[
     ),
 ]
 Ram = Annotated[
-    int, typer.Option(parser=parse_size, metavar="SIZE", help="RAM of the guest machine.", show_default="1G")
+    int,
+    typer.Option(
+        parser=parse_size, metavar="SIZE", help="RAM of the guest machine; default: 1G.", show_default=False
+    ),
 ]
 StackSize = Annotated[
     int,
-    typer.Option(parser=parse_size, metavar="SIZE", help="Size of the enclave's stack.", show_default="64K"),
+    typer.Option(
+        parser=parse_size,
+        metavar="SIZE",
+        help="Size of the enclave's stack; default: 64K.",
+        show_default=False,
+    ),
 ]
 ExitCode = Annotated[
     bool, typer.Option("--exit-code", help="Exit with the low 8 bits of the enclave's value.")

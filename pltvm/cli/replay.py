@@ -42,8 +42,8 @@ def replay(
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="With --gdb: memory for going back in time.",
-            show_default="256M",
+            help="With --gdb: memory for going back in time; default: 256M.",
+            show_default=False,
         ),
     ] = HISTORY,
     confine: Confined = True,

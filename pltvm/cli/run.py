@@ -117,7 +117,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME=ELF",
-            help="Server enclave, and the name to call it by; repeatable. NAME=ELF,concurrent=8: of 8 slots.",
+            help="Server, and the name to call it by; repeatable. ELF,concurrent=N: takes N calls at once.",
             autocompletion=file_behind("="),
         ),
     ] = None,

@@ -74,8 +74,8 @@ class Given:
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="Size of the memory passed, or shared with the host.",
-            show_default="4K",
+            help="Size of the memory passed, or shared with the host; default: 4K.",
+            show_default=False,
         ),
     ] = PAGE
     secret: Annotated[
@@ -94,7 +94,12 @@ class Given:
     )
     ram: Annotated[
         int,
-        typer.Option(parser=parse_size, metavar="SIZE", help="RAM of the guest machine.", show_default="64M"),
+        typer.Option(
+            parser=parse_size,
+            metavar="SIZE",
+            help="RAM of the guest machine; default: 64M.",
+            show_default=False,
+        ),
     ] = 64 << 20
     harness: Annotated[
         Path | None, typer.Option(metavar="FILE.py", help="Python class that says what an input does.")
