@@ -25,7 +25,10 @@ PAGE = 4096
 def test_all_examples_are_there() -> None:
     calls = {"hello-world", "caller", "server", "server1", "memory"}
     services = {"fs-server", "fs-client", "kv-server", "kv-client", "wordcount"}
-    assert set(EXAMPLES) == calls | services | {"relay", "secure-shm", "sectors", "shadow", "random"}
+    concurrent = {"counter", "counter-front", "count-client", "kv-threads"}
+    assert set(EXAMPLES) == calls | services | concurrent | {
+        *("relay", "secure-shm", "sectors", "shadow", "random"),
+    }
     assert all(example.elf.is_file() for example in EXAMPLES.values())
 
 
