@@ -13,6 +13,7 @@ from pltvm import EnclaveType, Machine
 from pltvm.build import guest
 from pltvm.debug.profile import Profile, profiling
 from pltvm.debug.profile.collector import Collector
+from pltvm.engine import position
 from pltvm.host.linux.runner import run_program
 from pltvm.native import core
 from tests.cli.command import ELVES
@@ -70,6 +71,11 @@ def check(runs: Runs) -> Profile:
     assert {key: pair for key, pair in differ.items() if pair[0] != pair[1]} == {}
     assert sum(node.own for node in profile.nodes) == profile.instructions == sum(expected.values())
     assert not profile.lost
+    for native in (True, False):  # and a position of a run is a count of the same
+        machine = Machine(256 << 20, native=native)
+        counter = position.Counter(machine.hart)
+        runs(machine)
+        assert counter.now == profile.instructions
     return profile
 
 
