@@ -91,17 +91,15 @@ class Stops:
         self._asked = False
         self._watching = Watching(machine, self._on_watched)
         self._before: dict[Cause, Handler] = {}
-        self._settle = self.hart.settle
 
     # -- beginning and end -------------------------------------------------------------------------------
 
     def begin(self, at_once: bool = True) -> None:
         """From now on there are stops; `at_once`: one before anything runs."""
-        handlers, hart = self.hart.handlers, self.hart
+        handlers = self.hart.handlers
         ours = {Cause.BREAK: self._on_break, Cause.INTERRUPT: self._on_interrupt, Cause.TIMER: self._on_timer}
         self._before = {cause: handlers.given(cause) for cause in ours}
         handlers.update(ours)
-        self._settle, hart.settle = hart.settle, self._breaks.settle
         self.machine.driver.started = lambda: self.soon(Stop(Reason.NEW))
         self.machine.monitor.set_faults_judge(self._on_fault)
         if at_once:
@@ -117,8 +115,6 @@ class Stops:
                 self._breaks.remove(table, spaces[0])
         self._places.clear()
         self._passed.clear()
-        if self.hart.settle == self._breaks.settle:
-            self.hart.settle = self._settle
         self.machine.driver.started = lambda: None
         self.hart.handlers.update(self._before)
         self.machine.monitor.set_faults_judge(lambda *_: False)

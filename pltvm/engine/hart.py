@@ -102,7 +102,7 @@ class Hart(Preemptible):
         self.core = CoreHart()
         self.breaks = Breaks(self.core, self.forget_code, self._leaving.ran)
         self._skipped = Skipped(handle, memory, self.breaks, self.reservation)
-        self.settle = quirks.settle  # who replaces it calls what was there
+        self.settle = self.breaks.settle  # who replaces it calls what was there
         self._errands: list[Callable[[], None]] = []
         self.handlers = Handlers(self.core)
         self.current = Context(ctx.M)

@@ -11,6 +11,7 @@ from pltvm import EnclaveType, Machine
 from pltvm.debug.history import History
 from pltvm.debug.stops import Go, Reason, Stop, Stops
 from pltvm.engine.context import PC, Context
+from pltvm.engine.position import Counter
 from pltvm.engine.sv39 import W
 from pltvm.engine.trap import Cause
 from pltvm.host.api import Enclave
@@ -74,6 +75,35 @@ def test_places_watches_and_steps_together(programs: Programs) -> None:
     assert reasons.count(Reason.WATCH) == 5  # one adds nothing
     assert table.translate(total[0], W) is not None  # no page table was changed
     stops.end()
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_count_is_the_same_before_stops_and_behind(programs: Programs, native: bool, first: bool) -> None:
+    """Places and steps trap, which counts for nothing, whoever was on the machine first."""
+    machine, run = _chain(programs, native)
+    plain = Counter(machine.hart)
+    run.run()
+    machine, run = _chain(programs, native)
+    symbols = next(one for one in machine.driver.enclaves.values() if one.label == "third").symbols
+    add = symbols.find("add") if symbols is not None else None
+    assert add is not None
+    reasons: list[Reason] = []
+
+    def on_stop(stop: Stop) -> Go:
+        table = machine.hart.current.table
+        if not reasons and table is not None:
+            stops.add(table, add[0])
+        reasons.append(stop.reason)
+        return Go(step=len(reasons) % 5 != 0)
+
+    counter = Counter(machine.hart) if first else None
+    stops = Stops(machine, on_stop)
+    stops.begin()
+    counter = counter or Counter(machine.hart)
+    run.run()
+    assert counter.now == plain.now
+    assert Reason.STEP in reasons
 
 
 def test_what_cannot_be_watched(programs: Programs) -> None:
