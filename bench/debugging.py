@@ -1,38 +1,44 @@
-"""What it costs to record a run, and to be able to go back in it, beside the same runs without.
+"""What it costs to look into a run, in each way that there is, beside the same run without.
 
-`debug.record.*` and `debug.history.run` are times with it, and the peer `off` is the time without over that:
-0.95 says that it costs 5 %. `debug.history.watch` goes back over 10⁸ instructions to the write of a word.
+The peer `off` is the time without over the time with it: 0.95 says that it costs 5 %. `debug.*.run`
+computes, 10⁸ instructions; `debug.*.call` is a call of a server; `debug.*.demo` the command on the example
+chain, with the file that comes of it. `debug.gdb.detached` is a run that a debugger has let go;
+`debug.prompt` from the command to the first prompt of gdb, and its end. `debug.history.watch` goes back over
+10⁸ instructions to the write of a word.
 """
 
-import contextlib
 import io
+import os
 import struct
-import tempfile
+import subprocess
+import sys
 import time
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache, partial
+from typing import Final
 
 from elftools.elf.elffile import ELFFile
 
 from bench import micro
 from bench.harness import Bench, Benchmark, Sample
-from pltvm import Enclave, EnclaveType, Machine
+from pltvm import Machine
 from pltvm.build import guest
 from pltvm.debug.history import History
-from pltvm.debug.packed import Case
-from pltvm.debug.recording import Recording
+from pltvm.debug.profile.collector import Collector
+from pltvm.debug.stops import Go, Stops
+from pltvm.debug.trace.collect import TraceFile
 from pltvm.monitor.log import TrapLog
 
 _MARK = struct.pack("<Q", 0x1122_3344_5566_7788)
 _ROUNDS = 7_200_000  # of 14 instructions
 _STEPS = 20
-_DEMOS = 20
 
 
 def benchmarks(bench: Bench) -> list[Benchmark]:
     """Times with it on, and `off` beside."""
     made = []
-    plain, noted = cache(lambda: micro.Client(bench)), cache(lambda: _noted(bench))
+    plain, noted = cache(lambda: micro.Client(bench)), cache(partial(_looked_at, bench, _noted))
     for name, pages in (("call.null", 0), ("call.1page", 1)):
         made.append(
             Benchmark(
@@ -40,44 +46,76 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
                 _calls(noted, pages, bench), {"off": _calls(plain, pages, bench)}, 25,
             )
         )  # fmt: skip
-    made.append(Benchmark("debug.record.demo", "ms", lambda: _demo(True), {"off": lambda: _demo(False)}, 15))
     far = _Far(bench)
-    made.append(Benchmark("debug.history.run", "ms", lambda: far.run(True), {"off": lambda: far.run(False)}))
+    off = {"off": lambda: far.run(lambda _machine: None)}
+    for name, around in _AROUND.items():
+        made.append(Benchmark(f"debug.{name}.run", "ms", partial(far.run, around), off))
+        calls = _calls(cache(partial(_looked_at, bench, around)), 1, bench)
+        made.append(Benchmark(f"debug.{name}.call", "µs", calls, {"off": _calls(plain, 1, bench)}))
+    plainly = {"off": partial(_command, bench, "run")}
+    for name in ("record", "trace", "profile", "view"):
+        made.append(Benchmark(f"debug.{name}.demo", "ms", partial(_command, bench, name), plainly))
+    made.append(Benchmark("debug.prompt", "ms", partial(_command, bench, "debug")))
     made.append(Benchmark("debug.history.step", "ms", far.step))
     made.append(Benchmark("debug.history.watch", "ms", far.watch))
     return made
 
 
-def _noted(bench: Bench) -> micro.Client:
+def _noted(machine: Machine) -> None:
+    TrapLog(machine.monitor.state)
+
+
+def _attached(machine: Machine) -> None:
+    Stops(machine, lambda _stop: Go()).begin(at_once=False)
+
+
+def _detached(machine: Machine) -> None:
+    stops = Stops(machine, lambda _stop: Go())
+    stops.begin(at_once=False)
+    stops.end()
+
+
+def _traced(machine: Machine) -> None:
+    file = TraceFile(os.devnull, "jsonl")
+    _KEPT.enter_context(file.of(machine))
+
+
+# What is on a machine before anything runs.
+_AROUND: Final[dict[str, Callable[[Machine], object]]] = {
+    "history": History,
+    "profile": Collector,
+    "trace": _traced,
+    "gdb.attached": _attached,
+    "gdb.detached": _detached,
+}
+_KEPT: Final = ExitStack()  # traces of machines that are measured again and again
+
+
+def _looked_at(bench: Bench, around: Callable[[Machine], object]) -> micro.Client:
     client = micro.Client(bench)
-    TrapLog(client.machine.monitor.state)
+    around(client.machine)
     return client
+
+
+def _command(bench: Bench, name: str) -> float:
+    """Milliseconds of a command on the example chain, from its start to its end."""
+    elves = {one: os.fspath(example.elf) for one, example in guest.examples().items()}
+    chain = [elves["caller"], *(f"--server=test-{one}={elves[one]}" for one in ("server", "server1"))]
+    own = {
+        "run": ["run"],
+        "record": ["run", f"--record-run={bench.scratch}/demo.pltvm"],
+        "trace": ["run", f"--trace={bench.scratch}/demo.jsonl"],
+        "profile": ["profile"],
+        "view": ["view", "-o", f"{bench.scratch}/demo.html"],
+        "debug": ["debug", "--batch"],
+    }
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "pltvm.cli", *own[name], *chain], capture_output=True, check=True)
+    return (time.perf_counter() - start) * 1e3
 
 
 def _calls(client: "cache[micro.Client]", pages: int, bench: Bench) -> Sample:  # type: ignore[valid-type]
     return lambda: client().each(micro.CALL, bench.times(20_000), pages)
-
-
-def _demo(recorded: bool) -> float:
-    """Milliseconds of what `pltvm demo` does, with or without a recording, file and all."""
-    elves = {name: example.elf.read_bytes() for name, example in guest.examples().items()}
-    machines: list[tuple[Machine, Enclave]] = []
-    for _ in range(_DEMOS):
-        machine = Machine(64 << 20)
-        for name in ("server", "server1"):
-            machine.create(elves[name], name=f"test-{name}", type=EnclaveType.SERVER)
-        machines.append((machine, machine.create(elves["caller"], name="caller", shm=b"one", relay=b"two")))
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
-        start = time.perf_counter()
-        for machine, caller in machines:
-            if recorded:
-                case = Case("enclave", "caller.elf", [elves["caller"]])
-                tape = Recording(Path(folder) / "demo.pltvm", case)
-                with tape.running(machine):
-                    caller.run()
-            else:
-                caller.run()
-        return (time.perf_counter() - start) / _DEMOS * 1e3
 
 
 class _Far:
@@ -93,12 +131,11 @@ class _Far:
         word = table.get_symbol_by_name("word")[0]["st_value"]
         return elf.replace(_MARK, struct.pack("<Q", self._bench.times(_ROUNDS))), word
 
-    def run(self, with_history: bool) -> float:
+    def run(self, around: Callable[[Machine], object]) -> float:
         """Milliseconds of all of it."""
         machine = Machine(64 << 20)
         enclave = machine.create(self._elf()[0])
-        if with_history:
-            History(machine)
+        around(machine)
         start = time.perf_counter()
         enclave.run()
         return (time.perf_counter() - start) * 1e3

@@ -18,7 +18,6 @@ import os
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,10 +83,9 @@ def pltvm_version() -> str:
 
 def unicorn_version() -> str:
     """That of the package which is installed."""
-    try:
-        return version("unicorn")
-    except PackageNotFoundError:
-        return "?"
+    import unicorn
+
+    return str(unicorn.__version__)
 
 
 # -- writing -----------------------------------------------------------------------------------------------

@@ -13,17 +13,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 from pltvm.debug.packed import Case, Ending, Packed, pack
-from pltvm.debug.rooted import Finder, make_again
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
-from pltvm.host.linux.names import name_of_call
 from pltvm.host.text import one_line
 from pltvm.machine import Machine
 from pltvm.monitor.abi import Call, Ocall
 from pltvm.monitor.log import HOST, Differs, Trap, TrapLog
+
+if TYPE_CHECKING:
+    from pltvm.debug.rooted import Finder
 
 _STOP: Final = Cause.INTERRUPT & 0xFFFF  # as the log has it
 
@@ -107,7 +108,7 @@ class Recording:
 
     def __init__(self, path: str | os.PathLike[str], case: Case) -> None:
         self._path, self._case = Path(path), case
-        self._finder = Finder() if case.kind == "host" else None
+        self._finder = _finder() if case.kind == "host" else None
         self._heard = Heard()
         self._log: TrapLog | None = None
         try:
@@ -170,6 +171,18 @@ class _Input:
         return part
 
 
+def _finder() -> "Finder":
+    from pltvm.debug.rooted import Finder  # which takes much of Linux along
+
+    return Finder()
+
+
+def _made_again(case: Case, root: Path) -> "Callable[..., None]":
+    from pltvm.debug.rooted import make_again
+
+    return make_again(case.tree, case.contents, root)
+
+
 class Replay:
     """A recording that is run again. `root` is an empty folder for the files of a host program.
 
@@ -181,7 +194,7 @@ class Replay:
         self._log: TrapLog | None = None
         self._machine: Machine | None = None
         case = packed.case
-        self._tell = make_again(case.tree, case.contents, root) if root is not None else None
+        self._tell = _made_again(case, root) if root is not None else None
 
     def options(self, _machine: Machine) -> dict[str, Any]:
         """Of the host program: the input and the files that there were."""
@@ -262,6 +275,8 @@ def _what(trap: Trap) -> str:
     if cause != Cause.ECALL_U:
         return Cause(cause).text
     if trap.who == HOST:
+        from pltvm.host.linux.names import name_of_call
+
         return f"system call {name_of_call(trap.a7)}"
     with suppress(ValueError):
         if trap.a7 == Call.OCALL:
