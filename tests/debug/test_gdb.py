@@ -9,6 +9,7 @@ import pytest
 
 from pltvm.build import guest
 from tests.debug.debuggers import COMMAND, GDB, Programs, debug, has_all, needs_gdb
+from tests.host.linux.programs import no_compiler
 
 pytestmark = needs_gdb
 HOSTS = guest.guest_dir() / "elf" / "host" / "musl"
@@ -519,3 +520,20 @@ def test_a_call_of_a_server(programs: Programs, tmp_path: Path) -> None:
         "No more reverse-execution history", "exited normally",
     )  # fmt: skip
     assert "counter.elf returned 15" in done.stderr
+
+
+def test_the_libraries_of_a_host_program(tmp_path: Path) -> None:
+    """gdb finds them by the program's own list, and reads them from its root."""
+    root = Path("/usr/riscv64-linux-gnu")
+    if why := no_compiler("glibc"):
+        pytest.skip(why)
+    source = tmp_path / "d.c"
+    source.write_text(
+        "#include <math.h>\n#include <stdlib.h>\nint main(int n, char **v) { return sin(atof(v[0])); }\n"
+    )
+    subprocess.run(["riscv64-linux-gnu-gcc", "-g", source, "-o", tmp_path / "d", "-lm"], check=True)
+    steps = ["break main", "continue", "info sharedlibrary", "break sin", "continue", "backtrace"]
+    shown = debug(["--root", str(root), str(tmp_path / "d")], *steps)
+    has_all(
+        shown, "Breakpoint 1, main", "ld-linux-riscv64", "libm.so.6", "libc.so.6", "Breakpoint 2", "in main ("
+    )

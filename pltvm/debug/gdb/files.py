@@ -48,6 +48,18 @@ class Files:
                 return ""
         return name
 
+    def _of_root(self, name: str) -> bytes | None:
+        """What the host program finds at this path: its libraries, which it was not given by a path here."""
+        system = self._views.system
+        if system is None:
+            return None
+        from pltvm.host.linux.errors import LinuxError
+
+        try:
+            return system.fs.interpreter(os.fsencode(name)).data
+        except (LinuxError, OSError):
+            return None
+
     def answer(self, packet: bytes) -> bytes:
         """The reply to what follows `vFile:`."""
         what, _, rest = packet.partition(b":")
@@ -76,6 +88,8 @@ class Files:
         for view in self._views.all():
             self.path(view)
         data = self._known.get(name)
+        if data is None:
+            data = self._of_root(name)
         if data is None or len(self._open) >= _MOST:
             return _failed(ENOENT)
         number = next(number for number in range(_MOST) if number not in self._open)

@@ -13,9 +13,10 @@ from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import R, W, X
 from pltvm.errors import ElfError
 from pltvm.host.elf_headers import read_headers, read_source
+from pltvm.host.elf_interpreter import interpreter_of
 from pltvm.view.events import permissions
 
-_AT_PHDR, _AT_PHENT, _AT_PHNUM, _AT_PAGESZ, _AT_ENTRY = 3, 4, 5, 6, 9
+_AT_PHDR, _AT_PHENT, _AT_PHNUM, _AT_PAGESZ, _AT_BASE, _AT_ENTRY = 3, 4, 5, 6, 7, 9
 TRIPLE: Final = b"riscv64-unknown-unknown-elf"
 
 
@@ -60,14 +61,20 @@ def auxiliary(view: View | None) -> bytes:
     if view is None or view.process is None:
         return b""
     try:
-        header = read_headers(read_source(view.elf)).header
+        elf = read_headers(read_source(view.elf))
     except ElfError:
         return b""
+    header = elf.header
     moved = view.moved
     rows = {
         _AT_PHDR: header["e_phoff"] + (moved or 0x10000), _AT_PHENT: header["e_phentsize"],
-        _AT_PHNUM: header["e_phnum"], _AT_PAGESZ: PAGE, _AT_ENTRY: header["e_entry"] + moved, 0: 0,
+        _AT_PHNUM: header["e_phnum"], _AT_PAGESZ: PAGE, _AT_ENTRY: header["e_entry"] + moved,
     }  # fmt: skip
+    if interpreter_of(elf) is not None:
+        from pltvm.host.linux.program import INTERPRETER_BASE
+
+        rows[_AT_BASE] = INTERPRETER_BASE
+    rows[0] = 0
     return b"".join(pack("<2Q", *row) for row in rows.items())
 
 
