@@ -12,7 +12,10 @@ from pltvm.cli.targets import Given, Workers, files_of, takes_target
 from pltvm.errors import ArgumentError, PltvmError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pltvm.fuzz.corpus import Edges
+    from pltvm.fuzz.triage import Group, Replayed
 
 app = typer.Typer(rich_markup_mode=None)
 FOUND: Final = 3  # exit status when there are findings
@@ -67,14 +70,15 @@ def triage(
         raise _stopped(folder) from None
     groups = groups_of(replayed)
     if json:
-        print_json(
-            {
-                "findings": [one.to_dict() for one in replayed],
-                "groups": [group.to_dict() for group in groups],
-            }
-        )
-        raise typer.Exit(FOUND if groups else 0)
-    number = {one.file: str(at) for at, group in enumerate(groups, 1) for one in group.inputs}
+        found, grouped = ([one.to_dict() for one in rows] for rows in (replayed, groups))
+        print_json({"findings": found, "groups": grouped})
+    else:
+        _show_groups(folder, groups)
+        _show_replayed(folder, replayed, groups)
+    raise typer.Exit(FOUND if groups else 0)
+
+
+def _show_groups(folder: Path, groups: "list[Group]") -> None:
     if groups:
         tables.show(
             "what they show",
@@ -90,6 +94,11 @@ def triage(
                 for at, group in enumerate(groups, 1)
             ],
         )
+
+
+def _show_replayed(folder: Path, replayed: "list[Replayed]", groups: "list[Group]") -> None:
+    """The inputs, each with the number of its group, and how many are left."""
+    number = {one.file: str(at) for at, group in enumerate(groups, 1) for one in group.inputs}
     tables.show(
         "inputs",
         ("file", "bytes>", "reported", "now", "#>"),
@@ -106,7 +115,6 @@ def triage(
     )
     showing = sum(one.now is not None for one in replayed)
     print(f"{showing} of {len(replayed)} inputs show something: {_count(len(groups), 'different finding')}")
-    raise typer.Exit(FOUND if groups else 0)
 
 
 def _count(number: int, what: str) -> str:
@@ -248,8 +256,8 @@ def showmap(
 
     That is EDGE:CLASS, one a line. The exit status is 3 if an input shows a finding.
     """
-    from pltvm.fuzz.corpus import as_text, classes_of, merge, reached
-    from pltvm.fuzz.paths import inputs_of, read_input
+    from pltvm.fuzz.corpus import as_text, classes_of, merge
+    from pltvm.fuzz.paths import inputs_of
     from pltvm.host.plain_file import write_plain
 
     workers = Workers(ctx, target)
@@ -269,29 +277,45 @@ def showmap(
     _confine(confine, workers, root, files, *written, folder=out if each else None)
     all_edges: Edges = {}
     maps = []
-    found = 0
-    try:
-        with tables.Counting("run", quiet=json) as progress:
-            for done, file in enumerate(files):
-                progress(done, len(files))
-                edges, execution = reached(workers.of(file).target, read_input(root, file))
-                found += execution.problem is not None
-                merge(all_edges, edges)
-                if each:
-                    write_plain(out / file.name, as_text(edges).encode())
-                elif json:
-                    kind = execution.problem.kind if execution.problem else None
-                    maps.append({"file": str(file), "kind": kind, "edges": classes_of(edges)})
-    except KeyboardInterrupt:
-        raise _stopped(inputs) from None
+
+    def take(file: Path, edges: "Edges", kind: str | None) -> None:
+        merge(all_edges, edges)
+        if each:
+            write_plain(out / file.name, as_text(edges).encode())
+        maps.append({"file": str(file), "kind": kind, "edges": classes_of(edges) if json else []})
+
+    _reach(workers, inputs, root, files, take, quiet=json)
+    found = sum(one["kind"] is not None for one in maps)
     if json:
         print_json({"maps": maps, "all": classes_of(all_edges)})
-    elif out == _STDOUT:
+        raise typer.Exit(FOUND if found else 0)
+    if out == _STDOUT:
         print(as_text(all_edges), end="")
     elif not each:
         write_plain(out, as_text(all_edges).encode())
-    if not json:
-        shown = len(classes_of(all_edges))
-        finding = f", {_count(found, 'finding')}" if found else ""
-        say(f"{_count(shown, 'edge')} of {_count(len(files), 'input')}{finding}")
+    shown = len(classes_of(all_edges))
+    finding = f", {_count(found, 'finding')}" if found else ""
+    say(f"{_count(shown, 'edge')} of {_count(len(files), 'input')}{finding}")
     raise typer.Exit(FOUND if found else 0)
+
+
+def _reach(
+    workers: Workers,
+    inputs: Path,
+    root: Path,
+    files: list[Path],
+    take: "Callable[[Path, Edges, str | None], None]",
+    quiet: bool,
+) -> None:
+    """Run each input; `take` gets it, the edges that it reaches, and the kind of finding that it is."""
+    from pltvm.fuzz.corpus import reached
+    from pltvm.fuzz.paths import read_input
+
+    try:
+        with tables.Counting("run", quiet=quiet) as progress:
+            for done, file in enumerate(files):
+                progress(done, len(files))
+                edges, execution = reached(workers.of(file).target, read_input(root, file))
+                take(file, edges, execution.problem.kind if execution.problem is not None else None)
+    except KeyboardInterrupt:
+        raise _stopped(inputs) from None
