@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from pltvm.debug.history import History
+from pltvm.debug.stops import Go, Reason, Stop, Stops
 from pltvm.engine.context import PC, Context
 from pltvm.engine.trap import Cause
 from pltvm.fuzz.worker import Worker
@@ -19,6 +20,7 @@ from tests.fuzz_targets.test_targets import TARGETS, WITNESSES
 __all__ = ["folder"]
 
 PLACES = 12
+STEPS = 60
 # The others' inputs show their bug in what is left in memory that the fuzzer fills with words of its own.
 NAMES = [name for name in TARGETS if name not in ("notes", "sensors")]
 
@@ -61,6 +63,30 @@ def test_back_to_the_start_and_on_to_the_same_finding(name: str, folder: Path) -
     assert (found.kind, found.report) == (plain.kind, plain.report)
     assert len(ends) == 2
     assert ends[0] == ends[1] > PLACES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stops_change_nothing_of_a_finding(name: str, folder: Path) -> None:
+    """Steps, and places in the middle of blocks: memory changes, and the budget ends, after the same blocks."""
+    options, data = options_of(build(TARGETS[name], False, folder)), WITNESSES[name].data
+    plain = Worker(options).explain(data)
+    assert plain is not None
+    worker = Worker(options, looked_at=True)
+    machine, reasons = worker.target.machine, list[Reason]()
+
+    def on_stop(stop: Stop) -> Go:
+        context = machine.hart.current
+        reasons.append(stop.reason)
+        if context.table is not None and len(reasons) % 5 == 0 and len(reasons) < STEPS:
+            stops.add(context.table, context.regs[PC])
+        return Go(step=len(reasons) < STEPS or len(reasons) % 3 == 0)
+
+    stops = Stops(machine, on_stop)
+    stops.begin()
+    found = worker.explain(data)
+    assert found is not None
+    assert (found.kind, found.report) == (plain.kind, plain.report)
+    assert {Reason.STEP, Reason.FAULT} <= set(reasons)
 
 
 @needs_gdb
