@@ -36,6 +36,17 @@ def debug(run: Sequence[str], *commands: str, options: Sequence[str] = (), cwd: 
     return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(_NOISE))
 
 
+def gdb(target: str, *commands: str, cwd: Path | None = None) -> str:
+    """What a gdb of its own says, without our script, to these commands once it has this `target remote`."""
+    line = [str(GDB), "-q", "-batch", "-nx", "-ex", f"target remote {target}"]
+    for one in commands:
+        line += ["-ex", one]
+    done = subprocess.run(
+        line, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100
+    )
+    return done.stdout + done.stderr
+
+
 def has_all(output: str, *wanted: str) -> None:
     """Each of these is there, in this order."""
     at = 0

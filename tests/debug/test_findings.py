@@ -67,7 +67,7 @@ def test_back_to_the_start_and_on_to_the_same_finding(name: str, folder: Path) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stops_change_nothing_of_a_finding(name: str, folder: Path) -> None:
-    """Steps, and places in the middle of blocks: memory changes, and the budget ends, after the same blocks."""
+    """Steps, and places inside of blocks: memory changes, and the budget ends, after as many of them."""
     options, data = options_of(build(TARGETS[name], False, folder)), WITNESSES[name].data
     plain = Worker(options).explain(data)
     assert plain is not None

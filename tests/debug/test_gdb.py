@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pltvm.build import guest
-from tests.debug.debuggers import COMMAND, GDB, Programs, debug, has_all, needs_gdb
+from tests.debug.debuggers import COMMAND, Programs, debug, gdb, has_all, needs_gdb
 from tests.host.linux.programs import no_compiler
 
 pytestmark = needs_gdb
@@ -317,15 +317,6 @@ def test_detach_and_the_run_goes_on(programs: Programs) -> None:
     assert server.returncode == 0
 
 
-def gdb(address: str, *commands: str) -> str:
-    """A gdb of its own, without our script."""
-    line = [str(GDB), "-q", "-batch", "-nx", "-ex", f"target remote {address}"]
-    for one in commands:
-        line += ["-ex", one]
-    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-    return done.stdout + done.stderr
-
-
 def test_a_run_that_gdb_has_let_go_comes_to_its_end(chain: list[str]) -> None:
     """Though gdb is gone before: all that it prints is there, and `pltvm debug` waits for it."""
     shown = debug(chain, "break third.c:main", "continue", "detach inferiors 1 2 3")
@@ -505,21 +496,23 @@ def test_back_from_a_call_that_there_is_not(programs: Programs) -> None:
     )  # fmt: skip
 
 
-def test_a_call_of_a_server(programs: Programs, tmp_path: Path) -> None:
+def test_a_call_of_a_server(programs: Programs) -> None:
     """Each call is a run of its own: there is a way back to its beginning, and not into the one before."""
     line = [*COMMAND, "call", str(programs("counter")), "--arg", "5", "--repeat", "3", "--gdb=-"]
-    steps = [f"target remote | {' '.join(line)} --history 64M", "break counter.c:10"]
-    steps += [*["continue", "print count"] * 2, "watch count", "continue", "print count", "delete 1"]
-    steps += ["reverse-continue", "print count", "reverse-continue", "delete", "continue"]
-    done = subprocess.run(
-        [str(GDB), "-q", "-batch", *(part for one in steps for part in ("-ex", one))],
-        cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+    forward = [
+        "break counter.c:10",
+        *["continue", "print count"] * 2,
+        "watch count",
+        "continue",
+        "print count",
+    ]
+    back = ["delete 1", "reverse-continue", "print count", "reverse-continue", "delete", "continue"]
+    shown = gdb(f"| {' '.join(line)} --history 64M", *forward, *back)
     has_all(
-        done.stdout, "$1 = 0", "$2 = 5", "New value = 10", "$3 = 10", "Old value = 10", "$4 = 5",
+        shown, "$1 = 0", "$2 = 5", "New value = 10", "$3 = 10", "Old value = 10", "$4 = 5",
         "No more reverse-execution history", "exited normally",
     )  # fmt: skip
-    assert "counter.elf returned 15" in done.stderr
+    assert "counter.elf returned 15" in shown
 
 
 def test_the_libraries_of_a_host_program(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from pltvm.build.enclave import build_enclave
 from pltvm.debug import packed
 from tests.cli import command
 from tests.cli.command import COMMAND
-from tests.debug.debuggers import GDB, has_all, needs_gdb
+from tests.debug.debuggers import gdb, has_all, needs_gdb
 
 EXAMPLES = {name: str(example.elf) for name, example in guest.examples().items()}
 HOSTS = guest.guest_dir() / "elf" / "host" / "musl"
@@ -182,27 +182,11 @@ def test_gdb_in_a_replay(build_guest: Callable[[str], bytes], there: Path, elsew
     (there / "history.elf").write_bytes(build_guest("history"))
     (there / "rounds").write_bytes((2000).to_bytes(8, "little"))
     file, _ = recorded("history.elf", "--shm", "@rounds", cwd=there)
-    target = f"target remote | {' '.join(COMMAND)} replay {file} --gdb - --history 64M"
-    commands = [
-        target,
-        "break set",
-        *["continue"] * 4,
-        "print *(long *)&word",
-        "reverse-continue",
-        "print *(long *)&word",
-    ]
-    commands += [
-        "delete",
-        "reverse-stepi",
-        "watch *(long *)&word",
-        "reverse-continue",
-        "print *(long *)&word",
-    ]
-    line = [str(GDB), "-q", "-batch", *(part for one in commands for part in ("-ex", one))]
-    shown = subprocess.run(
-        line, cwd=elsewhere, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": CLEAN["PYTHONPATH"]},
-    ).stdout  # fmt: skip
+    look = "print *(long *)&word"
+    forward = ["break set", *["continue"] * 4, look]
+    back = ["reverse-continue", look, "delete", "reverse-stepi", "watch *(long *)&word", "reverse-continue"]
+    target = f"| {' '.join(COMMAND)} replay {file} --gdb - --history 64M"
+    shown = gdb(target, *forward, *back, look, cwd=elsewhere)
     has_all(shown, "$1 = 4", "set ()", "$2 = 3", "Old value = 3", "New value = 2", "$3 = 2")
 
 
