@@ -6,6 +6,7 @@
     new        new                          call       call
     debug      debug                        replay     replay
     profile    profile                      view       view
+    around     run, with something around
     running    what runs a program do       beside     what is put beside a run
     findings   one input of the fuzzer's    debugger   --gdb
     app        all of them, and what stands before one
