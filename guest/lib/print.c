@@ -71,13 +71,19 @@ void print_bytes(const char *bytes, size_t size)
     send(lines());
 }
 
-int vprintf(const char *text, va_list args)
+/* Whole lines are sent, and with `all` the rest too. */
+static inline int print(const char *text, va_list args, int all)
 {
     LOCKED;
     int count = format(put, NULL, text, args);
 
-    send(lines());
+    send(all ? used : lines());
     return count;
+}
+
+int vprintf(const char *text, va_list args)
+{
+    return print(text, args, 0);
 }
 
 int printf(const char *text, ...)
@@ -92,13 +98,11 @@ int printf(const char *text, ...)
 
 int eapp_print(const char *text, ...)
 {
-    LOCKED;
     va_list args;
 
     va_start(args, text);
-    int count = vprintf(text, args);
+    int count = print(text, args, 1);
     va_end(args);
-    print_waiting();
     return count;
 }
 

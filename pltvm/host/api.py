@@ -148,7 +148,7 @@ class Enclave:
         return hash(self._identity)
 
     @property
-    def _identity(self) -> tuple[int, int, int]:
+    def _identity(self) -> tuple[int, ...]:
         inner = self._latest
         return id(self._driver), inner.id, 0 if inner.id else inner.eid
 

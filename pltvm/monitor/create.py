@@ -169,8 +169,7 @@ def parameters_are_sound(state: State, params: CreateParams) -> bool:
 
 def _entry_registers(enclave: Enclave) -> memoryview:
     """The registers that are the same at every entry (§2); a server gets its shared memory in a3, a4."""
-    satp = sv39.satp_for(enclave.root, enclave.asid)
-    start = Context(U, satp, enclave.entry & ~1)  # as mret takes it from mepc
+    start = Context(U, enclave.satp, enclave.entry & ~1)  # as mret takes it from mepc
     start.regs[SP] = abi.STACK_TOP
     if enclave.is_server and enclave.shm_size:
         start.regs[A3], start.regs[A4] = abi.SHM_BASE, enclave.shm_size

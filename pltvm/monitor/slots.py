@@ -77,7 +77,7 @@ def _make_slot(state: State, server: Enclave, number: int, stack: int) -> int:
     record.top = record.innermost = at
     slot = state.enclave(at)
     slot.entry_registers[:] = server.entry_registers
-    slot.entry_registers[SATP] = sv39.satp_for(record.root, record.asid)
+    slot.entry_registers[SATP] = slot.satp
     slot.context.regs[:] = slot.entry_registers
     state.dirty[slot.pages[1]] = 1
     return at

@@ -16,7 +16,7 @@ from zlib import crc32
 from pltvm.engine.context import A0, Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Block, Memory
-from pltvm.engine.sv39 import root_index
+from pltvm.engine.sv39 import root_index, satp_for
 from pltvm.errors import EngineError
 from pltvm.monitor import abi
 from pltvm.monitor.abi import EnclaveType
@@ -68,6 +68,11 @@ class Enclave(EnclaveRecord):
     pages: tuple[int, int]
     kbuffer_word: int
     kbuffer_table: int
+
+    @property
+    def satp(self) -> int:
+        """What `satp` says while it runs."""
+        return satp_for(self.root, self.asid)
 
     @property
     def mailbox(self) -> tuple[int, ...]:

@@ -33,16 +33,38 @@ class Enclave(api.Enclave):
     What looks into it raises EnclaveError once it has ended, and for an instance that has not run.
     """
 
-    def __init__(self, driver: Driver, inner: DriverEnclave) -> None:
+    def __init__(self, driver: Driver, inner: DriverEnclave, slot: int = 0) -> None:
         super().__init__(driver, inner)
         self._state = driver.kernel.monitor.state
+        self._slot = slot
+
+    @property
+    def _identity(self) -> tuple[int, ...]:
+        return (*super()._identity, self._slot)
+
+    def _known(self) -> of_monitor.Enclave | None:
+        record = self._state.enclaves.get(self.eid) if self.alive else None
+        return self._state.slot(record, self._slot) if record is not None and self._slot else record
 
     def _record(self) -> of_monitor.Enclave:
         """What the monitor knows of it. Raises EnclaveError."""
-        record = self._state.enclaves.get(self.eid) if self.alive else None
+        record = self._known()
         if record is None:
             raise EnclaveError(f"{self.name} has ended, or not started: there is nothing to look at")
         return record
+
+    @property
+    def slots(self) -> "tuple[Enclave, ...]":
+        """The slots of a concurrent server, each as an enclave with its own registers, stack, and chain.
+
+        The first is the server itself. Of others there is only that one.
+        """
+        return tuple(self._find(slot) for slot in self._state.slots(self._record().home))
+
+    @property
+    def slot(self) -> int:
+        """Which slot of a concurrent server it is; 0 of all others."""
+        return self._slot
 
     def _find(self, record: of_monitor.Enclave) -> "Enclave":
         return of_record(self._driver, record)
@@ -59,8 +81,8 @@ class Enclave(api.Enclave):
     @property
     def state(self) -> str:
         """What it does: "fresh", "runnable" (paused; a server: nobody calls it), "running", "waiting" for an
-        ocall, "calling" a server; "ended"."""
-        record = self._state.enclaves.get(self.eid) if self.alive else None
+        ocall, "calling" a server, "queued" until one has room; "ended"."""
+        record = self._known()
         if record is None:
             return "ended" if not self.alive else "fresh"
         return EnclaveState(record.state).name.lower()
@@ -156,7 +178,9 @@ class Enclave(api.Enclave):
         """What it is and does in words, for a table under TITLES."""
         caller = self.caller if self.state not in ("fresh", "ended") else None
         by = f"{caller.name} (eid {caller.eid})" if caller is not None else ""
-        return str(self.eid), self.name, self.type.name.lower(), self.state, by
+        if caller is not None and caller.type is EnclaveType.CONCURRENT_SERVER:
+            by = f"{caller.name} (eid {caller.eid}, slot {caller.slot})"
+        return str(self.eid), self.name, self.type.name.lower().replace("_", " "), self.state, by
 
 
 def of_record(driver: Driver, record: of_monitor.Enclave) -> Enclave:
@@ -167,7 +191,7 @@ def of_record(driver: Driver, record: of_monitor.Enclave) -> Enclave:
             record.eid, record.name, EnclaveType(record.kind), record.block, 0, record.kbuffer,
             client=clients.NOBODY, label=record.name.decode("ascii", "backslashreplace") or "enclave",
         )  # fmt: skip
-    return Enclave(driver, inner)
+    return Enclave(driver, inner, record.slot)
 
 
 def _address(va: int) -> int:

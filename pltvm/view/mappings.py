@@ -92,14 +92,15 @@ def _lowest_of_stack(enclave: Enclave) -> int:
 def _areas(state: State, enclave: Enclave, names: Names) -> list[tuple[int, int, str]]:
     """Start, end and name of all that the monitor knows of."""
     found = [(abi.KBUFFER, abi.KBUFFER + PAGE, "kbuffer")]
-    if enclave.heap_top > abi.HEAP_BASE:
-        found.append((abi.HEAP_BASE, enclave.heap_top, "heap"))
+    home = enclave.home
+    if home.heap_top > abi.HEAP_BASE:
+        found.append((abi.HEAP_BASE, home.heap_top, "heap"))
     for region in enclave.space.mmaps.values():
         moved = f"passed by {names.of_eid(region.origin_eid)}" if region.origin_va else "mmap"
         found.append((region.va, region.end, moved))
     found += [(region.va, region.end, "relay pages") for region in enclave.space.relays]
-    if enclave.shm_size:
-        found.append((abi.SHM_BASE, abi.SHM_BASE + enclave.shm_size, "shared with the host"))
+    if home.shm_size:
+        found.append((abi.SHM_BASE, abi.SHM_BASE + home.shm_size, "shared with the host"))
     for attachment, segment in secure_shm.attached(state, enclave):
         end = attachment.va + segment.pages * PAGE
         found.append((attachment.va, end, f"shared memory, key {segment.key:#x}"))

@@ -193,7 +193,7 @@ class Watching(events.Places):
         running = state.running
         if running is None or running is before:
             return
-        if number == Call.CALL and running.caller == before.at:
+        if number in (Call.CALL, Call.CALL_WAITING) and running.caller == before.at:
             argument, va, size = running.context.regs[A0 : A2 + 1]
             caller, callee = self.names.enclave(before), self.names.enclave(running)
             self._tell("call", caller=caller, callee=callee, argument=argument, va=va, size=size)
@@ -216,7 +216,7 @@ class Watching(events.Places):
 
     def _asked(self) -> dict[str, Any] | None:
         """The ocall in the mailbox of the enclave that had the hart."""
-        enclave = self._state.enclaves.get(self._who.number) if self._who.kind == "enclave" else None
+        enclave = self.names.record(self._who)
         if enclave is None:
             return None
         top, memory = self._state.enclave(enclave.top), self._state.memory
@@ -329,7 +329,7 @@ class Watching(events.Places):
             self._tell("satp", before=before, after=satp)
         if who != self._who:
             old, self._who = self._who, who
-            if who.kind != old.kind or who.number != old.number:
+            if (who.kind, who.number, who.slot) != (old.kind, old.number, old.slot):
                 self._pc = 0 if who == HOST else self._hart.current.regs[PC]
                 self._tell("switch", before=old, after=who)
 
@@ -386,7 +386,7 @@ class Watching(events.Places):
 
     def callers(self, who: Who, pc: int) -> list[str]:
         """The functions that an enclave has called on its way to `pc`, where it is now."""
-        record = self._state.enclaves.get(who.number) if who.kind == "enclave" else None
+        record = self.names.record(who)
         symbols = self.names.symbols(who.number) if record is not None else None
         if record is None or symbols is None:
             return []

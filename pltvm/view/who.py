@@ -1,6 +1,6 @@
 """Who has the hart, or a page: as plain data that says so in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pltvm.host.driver import Driver
@@ -16,17 +16,20 @@ _MOST_KNOWN: Final = 4096  # enclaves that have ended
 class Who:
     """Somebody who can have the hart.
 
-    `kind` is "enclave", then `number` is its eid; "thread" of a Linux program, with its tid; "kernel", a
-    program in the place of the host kernel; or "host", the Python program. `name` is for people.
+    `kind` is "enclave", then `number` is its eid, and `slot` which slot of a concurrent server; "thread" of a
+    Linux program, with its tid; "kernel", a program in the place of the host kernel; or "host", the Python
+    program. `name` is for people.
     """
 
     kind: Literal["enclave", "thread", "kernel", "host"]
     number: int = 0
     name: str = ""
+    slot: int | None = None
 
     def __str__(self) -> str:
         if self.kind == "enclave":
-            return f"{self.name or 'enclave'} (eid {self.number})"
+            slot = "" if self.slot is None else f", slot {self.slot}"
+            return f"{self.name or 'enclave'} (eid {self.number}{slot})"
         if self.kind == "thread":
             return f"{self.name or 'program'} (thread {self.number})"
         return self.name or self.kind
@@ -87,7 +90,12 @@ class Names:
         known = self._known.get(enclave.eid)
         if known is None or known[1] is None:
             known = self._find(enclave.eid, enclave)
-        return known[0]
+        return replace(known[0], slot=enclave.slot) if enclave.concurrent else known[0]
+
+    def record(self, who: Who) -> Enclave | None:
+        """What the monitor knows of a living enclave, or slot."""
+        enclave = self._state.enclaves.get(who.number) if who.kind == "enclave" else None
+        return self._state.slot(enclave, who.slot) if enclave is not None and who.slot else enclave
 
     def of_eid(self, eid: int) -> Who:
         """The enclave with this number, living or not."""

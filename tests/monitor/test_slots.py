@@ -217,6 +217,32 @@ def test_a_report_names_the_slot(machine: Machine) -> None:
     finish(second)
 
 
+def test_slots_are_looked_into_one_by_one(machine: Machine) -> None:
+    counter = server(machine, slots=3)
+    first, second = client(machine), client(machine)
+    assert [go(first), go(second)] == [Status.YIELD] * 2
+    slots = counter.slots
+    assert [one.slot for one in slots] == [0, 1, 2]
+    assert slots[0] == counter
+    assert slots[1] != counter
+    assert [one.caller for one in slots] == [first, second, None]
+    assert [one.chain[0] for one in slots[:2]] == [first, second]
+    assert second.chain[-1] == slots[1]
+    assert first.slots == (first,)
+    top = 0x38_0000_0000 - PAGE
+    assert slots[0].mappings().at(top).pa != slots[1].mappings().at(top).pa
+    assert any(slots[1].read(top, PAGE))
+    assert not any(slots[2].read(top, PAGE))
+    seen = []
+    with machine.watch(on_switch=lambda event: seen.append(str(event.after))):
+        finish(second)
+        finish(first)
+    assert [name for name in seen if name.startswith("counter (")] == [
+        f"counter (eid {counter.eid}, slot 1)",
+        f"counter (eid {counter.eid}, slot 0)",
+    ]
+
+
 def test_what_is_no_concurrent_server_has_no_slots(machine: Machine) -> None:
     elf = EXAMPLES["counter"].elf
     for slots in (0, 65):

@@ -40,7 +40,8 @@ def of_event(event: Event) -> Plain:
 
 def _shown(value: Any, in_hex: bool) -> Any:
     if isinstance(value, Who):
-        return {"kind": value.kind, "number": value.number, "name": value.name}
+        row = {"kind": value.kind, "number": value.number, "name": value.name}
+        return row if value.slot is None else {**row, "slot": value.slot}
     if isinstance(value, Owner):
         return of_owner(value)
     if isinstance(value, FaultReport):
