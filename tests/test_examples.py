@@ -614,3 +614,26 @@ def test_a_key_value_server_for_several_clients_at_once(machine: Machine) -> Non
     server = concurrent(machine, "kv-store", "kv-threads", slots=2)
     assert run(machine, EXAMPLES["kv-client"].elf).output == run(alone, EXAMPLES["kv-client"].elf).output
     assert server.alive
+
+
+@pytest.mark.parametrize("schedule", ["1", "2", "3"])
+@pytest.mark.parametrize("slots", [1, 2, 8])
+def test_clients_that_run_together_are_preempted_anywhere(
+    machine: Machine, schedule: str, slots: int
+) -> None:
+    """Ten additions of each of four clients, by a chain of two servers, in slices of few instructions."""
+    concurrent(machine, "counter", "counter", slots)
+    concurrent(machine, "front", "counter-front", slots=3)
+    order = struct.pack("<QQ", ADD_LOCKED, 10)
+    clients = [machine.create(EXAMPLES["count-client"].elf, shm=order) for _ in range(4)]
+    results = machine.run_together(clients, quantum=50, schedule=schedule, timeout=60)
+    assert [one.status for one in results] == ["exited"] * 4
+    assert max(one.retval or 0 for one in results) == 40
+
+
+def test_clients_that_run_together_lose_what_has_no_lock(machine: Machine) -> None:
+    concurrent(machine, "counter", "counter")
+    order = struct.pack("<QQ", ADD, 10)
+    clients = [machine.create(EXAMPLES["count-client"].elf, shm=order) for _ in range(4)]
+    results = machine.run_together(clients, quantum=50, timeout=60)
+    assert max(one.retval or 0 for one in results) < 40
