@@ -81,8 +81,11 @@ def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | N
         if asked.mode:
             return build.compile_only()
         elf = build.link()
-        build.output.parent.mkdir(parents=True, exist_ok=True)
-        build.output.write_bytes(elf)
+        try:
+            build.output.parent.mkdir(parents=True, exist_ok=True)
+            build.output.write_bytes(elf)
+        except OSError as error:
+            raise BuildError(f"{build.output}: cannot be written: {error.strerror}") from None
     return [build.output]
 
 

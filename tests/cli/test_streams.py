@@ -77,7 +77,7 @@ class Harness(OneCall):
         (1, ["attest", HELLO_ELF, "--nonce", "1", "-o", "r", "--keys", "text"], "not a pltvm key file: it"),
         (1, ["run", HELLO_ELF, "--keys", "text"], "text: not a pltvm key file: it is not JSON"),
         (1, ["run", HELLO_ELF, "--disk", "pipe"], "pipe: is not a file"),
-        (1, ["build", "hello.c", "-o", "/proc/x.elf"], "/proc/x.elf: "),
+        (1, ["build", "hello.c", "-o", "/proc/x.elf"], "/proc/x.elf: cannot be written: "),
         (1, ["fuzz", ELVES["server"], "--harness", "bad.py", "-o", "out"], "in begin: ValueError: no"),
     ],
 )  # fmt: skip
