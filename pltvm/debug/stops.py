@@ -101,7 +101,7 @@ class Stops:
         self._before = {cause: handlers.given(cause) for cause in ours}
         handlers.update(ours)
         self.machine.driver.started = lambda: self.soon(Stop(Reason.NEW))
-        self.machine.monitor.set_faults_judge(self._on_fault)
+        self._judge_by(self._on_fault)
         if at_once:
             self.soon(Stop(Reason.BEGIN))
 
@@ -117,7 +117,7 @@ class Stops:
         self._passed.clear()
         self.machine.driver.started = lambda: None
         self.hart.handlers.update(self._before)
-        self.machine.monitor.set_faults_judge(lambda *_: False)
+        self._judge_by(lambda *_: False)
 
     # -- places ------------------------------------------------------------------------------------------
 
@@ -194,15 +194,15 @@ class Stops:
         places = [(va, table) for va, spaces in self._breaks.places.items() for table in spaces.values()]
         for va, table in places:
             self._breaks.remove(table, va)
-        driver, monitor = self.machine.driver, self.machine.monitor
+        driver = self.machine.driver
         started, driver.started = driver.started, lambda: None
-        monitor.set_faults_judge(lambda *_: self._spared.get(self._position, False))
+        self._judge_by(lambda *_: self._spared.get(self._position, False))
         try:
             with self._watching.resting():
                 yield
         finally:
             driver.started = started
-            monitor.set_faults_judge(self._on_fault)
+            self._judge_by(self._on_fault)
             for va, table in places:
                 self._breaks.add(table, va)
 
@@ -296,6 +296,11 @@ class Stops:
         self._finish(context)
         self._passed.pop(context, None)
         self.stop(Stop(Reason.REQUEST))
+
+    def _judge_by(self, judge: Callable[[Context, str, Cause | None], bool]) -> None:
+        """Who sees faults of enclaves, and of programs of the host, before anything comes of them."""
+        self.machine.monitor.set_faults_judge(judge)
+        self.machine.kernel.spares = judge
 
     def _on_fault(self, context: Context, reason: str, cause: Cause | None) -> bool:
         """An enclave is about to be destroyed; True if it goes on instead."""

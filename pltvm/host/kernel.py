@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from pltvm.engine.context import MSTATUS_TVM, Context, S
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, pages_for
+from pltvm.engine.trap import Cause
 from pltvm.errors import EngineError, OutOfMemory
 from pltvm.host.blocks import Blocks, BlocksState, order_for
 from pltvm.host.plain import Part, copied, restored
@@ -132,6 +133,8 @@ class Kernel:
         self.holders: list[Callable[[], Iterable[int]]] = [self._held]
         self.state = KernelState()
         self.program: Program | None = None  # that runs now
+        # Told of a program's fault, before it gets a signal: True if it is to go on instead. A debug port.
+        self.spares: Callable[[Context, str, Cause | None], bool] = lambda *_: False
         self.loads = 0  # how often state was put back: what called a callback looks whether that was done
         self.context = Context(S, mstatus=MSTATUS_TVM)
         hart.current = self.context

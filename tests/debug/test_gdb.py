@@ -530,3 +530,17 @@ def test_the_libraries_of_a_host_program(tmp_path: Path) -> None:
     has_all(
         shown, "Breakpoint 1, main", "ld-linux-riscv64", "libm.so.6", "libc.so.6", "Breakpoint 2", "in main ("
     )
+
+
+def test_a_fault_of_a_host_program_is_seen_before_its_signal(tmp_path: Path) -> None:
+    """It can be looked at, and gone back from; then the signal takes its course."""
+    source = tmp_path / "f.c"
+    source.write_text("int *volatile at = (int *)16;\nint main(void) { at++; *at = 5; return 0; }\n")
+    if why := no_compiler("glibc"):
+        pytest.skip(why)
+    line = ["riscv64-linux-gnu-gcc", "-g", "-static", str(source), "-o", str(tmp_path / "f")]
+    subprocess.run(line, check=True)
+    back = ["print at", "watch at", "reverse-continue", "print at", "delete"]
+    shown = debug([str(tmp_path / "f")], "continue", *back, "continue", "continue")
+    stop = "received signal SIGSEGV"
+    has_all(shown, stop, "in main () at", "$1 = ", ") 0x14", "$2 = ", ") 0x10", stop, "exited with code 0213")

@@ -230,4 +230,6 @@ class Traps:
             except LinuxError:
                 pass  # the memory is an enclave's now: unmapped from the host (§7)
         address = access.address if access else context.regs[PC]
+        if self._kernel.spares(context, Cause(cause).text, Cause(cause)):
+            return
         delivery.force(self.system, thread, number, code, address)
