@@ -81,7 +81,8 @@ def push(
         slots.enter(callee)
     if request is not None:
         callee.request, callee.request_va = request.at, request.origin_va
-        slots.receive(callee, request)
+        if callee.concurrent:
+            slots.receive(callee, request)
     state.words[callee.kbuffer_word] = top.kbuffer_entry
     state.dirty[callee.kbuffer_table] = 1
     state.hart.translations_changed()

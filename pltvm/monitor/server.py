@@ -122,7 +122,8 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
             given_req = place + req_vaddr - back.va
             kept = 0 if kept == back.at else kept
             _move(state, back, callee, caller, place)
-            slots.receive(caller, back)
+            if caller.concurrent:
+                slots.receive(caller, back)
     if found and resp_vaddr:
         response = _passed(state, callee, resp_vaddr, resp_size)
         place = _place_below(callee, caller, response) if response else None
@@ -130,7 +131,8 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
             given_resp, given_size = place + resp_vaddr - response.va, resp_size
             kept = 0 if kept == response.at else kept
             _move(state, response, callee, caller, place)
-            slots.receive(caller, response)
+            if caller.concurrent:
+                slots.receive(caller, response)
     if kept:  # the callee does what it likes with it, also in other chains
         chain.lose(state, caller, state.records.region(kept))
 
@@ -199,7 +201,9 @@ def _passed(state: State, owner: Enclave, va: int, size: int) -> Region | None:
     if (va | size) & PAGE - 1 or not size:
         return None
     region = owner.space.find(va, size)
-    return region if region is None or slots.may_give(state, owner, region) else None
+    if region is not None and region.holder and not slots.may_give(state, owner, region):
+        return None
+    return region
 
 
 def _move(state: State, region: Region, source: Enclave, target: Enclave, va: int) -> None:

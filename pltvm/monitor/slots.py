@@ -134,7 +134,7 @@ def _stack(state: State, slot: Enclave) -> list[range]:
 
 def receive(slot: Enclave, region: Region) -> None:
     """A call has brought this region, or it is back: while the call of the slot lasts it is held."""
-    if slot.concurrent and slot.request == region.at:
+    if slot.request == region.at:
         region.holder, region.call = slot.at, slot.calls
 
 
