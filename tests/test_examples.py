@@ -637,3 +637,27 @@ def test_clients_that_run_together_lose_what_has_no_lock(machine: Machine) -> No
     clients = [machine.create(EXAMPLES["count-client"].elf, shm=order) for _ in range(4)]
     results = machine.run_together(clients, quantum=50, timeout=60)
     assert max(one.retval or 0 for one in results) < 40
+
+
+def test_a_client_that_ends_in_the_middle_of_printing_leaves_the_server_usable(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """It has the SDK's lock then. The next call in its slot has it, and others wait for that."""
+    source = tmp_path / "says.c"
+    source.write_text(
+        '#include <stdio.h>\n#include "threads.h"\n'
+        "int EAPP_ENTRY main() { struct call_enclave_arg_t ret = {0};"
+        ' printf("slot %lu\\n", slot_id()); SERVER_RETURN(&ret); }\n'
+    )
+    elf = tmp_path / "says.elf"
+    build_enclave([source], elf)
+    for kind in ("server", "concurrent"):
+        server = machine.create(elf, name=kind, type=kind)
+
+        def broken(_text: bytes) -> None:
+            raise RuntimeError("mine")
+
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="mine"):
+                server.call(on_output=broken)
+        assert server.call(timeout=60).output.endswith("slot 0\n")  # behind what was broken off

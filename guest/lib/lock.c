@@ -1,19 +1,34 @@
-/* The lock of the SDK: see lock.h. */
+/* The lock of the SDK: see lock.h. It holds the number of the slot that has it.
+ *
+ * A call may be broken off at any moment, as its caller is destroyed. The lock is then had by the next call in the same
+ * slot, which is the first one that comes, or nearly.
+ */
 #include "lock.h"
 
-static unsigned taken;
+#include "ecall.h"
+
+static unsigned short taken;
 
 void __eapp_take_lock(void)
 {
-    if (OWN->depth++)
+    if (!&__eapp_has_slots || OWN->depth++)
         return;
-    while (__atomic_exchange_n(&taken, 1, __ATOMIC_ACQUIRE))
+    if (!OWN->who)
+        OWN->who = (unsigned short)(enclave_call(CALL_SLOT_ID, 0, 0, 0, 0) + 1);
+    for (;;) {
+        unsigned short found = 0;
+
+        if (__atomic_compare_exchange_n(&taken, &found, OWN->who, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return;
+        if (found == OWN->who)
+            return; /* of a call that was broken off */
         eapp_yield();
+    }
 }
 
 void __eapp_give_lock(int *unused)
 {
     (void)unused;
-    if (--OWN->depth == 0)
+    if (&__eapp_has_slots && --OWN->depth == 0)
         __atomic_store_n(&taken, 0, __ATOMIC_RELEASE);
 }

@@ -1,8 +1,9 @@
 /* What a slot of a concurrent server has of its own in the SDK, and the one lock for what the SDK has once.
  *
- *     EAPP_STACK_TOP - 256 -> | error | depth |      start.S leaves 0 here, in the place of x0, at every entry
+ *     EAPP_STACK_TOP - 256 -> | error | depth | who |      start.S leaves 0 here, in the place of x0, at every entry
  *
- * Stacks of slots have the same addresses, so a fixed place on the stack is one of the slot's own.
+ * Stacks of slots have the same addresses, so a fixed place on the stack is one of the slot's own. A program that does
+ * not use threads.h has no slots, and no lock.
  */
 #ifndef PLTVM_LOCK_H
 #define PLTVM_LOCK_H
@@ -10,10 +11,13 @@
 #include "eapp.h"
 
 struct own {
-    int error;      /* errno */
-    unsigned depth; /* how often this slot has taken the lock */
+    int error;            /* errno */
+    unsigned short depth; /* how often this slot has taken the lock */
+    unsigned short who;   /* its number from 1, once it has asked */
 };
 #define OWN ((struct own *)(EAPP_STACK_TOP - 256))
+
+extern const char __eapp_has_slots __attribute__((weak)); /* of threads.c: its address says whether that is linked */
 
 void __eapp_take_lock(void); /* as often as one likes; lets the host run while another slot has it */
 void __eapp_give_lock(int *unused);

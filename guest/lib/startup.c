@@ -9,12 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eapp.h"
+#include "lock.h"
 
 extern void (*const __init_array_start[])(void), (*const __init_array_end[])(void);
 extern void (*const __fini_array_start[])(void), (*const __fini_array_end[])(void);
 extern char __tls_start[], __tls_end[];
-extern const char __eapp_has_slots __attribute__((weak)); /* of threads.c */
 
 int __eapp_main(void);
 int __eapp_entry(void);
@@ -33,7 +32,7 @@ static void begin(void)
     unsigned state = NOT_YET;
 
     if (!__atomic_compare_exchange_n(&begun, &state, IN_PROGRESS, 0, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
-        while (__atomic_load_n(&begun, __ATOMIC_ACQUIRE) != DONE)
+        while (&__eapp_has_slots && __atomic_load_n(&begun, __ATOMIC_ACQUIRE) != DONE)
             eapp_yield(); /* another slot is at it */
         return;
     }
