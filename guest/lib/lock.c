@@ -11,7 +11,7 @@ static unsigned short taken;
 
 void __eapp_take_lock(void)
 {
-    if (!&__eapp_has_slots || OWN->depth++)
+    if (!has_slots() || OWN->depth++)
         return;
     if (!OWN->who)
         OWN->who = (unsigned short)(enclave_call(CALL_SLOT_ID, 0, 0, 0, 0) + 1);
@@ -29,6 +29,6 @@ void __eapp_take_lock(void)
 void __eapp_give_lock(int *unused)
 {
     (void)unused;
-    if (&__eapp_has_slots && --OWN->depth == 0)
+    if (has_slots() && --OWN->depth == 0)
         __atomic_store_n(&taken, 0, __ATOMIC_RELEASE);
 }

@@ -17,7 +17,15 @@ struct own {
 };
 #define OWN ((struct own *)(EAPP_STACK_TOP - 256))
 
-extern const char __eapp_has_slots __attribute__((weak)); /* of threads.c: its address says whether that is linked */
+/* Whether threads.c is linked. Through a symbol that may be missing, and not a weak variable of C, whose address
+ * would take a table of its own and so a page of data. */
+static inline int has_slots(void)
+{
+    unsigned long at;
+
+    __asm__(".weak __eapp_has_slots\n\tlla %0, __eapp_has_slots" : "=r"(at));
+    return at != 0;
+}
 
 void __eapp_take_lock(void); /* as often as one likes; lets the host run while another slot has it */
 void __eapp_give_lock(int *unused);

@@ -32,7 +32,7 @@ static void begin(void)
     unsigned state = NOT_YET;
 
     if (!__atomic_compare_exchange_n(&begun, &state, IN_PROGRESS, 0, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
-        while (&__eapp_has_slots && __atomic_load_n(&begun, __ATOMIC_ACQUIRE) != DONE)
+        while (has_slots() && __atomic_load_n(&begun, __ATOMIC_ACQUIRE) != DONE)
             eapp_yield(); /* another slot is at it */
         return;
     }
@@ -48,7 +48,7 @@ int __attribute__((section(".text._start"))) __eapp_entry(void)
 {
     char *variables = __tls_start;
 
-    if (&__eapp_has_slots) {
+    if (has_slots()) {
         size_t size = (size_t)(__tls_end - __tls_start);
 
         variables = __builtin_alloca_with_align(size + 1, 8 * 64);
