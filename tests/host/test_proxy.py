@@ -264,7 +264,7 @@ def test_a_server_that_is_destroyed_meanwhile(server: Enclave) -> None:
 
 def test_who_can_be_called_and_with_what(server: Enclave, machine: Machine) -> None:
     normal = machine.create(guest.examples()["hello-world"].elf)
-    with pytest.raises(EnclaveError, match="no server enclave"):
+    with pytest.raises(EnclaveError, match="not a server enclave"):
         normal.call()
     for arguments, error, message in (
         (("1",), TypeError, "arg is '1'"),
