@@ -63,10 +63,12 @@ HOLES = {
     "records": Edit(Records.region, "self._dirty[(pa - self._base) >> PAGE_SHIFT] = 1", "pass"),
     "owners": Edit(PageOwners._touch, "self._dirty[start] = 1", "pass"),
     "registers": Edit(chain._run, "= state.dirty[registers] = 1", "= 1"),
-    "current": Edit(State.note_current, "for page in running.pages:", "for page in ():"),
+    "current": Edit(
+        State.note_current, "for page in (*running.pages, running.home.pages[0]):", "for page in ():"
+    ),
     "copies": Edit(TableCopy.make, "memory.touch(block, len(self._tables))", "pass"),
     "tables": Edit(State.keep_derived, "enclave.space.table.look_again(changed)", "pass"),
-    "views": Edit(State.keep_derived, "del self.views[at]", "pass"),
+    "views": Edit(State.keep_derived, "del self.views[at]\n        else", "pass\n        else"),
 }
 
 
@@ -221,7 +223,7 @@ def test_another_process_goes_on_the_same(script_elf: bytes, name: str) -> None:
 def test_another_process_walks_on_the_same(seed: int) -> None:
     """The model's walk, from a moment with all kinds of things going on."""
     walk, chance = Walk(check_every=NEVER), random.Random(seed)
-    for _ in range(700):
+    for _ in range(1100):
         walk.step(walk.choose(chance.getrandbits(40)))
     moment, steps = Moment(walk), list[Step]()
     results = []
