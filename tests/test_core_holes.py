@@ -133,6 +133,27 @@ HOLES = [
         "*kbuffer_entry(hart, callee) = top->kbuffer_entry;\n    wrote(hart, kbuffer_entry(hart, callee));",
         "*kbuffer_entry(hart, callee) = top->kbuffer_entry;",
     ),
+    Hole(
+        "clearing of a slot that is left",
+        "t-slots",
+        "monitor/native/server.c",
+        "memset(at(hart, pte_address(*entry)), 0, PAGE);",
+        "",
+    ),
+    Hole(
+        "what another slot was passed",
+        "t-slots",
+        "monitor/native/calls.h",
+        "if (!region->holder || region->holder == address(hart, enclave)) return 1;",
+        "if (hart) return 1;",
+    ),
+    Hole(
+        "which slots are free",
+        WALK,
+        "monitor/native/server.c",
+        "home->busy &= ~(UINT64_C(1) << server->slot);",
+        "",
+    ),
     Hole("the log of owners", WALK, "monitor/native/space.c", "wrote(hart, entries + i);", ""),
 ]
 
