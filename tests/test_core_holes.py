@@ -38,7 +38,7 @@ HOLES = [
         WALK,
         "monitor/native/server.c",
         "if (server->kind == TYPE_SERVER) return",
-        "if (server->kind != TYPE_CONCURRENT_SERVER) return",
+        "if (server->kind <= TYPE_SERVER) return",
     ),
     Hole(
         "busy",

@@ -194,7 +194,7 @@ def test_a_template_with_living_instances_stays(rig: SharedRig, call: HostCall) 
     instance.destroy()
     template.destroy()
     rig.check()
-    with pytest.raises(EnclaveError, match="no living shadow template"):
+    with pytest.raises(EnclaveError, match="is not a living shadow template"):
         template.fork()
 
 
@@ -232,7 +232,7 @@ def test_a_template_cannot_be_destroyed_under_a_forked_instance(rig: SharedRig) 
 
 
 def test_fork_needs_a_template(rig: SharedRig) -> None:
-    with pytest.raises(EnclaveError, match="no living shadow template"):
+    with pytest.raises(EnclaveError, match="is not a living shadow template"):
         rig.enclave(Script()).fork()
     with pytest.raises(EnclaveError, match="17 bytes"):
         rig.template().fork(name="x" * 17)
