@@ -22,8 +22,9 @@ from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.state import State
 from tests import monitor_stress
 from tests.holes import Edit, make
+from tests.model.entities import SERVERS
 from tests.model.pair import Divergence, Pair
-from tests.model.steps import ENCLAVE, HOST, Step, Walk, as_test, fails, random_steps, shorten
+from tests.model.steps import ENCLAVE, HOST, IN_SERVER, Step, Walk, as_test, fails, random_steps, shorten
 
 # What a walk must have come to, else it says little: from `outcome` in tests/model/steps.py.
 IMPORTANT = {
@@ -36,7 +37,6 @@ IMPORTANT = {
     "call: to the host, wait", "call: -3", "resume: entered", "can_go_on: 0",
     "shm_attach: a number", "shm_detach: to the host, ocall", "shm_destroy: 0", "set_pte: 0", "set_pte: -1",
 }  # fmt: skip
-OFTEN = {name: max(1, round(weight)) for name, weight in (HOST | ENCLAVE).items()}
 CORE = {  # short sequences, too
     "create: 0", "create_wrongly: -1", "run: entered", "run_shadow: entered", "call: entered", "return: 0",
     "destroy: 0", "exit: to the host, ok", "fault: to the host, error", "mmap: to the host, ocall",
@@ -64,7 +64,7 @@ NUMBERS = st.integers(0, 255)
 
 def names(weights: dict[str, float]) -> st.SearchStrategy[str]:
     """Names of steps, the more important ones more often."""
-    return st.sampled_from([name for name in weights for _ in range(OFTEN[name])])
+    return st.sampled_from([name for name, weight in weights.items() for _ in range(max(1, round(weight)))])
 
 
 class Monitor(RuleBasedStateMachine):
@@ -78,14 +78,23 @@ class Monitor(RuleBasedStateMachine):
     def enclave_runs(self) -> bool:
         return self.walk.pair.model.running is not None
 
+    def server_runs(self) -> bool:
+        running = self.walk.pair.model.running
+        return running is not None and running.kind in SERVERS
+
     @precondition(lambda self: not self.enclave_runs())
     @rule(name=names(HOST), x=NUMBERS, y=NUMBERS, z=NUMBERS)
     def host(self, name: str, x: int, y: int, z: int) -> None:
         self.step((name, x, y, z))
 
-    @precondition(enclave_runs)
+    @precondition(lambda self: self.enclave_runs() and not self.server_runs())
     @rule(name=names(ENCLAVE), x=NUMBERS, y=NUMBERS, z=NUMBERS)
     def enclave(self, name: str, x: int, y: int, z: int) -> None:
+        self.step((name, x, y, z))
+
+    @precondition(server_runs)
+    @rule(name=names(IN_SERVER), x=NUMBERS, y=NUMBERS, z=NUMBERS)
+    def server(self, name: str, x: int, y: int, z: int) -> None:
         self.step((name, x, y, z))
 
     def step(self, step: Step) -> None:

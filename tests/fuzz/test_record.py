@@ -200,7 +200,7 @@ def test_a_link_in_place_of_the_folder_leads_nowhere(tmp_path: Path) -> None:
         folder.rename(tmp_path / "away")
         folder.symlink_to("outside")
 
-    with pytest.raises(PltvmError, match="no longer the folder"), recording(machine, folder, print):
+    with pytest.raises(PltvmError, match="has been replaced"), recording(machine, folder, print):
         run()
     assert not list(outside.iterdir())
 

@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         folder(tmp_path / "file" / "out")
     with pytest.raises(PltvmError, match="null"):
         folder(tmp_path / "a\0b")
-    with pytest.raises(PltvmError, match="is no name"):
+    with pytest.raises(PltvmError, match="is not a name"):
         folder(tmp_path, name="../x")
 
 
