@@ -446,7 +446,11 @@ static int huge(const char *unused)
     int sparse = S(OPENAT, HERE, "sparse", O_RDONLY);
     GIVES(sizeof big, READV, sparse, parts, 256);
     if (S(MMAP, 0, 128L << 20, PROT_READ, MAP_PRIVATE, sparse, 1L << 30) <= 0) return 3;
-    return S(MMAP, 0, 1L << 30, PROT_READ, MAP_PRIVATE, sparse, 0) < 0 ? 0 : 4; /* more than there is RAM */
+    if (S(MMAP, 0, 1L << 30, PROT_READ, MAP_PRIVATE, sparse, 0) >= 0) return 4; /* more than there is RAM */
+    long more = S(MMAP, 0, 64L << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (more <= 0) return 5;
+    for (long at = 0; at < 64L << 20; at += 4096) *(volatile char *)(more + at) = 1; /* none of it is lost */
+    return 0;
 }
 
 static const struct { const char *name; int (*run)(const char *); } tests[] = {

@@ -87,13 +87,22 @@ class ObjectPages(Part[ObjectsState]):
     # -- content -------------------------------------------------------------------------------------------
 
     def fill(self, number: int, offset: int, size: int) -> None:
-        """Have the pages of a range, as far as the file goes; raises OutOfMemory, LinuxError."""
+        """Have the pages of a range, as far as the file goes.
+
+        Raises OutOfMemory, LinuxError, and then has those that were there before.
+        """
         one = self.of(number)
-        for at in range(offset, min(offset + size, one.end), _PART):
-            end = min(at + _PART, offset + size, one.end)
-            missing = [page for page in range(at, end, PAGE) if page not in one.pages]
-            if missing:
-                self._read_in(number, missing)
+        added: list[int] = []
+        try:
+            for at in range(offset, min(offset + size, one.end), _PART):
+                end = min(at + _PART, offset + size, one.end)
+                missing = [page for page in range(at, end, PAGE) if page not in one.pages]
+                if missing:
+                    added += missing
+                    self._read_in(number, missing)
+        except Exception:
+            self.frames.give([one.pages.pop(page) for page in added if page in one.pages])
+            raise
 
     def _read_in(self, number: int, missing: list[int]) -> None:
         """The content of these pages, from the file."""
