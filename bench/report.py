@@ -22,6 +22,7 @@ _SECTIONS: Final = (
     ("Linux programs", ("linux.",), None),
     ("Computing", ("compute.",), "compute.svg"),
     ("Many of them", ("scale.",), None),
+    ("Called by several at once", ("concurrent.",), None),
     ("Fuzzing", ("fuzz.",), None),
     ("Looking inside", ("profiled.", "debug."), None),
 )
@@ -41,6 +42,16 @@ executable. `qemu-riscv64` is without its start. `unicorn` is Unicorn as it come
 The peer is the same at a smaller scale, so 1 means that the cost does not grow. A relay transfer is the run
 call that hands the pages over. `scale.fork_memory` is beside what an instance's writable pages, touched stack
 and page tables take.""",
+    "Called by several at once": """\
+A call of a server that has as many slots as there are callers, and 2,000 instructions of work in each; the
+callers share the hart in slices. `busy, again` is a server with one call at a time whose callers yield and
+try again, `waiting in line` the same with `call_enclave_wait`. `concurrent.memory_1000` is what the process
+grows by for 1,000 chains, each in the middle of a call.""",
+    "Looking inside": """\
+Times with it on; the peer `off` is the same without. `.run` computes, 10⁸ instructions; `.call` is a call of
+a server; `.demo` the whole command on the example chain, with the file that comes of it. `debug.prompt` is
+from the command to the first prompt of gdb, and its end. `debug.history.watch` goes back over 10⁸
+instructions to the write of a word, `debug.history.step` one instruction.""",
     "Fuzzing": """\
 One execution, with mutation, coverage and the way back to the snapshot; 16.7 µs are 60,000 a second, on one
 core. `icicle-emu` runs the same program on one input: no mutation, no coverage, nothing restored.""",
@@ -59,6 +70,8 @@ _LIMITS: Final = {
     "compute.": "Unicorn looks every load and store up in a software TLB, and checks at every block whether "
     "to stop; qemu-riscv64 in user mode leaves both to the host's MMU and signals",
     "scale.": "caches: a call of another enclave each time touches memory that no call before it has touched",
+    "debug.record.demo": "importing what writes the file, 13 ms; the run itself takes 3 % longer",
+    "debug.prompt": "two processes start, gdb's and the run's own",
     "fuzz.coverage": "an execution has become so short that the 0.4 µs of its 150 blocks are a larger part",
 }
 
