@@ -11,6 +11,7 @@ from pltvm.cli.options import (
     Confined,
     Json,
     Ram,
+    Servers,
     Shm,
     StackSize,
     build_wall,
@@ -51,14 +52,7 @@ def explore(
             metavar="FILE...", help="ELFs of enclaves, or a host program.", autocompletion=file_in_bash
         ),
     ],
-    server: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=ELF",
-            help="Server enclave, and the name to call it by; repeatable.",
-            autocompletion=file_behind("="),
-        ),
-    ] = None,
+    server: Servers = None,
     shm: Shm = None,
     relay: Annotated[
         str | None,

@@ -237,6 +237,14 @@ ExitCode = Annotated[
     bool, typer.Option("--exit-code", help="Exit with the low 8 bits of the enclave's value.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=ELF",
+        help="Server, and the name to call it by; repeatable. ELF,concurrent=N: takes N calls at once.",
+        autocompletion=file_behind("="),
+    ),
+]
 Shm = Annotated[
     str | None,
     typer.Option(

@@ -20,6 +20,7 @@ from pltvm.cli.options import (
     Races,
     Ram,
     Schedule,
+    Servers,
     Shm,
     StackSize,
     build_wall,
@@ -113,14 +114,7 @@ def run(
         list[str] | None,
         typer.Argument(help="Arguments for the host program.", autocompletion=file_in_bash),
     ] = None,
-    server: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=ELF",
-            help="Server, and the name to call it by; repeatable. ELF,concurrent=N: takes N calls at once.",
-            autocompletion=file_behind("="),
-        ),
-    ] = None,
+    server: Servers = None,
     shm: Shm = None,
     relay: Annotated[
         str | None,

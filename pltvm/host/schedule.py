@@ -157,6 +157,13 @@ class Steps(Part[int]):
             self._counts.setdefault(chain, []).append(count)
         self.state = 0
 
+    def must_be_of(self, chains: int) -> None:
+        """Raises ArgumentError if a step names another chain than these, which are numbered from 0."""
+        named = {chain for chain, _ in self._to} | set(self._to.values())
+        for one in sorted(named):
+            if one >= chains:
+                raise ArgumentError(f"schedule: there is no chain {one}: they are numbered 0 to {chains - 1}")
+
     def choose(self, moment: Moment) -> int:
         """See Policy."""
         to = self._to.get((moment.current, moment.count))

@@ -25,7 +25,7 @@ from pltvm.host.enclave import GONE, NO_EID, PUT_BACK, REFUSED, STUCK, DriverEnc
 from pltvm.host.interrupts import Watch
 from pltvm.host.output import KEPT, Output, passed_on
 from pltvm.host.plain import copied
-from pltvm.host.schedule import NOBODY, Policy, Why, policy_of, shown
+from pltvm.host.schedule import NOBODY, Policy, Steps, Why, policy_of, shown
 from pltvm.host.turns import Turns, TurnsState
 from pltvm.monitor.abi import EnclaveType, Status
 
@@ -275,6 +275,9 @@ def run_together(
     """Run enclaves that have not run; see `Machine.run_together`."""
     if len({one.id for one in enclaves}) < len(enclaves):
         raise EnclaveError("an enclave is there twice: each runs once")
+    policy = policy or policy_of(recipe.schedule, recipe.quantum)
+    if isinstance(policy, Steps):
+        policy.must_be_of(len(enclaves))
     return Together(driver, enclaves, recipe, on_output, policy).run(timeout)
 
 

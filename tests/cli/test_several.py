@@ -69,6 +69,7 @@ def test_recordings_have_all_of_it(folder: Path) -> None:
         (["turns.elf", "--quantum", "0"], "a slice has at least one instruction"),
         (["turns.elf", "--schedule", "0@5>1", "--quantum", "5"], "says itself"),
         (["turns.elf", "--schedule", "a"], "'a' is no step"),
+        (["turns.elf", "--callers", "2", "--schedule", "0@5>2"], "there is no chain 2: they are"),
         (["turns.elf", "--callers", "2", "--name", "n"], "--name names one enclave"),
         (["turns.elf", "turns_server.elf"], "turns_server.elf: only enclaves that a host runs"),
         (["--callers", "2", HOST], "--callers is for enclaves"),

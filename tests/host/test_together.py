@@ -216,6 +216,9 @@ def test_what_cannot_run(build_guest: Build) -> None:
     for wrong in ("0@5", "a@5>1", "0@5>1;", "0@9999999999999999999>1"):
         with pytest.raises(ArgumentError, match="is no step"):
             cast.run(schedule=wrong)
+    for wrong in ("0@5>2", "2@5>1", "start>7"):
+        with pytest.raises(ArgumentError, match=r"there is no chain [27]: they are numbered 0 to 1"):
+            cast.run(schedule=wrong)
     for options in ({"quantum": 0}, {"quantum": 5, "schedule": "0@5>1"}):
         with pytest.raises(ArgumentError, match="quantum"):
             cast.run(**options)
