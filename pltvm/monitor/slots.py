@@ -86,11 +86,6 @@ def _make_slot(state: State, server: Enclave, number: int, stack: int) -> int:
 # -- in calls ----------------------------------------------------------------------------------------------
 
 
-def is_full(server: Enclave) -> bool:
-    """Whether no slot of it is free."""
-    return server.busy == (1 << server.slots) - 1
-
-
 def free_slot(state: State, server: Enclave) -> Enclave:
     """The first slot that is in no call; there is one."""
     number = (~server.busy & server.busy + 1).bit_length() - 1
