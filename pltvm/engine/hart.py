@@ -402,7 +402,7 @@ class Hart(Preemptible):
             if who is self.current:
                 self.reservation.hold(reserved)
         if count and not self._counted:  # what is translated by now does not count
-            quick.uc_ctl(self._handle, _FLUSH_CODE)
+            self.forget_all_code()
         self._counted = count > 0
         self._leaving.between_blocks(only=not (count or self._hooks.stepped))
         self._inside, self._restart = True, False  # whoever wanted that has it
@@ -452,8 +452,7 @@ class Hart(Preemptible):
         """
         self._errands.append(errand)
         if self._running:
-            self._restart = True
-            quick.uc_emu_stop(self._handle)
+            self.leave()
 
     @property
     def has_errands(self) -> bool:
