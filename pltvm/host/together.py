@@ -70,8 +70,8 @@ class Together(Client):
         driver: Driver,
         enclaves: Sequence[DriverEnclave],
         recipe: Recipe,
-        on_output: Callable[[bytes], None] | None = None,
-        policy: Policy | None = None,
+        on_output: Callable[[bytes], None] | None,
+        policy: Policy,
         saved: SavedTogether | None = None,
     ) -> None:
         self._all = Output(on_output)
@@ -81,7 +81,6 @@ class Together(Client):
         self._enclaves = list(enclaves)
         self._numbers = {one.id: number for number, one in enumerate(enclaves)}
         self.state = TogetherState([Chain(one.id, one.label) for one in enclaves])
-        policy = policy or policy_of(recipe.schedule, recipe.quantum)
         self.turns = Turns(driver.kernel.hart, policy, self._ready, recipe.most)
         if saved is not None:
             self.load(saved)
@@ -123,8 +122,8 @@ class Together(Client):
             else:
                 self.turns.run(number)
                 chain.waits = False
-                entered = self._driver.go_on(enclave) if enclave.started else self._start(enclave)
-                if entered:
+                driver = self._driver
+                if driver.go_on(enclave) if enclave.started else driver.start(enclave, enclave.relay):
                     return True
                 chain.status = REFUSED
             why = Why.OVER
@@ -148,9 +147,6 @@ class Together(Client):
             return f"{chain.label} yields in a circle, and nothing changes"
         who = driver.table.of_eid(server)
         return f"{chain.label} waits for the server {who.label if who is not None else server}"
-
-    def _start(self, enclave: DriverEnclave) -> bool:
-        return self._driver.start(enclave, enclave.relay)
 
     def _enter(self) -> bool:
         """Begin, or go on where the run was interrupted: that is no decision."""
@@ -270,12 +266,11 @@ def run_together(
     recipe: Recipe,
     timeout: float | None,
     on_output: Callable[[bytes], None] | None,
-    policy: Policy | None = None,
 ) -> Results:
     """Run enclaves that have not run; see `Machine.run_together`."""
     if len({one.id for one in enclaves}) < len(enclaves):
         raise EnclaveError("an enclave is there twice: each runs once")
-    policy = policy or policy_of(recipe.schedule, recipe.quantum)
+    policy = policy_of(recipe.schedule, recipe.quantum)
     if isinstance(policy, Steps):
         policy.must_be_of(len(enclaves))
     return Together(driver, enclaves, recipe, on_output, policy).run(timeout)
@@ -291,7 +286,8 @@ def resume_together(
     find = driver.table.find
     found = [find(chain.enclave) or _ended(chain) for chain in saved.together.chains]
     driver.state.together = None
-    return Together(driver, found, saved.recipe, on_output, saved=saved).run(timeout)
+    policy = policy_of(saved.recipe.schedule, saved.recipe.quantum)
+    return Together(driver, found, saved.recipe, on_output, policy, saved).run(timeout)
 
 
 def _ended(chain: Chain) -> DriverEnclave:
