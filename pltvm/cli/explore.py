@@ -11,12 +11,12 @@ from pltvm.cli.options import (
     Confined,
     Json,
     Ram,
+    Relay,
     Servers,
     Shm,
     StackSize,
     build_wall,
     check_stack,
-    file_behind,
     file_in_bash,
     file_or_text,
     parse_servers,
@@ -25,6 +25,7 @@ from pltvm.cli.options import (
 from pltvm.cli.running import machine_of
 from pltvm.cli.several import FOUND, Several, must_be_enclave
 from pltvm.cli.streams import print_json, say
+from pltvm.cli.tables import clock
 from pltvm.errors import ArgumentError
 from pltvm.host.elf import load_image
 from pltvm.host.elf_kind import Kind, decide
@@ -54,14 +55,7 @@ def explore(
     ],
     server: Servers = None,
     shm: Shm = None,
-    relay: Annotated[
-        str | None,
-        typer.Option(
-            metavar="@FILE|TEXT",
-            help="Content of the relay pages given to each enclave.",
-            autocompletion=file_behind("@"),
-        ),
-    ] = None,
+    relay: Relay = None,
     callers: Callers = None,
     ram: Ram = DEFAULT_RAM,
     stack_size: StackSize = DEFAULT_STACK,
@@ -204,8 +198,6 @@ class _Progress:
         if now < self._due:
             return
         self._due = now + _LINE_EVERY
-        whole = int(now)
-        clock = f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
         speed = campaign.schedules / now if now else 0
         points = len(campaign.points.all)
-        say(f"{clock}  {campaign.schedules:,} schedules, {speed:,.0f}/s, points {points:,}")
+        say(f"{clock(now)}  {campaign.schedules:,} schedules, {speed:,.0f}/s, points {points:,}")

@@ -237,6 +237,14 @@ ExitCode = Annotated[
     bool, typer.Option("--exit-code", help="Exit with the low 8 bits of the enclave's value.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Relay = Annotated[
+    str | None,
+    typer.Option(
+        metavar="@FILE|TEXT",
+        help="Content of the relay pages given to each enclave.",
+        autocompletion=file_behind("@"),
+    ),
+]
 Servers = Annotated[
     list[str] | None,
     typer.Option(

@@ -19,6 +19,7 @@ from pltvm.cli.options import (
     Quantum,
     Races,
     Ram,
+    Relay,
     Schedule,
     Servers,
     Shm,
@@ -26,7 +27,6 @@ from pltvm.cli.options import (
     build_wall,
     check_name,
     check_stack,
-    file_behind,
     file_in_bash,
     file_or_text,
     parse_kind,
@@ -116,14 +116,7 @@ def run(
     ] = None,
     server: Servers = None,
     shm: Shm = None,
-    relay: Annotated[
-        str | None,
-        typer.Option(
-            metavar="@FILE|TEXT",
-            help="Content of the relay pages given to the enclave.",
-            autocompletion=file_behind("@"),
-        ),
-    ] = None,
+    relay: Relay = None,
     name: Annotated[str, typer.Option(help="Name of the enclave.")] = "",
     disk: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the sectors that enclaves read and write.")

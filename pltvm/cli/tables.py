@@ -25,6 +25,12 @@ _REGISTER: Final = 23  # columns
 _INTERVAL: Final = 5.0  # seconds between two lines
 
 
+def clock(seconds: float) -> str:
+    """How long something has taken, as hours, minutes and seconds: 0:01:30."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
 def console(stream: IO[str]) -> "Console":
     """rich's, which knows NO_COLOR and TERM; what is no terminal gets whole lines, without colours."""
     from rich.console import Console
@@ -141,7 +147,6 @@ class Counting:
                 self._bar.update(self._task, completed=done, total=total, description=what, refresh=True)
         elif not self._quiet and now - self._said >= _INTERVAL:
             self._said = now
-            seconds = int(now - self._began)
             of = "" if total is None else f" of {total}"
-            at = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+            at = clock(now - self._began)
             print(f"{at}  {self._what} {done}{of}{', ' if more else ''}{more}", file=sys.stderr, flush=True)
