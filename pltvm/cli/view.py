@@ -3,8 +3,6 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -13,6 +11,7 @@ import typer
 from pltvm.cli.around import AroundRun, given, refuse_options, run_it
 from pltvm.cli.streams import say
 from pltvm.errors import PltvmError
+from pltvm.host.plain_file import writing
 
 _TRACE: Final = b'{"kind":"trace"'  # how a trace begins
 _NOTHING: Final = 3  # lines of a trace in which nothing happens: what it is, the start, the end
@@ -82,17 +81,10 @@ class _Page:
     def __init__(self, path: Path, title: str, folders: list[Path]) -> None:
         self._path, self._title, self._folders = path, title, folders
         made = not path.exists()
-        with self._said():
+        with writing(self._path):
             path.open("ab").close()
             if made:
                 path.unlink()
-
-    @contextmanager
-    def _said(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise PltvmError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     def write(self, trace: Path) -> None:
         """Make it of this trace. Raises PltvmError."""
@@ -106,7 +98,7 @@ class _Page:
             raise PltvmError(f"{trace}: {error}") from None
         except OSError as error:
             raise PltvmError(f"{trace}: {error.strerror}") from None
-        with self._said():
+        with writing(self._path):
             self._path.write_bytes(text)
         steps = len(page.data["steps"])
         more = ", and the run goes on" if page.data["cut"] else ""

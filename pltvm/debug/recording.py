@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 from pltvm.debug.packed import Case, Ending, Packed, pack
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
+from pltvm.host.plain_file import writing
 from pltvm.host.text import one_line
 from pltvm.machine import Machine
 from pltvm.monitor.abi import Call, Ocall
@@ -111,10 +112,8 @@ class Recording:
         self._finder = _finder() if case.kind == "host" else None
         self._heard = Heard()
         self._log: TrapLog | None = None
-        try:
+        with writing(self._path):
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise PltvmError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     def options(self, machine: Machine) -> dict[str, Any]:
         """Of the host program: its input is noted, and the files that it finds."""
@@ -150,12 +149,10 @@ class Recording:
         traps = (0, 0, 0, False, b"") if log is None else log.all()
         ending = Ending(status, self._heard.stdout, self._heard.stderr, *traps)
         data = pack(case, ending)
-        try:
+        with writing(self._path):
             os.ftruncate(self._file, 0)
             with open(self._file, "wb") as file:
                 file.write(data)
-        except OSError as error:
-            raise PltvmError(f"{self._path}: cannot be written: {error.strerror}") from None
         return f"recorded {f'{log.count} traps' if log is not None else 'it'} in {self._path}"
 
 

@@ -2,7 +2,8 @@
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,15 @@ def read_plain(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
         size = f"{most >> 20} MiB" if most >> 20 else f"{most >> 10} KiB"
         raise PltvmError(f"{name}: has more than {size}")
     return content
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An OSError in the block is a PltvmError: this file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise PltvmError(f"{os.fspath(path)}: cannot be written: {error.strerror}") from None
 
 
 _UNSAID: Final = 64 << 20  # bytes that are read of a file that does not say how many it has: /proc

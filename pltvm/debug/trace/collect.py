@@ -15,7 +15,8 @@ from typing import IO, Final, Protocol
 from pltvm.debug.trace.jsonl import JsonLines
 from pltvm.debug.trace.perfetto import Perfetto
 from pltvm.debug.trace.text import Text
-from pltvm.errors import ArgumentError, PltvmError
+from pltvm.errors import ArgumentError
+from pltvm.host.plain_file import writing
 from pltvm.machine import Machine
 from pltvm.view.events import Event
 
@@ -61,15 +62,8 @@ class TraceFile:
     def __init__(self, path: str | Path, wanted: str | None = None) -> None:
         self._path = Path(path)
         self._format = format_of(self._path, wanted)
-        with self._said():
+        with writing(self._path):
             self._file = self._path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
-
-    @contextmanager
-    def _said(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise PltvmError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     @contextmanager
     def of(self, machine: Machine) -> Iterator[None]:
@@ -81,17 +75,17 @@ class TraceFile:
 
         def event(one: Event) -> None:
             nonlocal count
-            with self._said():
+            with writing(self._path):
                 writer.event(one)
             count += 1
 
         try:
-            with self._said():
+            with writing(self._path):
                 writer = FORMATS[self._format](self._file, machine)
             with machine.watch(on_event=event):
                 yield
         finally:
-            with self._said(), self._file:
+            with writing(self._path), self._file:
                 writer.end(count)
 
 
