@@ -3,7 +3,7 @@
 A file at a time is compiled. Then all of it is linked, with more of the libraries when the linker asks:
 
     compile each source ─▶ objects ─▶ link with the SDK ─┬─▶ ELF
-                                        ▲                ├─ symbols are missing: + extras, + cxx
+                                        ▲                ├─ symbols are missing: + runtime, + extras, + cxx
                                         ╰────────────────┴─ constructors, thread variables: + startup.c
 
 So a program that asks for none of it gets the same bytes as if there were none.
@@ -35,12 +35,7 @@ FLAGS: Final = (
 )
 _UNCHECKED: Final = "-fno-sanitize=all"  # zig lets no flag behind it turn a check on again
 _OF_C: Final = ("-std=gnu17", *zig.OLD_C)
-_LINK: Final = (
-    *("-nostdlib", "-static", "-Wl,--gc-sections"),
-    # Floating point and 128-bit division in software, for programs that use them: linked only then. (Its line
-    # tables name the place where ziglang is installed, the one exception to "the same bytes".)
-    "-rtlib=compiler-rt",
-)
+_LINK: Final = ("-nostdlib", "-static", "-Wl,--gc-sections")
 _STARTUP: Final = "startup.c"  # linked as it is, where it is needed
 _MISSING, _OF_LIBCXX = "undefined symbol", "std::"
 
@@ -149,6 +144,7 @@ class _Build:
         ]
         sources = [self.sdk / "lib" / "start.S"]
         libraries = self._libraries(common, inputs)
+        more = iter((self._runtime, self._extras))
         while True:
             command = [
                 *zig.command("cc", *TARGET, *common, *_LINK, "-T", str(self.sdk / "enclave.ld")),
@@ -157,12 +153,10 @@ class _Build:
             try:
                 elf, warnings = self._linked(command)
             except BuildError as error:
-                if _MISSING not in str(error) or self.scratch / "extras.a" in libraries:
+                make = next(more, None) if _MISSING in str(error) else None
+                if make is None:
                     raise
-                libraries.append(library.extras(self.scratch, self.output, self.cache))
-                if _OF_LIBCXX in str(error):
-                    flags = [*FLAGS, _UNCHECKED, *library.CXX, "-O2", *zig.include_paths(cxx=True)]
-                    libraries.append(library.cxx(flags, self.scratch / "cxx.a", self.output, self.cache))
+                libraries += make(str(error))
                 continue
             if len(sources) > 1 or not objects.has_startup(elf):
                 break
@@ -172,6 +166,16 @@ class _Build:
             elf, _ = self._linked([*command, str(table)])
         sys.stderr.write(warnings)
         return strip(objects.without_tls_header(elf), debug=False)
+
+    def _runtime(self, _missing: str) -> list[Path]:
+        return [library.runtime(self.scratch / "runtime.a", self.output, self.cache)]
+
+    def _extras(self, missing: str) -> list[Path]:
+        made = [library.extras(self.scratch, self.output, self.cache)]
+        if _OF_LIBCXX in missing:
+            flags = [*FLAGS, _UNCHECKED, *library.CXX, "-O2", *zig.include_paths(cxx=True)]
+            made.append(library.cxx(flags, self.scratch / "cxx.a", self.output, self.cache))
+        return made
 
     def _linked(self, command: Sequence[str]) -> tuple[bytes, str]:
         """The ELF, and what the linker says."""

@@ -1,16 +1,20 @@
 """The libraries that an enclave is linked with, each made when it is needed: the compiler caches them.
 
     sdk       guest/lib: what every enclave gets
+    runtime   what a compiler leaves to its own library: floating point and division of 128 bits, in software
     extras    what a C program may also ask for, from the sources of musl that come with ziglang (MIT):
               math.h, strtod, how floating point numbers are printed, setjmp.h, calendars of time.h
     cxx       what headers of C++ leave to a library, from the sources of libc++ that come with ziglang
 
-Nothing of the latter two is a part of this package: they are compiled from where ziglang is installed. All
+Nothing of the others is a part of this package: they are compiled from where ziglang is installed. All
 are archives, of which only the files that are needed get linked.
 """
 
+import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +44,10 @@ _MUSL_FILES: Final = (
     *("time/asctime.c", "time/asctime_r.c", "time/ctime.c", "time/ctime_r.c", "time/difftime.c"),
     *("time/gmtime.c", "time/gmtime_r.c", "time/localtime.c", "time/localtime_r.c", "time/mktime.c"),
     *("time/strftime.c", "time/timegm.c", "locale/langinfo.c", "locale/c_locale.c", "locale/__lctrans.c"),
+)
+_ZIG: Final = (
+    *("-fno-PIC", "-mcmodel=medany", "-fno-compiler-rt"),
+    *("-fstrip", "-ffunction-sections", "-fdata-sections"),
 )
 # zig has some functions of math.h in its own language, as a part of a larger file: this is for them alone.
 _ZIG_MATH: Final = """\
@@ -81,30 +89,44 @@ def sdk(flags: Sequence[str], made: Path, output: Path, cache: Path, without: Se
     return archive(flags, files, made, output, cache)
 
 
+def runtime(made: Path, output: Path, cache: Path) -> Path:
+    """The archive of what comes with zig for its compiler. Making it the first time takes some three seconds.
+
+    As `-rtlib=compiler-rt` would link it, but without line tables: those name where ziglang was when
+    the compiler's cache was filled, so that the same sources gave other bytes.
+    """
+    command = ["build-lib", *TARGET, "-OReleaseFast"]
+    return _of_zig(command, zig.library_dir(), "compiler_rt", made, output, cache)
+
+
 def extras(scratch: Path, output: Path, cache: Path) -> Path:
     """The archive of what comes from musl. Making it the first time takes some ten seconds."""
-    made, math = scratch / "extras.a", scratch / "zig_math.o"
-    musl = zig.library_dir() / "libc" / "musl"
+    made, musl = scratch / "extras.a", zig.library_dir() / "libc" / "musl"
     (scratch / "zig" / "c").mkdir(parents=True)
     (scratch / "zig" / "c.zig").write_text(_ZIG_MATH)
     shutil.copyfile(zig.library_dir() / "c" / "math.zig", scratch / "zig" / "c" / "math.zig")
-    zig.run(
-        zig.command(
-            *("build-obj", "-lc", *_MUSL_TARGET, "-OReleaseSmall", "-fno-PIC", "-mcmodel=medany", "-fstrip"),
-            *("-ffunction-sections", "-fdata-sections", f"-femit-bin={math}", str(scratch / "zig" / "c.zig")),
-        ),
-        math, output, cache,
-    )  # fmt: skip
+    command = ["build-obj", "-lc", *_MUSL_TARGET, "-OReleaseSmall"]
+    math = _of_zig(command, scratch / "zig", "c", scratch / "zig_math.o", output, cache)
     files = [musl / "src" / name for name in _MUSL_FILES]
     files += sorted((musl / "src" / "math").glob("*.c"))
     files += sorted((guest.guest_dir() / "lib" / "musl").glob("*.c"))
-    flags = [
-        *_MUSL_FLAGS,
-        *(f"-I{musl / part}" for part in _MUSL_HEADERS),
-    ]
+    flags = [*_MUSL_FLAGS, *(f"-I{musl / part}" for part in _MUSL_HEADERS)]
     command = ["build-lib", "-lc", *_MUSL_TARGET, *_ARCHIVE, f"-femit-bin={made}"]
     zig.run(zig.command(*command, "-cflags", *flags, "--", *map(str, files), str(math)), made, output, cache)
     return made
+
+
+def _of_zig(command: list[str], folder: Path, name: str, made: Path, output: Path, cache: Path) -> Path:
+    """What becomes of a source in zig's own language, which its compiler does not keep in its cache."""
+    command = [*command, *_ZIG]
+    digest = hashlib.sha256("\0".join([version("ziglang"), *command, _ZIG_MATH]).encode()).hexdigest()
+    kept = cache / "libraries" / f"{name}-{digest[:16]}{made.suffix}"
+    if not kept.is_file():
+        zig.run(zig.command(*command, f"-femit-bin={made}", str(folder / f"{name}.zig")), made, output, cache)
+        kept.parent.mkdir(exist_ok=True)
+        complete = Path(shutil.copy(made, kept.with_suffix(f".{os.getpid()}")))
+        complete.replace(kept)
+    return kept
 
 
 def cxx(flags: Sequence[str], made: Path, output: Path, cache: Path) -> Path:

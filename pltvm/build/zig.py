@@ -19,6 +19,7 @@ OLD_C: Final = (
     *("-Wno-error=implicit-function-declaration", "-Wno-error=implicit-int"),
     *("-Wno-error=int-conversion", "-Wno-error=incompatible-pointer-types"),
 )
+COMPILER: Final = "ziglang"
 Defines = Mapping[str, str | int | None]
 
 
@@ -100,8 +101,12 @@ def defining(defines: Defines | None) -> list[str]:
 
 
 def prefix_maps(directories: set[Path]) -> list[str]:
-    """Flags that make the paths in line tables relative. The last match wins: the innermost directory's."""
-    return [f"-ffile-prefix-map={directory}/=" for directory in sorted(directories)]
+    """Flags that make the paths in line tables relative. The last match wins: the innermost directory's.
+
+    Files that come with the compiler, as headers of C++, are in a folder `COMPILER` then.
+    """
+    own = dict.fromkeys(directories, "") | {library_dir(): f"{COMPILER}/"}
+    return [f"-ffile-prefix-map={directory}/={instead}" for directory, instead in sorted(own.items())]
 
 
 def cache_dir(scratch: str | Path) -> Path:

@@ -8,11 +8,10 @@ import os
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from pltvm.build import guest
+from pltvm.build import guest, zig
 from pltvm.coverage import lcov
 from pltvm.coverage.blocks import BlockCounts
 from pltvm.coverage.lcov import Files
@@ -136,22 +135,16 @@ def _one_for_each_pc(ran: Ran) -> dict[int, tuple[int, int]]:
 
 
 def of_users(files: Files) -> Found:
-    """Without the files that come with pltvm, or with its compiler, and those that are not there."""
-    own = guest.guest_dir().resolve()
-    zig = find_spec("ziglang")
-    compilers = (zig and zig.submodule_search_locations) or ()
-    left_out = [*(own / name for name in _LEFT_OUT), *map(Path, compilers)]
+    """Without the files that come with pltvm or with its compiler, and those that are not there."""
+    left_out = [guest.guest_dir().resolve() / name for name in ("lib", "include", "proxy")]
     kept: Files = {}
     missing = []
     for name, file in files.items():
         path = Path(name)
+        if name.startswith(f"{zig.COMPILER}/"):
+            continue
         if not path.is_file():
-            if _OF_COMPILER not in name:  # of another installation
-                missing.append(name)
+            missing.append(name)
         elif not any(path.resolve().is_relative_to(folder) for folder in left_out):
             kept[name] = file
     return Found(kept, tuple(sorted(missing)))
-
-
-_LEFT_OUT: Final = ("lib", "include", "proxy")
-_OF_COMPILER: Final = "compiler_rt"

@@ -154,14 +154,15 @@ def _depends_on_folder(words: Sequence[str]) -> bool:
 
 @functools.cache
 def _tools() -> str:
-    """The SDK and the compiler."""
-    sdk = guest.guest_dir()
+    """The SDK, the compiler, and how it is asked."""
+    sdk, driver = guest.guest_dir(), Path(guest.__file__).parent
     files = [*(sdk / "include").rglob("*"), *(sdk / "lib").rglob("*"), sdk / "enclave.ld"]
     try:
         compiler = version("ziglang")
     except PackageNotFoundError:
         compiler = ""
-    return compiler + _digest_of(sorted(str(one.relative_to(sdk)) for one in files if one.is_file()), sdk)
+    of_sdk = _digest_of(sorted(str(one.relative_to(sdk)) for one in files if one.is_file()), sdk)
+    return compiler + of_sdk + _digest_of(sorted(one.name for one in driver.glob("*.py")), driver)
 
 
 def _cache() -> Path:

@@ -13,7 +13,8 @@ import unicorn.riscv_const as riscv
 from elftools.elf.constants import P_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from pltvm.build import guest
+import pltvm
+from pltvm.build import guest, zig
 from pltvm.build.enclave import build_enclave
 from pltvm.build.rebuild import rebuild_examples
 from pltvm.errors import BuildError
@@ -62,6 +63,33 @@ def test_bytes_do_not_depend_on_directories(tmp_path: Path, monkeypatch: pytest.
     again = build_enclave([tmp_path / "more" / "caller.c"], tmp_path / "again.elf")
     assert again.read_bytes() == elf.read_bytes()
     assert sorted((tmp_path / "cache").rglob("print.o")) == made
+
+
+WITH_LIBRARIES = """
+#include <vector>
+#include <math.h>
+#include <stdio.h>
+#include "eapp.h"
+extern "C" int EAPP_ENTRY main() {
+    std::vector<int> numbers{1, 2};
+    volatile double two = 2;
+    volatile __int128 of_a_library = 7, too = 3;
+    printf("%.3f %d\\n", sqrt(two) * two / 3, (int)(of_a_library / too) + numbers[1]);
+    return 0;
+}
+"""
+
+
+def test_no_place_of_this_machine_is_in_the_bytes(tmp_path: Path) -> None:
+    """Also none of the compiler's: its cache may have been filled by one that was installed elsewhere."""
+    source = tmp_path / "all.cpp"
+    source.write_text(WITH_LIBRARIES)
+    elf = build_enclave([source], tmp_path / "all.elf").read_bytes()
+    assert b"ziglang/libcxx/include" in elf, "there are line tables of headers"
+    for place in (tmp_path, zig.library_dir(), guest.guest_dir(), Path.home() / ".cache"):
+        assert str(place).encode() not in elf
+        assert str(place.resolve()).encode() not in elf
+    assert pltvm.Machine(64 << 20).create(elf).run().ok
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
