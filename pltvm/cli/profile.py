@@ -9,9 +9,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pltvm.cli import run
 from pltvm.cli.around import AroundRun, given, run_it
 from pltvm.cli.beside import ADDED
+from pltvm.cli.kinds import SHOW
 from pltvm.cli.options import Json
 from pltvm.cli.streams import print_error, print_json, say
 from pltvm.errors import ArgumentError, PltvmError
@@ -117,7 +117,7 @@ def profile(
 
     ctx.meta[ADDED] = [collect]
     if json:
-        ctx.meta[run.SHOW] = print_error
+        ctx.meta[SHOW] = print_error
     try:
         run_it(ctx)
     finally:
