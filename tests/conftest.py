@@ -87,11 +87,15 @@ def audited(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(scope="session")
-def build_guest(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
-    """Gives the ELF of tests/guest/NAME.c. Workers of pytest-xdist share what one of them has built."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this test run: workers of pytest-xdist share what one of them has built in it."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def build_guest(shared: Path) -> Callable[[str], bytes]:
+    """Gives the ELF of tests/guest/NAME.c."""
 
     def build(name: str) -> bytes:
         source = GUEST / f"{name}.c"

@@ -17,11 +17,8 @@ SOURCES = Path(__file__).parent / "programs"
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+def programs(shared: Path) -> Programs:
     """Gives the path of the ELF of programs/NAME.c, compiled without optimisation."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
 
     def build(name: str) -> Path:
         source = SOURCES / f"{name}.c"

@@ -19,11 +19,8 @@ Plant = Callable[..., Options]
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
+def built(shared: Path) -> Build:
     """Gives the ELF of a C file, or of the text of one, built with these definitions."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
 
     def build(source: Path | str, *defines: str, name: str = "") -> Path:
         text = source if isinstance(source, str) else source.read_text()

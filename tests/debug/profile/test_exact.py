@@ -1,7 +1,6 @@
 """Counts are exact: they are those of a hook on each instruction, with the native core and without."""
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -116,9 +115,8 @@ def test_a_machine_that_is_put_back() -> None:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    shared = tmp_path_factory.getbasetemp()
-    return (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "programs"
+def cache(shared: Path) -> Path:
+    return shared / "programs"
 
 
 @pytest.mark.parametrize("name", LINUX)

@@ -18,11 +18,8 @@ Run = Callable[..., LinuxResult]
 
 
 @pytest.fixture(scope="session")
-def build_linux(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def build_linux(shared: Path) -> Callable[[str], Path]:
     """Gives the program built from tests/guest/NAME.c for musl, lp64."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
 
     def build(name: str) -> Path:
         source = GUEST / f"{name}.c"

@@ -1,6 +1,5 @@
 """Linux programs print under pltvm what they print on Linux; and under qemu, but for its own faults."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,9 @@ from tests.host.linux import programs
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(shared: Path) -> Path:
     """Where all workers keep the programs that one of them has built."""
-    shared = tmp_path_factory.getbasetemp()
-    return (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "programs"
+    return shared / "programs"
 
 
 @pytest.mark.parametrize("libc", programs.LIBCS)
