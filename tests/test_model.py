@@ -145,7 +145,7 @@ def test_the_same_seed_is_the_same_walk() -> None:
 
 
 class Break(NamedTuple):
-    """A way to break the monitor, what a walk finds to be different, and the seed of one that finds it soon."""
+    """A way to break the monitor, what a walk finds to be different, and the seed of one that soon does."""
 
     what: str
     edit: Edit
