@@ -1,6 +1,7 @@
 """Fixtures: guest programs built once for all workers, and machines that are audited when a test ends."""
 
 import functools
+import gc
 import hashlib
 import os
 import signal
@@ -35,6 +36,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that take long begin first: else one of several workers ends with them alone."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What there is by now stays: nobody looks through hundreds of thousands of objects for garbage again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: tests wait for processes, clocks and files."""
+    del config
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ knowing them: what a later version of the monitor remembers is looked at too. Re
 """
 
 import os
-from array import array
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -31,8 +31,9 @@ _CACHES = {
     "_held",
 }
 
-
 _NOTHING: Final = bytes(PAGE)
+# The highest byte of an entry of a pagemap: bits 63 and 62 say that the page is in memory, or swapped out.
+_IN_USE: Final = re.compile(rb"[\x40-\xff]")
 
 
 class Whole:
@@ -75,8 +76,7 @@ def _touched(memory: Memory) -> dict[int, bytes]:
     """The pages of RAM that were ever touched, by offset. To read the others would make most of the work."""
     with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
         entries = os.pread(pagemap.fileno(), memory.size // PAGE * 8, memory.host_address // PAGE * 8)
-    # Bits 63 and 62: the page is in memory, or swapped out.
-    offsets = (number * PAGE for number, entry in enumerate(array("Q", entries)) if entry >> 62)
+    offsets = (found.start() * PAGE for found in _IN_USE.finditer(entries[7::8]))
     return {at: bytes(memory.bytes[at : at + PAGE]) for at in offsets}
 
 

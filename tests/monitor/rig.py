@@ -32,7 +32,7 @@ NOWHERE: Final = 0x20_0000_0000  # in no mapping of any test
 LIST_PAGES: Final = 8
 DATA: Final = abi.SHM_BASE + LIST_PAGES * PAGE  # shared memory that the list does not use: two pages
 SHM_PAGES: Final = LIST_PAGES + 2
-_BLANK: Final = 4096  # bytes of the bitmap that are looked at in one go
+_BLANK: Final = bytes(4096)  # a part of the bitmap whose pages are nobody's
 STRUCT: Final = DATA + 0x800  # where `call` and `give` put their structs
 NAME: Final = DATA + 0xF00
 _HEADER, _STEP = 1024, 128
@@ -345,9 +345,9 @@ class Rig:
                 expected[(pa - base) // PAGE] += 1
             self._check_tables(enclave)
         said, right = owners.entries.tobytes(), expected.tobytes()
-        for at in range(0, len(said), _BLANK):  # most of it is nobody's
-            if any(part[at : at + _BLANK].strip(b"\0") for part in (said, right)):
-                first, pages = at // expected.itemsize, _BLANK // expected.itemsize
+        for at in range(0, len(said), len(_BLANK)):  # most of it is nobody's
+            if any(part[at : at + len(_BLANK)] != _BLANK for part in (said, right)):
+                first, pages = at // expected.itemsize, len(_BLANK) // expected.itemsize
                 assert owners.who(first, pages) == expected[first : first + pages].tolist(), (
                     f"from page {first}"
                 )
