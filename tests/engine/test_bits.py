@@ -4,13 +4,14 @@ import ctypes
 import functools
 import random
 import struct
+from array import array
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltvm.engine import bits
-from pltvm.engine.context import PC, X0, Context
+from pltvm.engine.context import PC, SAVED_FROM, X0, Context
 from pltvm.engine.decode import Access, disassemble, memory_access
 from pltvm.native import core
 from tests.engine import bit_instructions as spec
@@ -24,6 +25,7 @@ NUMBERS = st.one_of(
     st.integers(0, 63).map(lambda n: 1 << n),
     st.integers(0, 64),
 )
+CONTEXT = Context()  # one for all: to make one takes longer than to run an instruction
 NAMES = ["zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5"]
 # Registers of a result and two operands: different ones, the same, and x0.
 CHOICES = [(10, 11, 12), (31, 1, 31), (5, 5, 5), (7, 0, 8), (9, 30, 0), (0, 6, 7)]
@@ -59,15 +61,14 @@ def of(*names: str) -> list[tuple[object, ...]]:
 
 def run(code: bytes, values: list[int]) -> tuple[list[int], int] | None:
     """Registers x0…x31 behind one instruction, and its length; both C and Python say the same."""
-    context = Context()
-    context.regs[PC] = MASK - 1  # pc goes around the end
-    for number, value in enumerate(values):
-        context.set_register(number, value)
-    ran = bits.execute(code, context)
-    after = [context.register(number) for number in range(32)]
-    result = (after, (context.regs[PC] + 2) & MASK) if ran else None
+    regs = CONTEXT.regs
+    regs[PC] = MASK - 1  # pc goes around the end
+    regs[SAVED_FROM:PC] = memoryview(array("Q", values))[1:]
+    ran = bits.execute(code, CONTEXT)
+    after = [0, *regs[SAVED_FROM:PC]]
+    result = (after, (regs[PC] + 2) & MASK) if ran else None
     if not ran:
-        assert (after[1:], context.regs[PC]) == (values[1:], MASK - 1)
+        assert (after[1:], regs[PC]) == (values[1:], MASK - 1)
     if core is not None:
         x = (ctypes.c_uint64 * 32)(*values)
         length = core.pltvm_bits_execute(ctypes.c_uint32(int.from_bytes(code[:4], "little")), x)
