@@ -73,6 +73,11 @@ class Ending:
     stopped: bool
     rows: bytes
 
+    @property
+    def traps(self) -> int:
+        """How many there were of guests: the last one of a run that was stopped is that stop."""
+        return self.count - self.stopped
+
 
 def pltvm_version() -> str:
     """That of the package which runs."""

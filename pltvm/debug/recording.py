@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from pltvm.debug.packed import Case, Ending, Packed, pack
 from pltvm.engine.trap import Cause
@@ -26,8 +26,6 @@ from pltvm.monitor.log import HOST, Differs, Trap, TrapLog
 
 if TYPE_CHECKING:
     from pltvm.debug.rooted import Finder
-
-_STOP: Final = Cause.INTERRUPT & 0xFFFF  # as the log has it
 
 
 class Tape(Protocol):
@@ -211,7 +209,7 @@ class Replay:
             yield
             return
         if machine is not None:
-            self._log = TrapLog(machine.monitor.state, (ending.rows, ending.mask))
+            self._log = TrapLog(machine.monitor.state, (ending.rows, ending.mask, ending.traps))
         try:
             with self._heard.hearing():
                 yield
@@ -220,7 +218,7 @@ class Replay:
 
     def _said(self, found: Differs) -> PltvmError:
         ending, now, expected, name = self._packed.ending, found.now, found.expected, self._packed.name
-        if ending.stopped and (expected is None or expected.cause == _STOP):
+        if ending.stopped and now.number == ending.traps:
             return Stopped(f"{name}: the recorded run was stopped here; up to here all is the same")
         which = f"trap {now.number}" if not ending.mask else f"a trap from {found.since + 1} to {now.number}"
         was = self._words(expected) if expected is not None else f"there were {ending.count} traps"

@@ -60,6 +60,7 @@ class LogState(ctypes.Structure):
         ("expected", ctypes.c_void_p),
         ("expected_count", _U64),
         ("expected_mask", _U64),
+        ("expected_end", _U64),
         ("differs", _U64),
     ]
     sum: int
@@ -70,6 +71,7 @@ class LogState(ctypes.Structure):
     expected: int | None
     expected_count: int
     expected_mask: int
+    expected_end: int
     differs: int
 
 
@@ -97,13 +99,15 @@ class Differs(BaseException):
 
 
 class TrapLog:
-    """Notes the traps of a machine from now on. With `expected`, rows and mask of another log, it compares.
+    """Notes the traps of a machine from now on.
+
+    With `expected` it compares: rows and mask of another log, and how many traps of it there are to be.
 
     Then the run ends with `Differs`, before the trap is served.
     """
 
     def __init__(
-        self, state: State, expected: tuple[bytes, int] | None = None, room: int = MOST_ROWS
+        self, state: State, expected: tuple[bytes, int, int] | None = None, room: int = MOST_ROWS
     ) -> None:
         self._monitor, self._hart = state, state.hart
         self._stopped = False
@@ -111,13 +115,13 @@ class TrapLog:
         self._rows = (TrapRow * room).from_buffer(mmap.mmap(-1, room * ctypes.sizeof(TrapRow)))
         self._state = log = LogState(rows=ctypes.addressof(self._rows), room=room)
         if expected is not None:
-            rows, mask = expected
+            rows, mask, end = expected
             count = len(rows) // ctypes.sizeof(TrapRow)
             self._expected = (TrapRow * max(count, 1)).from_buffer_copy(
                 rows.ljust(ctypes.sizeof(TrapRow), b"\0")
             )
             log.expected, log.expected_mask = ctypes.addressof(self._expected), mask
-            log.expected_count = count
+            log.expected_count, log.expected_end = count, end
         hart = state.hart
         core = native.core if hart.has_core else None
         self._core = core
@@ -209,7 +213,7 @@ class TrapLog:
         at = log.count // stride
         now = Trap(log.count, who, cause, regs[PC], regs[A7], regs[A0])
         expected = None
-        if at < log.expected_count:
+        if at < log.expected_count and log.count < log.expected_end:
             row = self._expected[at]
             expected = Trap(at * stride, row.who, row.cause, row.pc, row.a7, row.a0)
         raise Differs(now, expected, max(at - 1, 0) * stride if at else 0)
@@ -241,6 +245,9 @@ def _note(
         total = _mix(total, int.from_bytes(text[at : at + 8], "little"))
     if rest := text[whole:]:
         total = _mix(total, int.from_bytes(rest, "little") | len(rest) << 56)
+    if log.expected and log.count == log.expected_end:
+        log.differs = 1
+        return
     if log.expected and not log.count & log.expected_mask:
         at = log.count // (log.expected_mask + 1)
         expected = (TrapRow * max(log.expected_count, 1)).from_address(log.expected)

@@ -45,7 +45,7 @@ def test_with_and_without_the_core() -> None:
 def test_the_same_run_is_as_expected(is_native: bool) -> None:
     run, log = chain(not is_native)
     run()
-    again, other = chain(is_native, expected=(log.rows(), log.mask))
+    again, other = chain(is_native, expected=(log.rows(), log.mask, log.count))
     again()
     assert other.all() == log.all()
 
@@ -55,7 +55,7 @@ def test_a_text_that_differs(is_native: bool) -> None:
     """The registers of a print are the same: its text counts, too."""
     run, log = chain(is_native)
     run()
-    again, _ = chain(is_native, shm=b"One", expected=(log.rows(), log.mask))
+    again, _ = chain(is_native, shm=b"One", expected=(log.rows(), log.mask, log.count))
     with pytest.raises(Differs) as raised:
         again()
     now, expected = raised.value.now, raised.value.expected
@@ -71,7 +71,7 @@ def test_the_first_trap_that_differs(is_native: bool, shared: int) -> None:
     run()
     rows = (TrapRow * log.count).from_buffer_copy(log.rows())
     rows[shared].sum ^= 1
-    again, other = chain(is_native, expected=(bytes(rows), log.mask))
+    again, other = chain(is_native, expected=(bytes(rows), log.mask, log.count))
     with pytest.raises(Differs) as raised:
         again()
     assert raised.value.now.number == shared == other.count
@@ -91,9 +91,23 @@ def test_fewer_rows_than_traps(is_native: bool) -> None:
     rows = (TrapRow * 3).from_buffer_copy(few.rows())
     every = (TrapRow * few.count).from_buffer_copy(all_of_them.rows())
     assert [row.sum for row in rows] == [every[number].sum for number in (0, 8, 16)]
-    again, _ = chain(is_native, shm=b"One", expected=(few.rows(), few.mask))
+    again, _ = chain(is_native, shm=b"One", expected=(few.rows(), few.mask, few.count))
     with pytest.raises(Differs):
         again()
+
+
+@pytest.mark.parametrize("is_native", MODES)
+@pytest.mark.parametrize("end", [1, 5, 8, 17])
+def test_one_trap_more_than_there_are_to_be(is_native: bool, end: int) -> None:
+    """It is not served, also where there would be no row for it."""
+    run, log = chain(is_native, room=4)
+    run()
+    assert log.mask == 7
+    again, other = chain(is_native, expected=(log.rows(), log.mask, end))
+    with pytest.raises(Differs) as raised:
+        again()
+    assert (raised.value.now.number, raised.value.expected) == (end, None)
+    assert other.count == end
 
 
 def test_who_puts_a_handler_in_place_is_told_second() -> None:

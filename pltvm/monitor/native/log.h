@@ -14,14 +14,15 @@ struct trap_row {
 };
 
 /* Every trap counts in `sum`; of those whose number is a multiple of mask + 1 there is a row. When there is no
- * room for more, every second one stays. With `expected` rows, it is looked whether each is as expected. */
+ * room for more, every second one stays. With `expected` rows, it is looked whether each is as expected, and that
+ * there are no more than `expected_end` traps. */
 struct trap_log {
     answer_function *next;          /* who answers traps */
     uint64_t sum, count, mask;
     struct trap_row *rows;
     uint64_t used, room;            /* rows */
     const struct trap_row *expected;
-    uint64_t expected_count, expected_mask;
+    uint64_t expected_count, expected_mask, expected_end;
     uint64_t differs;
 };
 
