@@ -170,7 +170,7 @@ class History:
         hart = self._hart
         counts = hart.all_counts()
         partner = self._partner.now() if self._partner is not None else None
-        used, reserved = self._counter.used, self._counter.reserved
+        used, reserved = hart.slice.used, self._counter.reserved
         self._checkpoints.insert(at, Checkpoint(now, used, reserved, snapshot, 0, counts, partner))
         self._measure(at)
         self._measure(at + 1)

@@ -18,7 +18,6 @@ import ctypes
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from unicorn import riscv_const as riscv
 from unicorn import unicorn_const as uc_const
 
 from pltvm import native
@@ -33,21 +32,16 @@ from pltvm.engine.handlers import Handlers
 from pltvm.engine.hooks import Hooks
 from pltvm.engine.leaving import Leaving
 from pltvm.engine.memory import Memory
-from pltvm.engine.preemption import Preemptible
 from pltvm.engine.reservation import Reservation, Reserved
 from pltvm.engine.skipped import Skipped, TranslatedBlock
 from pltvm.engine.sv39 import ASID_MASK
 from pltvm.engine.tlb_tuning import tuner
 from pltvm.engine.trap import Cause
-from pltvm.engine.unicorn_library import check, control_word, library, new_engine, quick
+from pltvm.engine.unicorn_library import FLUSH_TLB, check, library, new_engine, quick
+from pltvm.engine.watching import Watchable
 
 _LAST_ADDRESS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
-
-_PC: Final = riscv.UC_RISCV_REG_PC
-_FLUSH_TLB: Final = control_word(uc_const.UC_CTL_TLB_FLUSH, 0)
-
-_FLUSH_CODE: Final = control_word(uc_const.UC_CTL_TB_FLUSH, 0)
 
 _read: Final = quick.uc_reg_read_batch
 _write: Final = quick.uc_reg_write_batch
@@ -73,18 +67,19 @@ class Counting(Protocol):
     def begin(self) -> None:
         """A run begins."""
 
-    def allowed(self, time_slice: int) -> int:
-        """How many may run when guest code is entered now, 0 for any number; −1: the time slice is over."""
+    def allowed(self, left: int) -> int:
+        """How many may run when guest code is entered now, 0 for any number. With so many `left` of the time
+        slice, as `TimeSlice.left` says; −1 as there."""
 
     def ran_by_hand(self, trapped: bool) -> None:
         """An instruction has run that the JIT does not know of, or that has `trapped` there."""
 
     def left(self, pc: int, status: int, other: bool) -> bool:
-        """Guest code was left at `pc`, with Unicorn's status. True: as was asked for here, and for no `other`
-        reason."""
+        """Guest code was left at `pc`, with Unicorn's status: count it, for the time slice too. True: as was
+        asked for here, and for no `other` reason."""
 
 
-class Hart(Preemptible):
+class Hart(Watchable):
     """A RISC-V CPU on `memory`; with the native core, if there is one, unless `use_core` is false.
 
     `handlers[cause]` is called with the context that trapped, its pc on the faulting instruction (after an
@@ -119,8 +114,6 @@ class Hart(Preemptible):
         self._counted = False  # the JIT counts instructions
         self.until = _NEVER  # where `counter` has the JIT left, in code that is translated from now on
         self._inside = False  # it runs, or one of its traps is handled
-        self._used = 0  # of the time slice, where the JIT is left within one and nobody else counts
-        self._slices_counted = 0  # `slices_set` when that was counted
         self._reserved: tuple[Context, Reserved] | None = None  # who was left for an errand, and what it has
         self._broken_off = 0  # slices that did not come to their end, since the last Cause.TIMER
         self._error: BaseException | None = None  # of a handler
@@ -136,7 +129,7 @@ class Hart(Preemptible):
         self.has_core = core is not None
         trap = self._hooks.trap_function(self._on_core_trap if self.has_core else self._on_trap)
         look = self._hooks.translated_function(self._look_at)
-        self.core.connect(handle, memory, _FLUSH_TLB.value, python=trap, look=look)
+        self.core.connect(handle, memory, FLUSH_TLB.value, python=trap, look=look)
         first = (trap, look) if core is None else (core.pltvm_trap, core.pltvm_translated)
         self._hooks.begin(*first, ctypes.addressof(self.core))
         self._skipped.begin(self.run_bare)
@@ -176,7 +169,7 @@ class Hart(Preemptible):
         """Count on from here: the machine was put back."""
         self._traps, self._flushes, self.core.traps, self.core.flushes = counts
 
-    # -- what others tell the hart: more in `Preemptible` ----------------------------------------------
+    # -- what others tell the hart: more in `Watchable` -----------------------------------------------
 
     def translations_changed(self) -> None:
         """Page-table or PMP entries changed: flush before guest code runs again."""
@@ -217,10 +210,6 @@ class Hart(Preemptible):
         supervisor.clear(self._handle)
         self.context_changed()
 
-    def forget_all_code(self) -> None:
-        """Translate all code anew: outside of guest code, or before a run."""
-        quick.uc_ctl(self._handle, _FLUSH_CODE)
-
     def forget_code(self, pa: int, size: int) -> None:
         """Code in this physical range was replaced from outside the guest: translate it anew.
 
@@ -232,58 +221,6 @@ class Hart(Preemptible):
         """From a handler: leave `run` once the handler returns."""
         self._stopping = True
         quick.uc_emu_stop(self._handle)
-
-    def watch_blocks(
-        self, function: int, data: int, start: int = 1, end: int = 0, keep: object = None
-    ) -> None:
-        """Call native code at each block of code from now on, for good: the C function at `function` gets
-        (engine, pc, bytes of the block, `data`). With `start` ≤ `end`: only for pc in that range.
-
-        Code that was translated before is not watched: call this before any guest code has run. `keep` lives
-        as long as the hook.
-        """
-        self._hooks.watch_blocks(function, data, start, end, keep)
-
-    def watch(self, function: Callable[[int, int], None], start: int, end: int, blocks: bool) -> None:
-        """As `watch_blocks`, but a Python function, which gets pc and bytes: of each block, or instruction.
-
-        That is slow: half a microsecond each.
-        """
-        self.handlers.leave_to_python()
-        self._hooks.watch(function, start, end, blocks)
-
-    def watch_accesses(
-        self, function: int | Callable[[bool, int, int], None], data: int = 0
-    ) -> Callable[[], None]:
-        """Call code at each load and store of guests from now on, before a run; what this gives ends that.
-
-        A C function at `function` gets Unicorn's arguments and `data`; a Python function whether it writes,
-        the physical address, and bytes. Atomic instructions load, and then store. Guest code runs slower.
-        """
-        hooks = self._hooks
-        native_one = ctypes.c_void_p(function) if isinstance(function, int) else None
-        remove = hooks.watch_accesses(native_one or hooks.access_function(function), data)  # type: ignore[arg-type]
-        self.forget_all_code()
-
-        def end() -> None:
-            remove()
-            self.forget_all_code()
-
-        return end
-
-    def pc_inside(self) -> int:
-        """The pc of the instruction that a function of `watch_accesses` was called for."""
-        pc = ctypes.c_uint64()
-        quick.uc_reg_read(self._handle, _PC, ctypes.byref(pc))
-        return pc.value
-
-    def replace_traps(self, function: int, data: int) -> tuple[int, int]:
-        """Call native code at each trap in place of what was called before: the C function at `function`
-        gets (engine, cause, `data`), and is to call the other one, which this gives with its data.
-
-        Not from a handler.
-        """
-        return self._hooks.replace_traps(ctypes.c_void_p(function), data)
 
     def watch_traps(self, before: Callable[[int], None], after: Callable[[int], None]) -> None:
         """Call Python functions before and after each trap, with its cause. Without the native core only."""
@@ -299,12 +236,6 @@ class Hart(Preemptible):
 
         self._hooks.replace_traps(self._hooks.trap_function(trap), 0)
 
-    def watch_translated(self, function: "int | Callable[..., None]", data: int = 0) -> None:
-        """Call native or Python code for each block that was translated, with (engine, block, the one before,
-        `data`): code that was there may have been replaced."""
-        native_one = ctypes.c_void_p(function) if isinstance(function, int) else None
-        self._hooks.watch_translated(native_one or self._hooks.translated_function(function), data)  # type: ignore[arg-type]
-
     def watch_leaving(self, function: Callable[[Context], None]) -> None:
         """Call `function` whenever the JIT is left without a trap, with the context that ran, as it is saved.
 
@@ -317,14 +248,6 @@ class Hart(Preemptible):
             function(context)
 
         self._save = saved  # type: ignore[method-assign]
-
-    def watch_aliases(self) -> None:
-        """From now on see code change also when it is stored to through another mapping than it runs by.
-
-        Unicorn looks at no store to a page between the first one by a mapping that is not executable and the
-        next flush. So each block that is translated flushes. For guests that can map a page twice.
-        """
-        self._hooks.watch_aliases(lambda *_: quick.uc_ctl(self._handle, _FLUSH_TLB))
 
     def _fail(self, error: BaseException) -> None:
         """`run` raises this as soon as guest code is left."""
@@ -339,16 +262,6 @@ class Hart(Preemptible):
     def read_registers(self) -> None:
         """Save the registers of the current context, as a trap does: for a function of `watch`."""
         _read(self._handle, _SAVE_IDS, self.current.saved_pointers, _SAVED)
-
-    def pause(self) -> None:
-        """From a function of `watch` for blocks: trap with Cause.WFI at the block it is called for."""
-        quick.uc_emu_stop(self._handle)
-
-    @staticmethod
-    def stop_function() -> int:
-        """The C function with which native code of `watch_blocks` can leave `run` with Cause.WFI, given the
-        engine: at the block that it was called for."""
-        return ctypes.cast(quick.uc_emu_stop, ctypes.c_void_p).value or 0
 
     def _look_at(self, _engine: object, block: "ctypes._Pointer[TranslatedBlock]", *_: object) -> None:
         try:
@@ -393,7 +306,8 @@ class Hart(Preemptible):
         """Run guest code until the JIT is left, and see to why. True when nothing has changed there."""
         if not goes_on:
             self._load()
-        count = self._allowed() if self.counter is None else self.counter.allowed(self._slice)
+        left = self.slice.left()
+        count = left if self.counter is None else self.counter.allowed(left)
         if count < 0:  # the slice was over when the JIT was left for something else
             self._trap_outside(Cause.TIMER, self.current)
             return False
@@ -420,15 +334,6 @@ class Hart(Preemptible):
             return False
         self._save(self.current)
         return self._left_without_trap(status)
-
-    def _allowed(self) -> int:
-        """What is left of the time slice; 0: there are none, −1: it is over."""
-        if self._slices_counted != self.slices_set or not self._slice:
-            self._slices_counted, self._used = self.slices_set, 0
-        if not self._slice or self._used < self._slice:
-            return self._slice and self._slice - self._used
-        self._used = 0
-        return -1
 
     def run_on(self, until: Callable[[], bool]) -> None:
         """In an errand: run `current` on, and what follows, until this is so, which is asked between blocks.
@@ -476,7 +381,7 @@ class Hart(Preemptible):
         `trapped`: it had trapped there first, which is no place of `breaks`.
         """
         if not self._inside:
-            self._used += 1
+            self.slice.use(1)
         elif not trapped:  # else the JIT has counted it
             self._leaving.ran(1)
         if self.counter is not None:
@@ -570,19 +475,21 @@ class Hart(Preemptible):
             cause = Cause.INTERRUPT
         elif self._restart or self._refresh:
             if self._refresh:
-                quick.uc_ctl(self._handle, _FLUSH_TLB)
+                quick.uc_ctl(self._handle, FLUSH_TLB)
                 self.refreshes += 1
             self._restart = self._refresh = False
-            self._used += self._leaving.counted
+            if self.counter is None:
+                self.slice.use(self._leaving.counted)
             reserved = self.reservation.held
             self._reserved = (context, reserved) if reserved is not None else None
             return context is self._loaded and not self._stale_tlb
-        elif status == uc_const.UC_ERR_OK and self._slice:  # no `wfi`: user mode has none
+        elif status == uc_const.UC_ERR_OK and self.slice.length:  # no `wfi`: user mode has none
             cause = Cause.TIMER
         else:
             cause = quirks.cause_of_end(status, context)
-        self._used = 0
-        self._broken_off = self._broken_off + 1 if self._slice and status != uc_const.UC_ERR_OK else 0
+        if self.counter is None:
+            self.slice.begin()
+        self._broken_off = self._broken_off + 1 if self.slice.length and status != uc_const.UC_ERR_OK else 0
         self._trap_outside(cause, context)
         if self._broken_off >= _MOST_BROKEN_OFF and not self._stopping:
             self._trap_outside(Cause.TIMER, self.current)
@@ -592,7 +499,7 @@ class Hart(Preemptible):
         """Hand over a trap that has left the JIT."""
         self._traps += 1
         if cause == Cause.TIMER:
-            self.clock += self._slice
+            self.clock += self.slice.length
             self._broken_off = 0
         try:
             self.handlers[cause](context)
@@ -622,6 +529,6 @@ class Hart(Preemptible):
             self.core.registers = None if new.privileged else new.address
 
     def _flush(self) -> None:
-        quick.uc_ctl(self._handle, _FLUSH_TLB)
+        quick.uc_ctl(self._handle, FLUSH_TLB)
         self._stale_tlb = False
         self._flushes += 1

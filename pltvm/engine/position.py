@@ -10,7 +10,7 @@ start, it has not run.
     count + length   a block that has run up to its trap        `Counter.now`
     count            a block that was left, or trapped           likewise, as `length` is 0 then
 
-The C of native/position.c does the same; here is what runs without it.
+How each block is counted is in `counting`, and in C in native/position.c.
 """
 
 import ctypes
@@ -21,62 +21,20 @@ from typing import Final
 from unicorn import unicorn_const as uc_const
 
 from pltvm import native
-from pltvm.engine.context import PC, SATP, Context
+from pltvm.engine import counting
+from pltvm.engine.context import PC, Context
+from pltvm.engine.counting import MOST_WATCHED, NEVER, CounterState
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE
 from pltvm.engine.quirks import Clocked
 from pltvm.engine.reservation import Reserved
-from pltvm.engine.sv39 import pte_address, root_of
+from pltvm.engine.sv39 import pte_address
 from pltvm.engine.trap import FETCHES, Cause
 from pltvm.errors import EngineError
 
-NEVER: Final = 0xFFFF_FFFF_FFFF_FFFF
-MOST_WATCHED: Final = 64  # bytes
 COUNTED_BLOCKS: Final = 4096
 _BLOCK_SIZE: Final = 40  # bytes of a `struct counted_block`
 _LONGEST_BLOCK: Final = 1024  # instructions, and more than Unicorn makes
-
-_U64: Final = ctypes.c_uint64
-_POINTER: Final = ctypes.c_void_p
-
-
-class CounterState(ctypes.Structure):
-    """`struct counter` of native/position.h."""
-
-    _fields_ = [
-        ("hart", _POINTER),
-        ("stop", _POINTER),
-        ("next", _POINTER),
-        ("count", _U64),
-        ("again", _U64),
-        ("pc", _U64),
-        ("size", _U64),
-        ("length", _U64),
-        ("limit", _U64),
-        ("stopped", _U64),
-        ("blocks", _POINTER),
-        ("epoch", _U64),
-        ("watched", _POINTER),
-        ("watched_size", _U64),
-        ("changed_at", _U64),
-        ("was", ctypes.c_uint8 * MOST_WATCHED),
-        ("places", _POINTER),
-        ("place_count", _U64),
-        ("reached_at", _U64),
-    ]
-    count: int
-    again: int
-    pc: int
-    size: int
-    length: int
-    limit: int
-    stopped: int
-    epoch: int
-    watched: int | None
-    watched_size: int
-    changed_at: int
-    place_count: int
-    reached_at: int
 
 
 class Counter:
@@ -104,8 +62,6 @@ class Counter:
         self._target: int | None = None  # of `go_to`
         self._is_near = False  # it is inside of the next block
         self._generation = 0  # how often it was put back
-        self._used = 0  # of the time slice, as Unicorn counts
-        self._slices_set = hart.slices_set
         self._entered = 0  # count + again when guest code was entered
         self._kept: tuple[Context, Reserved | None] | None = (
             None  # who was stopped here, and what it reserved
@@ -115,9 +71,9 @@ class Counter:
         hart.settle, hart.counter = self._settle_counted, self
         core = native.core if hart.has_core else None
         if core is None:
-            self._fault: Callable[[int], None] = partial(_fault, hart, state)
-            self._left: Callable[[int], None] = partial(_left, hart, state)
-            hart.watch(partial(_block, hart, state), 1, 0, blocks=True)
+            self._fault: Callable[[int], None] = partial(counting.fault, hart, state)
+            self._left: Callable[[int], None] = partial(counting.left, hart, state)
+            hart.watch(partial(counting.block, hart, state), 1, 0, blocks=True)
         else:
             at = ctypes.addressof(state)
             for function in (core.pltvm_count_fault, core.pltvm_count_left):
@@ -176,7 +132,7 @@ class Counter:
     def at(self, pc: int) -> int:
         """The position before the instruction at `pc`, from a function that is called inside of its block."""
         state = self._state
-        return state.count + _instructions(self._hart, state.pc, pc)
+        return state.count + counting.instructions(self._hart, state.pc, pc)
 
     def put_back(self, position: int, used: int, reserved: Reserved | None) -> None:
         """The machine was put back to where it was here, with so much of its time slice `used`, and what was
@@ -187,14 +143,9 @@ class Counter:
         state.count, state.length, state.size, state.stopped = position, 0, 0, 0
         if state.blocks:
             ctypes.memset(state.blocks, 0, COUNTED_BLOCKS * _BLOCK_SIZE)
-        self._entered, self._used = position + state.again, used
-        self._slices_set = self._hart.slices_set
+        self._entered = position + state.again
+        self._hart.slice.begin(used)
         self.on_put_back()
-
-    @property
-    def used(self) -> int:
-        """Instructions of the time slice that are used up, outside of guest code."""
-        return self._used if self._slices_set == self._hart.slices_set else 0
 
     @property
     def reserved(self) -> Reserved | None:
@@ -238,32 +189,26 @@ class Counter:
         if state.count != position and not self._hart.halt.asked:
             raise EngineError(f"the run did not repeat: it is at {self.now} and not at {position}")
 
-    def allowed(self, time_slice: int) -> int:
+    def allowed(self, left: int) -> int:
         """See `hart.Counting`."""
         state, hart, target = self._state, self._hart, self._target
         reserved, self._kept = self.reserved, None
-        if hart.slices_set != self._slices_set:
-            self._slices_set, self._used = hart.slices_set, 0
-        left = time_slice - self._used
-        if time_slice and left <= 0:
-            self._used = 0
-            return -1
+        if left < 0:
+            return left
         if reserved is not None:
             hart.reservation.hold(reserved)
         self._entered = state.count + state.again
         if target is None:
             self._set_limit()
-            return max(left, 0) if time_slice else 0
+            return left
         steps = target - state.count if self._is_near else 0
         self._set_limit(NEVER if steps else target)
-        return min(steps, left) if steps and time_slice else steps or (left if time_slice else 0)
+        return min(steps, left) if steps and left else steps or left
 
     def ran_by_hand(self, trapped: bool) -> None:
         """See `hart.Counting`."""
         self._state.count += 1
         self._state.again -= trapped
-        if not self._hart.inside:
-            self._used += 1
 
     def left(self, pc: int, status: int, other: bool) -> bool:
         """See `hart.Counting`."""
@@ -285,16 +230,13 @@ class Counter:
                 hart.forget_code(*halted)
             else:  # it has gone elsewhere, where there may be such an end too
                 hart.forget_all_code()
-        if hart.slices_set != self._slices_set:
-            self._slices_set, self._used = hart.slices_set, 0
-        else:
-            self._used += state.count + state.again - self._entered
+        hart.slice.use(state.count + state.again - self._entered)
         stopped, state.stopped = state.stopped, 0
         if other:  # that comes first; this block is stopped at again
             return False
         due = state.count if halted is not None and state.count == self._alarm else NEVER
         if stopped:
-            end = state.count + _instructions(hart, state.pc, state.pc + state.size)
+            end = state.count + counting.instructions(hart, state.pc, state.pc + state.size)
             due = self._alarm if self._alarm < end else NEVER
             if end > (self._limit if self._target is None else self._target):
                 if self._target is None:
@@ -315,14 +257,14 @@ class Counter:
         if stopped or halted is not None:
             return True
         if status != uc_const.UC_ERR_OK:  # a breakpoint: a slice begins
-            self._used = 0
+            hart.slice.begin()
             return False
         near = self._target is not None and self._is_near
         if near and (state.count >= (self._target or 0) or not hart.time_slice):
             return True
-        if hart.time_slice and self._used < hart.time_slice:
+        if hart.slice.used < hart.time_slice:
             return True  # instructions that had to be run again, in Unicorn's count
-        self._used = 0
+        hart.slice.begin()
         return False
 
     def _halt_in_block(self, instructions: int) -> None:
@@ -388,60 +330,3 @@ class Counter:
 
 def _address(function: object) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
-
-
-# -- in Python: native/position.c line by line -----------------------------------------------------------
-
-
-def _instructions(hart: Hart, start: int, end: int) -> int:
-    """The instructions from one address to another, which begin on one page."""
-    context = hart.whose() if hart.core.told else hart.current
-    table = context.table
-    entry = table.entry(start) if table is not None and not context.privileged else 0
-    if table is None or not entry:
-        return 0
-    code = table.memory.read(pte_address(entry), PAGE)
-    at, count = start & PAGE - 1, 0
-    last = min(at + end - start, PAGE)
-    while at < last:
-        at += 4 if code[at] & 3 == 3 else 2
-        count += 1
-    return count
-
-
-def _look(state: CounterState) -> None:
-    size = state.watched_size
-    if size:
-        now = ctypes.string_at(state.watched or 0, size)
-        if now != bytes(state.was)[:size]:
-            ctypes.memmove(state.was, now, size)
-            state.changed_at = state.count
-
-
-def _block(hart: Hart, state: CounterState, pc: int, size: int) -> None:
-    _look(state)
-    state.count += state.length
-    state.pc, state.size, state.length = pc, size, _instructions(hart, pc, pc + size)
-    if state.count + state.length > state.limit:
-        state.stopped = 1
-        hart.pause()
-        return
-    if state.place_count:
-        rows = (ctypes.c_uint64 * (2 * state.place_count)).from_address(state.places)
-        root = root_of(hart.current.regs[SATP])
-        for i in range(state.place_count):
-            if 0 <= rows[2 * i + 1] - pc < size and rows[2 * i] in (0, root):
-                state.reached_at = state.count
-
-
-def _left(hart: Hart, state: CounterState, pc: int) -> None:
-    _look(state)
-    inside = 0 <= pc - state.pc < state.size and state.length
-    state.count += _instructions(hart, state.pc, pc) if inside else state.length
-    state.length = 0
-
-
-def _fault(hart: Hart, state: CounterState, pc: int) -> None:
-    if state.length:
-        _left(hart, state, pc)
-        state.again += 1

@@ -13,6 +13,46 @@ from pltvm.engine.hooks import Hooks
 from pltvm.engine.unicorn_library import quick
 
 
+class TimeSlice:
+    """The instructions until Cause.TIMER, and how many of them are used up.
+
+    Its length may be set at any time, by any thread: then another slice begins where guest code is left next.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0  # 0: there are no slices
+        self._used = 0
+        self._set = self._began = 0  # how often the length was set: now, and when this slice began
+
+    def set(self, length: int) -> None:
+        """Have slices of this length."""
+        self.length = length
+        self._set += 1
+
+    @property
+    def used(self) -> int:
+        """Instructions of it that have run, as of when guest code was left."""
+        return self._used if self._began == self._set else 0
+
+    def use(self, instructions: int) -> None:
+        """Guest code was left after so many; they were of another slice if its length was set meanwhile."""
+        if self._began == self._set:
+            self._used += instructions
+        else:
+            self.begin()
+
+    def begin(self, used: int = 0) -> None:
+        """Begin a slice, of which so much is used already."""
+        self._used, self._began = used, self._set
+
+    def left(self) -> int:
+        """What may still run of it; 0: there are no slices, −1: it is over, and the next one begins."""
+        left = self.length - self.used
+        if self._began != self._set or left <= 0:
+            self.begin()
+        return left if left > 0 else -1 if self.length else 0
+
+
 class Preemptible:
     """What may be asked of a hart while it runs, also by other threads.
 
@@ -26,8 +66,7 @@ class Preemptible:
         self._hooks = hooks
         self._running = False
         self._interrupted = False
-        self._slice = 0  # instructions until Cause.TIMER
-        self.slices_set = 0  # how often that changed
+        self.slice = TimeSlice()
         self._restart = False  # leave the JIT to start it with another slice
         self._refresh = False  # leave it to flush
         # Who watches blocks, and flushes in one of them: its way to be told that it should, from any thread.
@@ -39,10 +78,9 @@ class Preemptible:
 
         The clock advances by one an instruction in the slices.
         """
-        if instructions != self._slice:
+        if instructions != self.slice.length:
             with self._slicing:
-                self._slice = instructions
-                self.slices_set += 1
+                self.slice.set(instructions)
                 if self._running:
                     self._restart = True
                     quick.uc_emu_stop(self._handle)
@@ -55,7 +93,7 @@ class Preemptible:
     @property
     def time_slice(self) -> int:
         """Instructions in a slice; 0: there are none."""
-        return self._slice
+        return self.slice.length
 
     def interrupt(self) -> None:
         """From any thread: trap with Cause.INTERRUPT at the next block boundary. Lost while nothing runs.
@@ -86,4 +124,4 @@ class Preemptible:
     @property
     def can_refresh(self) -> bool:
         """Whether `refresh_tlb` does anything, where there is no guest kernel."""
-        return not (self._slice or self._hooks.in_use)
+        return not (self.slice.length or self._hooks.in_use)

@@ -25,6 +25,10 @@ def control_word(request: int, arguments: int) -> ctypes.c_int:
     return ctypes.c_int(word - (1 << 32) if word >> 31 else word)
 
 
+FLUSH_TLB: Final = control_word(uc_const.UC_CTL_TLB_FLUSH, 0)
+FLUSH_CODE: Final = control_word(uc_const.UC_CTL_TB_FLUSH, 0)  # what was translated
+
+
 def new_engine(base: int, size: int, host_address: int) -> unicorn.Uc:
     """A RISC-V CPU whose memory, at the physical address `base`, is this of the process."""
     try:

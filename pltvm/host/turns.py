@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pltvm.engine.counting import NEVER
 from pltvm.engine.hart import Hart
-from pltvm.engine.position import NEVER, Counter
+from pltvm.engine.position import Counter
 from pltvm.host.plain import copied
 from pltvm.host.schedule import MOST_STEPS, NOBODY, PATIENCE, Moment, Policy, Step, Why
 

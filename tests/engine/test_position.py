@@ -4,7 +4,8 @@ import pytest
 
 from pltvm import native
 from pltvm.engine.context import PC, Context
-from pltvm.engine.position import MOST_WATCHED, NEVER, Counter, CounterState
+from pltvm.engine.counting import MOST_WATCHED, NEVER, CounterState
+from pltvm.engine.position import Counter
 from pltvm.engine.trap import Cause
 from pltvm.errors import EngineError
 from tests.asm import A0, A1, A2, A3, addi, bne, ebreak, ecall, jal, ld, li, lr_d, nop, sc_d, sd

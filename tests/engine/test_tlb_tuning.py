@@ -83,7 +83,7 @@ def test_refresh_comes_before_slices_begin_or_not_at_all(machine: Machine) -> No
     def begin_slices(_context: object) -> None:
         with hart._slicing:
             thread.start()  # waits for what `set_time_slice` has as well
-            hart._slice = 1000
+            hart.slice.length = 1000
         thread.join()
         assert not hart._refresh
         hart.stop()

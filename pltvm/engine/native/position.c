@@ -1,4 +1,4 @@
-/* Instructions counted block by block: what engine/position.py does, at each block of code that runs.
+/* Instructions counted block by block: what engine/counting.py does, at each block of code that runs.
  *
  * In C as programs run a hundred million blocks a second. How many instructions a block has is read off the
  * code itself: Unicorn tells its bytes, and an instruction has two or four.

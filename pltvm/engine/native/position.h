@@ -1,4 +1,4 @@
-/* Where a run is, as a number of instructions: Python owns this structure (engine/position.py). */
+/* Where a run is, as a number of instructions: Python owns this structure (engine/counting.py). */
 
 #ifndef PLTVM_POSITION_H
 #define PLTVM_POSITION_H
