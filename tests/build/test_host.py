@@ -196,6 +196,15 @@ def test_header_alone_compiles_as_c_and_cpp(tmp_path: Path) -> None:
         assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_a_number_of_slots_is_a_type_in_c_and_cpp(tmp_path: Path) -> None:
+    source = tmp_path / "type.c"
+    source.write_text('#include "penglai-enclave.h"\nenclave_type_t type = CONCURRENT_SERVER_OF(8);\n')
+    for language in ("-xc", "-xc++"):
+        flags = ["-Wall", "-Wextra", "-Werror", "-I", str(guest.host_dir() / "include"), "-c", "-o"]
+        result = zig(*flags, str(tmp_path / "o"), language, str(source))
+        assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_library_and_examples_compile_without_warning(tmp_path: Path) -> None:
     host = guest.host_dir()
     flags = ["-Wall", "-Wextra", "-Werror", "-std=gnu11", "-I", str(host / "include"), "-c", "-o"]

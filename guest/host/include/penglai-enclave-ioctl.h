@@ -108,6 +108,6 @@ struct penglai_shmctl_param {
 
 /* Not the original's: a server that several callers may be in at once, in 8 slots, or in so many (1 to 64). */
 #define CONCURRENT_SERVER CONCURRENT_SERVER_ENCLAVE
-#define CONCURRENT_SERVER_OF(slots) (CONCURRENT_SERVER_ENCLAVE | (slots) << 8)
+#define CONCURRENT_SERVER_OF(slots) ((enclave_type_t)(CONCURRENT_SERVER_ENCLAVE | (slots) << 8))
 
 #endif
