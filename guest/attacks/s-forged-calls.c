@@ -12,7 +12,7 @@ static uint64_t not_ours[NOT_OURS + 1];
 static void numbers(void) /* eids that do not exist, or are of another kind */
 {
     static const long calls[] = {CALL_RUN, CALL_RUN_SHADOW, CALL_ATTEST, CALL_ATTEST_SHADOW, CALL_STOP, CALL_RESUME,
-                                 CALL_DESTROY, CALL_DESTROY_SERVER, CALL_DESTROY_SHADOW};
+                                 CALL_DESTROY, CALL_DESTROY_SERVER, CALL_DESTROY_SHADOW, CALL_TURN};
     static const uint64_t eids[] = {1000, -1UL, 1UL << 32, 1UL << 63};
     uint64_t page = sv_take(1);
 
@@ -31,7 +31,7 @@ static void numbers(void) /* eids that do not exist, or are of another kind */
             by_check(sv_call(CALL_RESUME, info->victim[ENCLAVE].eid, reason, 3, 0, 0));
     }
     for (uint64_t call = 0; call < 128; call++)
-        if (call < 79 || call == 82 || call == 84 || call == 88 || call == 91 || call == 93 || call > 103)
+        if (call < 79 || call == 82 || call == 84 || call == 88 || call == 91 || call == 93 || call > 104)
             by_check(sv_call(call, info->victim[ENCLAVE].eid, page, page, page, page));
 }
 

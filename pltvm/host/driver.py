@@ -267,6 +267,15 @@ class Driver:
             return True
         return self.kernel.call(HostCall.CAN_GO_ON, enclave.eid) == Status.OK
 
+    def with_turn(self) -> Iterator[DriverEnclave]:
+        """Those that wait for a server and can go on now, in the order of waiting."""
+        eid = abi.MASK64
+        while (found := self.kernel.call(HostCall.TURN, eid)) is not None and found >= 0:
+            eid = found
+            enclave = self.table.of_eid(eid)
+            if enclave is not None:
+                yield enclave
+
     def start(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
         """Make the run call; True when the hart is the enclave's now, False when it was refused."""
         entered = self._start(enclave, relay)

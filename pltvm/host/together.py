@@ -98,13 +98,12 @@ class Together(Client):
     # -- who can run -------------------------------------------------------------------------------------
 
     def _ready(self) -> list[int]:
-        return [number for number, chain in enumerate(self.state.chains) if self._can_run(chain)]
-
-    def _can_run(self, chain: Chain) -> bool:
-        if chain.status is not None or not chain.waits:
-            return chain.status is None
-        enclave = self._enclave(chain)
-        return enclave is None or self._driver.can_go_on(enclave)
+        living = [(number, chain) for number, chain in enumerate(self.state.chains) if chain.status is None]
+        ready = [number for number, chain in living if not chain.waits]
+        if len(ready) == len(living):
+            return ready
+        turns = [self._numbers.get(one.id, NOBODY) for one in self._driver.with_turn()]
+        return sorted(ready + [number for number in turns if number != NOBODY])
 
     def _enclave(self, chain: Chain) -> DriverEnclave | None:
         return self._driver.table.find(chain.enclave)
@@ -214,8 +213,8 @@ class Together(Client):
                 chain.yields, chain.look = _YIELDS - 1, look
 
     def _is_deadlock(self) -> bool:
-        living = [chain for chain in self.state.chains if self._can_run(chain)]
-        return all(chain.yields >= _IN_CIRCLES for chain in living)
+        chains = self.state.chains
+        return all(chains[number].yields >= _IN_CIRCLES for number in self._ready())
 
     # -- running -----------------------------------------------------------------------------------------
 
@@ -223,6 +222,9 @@ class Together(Client):
         """Run all to their ends, or until `timeout` seconds are over. Raises KeyboardInterrupt on Ctrl-C."""
         driver, hart = self._driver, self._driver.kernel.hart
         living = list(filter(None, map(self._enclave, self.state.chains)))
+        for chain in self.state.chains:  # while the run was interrupted, anything can have happened to them
+            enclave = self._enclave(chain)
+            chain.waits = enclave is not None and enclave.status == Status.WAITING
         before = driver.clients[clients.TOGETHER]
         driver.clients[clients.TOGETHER] = driver.together = self
         for one in living:

@@ -157,6 +157,7 @@ class HostCall(IntEnum):
     DESTROY_SHADOW = 79
     RECLAIM = 102  # ours: (address, bytes) take back what lies idle in the monitor, see monitor/relay.py
     CAN_GO_ON = 103  # ours: (eid) whether a chain that waits for a server could go on: OK, or WAITING
+    TURN = 104  # ours: (eid) the chain that waits and could go on which comes after that one; the first: −1
 
 
 # -- §8: the device of Linux host programs ------------------------------------------------------------------

@@ -142,7 +142,8 @@ def unwind(state: State, top: Enclave, ended: Enclave) -> None:
     What the unfinished calls had passed to them is the top's, but not mapped; what `ended` has ends with it.
     """
     innermost = state.enclave(top.innermost)
-    waiting.leave(state, innermost)
+    if innermost.state == EnclaveState.QUEUED:
+        waiting.leave(state, innermost)
     for link in links(state, innermost):
         if link.at == top.at:
             break

@@ -55,4 +55,5 @@ HOST_CALLS: Final[dict[int, tuple[int, Callable[..., int | None]]]] = {
     HostCall.RELAY_INIT: (2, create.extend),
     HostCall.RECLAIM: (2, relay.reclaim),
     HostCall.CAN_GO_ON: (1, run.can_go_on),
+    HostCall.TURN: (1, run.turn),
 }

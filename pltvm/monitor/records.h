@@ -72,6 +72,8 @@ struct globals {
     uint64_t free_regions, fresh_regions;          /* list, and how many were ever used */
     uint64_t free_attachments, fresh_attachments;
     uint64_t roots_end, middle_end;
+    uint64_t first_waiting, last_waiting;          /* struct enclave that waited for a server which has ended */
+    uint64_t first_awaited;                        /* servers that somebody waits for, by `next_awaited` */
 };
 
 /* Memory from the host: `pages` pages at physical address `pa`. */
@@ -129,9 +131,10 @@ struct enclave {
     uint32_t slot, slots;
     uint64_t calls, busy;
 
-    /* who waits to call a server, in order, until there is room: `queued` is the server */
+    /* who waits to call a server, in order, until there is room: `queued` is the server, 0 when that has ended */
     uint64_t queued, next_waiting;
-    uint64_t first_waiting;              /* of the server */
+    uint64_t first_waiting, last_waiting;            /* of the server */
+    uint64_t next_awaited;                           /* server that somebody waits for */
 };
 
 /* The first page of an enclave's block: its registers while it does not run, and those that each run or call

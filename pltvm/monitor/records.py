@@ -95,6 +95,9 @@ class Globals(Record):
     fresh_attachments: int
     roots_end: int
     middle_end: int
+    first_waiting: int
+    last_waiting: int
+    first_awaited: int
 
 
 @laid_out_as("lent")
@@ -163,6 +166,8 @@ class EnclaveRecord(Record):
     queued: int
     next_waiting: int
     first_waiting: int
+    last_waiting: int
+    next_awaited: int
 
     @property
     def whole(self) -> Block:

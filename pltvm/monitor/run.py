@@ -85,6 +85,22 @@ def can_go_on(state: State, eid: int) -> int:
     return Status.WAITING if waits else Status.OK
 
 
+def turn(state: State, eid: int) -> int:
+    """Monitor call 104, ours: of the chains that wait for a server and could go on (call 103), the one that
+    comes after that of `eid`; the first for −1. ERROR: there is none, or `eid` is not one of them.
+    """
+    after = None
+    if eid != abi.MASK64:
+        top = state.enclaves.get(eid)
+        if top is None or top.is_server:
+            return Status.ERROR
+        after = state.enclave(top.innermost)
+        if after.state != EnclaveState.QUEUED or not waiting.has_turn(state, after):
+            return Status.ERROR
+    found = waiting.next_turn(state, after)
+    return Status.ERROR if found is None else state.enclave(found.top).eid
+
+
 def stop(state: State, eid: int) -> int:
     """Monitor call 96: keep a started enclave from being resumed until it is resumed from the stop."""
     enclave = state.enclaves.get(eid)

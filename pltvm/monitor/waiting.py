@@ -1,16 +1,22 @@
 """Chains that wait until a server has room, ours: enclave call 64, and whether a wait would never end.
 
-    server ──first_waiting──▶ enclave ──next_waiting──▶ enclave        in the order in which they came
+    globals ──first_awaited──▶ server ──next_awaited──▶ server         those that somebody waits for
+                                  │
+                                  ╰──first_waiting──▶ enclave ──next_waiting──▶ enclave ◀──last_waiting──
+                                                      in the order in which they came
 
 An enclave waits with its registers as they were at the call, which is made anew when its turn has come: the
 host lets it go on then (`run.resume`). As many of the first ones have their turn as there is room for; one
 whose chain the host has stopped lets those behind it go first. Room that others have their turn for is none
-for a call that does not wait, so nobody starves.
+for a call that does not wait, so nobody starves. Those whose server has ended have their turn in any case:
+they are in a queue of the globals.
 """
 
 from collections.abc import Iterator
+from itertools import dropwhile, islice
 
 from pltvm.monitor.abi import Status
+from pltvm.monitor.records import Globals
 from pltvm.monitor.state import Enclave, EnclaveState, State
 
 
@@ -19,13 +25,35 @@ def room(server: Enclave) -> int:
     return server.slots - server.busy.bit_count() if server.concurrent else int(not server.caller)
 
 
-def all_of(state: State, server: Enclave) -> Iterator[Enclave]:
-    """Who waits for it, in order."""
-    at = server.first_waiting
+def all_of(state: State, queue: Enclave | Globals) -> Iterator[Enclave]:
+    """Who waits for a server, in order; or who did when it ended."""
+    return _from(state, queue.first_waiting)
+
+
+def _from(state: State, at: int) -> Iterator[Enclave]:
     while at:
         enclave = state.enclave(at)
         at = enclave.next_waiting
         yield enclave
+
+
+def awaited(state: State, at: int) -> Iterator[Enclave]:
+    """The servers that somebody waits for, from this one on."""
+    while at:
+        server = state.enclave(at)
+        at = server.next_awaited
+        yield server
+
+
+def _with_turn(state: State, server: Enclave) -> Iterator[Enclave]:
+    """Who waits there and can go on: the first ones, and those that are stopped among them."""
+    left = room(server)
+    if left:
+        for enclave in all_of(state, server):
+            yield enclave
+            left -= not state.enclave(enclave.top).stopped
+            if not left:
+                break
 
 
 def has_room(state: State, server: Enclave, enclave: Enclave | None = None) -> bool:
@@ -43,19 +71,48 @@ def has_turn(state: State, enclave: Enclave) -> bool:
     return not enclave.queued or has_room(state, state.enclave(enclave.queued), enclave)
 
 
+def next_turn(state: State, after: Enclave | None) -> Enclave | None:
+    """Of those that wait and can go on, who comes after `after`, or first; None: nobody does.
+
+    First come those whose server has ended, then server by server.
+    """
+    once = state.globals
+    if after is None or not after.queued:
+        at = once.first_waiting if after is None else after.next_waiting
+        if at:
+            return state.enclave(at)
+        servers = once.first_awaited
+    else:
+        server = state.enclave(after.queued)
+        behind = dropwhile(lambda one: one.at != after.at, _with_turn(state, server))
+        for enclave in islice(behind, 1, None):
+            return enclave
+        servers = server.next_awaited
+    for server in awaited(state, servers):
+        for enclave in _with_turn(state, server):
+            return enclave
+    return None
+
+
 def wait(state: State, enclave: Enclave, server: Enclave) -> bool:
     """Pause the chain of `enclave` until `server` has room; False, and nothing done, if that never came."""
     if _would_never_end(state, enclave, server):
         return False
-    waiting = list(all_of(state, server))
-    if waiting:
-        waiting[-1].next_waiting = enclave.at
-    else:
-        server.first_waiting = enclave.at
+    if not server.first_waiting:
+        server.next_awaited, state.globals.first_awaited = state.globals.first_awaited, server.at
+    _append(state, server, enclave.at, enclave.at)
     enclave.queued = server.at
     enclave.state = EnclaveState.QUEUED
     state.to_host(Status.WAITING)
     return True
+
+
+def _append(state: State, queue: Enclave | Globals, first: int, last: int) -> None:
+    if queue.first_waiting:
+        state.enclave(queue.last_waiting).next_waiting = first
+    else:
+        queue.first_waiting = first
+    queue.last_waiting = last
 
 
 def _would_never_end(state: State, enclave: Enclave, server: Enclave) -> bool:
@@ -76,23 +133,46 @@ def _would_never_end(state: State, enclave: Enclave, server: Enclave) -> bool:
 
 
 def leave(state: State, enclave: Enclave) -> None:
-    """An enclave waits no longer."""
-    if not enclave.queued:
-        return
-    server, before = state.enclave(enclave.queued), None
-    for one in all_of(state, server):
-        if one.at == enclave.at:
-            break
-        before = one
+    """An enclave that waits does so no longer."""
+    queue = state.enclave(enclave.queued) if enclave.queued else state.globals
+    before = _before(all_of(state, queue), enclave)
     if before is None:
-        server.first_waiting = enclave.next_waiting
+        queue.first_waiting = enclave.next_waiting
     else:
         before.next_waiting = enclave.next_waiting
+    if queue.last_waiting == enclave.at:
+        queue.last_waiting = before.at if before is not None else 0
+    if enclave.queued and not queue.first_waiting:
+        _not_awaited(state, state.enclave(enclave.queued))
     enclave.queued = enclave.next_waiting = 0
 
 
 def dissolve(state: State, server: Enclave) -> None:
     """The server ends: who waits for it can go on, and is told that there is none."""
+    if not server.first_waiting:
+        return
     for enclave in all_of(state, server):
-        enclave.queued = enclave.next_waiting = 0
-    server.first_waiting = 0
+        enclave.queued = 0
+    _append(state, state.globals, server.first_waiting, server.last_waiting)
+    server.first_waiting = server.last_waiting = 0
+    _not_awaited(state, server)
+
+
+def _not_awaited(state: State, server: Enclave) -> None:
+    """Nobody waits for this server any more."""
+    before = _before(awaited(state, state.globals.first_awaited), server)
+    if before is None:
+        state.globals.first_awaited = server.next_awaited
+    else:
+        before.next_awaited = server.next_awaited
+    server.next_awaited = 0
+
+
+def _before(some: Iterator[Enclave], one: Enclave) -> Enclave | None:
+    """Who is before `one` in a list that it is in."""
+    before = None
+    for other in some:
+        if other.at == one.at:
+            break
+        before = other
+    return before

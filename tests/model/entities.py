@@ -273,6 +273,8 @@ class Base:
         self.enclaves: dict[int, Enclave] = {}
         self.next_eid = self.started = self.records = self.next_segment = 0
         self.running: Enclave | None = None
+        self.awaited: list[Enclave] = []  # servers that somebody waits for, the latest first
+        self.told: list[Enclave] = []  # who waited for a server which has ended
         self.bound: dict[bytes, list[Region]] = {}
         self.segments: dict[int, Segment] = {}  # by key
         self.host_entries: dict[int, int] = {}  # page-table entries of the host: address → page
@@ -357,9 +359,18 @@ class Base:
         return True
 
     def unqueue(self, e: Enclave) -> None:
+        """An enclave waits no longer, if it did."""
         if e.waits_at is not None:
             e.waits_at.queue.remove(e)
+            if not e.waits_at.queue:
+                self.awaited.remove(e.waits_at)
             e.waits_at = None
+        elif e in self.told:
+            self.told.remove(e)
+
+    def turns(self) -> list[Enclave]:
+        """Who waits and can go on: whose server has ended, then server by server."""
+        return [*self.told, *(e for server in self.awaited for e in server.queue if self.can_go(e))]
 
     def lose(self, innermost: Enclave, region: Region | None) -> None:
         """A region is nobody's in this chain."""
@@ -393,6 +404,9 @@ class Base:
                 link.caller, link.state, link.request = None, RUNNABLE, None
         for waiter in e.queue:
             waiter.waits_at = None
+        self.told += e.queue
+        if e.queue:
+            self.awaited.remove(e)
         freed = self.bury(e)
         tables = [e.birth.block]
         for top in tops:

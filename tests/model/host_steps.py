@@ -254,8 +254,11 @@ class HostSteps(Pair):
         raw = real.space.table.read(e.waits_with[1], abi.CALL_STRUCT.size)
         return abi.CALL_STRUCT.unpack(raw) if raw is not None else (0,) * 6
 
-    def do_can_go_on(self, x: int, y: int, _z: int) -> Result:
+    def do_can_go_on(self, x: int, y: int, z: int) -> Result:
+        """Also who comes next of those that can: after this one, and first of all."""
         eid = self.pick(x, NORMAL if y % 8 else "")
+        for after in (eid, 2**64 - 1)[: z % 3]:
+            self.host(self.model.turn(after), HostCall.TURN, after)
         return self.host(self.model.can_go_on(eid), HostCall.CAN_GO_ON, eid)
 
     def answer(self, e: Enclave, y: int, z: int) -> tuple[int, int]:

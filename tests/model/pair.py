@@ -267,6 +267,11 @@ class Pair:
             seen, known = _real_view(state, real), _model_view(e)
             if seen != known:
                 raise Divergence(f"enclave {e.eid}: the monitor has {seen!r}, the model {known!r}")
+        turns: list[object] = []
+        after = None
+        while (after := waiting.next_turn(state, after)) is not None:
+            turns.append(real_who(after))
+        expect("turns", turns, [who(e) for e in model.turns()])
         bound = {name: [r.block for r in regions] for name, regions in state.bound.items()}
         expect("bound", bound, {name: [r.block for r in regions] for name, regions in model.bound.items()})
         segments = {key: (s.block, s.pages * PAGE, s.users) for key, s in state.segments.items()}

@@ -87,6 +87,8 @@ class Model(HostCalls):
             return Result(BUSY)
         if self.would_never_end(caller, callee):
             return Result(DEADLOCK)
+        if not callee.queue:
+            self.awaited.insert(0, callee)
         callee.queue.append(caller)
         caller.waits_at, caller.waits_with = callee, (handle, struct)
         return self.leave(caller, WAITS, QUEUED)

@@ -180,6 +180,13 @@ class HostCalls(Base):
             return Result(ERROR)
         return Result(OK if self.can_go(self.innermost(top)) else WAITS)
 
+    def turn(self, eid: int) -> Result:
+        """Choice: who comes next in `turns` after the chain that starts at `eid`, or first."""
+        turns = [e.top.eid for e in self.turns()]
+        if eid != 2**64 - 1:
+            turns = turns[turns.index(eid) + 1 :] if eid in turns else []
+        return Result(turns[0] if turns else ERROR)
+
     def call_now(self, e: Enclave, fields: tuple[int, ...]) -> Result:
         """The call of an enclave that has waited."""
         raise NotImplementedError

@@ -122,7 +122,7 @@ def test_a_wait_that_another_chain_could_end_is_no_deadlock(machine: Machine) ->
     assert [finish(one) for one in (inside, waits, third)] == [1, 2, 3]
 
 
-def turns(machine: Machine, clients: list[Enclave], count: int) -> None:
+def take_turns(machine: Machine, clients: list[Enclave], count: int) -> None:
     """Let the living clients run in turns."""
     for number in range(count):
         one = clients[number % len(clients)]
@@ -135,7 +135,7 @@ def test_the_server_ends_at_any_moment_with_all_that_are_in_it(machine: Machine,
     server(machine, slots=3, name="front", elf="counter-front")
     counter = server(machine, slots=2)
     clients = [client(machine, ADD_LOCKED, 2) for _ in range(4)]
-    turns(machine, clients, count)
+    take_turns(machine, clients, count)
     state = machine.monitor.state
     slots = list(state.slots(state.enclaves[counter.eid]))
     inside = {state.enclave(slot.top).eid for slot in slots if slot.caller}
@@ -156,12 +156,12 @@ def test_a_client_that_ends_in_the_middle_frees_its_slot_and_nothing_else(
     server(machine, slots=3, name="front", elf="counter-front")
     counter = server(machine, slots=2)
     clients = [client(machine, ADD, 2) for _ in range(4)]
-    turns(machine, clients, count)
+    take_turns(machine, clients, count)
     if clients[which].alive:
         clients[which].destroy()
     assert audit(machine.monitor.state) == []
     while any(one.alive for one in clients):
-        turns(machine, clients, len(clients))
+        take_turns(machine, clients, len(clients))
     assert counter.alive
     assert machine.monitor.state.enclaves[counter.eid].busy == 0
     assert finish(client(machine)) > 0
@@ -186,6 +186,38 @@ def test_the_host_resumes_no_chain_but_those_that_have_their_turn(machine: Machi
     assert call(HostCall.CAN_GO_ON, inside.eid) == Status.OK
     assert call(HostCall.CAN_GO_ON, counter.eid) == call(HostCall.CAN_GO_ON, 99) == Status.ERROR
     assert [finish(inside), finish(waits)] == [1, 2]
+
+
+def with_turn(machine: Machine) -> list[int]:
+    """The eids of who waits and can go on, as the host finds them; nothing changes by its asking."""
+    before, found = Whole(machine), [one.eid for one in machine.driver.with_turn()]
+    assert before.changes() == []
+    return found
+
+
+def test_the_host_asks_who_has_a_turn(machine: Machine) -> None:
+    """Call 104: one waits in the server front for counter, others for front; then the servers end."""
+    call = machine.kernel.call
+    front, counter = server(machine, slots=2, name="front", elf="counter-front"), server(machine, slots=1)
+    inside, first, second, third = (client(machine) for _ in range(4))
+    assert [go(one) for one in (inside, first, second, third)] == [Status.YIELD, *[Status.WAITING] * 3]
+    assert with_turn(machine) == []
+    assert call(HostCall.TURN, first.eid) == Status.ERROR
+    assert finish(inside) == 1
+    assert with_turn(machine) == [second.eid, first.eid]
+    for eid in (third.eid, inside.eid, counter.eid, 99, 2**64 - 2):
+        assert call(HostCall.TURN, eid) == Status.ERROR
+    second.stop()
+    assert with_turn(machine) == [second.eid, third.eid, first.eid]
+    counter.destroy()
+    assert with_turn(machine) == [first.eid, second.eid, third.eid]
+    front.destroy()
+    assert not first.alive
+    assert with_turn(machine) == [second.eid, third.eid]
+    third.destroy()
+    assert with_turn(machine) == [second.eid]
+    assert finish(second) == 2**64 - 1
+    assert with_turn(machine) == []
 
 
 def test_snapshots_in_the_middle_lose_nothing_that_is_to_be_cleared(machine: Machine) -> None:

@@ -312,9 +312,9 @@ class EnclaveDevice(Client):
     def _rouse(self) -> None:
         """An enclave has run, or has ended: others that wait for a server may go on."""
         scheduler = self.system.scheduler
-        for run in self.state.runs.values():
-            enclave = self.driver.table.find(run.enclave) if run.waits else None
-            if enclave is not None and self.driver.can_go_on(enclave):
+        for enclave in self.driver.with_turn():
+            run = self.state.runs.get(enclave.id)
+            if run is not None and run.waits:
                 run.waits = False
                 scheduler.rouse(scheduler.threads[run.thread])
 
