@@ -93,3 +93,13 @@ def test_one_line_for_anything_else(
 def test_an_argument_error_is_caught_as_both() -> None:
     assert issubclass(ArgumentError, ValueError)
     assert issubclass(ArgumentError, PltvmError)
+
+
+def test_a_type_has_several_names() -> None:
+    machine = Machine(32 << 20)
+    elf = guest.examples()["counter"].elf
+    for number, one in enumerate(
+        ("concurrent", "Concurrent server", "CONCURRENT_SERVER", EnclaveType.CONCURRENT)
+    ):
+        made = machine.create(elf, name=f"name{number}", type=one, slots=2)
+        assert made.type is EnclaveType.CONCURRENT_SERVER

@@ -31,7 +31,7 @@ from pltvm.host.elf_kind import decide
 from pltvm.host.services import SECTOR
 from pltvm.host.text import hexdump, one_line
 from pltvm.machine import DEFAULT_RAM, Machine
-from pltvm.monitor.abi import DEFAULT_STACK, NAME_SIZE, EnclaveType
+from pltvm.monitor.abi import DEFAULT_STACK, MOST_SLOTS, NAME_SIZE, EnclaveType
 
 if TYPE_CHECKING:
     from pltvm.host.proxy import Answer
@@ -67,6 +67,10 @@ def call(
         typer.Option(metavar="NAME=ELF", help="Another server that this one calls; repeatable."),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the server; default: the file's name.")] = "",
+    concurrent: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_SLOTS, metavar="SLOTS", help="Make it a concurrent server."),
+    ] = None,
     repeat: Annotated[int, typer.Option(min=1, metavar="N", help="Make the same call N times.")] = 1,
     output: Annotated[
         Path | None, typer.Option("-o", metavar="FILE", help="Write the memory that comes back to FILE.")
@@ -104,7 +108,9 @@ def call(
             )
     machine, written, debugger = Machine(ram, disk=disk), None if output is None else _open(output), door(gdb)
     build_wall(confine, [file, *(elf for _, elf in servers)], folders_of(cov), file=disk)
-    target = _created(machine, file, own, stack_size, servers, has_disk=disk is not None)
+    kind = {"type": EnclaveType.CONCURRENT if concurrent else EnclaveType.SERVER, "slots": concurrent}
+    options = {"name": own, "stack_size": stack_size, **kind}
+    target = _created(machine, file, options, servers, has_disk=disk is not None)
     show = None if json else print_output
     with attached(machine, debugger, file, history=history):
         with covered(machine, cov):
@@ -124,7 +130,7 @@ def call(
 
 
 def _created(
-    machine: Machine, file: str, name: str, stack_size: int, servers: list[tuple[str, str]], has_disk: bool
+    machine: Machine, file: str, options: dict[str, Any], servers: list[tuple[str, str]], has_disk: bool
 ) -> Enclave:
     """The server that is called, and before that those which it calls; they share memory for sectors."""
     memory = machine.shm(SECTOR) if has_disk else None
@@ -132,7 +138,7 @@ def _created(
         machine.use_for_persistency(memory)
     for one, elf in servers:
         machine.create(elf, shm=memory, **kind_of_server(one))
-    return machine.create(file, name=name, type=EnclaveType.SERVER, stack_size=stack_size, shm=memory)
+    return machine.create(file, shm=memory, **options)
 
 
 def _called(file: str, times: int, make: "Callable[[], Answer]") -> "tuple[list[Answer], CallError | None]":

@@ -393,8 +393,6 @@ def create(
 ) -> DriverEnclave:
     """`PLenclave_create`: see `Machine.create`."""
     elf = arguments.source("elf", elf)
-    if isinstance(kind, str) and kind.lower() in _CONCURRENT:
-        kind = EnclaveType.CONCURRENT_SERVER
     kind = arguments.member(EnclaveType, "type", kind)
     slots = _checked_slots(slots, kind)
     stack_size = arguments.number("stack_size", stack_size, "its bytes, a whole number")
@@ -412,9 +410,6 @@ def create(
     driver.set_relay(inner, relay_span)
     inner.label, inner.symbols = label, Symbols(elf)
     return inner
-
-
-_CONCURRENT: Final = ("concurrent", "concurrent server")  # other names of EnclaveType.CONCURRENT_SERVER
 
 
 def _checked_slots(slots: int | None, kind: EnclaveType) -> int:

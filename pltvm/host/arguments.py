@@ -61,15 +61,16 @@ def text(name: str, value: Any) -> str:
 
 
 def member(kind: type[_E], name: str, value: Any) -> _E:
-    """A member of an enumeration, by itself, or by its name in letters of any case."""
+    """A member of an enumeration, by itself, or by a name of it in letters of any case."""
     if isinstance(value, kind):
         return value
-    names = {one.name.lower(): one for one in kind}
+    names = {name.lower(): one for name, one in kind.__members__.items()}
     if not isinstance(value, str):
         raise wrong(name, value, f"{kind.__name__}.{', '.join(one.name for one in kind)}, or a name of these")
-    if value.lower() not in names:
+    found = names.get(value.lower().replace(" ", "_"))
+    if found is None:
         raise ArgumentError(f"{name} is {value!r}: it is one of {', '.join(map(repr, names))}")
-    return names[value.lower()]
+    return found
 
 
 def source(name: str, value: Any) -> Source:

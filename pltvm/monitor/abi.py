@@ -38,6 +38,7 @@ class EnclaveType(IntEnum):
     SERVER = 1
     SHADOW = 2
     CONCURRENT_SERVER = 3  # ours: a server that several chains may be in at once, each in a slot of its own
+    CONCURRENT = CONCURRENT_SERVER  # another name of it
 
 
 # The type as the host gives it: the low byte, and of a concurrent server its slots in the next one, 0 for

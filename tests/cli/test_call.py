@@ -61,6 +61,14 @@ def test_what_servers_print_and_servers_that_it_calls(callee: str) -> None:
     assert f"{ELVES['server1']} returned 3\n" in shown.stdout
 
 
+def test_a_concurrent_server(tmp_path: Path, build_guest: Callable[[str], bytes]) -> None:
+    elf = tmp_path / "deep.elf"
+    elf.write_bytes(build_guest("deep"))
+    assert pltvm("call", str(elf)).stdout == f"{elf} returned 0\n"
+    assert pltvm("call", str(elf), "--concurrent", "5").stdout == f"{elf} returned 4\n"
+    assert pltvm("call", str(elf), "--concurrent", "65").returncode == 2
+
+
 def test_no_answer(callee: str) -> None:
     code, out, err = call(callee, Do.FAULT)
     assert (code, out) == (1, "")
