@@ -47,9 +47,13 @@ class Row:
 
 
 class Change(NamedTuple):
-    """An enclave, and the names of the states that it was in and is in; "" before and after its life."""
+    """An enclave, and the names of the states that it was in and is in; "" before and after its life.
+
+    `slot` is which one of a concurrent server; None of others.
+    """
 
     eid: int
+    slot: int | None
     before: str
     after: str
 
@@ -231,37 +235,43 @@ def _address(table: _Table, index: int) -> int | None:
 
 
 class States:
-    """Which enclaves live and what each does, as it was."""
+    """Which enclaves live and what each does, as it was; of a concurrent server each slot."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._were = {one.eid: one.state for one in self._state.enclaves.values()}
+        self._were = {_name(one): one.state for one in self._living()}
         self._counts = self._now()
 
     def _now(self) -> tuple[int, int]:
         once = self._state.globals
         return once.next_eid, once.enclaves
 
-    def __contains__(self, eid: int) -> bool:
-        return eid in self._were
+    def _living(self) -> list[Enclave]:
+        state = self._state
+        return [slot for one in state.enclaves.values() for slot in state.slots(one)]
 
     def changes(self) -> list[Change]:
         """What has changed: ends, then others by the order of their making."""
         were, found = self._were, []
-        living = list(self._state.enclaves.values())
+        living = self._living()
         now = self._now()
         if now != self._counts:
             self._counts = now
-            there = {one.eid for one in living}
-            for eid in [eid for eid in were if eid not in there]:
-                found.append(Change(eid, name_of_state(were.pop(eid)), ""))
+            there = set(map(_name, living))
+            for name in [name for name in were if name not in there]:
+                found.append(Change(*name, name_of_state(were.pop(name)), ""))
         for one in living:
-            eid, state = one.eid, one.state
-            was = were.get(eid)
+            name, state = _name(one), one.state
+            was = were.get(name)
             if was != state:
-                were[eid] = state
-                found.append(Change(eid, "" if was is None else name_of_state(was), name_of_state(state)))
+                were[name] = state
+                found.append(Change(*name, "" if was is None else name_of_state(was), name_of_state(state)))
         return found
+
+
+def _name(enclave: Enclave) -> tuple[int, int | None]:
+    """By what an enclave, or slot, is known: eid and slot."""
+    return enclave.eid, enclave.slot if enclave.concurrent else None
 
 
 def name_of_state(state: int) -> str:

@@ -12,6 +12,7 @@ of the next run and the end of the watch.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -303,6 +304,8 @@ class Watching(events.Places):
     def _look_at_ram(self, changed: list[Change]) -> tuple[list[Moved], list[Row]]:
         """What has changed in the page bitmap and in tables; all of it before anybody is told."""
         for one in changed:
+            if one.slot:  # its memory is that of the first
+                continue
             made = self._state.enclaves.get(one.eid) if not one.before else None
             if made is not None:
                 self._tables.add(made)
@@ -314,7 +317,8 @@ class Watching(events.Places):
         return moved, list(self._tables.changes(numbers))
 
     def _tell_state(self, one: Change) -> None:
-        self._tell("state", enclave=self.names.of_eid(one.eid), before=one.before, after=one.after)
+        who = replace(self.names.of_eid(one.eid), slot=one.slot)
+        self._tell("state", enclave=who, before=one.before, after=one.after)
 
     def _tell_pte(self, row: Row) -> None:
         self._tell(

@@ -1,6 +1,7 @@
 """A trace in Chrome's Trace Event Format, for https://ui.perfetto.dev and chrome://tracing.
 
-    process "enclaves"   a track an enclave: what it does, and around that, for a server, who has called it
+    process "enclaves"   a track an enclave, or slot of a concurrent server: what it does, and around that,
+                         for a server, who has called it
     process "host"       a track a thread of the host program, or one for the host: who has the hart
     process "memory"     counters: pages by owner
 
@@ -14,12 +15,14 @@ from typing import IO, Any, Final
 
 from pltvm.debug.trace.plain import of_event
 from pltvm.machine import Machine
+from pltvm.monitor.abi import EnclaveType
 from pltvm.view.events import Call, Event, Ocall, Page, Return, State, Switch
 from pltvm.view.who import Names, Owner, Who
 
 ENCLAVES, HOST, MEMORY = 1, 2, 3  # numbers of processes
 _PROCESSES: Final = {ENCLAVES: "enclaves", HOST: "host", MEMORY: "memory"}
 _BUSY: Final = frozenset({"running", "waiting", "calling"})  # states that are shown
+_SLOT: Final = 1 << 20  # what the number of a track has for each slot of a concurrent server
 _NOT_ARGUMENTS: Final = frozenset({"kind", "who", "enclave", "caller", "callee"})
 Row = dict[str, Any]
 
@@ -34,7 +37,7 @@ class Perfetto:
         self._named: set[tuple[int, int, str]] = set()
         self._flow_ends = 0
         self._states: dict[tuple[int, int], str] = {}  # of each enclave's track
-        self._ocalls: dict[int, str] = {}  # what an enclave waits for
+        self._ocalls: dict[tuple[int, int], str] = {}  # what an enclave waits for, likewise
         self._pages: dict[Owner, int] = {}
         self._any = False
         for pid, name in _PROCESSES.items():
@@ -52,7 +55,10 @@ class Perfetto:
         for owner in self._pages:
             self._count(owner)
         for enclave in machine.enclaves:
-            self._state(Who("enclave", enclave.eid, enclave.name), enclave.state)
+            concurrent = enclave.type is EnclaveType.CONCURRENT_SERVER
+            for one in enclave.slots if concurrent else (enclave,):
+                slot = one.slot if concurrent else None
+                self._state(Who("enclave", one.eid, one.name, slot), one.state)
         who = Names(machine.driver).current()
         if who.kind != "enclave":
             self._push(self._track(who), "running", "hart")
@@ -69,12 +75,14 @@ class Perfetto:
 
     def _track(self, who: Who) -> tuple[int, int]:
         """Process and number of a track, which has a name from now on."""
-        pid, tid = (ENCLAVES, who.number + 1) if who.kind == "enclave" else (HOST, max(who.number, 1))
+        pid, slot = (ENCLAVES if who.kind == "enclave" else HOST), who.slot or 0
+        number = who.number + 1 if who.kind == "enclave" else max(who.number, 1)
+        tid = number + slot * _SLOT
         key = pid, tid, str(who)
         if key not in self._named:
             self._named.add(key)
             self._meta("thread_name", pid, tid, name=str(who))
-            self._meta("thread_sort_index", pid, tid, sort_index=tid)
+            self._meta("thread_sort_index", pid, tid, sort_index=number)
         return pid, tid
 
     def _push(self, track: tuple[int, int], name: str, category: str, **arguments: Any) -> None:
@@ -117,7 +125,7 @@ class Perfetto:
             self._switch(event)
         else:
             if isinstance(event, Ocall):
-                self._ocalls[event.who.number] = event.text
+                self._ocalls[self._track(event.who)] = event.text
             elif isinstance(event, Page):
                 self._moved(event)
             self._mark(event)
@@ -141,7 +149,7 @@ class Perfetto:
             self._close(track)
             del self._states[track]
         if state in _BUSY:
-            name = self._ocalls.pop(who.number, state) if state == "waiting" else state
+            name = self._ocalls.pop(track, state) if state == "waiting" else state
             self._push(track, name, "state")
 
     def _call(self, event: Call) -> None:

@@ -59,14 +59,16 @@ def of_owner(owner: Owner) -> str:
 
 
 def snapshot(machine: Machine) -> Plain:
-    """What there is now: enclaves, owners, PMP, all entries of all page tables, and who has the hart."""
+    """What there is now: enclaves (each slot of a server is one), owners, PMP, all entries of all page tables, and who has the hart."""
     state, hart, names = machine.monitor.state, machine.hart, Names(machine.driver)
     return {
         "kind": "snapshot",
         "clock": hart.clock,
         "who": _shown(names.current(), False),
         "satp": hex(hart.current.regs[SATP]),
-        "enclaves": [_enclave(state, one, names) for one in state.enclaves.values()],
+        "enclaves": [
+            _enclave(state, slot, names) for one in state.enclaves.values() for slot in state.slots(one)
+        ],
         "owners": [[hex(row.start), row.pages, of_owner(row.owner), row.what] for row in machine.owners],
         "pmp": [[row.number, hex(row.start), hex(row.end), row.permissions] for row in machine.pmp],
         "tables": [
@@ -79,6 +81,7 @@ def snapshot(machine: Machine) -> Plain:
 def _enclave(state: State, enclave: Enclave, names: Names) -> Plain:
     return {
         "number": enclave.eid,
+        **({"slot": enclave.slot} if enclave.concurrent else {}),
         "name": names.enclave(enclave).name,
         "type": EnclaveType(enclave.kind).name.lower(),
         "state": name_of_state(enclave.state),

@@ -19,7 +19,7 @@ class Replay:
     def __init__(self) -> None:
         self.owners: dict[int, str] = {}
         self.entries: dict[tuple[int, int], tuple[int, int | None]] = {}  # entry, and whose
-        self.states: dict[int, str] = {}
+        self.states: dict[tuple[int, int | None], str] = {}
         self.hart: tuple[str, int] = ("", 0)
         self.satp = ""
         self.chain: list[int] = []
@@ -45,7 +45,7 @@ class Replay:
         for table, index, count, _, entry, eid, _ in row["tables"]:
             for more in range(count):
                 self.entries[int(table, 16), index + more] = int(entry, 16) + more * STEP, eid
-        self.states = {one["number"]: one["state"] for one in row["enclaves"]}
+        self.states = {_name(one): one["state"] for one in row["enclaves"]}
         self.satp = row["satp"]
         self.hart = row["who"]["kind"], row["who"]["number"]
 
@@ -66,11 +66,11 @@ class Replay:
                 self.entries[at] = after + more * STEP, eid
 
     def _state(self, row: dict[str, Any]) -> None:
-        number = row["enclave"]["number"]
-        assert self.states.get(number, "") == row["before"], row
-        self.states[number] = row["after"]
+        number, name = row["enclave"]["number"], _name(row["enclave"])
+        assert self.states.get(name, "") == row["before"], row
+        self.states[name] = row["after"]
         if not row["after"]:
-            del self.states[number]
+            del self.states[name]
             self.entries = {at: one for at, one in self.entries.items() if one[1] != number}
 
     def _switch(self, row: dict[str, Any]) -> None:
@@ -86,6 +86,11 @@ class Replay:
 
     def _return(self, row: dict[str, Any]) -> None:
         assert (row["callee"]["kind"], row["callee"]["number"]) == self.hart
+
+
+def _name(enclave: dict[str, Any]) -> tuple[int, int | None]:
+    """Number and slot of an enclave."""
+    return enclave["number"], enclave.get("slot")
 
 
 def check(machine: Machine, lines: Iterable[str]) -> Replay:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pltvm import Machine
+from pltvm.build import guest
 from pltvm.debug.trace.collect import tracing
 from tests.debug.trace.chain import RAM, make, traced
 from tests.debug.trace.processor import ask
@@ -70,6 +71,27 @@ def test_a_host_program_and_a_torn_file_of_it(tmp_path: Path) -> None:
     running = {one["track"] for one in slices if one["name"] == "running"}
     assert len({track for track in running if "(thread" in track}) > 1
     assert len({track for track in running if "(eid" in track}) > 1
+
+
+def test_slots_of_a_server_have_a_track_each(tmp_path: Path) -> None:
+    """Two callers are in the server at once: each of its slots says who has called it, and for how long."""
+    machine, examples = Machine(RAM), guest.examples()
+    machine.create(examples["counter"].elf, name="counter", type="concurrent", slots=2)
+    clients = [machine.create(examples["count-client"].elf, name=f"client{number}") for number in range(2)]
+    with tracing(machine, tmp_path / "run.json"):
+        machine.run_together(clients)
+    slices, errors = ask((tmp_path / "run.json").read_bytes(), SLICES, ERRORS)
+    assert errors == []
+    lasting = [one for one in slices if one["dur"] > 0]  # the others are marks
+    tracks = {slot: f"counter (eid 0, slot {slot})" for slot in (0, 1)}
+    calls = {slot: [one for one in lasting if one["track"] == track] for slot, track in tracks.items()}
+    for slot, client in ((0, "client0 (eid 1)"), (1, "client1 (eid 2)")):
+        outer = [one for one in calls[slot] if one["depth"] == 0 and one["name"] != "running"]
+        assert {one["name"] for one in outer} == {f"called by {client}"}
+        assert len(outer) == 10
+    first, second = (calls[slot][0] for slot in (0, 1))
+    assert first["ts"] < second["ts"] < first["ts"] + first["dur"] < second["ts"] + second["dur"]
+    assert not [one for one in lasting if one["track"] == "counter (eid 0)"]
 
 
 def test_the_shape_that_the_format_asks_for(tmp_path: Path) -> None:
