@@ -41,7 +41,7 @@ class ThreadView:
 @dataclass(frozen=True, slots=True)
 class View:
     """One address space and its threads. `number` is what debuggers call a process; `moved` is what is added
-    to the addresses of its ELF."""
+    to the addresses of its ELF; `eid` is that of an enclave, and `slot` which one of a concurrent server."""
 
     number: int
     name: str
@@ -52,6 +52,7 @@ class View:
     eid: int | None = None
     process: "Process | None" = field(default=None, repr=False)
     moved: int = 0
+    slot: int = 0
 
 
 class Views:
@@ -68,8 +69,11 @@ class Views:
         return getattr(self.machine.kernel.program, "system", None)
 
     def all(self) -> list[View]:
-        """All of them: processes first, then enclaves in the order of their creation."""
-        return [*self._processes(), *self._kernel(), *map(self._of_enclave, self._state.enclaves.values())]
+        """All of them: processes first, then enclaves in the order of their creation.
+
+        Slots of a concurrent server have stacks of their own at the same addresses: each is one.
+        """
+        return [*self._processes(), *self._kernel(), *map(self._of_enclave, self._slots())]
 
     def of(self, context: Context) -> tuple[View, ThreadView] | None:
         """Whose a context is."""
@@ -83,15 +87,22 @@ class Views:
         """The view of this number."""
         return next((view for view in self.all() if view.number == number), None)
 
+    def _slots(self) -> Iterator[Enclave]:
+        state = self._state
+        return (slot for one in state.enclaves.values() for slot in state.slots(one))
+
     def _of_enclave(self, enclave: Enclave) -> View:
         eid = enclave.eid
-        number = eid + 1 if eid + 1 < KERNEL else _LATER + eid
+        number = eid + 1 if eid + 1 < KERNEL and not enclave.slot else _LATER * (enclave.slot + 1) + eid
         known = self.machine.driver.table.of_eid(eid)
         name = known.label.rsplit("/", 1)[-1] if known and known.label else str(enclave)
+        if enclave.slot:
+            name += f", slot {enclave.slot}"
         symbols = known.symbols if known else None
         thread = ThreadView(number, f"{name}: {self.doing(enclave)}", enclave.context)
         source = symbols.source if symbols is not None else b""
-        return View(number, name, enclave.space.table, (thread,), source, symbols, eid)
+        table, slot = enclave.space.table, enclave.slot
+        return View(number, name, table, (thread,), source, symbols, eid, slot=slot)
 
     def doing(self, enclave: Enclave) -> str:
         """What an enclave does, in words."""
@@ -102,7 +113,7 @@ class Views:
         if enclave.state == EnclaveState.FRESH:
             return "has not run"
         if enclave.state == EnclaveState.CALLING:
-            callee = next((one for one in self._state.enclaves.values() if one.caller == enclave.at), None)
+            callee = next((one for one in self._slots() if one.caller == enclave.at), None)
             return f"has called {callee}" if callee is not None else "in a call"
         return "waits for its host" if enclave.state == EnclaveState.WAITING else "is paused"
 

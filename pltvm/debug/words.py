@@ -62,7 +62,8 @@ def where(view: View, pc: int) -> str:
 
 def _enclave(views: Views, view: View | None) -> "Enclave | None":
     """The enclave of a view."""
-    return views.machine.enclaves.get(view.eid) if view is not None and view.eid is not None else None
+    found = views.machine.enclaves.get(view.eid) if view is not None and view.eid is not None else None
+    return found.slots[view.slot] if found is not None and view is not None and view.slot else found
 
 
 def _chain(views: Views, view: View | None, _rest: list[str]) -> list[str]:
@@ -72,15 +73,16 @@ def _chain(views: Views, view: View | None, _rest: list[str]) -> list[str]:
     lines = []
     for depth, link in enumerate(reversed(enclave.chain)):
         pc = link.registers.pc - (4 if depth else 0)
-        one = views.find(_number_of(views, link.eid))
+        one = views.find(_number_of(views, link))
         place, name = (where(one, pc), one.name) if one is not None else (f"{pc:#x}", link.name)
-        word = "→ " if view is not None and link.eid == view.eid else "  "
+        word = "→ " if one is not None and view is not None and one.number == view.number else "  "
         lines.append(f"{word}{name} (eid {link.eid})  {'called from' if depth else 'at'} {place}")
     return [*lines, "  the host"]
 
 
-def _number_of(views: Views, eid: int) -> int:
-    return next((one.number for one in views.all() if one.eid == eid), -1)
+def _number_of(views: Views, enclave: "Enclave") -> int:
+    name = enclave.eid, enclave.slot
+    return next((one.number for one in views.all() if (one.eid, one.slot) == name), -1)
 
 
 def _caller(views: Views, view: View | None, _rest: list[str]) -> list[str]:
@@ -89,7 +91,7 @@ def _caller(views: Views, view: View | None, _rest: list[str]) -> list[str]:
         return []
     caller = enclave.caller
     if caller is not None:
-        return [f"{_number_of(views, caller.eid)}"]
+        return [f"{_number_of(views, caller)}"]
     known = views.machine.driver.table.of_eid(enclave.eid)
     for one in views.all():
         for tid, thread in one.process.threads.items() if one.process is not None else ():

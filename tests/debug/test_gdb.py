@@ -544,3 +544,44 @@ def test_a_fault_of_a_host_program_is_seen_before_its_signal(tmp_path: Path) -> 
     shown = debug([str(tmp_path / "f")], "continue", *back, "continue", "continue")
     stop = "received signal SIGSEGV"
     has_all(shown, stop, "in main () at", "$1 = ", ") 0x14", "$2 = ", ") 0x10", stop, "exited with code 0213")
+
+
+def test_each_slot_of_a_server_is_a_process_with_its_own_stack(programs: Programs) -> None:
+    """Two callers are inside at once; a breakpoint is for all slots, also those that nobody was in."""
+    run = [
+        "--server",
+        f"slots={programs('slots')},concurrent=2",
+        str(programs("slots-client")),
+        "--callers=2",
+    ]
+    output = debug(
+        run,
+        "break slots.c:11",
+        "continue",
+        "backtrace 3",
+        "print mine",
+        "continue",
+        "info threads",
+        "print mine",
+        "backtrace 3",
+        "thread 2.1",
+        "up 2",
+        "print what",
+        "monitor chain",
+        "delete",
+        "continue",
+    )
+    has_all(output, "Breakpoint 1", "(2 locations)", "hit Breakpoint 1.1, add (what=101)")
+    has_all(output, "#2  0x", "main ()", "$1 = 101", 'slot 1: runs" hit Breakpoint 1.2, add (what=102)')
+    has_all(output, 'slots: is paused"', 'slot 1: runs"', "has called slots (eid 0, slot 1)", "$2 = 102")
+    has_all(
+        output,
+        "$2 = 102",
+        "#0  add (what=102)",
+        "Switching to thread 2.1",
+        "#2",
+        "add (what=101)",
+        "$3 = 101",
+    )
+    has_all(output, "→ slots (eid 0)", "slots-client.elf#0 (eid 1)  called from", "the host")
+    has_all(output, "#0 returned 102", "#1 returned 206")

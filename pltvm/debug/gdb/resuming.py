@@ -90,7 +90,7 @@ class Resuming:
         if view.eid is not None:
             if running is None or running.context is not current:
                 return True  # the host has it, and the enclave waits
-            called = any(link.eid == view.eid for link in chain.links(state, running))
+            called = any(link.context is wanted.context for link in chain.links(state, running))
             return called and not into
         if view.process is None:
             return False

@@ -59,7 +59,10 @@ def of_owner(owner: Owner) -> str:
 
 
 def snapshot(machine: Machine) -> Plain:
-    """What there is now: enclaves (each slot of a server is one), owners, PMP, all entries of all page tables, and who has the hart."""
+    """What there is now: enclaves, owners, PMP, all entries of all page tables, and who has the hart.
+
+    Each slot of a concurrent server is an enclave here.
+    """
     state, hart, names = machine.monitor.state, machine.hart, Names(machine.driver)
     return {
         "kind": "snapshot",

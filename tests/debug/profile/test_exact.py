@@ -16,6 +16,7 @@ from pltvm.engine import position
 from pltvm.host.linux.runner import run_program
 from pltvm.native import core
 from tests.cli.command import ELVES
+from tests.debug.debuggers import Programs
 from tests.debug.profile.model import Model
 from tests.host.linux import programs
 
@@ -96,6 +97,30 @@ def test_instances_of_a_template_that_share_code() -> None:
     profile = check(shadows)
     assert len(profile.whos) == 3
     assert len({row.own for row in profile.by_enclave()}) == 1
+
+
+def test_slots_of_a_server_that_are_inside_at_once(programs: Programs) -> None:
+    """Each has a stack of its own: functions are called by the same ones as when one comes after another."""
+
+    def paths(profile: Profile) -> Counter[tuple[str, ...]]:
+        found: Counter[tuple[str, ...]] = Counter()
+        for node in profile.nodes:
+            path, at = [], node
+            while at.parent:
+                path.append(profile.functions[at.function].name)
+                at = profile.nodes[at.parent]
+            found[tuple(path[::-1])] += node.own
+        return found
+
+    def runs(machine: Machine, together: bool) -> None:
+        machine.create(programs("slots"), name="slots", type="concurrent", slots=3)
+        clients = [machine.create(programs("slots-client")) for _ in range(3)]
+        results = machine.run_together(clients, quantum=23) if together else [one.run() for one in clients]
+        assert [one.retval for one in results] == [102, 206, 104]
+
+    plain = paths(check(lambda machine: runs(machine, together=False)))
+    assert ("main", "twice", "add", "eapp_yield") in {path[-4:] for path in plain}
+    assert paths(check(lambda machine: runs(machine, together=True))) == plain
 
 
 def test_a_machine_that_is_put_back() -> None:
