@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pltvm.explore.findings import Finding
     from pltvm.explore.subject import Subject
 
-_OF_ENCLAVES: Final = ("server", "shm", "relay", "callers", "stack_size", "races")
+_OF_ENCLAVES: Final = ("server", "shm", "relay", "callers", "stack_size")
 _LINE_EVERY: Final = 5.0  # seconds
 
 app = typer.Typer(rich_markup_mode=None)

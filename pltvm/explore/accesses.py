@@ -22,11 +22,12 @@ from pltvm.engine.context import SATP
 from pltvm.engine.memory import PAGE, PAGE_SHIFT
 from pltvm.engine.position import Counter
 from pltvm.engine.sv39 import pte_address, root_of
+from pltvm.host.enclave import DriverEnclave
 from pltvm.host.turns import Turns
 from pltvm.machine import Machine
 from pltvm.monitor.abi import STACK_TOP
 
-WRITE, ATOMIC, ACQUIRE, RELEASE, ENTER, CALL = 1, 2, 4, 8, 16, 32  # enum access
+WRITE, ATOMIC, ACQUIRE, RELEASE, ENTER, CALL, EXCLUSIVE = 1, 2, 4, 8, 16, 32, 64  # enum access
 MOST_ROWS: Final = 400_000  # that are kept of a run
 _ROOM: Final = 8192  # rows until they are taken
 _ROW: Final = Struct("<4Q4I")
@@ -40,8 +41,8 @@ _U64, _POINTER = ctypes.c_uint64, ctypes.c_void_p
 class Row(NamedTuple):
     """One row of the log. `total` instructions of all had run, `done` of the chain itself, before it.
 
-    `running` is the record of the enclave, and not of its slot; `owner` whose the page is, as the page bitmap
-    has it.
+    `running` is the record of the enclave, and not of its slot, 0 for the host; `owner` whose the page is, as
+    the page bitmap has it.
     """
 
     total: int
@@ -113,7 +114,7 @@ class Accesses:
         self._taken: list[bytes] = []
         self._turns_log: list[tuple[int, int, int]] = []  # position, chain, its count
         self._start = 0
-        self._homes: dict[int, int] = {}  # records of servers, by those of their slots
+        self._ignored_of: dict[int, list[int]] = {}  # pages, by the driver's id of the enclave
         self._state = _State(
             ctypes.addressof(hart.core), self._counter.address,
             *(ctypes.addressof(one) for one in (self._ignored, self._written, self._seen, self._rows)),
@@ -135,7 +136,14 @@ class Accesses:
         state = self._state
         state.running = state.used = 0
         self._taken, self._turns_log, self._start = [], [], self._counter.now
-        self._ignore_stacks()
+        driver = self._machine.driver
+        table, before = driver.table, driver.started
+        ctypes.memset(self._ignored, 0, ctypes.sizeof(self._ignored))
+        self._ignored_of = {}
+        for enclave in table.state.living.values():
+            self._ignore(enclave)
+        table.on_added, table.on_removed = self._ignore, self._ignore_no_more
+        driver.started = lambda: self._ignore(driver.running)  # an instance, which was in no record before
         if self._remove is None:
             self._remove = self._machine.hart.watch_accesses(self._hook, self._data)
         state.on, state.logging, turns.on_run = 1, int(log), self._on_run
@@ -143,6 +151,8 @@ class Accesses:
             yield
         finally:
             state.on = 0
+            table.on_added = table.on_removed = lambda _enclave: None
+            driver.started = before
             if not self._stays:
                 self._remove()
                 self._remove = None
@@ -160,8 +170,8 @@ class Accesses:
         for part in self._taken:
             for position, pa, pc, running, kind, size, owner, _ in _ROW.iter_unpack(part):
                 since, chain, count = self._turns_log[max(bisect_right(starts, position) - 1, 0)]
-                total, home = position - self._start, self._homes.get(running, running)
-                rows.append(Row(total, chain, count + position - since, pa, pc, home, kind, size, owner))
+                total, done = position - self._start, count + position - since
+                rows.append(Row(total, chain, done, pa, pc, running, kind, size, owner))
         return Log(rows, bool(self._state.logging))
 
     def _on_run(self, chain: int, count: int, _total: int) -> None:
@@ -177,30 +187,37 @@ class Accesses:
             state.logging = 0
         state.used = 0
 
-    def _ignore_stacks(self) -> None:
-        """What no other chain can touch, by the enclaves that there are."""
+    def _ignore(self, enclave: DriverEnclave | None) -> None:
+        """What no other chain can touch: stacks, of each slot, and the page by which it talks to the host."""
         base, state = self._machine.memory.base, self._machine.monitor.state
-        ctypes.memset(self._ignored, 0, ctypes.sizeof(self._ignored))
-        self._homes = {}
-        for enclave in state.enclaves.values():
-            self._ignored[(enclave.kbuffer - base) >> PAGE_SHIFT] = 1
-            for slot in state.slots(enclave):
-                self._homes[slot.at] = enclave.at
-                va, table = STACK_TOP - PAGE, slot.space.table
-                while entry := table.entry(va):
-                    self._ignored[(pte_address(entry) - base) >> PAGE_SHIFT] = 1
-                    va -= PAGE
+        record = state.enclaves.get(enclave.eid) if enclave is not None else None
+        if enclave is None or record is None or enclave.id in self._ignored_of:
+            return
+        pages = [record.kbuffer]
+        for slot in state.slots(record):
+            va, table = STACK_TOP - PAGE, slot.space.table
+            while entry := table.entry(va):
+                pages.append(pte_address(entry))
+                va -= PAGE
+        self._ignored_of[enclave.id] = pages = [(pa - base) >> PAGE_SHIFT for pa in pages]
+        for page in pages:
+            self._ignored[page] = 1
+
+    def _ignore_no_more(self, enclave: DriverEnclave) -> None:
+        """It has ended: others get its pages."""
+        for page in self._ignored_of.pop(enclave.id, ()):
+            self._ignored[page] = 0
 
     # -- in Python: native/accesses.c line by line ---------------------------------------------------------
 
     def _log(self, position: int, pa: int, pc: int, kind: int, size: int) -> None:
         state, monitor = self._state, self._machine.monitor.state
-        if self._spins(pa, pc, monitor.globals.running, kind):
+        running = monitor.running.home.at if monitor.running is not None else 0
+        if self._spins(pa, pc, running, kind):
             return
         if state.used == _ROOM:
             self._take()
         owner = monitor.owners.entries[(pa - self._machine.memory.base) >> PAGE_SHIFT] if pa else 0
-        running = monitor.globals.running
         _ROW.pack_into(self._rows, state.used * _ROW.size, position, pa, pc, running, kind, size, owner, 0)
         state.used += 1
 
@@ -256,7 +273,9 @@ class Accesses:
         running = self._machine.monitor.state.globals.running
         if running != state.running:
             state.running = running
-            self._log(counter.at(pc), 0, pc, ENTER, 0)
+            enclave = self._machine.monitor.state.running
+            exclusive = enclave is not None and enclave.is_server and not enclave.concurrent
+            self._log(counter.at(pc), 0, pc, ENTER | EXCLUSIVE if exclusive else ENTER, 0)
         at = (pc + size - 4) & PAGE - 1
         if size >= 4 and (running or state.of_hosts) and self._code(pc + size - 4)[at : at + 4] == _ECALL:
             self._log(counter.now - 1, 0, pc + size - 4, CALL, 0)

@@ -141,7 +141,7 @@ class Campaign:
     # -- races -------------------------------------------------------------------------------------------
 
     def _races(self, log: Log) -> list[Race]:
-        return races_of(log.rows, max(self.subject.chains, default=0) + 1, self.subject.is_exclusive)
+        return races_of(log.rows, max(self.subject.chains, default=0) + 1)
 
     @staticmethod
     def _race(races: Sequence[Race]) -> Failure | None:

@@ -54,10 +54,6 @@ class HostProgram:
         """See Subject."""
         return f"thread {chain}"
 
-    def is_exclusive(self, _record: int) -> bool:
-        """See Subject."""
-        return False
-
     def run(self, policy: Policy, most: int | None = None, around: Around = nothing) -> HostOutcome:
         """See Subject."""
         self.machine.restore(self._before)

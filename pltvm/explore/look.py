@@ -32,5 +32,5 @@ def races_in(
     results = subject.run(
         policy(), around=lambda turns: accesses.watching(turns, log=True), on_output=on_output
     )
-    races = races_of(accesses.log().rows, len(enclaves), subject.is_exclusive)
+    races = races_of(accesses.log().rows, len(enclaves))
     return results, [told(subject, race, results.steps) for race in races]

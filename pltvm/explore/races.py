@@ -6,20 +6,24 @@ Vector clocks, as in FastTrack (Flanagan and Freund 2009), over the log of a run
     lr, sc, amo on one word                                yes                yes
     a store behind a fence, a load before one              the store          the load
     a server that has one call at a time                   it is left         it is entered
+    a system call of a thread of a host program            yes                yes, also when it is back
+
+Of host programs only what orders their threads is looked at: system calls, and atomic instructions. What a
+call orders (threads made and joined, pipes, files) is not known here, so each is taken to order all.
 
 The locks of threads.h, and C's atomics but for relaxed ones, are made of the first two. A page that gets
 another owner begins anew. What one run does not order others may not either, so one run tells a lot.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pltvm.explore.accesses import ACQUIRE, ATOMIC, ENTER, RELEASE, WRITE, Row
+from pltvm.explore.accesses import ACQUIRE, ATOMIC, CALL, ENTER, EXCLUSIVE, RELEASE, WRITE, Row
 
 _Clock = list[int]
 _MOST_RACES: Final = 16
-_PAGE_SHIFT: Final = 12
+_KERNEL: Final = 0  # the lock that system calls are taken to have
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +49,32 @@ class _Word:
     atomics: dict[tuple[int, int], tuple[int, Row]] = field(default_factory=dict)
 
 
-def races_of(
-    rows: Iterable[Row], chains: int, is_exclusive: Callable[[int], bool], most: int = _MOST_RACES
-) -> list[Race]:
-    """The races of one run: one for each two places, and at most one for eight bytes.
-
-    `is_exclusive` says of a record whether it is a server that has one call at a time.
-    """
-    return _Clocks(chains, is_exclusive, most).races(rows)
+def races_of(rows: Iterable[Row], chains: int, most: int = _MOST_RACES) -> list[Race]:
+    """The races of one run: one for each two places, and at most one for eight bytes."""
+    return _Clocks(chains, most).races(rows)
 
 
 class _Clocks:
-    def __init__(self, chains: int, is_exclusive: Callable[[int], bool], most: int) -> None:
-        self._chains, self._is_exclusive, self._most = chains, is_exclusive, most
+    def __init__(self, chains: int, most: int) -> None:
+        self._most = most
         self._now: list[_Clock] = [[int(i == j) for j in range(chains)] for i in range(chains)]
         self._locks: dict[int, _Clock] = {}  # words over 8, and records of servers
         self._inside = [0] * chains  # the record that a chain was in
+        self._exclusive: set[int] = set()  # records of servers that have one call at a time
+        self._calls = set(range(chains))  # who is in a system call, or begins in one
         self._words: dict[int, _Word] = {}
         self._racy: set[int] = set()  # words
         self._found: dict[frozenset[tuple[int, int]], Race] = {}
 
     def races(self, rows: Iterable[Row]) -> list[Race]:
         for row in rows:
-            if row.kind & ENTER:
-                self._enter(row.chain, row.running)
+            if row.chain in self._calls:
+                self._calls.discard(row.chain)
+                self._acquire(row.chain, _KERNEL)
+            if not row.running:
+                self._in_host(row)
+            elif row.kind & ENTER:
+                self._enter(row.chain, row.running, bool(row.kind & EXCLUSIVE))
             elif row.pa:
                 self._touch(row)
                 if len(self._found) >= self._most:
@@ -87,15 +93,29 @@ class _Clocks:
         self._locks[lock] = list(now) if held is None else list(map(max, now, held))
         now[chain] += 1
 
-    def _enter(self, chain: int, running: int) -> None:
+    def _enter(self, chain: int, running: int, exclusive: bool) -> None:
         before = self._inside[chain]
-        if running in (before, 0):
+        if running == before:
             return
-        if before and self._is_exclusive(before):
+        if before in self._exclusive:
             self._release(chain, -before)
         self._inside[chain] = running
-        if self._is_exclusive(running):
+        if exclusive:
+            self._exclusive.add(running)
             self._acquire(chain, -running)
+        else:
+            self._exclusive.discard(running)
+
+    def _in_host(self, row: Row) -> None:
+        chain, kind, word = row.chain, row.kind, row.pa >> 3
+        if kind & CALL:
+            self._acquire(chain, _KERNEL)
+            self._release(chain, _KERNEL)
+            self._calls.add(chain)
+        elif word and kind & (ATOMIC | ACQUIRE):
+            self._acquire(chain, word)
+        if word and kind & WRITE and kind & (ATOMIC | RELEASE):
+            self._release(chain, word)
 
     # -- accesses ----------------------------------------------------------------------------------------
 

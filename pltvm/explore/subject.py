@@ -74,10 +74,6 @@ class Subject(Protocol):
     def places(self, steps: Sequence[Step], total: int) -> dict[int, Place]:
         """Where each chain is that runs when so many instructions have run by this schedule."""
 
-    def is_exclusive(self, record: int) -> bool:
-        """Whether an enclave of the last run, by the address of its record, is a server that has one call at
-        a time."""
-
 
 class Enclaves:
     """Enclaves that have not run: `run` puts the machine back to where it is now, and runs them together."""
@@ -94,11 +90,6 @@ class Enclaves:
     def name(self, chain: int) -> str:
         """See Subject."""
         return self.enclaves[chain].name if chain < len(self.enclaves) else f"chain {chain}"
-
-    def is_exclusive(self, record: int) -> bool:
-        """See Subject."""
-        enclave = self.machine.monitor.state.enclave(record)
-        return bool(enclave.is_server) and not enclave.concurrent
 
     def run(
         self,

@@ -24,6 +24,7 @@ class EnclaveTable(Part[EnclaveTableState]):
         # Every enclave that somebody still has, by id, also those that ended: where `load` puts content back.
         self._known: WeakValueDictionary[int, DriverEnclave] = WeakValueDictionary()
         self._put_back = False  # whether there may be two objects of one id
+        self.on_added: Callable[[DriverEnclave], None] = lambda _enclave: None  # told of a new one
         # Told of an enclave that has ended, and before the state is put back: for who counts what they do.
         self.on_removed: Callable[[DriverEnclave], None] = lambda _enclave: None
         self.on_put_back: Callable[[], None] = lambda: None
@@ -33,6 +34,7 @@ class EnclaveTable(Part[EnclaveTableState]):
         self.state.made += 1
         enclave.id, enclave.client = self.state.made, client
         self.state.living[enclave.block] = self._known[enclave.id] = enclave
+        self.on_added(enclave)
         return enclave
 
     def remove(self, enclave: DriverEnclave) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pltvm import Machine
+from pltvm.build.enclave import build_enclave
 from pltvm.build.host import build_host
 from pltvm.explore.campaign import Campaign, Limits, Options
 from pltvm.explore.hosts import HostProgram
@@ -77,3 +78,58 @@ def test_how_programs_fail(folder: Path, how: str, kind: str, said: str) -> None
     again = other.failure(other.run(Steps(finding.steps)), on_value=False)
     assert again is not None
     assert again.signature == finding.failure.signature
+
+
+SERVER = """
+#include "threads.h"
+static unsigned long number;
+static struct mutex mutex = MUTEX_INIT;
+static unsigned long __attribute__((noinline)) next(void)
+{
+    return number = number + 1;
+}
+int EAPP_ENTRY main()
+{
+    unsigned long *args;
+    EAPP_RESERVE_REG;
+    struct call_enclave_arg_t ret = {0};
+    int alone = !LOCKED || acquire_enclave("line") == (long)get_enclave_id();
+
+    if (!alone)
+        mutex_lock(&mutex);
+    ret.resp_val = next() << 32 | 2 * args[10];
+    if (!alone)
+        mutex_unlock(&mutex);
+    SERVER_RETURN(&ret);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory, build_guest: Callable[[str], bytes]) -> Path:
+    """A program with a caller in each thread, of a concurrent server and one that has one call at a time."""
+    folder = tmp_path_factory.mktemp("crowd")
+    build_host([SOURCE.with_name("crowd_host.c")], folder / "host", "musl")
+    (folder / "caller").write_bytes(build_guest("crowd_caller"))
+    for locked in (0, 1):
+        source = folder / f"server{locked}.c"
+        source.write_text(f"#define LOCKED {locked}\n{SERVER}")
+        build_enclave([source], folder / f"server{locked}", flags=["-g"])
+    return folder
+
+
+def test_slots_that_threads_call_race(crowd: Path) -> None:
+    line = ("explore", "--races", "--schedules", "40", "host", "server0", "caller", "3", "2")
+    result = pltvm(*line, cwd=crowd)
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert "race: two chains touch 8 bytes, one writes, and nothing orders them" in result.stdout
+    assert "bytes in slots" in result.stdout
+    assert "at next" in result.stdout
+    assert pltvm(*line, cwd=crowd).stdout == result.stdout
+
+
+def test_what_locks_and_one_call_at_a_time_order_is_no_race_of_threads(crowd: Path) -> None:
+    result = pltvm(
+        "explore", "--races", "--schedules", "40", "host", "server1", "caller", "3", "2", cwd=crowd
+    )
+    assert (result.returncode, result.stdout) == (0, "nothing found in 41 schedules\n")

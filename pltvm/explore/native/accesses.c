@@ -19,15 +19,23 @@ static int spins(const struct accesses *accesses, uint64_t pa, uint64_t pc, uint
     return 0;
 }
 
+/* Whose code runs: the enclave, or the server whose slot it is; 0: the host's. */
+static uint64_t who_runs(struct hart *hart) {
+    uint64_t running = globals_of(hart)->running;
+    uint64_t server = running ? enclave_at(hart, running)->server : 0;
+    return server ? server : running;
+}
+
 static void log_row(struct accesses *accesses, uint64_t position, uint64_t pa, uint64_t pc, uint32_t kind, uint32_t size) {
     if (accesses->used == accesses->most) accesses->full();
     if (accesses->used == accesses->most) return;
     struct hart *hart = accesses->hart;
-    if (spins(accesses, pa, pc, globals_of(hart)->running, kind)) return;
+    uint64_t running = who_runs(hart);
+    if (spins(accesses, pa, pc, running, kind)) return;
     const uint32_t *owners = calls_of(hart)->owners;
     uint32_t owner = owners != NULL && pa ? owners[(pa - hart->base) >> 12] : 0;
     accesses->rows[accesses->used++] =
-        (struct access_row){position, pa, pc, globals_of(hart)->running, kind, size, owner, 0};
+        (struct access_row){position, pa, pc, running, kind, size, owner, 0};
 }
 
 /* What may stand between a fence and what it orders: neither an access nor a jump. */
@@ -104,7 +112,8 @@ API void pltvm_access_block(void *engine, uint64_t pc, uint32_t size, struct acc
     uint64_t running = globals_of(hart)->running;
     if (running != accesses->running) {
         accesses->running = running;
-        log_row(accesses, counter->count, 0, pc, ACCESS_ENTER, 0);
+        int exclusive = running && enclave_at(hart, running)->kind == TYPE_SERVER;
+        log_row(accesses, counter->count, 0, pc, exclusive ? ACCESS_ENTER | ACCESS_EXCLUSIVE : ACCESS_ENTER, 0);
     }
     if (size < 4 || !(running || accesses->of_hosts) || hart->registers == NULL) return;
     const uint8_t *last = translate(hart, root_of(hart->registers[SATP]), pc + size - 4, 0);

@@ -16,12 +16,13 @@ enum access {
     ACCESS_ACQUIRE = 4,             /* a load with a fence behind it */
     ACCESS_RELEASE = 8,             /* a store with a fence before it */
     ACCESS_ENTER = 16,              /* no access: another enclave of the chain, or another chain, has the hart */
-    ACCESS_CALL = 32                /* no access: an ecall comes next */
+    ACCESS_CALL = 32,               /* no access: an ecall comes next */
+    ACCESS_EXCLUSIVE = 64           /* of ENTER: it is a server that has one call at a time */
 };
 
 struct access_row {
     uint64_t position, pa, pc;      /* position: before the instruction */
-    uint64_t running;               /* struct enclave */
+    uint64_t running;               /* struct enclave, of a slot that of its server; 0: the host */
     uint32_t kind, size;
     uint32_t owner, filler;         /* owner: of the page, as the page bitmap has it */
 };
