@@ -139,7 +139,8 @@ def lose(state: State, innermost: Enclave, region: Region) -> None:
 def unwind(state: State, top: Enclave, ended: Enclave) -> None:
     """Break the chain of `top` because `ended` ends: every server in it is idle again.
 
-    What the unfinished calls had passed to them is the top's, but not mapped; what `ended` has ends with it.
+    What the unfinished calls had passed to them is the top's, but not mapped; what `ended` has ends with it,
+    and what a slot has passed to another one of its server is the server's all the time.
     """
     innermost = state.enclave(top.innermost)
     if innermost.state == EnclaveState.QUEUED:
@@ -147,7 +148,7 @@ def unwind(state: State, top: Enclave, ended: Enclave) -> None:
     for link in links(state, innermost):
         if link.at == top.at:
             break
-        if link.request and link.home.at != ended.at:
+        if link.request and link.home.at not in (ended.at, state.enclave(link.caller).home.at):
             request = state.records.region(link.request)
             if link.space.has(request):
                 link.space.remove(request)

@@ -46,6 +46,7 @@ def stack_pages(leaves: list[Leaf]) -> int | None:
 def make(state: State, server: Enclave, slots: int, stack: int) -> None:
     """Give a new server its slots; there is room for records, ASIDs, and `pages_of_slot` for all but one."""
     server.slots = slots
+    server.space.table.note_stored(STACK_TOP - stack * PAGE, stack * PAGE)  # what the host put there goes
     first = ((server.block - state.base) >> 3) + SLOTS_WORD
     state.words[first] = server.at
     state.dirty[server.pages[1]] = 1

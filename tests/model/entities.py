@@ -388,7 +388,7 @@ class Base:
 
     def unwind(self, e: Enclave) -> Result:
         """Destroy `e` and the top of its chain, or of all in it. Servers between are idle again, without what
-        was passed."""
+        was passed. Choice: what slots of one server have passed to each other stays there."""
         e = e.home
         tops: list[Enclave] = []
         for slot in e.slots:
@@ -398,7 +398,8 @@ class Base:
         for top in tops or [e]:
             self.unqueue(self.innermost(top))
             while (link := self.innermost(top)) is not top:
-                if link.home is not e and link.request is not None and link.has(link.request):
+                stays = link.home in (e, link.caller.home)
+                if not stays and link.request is not None and link.has(link.request):
                     link.take(link.request)
                     orphans.append((link.request.block, link.request.pages))
                 link.caller, link.state, link.request = None, RUNNABLE, None
