@@ -303,7 +303,7 @@ class State:
                 del self.views[at]
             else:
                 enclave.space.table.look_again(changed)
-                enclave.copies = None
+                enclave.copies = enclave.stack = None
         for at, enclave in list(self.views.items()):
             if self.views.get(enclave.home.at) is not enclave.home:
                 del self.views[at]  # a slot of a server that is looked at anew

@@ -13,6 +13,8 @@ from pltvm.build import guest
 from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError
 from pltvm.host.driver import Driver
+from pltvm.host.elf import load_image
+from pltvm.monitor import slots
 from pltvm.monitor.abi import HostCall, Status
 from pltvm.monitor.audit import audit
 from tests.model.whole import Whole, _touched
@@ -235,6 +237,27 @@ def test_snapshots_in_the_middle_lose_nothing_that_is_to_be_cleared(machine: Mac
     assert go(third) == Status.WAITING
     machine.restore(machine.snapshot())
     assert [finish(first), finish(third), finish(second)] == [1, 2, 1]
+
+
+def test_where_a_stack_is_does_not_outlive_a_way_back(machine: Machine) -> None:
+    """Of two servers in the same place, whose records are alike, the second has a smaller stack."""
+
+    def stacks(server: Enclave) -> list[list[range]]:
+        state = machine.monitor.state
+        return [list(slots._stack(state, slot)) for slot in state.slots(state.enclaves[server.eid])]
+
+    def made(name: str) -> Enclave:
+        elf = EXAMPLES[name].elf
+        stack = (8 - load_image(elf.read_bytes()).pages) * PAGE
+        return machine.create(elf, name="server", type="concurrent", slots=2, stack_size=stack)
+
+    empty = machine.snapshot()
+    first = made("counter")
+    before, then = stacks(first), machine.snapshot()
+    machine.restore(empty)
+    assert stacks(made("fs-server")) != before
+    machine.restore(then)
+    assert stacks(first) == before
 
 
 def test_a_report_names_the_slot(machine: Machine) -> None:
