@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pltvm import Enclave
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import RW, make_pte, pte_address
 from pltvm.errors import AccessFault, EnclaveError
@@ -124,6 +125,23 @@ def test_no_address_space_number_is_left(rig: SharedRig) -> None:
         rig.check()
     once.asids = asids
     assert rig.outcome(rig.instance(template, Script())).result.status == "exited"
+
+
+def test_each_slot_needs_an_address_space_number(rig: SharedRig) -> None:
+    once = rig.state.globals
+    once.asids = NUMBERS["LAST_ASID"] - 2
+
+    def make(slots: int) -> Enclave:
+        return rig.machine.create(rig.elf, name="slots", type="concurrent", slots=slots)
+
+    with pytest.raises(EnclaveError, match="refused"):
+        make(3)
+    assert rig.state.server(b"slots") is None
+    assert rig.state.records.asids_left == 2
+    server = make(2)
+    assert rig.state.records.asids_left == 0
+    server.destroy()
+    assert rig.state.records.asids_left == 2
 
 
 # -- out of reach --------------------------------------------------------------------------------------------
