@@ -24,7 +24,7 @@ from pltvm.build.guest import AttackSource, Group
 from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import ArgumentError, PltvmError
-from pltvm.host.api import FAULTED, INTERRUPTED, RELAY_RETURNED, STOPPED, Enclave, Result
+from pltvm.host.api import FAULTED, INTERRUPTED, RELAY_RETURNED, STOPPED, WAITING, Enclave, Result
 from pltvm.host.elf import load_image
 from pltvm.host.shared import SharedMemory
 from pltvm.host.supervisor import Supervisor, Victim
@@ -39,6 +39,7 @@ _RELAY: Final = 4 * PAGE  # RELAY_SIZE of board.h
 _SUPERVISOR_SLICE: Final = 500_000_000  # instructions before a program counts as hanging
 _ENCLAVE_SLICE: Final = 4_000_000
 _MOST_ROUNDS: Final = 100
+_MOST_TURNS: Final = 10  # of two chains that wait for servers
 
 MECHANISMS: Final = {
     "P": "PMP",
@@ -254,19 +255,15 @@ def _enclave(attack: Attack, letters: list[str]) -> None:
         if attack.group in (Group.SERVERS, Group.SLOTS):
             servers = _servers(machine, attack, board, servers)
         enclave = _attacker(machine, attack, board, "attack")
-        result = _run(enclave)
-        if result.status == STOPPED:
-            _check(machine)
-            letters += _run_meanwhile(machine, attack, board)
-        if result.status in (STOPPED, RELAY_RETURNED):  # relay pages: it gets no new ones
-            result = enclave.resume()
-        said = board.read()
-        rounds = said.rounds
-        letters += said.letters
         try:
-            letters += _ending(result, said)
+            endings = _round(machine, attack, board, enclave)
         except _GotThrough as error:
             raise _GotThrough(f"round {round_}: {error}") from None
+        finally:
+            said = board.read()
+            letters += said.letters
+        letters += endings
+        rounds = said.rounds
         if enclave.alive:
             enclave.destroy()
         _check(machine)
@@ -276,14 +273,37 @@ def _attacker(machine: Machine, attack: Attack, board: _Board, name: str) -> Enc
     return machine.create(attack.elf, name=name, stack_size=16 << 10, shm=board.pages, relay=bytes(_RELAY))
 
 
-def _run(enclave: Enclave) -> Result:
-    """Run it to its end, or until it prints: there it is stopped."""
-    return enclave.run(on_output=lambda _text: enclave.stop())
+def _round(machine: Machine, attack: Attack, board: _Board, enclave: Enclave) -> str:
+    """Run it to its end, or until it prints: there it is stopped, and runs a second time. How it ended."""
+    result = enclave.run(on_output=lambda _text: enclave.stop())
+    if result.status == STOPPED:
+        _check(machine)
+        return _with_another(machine, attack, board, enclave)
+    if result.status == RELAY_RETURNED:  # it gets no new ones
+        result = enclave.resume()
+    return _ending(result, board.read())
 
 
-def _run_meanwhile(machine: Machine, attack: Attack, board: _Board) -> str:
-    """Run the program once more, to its end, while the first of its round waits in the middle of a call."""
-    return _ending(_attacker(machine, attack, board, "second").run(), board.read())
+def _with_another(machine: Machine, attack: Attack, board: _Board, first: Enclave) -> str:
+    """Run the program once more, while the first of its round is paused in the middle of a call; then that.
+
+    Where they wait for servers both go on in turns, the second one first.
+    """
+    second, endings = _attacker(machine, attack, board, "second"), ""
+    turns: list[tuple[Enclave, Callable[[], Result]]] = [(second, second.run), (first, first.resume)]
+    for _ in range(_MOST_TURNS):
+        waiting: list[tuple[Enclave, Callable[[], Result]]] = []
+        for chain, go_on in turns:
+            result = go_on()
+            _check(machine)
+            if result.status == WAITING:
+                waiting.append((chain, chain.resume))
+            else:
+                endings += _ending(result, board.read())
+        if not waiting:
+            return endings
+        turns = waiting
+    raise _GotThrough("chains wait for servers without end")
 
 
 def _servers(machine: Machine, attack: Attack, board: _Board, old: list[Enclave]) -> list[Enclave]:

@@ -2,7 +2,7 @@
 
 A hole is an edit of a function's source: the text must be there once, so that a hole can not silently go
 stale. The code is swapped inside the function, so tables that refer to it have the hole too. The holes
-themselves are in `holes_host` and `holes_enclaves`.
+themselves are in `holes_host`, `holes_enclaves` and `holes_slots`.
 """
 
 import inspect

@@ -5,7 +5,7 @@ from pltvm.engine.hart import Hart
 from pltvm.engine.memory import Memory
 from pltvm.engine.page_table import PageTable
 from pltvm.host import loading
-from pltvm.monitor import chain, create, ocall, relay, run, secure_shm, server, slots
+from pltvm.monitor import chain, create, ocall, relay, run, secure_shm, server
 from pltvm.monitor.monitor import Monitor
 from pltvm.monitor.space import AddressSpace
 from pltvm.monitor.state import State
@@ -244,29 +244,5 @@ ENCLAVE_HOLES = [
         Memory.pack,
         "self.on_code_changed(pa, layout.size)",
         "pass",
-    ),
-    # -- concurrent servers
-    hole(
-        "what another slot was passed",
-        "t-slots",
-        slots.may_give,
-        "if not region.holder or region.holder == enclave.at:",
-        "if True:",
-    ),
-    hole(
-        "clearing of a slot that is left",
-        "t-slots",
-        slots.leave,
-        "memory.zero(pte_address(pte), PAGE)",
-        "pass",
-    ),
-    hole("a stack for each slot", "t-slots", slots._make_slot, "if index not in OWN_INDICES:", "if True:"),
-    hole(
-        "a kbuffer for each slot",
-        "t-slots",
-        chain.push,
-        "= top.kbuffer_entry",
-        "= next((e for e in state.enclaves.values() if e.state == RUNNABLE and e.top != e.innermost), top)"
-        ".kbuffer_entry",
     ),
 ]

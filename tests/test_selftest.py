@@ -20,13 +20,14 @@ from pltvm.selftest import Attack
 from tests.holes import Edit, Hole, make
 from tests.holes_enclaves import ENCLAVE_HOLES
 from tests.holes_host import HOST_HOLES, NO_PMP_1, WRITABLE_TABLES
+from tests.holes_slots import SLOT_HOLES
 from tests.host.test_supervisor import build
 from tests.traces import traced
 
-HOLES = [*HOST_HOLES, *ENCLAVE_HOLES]
+HOLES = [*HOST_HOLES, *ENCLAVE_HOLES, *SLOT_HOLES]
 ATTACKS = {attack.name: attack for attack in selftest.attacks()}
 RUNS = 10
-MOST_BYTES = 15_000
+MOST_BYTES = 17_000
 
 
 def run_traced(attack: Attack) -> tuple[selftest.Outcome, int, str]:

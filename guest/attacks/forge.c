@@ -28,9 +28,24 @@ void forge(struct puppet *puppet, const char *name, uint32_t type)
     forge_in(puppet, sv_take(PUPPET_PAGES), name, type);
 }
 
+static void forge_at(struct puppet *puppet, uint64_t block, uint64_t host, const char *name, uint32_t type);
+
 void forge_in(struct puppet *puppet, uint64_t block, const char *name, uint32_t type)
 {
-    uint64_t host = sv_take(3), page = host + 2 * PAGE, mailbox = page + 512;
+    forge_at(puppet, block, sv_take(3), name, type);
+}
+
+void forge_again(struct puppet *puppet, const char *name, uint32_t type)
+{
+    memset(at(puppet->block), 0, PAGE); /* all else has come back clear */
+    memset(puppet->kbuffer, 0, 3 * PAGE);
+    forge_at(puppet, puppet->block, (uint64_t)puppet->kbuffer, name, type);
+}
+
+/* In 64 pages there, with three pages of the host. */
+static void forge_at(struct puppet *puppet, uint64_t block, uint64_t host, const char *name, uint32_t type)
+{
+    uint64_t page = host + 2 * PAGE, mailbox = page + 512;
 
     memset(puppet, 0, sizeof *puppet);
     puppet->block = block;
@@ -62,7 +77,8 @@ void forge_in(struct puppet *puppet, uint64_t block, const char *name, uint32_t 
 struct sv_result forge_create(struct puppet *puppet)
 {
     uint32_t type = puppet->params->type;
-    long function = type == SERVER_TYPE ? CALL_CREATE_SERVER : type == SHADOW_TYPE ? CALL_CREATE_SHADOW : CALL_CREATE;
+    int is_server = type == SERVER_TYPE || (type & 0xff) == CONCURRENT_SERVER_TYPE;
+    long function = is_server ? CALL_CREATE_SERVER : type == SHADOW_TYPE ? CALL_CREATE_SHADOW : CALL_CREATE;
     struct sv_result result = sv_call(function, (unsigned long)puppet->params, 0, 0, 0, 0);
 
     if (result.error == -2) { /* the monitor wants memory for its records */

@@ -15,6 +15,7 @@
 #include "supervisor.h"
 
 enum { NORMAL, SERVER_TYPE, SHADOW_TYPE, CONCURRENT_SERVER_TYPE }; /* ABI section 5 and 6; ours */
+#define WITH_SLOTS(count) (CONCURRENT_SERVER_TYPE | (count) << 8)
 enum { PUPPET_PAGES = 64, PUPPET_LOAD = 0, PUPPET_STORE = 1, PUPPET_CODE = 0x1000, PUPPET_DATA = 0x2000 };
 enum { STATUS_TIMER = 1, STATUS_OCALL = 2, STATUS_YIELD = 3, STATUS_WAITING = 4 };
 
@@ -53,6 +54,7 @@ struct puppet {
 uint64_t sv_take(uint64_t pages);    /* host memory: cleared, naturally aligned, never given back */
 void forge(struct puppet *puppet, const char *name, uint32_t type);
 void forge_in(struct puppet *puppet, uint64_t block, const char *name, uint32_t type); /* in 64 pages there */
+void forge_again(struct puppet *puppet, const char *name, uint32_t type); /* where one was that is destroyed */
 struct sv_result forge_create(struct puppet *puppet); /* makes the monitor call; sets eid when it is accepted */
 
 /* Let the puppet make an enclave call, or load or store. value is the status: STATUS_YIELD when it is done and the

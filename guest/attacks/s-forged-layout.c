@@ -1,5 +1,6 @@
 /* attack: the kernel builds page tables for an enclave that map a victim, the monitor, host memory, the tables themselves,
- *         one page twice, huge or global or unreadable pages, pages where others belong; or whose tables lie elsewhere
+ *         one page twice, huge or global or unreadable pages, pages where others belong; or whose tables lie elsewhere; for a
+ *         concurrent server a stack that slots could not have alike, more slots than there are, or no room for them
  * stopped by: monitor check
  */
 #include "forge.h"
@@ -18,6 +19,58 @@ static void with(uint64_t slot, uint64_t entry)
 }
 
 static uint64_t to(uint64_t table) { return table >> 12 << 10 | PTE_V; }
+
+/* The stack of a concurrent server is one piece, below its end, to be written and not executed. */
+static void slots(void)
+{
+    forge(&puppet, "slots", WITH_SLOTS(2));
+    uint64_t block = puppet.block, middle = block + 8 * PAGE, leaf = block + 9 * PAGE, rw = PTE_R | PTE_W | PTE_U;
+    uint64_t pages[] = {pte_of(block + 10 * PAGE, rw), pte_of(block + 11 * PAGE, rw)};
+    uint64_t end = leaf + PAGE, room = 0; /* for 2 tables for kbuffer and memory each; of a slot 4 pages, stack and tables of it */
+
+    puppet.params->free_mem = block + 12 * PAGE;
+    at(block + PAGE)[(EAPP_STACK_TOP - 1) >> 30] = to(middle);
+    at(middle)[511] = to(leaf);
+    *at(end - 8) = pages[0], *at(end - 16) = pages[1];
+    with(end - 8, 0);
+    with(end - 8, pages[0] | PTE_X);
+    with(end - 16, pages[1] & ~(uint64_t)PTE_W);
+    with(end - 16, pages[1] | PTE_X);
+    with(end - 24, pte_of(block + 7 * PAGE, PTE_R | PTE_U));
+    with(end - 32, pte_of(block + 7 * PAGE, rw));
+    with(leaf, pte_of(block + 7 * PAGE, rw));
+
+    static const uint32_t wrong[] = {WITH_SLOTS(65), WITH_SLOTS(255), WITH_SLOTS(256), WITH_SLOTS(0xffffff)};
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        puppet.params->type = wrong[i];
+        by_check(forge_create(&puppet));
+    }
+    puppet.params->type = WITH_SLOTS(2);
+    for (; room < 12 * PAGE; room += PAGE) {
+        puppet.params->free_mem = block + puppet.size - room;
+        by_check(forge_create(&puppet));
+    }
+    puppet.params->free_mem = block + puppet.size - room;
+    *at(end - 8) &= ~(uint64_t)PTE_D; /* as if nobody had written there, but the kernel has */
+    *at(block + 10 * PAGE) = 1;
+    sv_works(forge_create(&puppet).error == 0);
+
+    struct puppet client;
+
+    forge(&client, "client", NORMAL);
+    sv_works(forge_create(&client).error == 0);
+    for (int i = 0; i < 2; i++) {
+        puppet.command->function = PUPPET_LOAD;
+        puppet.command->argument[0] = EAPP_STACK_TOP - PAGE;
+        sv_works(puppet_go(&client, 96, puppet.eid, PUPPET_DATA, 0, 0).value == STATUS_YIELD);
+        if (i)
+            sv_stopped('M', puppet.command->result == 0);
+        puppet.command->function = 95;
+        puppet.command->argument[0] = PUPPET_DATA;
+        sv_works(sv_call(CALL_RESUME, client.eid, 0, 0, 0, 0).value == STATUS_YIELD);
+    }
+}
 
 int EAPP_ENTRY main()
 {
@@ -80,5 +133,6 @@ int EAPP_ENTRY main()
         }
         sv_works(forge_create(&puppet).error == 0);
     }
+    slots();
     sv_exit(0);
 }

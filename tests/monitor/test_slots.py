@@ -300,9 +300,9 @@ def test_slots_are_looked_into_one_by_one(machine: Machine) -> None:
 
 def test_what_is_no_concurrent_server_has_no_slots(machine: Machine) -> None:
     elf = EXAMPLES["counter"].elf
-    for slots in (0, 65):
+    for count in (0, 65):
         with pytest.raises(EnclaveError, match="1 to 64"):
-            machine.create(elf, name="counter", type=EnclaveType.CONCURRENT_SERVER, slots=slots)
+            machine.create(elf, name="counter", type=EnclaveType.CONCURRENT_SERVER, slots=count)
     with pytest.raises(EnclaveError, match="concurrent"):
         machine.create(elf, name="counter", type="server", slots=2)
 
