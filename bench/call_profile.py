@@ -1,4 +1,4 @@
-"""Where each microsecond of a call goes without the native core: its parts one at a time, and what is left.
+"""Where each microsecond of a call goes without the native core: each of its parts, and the rest.
 
 The parts of the hart are timed by themselves, those of the monitor inside real calls: the function is
 replaced by one that looks at the clock before and after, and what the clock costs is taken off.
@@ -19,21 +19,21 @@ from pltvm.monitor.abi import Call
 from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.space import AddressSpace
 
-# Rows of the table: name, what it is. All of both ways: a call and its return.
+# Rows of the table: name, what is measured. Each includes both ways: a call and its return.
 ROWS: Final = {
     "total": "a call and its return",
-    "enter": "entering Python from the JIT and going back, twice",
+    "enter": "entering Python from the JIT and returning, twice",
     "save": "saving the registers, twice",
-    "load": "loading the other context, with the flush that its ASID brings, twice",
+    "load": "loading the other context, with the flush by its ASID, twice",
     "dispatch": "finding the handler of the trap, twice",
     "struct": "monitor: finding and reading the call struct, twice",
     "place": "monitor: finding a place for the pages, twice",
     "move": "monitor: taking the page-table entries out and putting them in, twice",
-    "owner": "monitor: the pages' owner, twice",
-    "hand_over": "monitor: the hart to the other enclave, twice",
+    "owner": "monitor: setting the owner of the pages, twice",
+    "hand_over": "monitor: giving the hart to the other enclave, twice",
     "results": "monitor: writing the results into the caller's struct",
     "monitor": "monitor: the rest: checks, state, first registers of the server",
-    "guest": "what is left: guest code, and refilling the TLB after two flushes",
+    "guest": "the rest: guest code, and refilling the TLB after two flushes",
 }
 _INSIDE: Final[dict[str, tuple[Any, str]]] = {
     "struct": (server, "find_struct"),
@@ -55,7 +55,7 @@ class _Clock:
         timed = self.around(lambda *_: None)
         for _ in range(2_000):
             timed(None, None)
-        # What the clock sees of a function that does nothing, mostly itself.
+        # The time measured for a function that does nothing: mostly the cost of the clock.
         self.overhead = self.spent / self.calls
         self.spent = self.calls = 0
 
@@ -72,7 +72,7 @@ class _Clock:
 
     @property
     def microseconds(self) -> float:
-        """All of it, without what looking at the clock took."""
+        """Return the total time, without that for reading the clock."""
         return max(self.spent - self.calls * self.overhead, 0) / 1e3
 
 
@@ -98,7 +98,7 @@ def _timed_handlers(clock: _Clock) -> Iterator[None]:
 
 
 class _Profile:
-    """The rows of one kind of call. `collect` measures all of them, `rows` are the last that it found."""
+    """The rows of one kind of call. `collect` measures all of them, `rows` has the last results."""
 
     def __init__(self, client: Client, pages: int, count: int) -> None:
         self._client, self._pages, self._count = client, pages, count
@@ -125,7 +125,7 @@ class _Profile:
         return total
 
     def row(self, name: str) -> float:
-        """Of the last time; measured now when the first row was not asked for."""
+        """Return a row of the last measurement; measure now if there was none."""
         if not self.rows:
             self.collect()
         return self.rows[name]
@@ -148,7 +148,7 @@ def _hart(client: Client, count: int) -> dict[str, float]:
 
 
 def _each(body: Callable[[], object], count: int) -> float:
-    """Microseconds of one, without what the loop and the call of a function take."""
+    """Return the microseconds of one `body()`, without those of the loop and the function call."""
 
     def spent(what: Callable[[], object]) -> float:
         start = time.perf_counter()

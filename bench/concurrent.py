@@ -1,4 +1,4 @@
-"""Servers that several callers are in at once, beside servers with one call at a time.
+"""Servers with several callers at once, compared with servers with one call at a time.
 
 Each caller is an enclave that the host runs; `Machine.run_together` gives them the hart in slices, so that
 calls are interrupted in the middle. A call does about 2,000 instructions of work.
@@ -37,7 +37,7 @@ class Crowd:
         return [machine.create(elf, shm=order, stack_size=_SMALL_STACK) for _ in range(count)]
 
     def server(self, machine: Machine, name: str, slots: int) -> None:
-        """One of so many slots, or, with 0, one that has one call at a time."""
+        """Create a server with so many slots, or, with 0, one with one call at a time."""
         elf, kind = self._bench.build("working.c"), "concurrent" if slots else "server"
         machine.create(elf, name=name, type=kind, slots=slots or None, stack_size=_SMALL_STACK)
 

@@ -1,4 +1,4 @@
-"""What it costs to look into a run, in each way that there is, beside the same run without.
+"""What each tool that looks into a run costs, compared with the same run without it.
 
 The peer `off` is the time without over the time with it: 0.95 says that it costs 5 %. `debug.*.run`
 computes, 10⁸ instructions; `debug.*.call` is a call of a server; `debug.*.demo` the command on the example
@@ -36,7 +36,7 @@ _STEPS = 20
 
 
 def benchmarks(bench: Bench) -> list[Benchmark]:
-    """Times with it on, and `off` beside."""
+    """Return times with each tool on, with `off` as the peer."""
     made = []
     plain, noted = cache(lambda: micro.Client(bench)), cache(partial(_looked_at, bench, _noted))
     for name, pages in (("call.null", 0), ("call.1page", 1)):

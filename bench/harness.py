@@ -1,7 +1,7 @@
-"""Measuring on a machine that has other things to do: warm-up, interleaved repeats, median and spread.
+"""Measuring on a machine with other load: warm-up, interleaved repeats, median and spread.
 
-A benchmark may have peers: other ways to the same end, measured in turn with it. What is reported of a peer
-is its time over ours, from the same run: 2 means that we are twice as fast.
+A benchmark may have peers: other ways to do the same, measured in turn with it. The figure reported for a
+peer is its time divided by ours, from the same run: 2 means that pltvm is twice as fast.
 """
 
 import math
@@ -30,7 +30,7 @@ Sample = Callable[[], float]
 
 @dataclass(frozen=True)
 class Measurement:
-    """`value` is the median of `n` repeats in `unit`, `spread` the middle half of them over the median."""
+    """`value` is the median of `n` repeats in `unit`, `spread` their interquartile range over the median."""
 
     name: str
     value: float
@@ -48,7 +48,7 @@ class Benchmark:
     unit: str
     sample: Sample
     peers: dict[str, Sample] = field(default_factory=dict)
-    repeats: int | None = None  # of what is the same every time, or takes long
+    repeats: int | None = None  # fewer where each gives the same, or takes long
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,12 @@ class Bench:
         return build_enclave([source], self.scratch / "empty.elf").read_bytes()
 
     def times(self, count: int) -> int:
-        """How often to do in one sample what a full run does `count` times."""
+        """Return the number of repetitions in one sample for which a full run has `count`."""
         return max(count // 10, 2) if self.quick else count
 
 
 def measure(benchmarks: list[Benchmark], quick: bool, on_result: Callable[[Measurement], None]) -> None:
-    """Take turns between the benchmarks, so that what else the machine does hits all of them alike."""
+    """Take turns between the benchmarks, so that other load of the machine affects all of them alike."""
     repeats = QUICK_REPEATS if quick else REPEATS
     columns = {one.name: {"": one.sample, **one.peers} for one in benchmarks}
     samples: dict[tuple[str, str], list[float]] = {}
@@ -113,7 +113,7 @@ def _spread(values: list[float], median: float) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on, and which peers are there."""
+    """Return the machine measured on, and the installed peers."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -140,7 +140,7 @@ def _optimized() -> bool:
 
 
 def row(one: Measurement) -> dict[str, Any]:
-    """The result as JSON has it."""
+    """Return the result as it is in the JSON file."""
     rounded: dict[str, Any] = _rounded(asdict(one))
     return rounded
 

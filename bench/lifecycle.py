@@ -50,7 +50,7 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
         return average(lambda: template().fork().run())
 
     def fork() -> float:
-        """The instance is made by its first run: what that takes more than another enclave's run."""
+        """Measure how much longer the first run, which makes the instance, takes than another enclave's."""
         return max(fork_run_exit() - run_exit(), 0.0)
 
     return [
@@ -65,7 +65,7 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
 
 
 def _attest_mebibyte(bench: Bench) -> Sample:
-    """The first time that anybody measures an enclave of 1 MiB: each time another one."""
+    """Time the first measurement of an enclave of 1 MiB: each sample takes a new one."""
     elf = cache(lambda: bench.build("mebibyte.c"))
     marks = count()
 

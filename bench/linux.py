@@ -1,4 +1,4 @@
-"""What Linux programs ask of their system, and the same program beside it under qemu-riscv64.
+"""What Linux programs ask of their system, compared with the same program under qemu-riscv64.
 
 A sample is the processor time of one run less that of a run that does nothing, divided by how often it does
 what it measures.
@@ -35,7 +35,7 @@ def benchmarks(bench: Bench) -> list[Benchmark]:
 
     def benchmark(name: str, what: str, count: int, unit: str, scale: float, whole: bool) -> Benchmark:
         count = count if whole else bench.times(count)
-        in_qemu = with_qemu and what != "exec"  # which it leaves to the system outside
+        in_qemu = with_qemu and what != "exec"  # qemu-riscv64 leaves exec to the host's kernel
         beside = {peers.QEMU: program.sample(True, what, count, scale, whole)} if in_qemu else {}
         own = program.sample(False, what, count, scale, whole)
         return Benchmark(name, unit, own, beside, repeats=3 if whole else None)
@@ -62,7 +62,7 @@ class _Program:
         return folder / "linux"
 
     def start(self) -> float:
-        """Milliseconds from a machine that is there to a program that has ended, having done nothing."""
+        """Return the milliseconds from an existing machine to the end of a program that does nothing."""
         machine = Machine()
         began = time.perf_counter()
         self._run_here(machine)

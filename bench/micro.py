@@ -41,12 +41,12 @@ _REFILL_PAGES = 256
 
 
 def client_order(operation: int, count: int, pages: int = 0) -> bytes:
-    """What bench/guest/client.c reads."""
+    """Return the order that bench/guest/client.c reads."""
     return struct.pack("<4Q", operation, count, pages, 0)
 
 
 class Client:
-    """A machine with the echo server "bench", and enclaves that call what they are told."""
+    """A machine with the echo server "bench", and enclaves that make the calls they are ordered to."""
 
     def __init__(self, bench: Bench, native: bool = True) -> None:
         self._scratch = bench.scratch

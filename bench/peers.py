@@ -120,7 +120,7 @@ def add_hooks(machine: Machine) -> None:
 
     def check(_uc: object, _access: int, address: int, _size: int, _value: int, _data: object) -> None:
         pages = known.setdefault(hart.current, set())
-        if address >> 12 not in pages:  # a real one would ask whose the page is
+        if address >> 12 not in pages:  # a real hook would check the owner of the page
             pages.add(address >> 12)
 
     engine.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, check)

@@ -10,7 +10,7 @@ _SCALE = {"ns": 1e-3, "µs": 1.0, "ms": 1e3}
 
 
 def draw(rows: Rows, folder: Path) -> None:
-    """Draw `calls.svg`, `compute.svg` and `profile.svg` from what `rows` has of each."""
+    """Draw `calls.svg`, `compute.svg` and `profile.svg` from the rows of each."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -31,7 +31,7 @@ def _axes(height: float) -> tuple[Any, Any]:
 
 
 def _calls(rows: Rows) -> Any:
-    """What we have a figure of the original for: both, on a logarithmic scale."""
+    """Plot, on a logarithmic scale, the benchmarks for which there is a figure of the original, with that."""
     names = [name for name, one in targets.TARGETS.items() if one.original and name in rows]
     if not names:
         return None

@@ -28,56 +28,58 @@ _SECTIONS: Final = (
 )
 _NOTES: Final = {
     "Calls": """\
-Each by guest code that makes it many times. `unicorn` does the same in one address space with nothing
-protected, two traps and two register swaps: its ratio is what is left of a call without isolation. `hooks` is
-pltvm with a Python hook on each load and store beside the page tables: what isolation by hooks costs.""",
+Guest code makes each call many times. `unicorn` does the same in one address space without any protection,
+with two traps and two register swaps: its ratio shows what a call costs without isolation. `hooks` is pltvm
+with a Python hook on each load and store in addition to the page tables: the cost of isolation by hooks.""",
     "Linux programs": """\
-One C program for musl, less a run of it that does nothing. `linux.ping` is a byte to another process and one
-back, through pipes; `linux.memory_400MiB` writes 300 MiB and makes them 400. What computes is in the
-JIT's hands, as below. Python answers a system call, which qemu-riscv64 leaves to the kernel outside.""",
+One C program for musl; the time of a run that does nothing is subtracted. `linux.ping` sends a byte to
+another process and one back, through pipes; `linux.memory_400MiB` writes 300 MiB and grows them to 400.
+Computing is done by the JIT, as below. Python serves the system calls; qemu-riscv64 passes them to the host's
+kernel.""",
     "Computing": """\
-One ELF, run as an enclave and by each peer, results compared; `_rwx` has every segment writable and
-executable. `qemu-riscv64` is without its start. `unicorn` is Unicorn as it comes, without page tables.""",
+The same ELF runs as an enclave and in each peer, and the results are compared; in `_rwx` every segment is
+writable and executable. The start of `qemu-riscv64` is not counted. `unicorn` is plain Unicorn, without page
+tables.""",
     "Many of them": """\
-The peer is the same at a smaller scale, so 1 means that the cost does not grow. A relay transfer is the run
-call that hands the pages over. `scale.fork_memory` is beside what an instance's writable pages, touched stack
-and page tables take.""",
+The peer is the same benchmark at a smaller scale, so 1 means that the cost does not grow. A relay transfer is
+the run call that hands the pages over. `scale.fork_memory` is compared with the size of an instance's
+writable pages, touched stack and page tables.""",
     "Called by several at once": """\
-A call of a server that has as many slots as there are callers, and 2,000 instructions of work in each; the
-callers share the hart in slices. `busy, again` is a server with one call at a time whose callers yield and
-try again, `waiting in line` the same with `call_enclave_wait`. `concurrent.memory_1000` is what the process
-grows by for 1,000 chains, each in the middle of a call.""",
+A call of a server with as many slots as callers, and 2,000 instructions of work in each call; the callers
+share the hart in time slices. `busy, again` is a server with one call at a time, whose callers yield and try
+again; `waiting in line` is the same with `call_enclave_wait`. `concurrent.memory_1000` is the growth of the
+process for 1,000 chains, each in the middle of a call.""",
     "Looking inside": """\
-Times with it on; the peer `off` is the same without. `.run` computes, 10⁸ instructions; `.call` is a call of
-a server; `.demo` the whole command on the example chain, with the file that comes of it. `debug.prompt` is
-from the command to the first prompt of gdb, and its end. `debug.history.watch` goes back over 10⁸
-instructions to the write of a word, `debug.history.step` one instruction.""",
+Times with each tool on; the peer `off` is the same run without it. `.run` computes for 10⁸ instructions;
+`.call` is a call of a server; `.demo` is the whole command on the example chain, with the file that it
+writes. `debug.prompt` lasts from the command to the first prompt of gdb, and gdb's end. `debug.history.watch`
+goes back over 10⁸ instructions to the write of a word, `debug.history.step` goes back one instruction.""",
     "Fuzzing": """\
-One execution, with mutation, coverage and the way back to the snapshot; 16.7 µs are 60,000 a second, on one
-core. `icicle-emu` runs the same program on one input: no mutation, no coverage, nothing restored.""",
+One execution, with mutation, coverage and the return to the snapshot, on one core; 16.7 µs are 60,000 a
+second. `icicle-emu` runs the same program on one input: no mutation, no coverage, nothing restored.""",
 }
 
-# What keeps a benchmark from its target, by the start of its name.
+# What limits the benchmarks that miss their targets, by the start of their names.
 _LIMITS: Final = {
-    "ecall.": "a trap that Python answers is 1.4 µs, half of it calls of Unicorn through ctypes",
-    "call.": "two flushes are 0.6 µs, saving and loading registers 0.5, what the monitor does 0.2; the rest "
-    "is guest code, which finds TLB and jump cache empty after each flush",
+    "ecall.": "a trap that Python answers takes 1.4 µs, half of it in calls of Unicorn through ctypes",
+    "call.": "two flushes take 0.6 µs, saving and loading registers 0.5, the monitor 0.2; the rest "
+    "is guest code, which finds the TLB and the jump cache empty after each flush",
     "ocall.": "a print is mostly the enclave's own formatting; its ocall alone takes as long as a yield",
-    "lifecycle.": "some 200 steps in Python; of a run, the JIT translates the enclave's code anew (0.1 ms)",
-    "cli.": "importing Unicorn and typer is more than half of it",
-    "import": "importing Unicorn's binding is half of it",
-    "linux.": "a system call leaves the JIT by ctypes (1.4 µs), and Python decodes and does it",
-    "compute.": "Unicorn looks every load and store up in a software TLB, and checks at every block whether "
+    "lifecycle.": "some 200 steps in Python; in each run the JIT translates the code again (0.1 ms)",
+    "cli.": "importing Unicorn and typer takes more than half of the time",
+    "import": "importing Unicorn's binding takes half of the time",
+    "linux.": "a system call leaves the JIT through ctypes (1.4 µs), and Python decodes and serves it",
+    "compute.": "Unicorn looks up every load and store in a software TLB, and checks at every block whether "
     "to stop; qemu-riscv64 in user mode leaves both to the host's MMU and signals",
-    "scale.": "caches: a call of another enclave each time touches memory that no call before it has touched",
-    "debug.record.demo": "importing what writes the file, 13 ms; the run itself takes 3 % longer",
-    "debug.prompt": "two processes start, gdb's and the run's own",
-    "fuzz.coverage": "an execution has become so short that the 0.4 µs of its 150 blocks are a larger part",
+    "scale.": "cache misses: each call goes to another enclave, whose memory no call before has touched",
+    "debug.record.demo": "importing the modules for the file takes 13 ms; the run itself takes 3 % longer",
+    "debug.prompt": "two processes start: gdb, and the one of the run",
+    "fuzz.coverage": "executions are so short now that the 0.4 µs for their 150 blocks are a larger share",
 }
 
 
 def load(file: Path) -> Results:
-    """Results as `save` wrote them."""
+    """Read results that `save` wrote."""
     results: Results = json.loads(file.read_text(encoding="utf-8"))
     return results
 
@@ -89,12 +91,12 @@ def save(file: Path, results: Results) -> None:
 
 
 def plots(results: Results, folder: Path) -> None:
-    """Draw what there are results for."""
+    """Draw the plots for which there are results."""
     plots_module.draw({row["name"]: row for row in results["results"]}, folder)
 
 
 def page(results: Results, plot_folder: Path | None, file: Path) -> str:
-    """The whole page; plots are linked from where `file` is."""
+    """Return the whole page; links to plots are relative to `file`."""
     rows = {row["name"]: row for row in results["results"]}
     parts = [
         "# Benchmarks",
@@ -107,13 +109,13 @@ def page(results: Results, plot_folder: Path | None, file: Path) -> str:
             said = [
                 _NOTES.get(title),
                 results.get("remarks", {}).get(title),
-            ]  # the latter is of these figures
+            ]  # remarks belong to these results only
             parts += [f"## {title}", *filter(None, said)]
             parts += [_image(plot, plot_folder, file)] if plot and plot_folder else []
             parts.append(_table(chosen))
     missed = [row for row in rows.values() if _missed(row)]
     if missed:
-        parts += ["## What is missed, and what limits it", _limits(missed)]
+        parts += ["## Missed targets, and what limits them", _limits(missed)]
     if any(name.startswith("profile.") for name in rows):
         parts += ["## Where the time of a call goes", *_profile(rows)]
         parts += [_image("profile.svg", plot_folder, file)] if plot_folder else []
@@ -123,9 +125,10 @@ def page(results: Results, plot_folder: Path | None, file: Path) -> str:
 def _machine(machine: dict[str, Any]) -> str:
     about = "; ".join(f"{name}: {value}" for name, value in machine.items())
     return (
-        f"Measured on {about}.\n\nValues are medians of interleaved repeats, ± half of the middle half of "
-        "them. Of a peer its time over ours is given, in the same run: 2× means that we are twice as fast. "
-        "“original” is the original system under QEMU, of whose range the lower end counts."
+        f"Measured on {about}.\n\nValues are medians of interleaved repeats, ± half of their "
+        "interquartile range. For a peer, its time divided by ours in the same run is given: 2× means that "
+        "pltvm is twice as fast. “original” is the original system under QEMU; the lower end "
+        "of its range counts."
     )
 
 
@@ -152,7 +155,7 @@ def _table(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _missed(row: dict[str, Any]) -> list[str]:
-    """By how much a benchmark misses its targets."""
+    """Return the targets that a benchmark misses, with its figures."""
     target = targets.of(row["name"])
     words = [text for text, met in target.verdicts(row["value"]) if met is False]
     for peer, ratio in row["peer"].items():
@@ -177,7 +180,7 @@ def _number(value: float) -> str:
 
 
 def _profile(rows: dict[str, dict[str, Any]]) -> list[str]:
-    """Each part beside what it was in the first version that made calls, as far as there was such a part."""
+    """Return the table of a call's parts, beside those parts that the first version with calls had."""
     before: dict[str, dict[str, float]] = json.loads(_BEFORE.read_text(encoding="utf-8"))
     kinds = [kind for kind in call_profile.KINDS if f"profile.{kind}.total" in rows]
     titles = [f"{kind} {when}" for kind in kinds for when in ("before", "now")]
@@ -189,8 +192,8 @@ def _profile(rows: dict[str, dict[str, Any]]) -> list[str]:
             cells += ["" if old is None else f"{old:.1f}", "" if now is None else f"{now['value']:.1f}"]
         lines.append(f"| {text} | {' | '.join(cells)} |")
     return [
-        "Without the native core, which does all of it in one place. Before is the first version that made "
-        "calls, measured the same way on the same machine. Each part "
-        "was measured by itself, medians of their own, so they add up to the total only about.",
+        "Without the native core, which does all of this in one place. “before” is the first version that "
+        "could make calls, measured in the same way on the same machine. Each part was measured by itself "
+        "and is a median of its own, so the parts add up to the total only approximately.",
         "\n".join(lines),
     ]

@@ -38,7 +38,7 @@ class Population:
 
     @cached_property
     def bytes_for_all(self) -> int:
-        """What the process grew by when the servers were made, each of which a client then called."""
+        """Return the growth of the process for the servers, after a client has called each of them."""
         gc.collect()
         before = resident()
         elf = self._bench.build("server.c")

@@ -1,8 +1,8 @@
-"""What each figure is held to: the original system under QEMU and how far to beat it, and our own limits.
+"""The targets of each benchmark: a factor over the original system under QEMU, and our own limits.
 
-Figures are in the unit of the benchmark. `original` is the range that was measured there, of which the lower
-end counts; `times` how many times as fast we want to be. Peers have targets too: how many times our time
-theirs must be at least.
+Figures are in the unit of the benchmark. `original` is the range that was measured there; its lower end
+counts. `times` is how many times as fast pltvm should be. Peers have targets too: their time must be at least
+that many times ours.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Target:
     times: float | None = None
 
     def verdicts(self, value: float) -> list[tuple[str, bool | None]]:
-        """Each target in words, and whether `value` meets it; None where there is nothing to meet."""
+        """Return each target in words, and whether `value` meets it; None for a mere comparison."""
         words: list[tuple[str, bool | None]] = []
         if self.own is not None:
             words.append((f"own ≤ {self.own:g}", value <= self.own))
@@ -87,12 +87,12 @@ _PEERS: Final = {
 
 
 def peer_target(name: str, peer: str) -> float | None:
-    """The least ratio of this peer that is wanted of this benchmark."""
+    """Return the smallest ratio to this peer that the benchmark should reach; None if there is no target."""
     return next(
         (least for (start, who), least in _PEERS.items() if who == peer and name.startswith(start)), None
     )
 
 
 def of(name: str) -> Target:
-    """The targets of a benchmark; perhaps none."""
+    """Return the targets of a benchmark; it may have none."""
     return TARGETS.get(name, Target())
