@@ -3,7 +3,7 @@
     from pltvm import Machine
     print(Machine().create("hello-world.elf").run().output)
 
-The names below are loaded when they are first used, so that importing the package costs next to nothing.
+The names below are loaded when they are first used, so that importing the package takes almost no time.
 """
 
 from importlib import import_module

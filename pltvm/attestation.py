@@ -1,11 +1,11 @@
-"""What a verifier does with a report (§8, §9): take it apart, check each link, say which one fails.
+"""Verifies a report (§8, §9): takes it apart, checks each link of its chain of trust, says which one fails.
 
     device key      known to the verifier, not taken from the report
       └ signs       the monitor: its hash and its key
           └ signs   the enclave's hash = digest(measurement ‖ nonce)
 
-A report says a hash only, so the verifier must know the measurement that it expects: `pltvm measure` computes
-it from the ELF. With it every byte of a report is covered by one of the checks.
+A report has only a hash, so the verifier must know the measurement to expect: `pltvm measure` computes it
+from the ELF. With the measurement, every byte of a report is covered by one of the checks.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SIZE: Final = abi.REPORT.size  # bytes of a report
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: what was checked, whether it holds, and if not what that means."""
+    """One check: what was checked, whether it holds, and what it means if it does not."""
 
     name: str
     ok: bool
@@ -54,7 +54,7 @@ class Verdict:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as plain data, for JSON."""
+        """Return the verdict as plain data, for JSON."""
         return {
             "ok": self.ok,
             "checks": {check.name: check.ok for check in self.checks},
@@ -63,19 +63,19 @@ class Verdict:
 
 
 def pack(report: Report) -> bytes:
-    """A report as it lies in memory, which is also what a report file holds."""
+    """Return a report in its binary layout, in memory and in report files."""
     return abi.REPORT.pack(*report)
 
 
 def parse(raw: bytes) -> Report:
-    """The report in a file's bytes. Raises PltvmError when the size is wrong."""
+    """Return the report in a file's bytes. Raises PltvmError when the size is wrong."""
     if len(raw) != SIZE:
         raise PltvmError(f"not a report: it has {len(raw)} bytes, a report has {SIZE}")
     return Report(*abi.REPORT.unpack(raw))
 
 
 def to_dict(report: Report) -> dict[str, Any]:
-    """A report as plain data, bytes in hex, for JSON."""
+    """Return a report as plain data, bytes in hex, for JSON."""
     return {
         name: value.hex() if isinstance(value, bytes) else value for name, value in report._asdict().items()
     }
@@ -90,8 +90,8 @@ def verify(
 ) -> Verdict:
     """Check a report against the device's public key (64 bytes) and the enclave's measurement (32 bytes).
 
-    With `nonce` the report must answer that one, else any. Raises PltvmError for something that has not the
-    size of a report.
+    With `nonce` the report must be for that nonce, otherwise for any. Raises PltvmError when `raw` does not
+    have the size of a report.
     """
     report = parse(raw)
     certificate = certified(digest, report.monitor_hash, report.monitor_public_key)

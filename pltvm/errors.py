@@ -12,7 +12,7 @@ class PltvmError(Exception):
 
 
 class ArgumentError(PltvmError, ValueError):
-    """An argument or an option that makes no sense by itself; a command ends with status 2 for it."""
+    """An argument or an option that is invalid by itself; a command ends with status 2 for it."""
 
 
 class ElfError(PltvmError):
@@ -28,7 +28,7 @@ class PhysicalAddressError(PltvmError):
 
 
 class AccessFault(PltvmError):
-    """The host kernel touched memory that is not its own; nothing was read or written."""
+    """The host kernel accessed memory that is not its own; nothing was read or written."""
 
 
 class OutOfMemory(PltvmError):
@@ -36,7 +36,7 @@ class OutOfMemory(PltvmError):
 
 
 class FromCallback(BaseException):
-    """Carries what a callback of the user's raised past everything that contains our own errors.
+    """Carries an error raised by a callback of the user past all code that handles our own errors.
 
     Made and unwrapped in `pltvm.host.output`.
     """
@@ -58,8 +58,8 @@ class CallError(EnclaveError):
     """A call of a server from Python that gave no answer: `Enclave.call`.
 
     `status` is "faulted", "interrupted" (time limit), "busy", "refused", "stopped", "destroyed" or
-    "put back". `report` is that of the fault, or of the place where the time limit found it, if there is one;
-    `output` what was printed until then, `notes` as of a Result.
+    "put back". `report` describes the fault, or the place where the time limit found the server, if there is
+    one; `output` is what was printed until then, `notes` are as in a Result.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class CallError(EnclaveError):
 
 
 class SnapshotError(PltvmError):
-    """Something of the machine cannot be saved, or be put back; the message says what, and what to do."""
+    """Some state of the machine cannot be saved or restored; the message says which, and what to do."""
 
 
 class Interrupted(BaseException):
-    """The run in progress is to end (see `pltvm.engine.halt`). Says nothing went wrong, so no handler of
-    errors takes it for one; whoever started the run catches it."""
+    """The run in progress is to end (see `pltvm.engine.halt`). It is no error, so no handler of errors
+    catches it; the code that started the run does."""

@@ -1,9 +1,9 @@
-"""Where the user's keys live: a JSON file in the user's data directory, made once, mode 600.
+"""The file of the user's keys: JSON in the user's data directory, made once, with mode 600.
 
     ~/.local/share/pltvm/keys.json      or below $XDG_DATA_HOME; elsewhere what `platformdirs` says
 
-It is written beside its place and linked there when whole, so that two commands that start together agree
-on one set and no half-written file is ever read.
+It is written under another name and linked to its own when complete, so that two commands that start
+together use the same keys, and no half-written file is ever read.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ _MOST: Final = 1 << 16  # bytes of a key file
 
 
 def default_path() -> Path:
-    """The user's key file."""
+    """Return the path of the user's key file."""
     from platformdirs import user_data_path
 
     return user_data_path("pltvm", appauthor=False) / "keys.json"
 
 
 def load(path: Path) -> Keys:
-    """The keys in a file. Raises PltvmError when it cannot be read or holds something else."""
+    """Return the keys in a file. Raises PltvmError when it cannot be read or has other content."""
     text = read_plain(path, _MOST).decode("utf-8", "replace")
     try:
         return Keys.from_json(text)
@@ -37,7 +37,7 @@ def load(path: Path) -> Keys:
 
 
 def load_or_create(path: Path | None = None) -> Keys:
-    """The keys in a file, by default the user's; generated when there is no such file.
+    """Return the keys in a file, by default the user's; generate them when there is no such file.
 
     Raises PltvmError when the file can be neither read nor made.
     """
@@ -48,7 +48,7 @@ def load_or_create(path: Path | None = None) -> Keys:
 
 
 def _create(path: Path, keys: Keys) -> None:
-    """Put keys into a new file; one that has appeared meanwhile is left as it is."""
+    """Write keys to a new file; if the file has appeared meanwhile, leave it as it is."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".keys-")  # mode 600

@@ -1,6 +1,7 @@
-"""Who is told of each new machine before anything runs on it: runners of tests, for output and coverage.
+"""Functions that get each new machine before anything runs on it: test runners use them for output and
+coverage.
 
-A file of its own, so that they need not load a machine to say so.
+A separate file, so that registering one does not load the machine.
 """
 
 from collections.abc import Callable

@@ -44,25 +44,25 @@ LARGEST_RAM: Final = 256 << 30
 
 @dataclass(frozen=True, slots=True)
 class MachineSnapshot:
-    """A machine at one moment: RAM and CPU, what the monitor keeps beside its records, the host's state.
+    """The state of a machine at one moment: RAM, CPU, the monitor outside its records, and the host.
 
     Plain data: it can be pickled, and restored in another process by a machine of the same size.
     """
 
     engine: EngineSnapshot
-    contents: dict[int, Content] = field(repr=False)  # what enclaves were at their creation, by eid
+    contents: dict[int, Content] = field(repr=False)  # of enclaves at their creation, by eid
     host: host_snapshot.HostState = field(repr=False)
 
 
 class Machine:
     """One RISC-V machine with a secure monitor.
 
-    `ram` is in bytes, a page multiple; it is allocated as it is touched. `seed` determines the random numbers
-    that enclaves get. `disk` is a file for their sectors (§4), made when memory for them is named, of at most
-    `disk_limit` bytes; without it they are in memory, and lost. `keys` sign reports and are what enclaves
-    derive their keys from; the default is a published set that proves nothing. `digest` measures enclaves.
-    Without `native` all is done in Python, with the same results.
-    Raises PltvmError for a size or file that does not work.
+    `ram` is its size in bytes, a multiple of a page; memory is allocated when it is touched. `seed`
+    determines the random numbers that enclaves get. `disk` is a file for their sectors (§4), of at most
+    `disk_limit` bytes; it is made when memory for sectors is named. Without it sectors are in memory only.
+    `keys` sign reports, and enclaves derive their keys from them; the default is a published set that proves
+    nothing. `digest` measures enclaves. With `native=False` everything is done in Python, with the same
+    results. Raises PltvmError for a size or file that does not work.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Machine:
         self.driver.services.random = Random(seed)
         self.driver.services.disk = Disk(disk_limit) if disk is None else FileDisk(disk, disk_limit)
         self._snapshots = Snapshots(self.hart)
-        self._watching: Watching | None = None  # once somebody has watched
+        self._watching: Watching | None = None  # after the first `watch`
         for listener in machine_made:
             listener(self)
 
@@ -104,14 +104,14 @@ class Machine:
         return f"<Machine {self.memory.size >> 20} MiB, {len(self.enclaves)} enclaves>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: its enclaves."""
+        """Return a table of its enclaves for notebooks."""
         return self.enclaves._repr_html_()
 
     def snapshot(self) -> MachineSnapshot:
-        """The machine as it is now: between runs, or in a callback of one.
+        """Save the state of the machine, between runs or in a callback of one.
 
-        Costs what was touched since the last snapshot or restore. Raises SnapshotError, and changes nothing,
-        for what cannot be saved: see "Snapshots" in docs/design.md.
+        The cost depends on the pages touched since the last snapshot or restore. Raises SnapshotError, and
+        changes nothing, if something cannot be saved: see "Snapshots" in docs/design.md.
         """
         state = self.monitor.state
         if self._watching is not None:
@@ -123,12 +123,11 @@ class Machine:
         return MachineSnapshot(engine, dict(state.contents), host)
 
     def restore(self, snapshot: MachineSnapshot) -> None:
-        """Put the machine back: as often as wanted, in any order, between runs or in a callback of one.
+        """Go back to a snapshot, as often as wanted, in any order, between runs or in a callback of one.
 
-        Enclaves that were made since have ended. In a callback the run that was in progress then goes on from
-        there when the callback returns; a run that was in progress then and is not now is one that was
-        interrupted: `resume` goes on. Raises SnapshotError, and changes nothing, where something cannot be
-        put back.
+        Enclaves made after the snapshot have ended. If a run was in progress at the snapshot: in a callback
+        it goes on from there when the callback returns; outside a run it counts as interrupted, and `resume`
+        goes on. Raises SnapshotError, and changes nothing, if something cannot be restored.
         """
         if not isinstance(snapshot, MachineSnapshot):
             raise arguments.wrong("snapshot", snapshot, "what Machine.snapshot gave")
@@ -148,7 +147,7 @@ class Machine:
         state.contents = dict(snapshot.contents)
         state.note_current()
         host_snapshot.load(self.driver, snapshot.host)
-        state.host = hart.current  # the host's; an enclave that ran has it
+        state.host = hart.current  # the context of the host; an enclave that was running has the hart
         running = state.running
         if running is not None:
             hart.current = running.context
@@ -157,33 +156,34 @@ class Machine:
 
     @property
     def enclaves(self) -> "Enclaves":
-        """All living enclaves, whoever made them: by iteration, by eid, by name."""
+        """All living enclaves, by iteration, by eid, by name; also those made by guest programs."""
         from pltvm.view.enclaves import Enclaves
 
         return Enclaves(self.driver)
 
     @property
     def owners(self) -> "Owners":
-        """Who owns each page of RAM, in rows by address."""
+        """The owner of each page of RAM, in rows by address."""
         from pltvm.view import memory
 
         return memory.owners(self.monitor.state)
 
     @property
     def pmp(self) -> "Pmp":
-        """The entries of PMP, which say what user and supervisor mode may touch, in rows by number."""
+        """The PMP entries, which limit what user and supervisor mode may access, in rows by number."""
         from pltvm.view import memory
 
         return memory.pmp(self.hart)
 
     def watch(self, **hooks: "Unpack[Hooks]") -> "Watch":
-        """Have functions called at what happens from now on, until the Watch is stopped or its `with` ends.
+        """Call functions at events from now on, until the Watch is stopped or its `with` ends.
 
         `on_trap`, `on_call`, `on_return`, `on_ocall`, `on_switch`, `on_fault`, `on_state`, `on_host_call`,
-        `on_page`, `on_pte`, `on_satp`, `on_pmp`, `on_restore`: each gets the event of that kind, see
-        `pltvm.view.events`; `on_event` gets all. A hook may look at the machine, change registers and memory,
-        and raise: the run ends then, as by Ctrl-C, and raises that. Snapshots are not for hooks, which are
-        called in the middle of things. Raises ArgumentError for a hook that there is none of.
+        `on_page`, `on_pte`, `on_satp`, `on_pmp`, `on_restore` get the events of that kind, see
+        `pltvm.view.events`; `on_event` gets all events. A hook may look at the machine and change registers
+        and memory. If it raises, the run ends as by Ctrl-C and raises that error. A hook cannot take
+        snapshots, as it is called in the middle of an operation. Raises ArgumentError for an unknown kind of
+        hook.
         """
         from pltvm.view.hooks import Watch, checked
         from pltvm.view.watching import Watching
@@ -207,13 +207,12 @@ class Machine:
         """Create an enclave from an ELF (path or bytes): `PLenclave_create`.
 
         `type` is a member of EnclaveType or its name: "normal", "server", "shadow", or "concurrent": a server
-        that up to `slots` chains (1 to 64, default 8) may be in at once. `name` is at most 16
-        bytes; a server needs one that no living server has. `stack_size` is in bytes, of each slot.
-        `shm` is shared with the host while the enclave lives, `relay` is handed over when it runs: bytes, a
-        text, or a file's Path, rounded up to whole pages, or what the methods `shm` and `relay` gave; `BOUND`
-        stands for the relay
+        that up to `slots` chains (1 to 64, default 8) may call at once. `name` has at most 16 bytes; a server
+        needs one that no living server has. `stack_size` is in bytes, for each slot. `shm` is shared with the
+        host while the enclave lives, `relay` is handed over when it runs: bytes, a text, or a file's Path,
+        rounded up to whole pages, or a result of the methods `shm` and `relay`; `BOUND` stands for the relay
         pages that others have sent to this name. Raises ElfError, EnclaveError or OutOfMemory, and leaves
-        nothing behind; a TypeError or ArgumentError for what is no such argument.
+        nothing behind; TypeError or ArgumentError for an invalid argument.
         """
         made = partial(
             api.create, self.driver, elf, name=name, kind=type, stack_size=stack_size, shm=shm, relay=relay,
@@ -227,24 +226,25 @@ class Machine:
         return enclave
 
     def shm(self, content: bytes | str | Path | int) -> SharedMemory:
-        """Memory to share with several enclaves: its content, or its size in bytes; in whole pages."""
+        """Make memory to share with several enclaves, in whole pages, from its content or its size in
+        bytes."""
         return SharedMemory(self.driver, arguments.content_or_size("content", content))
 
     def relay(self, content: bytes | str | Path | int) -> RelayMemory:
-        """Relay pages, to be given to one enclave after another; as `shm`."""
+        """Make relay pages, to be given to one enclave after another; the argument is as for `shm`."""
         return RelayMemory(self.driver, arguments.content_or_size("content", content))
 
     def use_for_persistency(self, shm: SharedMemory) -> None:
-        """Name the memory through which sectors go (ioctl 0x18); until then there are none."""
+        """Name the memory through which sectors are passed (ioctl 0x18); until then there are no sectors."""
         if not isinstance(shm, SharedMemory):
             raise arguments.wrong("shm", shm, "what Machine.shm gave")
         self.driver.services.use(shm.pa)
 
     def reclaim(self) -> int:
-        """Take back what enclaves left behind; how many bytes that gave.
+        """Take back memory that enclaves left behind, and return how many bytes that gave.
 
-        That is memory that they shared, and relay pages on their way to a name whose giver has ended. The
-        driver does it by itself when it runs out of memory, the oldest first.
+        This is memory that they shared, and relay pages sent to a name by an enclave that has ended. The
+        driver does this by itself when it runs out of memory, the oldest first.
         """
         return self.driver.away.reclaim()
 
@@ -258,14 +258,15 @@ class Machine:
         timeout: float | None = None,
         on_output: OnOutput | None = None,
     ) -> "Results":
-        """Run enclaves that have not run, all at once: they share the hart. A result for each, in order.
+        """Run several new enclaves at once, sharing the hart, and return a result for each, in order.
 
-        `schedule` decides whose turn it is: None for round robin, with slices of `quantum` instructions; a
-        number for any order, by that seed; or steps as a text, as `schedule` of a result gives them, which
-        repeats that run exactly: see `pltvm.host.schedule`. After `most` instructions in all the run ends,
-        and after `timeout` seconds: then `resume_together` goes on. `on_output` as of `Enclave.run`. The
-        machine counts instructions from then on: guest code runs up to four times slower on it.
-        Raises EnclaveError for enclaves that cannot be run, ArgumentError for no schedule; KeyboardInterrupt.
+        `schedule` decides which enclave is next: None is round robin, with time slices of `quantum`
+        instructions; a number is the seed of a random order; a text has steps, as in `schedule` of a result,
+        and repeats that run exactly: see `pltvm.host.schedule`. The run is interrupted after `most`
+        instructions in total, or after `timeout` seconds; `resume_together` goes on. `on_output` is as for
+        `Enclave.run`. From then on the machine counts instructions, which makes guest code up to four times
+        slower. Raises EnclaveError for enclaves that cannot be run, ArgumentError for an invalid schedule,
+        and KeyboardInterrupt.
         """
         from pltvm.host import together
         from pltvm.host.chains import Recipe
@@ -278,8 +279,8 @@ class Machine:
     def resume_together(
         self, *, timeout: float | None = None, on_output: OnOutput | None = None
     ) -> "Results":
-        """Go on with a run of `run_together`: one that was interrupted, or in whose callback the snapshot was
-        taken that the machine was put back to. Raises EnclaveError where there is none."""
+        """Go on with a run of `run_together` that was interrupted, or that was in progress at the snapshot
+        which the machine was restored to. Raises EnclaveError if there is none."""
         from pltvm.host import together
 
         timeout = arguments.seconds("timeout", timeout)
@@ -289,7 +290,7 @@ class Machine:
     def run_program(
         self, program: str | os.PathLike[str], *arguments_of_program: str, **options: Any
     ) -> "LinuxResult":
-        """Run a RISC-V Linux host program; options as of `pltvm.host.linux.runner.run_program`."""
+        """Run a RISC-V Linux host program; options as for `pltvm.host.linux.runner.run_program`."""
         from pltvm.host.linux.runner import run_program
 
         for one in (program, *arguments_of_program):
@@ -298,9 +299,9 @@ class Machine:
         return run_program(self.driver, program, arguments_of_program, **options)
 
     def resume_program(self, **options: Any) -> "LinuxResult":
-        """Go on with the Linux program in whose run the snapshot was taken that the machine was put back to.
+        """Go on with the Linux program that was running at the snapshot which the machine was restored to.
 
-        Options as of `pltvm.host.linux.runner.resume_program`. Raises SnapshotError where there is none.
+        Options as for `pltvm.host.linux.runner.resume_program`. Raises SnapshotError if there is none.
         """
         from pltvm.host.linux.runner import resume_program
 

@@ -1,8 +1,8 @@
-"""The native core: what is hot, in C, on the same memory as the Python that it speeds up.
+"""The native core: C code for the hot paths, on the same memory as the Python code that it speeds up.
 
-One shared library of the sources in the folders `native`, built by `pltvm.build.core`. It has no Python C
-API, keeps no state of its own and allocates nothing, so one file serves every Python of a platform. Python
-stays complete without: `core` is None then, and `status` says why.
+It is one shared library of the sources in the folders `native`, built by `pltvm.build.core`. It does not use
+Python's C API, has no state and allocates nothing, so one file serves every Python of a platform. Python is
+complete without it: then `core` is None, and `status` says why.
 
     PLTVM_NATIVE=0     do without it
     PLTVM_NATIVE=1     do not start without it
@@ -34,7 +34,7 @@ def _is_stale() -> bool:
 
 
 def _load() -> tuple[ctypes.PyDLL | None, str]:
-    """The library, or None, and how it stands with it in a few words; raises PltvmError."""
+    """Return the library or None, and its status in a few words; raises PltvmError."""
     if _wanted == "0":
         return None, "without the native core (PLTVM_NATIVE=0)"
     if stale:
@@ -52,5 +52,5 @@ def _load() -> tuple[ctypes.PyDLL | None, str]:
 
 
 stale: Final = _wanted != "0" and _is_stale()
-# Called with the interpreter's lock held, which costs less than giving it up and taking it again.
+# Called with the interpreter's lock held, which costs less than releasing and acquiring it.
 core, status = _load()

@@ -45,14 +45,14 @@ DESTROYED: Final = "destroyed"
 ELSEWHERE: Final = "put back"
 DEADLOCKED: Final = "deadlocked"
 
-Pages = bytes | str | Path | HostPages | None  # contents, a file of them, or what Machine.shm and relay gave
+Pages = bytes | str | Path | HostPages | None  # contents, their file, or a result of Machine.shm or relay
 
 OnOutput = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts of work of one run: traps taken, TLB flushes asked for, bytes printed."""
+    """Counts of work in one run: traps taken, TLB flushes requested, bytes printed."""
 
     traps: int
     flushes: int
@@ -63,14 +63,14 @@ class Stats:
 class Result:
     """How a run ended.
 
-    `status` is "exited", "faulted" or "interrupted" (time limit), "relay returned" (it waits for new relay
-    pages), "waiting" (for a server that is busy: `resume` goes on once it is not), "stopped" or "destroyed"
-    (from `on_output`), "put back" (from there too: the machine is as it was before the run, see
-    `Machine.restore`), "deadlocked" (of `Machine.run_together`); `retval` what the enclave returned, as u64,
-    None unless it exited; `output` what it and the servers it called printed, the first 16 MiB; `shm` and
-    `relay` the memory shared with it and handed over, as they were left, None where there was none (relay:
-    or where the pages did not come back); `notes` lines on what may be wrong without a fault, such as a name
-    that an enclave looked for and no server has; `place` where a time limit has found it.
+    `status` is "exited", "faulted", "interrupted" (time limit), "relay returned" (it waits for new relay
+    pages), "waiting" (for a busy server: `resume` goes on once it has room), "stopped" or "destroyed" (from
+    `on_output`), "put back" (also from there: the machine is as before the run, see `Machine.restore`), or
+    "deadlocked" (only of `Machine.run_together`). `retval` is the enclave's return value as u64, None unless
+    it exited. `output` is what it and the servers it called printed, the first 16 MiB. `shm` and `relay` are
+    the final contents of the memory shared with it and handed over, None where there was none (relay: or
+    where the pages did not come back). `notes` are lines on what may be wrong without a fault, such as a
+    name that an enclave looked for and no server has. `place` is where a time limit found it.
     """
 
     status: str
@@ -85,11 +85,11 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether the enclave ran to its own end, whatever it returned."""
+        """Whether the enclave exited by itself, with any return value."""
         return self.status == EXITED
 
     def to_dict(self) -> dict[str, Any]:
-        """Status, return value, output, counts, fault and notes as plain data, for JSON."""
+        """Return status, return value, output, counts, fault and notes as plain data, for JSON."""
         return {
             "status": self.status,
             "retval": self.retval,
@@ -104,7 +104,7 @@ class Result:
 class Enclave:
     """One enclave of a machine. Made by `Machine.create`.
 
-    It stands for the enclave that the driver knows by its id: also after the machine was put back.
+    It refers to the enclave with this id in the driver, also after the machine was restored.
     """
 
     def __init__(self, driver: Driver, inner: DriverEnclave) -> None:
@@ -128,7 +128,7 @@ class Enclave:
 
     @property
     def inner(self) -> DriverEnclave:
-        """What the driver knows of it."""
+        """The driver's record of it."""
         return self._inner
 
     @property
@@ -153,7 +153,7 @@ class Enclave:
         return id(self._driver), inner.id, 0 if inner.id else inner.eid
 
     def _must_be_ours(self) -> None:
-        """Raises EnclaveError for one that a Python program has not made, which others run."""
+        """Raises EnclaveError for an enclave not made by a Python program: others run those."""
         if self._inner.client in (clients.LINUX, clients.NOBODY):
             whose = "a host program" if self._inner.client == clients.LINUX else "a kernel program"
             raise EnclaveError(f"{self.name} belongs to {whose}, which alone runs, stops and ends it")
@@ -165,9 +165,9 @@ class Enclave:
     def run(self, timeout: float | None = None, on_output: OnOutput | None = None) -> Result:
         """Run the enclave to its end: `PLenclave_run`.
 
-        `timeout` is in seconds; when it is over the result is "interrupted", and `resume` goes on from
-        there. `on_output` gets the printed bytes as they come. Raises EnclaveError for an enclave that
-        cannot be run: a server, or one that has run. Ctrl-C raises KeyboardInterrupt and can be resumed too.
+        `timeout` is in seconds; when it is over the result is "interrupted", and `resume` goes on from there.
+        `on_output` gets printed bytes when they are printed. Raises EnclaveError for an enclave that cannot
+        be run: a server, or one that has run. Ctrl-C raises KeyboardInterrupt; that run can be resumed too.
         """
         timeout = arguments.seconds("timeout", timeout)
         arguments.function("on_output", on_output)
@@ -177,7 +177,7 @@ class Enclave:
         return self._go(lambda: self._driver.go(self._inner), timeout, on_output)
 
     def startable(self) -> DriverEnclave:
-        """What the driver knows of it, if it can be run. Raises EnclaveError."""
+        """Return the driver's record of it, if it can be run. Raises EnclaveError."""
         self._must_be_ours()
         if abi.is_server(self.type):
             raise EnclaveError(f"{self.name} is a server enclave: it runs only when another enclave calls it")
@@ -190,10 +190,11 @@ class Enclave:
     def resume(
         self, timeout: float | None = None, on_output: OnOutput | None = None, relay: Pages = None
     ) -> Result:
-        """Go on with a run that was interrupted or stopped, or has returned its relay pages; as `run`.
+        """Go on with a run that was interrupted or stopped, or that returned its relay pages; otherwise as
+        `run`.
 
-        In the last case `relay` are new ones. Raises EnclaveError, and the run can still be resumed, when
-        there is no such run or the pages are refused.
+        In the last case `relay` gives new pages. Raises EnclaveError when there is no such run, or when the
+        pages are refused; then it can still be resumed.
         """
         timeout = arguments.seconds("timeout", timeout)
         arguments.function("on_output", on_output)
@@ -228,17 +229,18 @@ class Enclave:
     ) -> "Answer":
         """Call this server, as an enclave would: `value, data = server.call(…)`.
 
-        `arg` is the server's argument, 64 bits; `data` goes along in whole pages, which are zero behind it;
-        without data no memory does. `timeout` is in seconds. The server sees a caller of its own for each
-        number `client`, the same one at each call.
+        `arg` is the server's argument, 64 bits. `data` is passed in whole pages, filled up with zeros;
+        without data no memory is passed. `timeout` is in seconds. To the server each number `client` is a
+        different caller, the same at each call.
 
-        Raises CallError where there is no answer: a fault, which destroys the server; a time limit, which
-        breaks the call off, so that the server is idle again, with its memory as it is then; a server that is
-        in another call. EnclaveError for what is no living server, and while an enclave runs; OutOfMemory.
+        Raises CallError if there is no answer: after a fault, which destroys the server; after a time limit,
+        which ends the call and leaves the server idle, with its memory as it is then; if the server is busy
+        with another call. Raises EnclaveError if this is no living server, or while an enclave runs;
+        OutOfMemory.
         """
-        from pltvm.host import proxy  # which most runs have no use for
+        from pltvm.host import proxy  # most runs do not need it
 
-        __tracebackhide__ = True  # by pytest
+        __tracebackhide__ = True  # from pytest's tracebacks
 
         arg, client = arguments.number("arg", arg), arguments.number("client", client)
         content, timeout = arguments.content("data", data), arguments.seconds("timeout", timeout)
@@ -254,7 +256,7 @@ class Enclave:
         return proxy.call(self._driver, self._inner, arg, content, timeout, on_output, client)
 
     def stop(self) -> None:
-        """Keep a started enclave from running until `resume`: while it is paused, or from `on_output`.
+        """Stop a started enclave until `resume`; may be called while it is paused, or from `on_output`.
 
         From `on_output` the run ends with status "stopped". Raises EnclaveError for one that has not started.
         """
@@ -263,13 +265,13 @@ class Enclave:
 
     @property
     def place(self) -> FaultReport | None:
-        """Where it is, with the servers that it has called, while it is paused: by Ctrl-C, a time limit."""
+        """Where it is, with the servers that it has called, while Ctrl-C or a time limit has paused it."""
         return self._driver.place_of(self._inner)
 
     def fork(self, *, name: str = "", shm: Pages = None, relay: Pages = None) -> Self:
-        """An instance of this shadow template, with memory as it was loaded; `run` it once (§6).
+        """Return an instance of this shadow template, with memory as loaded; it can `run` once (§6).
 
-        It has an `eid` from its run on. Raises EnclaveError for an enclave that is no living template.
+        It has an `eid` from its run on. Raises EnclaveError if this is no living template.
         """
         self._must_be_ours()
         if self.type is not EnclaveType.SHADOW or not self.alive:
@@ -306,10 +308,10 @@ class Enclave:
 
     @property
     def measurement(self) -> bytes:
-        """The digest of its memory as it was at creation (§9), 32 bytes.
+        """Return the digest of its memory at creation (§9), 32 bytes.
 
-        The first one asked for takes a second or two per MiB, then it is remembered. Raises EnclaveError
-        when the enclave has ended.
+        The first call takes some 15 ms per MiB, or a second or two without the native core; later calls
+        return the stored value. Raises EnclaveError when the enclave has ended.
         """
         value = self._driver.kernel.monitor.measurement(self.eid) if self.alive else None
         if value is None:
@@ -317,7 +319,7 @@ class Enclave:
         return value
 
     def attest(self, nonce: int) -> Report:
-        """The monitor's signed report on the enclave: `PLenclave_attest`; `nonce` is a u64.
+        """Return the monitor's signed report on the enclave: `PLenclave_attest`; `nonce` is a u64.
 
         Raises EnclaveError when the enclave has ended.
         """
@@ -329,7 +331,7 @@ class Enclave:
         return building.attest(self._driver.kernel, self._inner, nonce)
 
     def destroy(self) -> None:
-        """End the enclave, and with it a call chain that it takes part in: `PLenclave_destruct`.
+        """End the enclave, and the call chain that it is part of: `PLenclave_destruct`.
 
         Raises EnclaveError when it has ended already.
         """
@@ -348,7 +350,8 @@ def result_of(
     fault: FaultReport | None = None,
     notes: tuple[str, ...] = (),
 ) -> Result:
-    """What a run of this enclave has come to, with the driver's status. Once: what it left is let go."""
+    """Return the Result of a run, given the driver's status. To be called once: it frees what the run
+    left."""
     # Of relay pages that are bound to a name the host does not know.
     has_relay_back = inner.relay.size > 0 and driver.kept.here(inner.relay)
     result = Result(
@@ -377,7 +380,7 @@ _RESULTS: Final[dict[int, str]] = {
     PUT_BACK: ELSEWHERE,
     STUCK: DEADLOCKED,
 }
-_PLACED: Final = (Status.TIMER, STUCK)  # of which it is told where the enclave is
+_PLACED: Final = (Status.TIMER, STUCK)  # results with these have a `place`
 
 
 def create(
@@ -425,7 +428,8 @@ def _checked_slots(slots: int | None, kind: EnclaveType) -> int:
 
 @contextmanager
 def _pages(driver: Driver, shm: Pages, relay: Pages, label: str) -> Iterator[tuple[Span, Span]]:
-    """Where the pages of an enclave are that is made in the block; if that fails, what was made is freed."""
+    """Provide the shared and relay pages for an enclave made in this context; free them again if that
+    fails."""
     spans: list[Span] = []
     made: list[HostPages] = []
     try:
@@ -446,7 +450,7 @@ def _pages(driver: Driver, shm: Pages, relay: Pages, label: str) -> Iterator[tup
 def _checked_name(name: str, kind: EnclaveType) -> bytes:
     arguments.text("name", name)
     try:
-        raw = name.encode("utf-8", "surrogateescape")  # on a command line a name is any bytes
+        raw = name.encode("utf-8", "surrogateescape")  # names from a command line can be any bytes
     except UnicodeEncodeError:
         raise EnclaveError(f"the name {name!r} cannot be encoded as UTF-8") from None
     if len(raw) > abi.NAME_SIZE:

@@ -1,14 +1,14 @@
 """Calls of servers for a Python program: `Enclave.call`.
 
-Servers run only when an enclave calls them. So one does: the proxy (`guest/proxy/proxy.c`), a plain enclave
-that takes orders through memory shared with the host, makes the call as any caller does, and yields. The
-monitor sees nothing special, nor does the server. A proxy stays for the next call; each client is one.
+Only enclaves can call servers. So Python calls through the proxy (`guest/proxy/proxy.c`), an ordinary enclave
+that takes orders through memory shared with the host, makes the call like any caller, and yields. To the
+monitor and the server it is nothing special. A proxy is kept for the next call; there is one per client.
 
     Python   order ─▶ mailbox ─▶ proxy ──call──▶ server         data of more than a window: several orders
              answer ◀─ window ◀─ proxy ◀─return── server
 
-What a proxy is in the middle of says its mailbox, which is in RAM, so that it is right after the machine was
-put back. One whose call did not come to its end is destroyed: the servers of its chain are idle then.
+A proxy's progress is in its mailbox in RAM, so that it is right after the machine was restored. A proxy whose
+call did not finish is destroyed, which makes the servers of its chain idle.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,12 +48,13 @@ class _Pair(NamedTuple):
 
 
 class Answer(_Pair):
-    """What a call of a server gave: `value, data = server.call(…)`.
+    """The answer of a server: `value, data = server.call(…)`.
 
-    `value` is what the server returned, a u64. `data` is the memory that it gave, in whole pages; if it gave
-    none, what the caller had passed, as it came back: as many bytes as were passed, or more if there is
-    something behind them. b"" where nothing came back. `pages` is the same in whole pages, `request` what was
-    passed where the server gave back both. `output` is what was printed meanwhile, `notes` as of a Result.
+    `value` is what the server returned, a u64. `data` is the memory that it returned, in whole pages. If it
+    returned none of its own, `data` is the passed memory as it came back: as many bytes as were passed, or
+    more if bytes after them are not zero; b"" if nothing came back. `pages` is the same in whole pages,
+    `request` is the passed memory if the server returned both. `output` is what was printed meanwhile,
+    `notes` are as in a Result.
     """
 
     pages: bytes
@@ -70,19 +71,19 @@ class Answer(_Pair):
         output: str = "",
         notes: tuple[str, ...] = (),
     ) -> "Answer":
-        """With the pair alone, the others are empty."""
+        """Make an Answer; given the pair alone, the other fields are empty."""
         made = super().__new__(cls, value, data)
         vars(made).update(pages=pages, request=request, output=output, notes=notes)
         return made
 
     @property
     def signed(self) -> int:
-        """The value as a signed number, as error numbers are returned."""
+        """The value as a signed number, for error numbers."""
         return self.value - (1 << 64) if self.value >> 63 else self.value
 
     @property
     def text(self) -> str:
-        """The data up to the first NUL, as a text."""
+        """The data up to the first NUL, as text."""
         return self.data.partition(b"\0")[0].decode("utf-8", "replace")
 
     def __repr__(self) -> str:
@@ -96,9 +97,9 @@ class Answer(_Pair):
 
 
 def create(driver: Driver, client: int, label: str, shm: Span = NO_PAGES, name: bytes = b"") -> DriverEnclave:
-    """An enclave that calls servers for this client, and has not run. Raises OutOfMemory.
+    """Create the proxy of a client; it has not run. Raises OutOfMemory.
 
-    The fuzzer's callers are such too, with no orders to read, and names for the chain in its reports.
+    The fuzzer's callers are proxies too; they read no orders, and have names for the chain in reports.
     """
     elf = guest.proxy().elf
     made = driver.create(load_image(elf), name, EnclaveType.NORMAL, abi.DEFAULT_STACK, shm, client)
@@ -116,7 +117,7 @@ def call(
     client: int,
 ) -> Answer:
     """`Enclave.call`, with checked arguments."""
-    __tracebackhide__ = True  # pytest shows the line that has called a server, and not how that is done
+    __tracebackhide__ = True  # pytest shows the line with the call of the server, not these frames
     if driver.running is not None:
         raise EnclaveError(f"{server.label} can not be called while an enclave runs: wait for its end")
     driver.unknown_names.take()  # of runs before
@@ -128,7 +129,7 @@ def call(
 
 @contextmanager
 def _printing(driver: Driver, output: Output) -> Iterator[None]:
-    """What is printed goes to `output`."""
+    """Send to `output` what is printed in this context."""
     client = driver.clients[clients.PROXY]
     client.output, client.printed, client.late = output.write, output, output.late
     try:
@@ -138,12 +139,12 @@ def _printing(driver: Driver, output: Output) -> Iterator[None]:
 
 
 def _proxy(driver: Driver, label: str) -> DriverEnclave:
-    """The proxy with this label, idle: the one there is, or a new one."""
+    """Return the idle proxy with this label, or a new one."""
     for one in driver.enclaves.values():
         if one.client == clients.PROXY and one.label == label:
             if not driver.memory.load(one.shm.pa):
                 return one
-            give_up(driver, one)  # put back to the middle of a call, or left there by an error
+            give_up(driver, one)  # restored to the middle of a call, or left there by an error
             break
     pa, row = driver.kept.add(b"", 1 + _WINDOW // PAGE, Kind.OWN)
     try:
@@ -156,7 +157,7 @@ def _proxy(driver: Driver, label: str) -> DriverEnclave:
 
 
 def give_up(driver: Driver, proxy: DriverEnclave) -> None:
-    """End a proxy, wherever it is, and with it its call: servers are idle again."""
+    """Destroy a proxy, and with it its call: its servers are idle again."""
     if proxy.alive:
         driver.destroy(proxy)
     else:
@@ -180,9 +181,9 @@ class _Call:
         self.box, self.window = proxy.shm.pa, proxy.shm.pa + PAGE
 
     def make(self, arg: int, data: bytes) -> Answer:
-        """CallError where there is no answer."""
+        """Make the call and return the answer. Raises CallError if there is none."""
         __tracebackhide__ = True
-        last = max(len(data) - 1, 0) // _WINDOW * _WINDOW  # where the last part starts
+        last = max(len(data) - 1, 0) // _WINDOW * _WINDOW  # start of the last part
         steps = _TAKE
         for offset in range(0, last, _WINDOW):
             self._order(steps | _FILL, arg, data, offset)
@@ -192,7 +193,7 @@ class _Call:
             _RESULTS, self.box + _ORDER.size
         )
         if result:
-            self._order(_DROP)  # what it did not pass
+            self._order(_DROP)  # pages that it did not pass
             self._refused(result, len(data))
         size = response_size or request_size
         first = self._fetched()
@@ -246,7 +247,7 @@ class _Call:
         self._fail("refused", f"the monitor refused the call{passed}", keep=True)
 
     def _ended(self, status: int) -> NoReturn:
-        """The proxy, or a server in its place, has not come to the end of an order."""
+        """Raise CallError: the proxy or its server did not finish an order."""
         __tracebackhide__ = True
         driver = self.driver
         if status == Status.TIMER:
@@ -264,10 +265,10 @@ class _Call:
                 raise OutOfMemory(f"{self.server.label}: {fault.fault.reason}")
             self._fail("faulted", fault.summary if fault else "has ended with an error", fault)
         words = _ENDS.get(status, ("failed", f"the call ended with status {status}"))
-        self._fail(*words, keep=status == enclave.PUT_BACK)  # then the proxy is another one
+        self._fail(*words, keep=status == enclave.PUT_BACK)  # then this proxy may be another one
 
     def _fail(self, status: str, words: str, report: object = None, *, keep: bool = False) -> NoReturn:
-        """Raise what the caller gets. Unless `keep`, the proxy is given up."""
+        """Raise the CallError for the caller. Unless `keep`, destroy the proxy."""
         __tracebackhide__ = True
         notes = tuple(self.driver.unknown_names.take().values())
         if not keep:
@@ -277,7 +278,7 @@ class _Call:
         raise CallError(text, status, report, self._text(), notes)
 
     def give_up(self) -> None:
-        """Break the call off."""
+        """End the call by destroying the proxy."""
         give_up(self.driver, self.inner)
 
 
@@ -291,5 +292,5 @@ _ENDS: Final[dict[int, tuple[str, str]]] = {
 
 
 def _cut(pages: bytes, size: int) -> bytes:
-    """What was passed, as it came back: so many bytes, or up to the last one that is not zero."""
+    """Return passed memory that came back: `size` bytes, or more, up to the last byte that is not zero."""
     return pages[: max(size, len(pages.rstrip(b"\0")))]

@@ -1,4 +1,4 @@
-"""A fault in words: who, where in the source, which instruction, what it touched and whose that is."""
+"""Describes a fault: enclave, source line, instruction, the accessed address and its owner."""
 
 from collections import deque
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from pltvm.host.text import one_line
 from pltvm.monitor.fault import Activation, Fault
 
 _COLUMNS: Final = 4
-_NOT_PLAIN: Final = ("activations", "near", "code", "stack_low")  # what the report has in words
+_NOT_PLAIN: Final = ("activations", "near", "code", "stack_low")  # fields that the report has in words
 
-latest: Final[deque["FaultReport"]] = deque(maxlen=8)  # for who shows them when something else fails
+latest: Final[deque["FaultReport"]] = deque(maxlen=8)  # for test runners, which show them when a test fails
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The frames of one enclave of the chain, innermost first, as text; `more`: there are others."""
+    """The frames of one enclave of the chain, innermost first, as text; `more` if there are further
+    frames."""
 
     who: str
     frames: tuple[str, ...]
@@ -28,16 +29,16 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FaultReport:
-    """A fault with where it is in the ELF that the enclave was made from; `str()` is for people.
+    """A fault, with its place in the ELF of the enclave; `str()` gives the report as text.
 
-    `notes` are what may have caused it, `stacks` who called whom in each enclave of the chain. The same is
-    made of a place where nothing went wrong, but a time limit or Ctrl-C found the enclave: `place` shows it.
+    `notes` are possible causes, `stacks` are the call stacks of each enclave in the chain. The same class
+    describes the place where a time limit or Ctrl-C found an enclave without a fault: see `place`.
     """
 
     fault: Fault
     label: str
     location: str
-    note: str = ""  # why the location says less than it might
+    note: str = ""  # why the location is incomplete
     notes: tuple[str, ...] = ()
     stacks: tuple[Stack, ...] = field(default=())
 
@@ -45,7 +46,8 @@ class FaultReport:
     def of(
         cls, fault: Fault, label: str, symbols: Symbols | None, symbols_of: "SymbolsOf | None" = None
     ) -> "FaultReport":
-        """The report of a fault in the code that `symbols` describe; `symbols_of` others of its chain do."""
+        """Return the report of a fault; `symbols` are of its enclave, `symbols_of` finds those of others in
+        its chain."""
         location = f"{fault.pc:#x}" if symbols is None else str(symbols.locate(fault.pc))
         found = []
         for one in fault.activations:
@@ -66,18 +68,18 @@ class FaultReport:
         return f"<FaultReport: {self.summary}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: the whole text."""
-        from html import escape  # which no run needs
+        """Return the whole text for notebooks."""
+        from html import escape  # no run needs it
 
         return f"<pre>{escape(str(self))}</pre>"
 
     @property
     def place(self) -> str:
-        """Where the enclave is, and how it got there, without what is wrong: several lines."""
+        """Return where the enclave is, with its call stack, without the fault: several lines."""
         return "\n".join(map(one_line, [f"{self._who} at {self.location}", *self._backtrace()]))
 
     def _backtrace(self) -> list[str]:
-        """A line for each frame; none where the first line has said all."""
+        """Return a line for each frame; none if the first line of the report says everything."""
         lines = []
         for number, stack in enumerate(self.stacks):
             if number == 0 and (inlined := stack.frames[0].partition(" [")[2]):
@@ -93,7 +95,7 @@ class FaultReport:
 
     @property
     def summary(self) -> str:
-        """One line: who, what and where."""
+        """Return enclave, fault and place in one line."""
         return one_line(f"{self._who} at {self.location}: {self.fault.reason}")
 
     @property
@@ -134,7 +136,7 @@ SymbolsOf = Callable[[int], tuple[str, Symbols | None] | None]
 
 
 def _inlined(pc: int, symbols: Symbols) -> str:
-    """The functions that are inlined there, each with the line that calls it."""
+    """Return the functions inlined at `pc`, each with the line that calls it."""
     found = symbols.inlined(pc)
     return f" [{', '.join(f'{name} from line {line}' for name, line in found)}]" if found else ""
 

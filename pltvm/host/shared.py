@@ -4,8 +4,8 @@
     shm = machine.shm(8192)            pages with an id, for several enclaves, until `free`
     relay = machine.relay(b"…")        pages that are read and written only while they are the host's
 
-Where an enclave takes pages, it takes any of these: `span` says which. They are handles: what becomes of the
-pages is in `kept`, so that they stand for the same pages after the machine was put back.
+Any of these can be given to an enclave: `span` is the address range. They are handles: the state of the pages
+is in `kept`, so that they refer to the same pages after the machine was restored.
 """
 
 from typing import Final
@@ -32,20 +32,20 @@ class HostPages:
 
     @property
     def span(self) -> Span:
-        """Where they are."""
+        """Their physical address and size."""
         return Span(self.pa, self.size)
 
     @property
     def here(self) -> bool:
-        """Whether the host has all of the pages: the page bitmap says so."""
+        """Whether the host owns all of the pages, by the page bitmap."""
         return self._driver.kept.here(self.span)
 
     def read(self) -> bytes:
-        """The pages as they are now."""
+        """Return the content of the pages."""
         return self._driver.memory.read(self.pa, self.size)
 
     def free(self) -> None:
-        """Give the pages back to the kernel. Raises EnclaveError while living enclaves have them."""
+        """Give the pages back to the kernel. Raises EnclaveError while living enclaves use them."""
         self._driver.kept.free(self.pa)
 
 
@@ -56,17 +56,17 @@ class SharedMemory(HostPages):
 
     @property
     def users(self) -> int:
-        """How many living enclaves have it."""
+        """The number of living enclaves that use it."""
         return self._driver.kept.users(self.pa)
 
     def write(self, data: bytes, offset: int = 0) -> None:
-        """Put `data` at `offset`. Raises EnclaveError if it does not fit."""
+        """Write `data` at `offset`. Raises EnclaveError if it does not fit."""
         if not 0 <= offset <= self.size - len(data):
             raise EnclaveError(f"{len(data)} bytes at offset {offset} do not fit {self.size} bytes")
         self._driver.memory.write(self.pa + offset, data)
 
     def part(self, offset: int, size: int) -> "SharedPart":
-        """Whole pages of it, to be shared with an enclave instead of all. Raises EnclaveError."""
+        """Return some whole pages of it, to share only these with an enclave. Raises EnclaveError."""
         if offset % PAGE or size % PAGE or offset < 0 or size <= 0 or offset + size > self.size:
             raise EnclaveError(f"{size} bytes at offset {offset}: no whole pages of {self.size} bytes")
         return SharedPart(self, offset, size)
@@ -86,12 +86,13 @@ class RelayMemory(HostPages):
     kind = Kind.RELAY
 
     def read(self) -> bytes:
-        """The pages as they are now. Raises EnclaveError while they are not the host's."""
+        """Return the content of the pages. Raises EnclaveError while the host does not own them."""
         self._must_be_here()
         return super().read()
 
     def write(self, data: bytes) -> None:
-        """Put `data` at the start. EnclaveError while they are not the host's, or when it is too long."""
+        """Write `data` at the start. Raises EnclaveError if it is too long, or while the host does not own
+        the pages."""
         self._must_be_here()
         if len(data) > self.size:
             raise EnclaveError(f"{len(data)} bytes do not fit {self.size} bytes")
@@ -102,7 +103,7 @@ class RelayMemory(HostPages):
             raise EnclaveError(f"relay pages {self.id} are not the host's now")
 
     def reclaim(self) -> None:
-        """Take back, cleared, what is bound to a name but not mapped; or EnclaveError."""
+        """Take back pages that are bound to a name but not mapped; they are cleared. Raises EnclaveError."""
         self._driver.kept.reclaim(self.pa)
 
 
@@ -114,7 +115,7 @@ class BoundRelay(HostPages):
 
     @property
     def here(self) -> bool:
-        """Which pages these are the host does not know."""
+        """Always true: the host does not know which pages these are."""
         return False
 
 

@@ -1,12 +1,12 @@
-"""A machine looked at from outside: what its enclaves, tables and owners are, and what happens on it.
+"""A view of a machine from outside: its enclaves, page tables, owners of pages, and events.
 
-    enclave.py      Enclave: one of a machine, to run it and to look into it; enclaves.py all that live
+    ~    enclave.py      Enclave: runs an enclave and looks into it; enclaves.py all living enclaves
     registers.py    registers by their ABI names        mappings.py    what is mapped, in rows
-    page_table.py   a page table as a tree              memory.py      PMP entries, and who owns which pages
-    events.py       what can happen, as data            changes.py     what has changed in RAM
-    hooks.py        what a hook is; watching.py calls them, in place of handlers while there are any
-    who.py          who had the hart, in words          shown.py       small tables, as text and HTML
+    page_table.py   a page table as a tree              memory.py      PMP entries, and owners of pages
+    events.py       events, as data                     changes.py     finds changes in RAM
+    hooks.py        types of hooks; watching.py calls them, in place of handlers while there are any
+    who.py          who has the hart, or a page         shown.py       small tables, as text and HTML
 
-Nothing here is asked at a trap unless somebody watches. It looks at the monitor's records as a debug port of
-a real machine would; nothing below knows of it.
+Nothing here runs at a trap unless there are hooks. It reads the monitor's records as a debug port of a real
+machine would; no lower layer imports it.
 """

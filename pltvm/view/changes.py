@@ -1,7 +1,7 @@
-"""What has changed in RAM since one looked: owners of pages, entries of page tables, enclaves.
+"""Finds changes in RAM since the last look: owners of pages, entries of page tables, enclaves.
 
-All of it is found in RAM itself, so whoever changed it and however: RAM's log says which pages were written,
-and a copy of each page of the bitmap and of each table says what was there.
+They are found in RAM itself, whatever made them: RAM's log says which pages were written, and a copy of each
+page of the bitmap and of each table has the content from before.
 """
 
 from array import array
@@ -16,14 +16,14 @@ from pltvm.monitor.pages import BOTH, ENTRY_SIZE, PRIVATE
 from pltvm.monitor.state import Enclave, EnclaveState, State
 
 _LEAF: Final = R | W | X
-_SEEN_BITS: Final = ~(A | D)  # those that the hardware sets are nobody's change
+_SEEN_BITS: Final = ~(A | D)  # bits set by the hardware do not count as changes
 _PART: Final = 128  # bytes that are compared at a time
 _NO_ENTRIES: Final = bytes(PAGE)
 _HIGH_HALF: Final = 0xFFFF_FF80_0000_0000
 
 
 class Moved(NamedTuple):
-    """Pages from `pa` on, and what the bitmap said and says of each, see `pages.py`; public ones are 0."""
+    """Pages from `pa` on, and their bitmap entry before and after, see `pages.py`; 0 for public pages."""
 
     pa: int
     pages: int
@@ -33,8 +33,8 @@ class Moved(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Entries of the table at `table` from `index` on: see `events.Pte`. `eid` is whose it is, None: the
-    host's."""
+    """Entries of the table at `table` from `index` on: see `events.Pte`. `eid` is the owner of the table,
+    None for the host."""
 
     table: int
     index: int
@@ -47,9 +47,9 @@ class Row:
 
 
 class Change(NamedTuple):
-    """An enclave, and the names of the states that it was in and is in; "" before and after its life.
+    """An enclave, and the names of its states before and after; "" before its creation and after its end.
 
-    `slot` is which one of a concurrent server; None of others.
+    `slot` is the number of the slot of a concurrent server; None for other enclaves.
     """
 
     eid: int
@@ -59,7 +59,7 @@ class Change(NamedTuple):
 
 
 class _Table:
-    """A page table as it was, and where it stands: `va` is what its first entry maps."""
+    """The former content of a page table, and its position: `va` is the address that its first entry maps."""
 
     def __init__(self, level: int, eid: int | None, va: int | None) -> None:
         self.level, self.eid, self.va = level, eid, va
@@ -67,7 +67,7 @@ class _Table:
 
 
 class Owners:
-    """The page bitmap as it was. `pages` are the numbers of the pages that it lies in."""
+    """The former content of the page bitmap. `pages` are the numbers of the pages that hold it."""
 
     def __init__(self, state: State) -> None:
         self._base = state.memory.base
@@ -78,7 +78,7 @@ class Owners:
         self._was = bytearray(self._bytes)
 
     def changes(self, number: int) -> Iterator[Moved]:
-        """What has changed in this page of it, by address; neighbours that changed alike as one."""
+        """Yield the changes in one page of the bitmap, by address; equal changes of neighbours are one."""
         at = (number << PAGE_SHIFT) - self._start
         now, was = bytes(self._bytes[at : at + PAGE]), bytes(self._was[at : at + PAGE])
         if now != was:
@@ -87,7 +87,7 @@ class Owners:
 
 
 def whose(entry: int) -> int:
-    """An entry of the bitmap without what does not change the owner."""
+    """Return an entry of the bitmap without the bits that do not affect the owner."""
     return entry & ~BOTH if entry >= PRIVATE else 0
 
 
@@ -109,7 +109,7 @@ def _moved(pa: int, was: bytes, now: bytes) -> Iterator[Moved]:
 
 
 def _different(was: bytes, now: bytes, size: int) -> Iterator[int]:
-    """The indexes of the elements, of so many bytes, that differ."""
+    """Yield the indexes of the elements of `size` bytes that differ."""
     for start in range(0, len(now), _PART):
         if was[start : start + _PART] != now[start : start + _PART]:
             for at in range(start, min(start + _PART, len(now)), size):
@@ -118,16 +118,18 @@ def _different(was: bytes, now: bytes, size: int) -> Iterator[int]:
 
 
 class Tables:
-    """All page tables as they were: of living enclaves, and of the host, in the pages `host`."""
+    """The former content of all page tables: those of living enclaves, and of the host in the pages
+    `host`."""
 
     def __init__(self, state: State) -> None:
         assert state.tables is not None
         self._state, self._memory, self._host = state, state.memory, state.tables
         self.host = state.tables.pages
         self._tables: dict[int, _Table] = {}  # by number of the page
-        self._of: dict[int, set[int]] = {}  # the pages of each enclave's
-        self._fresh: list[int] = []  # pages with tables that were not looked at yet
-        self.reach = self.host.start, self.host.stop  # the numbers of the first, and behind the last
+        self._of: dict[int, set[int]] = {}  # the pages of each enclave's tables
+        self._fresh: list[int] = []  # pages of tables that were not visited yet
+        # numbers of the first page, and of the one after the last
+        self.reach = self.host.start, self.host.stop
         for number in self.host:
             now = self._now(number)
             if now != _NO_ENTRIES and (table := self._host_table(number)) is not None:
@@ -148,7 +150,7 @@ class Tables:
         return bytes(self._memory.bytes[number << PAGE_SHIFT : (number + 1) << PAGE_SHIFT])
 
     def add(self, enclave: Enclave) -> None:
-        """A new enclave: all of its entries are news."""
+        """Add a new enclave: all its entries count as changes."""
         self._of[enclave.eid] = set()
         self._add(enclave.root, 0, enclave.eid, 0)
 
@@ -161,18 +163,18 @@ class Tables:
             self.include(number, number + 1)
 
     def include(self, first: int, end: int) -> None:
-        """What is of interest lies in these pages too."""
+        """Extend the range of pages of interest by these."""
         self.reach = min(self.reach[0], first), max(self.reach[1], end)
 
     def remove(self, eid: int) -> None:
-        """An enclave has ended, and its tables with it: that is no news."""
+        """Remove an enclave that has ended, and its tables: that is not reported as changes."""
         for number in self._of.pop(eid, ()):
             if number in self._tables and self._tables[number].eid == eid:
                 del self._tables[number]
 
     def changes(self, numbers: list[int]) -> Iterator[Row]:
-        """What has changed in these pages of RAM, and in what is new, table by table; neighbours that follow
-        each other as one."""
+        """Yield the changes in these pages of RAM and in new tables, table by table; consecutive entries are
+        one."""
         for some in (numbers, self._fresh):
             for number in some:  # _fresh grows meanwhile
                 table = self._tables.get(number)
@@ -190,7 +192,7 @@ class Tables:
         self._fresh.clear()
 
     def everything(self) -> Iterator[Row]:
-        """All entries that there are, as if each was made now: of a root before those that it leads to."""
+        """Yield all existing entries, as if each was new: a table before the tables that it points to."""
         for number, table in sorted(self._tables.items(), key=lambda item: (item[1].level, item[0])):
             yield from self._rows(number, table, _NO_ENTRIES, table.content)
 
@@ -235,7 +237,7 @@ def _address(table: _Table, index: int) -> int | None:
 
 
 class States:
-    """Which enclaves live and what each does, as it was; of a concurrent server each slot."""
+    """The living enclaves, of a concurrent server each slot, and their former states."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -251,7 +253,7 @@ class States:
         return [slot for one in state.enclaves.values() for slot in state.slots(one)]
 
     def changes(self) -> list[Change]:
-        """What has changed: ends, then others by the order of their making."""
+        """Return the changes: ended enclaves, then the others in the order of creation."""
         were, found = self._were, []
         living = self._living()
         now = self._now()
@@ -270,12 +272,12 @@ class States:
 
 
 def _name(enclave: Enclave) -> tuple[int, int | None]:
-    """By what an enclave, or slot, is known: eid and slot."""
+    """Return the key of an enclave or slot: eid and slot."""
     return enclave.eid, enclave.slot if enclave.concurrent else None
 
 
 def name_of_state(state: int) -> str:
-    """What an enclave does, in a word."""
+    """Return the state of an enclave, as one word."""
     return _STATES[state]
 
 

@@ -1,7 +1,7 @@
-"""An enclave of a machine: run it, and look into it, between runs and from hooks.
+"""An enclave of a machine: runs it and looks into it, between runs and from hooks.
 
-It is the same class for all: those that a Python program made, a Linux host program, or a kernel program.
-Only the first ones can be run from here.
+The class is the same for enclaves made by a Python program, a Linux host program, or a kernel program. Only
+those made by Python can be run from here.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -28,9 +28,9 @@ _MOST_READ: Final = 1 << 30  # bytes at a time
 
 
 class Enclave(api.Enclave):
-    """One enclave of a machine: made by `Machine.create`, and found in `Machine.enclaves`.
+    """One enclave of a machine: made by `Machine.create`, or found in `Machine.enclaves`.
 
-    What looks into it raises EnclaveError once it has ended, and for an instance that has not run.
+    Members that look into it raise EnclaveError after its end, and for a shadow instance that has not run.
     """
 
     def __init__(self, driver: Driver, inner: DriverEnclave, slot: int = 0) -> None:
@@ -47,7 +47,7 @@ class Enclave(api.Enclave):
         return self._state.slot(record, self._slot) if record is not None and self._slot else record
 
     def _record(self) -> of_monitor.Enclave:
-        """What the monitor knows of it. Raises EnclaveError."""
+        """Return the monitor's record of it. Raises EnclaveError."""
         record = self._known()
         if record is None:
             raise EnclaveError(f"{self.name} has ended, or not started: there is nothing to look at")
@@ -57,13 +57,13 @@ class Enclave(api.Enclave):
     def slots(self) -> "tuple[Enclave, ...]":
         """The slots of a concurrent server, each as an enclave with its own registers, stack, and chain.
 
-        The first is the server itself. Of others there is only that one.
+        The first is the server itself. Any other enclave has only itself.
         """
         return tuple(self._find(slot) for slot in self._state.slots(self._record().home))
 
     @property
     def slot(self) -> int:
-        """Which slot of a concurrent server it is; 0 of all others."""
+        """The number of the slot of a concurrent server; 0 for all other enclaves."""
         return self._slot
 
     def _find(self, record: of_monitor.Enclave) -> "Enclave":
@@ -80,8 +80,8 @@ class Enclave(api.Enclave):
 
     @property
     def state(self) -> str:
-        """What it does: "fresh", "runnable" (paused; a server: nobody calls it), "running", "waiting" for an
-        ocall, "calling" a server, "queued" until one has room; "ended"."""
+        """Its state: "fresh", "runnable" (paused; for a server: no call in progress), "running", "waiting"
+        for an ocall, "calling" a server, "queued" until a server has room, "ended"."""
         record = self._known()
         if record is None:
             return "ended" if not self.alive else "fresh"
@@ -89,13 +89,14 @@ class Enclave(api.Enclave):
 
     @property
     def caller(self) -> "Enclave | None":
-        """Who has called it: an enclave; None while it is no called server."""
+        """The enclave that has called it; None while no call is in progress."""
         record = self._record()
         return self._find(self._state.enclave(record.caller)) if record.caller else None
 
     @property
     def chain(self) -> "tuple[Enclave, ...]":
-        """Who called whom: from the enclave that the host runs to the innermost server; else only itself."""
+        """The chain of calls, from the enclave that the host runs to the innermost server; else only
+        itself."""
         state = self._state
         top = state.enclave(self._record().top)
         links = chain.links(state, state.enclave(top.innermost))
@@ -103,7 +104,7 @@ class Enclave(api.Enclave):
 
     @property
     def registers(self) -> "Registers":
-        """Its registers by their ABI names, to be read and written: `enclave.registers.a0`."""
+        """Its registers by ABI name, to read and write: `enclave.registers.a0`."""
         from pltvm.view.registers import Registers
 
         self._record()
@@ -135,7 +136,7 @@ class Enclave(api.Enclave):
         return owners(self._state).of(self._record().eid)
 
     def read(self, va: int, size: int) -> bytes:
-        """`size` bytes at `va`, as the enclave itself would read them.
+        """Return `size` bytes at `va`, as the enclave itself would read them.
 
         Raises EnclaveError where a page is not mapped readable.
         """
@@ -145,9 +146,9 @@ class Enclave(api.Enclave):
         return b"".join(self._state.memory.read(pa, n) for pa, n in self._spans(va, size, R, "readable"))
 
     def write(self, va: int, data: bytes, force: bool = False) -> None:
-        """Put `data` at `va`, where the enclave itself may write; with `force` wherever something is mapped.
+        """Write `data` at `va`, where the enclave itself may write; with `force` wherever a page is mapped.
 
-        Raises EnclaveError, and has written nothing, where a page is not mapped writable.
+        Raises EnclaveError, and writes nothing, where a page is not mapped writable.
         """
         va = _address(va)
         if not isinstance(data, bytes | bytearray | memoryview):
@@ -175,7 +176,7 @@ class Enclave(api.Enclave):
         return as_html(TITLES, [self.cells()])
 
     def cells(self) -> tuple[str, ...]:
-        """What it is and does in words, for a table under TITLES."""
+        """Return its row of a table under TITLES."""
         caller = self.caller if self.state not in ("fresh", "ended") else None
         by = f"{caller.name} (eid {caller.eid})" if caller is not None else ""
         if caller is not None and caller.type is EnclaveType.CONCURRENT_SERVER:
@@ -184,7 +185,7 @@ class Enclave(api.Enclave):
 
 
 def of_record(driver: Driver, record: of_monitor.Enclave) -> Enclave:
-    """The enclave of this record, also one that the driver has not made."""
+    """Return the enclave of this record, also one that the driver has not made."""
     inner = driver.table.of_eid(record.eid)
     if inner is None:
         inner = DriverEnclave(

@@ -1,4 +1,4 @@
-"""All living enclaves of a machine: whoever made them."""
+"""All living enclaves of a machine, also those made by guest programs."""
 
 from collections.abc import Iterator
 
@@ -8,9 +8,10 @@ from pltvm.view.shown import as_html, as_text
 
 
 class Enclaves:
-    """The living enclaves, in the order of their making: by iteration, by eid, or by name.
+    """The living enclaves, in the order of creation: by iteration, by eid, or by name.
 
-    A name is what the enclave was created with, else that of its file; of several, the first has it.
+    A name is the one given at creation, else that of the file; if several enclaves share it, the first is
+    found.
     """
 
     def __init__(self, driver: Driver) -> None:
@@ -31,7 +32,7 @@ class Enclaves:
         return found
 
     def get(self, key: int | str) -> Enclave | None:
-        """The living enclave of this eid or name; None if there is none."""
+        """Return the living enclave with this eid or name, or None."""
         if isinstance(key, int):
             record = self._state.enclaves.get(key)
             return None if record is None else of_record(self._driver, record)
@@ -45,7 +46,7 @@ class Enclaves:
 
     @property
     def running(self) -> Enclave | None:
-        """The one that has the hart: in a hook; None between runs, or while the host has it."""
+        """The enclave that has the hart, in a hook; None between runs, or while the host has it."""
         record = self._state.running
         return None if record is None else of_record(self._driver, record)
 

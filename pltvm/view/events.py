@@ -1,17 +1,17 @@
-"""What can happen on a machine, each kind a class of plain data.
+"""The events of a machine; each kind is a class of plain data.
 
-Every event says when it was: `number` counts events since one watches, `traps` those of the hart, `clock` is
-what the counters of guests show. And where: `who` had the hart, at `pc`. It is made when the thing is done,
-but for a trap, which is told of before anybody has answered it.
+Every event has a time: `number` counts events since watching began, `traps` counts the hart's traps, `clock`
+is the value of the guests' counters. It has a place too: `who` had the hart, at `pc`. Events are reported
+when the operation is done, except traps, which are reported before they are handled.
 
     trap        the JIT has left guest code                   call, return   between enclaves
     ocall       an enclave asks the host                      host_call      the host asks the monitor
-    switch      somebody else has the hart                    satp           and another page table
-    state       an enclave is made, waits, runs, ends         fault          it was destroyed for that
+    ~    switch      the hart has gone to another context          satp           another page table is in use
+    state       an enclave is made, waits, runs, ends         fault          an enclave was destroyed for it
     page        pages have another owner                      pte, pmp       entries changed
-    restore     the machine was put back: all may be otherwise
+    restore     the machine was restored: any state may differ
 
-A thing that a hook changes by itself shows in no event.
+Changes that a hook makes itself cause no event.
 """
 
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ from pltvm.view.who import Owner, Who
 
 
 class Places:
-    """Finds code in its source; this one knows of none."""
+    """Finds the source location of code; this base class finds none."""
 
     def locate(self, _who: Who, pc: int) -> Location | str:
-        """Function and line of `pc` in the code of somebody."""
+        """Return function and line of `pc` in the code of `_who`."""
         return f"{pc:#x}"
 
     def callers(self, _who: Who, _pc: int) -> list[str]:
-        """The functions that an enclave has called on its way to `pc`, as `locate` gives them."""
+        """Return the functions on an enclave's call stack at `pc`, as `locate` gives them."""
         return []
 
 
@@ -40,7 +40,7 @@ _NOWHERE: Final = Places()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What all events have: see above. `pc` is that of the instruction that trapped, 0 between runs."""
+    """The common part of all events: see above. `pc` is that of the trapping instruction, 0 between runs."""
 
     kind: ClassVar[str] = ""
     number: int
@@ -52,24 +52,25 @@ class Event:
 
     @property
     def where(self) -> str:
-        """Function and line of `pc`, as far as the ELF tells; of a host program: while the event is told."""
+        """Function and line of `pc`, as far as the ELF has them; for host programs only inside the hook."""
         return str(self.places.locate(self.who, self.pc)) if self.pc else ""
 
     @property
     def callers(self) -> list[str]:
-        """The functions that led there, the nearest first: of an enclave, in a hook of trap, call, ocall."""
+        """The call stack of an enclave, innermost first; only inside a hook of trap, call or ocall."""
         return self.places.callers(self.who, self.pc) if self.pc and self.kind in _CALLED else []
 
     @property
     def text(self) -> str:
-        """What happened, in a line."""
+        """Return the event as a line of text."""
         return self.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trap(Event):
-    """The JIT has left guest code. `cause` is as in `mcause`, or below zero (`engine.trap.Cause`), `reason`
-    in words; of a call, `call` is its name. What the engine does in place of a CPU is no trap."""
+    """The JIT has left guest code. `cause` is as in `mcause`, or below zero (`engine.trap.Cause`); `reason`
+    is the cause in words; for a call, `call` is its name. Instructions that the engine emulates cause no trap
+    event."""
 
     kind: ClassVar[str] = "trap"
     cause: int
@@ -83,8 +84,8 @@ class Trap(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Event):
-    """An enclave has called a server, which runs now. It got `argument`, and of the caller's memory `size`
-    bytes at `va`, its own address; 0 and 0 for none."""
+    """An enclave has called a server, which runs now. It got `argument`, and `size` bytes of the caller's
+    memory at `va` in the server's address space; both are 0 for none."""
 
     kind: ClassVar[str] = "call"
     caller: Who
@@ -101,7 +102,7 @@ class Call(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return(Event):
-    """A server has returned `value`; its caller runs on."""
+    """A server has returned `value`, and its caller goes on."""
 
     kind: ClassVar[str] = "return"
     callee: Who
@@ -131,7 +132,7 @@ class Ocall(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch(Event):
-    """Somebody else has the hart."""
+    """The hart has gone to another enclave, thread, or the host."""
 
     kind: ClassVar[str] = "switch"
     before: Who
@@ -144,7 +145,7 @@ class Switch(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Satp(Event):
-    """Another page table, or none, is in use: what `satp` said, and says."""
+    """Another page table, or none, is in use: `satp` before and after."""
 
     kind: ClassVar[str] = "satp"
     before: int
@@ -157,7 +158,7 @@ class Satp(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCall(Event):
-    """The host has made a monitor call. `status` is what it got; None: an enclave has the hart now."""
+    """The host has made a monitor call. `status` is its result; None if an enclave has the hart now."""
 
     kind: ClassVar[str] = "host_call"
     name: str
@@ -172,9 +173,9 @@ class HostCall(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State(Event):
-    """An enclave does something else: "fresh", "runnable", "running", "waiting", "calling".
+    """An enclave has another state: "fresh", "runnable", "running", "waiting", "calling".
 
-    `before` is "" for one that was made just now, `after` is "" for one that is no more.
+    `before` is "" for a new enclave, `after` is "" for one that has ended.
     """
 
     kind: ClassVar[str] = "state"
@@ -191,7 +192,7 @@ class State(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault(Event):
-    """An enclave was destroyed, with its chain; `report` says all that is known."""
+    """An enclave was destroyed for a fault, with its chain; `report` describes the fault."""
 
     kind: ClassVar[str] = "fault"
     report: FaultReport
@@ -219,12 +220,12 @@ class Page(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pte(Event):
-    """`count` entries that follow each other have changed, of the table at physical address `table`, from
-    entry `index` on.
+    """`count` consecutive entries have changed in the table at physical address `table`, from entry `index`
+    on.
 
-    `level` is 0 for the root, 2 for a table of pages. `before` and `after` are the first one, without A and
-    D; 0 is none, and the entries behind it name a page more each. `enclave` is whose table it is, None for
-    the host's; `va` the address that the first one maps, None where that is not known.
+    `level` is 0 for the root, 2 for a table of pages. `before` and `after` are the values of the first entry,
+    without A and D; 0 is an invalid entry. Each further entry points to the next page. `enclave` owns the
+    table, None is the host; `va` is the address that the first entry maps, None if unknown.
     """
 
     kind: ClassVar[str] = "pte"
@@ -247,7 +248,7 @@ class Pte(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pmp(Event):
-    """PMP says something else: its entries by number, each start, end (physical), and what may be done."""
+    """PMP has changed: its entries by number, each with start, end (physical) and permissions."""
 
     kind: ClassVar[str] = "pmp"
     entries: tuple[tuple[int, int, int, str], ...]
@@ -259,7 +260,7 @@ class Pmp(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restore(Event):
-    """The machine was put back to a snapshot."""
+    """The machine was restored to a snapshot."""
 
     kind: ClassVar[str] = "restore"
 
@@ -268,10 +269,11 @@ class Restore(Event):
         return "the machine was put back"
 
 
-_CALLED: Final = frozenset({"trap", "call", "ocall"})  # by enclaves whose stacks are as they were then
+# kinds at which an enclave's stack is still as at the trap
+_CALLED: Final = frozenset({"trap", "call", "ocall"})
 _PLAIN: Final = 9999  # numbers up to that are shown in decimal
 _FLAGS: Final = "vrwxugad"
-_OF_HARDWARE: Final = 2  # the last of these, which it sets by itself
+_OF_HARDWARE: Final = 2  # the last two letters, A and D, are set by hardware
 KINDS: Final[dict[str, type[Event]]] = {
     one.kind: one
     for one in (Trap, Call, Return, Ocall, Switch, Satp, HostCall, State, Fault, Page, Pte, Pmp, Restore)
@@ -279,17 +281,17 @@ KINDS: Final[dict[str, type[Event]]] = {
 
 
 def permissions(bits: int) -> str:
-    """The lowest bits as letters: 1 is read, 2 write, 4 execute."""
+    """Return the lowest bits as letters: 1 is read, 2 write, 4 execute."""
     return "".join(letter if bits >> at & 1 else "-" for at, letter in enumerate("rwx"))
 
 
 def flags(pte: int) -> str:
-    """The bits V R W X U G A D of a page-table entry as letters."""
+    """Return the bits V R W X U G A D of a page-table entry as letters."""
     return "".join(letter if pte >> at & 1 else "-" for at, letter in enumerate(_FLAGS))
 
 
 def shown_entry(pte: int) -> str:
-    """A page-table entry in words: where it leads, and what may be done there."""
+    """Return a page-table entry in words: its target and its permissions."""
     if not pte:
         return "none"
     pa = pte_address(pte)

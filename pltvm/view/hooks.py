@@ -1,4 +1,4 @@
-"""Hooks of a machine: functions that are told of what happens on it.
+"""Hooks of a machine: functions that are called at its events.
 
 with machine.watch(on_call=print, on_fault=print):
     enclave.run()
@@ -16,7 +16,7 @@ from pltvm.view.watching import EVERY, Hook, Watching
 
 
 class Hooks(TypedDict, total=False):
-    """What `Machine.watch` takes; what a hook gives is ignored."""
+    """The hooks that `Machine.watch` takes; their return values are ignored."""
 
     on_trap: Callable[[events.Trap], object] | None
     on_call: Callable[[events.Call], object] | None
@@ -35,16 +35,16 @@ class Hooks(TypedDict, total=False):
 
 
 class Watch:
-    """Hooks that are called from now on, until `stop`, or the end of a `with`."""
+    """Hooks that are called until `stop`, or the end of a `with`."""
 
     def __init__(self, watching: Watching, hooks: dict[str, Hook]) -> None:
         self._watching, self._hooks = watching, hooks
         watching.add(hooks)
 
     def stop(self) -> None:
-        """Call them no more, after what they were not told of yet; again does nothing.
+        """Report pending events and then stop calling the hooks; a second call does nothing.
 
-        Raises what a hook has raised since the last run, in what is no run.
+        Raises an error that a hook has raised outside a run, since the last run.
         """
         if self._hooks:
             self._watching.look()
@@ -69,7 +69,7 @@ class Watch:
 
 
 def checked(hooks: Mapping[str, Any]) -> dict[str, Hook]:
-    """The hooks that `Machine.watch` was given, by kind. Raises TypeError, ArgumentError."""
+    """Return the hooks given to `Machine.watch`, by kind. Raises TypeError, ArgumentError."""
     found = {}
     for name, hook in hooks.items():
         kind = name.removeprefix("on_")

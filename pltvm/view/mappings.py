@@ -1,4 +1,4 @@
-"""What is mapped in an enclave, in rows: where, what may be done there, what it is, and where it lies."""
+"""What is mapped in an enclave, in rows: addresses, permissions, purpose, and physical address."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from pltvm.view.who import Names
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Pages from `start` to before `end`, virtual, that follow each other in RAM too, from `pa` on.
+    """The pages from virtual address `start` up to `end`, which are contiguous in RAM from `pa` on.
 
-    `permissions` are what the entries say now, such as "rw-"; pages that are to be both writable and
-    executable are one at a time, and `what` says so.
+    `permissions` are those of the entries now, such as "rw-". Pages that should be both writable and
+    executable have only one of the two at a time; `what` says so.
     """
 
     start: int
@@ -28,17 +28,17 @@ class Mapping:
 
     @property
     def pages(self) -> int:
-        """How many."""
+        """The number of pages."""
         return (self.end - self.start) // PAGE
 
 
 class Mappings(Table[Mapping]):
-    """All that is mapped in an enclave, by address; `at` finds the row of an address."""
+    """All mappings of an enclave, by address; `at` finds the row of an address."""
 
     titles = ("start", "end", "pages", "", "what", "pa")
 
     def at(self, va: int) -> Mapping:
-        """The row of this address; raises KeyError where nothing is mapped."""
+        """Return the row of this address; raises KeyError where nothing is mapped."""
         for row in self:
             if row.start <= va < row.end:
                 return row
@@ -46,14 +46,14 @@ class Mappings(Table[Mapping]):
 
     @staticmethod
     def cells(row: Mapping) -> tuple[str, ...]:
-        """A row in words."""
+        """Return the cells of a row, in words."""
         return (
             f"{row.start:#x}", f"{row.end:#x}", str(row.pages), row.permissions, row.what, f"{row.pa:#x}",
         )  # fmt: skip
 
 
 def mappings(state: State, enclave: Enclave, names: Names) -> Mappings:
-    """What is mapped now."""
+    """Return what is mapped now."""
     areas = sorted(_areas(state, enclave, names))
     starts = [start for start, _, _ in areas]
     stack = _lowest_of_stack(enclave)
@@ -82,7 +82,7 @@ def _of_elf(state: State, pte: int, pa: int) -> str:
 
 
 def _lowest_of_stack(enclave: Enclave) -> int:
-    """Where the pages start that end at the top of the stack."""
+    """Return the start of the mapped pages that end at the top of the stack."""
     va, entry = abi.STACK_TOP, enclave.space.table.entry
     while va > abi.MMAP_TOP and entry(va - PAGE):
         va -= PAGE
@@ -90,7 +90,7 @@ def _lowest_of_stack(enclave: Enclave) -> int:
 
 
 def _areas(state: State, enclave: Enclave, names: Names) -> list[tuple[int, int, str]]:
-    """Start, end and name of all that the monitor knows of."""
+    """Return start, end and name of all areas in the monitor's records."""
     found = [(abi.KBUFFER, abi.KBUFFER + PAGE, "kbuffer")]
     home = enclave.home
     if home.heap_top > abi.HEAP_BASE:

@@ -1,4 +1,4 @@
-"""What physical memory is: who owns which pages, and what PMP says."""
+"""Physical memory: the owners of its pages, and the PMP entries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from pltvm.view.events import permissions
 from pltvm.view.shown import Table
 from pltvm.view.who import Owner
 
-_AT_A_TIME: Final = PAGE  # entries that are compared with each other in one go
+_AT_A_TIME: Final = PAGE  # entries that are compared at once
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerRow:
-    """Pages from `start` to before `end`, physical, of one owner.
+    """The pages from physical address `start` up to `end`, with one owner.
 
-    `what` tells more of those of the monitor; `held` is how many mappings and mailboxes of enclaves hold
-    each of these pages of the host, 0 for private ones.
+    `what` describes pages of the monitor; `held` is the number of mappings and mailboxes of enclaves that
+    hold each of these pages of the host, 0 for private pages.
     """
 
     start: int
@@ -31,13 +31,13 @@ class OwnerRow:
 
     @property
     def pages(self) -> int:
-        """How many."""
+        """The number of pages."""
         return (self.end - self.start) // PAGE
 
 
 @dataclass(frozen=True, slots=True)
 class PmpRow:
-    """Entry `number` of PMP: what user and supervisor mode may do from `start` to before `end`, physical.
+    """PMP entry `number`: permissions of user and supervisor mode from physical address `start` up to `end`.
 
     The entry with the lowest number decides.
     """
@@ -49,19 +49,19 @@ class PmpRow:
 
 
 class Owners(Table[OwnerRow]):
-    """Who owns each page of RAM, in rows by address; `at` finds the row of an address."""
+    """The owner of each page of RAM, in rows by address; `at` finds the row of an address."""
 
     titles = ("start", "end", "pages", "owner", "")
 
     def at(self, pa: int) -> OwnerRow:
-        """The row of this physical address; raises KeyError outside RAM."""
+        """Return the row of this physical address; raises KeyError outside RAM."""
         for row in self:
             if row.start <= pa < row.end:
                 return row
         raise KeyError(f"{pa:#x}")
 
     def of(self, eid: int) -> "Owners":
-        """The rows of one enclave."""
+        """Return the rows of one enclave."""
         return Owners(row for row in self if row.owner == Owner("enclave", eid))
 
     @staticmethod
@@ -72,7 +72,7 @@ class Owners(Table[OwnerRow]):
 
 
 class Pmp(Table[PmpRow]):
-    """The entries of PMP in rows, by number."""
+    """The PMP entries in rows, by number."""
 
     titles = ("entry", "start", "end", "")
 
@@ -83,13 +83,13 @@ class Pmp(Table[PmpRow]):
 
 
 def pmp(hart: Hart) -> Pmp:
-    """What PMP says now."""
+    """Return the PMP entries as they are now."""
     rows = hart.protected.items()
     return Pmp(PmpRow(n, start, end, permissions(rwx)) for n, (start, end, rwx) in rows)
 
 
 def owners(state: State) -> Owners:
-    """Who owns what now."""
+    """Return the owners of all pages as they are now."""
     return Owners(_rows(state))
 
 
@@ -110,7 +110,7 @@ def _rows(state: State) -> Iterator[OwnerRow]:
 
 
 def _places(state: State) -> list[tuple[int, int, str]]:
-    """What the monitor has, where: start, end, and what it is."""
+    """Return start, end and purpose of the monitor's own areas."""
     host = state.tables
     assert host is not None
     bitmap = state.owners.bitmap
@@ -129,7 +129,7 @@ def _places(state: State) -> list[tuple[int, int, str]]:
 
 
 def _runs(state: State) -> Iterator[tuple[int, int, int]]:
-    """Pages of one owner: the number of the first, that behind the last, and the entry without `both`."""
+    """Yield runs of pages with one owner: first page number, end, and the bitmap entry without `both`."""
     entries = state.owners.entries
     whole = memoryview(entries).cast("B")
     start, current = 0, -1

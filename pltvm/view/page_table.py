@@ -1,4 +1,4 @@
-"""A page table as a tree: tables of three levels and their valid entries."""
+"""A page table as a tree: tables on three levels, and their valid entries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ def _index(va: int, level: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PageTableEntry:
-    """A valid entry: number `index` of its table, for the addresses from `va` on. `table` is the one that it
-    points to, None for an entry that maps memory."""
+    """The valid entry number `index` of its table, for the addresses from `va` on. `table` is the table that
+    it points to, None for an entry that maps memory."""
 
     index: int
     va: int
@@ -32,7 +32,7 @@ class PageTableEntry:
 
     @property
     def flags(self) -> str:
-        """The bits V R W X U G A D, by their letters."""
+        """The bits V R W X U G A D, as letters."""
         return flags(self.pte)
 
 
@@ -51,7 +51,7 @@ class PageTableNode:
         raise KeyError(f"entry {index} of the table at {self.pa:#x} is not valid")
 
     def walk(self, va: int) -> list[PageTableEntry]:
-        """The entries that lead to this address, as far as there are any, as the hardware walks them."""
+        """Return the entries on the hardware's walk to this address, as far as they are valid."""
         path: list[PageTableEntry] = []
         table: PageTableNode | None = self
         while table is not None:
@@ -64,7 +64,7 @@ class PageTableNode:
         return path
 
     def leaves(self) -> Iterator[PageTableEntry]:
-        """Every entry that maps memory, by address."""
+        """Yield every entry that maps memory, by address."""
         for entry in self.entries:
             if entry.table is None:
                 yield entry
@@ -72,7 +72,7 @@ class PageTableNode:
                 yield from entry.table.leaves()
 
     def lines(self) -> Iterator[str]:
-        """The whole tree as text: a line for the table, and for each entry; for pages in a row, one."""
+        """Yield the whole tree as text: one line per table and per entry; contiguous pages share a line."""
         yield f"table at {self.pa:#x}"
         yield from self._lines()
 
@@ -116,9 +116,11 @@ def _follows(entries: tuple[PageTableEntry, ...], start: int, end: int) -> bool:
 
 
 def page_table(memory: Memory, root: int) -> PageTableNode:
-    """The table at physical address `root` with all that it leads to."""
-    rows: tuple[list[PageTableEntry], ...] = ([], [], [])  # by level: of the tables that are not made yet
-    for one in reversed(list(visit(memory, root))):  # so entries of a table come before what points to it
+    """Return the tree of the page table at physical address `root`."""
+    # by level: entries of tables whose node is not made yet
+    rows: tuple[list[PageTableEntry], ...] = ([], [], [])
+    # reversed: entries of a table come before the entry that points to it
+    for one in reversed(list(visit(memory, root))):
         table = None
         if not one.is_leaf:
             below = rows[one.level + 1]
@@ -129,9 +131,9 @@ def page_table(memory: Memory, root: int) -> PageTableNode:
 
 
 def way(memory: Memory, root: int, va: int) -> Iterator[Entry]:
-    """The entries that the hardware reads on its way to this address: the last one may not be valid.
+    """Yield the entries that the hardware reads on its walk to this address; the last one may be invalid.
 
-    Only these are looked at, so others may be as they like; it ends before an entry outside RAM.
+    No other entries are read, so they may have any content. The walk ends before an entry outside RAM.
     """
     table = root
     for level, shift in enumerate(LEVEL_SHIFTS):

@@ -1,9 +1,9 @@
-"""The registers of an enclave by their names, to be read and written.
+"""The registers of an enclave by name, to read and write.
 
     enclave.registers.a0            enclave.registers["a0"]            enclave.registers.pc += 4
 
-`zero`, `ra`, `sp` … `t6` and `pc`; `f0` … `f31`, also by their ABI names (`fa0`), as the 64 bits that they
-hold, and `fcsr`. x0 … x31 are names too. In a hook they are those that the enclave goes on with.
+The names are `zero`, `ra`, `sp` … `t6` or x0 … x31, `pc`, `f0` … `f31` or their ABI names (`fa0`), and
+`fcsr`. Floating-point registers are given as their 64 bits. In a hook the enclave goes on with these values.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping
@@ -32,7 +32,7 @@ _COLUMNS: Final = 4
 
 
 class Registers(MutableMapping[str, int]):
-    """The registers of one enclave: `find` gives where they lie, and says that they may be written."""
+    """The registers of one enclave; `find` gives their place, and reports that they may be written."""
 
     _find: Callable[[], memoryview]
 

@@ -1,4 +1,4 @@
-"""Small tables for people: rows that print as columns, and as HTML in a notebook."""
+"""Small tables: rows that print as columns, and as HTML in a notebook."""
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
@@ -8,7 +8,7 @@ MOST_SHOWN: Final = 200  # rows
 
 
 class Table(tuple[_Row, ...], Generic[_Row]):
-    """A tuple of rows; `print` shows them under their titles."""
+    """A tuple of rows; `print` shows them under titles."""
 
     titles: ClassVar[tuple[str, ...]] = ()
 
@@ -17,7 +17,7 @@ class Table(tuple[_Row, ...], Generic[_Row]):
 
     @staticmethod
     def cells(row: _Row) -> tuple[str, ...]:
-        """A row in words, a text for each title."""
+        """Return the cells of a row, one text for each title."""
         raise NotImplementedError
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class Table(tuple[_Row, ...], Generic[_Row]):
 
 
 def as_text(titles: Sequence[str], rows: Sequence[Sequence[str]], more: int = 0) -> str:
-    """Columns under their titles; `more` rows are there that are not shown."""
+    """Return columns under their titles; `more` is the number of rows not shown."""
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -43,7 +43,7 @@ def as_text(titles: Sequence[str], rows: Sequence[Sequence[str]], more: int = 0)
 
 
 def as_html(titles: Sequence[str], rows: Sequence[Sequence[str]], more: int = 0) -> str:
-    """The same as a table of HTML."""
+    """Return the same as an HTML table."""
     from html import escape
 
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)

@@ -1,12 +1,12 @@
-"""What tells hooks of events.
+"""Reports events to hooks.
 
-While somebody watches, the handlers of traps, the way to the monitor and the way back to the host are
-replaced by functions here, which do what was there before and tell of it; so the native core leaves all calls
-to Python. Once nobody does, all is as if this file was not there.
+While there are hooks, the handlers of traps, the way to the monitor and the way back to the host are replaced
+by functions here, which call the replaced ones and report events. The native core then leaves all calls to
+Python. When the last hook is removed, everything is as if this file did not exist.
 
-A hook may look at the machine, and change registers and memory. What it raises ends the run, which raises
-that; until then no hook is called any more. Outside a run, `Machine.create` raises it; else what comes first
-of the next run and the end of the watch.
+A hook may look at the machine, and change registers and memory. If a hook raises, the run ends and raises
+that error; no hook is called in between. Outside a run, `Machine.create` raises it, or else the next run or
+the end of the watch, whichever comes first.
 """
 
 import os
@@ -37,12 +37,12 @@ Hook = Callable[[Any], object]
 
 _PRINTED: Final = abi.WRITE_LIMIT
 _ECALL: Final = int(Cause.ECALL_U)
-EVERY: Final = "event"  # the kind of hooks that are told of all
-_IN_RAM: Final = {"page", "pte"}  # what is found by comparing RAM, which takes the longest
+EVERY: Final = "event"  # the kind of hooks that get all events
+_IN_RAM: Final = {"page", "pte"}  # kinds found by comparing RAM, which takes the longest
 
 
 class Watching(events.Places):
-    """All hooks of one machine, and what they are told."""
+    """All hooks of one machine, and the events reported to them."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -52,17 +52,17 @@ class Watching(events.Places):
         self.names = Names(driver)
         self._hooks: dict[str, list[Hook]] = {}
         self._told: dict[str, tuple[Hook, ...]] = {}
-        self._wanted: set[str] = set()  # kinds that somebody is told of
-        self._error: Exception | None = None  # of a hook: no other is called until that is raised
+        self._wanted: set[str] = set()  # kinds for which there are hooks
+        self._error: Exception | None = None  # raised by a hook: no hook is called until it is raised again
         self._number = self._first_trap = 0
         self._pc = 0
-        self._telling = 0  # hooks that are being called
+        self._telling = 0  # number of hooks being called
         self._undo: list[Callable[[], None]] = []
 
-    # -- who is told -------------------------------------------------------------------------------------
+    # -- the hooks ---------------------------------------------------------------------------------------
 
     def add(self, hooks: dict[str, Hook]) -> None:
-        """Call these too."""
+        """Add these hooks."""
         if not self._hooks:
             self._begin()
         for kind, hook in hooks.items():
@@ -70,7 +70,7 @@ class Watching(events.Places):
         self._sort()
 
     def remove(self, hooks: dict[str, Hook]) -> None:
-        """Call these no more."""
+        """Remove these hooks."""
         for kind, hook in hooks.items():
             self._hooks[kind].remove(hook)
             if not self._hooks[kind]:
@@ -88,7 +88,7 @@ class Watching(events.Places):
 
     @property
     def active(self) -> bool:
-        """Whether anybody watches."""
+        """Whether there are any hooks."""
         return bool(self._hooks)
 
     # -- taking the place of handlers --------------------------------------------------------------------
@@ -110,14 +110,14 @@ class Watching(events.Places):
         state.host_vector = self._on_control
 
     def _replace(self, thing: object, name: str, mine: Callable[..., Any]) -> Callable[..., Any]:
-        """Take the place of a method of this one object; gives what was there."""
+        """Replace a method of this one object, and return the former one."""
         before, own = getattr(thing, name), vars(thing)
         was_replaced = name in own
         setattr(thing, name, mine)
 
         def undo() -> None:
             if own.get(name) != mine:
-                return  # somebody came later, and goes on through `mine`
+                return  # replaced again later, by a function that calls `mine`
             if was_replaced:
                 setattr(thing, name, before)
             else:
@@ -136,13 +136,13 @@ class Watching(events.Places):
         self._state.host_vector = self._vector
 
     def _look_anew(self) -> None:
-        """What there is now, is no news."""
+        """Take the present state as the base of further changes."""
         self._look_at_all()
         self._who, self._satp = self.names.current(), self._hart.current.regs[SATP]
         self._report = self._driver.fault
 
     def _look_at_all(self) -> None:
-        """Likewise of what is looked for in RAM, for those who want to know."""
+        """Do the same for changes found in RAM, if there are hooks for them."""
         state = self._state
         if self._wanted & {"state", *_IN_RAM}:
             self._states = States(state)
@@ -156,7 +156,7 @@ class Watching(events.Places):
 
     def _on_trap(self, cause: int, before: Callable[[Context], None], context: Context) -> None:
         state, regs = self._state, context.regs
-        self.look()  # what nobody was told of: somebody else has the hart since the last trap
+        self.look()  # not reported yet: the hart has gone to another context since the last trap
         self._pc = (regs[PC] - (4 if cause in (_ECALL, Cause.WFI) else 0)) & abi.MASK64
         number, function = regs[A7], regs[A6]
         given = tuple(regs[A0 : A0 + 5])
@@ -189,7 +189,7 @@ class Watching(events.Places):
         return program.name_of_call(number) if program is not None else f"call {number}"
 
     def _after_call(self, before: Enclave, number: int) -> None:
-        """An enclave has made a call: it may have been one of, or a return to, another enclave."""
+        """Report a call of an enclave, if it called another enclave or returned to one."""
         state = self._state
         running = state.running
         if running is None or running is before:
@@ -203,12 +203,12 @@ class Watching(events.Places):
             self._tell("return", callee=callee, caller=caller, value=self._returned(running))
 
     def _returned(self, caller: Enclave) -> int:
-        """What the server has put into the caller's struct, whose address the caller still has in a1."""
+        """Return the value that the server put into the caller's struct; its address is still in a1."""
         raw = caller.space.table.read(caller.context.regs[A1] + 8, 8)
         return int.from_bytes(raw, "little") if raw else 0
 
     def _on_control(self, status: int) -> bool:
-        """Control is back in the host, which may go on at once."""
+        """Handle control coming back to the host, which may go on at once."""
         asked = self._asked() if status == Status.OCALL else None
         if asked is not None:
             self._tell("ocall", **asked)
@@ -216,7 +216,7 @@ class Watching(events.Places):
         return self._vector(status)
 
     def _asked(self) -> dict[str, Any] | None:
-        """The ocall in the mailbox of the enclave that had the hart."""
+        """Return the ocall in the mailbox of the enclave that had the hart."""
         enclave = self.names.record(self._who)
         if enclave is None:
             return None
@@ -247,13 +247,13 @@ class Watching(events.Places):
 
     def _on_run(self) -> None:
         failed = self._error is not None
-        if failed:  # when it was started: what was entered is paused, as by Ctrl-C
+        if failed:  # at its start: the enclave just entered is paused, as by Ctrl-C
             self._hart.handlers[Cause.INTERRUPT](self._hart.current)
         else:
             try:
                 self._run()
             except FromCallback:
-                self._error = None  # it was that, or is of less interest
+                self._error = None  # it was this one, or matters less
                 raise
             finally:
                 self._pc = 0
@@ -262,23 +262,23 @@ class Watching(events.Places):
             raise FromCallback(self._taken())
 
     def before_snapshot(self) -> None:
-        """The log of RAM is about to be emptied. Raises SnapshotError in a hook."""
+        """Prepare for RAM's log being emptied. Raises SnapshotError in a hook."""
         if self._telling:
             raise SnapshotError("not from a hook, which is called in the middle of things: from on_output")
         self.look()
 
     def put_back(self) -> None:
-        """The machine is as it was once."""
+        """Report that the machine was restored."""
         if not self._hooks:
             return
         self.names.forget()
         self._look_anew()
         self._tell("restore")
 
-    # -- what has come of it -----------------------------------------------------------------------------
+    # -- changes -----------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Tell of what has changed since this was last asked."""
+        """Report what has changed since the last call."""
         if not self._hooks:
             return
         changed = self._states.changes() if self._wanted & {"state", *_IN_RAM} else []
@@ -302,7 +302,7 @@ class Watching(events.Places):
         self._look_at_hart()
 
     def _look_at_ram(self, changed: list[Change]) -> tuple[list[Moved], list[Row]]:
-        """What has changed in the page bitmap and in tables; all of it before anybody is told."""
+        """Return the changes in the page bitmap and in tables; all are found before any is reported."""
         for one in changed:
             if one.slot:  # its memory is that of the first
                 continue
@@ -337,7 +337,7 @@ class Watching(events.Places):
                 self._pc = 0 if who == HOST else self._hart.current.regs[PC]
                 self._tell("switch", before=old, after=who)
 
-    # -- telling -----------------------------------------------------------------------------------------
+    # -- reporting ---------------------------------------------------------------------------------------
 
     def _tell(self, kind: str, **fields: Any) -> None:
         hooks = self._told[kind] if self._hooks else ()
@@ -367,7 +367,7 @@ class Watching(events.Places):
 
     @contextmanager
     def making(self, name: str, elf: Source) -> Iterator[None]:
-        """An enclave is made in the block, of that name and file."""
+        """In this context an enclave of that name and file is being made."""
         usual = isinstance(name, str) and isinstance(elf, str | bytes | os.PathLike)
         self.names.making = (one_line(name) or name_of(elf)) if usual else ""
         try:
@@ -376,12 +376,12 @@ class Watching(events.Places):
             self.names.making = ""
 
     def raise_late(self) -> None:
-        """Raise what a hook has raised since, outside of a run."""
+        """Raise the error that a hook has raised outside a run, if any."""
         if self._error is not None:
             raise self._taken()
 
     def locate(self, who: Who, pc: int) -> Location | str:
-        """Where in its source this is; of a thread: the one that runs now."""
+        """Return the source location; of a thread: the one that runs now."""
         if who.kind == "enclave":
             symbols = self.names.symbols(who.number)
             return symbols.locate(pc) if symbols is not None else f"{pc:#x}"
@@ -389,7 +389,7 @@ class Watching(events.Places):
         return program.location(pc) if program is not None else f"{pc:#x}"
 
     def callers(self, who: Who, pc: int) -> list[str]:
-        """The functions that an enclave has called on its way to `pc`, where it is now."""
+        """Return the functions on the call stack of an enclave that is at `pc` now."""
         record = self.names.record(who)
         symbols = self.names.symbols(who.number) if record is not None else None
         if record is None or symbols is None:

@@ -1,4 +1,4 @@
-"""Who has the hart, or a page: as plain data that says so in words."""
+"""Names, as plain data, of whoever has the hart, and of owners of pages."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -14,11 +14,11 @@ _MOST_KNOWN: Final = 4096  # enclaves that have ended
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Somebody who can have the hart.
+    """An enclave, thread, kernel or host that can have the hart.
 
-    `kind` is "enclave", then `number` is its eid, and `slot` which slot of a concurrent server; "thread" of a
-    Linux program, with its tid; "kernel", a program in the place of the host kernel; or "host", the Python
-    program. `name` is for people.
+    `kind` is "enclave" (`number` is its eid, `slot` the slot of a concurrent server), "thread" of a Linux
+    program (`number` is its tid), "kernel" (a program in the place of the host kernel), or "host" (the Python
+    program). `name` is for display.
     """
 
     kind: Literal["enclave", "thread", "kernel", "host"]
@@ -40,15 +40,15 @@ HOST: Final = Who("host")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a page is: "host", "monitor", "enclave" with its eid, or "shared" with the number of a memory
-    that enclaves share."""
+    """The owner of a page: "host", "monitor", "enclave" with its eid, or "shared" with the number of the
+    memory that enclaves share."""
 
     kind: Literal["host", "monitor", "enclave", "shared"]
     number: int = 0
 
     @classmethod
     def of(cls, entry: int) -> "Owner":
-        """What an entry of the page bitmap says."""
+        """Return the owner that an entry of the page bitmap names."""
         if entry < PRIVATE:
             return cls("host")
         number = entry & ~(PRIVATE | BOTH)
@@ -63,22 +63,22 @@ class Owner:
 
 
 class Names:
-    """Knows enclaves by their eid, also those that have ended, and who has the hart now."""
+    """Finds the names of enclaves by eid, also of ended ones, and of what has the hart now."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._kernel = driver.kernel
         self._state = driver.kernel.monitor.state
         self._known: dict[int, tuple[Who, Symbols | None]] = {}
-        self.making = ""  # what the enclave that is made now will be called
+        self.making = ""  # the name of the enclave that is being made
 
     def current(self) -> Who:
-        """Who has the hart."""
+        """Return what has the hart."""
         running = self._state.running
         return self.host() if running is None else self.enclave(running)
 
     def host(self) -> Who:
-        """Who has it of the host's side, once no enclave has."""
+        """Return what has the hart on the host's side, if no enclave has it."""
         program = self._kernel.program
         if program is None:
             return HOST
@@ -86,26 +86,26 @@ class Names:
         return Who("thread", number, one_line(name)) if number else Who("kernel", 0, one_line(name))
 
     def enclave(self, enclave: Enclave) -> Who:
-        """An enclave of the monitor's."""
+        """Return the name of an enclave, given its record."""
         known = self._known.get(enclave.eid)
         if known is None or known[1] is None:
             known = self._find(enclave.eid, enclave)
         return replace(known[0], slot=enclave.slot) if enclave.concurrent else known[0]
 
     def record(self, who: Who) -> Enclave | None:
-        """What the monitor knows of a living enclave, or slot."""
+        """Return the monitor's record of a living enclave, or slot."""
         enclave = self._state.enclaves.get(who.number) if who.kind == "enclave" else None
         return self._state.slot(enclave, who.slot) if enclave is not None and who.slot else enclave
 
     def of_eid(self, eid: int) -> Who:
-        """The enclave with this number, living or not."""
+        """Return the enclave with this eid, living or not."""
         known = self._known.get(eid)
         if known is None or known[1] is None:
             known = self._find(eid, self._state.enclaves.get(eid))
         return known[0]
 
     def symbols(self, eid: int) -> Symbols | None:
-        """What is known of its code."""
+        """Return the symbols of its code."""
         self.of_eid(eid)
         return self._known[eid][1]
 
@@ -125,5 +125,5 @@ class Names:
         return found
 
     def forget(self) -> None:
-        """Numbers may be those of other enclaves now."""
+        """Forget all names: numbers may belong to other enclaves now."""
         self._known.clear()

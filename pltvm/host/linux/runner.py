@@ -1,4 +1,4 @@
-"""Running a Linux host program from start to end: what `pltvm run ./test-caller …` does."""
+"""Runs a Linux host program from start to end: for `pltvm run ./test-caller …`."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,8 @@ from pltvm.host.output import Output, OutputState, of_caller, passed_on
 from pltvm.host.report import FaultReport
 from pltvm.host.schedule import policy_of, shown
 
-# Standard input: a function of the most bytes, which may be a `Rewindable`, or a descriptor.
+# Standard input: a function that gets the largest number of bytes to return and may be a `Rewindable`, or a
+# # file descriptor.
 Source = Callable[[int], bytes] | int
 
 
@@ -36,14 +37,13 @@ Source = Callable[[int], bytes] | int
 class LinuxResult:
     """How a host program ended.
 
-    `exit_code` is as a shell gives it; `end` says what ended it when that was not its own doing, else "";
-    `output` is what it and its enclaves printed, `errors` what it wrote to stderr; `faults` the enclaves that
-    were destroyed for a fault; `missing` how often it made which system call that is not offered (−1: all
-    numbers behind the first 1024), `refused` how often it wanted what of the others (by name) that is not
-    offered; `failed_requests` the first requests to the enclave device that failed, `failures` how many of
-    each; `bugs` is how often serving it went wrong as it never should, which `end` then tells; `reports` are
-    lines about its children that were killed. `schedule` repeats the turns of its threads,
-    where a policy decided about them.
+    `exit_code` is as in a shell. `end` says what ended it if it did not exit by itself, else "". `output` is
+    what it and its enclaves printed, `errors` what it wrote to stderr. `faults` are those of its enclaves
+    that were destroyed. `missing` counts its system calls that are not offered, by number (−1: all numbers
+    after the first 1024); `refused` counts, by name, the unsupported options of other system calls.
+    `failed_requests` are the first failed requests to the enclave device, `failures` their counts. `bugs`
+    counts internal errors in serving it, which `end` then describes. `reports` are lines about its children
+    that were killed. `schedule` repeats the turns of its threads, if a policy decided them.
     """
 
     exit_code: int
@@ -61,12 +61,12 @@ class LinuxResult:
     schedule: str = ""
 
     def not_offered(self) -> list[str]:
-        """The system calls, by name, that it made and that are not offered, in whole or in part."""
+        """The names of the system calls that it made and that are not, or not fully, offered."""
         names = [name_of_call(number) for number in sorted(self.missing) if number >= 0]
         return [*names, *(["others"] if OTHERS in self.missing else []), *sorted(self.refused)]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data, for JSON."""
+        """Return the result as plain data, for JSON."""
         return {
             "exit_code": self.exit_code,
             "end": self.end,
@@ -85,7 +85,7 @@ class LinuxResult:
 
 @dataclass(slots=True)
 class SavedLinux:
-    """A program as plain data: its system and device, what it has printed, faults of its enclaves."""
+    """The saved state of a program: its system and device, its output, faults of its enclaves."""
 
     system: SavedSystem
     device: SavedDevice
@@ -94,22 +94,22 @@ class SavedLinux:
     faults: list[FaultReport]
 
     def blocks(self) -> Iterable[int]:
-        """The blocks that it has taken from the kernel itself."""
+        """The blocks that it has taken directly from the kernel."""
         return self.system.blocks()
 
 
 class Options(TypedDict, total=False):
-    """How a program runs.
+    """Options of a program's run.
 
-    It sees files beneath `root` only. `on_output` and `on_error` get what it writes as it comes, `on_fault`
-    hears of each fault. `source` is its standard input: a function of the most bytes wanted, or a file
-    descriptor, which alone does not hold up the end of the run. With `real_time` its clock is that of the
-    machine outside; with `net` too, and its sockets of the Internet are real ones. `seed` determines its
-    random numbers. `environment` is in place of a short one of our own. `on_call` gets a line for each system
-    call. `terminals` says whether input, output and errors are terminals outside. `files` gets the file
-    system before anything is looked for in it, and `image` is the program itself, in place of its file. With
-    `schedule` or `quantum` these decide whose turn it is among threads, as of `Machine.run_together`, with
-    their numbers in the place of those of chains. All functions' errors are the caller's.
+    It sees only files beneath `root`. `on_output` and `on_error` get what it writes, when it is written;
+    `on_fault` gets each fault. `source` is its standard input: a function that gets the largest number of
+    bytes to return, or a file descriptor; only reads of a descriptor cannot delay the end of the run. With
+    `real_time` or `net` its clock is that of the machine outside; with `net` its Internet sockets are real.
+    `seed` determines its random numbers. `environment` replaces the short default one. `on_call` gets a line
+    for each system call. `terminals` says whether input, output and errors are terminals outside. `files`
+    gets the file system before any file is looked up in it, and `image` is the program itself, in place of
+    its file. `schedule` and `quantum` decide the turns of its threads, as for `Machine.run_together`, with
+    numbers of threads in place of chains. Errors raised by these functions reach the caller.
     """
 
     root: str | os.PathLike[str]
@@ -130,7 +130,7 @@ class Options(TypedDict, total=False):
 
 
 class LinuxProgram:
-    """One program on the machine of `driver`: `start` it, or else it is `saved`; then `run` it, once."""
+    """One program on the machine of `driver`: first `start` it or give `saved`, then `run` it, once."""
 
     def __init__(self, driver: Driver, options: Options, saved: SavedLinux | None = None) -> None:
         folder = Path(options.get("root", "."))
@@ -184,7 +184,7 @@ class LinuxProgram:
         return source if isinstance(source, Rewindable) else of_caller(source)
 
     def _reader(self, descriptor: int) -> Callable[[int], bytes]:
-        """Reads a descriptor of this process, which does not hold up the end of the run."""
+        """Return a function that reads a descriptor of this process without delaying the end of the run."""
 
         def read(size: int) -> bytes:
             self._system.hart.halt.wait(descriptor=descriptor)
@@ -198,7 +198,7 @@ class LinuxProgram:
 
     @property
     def system(self) -> System:
-        """Its processes and all that they share."""
+        """Its processes and everything that they share."""
         return self._system
 
     def _note_fault(self, report: FaultReport) -> None:
@@ -209,18 +209,18 @@ class LinuxProgram:
     # -- snapshots ---------------------------------------------------------------------------------------
 
     def save(self) -> SavedLinux:
-        """A copy of the state, of the parts too; raises SnapshotError."""
+        """Return a copy of the state, with that of its parts; raises SnapshotError."""
         faults = list(self._faults)
         output, errors = self._output.save(), self._errors.save()
         return SavedLinux(self._system.save(), self._device.save(), output, errors, faults)
 
     def check(self, saved: SavedProgram | None) -> None:
-        """Raises SnapshotError for a file that cannot be as it was."""
+        """Raises SnapshotError for a file that cannot be restored."""
         if isinstance(saved, SavedLinux):
             self._system.check(saved.system)
 
     def load(self, saved: SavedProgram | None) -> None:
-        """Put the state back, after `check`; None: it did not run then, and its run is over."""
+        """Restore the state, after `check`; None: it was not running at the snapshot, so its run is over."""
         if isinstance(saved, SavedLinux):
             self._load(saved)
         else:
@@ -234,16 +234,16 @@ class LinuxProgram:
         self._faults = list(saved.faults)
 
     def go_on(self) -> bool:
-        """After `load`, in a callback: whoever had the hart has it; False if the run is over."""
+        """After `load` in a callback, let the thread that had the hart go on; False if the run is over."""
         return self._traps.go_on_from_here()
 
     def changed_since(self, saved: SavedProgram | None) -> bool:
-        """Whether it has changed files of the host since, which nobody takes back."""
+        """Whether it has changed files of the host since, which cannot be undone."""
         return isinstance(saved, SavedLinux) and self._system.fs.changed_since(saved.system.disk)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """What it writes in the block, and what is to be told of it, nobody hears."""
+        """Suppress its output, and reports about it, in this context."""
         on_fault, self._on_fault = self._on_fault, None
         try:
             with self._output.silent(), self._errors.silent(), self._traps.silent():
@@ -254,19 +254,19 @@ class LinuxProgram:
     # -- looked at from outside ----------------------------------------------------------------------------
 
     def who(self) -> tuple[int, str]:
-        """The thread that has the hart, or runs the enclave that has it."""
+        """Return the thread that has the hart, or that runs the enclave which has it."""
         thread = self._system.scheduler.current
         if thread is None:
             return 0, "host"
         return thread.tid, name_of(os.path.basename(os.fsdecode(thread.process.state.name)))
 
     def location(self, pc: int) -> str:
-        """Where in its program that thread is, with this pc."""
+        """Return the source location of `pc` in that thread's program."""
         thread = self._system.scheduler.current
         return thread.location(pc) if thread is not None else f"{pc:#x}"
 
     def name_of_call(self, number: int) -> str:
-        """The system call of this number."""
+        """Return the name of this system call."""
         call = SYSTEM_CALLS.get(number)
         return call.name if call is not None else name_of_call(number)
 
@@ -278,9 +278,9 @@ class LinuxProgram:
         return self._system.scheduler.current
 
     def run(self, timeout: float | None) -> LinuxResult:
-        """Run it to its end, or until `timeout` seconds are over; then it is no more.
+        """Run it to its end, or for `timeout` seconds, after which it is ended.
 
-        Raises KeyboardInterrupt on Ctrl-C, and what the functions given raise.
+        Raises KeyboardInterrupt on Ctrl-C, and errors of the functions in its options.
         """
         driver, system, traps = self._driver, self._system, self._traps
         end = ""
@@ -313,7 +313,7 @@ class LinuxProgram:
 
 
 def _exit_code(status: int) -> int:
-    """As a shell gives it."""
+    """Return the exit code as in a shell."""
     return 128 + (status & 0x7F) if status & 0x7F else status >> 8
 
 
@@ -327,8 +327,8 @@ def run_program(
 ) -> LinuxResult:
     """Run a RISC-V Linux program with `arguments`; see `Options`. Its interpreter, if any, is in the root.
 
-    `timeout` is in seconds. Raises ElfError for a program that cannot run here, OutOfMemory;
-    KeyboardInterrupt on Ctrl-C; and what the functions given raise.
+    `timeout` is in seconds. Raises ElfError for a program that cannot run here, OutOfMemory,
+    KeyboardInterrupt on Ctrl-C, and errors of the functions in its options.
     """
     names = [os.fsencode(os.fspath(program)), *(os.fsencode(one) for one in arguments)]
     running = LinuxProgram(driver, options)
@@ -343,9 +343,9 @@ def run_program(
 def resume_program(
     driver: Driver, *, timeout: float | None = None, **options: Unpack[Options]
 ) -> LinuxResult:
-    """Run the program on that was saved in a callback of its run; as `run_program`.
+    """Go on with the program that was saved in a callback of its run; otherwise as `run_program`.
 
-    Raises SnapshotError when there is none, or a file that it had open is not what it was.
+    Raises SnapshotError when there is none, or when a file that it had open has changed.
     """
     saved = driver.kernel.state.waiting
     if not isinstance(saved, SavedLinux):
