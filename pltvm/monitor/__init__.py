@@ -1,5 +1,5 @@
 """The secure monitor: the only part that is trusted. It knows the engine, never the host.
 
 Start with `monitor` (calls come in), then `server` (one enclave calls another) and `space` (what an enclave
-may touch). Numbers and layouts are in `abi` alone.
+may access). Numbers and layouts are only in `abi`.
 """

@@ -32,17 +32,17 @@ WRITE_LIMIT: Final = 511  # bytes printed by one write ocall
 
 
 class EnclaveType(IntEnum):
-    """What kind of enclave to create: §5 servers, §6 shadow templates; and ours."""
+    """The kind of enclave to create: §5 servers, §6 shadow templates, and pltvm's own kind."""
 
     NORMAL = 0
     SERVER = 1
     SHADOW = 2
-    CONCURRENT_SERVER = 3  # ours: a server that several chains may be in at once, each in a slot of its own
+    CONCURRENT_SERVER = 3  # ours: a server that several chains may call at once, each in its own slot
     CONCURRENT = CONCURRENT_SERVER  # another name of it
 
 
-# The type as the host gives it: the low byte, and of a concurrent server its slots in the next one, 0 for
-# DEFAULT_SLOTS.
+# The type as the host passes it: the low byte is the type; for a concurrent server the next byte is the
+# number of slots, 0 for DEFAULT_SLOTS.
 TYPE_MASK: Final = 0xFF
 SLOTS_SHIFT: Final = 8
 DEFAULT_SLOTS: Final = 8
@@ -55,17 +55,17 @@ def is_server(kind: int) -> bool:
 
 
 def slots_of(kind: int) -> int:
-    """The slots that the type of a concurrent server asks for; more than there can be for a bad one."""
+    """Return the number of slots in the type of a concurrent server; more than MOST_SLOTS for a bad type."""
     return (kind & 0xFFFF_FFFF) >> SLOTS_SHIFT or DEFAULT_SLOTS
 
 
 def pages_of_slot(stack: int) -> int:
-    """Pages of the server's block that a slot but the first takes, of which so many are its stack."""
+    """Return the pages of the server's block for each slot after the first, with `stack` pages of stack."""
     return 4 + stack + (1 + -(-stack // 512) if stack else 0)
 
 
 def type_number(kind: EnclaveType, slots: int = 0) -> int:
-    """The type as the host gives it to the monitor."""
+    """Return the type as the host passes it to the monitor."""
     return kind | slots << SLOTS_SHIFT
 
 
@@ -92,8 +92,8 @@ class Call(IntEnum):
     DERIVE_KEY = 88
     SHM_ATTACH = 84
     SHM_STAT = 83
-    CALL_WAITING = 64  # ours: as CALL, but waits while the server is busy
-    SLOT_ID = 63  # ours: the number of the slot that runs
+    CALL_WAITING = 64  # ours: like CALL, but waits while the server is busy
+    SLOT_ID = 63  # ours: the number of the running slot
 
 
 class CallStruct(NamedTuple):
@@ -156,7 +156,7 @@ class HostCall(IntEnum):
     SPLIT_HUGE = 81
     ATTEST_SHADOW = 80
     DESTROY_SHADOW = 79
-    RECLAIM = 102  # ours: (address, bytes) take back what lies idle in the monitor, see monitor/relay.py
+    RECLAIM = 102  # ours: (address, bytes) take back memory that is idle in the monitor, see monitor/relay.py
     CAN_GO_ON = 103  # ours: (eid) whether a chain that waits for a server could go on: OK, or WAITING
     TURN = 104  # ours: (eid) the chain that waits and could go on which comes after that one; the first: −1
 
@@ -212,13 +212,13 @@ SHM_GET: Final = Struct("<i4xQi4x")  # key, size, flags
 SHM_ATTACH: Final = Struct("<i4xQQi4x")  # id, address, size, flags
 SHM_DETACH: Final = Struct("<i4xQQ")  # id, address, size
 SHM_ID: Final = Struct("<i")
-FIRST_ENCLAVE_ID: Final = 0x1000  # of what host programs name enclaves by
+FIRST_ENCLAVE_ID: Final = 0x1000  # of the ids by which host programs name enclaves
 FIRST_MEMORY_ID: Final = 0x10000  # of shared memory, and of relay pages
-RELAY_PAGE: Final = 1  # what a run request gives when the enclave returned its relay pages
+RELAY_PAGE: Final = 1  # result of a run request when the enclave returned its relay pages
 
 
 class Status(IntEnum):
-    """What a monitor call gives the host; the positive ones only from run and resume."""
+    """Result of a monitor call for the host; positive ones only from run and resume."""
 
     OK = 0
     ERROR = -1
@@ -250,10 +250,10 @@ class ResumeReason(IntEnum):
 # Flags of ocall 9; §4 names none, so System V's value.
 SHM_EXCLUSIVE: Final = 0o2000  # fail if there is memory of that key
 
-# What an enclave gets in a0.
+# Results for an enclave, in a0.
 FAILED: Final = -1
 BUSY: Final = -2
-DEADLOCK: Final = -3  # ours, of CALL_WAITING: nobody who could make room ever would
+DEADLOCK: Final = -3  # ours, of CALL_WAITING: all enclaves that could make room wait too
 
 
 class Mailbox(NamedTuple):
@@ -298,8 +298,8 @@ class RunParams(NamedTuple):
 
 RUN_PARAMS: Final = Struct("<2Q")
 
-# §7 "relay size 0 and id > 0": how run, run shadow and resume say it. With size 0 this relay address asks for
-# all regions bound to the enclave's name, and 0 for none.
+# §7 "relay size 0 and id > 0", as run, run shadow and resume pass it: with size 0 this relay address asks for
+# all regions bound to the enclave's name, and address 0 for none.
 RELAY_BOUND: Final = MASK64
 RELAY_REGIONS: Final = 10  # most regions of one enclave, and most bound to one name
 
@@ -343,12 +343,12 @@ class Report(NamedTuple):
 REPORT: Final = Struct("<32s64s64s32s64sQ64s")
 
 
-# §8 leaves open how the host learns what an ended enclave gives back. Here: by a table in the first page of
-# the enclave's block, u64 next page or 0, u64 count, then pairs of u64 physical address and bytes.
+# §8 does not say how the host learns which memory an ended enclave gives back. Here: by a table in the first
+# page of the enclave's block, u64 next page or 0, u64 count, then pairs of u64 physical address and bytes.
 FREED_ROWS: Final = (PAGE - 16) // 16
 FREED_BLOCK: Final = Struct("<4Q")  # such a table with one row: next, count, address, bytes
 
 
 def clean_name(raw: bytes) -> bytes:
-    """A name as it is compared: up to the NUL, at most 16 bytes (§10)."""
+    """Return a name in the form that is compared: up to the NUL, at most 16 bytes (§10)."""
     return raw[:NAME_SIZE].split(b"\0", 1)[0]

@@ -4,12 +4,12 @@
               enclave: hash, nonce, and the monitor key's signature over the hash
               the device key
 
-An enclave's hash is digest(measurement ‖ nonce), with the measurement made at creation. Only in a report of
-an enclave on itself it is a new measurement of its memory as it is, with the nonce.
+An enclave's hash is digest(measurement ‖ nonce), with its measurement at creation. Only in the report of an
+enclave on itself, the hash is a new measurement of its present memory, with the nonce.
 
-Here as everywhere all is checked first; the slow part, digest and signatures, comes after that. It can take
-seconds, and the run may be asked to end meanwhile. Nothing has changed by then, so an enclave makes its call
-again when it goes on.
+As everywhere, everything is checked first; the slow part, digest and signatures, comes after that. It can
+take seconds, and the run may be asked to end meanwhile. Nothing has changed by then, so the enclave makes its
+call again when it goes on.
 """
 
 from pltvm.engine.context import A0, A1, A2, Context
@@ -84,13 +84,13 @@ def attest(state: State, eid: int, report_pa: int, nonce: int) -> int:
 
 
 def measurement_of(state: State, enclave: Enclave) -> bytes:
-    """The measurement of an enclave as it was created; a shadow instance has that of its template (§6)."""
+    """Return an enclave's measurement at creation; a shadow instance has that of its template (§6)."""
     source = state.enclave(enclave.template_of) if enclave.template_of else enclave
     return state.contents[source.eid].measurement(state.digest, state.hart.halt.check)
 
 
 def signed_report(state: State, content: bytes, nonce: int) -> bytes:
-    """The report, as it lies in memory, that says `content` (a hash) of an enclave."""
+    """Return the report, in its binary layout, that certifies the hash `content` of an enclave."""
     keys = state.keys
     signed = Report(
         *state.certificate, hash=content, signature=keys.monitor.sign(content), nonce=nonce,

@@ -1,4 +1,5 @@
-"""The monitor's own check: derive the owner of every page anew from what lives, and compare with the bitmap.
+"""The monitor's self-check: derives the owner of every page from the living enclaves, and compares with the
+bitmap.
 
 Not part of any call: tests and the debug switch run it whenever the host has control.
 """
@@ -15,12 +16,12 @@ from pltvm.monitor.records import Segment
 from pltvm.monitor.secure_shm import attached
 from pltvm.monitor.state import OWN_INDICES, Enclave, State
 
-_MOST = 50  # discrepancies told
-_BLANK = 1024  # bytes of the bitmap that are looked at in one go
+_MOST = 50  # discrepancies reported
+_BLANK = 1024  # bytes of the bitmap compared at once
 
 
 def audit(state: State) -> list[str]:
-    """What is wrong, in words; empty when every page has the one owner that the bitmap says."""
+    """Return the discrepancies, in words; empty when every page has exactly the owner in the bitmap."""
     found: list[str] = []
     expected = _claims(state, found)
     for pa, holds in _holds(state).items():
@@ -51,7 +52,7 @@ def audit(state: State) -> list[str]:
 
 
 def _entries(state: State) -> dict[int, int]:
-    """The bitmap's entries by address, without the many that are 0."""
+    """Return the bitmap's entries that are not 0, by address."""
     entries, base = state.owners.entries, state.memory.base
     found: dict[int, int] = {}
     for start in range(0, len(entries), _BLANK // 4):
@@ -67,7 +68,7 @@ def _words(entry: int) -> str:
 
 
 def _claims(state: State, found: list[str]) -> dict[int, int]:
-    """The bitmap entry of every private page, by address."""
+    """Return the expected bitmap entry of every private page, by address."""
     entries: dict[int, int] = {}
     for (pa, pages), owner in _blocks(state):
         for page in range(pa, pa + pages * PAGE, PAGE):
@@ -78,7 +79,7 @@ def _claims(state: State, found: list[str]) -> dict[int, int]:
 
 
 def _blocks(state: State) -> Iterator[tuple[Block, int]]:
-    """Every private block and its owner."""
+    """Yield every private block and its owner."""
     for block in (*state.fixed_blocks, *state.records.lent()):
         yield block, MONITOR
     for regions in state.bound.values():
@@ -93,7 +94,7 @@ def _blocks(state: State) -> Iterator[tuple[Block, int]]:
 
 
 def _users(state: State) -> list[tuple[Segment, int]]:
-    """Every memory that enclaves share, and by how many it is attached."""
+    """Return every memory shared between enclaves, with the number of enclaves that have it attached."""
     counts: dict[int, int] = {}
     for enclave in state.enclaves.values():
         for _, segment in attached(state, enclave):
@@ -102,7 +103,7 @@ def _users(state: State) -> list[tuple[Segment, int]]:
 
 
 def _holds(state: State) -> dict[int, int]:
-    """How often each page of the host is held by enclaves, by address."""
+    """Return how often each page of the host is held by enclaves, by address."""
     holds: dict[int, int] = {}
     for enclave in state.enclaves.values():
         shm = range(enclave.shm_pa, enclave.shm_pa + enclave.shm_size, PAGE)
@@ -112,7 +113,7 @@ def _holds(state: State) -> dict[int, int]:
 
 
 def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
-    """Pages and tables that the enclave's page table reaches and should not."""
+    """Yield the pages and tables that the enclave's page table reaches but should not."""
     table, owners = enclave.space.table, state.owners
     shared = {
         attachment.va + page * PAGE: segment.block + (1 + page) * PAGE
@@ -147,7 +148,8 @@ def _mapped_wrongly(state: State, enclave: Enclave) -> Iterator[str]:
 
 
 def _shared_wrongly(state: State, server: Enclave) -> Iterator[str]:
-    """What slots of a server have of each other's, or lack, or what one has that is in no call."""
+    """Yield errors of a server's slots: pages of two slots, differing root entries, leftovers in idle
+    slots."""
     words, seen = state.words, dict[int, Enclave]()
     roots = [(slot.root - state.base) >> 3 for slot in state.slots(server)]
     for slot, root in zip(state.slots(server), roots, strict=True):
@@ -167,11 +169,11 @@ def _shared_wrongly(state: State, server: Enclave) -> Iterator[str]:
 
 
 def _below(state: State, table: int) -> Iterator[int]:
-    """The tables of the last level, and stack pages, that a middle table of a slot leads to."""
+    """Yield the last-level tables, and the stack pages, below a middle table of a slot."""
     for middle in _valid(state, table):
         yield pte_address(middle)
         for leaf in _valid(state, pte_address(middle)):
-            if state.owners.owner(pte_address(leaf)) is not None:  # else the kbuffer of a chain
+            if state.owners.owner(pte_address(leaf)) is not None:  # otherwise it is the kbuffer of a chain
                 yield pte_address(leaf)
 
 
@@ -182,7 +184,7 @@ def _valid(state: State, table: int) -> list[int]:
 
 def _is_clear(state: State, slot: Enclave) -> bool:
     if slot.calls == 0 and slot.slot == 0:
-        return True  # what the host has put there is measured
+        return True  # its content from the host is measured
     pages = (leaf for leaf in slot.space.table.leaves() if root_index(leaf.va) in OWN_INDICES)
     return all(
         leaf.va != abi.KBUFFER and not any(state.memory.read(pte_address(leaf.pte), PAGE)) for leaf in pages

@@ -1,4 +1,4 @@
-"""Monitor call 100: what PMP and the page bitmap protect from then on (§8)."""
+"""Monitor call 100: sets what PMP and the page bitmap protect from then on (§8)."""
 
 from itertools import pairwise
 from typing import Final
@@ -17,14 +17,14 @@ _EVERYTHING: Final = pmp.Entry(0, 0, pmp.ALL)
 
 
 def protect_monitor(hart: Hart) -> None:
-    """Before there is more to protect: the monitor's own memory."""
+    """Protect the monitor's own memory, until `init` sets all entries."""
     base = hart.memory.base
     entries = {0: pmp.Entry(base, MONITOR_SIZE, pmp.NO_ACCESS), pmp.LAST: _EVERYTHING}
     pmp.program(hart, entries, scratch=base)
 
 
 def init(state: State, pt_area: int, pt_size: int, bitmap: int, bitmap_size: int) -> int:
-    """Monitor call 100: where the host's page tables and the page bitmap lie, once."""
+    """Monitor call 100: set the places of the host's page tables and the page bitmap; possible once."""
     memory = state.memory
     regions = [(memory.base, MONITOR_SIZE), (pt_area, pt_size), (bitmap, bitmap_size)]
     if state.tables is not None or bitmap_size < PageOwners.bitmap_bytes(memory):
@@ -52,7 +52,7 @@ def init(state: State, pt_area: int, pt_size: int, bitmap: int, bitmap_size: int
 
 
 def entries(state: State) -> dict[int, pmp.Entry]:
-    """What PMP says from `init` on, by the number of the entry; 3 to 5 are free."""
+    """Return the PMP entries from `init` on, by number; 3 to 5 are free."""
     rights = (pmp.NO_ACCESS, pmp.READ_ONLY, pmp.NO_ACCESS)
     found = {
         number: pmp.Entry(pa, pages * PAGE, right)

@@ -1,15 +1,15 @@
 """The chain: an enclave that the host runs, the server that it calls, the one that this calls … (§5).
 
-    host ──begin──▶ top ──push──▶ server ──push──▶ server        innermost: who runs, or waits for the host
+    ~    host ──begin──▶ top ──push──▶ server ──push──▶ server        innermost: runs, or waits for the host
          ◀──pause──────────────────────────────────╯ ╰──pop──▶
 
-`top` is named in each record of a chain, and the record of the top names the innermost. There is one host
-context: it waits while a chain has the hart, and whoever is innermost pauses or ends back into it. The
-mailbox and the kbuffer of a chain are those of its top; the kbuffer is mapped in whoever is innermost. Of a
-concurrent server a chain has a slot (`slots`), and may have several.
+Each record of a chain names its `top`, and the record of the top names the innermost enclave. There is one
+host context: it waits while a chain has the hart, and gets it back when the innermost enclave pauses or ends.
+The mailbox and the kbuffer of a chain are those of its top; the kbuffer is mapped in the innermost enclave.
+In a concurrent server a chain has a slot (`slots`), and may have several.
 
-From an enclave's creation to its end nobody else writes its record's `state`, `top`, `innermost`, `caller`.
-Who has the hart is written here too, and by `State.to_host`.
+From an enclave's creation to its end only this file writes `state`, `top`, `innermost` and `caller` of its
+record. The running enclave is set here, and by `State.to_host`.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ RUNNABLE, RUNNING, WAITING, CALLING = (
 
 
 def begin(state: State, enclave: Enclave) -> None:
-    """Give the hart to an enclave that has not run, or to the innermost of a chain that was paused."""
+    """Give the hart to an enclave that has not run, or to the innermost enclave of a paused chain."""
     state.host = state.hart.current
     _run(state, enclave)
 
@@ -52,7 +52,7 @@ def pause(state: State, enclave: Enclave, status: int) -> None:
 
 
 def ask(state: State, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int = 0) -> None:
-    """Pause until the host has answered the ocall that is put into the chain's mailbox (§4)."""
+    """Put an ocall into the chain's mailbox, and pause until the host has answered it (§4)."""
     top = enclave if enclave.top == enclave.at else state.enclave(enclave.top)
     store = state.memory.store
     store(top.ocall, number)
@@ -66,10 +66,10 @@ def ask(state: State, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int 
 def push(
     state: State, caller: Enclave, callee: Enclave, struct: Spans, request: Region | None, size: int
 ) -> None:
-    """Let `caller` wait and `callee` run, from its entry point: with the registers that `leave` gave it.
+    """Let `caller` wait and `callee` run from its entry point, with the registers that `leave` prepared.
 
-    `struct` says where the caller wants its results, `request` is the region that has been passed, with
-    `request.origin_va` where the caller had it, and `size` the bytes of it that the caller named.
+    `struct` is the place for the caller's results; `request` is the passed region, with `request.origin_va`
+    as its address in the caller; `size` is the number of bytes that the caller named.
     """
     top = caller if caller.top == caller.at else state.enclave(caller.top)
     callee.caller, callee.top, top.innermost = caller.at, top.at, callee.at
@@ -91,7 +91,7 @@ def push(
 
 
 def pop(state: State, callee: Enclave, caller: Enclave) -> None:
-    """Let the caller of `callee` run again."""
+    """Remove `callee` from the chain, and let its caller run again."""
     top = caller if caller.top == caller.at else state.enclave(caller.top)
     top.innermost = caller.at
     leave(state, callee)
@@ -99,10 +99,10 @@ def pop(state: State, callee: Enclave, caller: Enclave) -> None:
 
 
 def leave(state: State, server: Enclave) -> None:
-    """Make a server ready for its next call, whatever it was doing: also its registers, but for arguments."""
+    """Make a server ready for its next call, in any state: also its registers, except arguments."""
     words, word = state.words, server.kbuffer_word
     kbuffer = words[word]
-    if kbuffer & D:  # which goes with the entry
+    if kbuffer & D:  # the entry, and its D bit, go away
         state.dirty[(kbuffer >> PPN_SHIFT) - state.first_page] = 1
     words[word] = 0
     state.dirty[server.kbuffer_table] = 1
@@ -119,9 +119,9 @@ def leave(state: State, server: Enclave) -> None:
 
 
 def links(state: State, innermost: Enclave) -> Iterator[Enclave]:
-    """From the innermost enclave of a chain to its top; the one that was given may leave meanwhile."""
+    """Yield the enclaves of a chain from the innermost to the top; the one yielded may leave meanwhile."""
     link = innermost
-    for _ in range(state.globals.enclaves * abi.MOST_SLOTS):  # in a chain each slot is once
+    for _ in range(state.globals.enclaves * abi.MOST_SLOTS):  # each slot is at most once in a chain
         caller = link.caller
         yield link
         if not caller:
@@ -130,17 +130,17 @@ def links(state: State, innermost: Enclave) -> Iterator[Enclave]:
 
 
 def lose(state: State, innermost: Enclave, region: Region) -> None:
-    """A region is no more, or nobody's in this chain: no unfinished call has it to give back."""
+    """Forget a region that has left the chain: no unfinished call gives it back any more."""
     for link in links(state, innermost):
         if link.request == region.at:
             link.request = 0
 
 
 def unwind(state: State, top: Enclave, ended: Enclave) -> None:
-    """Break the chain of `top` because `ended` ends: every server in it is idle again.
+    """Break the chain of `top` because `ended` ends; every server in it is idle again.
 
-    What the unfinished calls had passed to them is the top's, but not mapped; what `ended` has ends with it,
-    and what a slot has passed to another one of its server is the server's all the time.
+    Memory that the unfinished calls had passed to them goes to the top, but unmapped; memory of `ended` ends
+    with it. What a slot has passed to another slot of its server stays the server's.
     """
     innermost = state.enclave(top.innermost)
     if innermost.state == EnclaveState.QUEUED:

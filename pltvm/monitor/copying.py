@@ -1,6 +1,6 @@
-"""Copying an address space: the tables and the writable pages, while read-only pages stay shared.
+"""Copies an address space: the tables and the writable pages; read-only pages stay shared.
 
-Worked out once for a template, so that each copy is a few slice copies:
+The layout is computed once for a template, so that each copy is a few slice copies:
 
     new block   | tables, root first | writable pages |
                   links: which entry of which table points to which table
@@ -70,7 +70,7 @@ class TableCopy:
         return len(self._tables) + self.writable
 
     def _add(self, word: int, pte: int) -> None:
-        flags = pte & ~(sv39.PPN_MASK | FLIPS | sv39.D)  # of what was written since a snapshot: a copy anew
+        flags = pte & ~(sv39.PPN_MASK | FLIPS | sv39.D)  # D of pages written since a snapshot is not copied
         page = pte_address(pte)
         if self._owners.wants_both(page):
             self.both.append(self.writable)

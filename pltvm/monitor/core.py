@@ -1,7 +1,7 @@
-"""What the native core is told to answer the plain enclave calls: `struct calls` of native/calls.h.
+"""What the native core needs to answer common enclave calls: `struct calls` of native/calls.h.
 
-The records it has in RAM. What it can not know from there is here: where the page bitmap is, and what the
-host has said of the enclave that it runs now.
+It finds the records in RAM. Here is what is not there: the place of the page bitmap, and what the host has
+declared for the enclave that it runs now.
 """
 
 import ctypes
@@ -12,11 +12,11 @@ from pltvm.engine.core import address_of
 
 _OFFER: Final = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)
 _TAKE_BACK: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint64)
-TEXT_ROOM: Final = 1 << 16  # bytes of printed text that wait at most
+TEXT_ROOM: Final = 1 << 16  # largest number of bytes of waiting text
 
 
 class CoreCalls(ctypes.Structure):
-    """See the header, of which a test says that this is the same."""
+    """See the header; a test checks that both are the same."""
 
     _fields_ = [
         ("owners", ctypes.c_void_p),
@@ -44,12 +44,12 @@ class CoreCalls(ctypes.Structure):
         self.text, self.room = address_of(self._text), TEXT_ROOM
 
     def set_block_functions(self, offer: Callable[[int], int], take_back: Callable[[int], None]) -> None:
-        """Have blocks given by, and back to, these functions, which must not raise."""
+        """Set the functions that give and take back blocks; they must not raise."""
         self._functions = _OFFER(offer), _TAKE_BACK(take_back)  # must live as long as they may be called
         self.offer, self.take_back = (ctypes.cast(one, ctypes.c_void_p) for one in self._functions)
 
     def take_text(self) -> bytes:
-        """The text that waits, which waits no more."""
+        """Return the waiting text, and remove it."""
         text = bytes(self._text[: self.used])
         self.used = 0
         return text

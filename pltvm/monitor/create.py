@@ -1,4 +1,4 @@
-"""Creating enclaves: monitor calls 92, 99, 90, and what 86 has in common with them (§8).
+"""Creates enclaves: monitor calls 92, 99, 90, and the part that 86 shares with them (§8).
 
 Each function checks everything first and then acts, so that a refused call leaves no trace.
 """
@@ -31,21 +31,21 @@ def extend(state: State, pa: int, size: int) -> int:
     return Status.OK
 
 
-_REGULAR: Final = sv39.U | R | sv39.G  # of which a page of the host's has the first two
+_REGULAR: Final = sv39.U | R | sv39.G  # a page shared with the host has the first two
 
 
 def create(state: State, params_pa: int) -> int:
-    """Monitor call 99: a normal enclave from the block that the parameters name."""
+    """Monitor call 99: create a normal enclave in the block that the parameters name."""
     return create_as(state, params_pa, EnclaveType.NORMAL)
 
 
 def create_server(state: State, params_pa: int) -> int:
-    """Monitor call 90: a server enclave, whose name must not be taken (§5); by its type a concurrent one."""
+    """Monitor call 90: create a server, also a concurrent one, by type; its name must not be taken (§5)."""
     return create_as(state, params_pa, EnclaveType.SERVER)
 
 
 def create_as(state: State, params_pa: int, kind: EnclaveType) -> int:
-    """What the three kinds of create have in common. A shadow template maps nothing of the host."""
+    """Create an enclave of any kind. A shadow template maps no host memory."""
     raw = state.read_host(params_pa, abi.CREATE_PARAMS.size)
     if raw is None:
         return Status.ERROR
@@ -84,8 +84,8 @@ def create_as(state: State, params_pa: int, kind: EnclaveType) -> int:
 
 
 def _has_room(state: State, params: CreateParams, kind: EnclaveType, others: int) -> bool:
-    """Whether what the monitor maps fits in between what the host has mapped, with the tables for it, and
-    `others`, pages of the block."""
+    """Whether the monitor's own mappings fit beside the host's: their addresses are free, and the block has
+    pages for their tables and `others` more."""
     table = PageTable(state.memory, params.paddr + PAGE, lambda: 0)
     shm_pages = params.shm_size // PAGE
     if kind is EnclaveType.SHADOW:
@@ -99,9 +99,9 @@ def _has_room(state: State, params: CreateParams, kind: EnclaveType, others: int
 def settle(
     state: State, params: CreateParams, name: bytes, kind: EnclaveType, root: int, free: int, asid: int
 ) -> Enclave:
-    """Take what checked parameters name, map what it has of the host, and let the enclave exist.
+    """Take the memory that checked parameters name, map the host's pages, and add the enclave.
 
-    `root` is its table, `free` where the pages left over start, physical. Can not fail.
+    `root` is its table, `free` the physical start of the remaining pages. Cannot fail.
     """
     once, owners = state.globals, state.owners
     state.memory.zero(params.paddr, PAGE)
@@ -131,7 +131,7 @@ def settle(
 
 
 def _settle_permissions(state: State, leaves: list[Leaf]) -> None:
-    """Note which pages are code, and map those that are to be written as well as one of both at a time."""
+    """Note the pages with code; map those that should be writable too with one permission at a time."""
     for _, pte, slot in leaves:
         page = pte_address(pte)
         if pte & W and pte & X:
@@ -142,7 +142,7 @@ def _settle_permissions(state: State, leaves: list[Leaf]) -> None:
 
 
 def parameters_are_sound(state: State, params: CreateParams) -> bool:
-    """Whether every physical range of the parameters is the host's to give."""
+    """Whether the host may give every physical range of the parameters."""
     owners, size = state.owners, params.size
     shapes = (
         size >= (abi.RESERVED_PAGES + 1) * PAGE
@@ -168,8 +168,9 @@ def parameters_are_sound(state: State, params: CreateParams) -> bool:
 
 
 def _entry_registers(enclave: Enclave) -> memoryview:
-    """The registers that are the same at every entry (§2); a server gets its shared memory in a3, a4."""
-    start = Context(U, enclave.satp, enclave.entry & ~1)  # as mret takes it from mepc
+    """Return the registers that are the same at every entry (§2); a server has its shared memory in a3,
+    a4."""
+    start = Context(U, enclave.satp, enclave.entry & ~1)  # mret ignores bit 0 of mepc
     start.regs[SP] = abi.STACK_TOP
     if enclave.is_server and enclave.shm_size:
         start.regs[A3], start.regs[A4] = abi.SHM_BASE, enclave.shm_size
@@ -193,14 +194,14 @@ def pages_of(addresses: Iterable[int]) -> set[int]:
 def _sound_layout(state: State, params: CreateParams) -> list[Leaf] | None:
     """Check every table and every leaf that the host built (§10): nothing outside the block, no page twice.
 
-    A leaf on a page table would let the enclave map what it likes, so tables and leaves are disjoint. Gives
-    the leaves in order, None when the layout is refused.
+    A leaf on a page table would let the enclave map any memory, so tables and leaves must be disjoint.
+    Returns the leaves in order, None when the layout is refused.
     """
     first, last = params.paddr, params.free_mem
     root = first + PAGE
     used, leaves, entries = {root}, list[Leaf](), list[sv39.Entry]()
     try:
-        for entry in sv39.visit(state.memory, root):  # one by one: a table that is there twice ends it
+        for entry in sv39.visit(state.memory, root):  # one by one: a table that occurs twice ends it
             page = pte_address(entry.pte)
             if entry.is_leaf:
                 entries.append(entry)
@@ -224,7 +225,7 @@ def _sound_layout(state: State, params: CreateParams) -> list[Leaf] | None:
 
 
 def _host_leaves(params: CreateParams) -> Iterator[Leaf]:
-    """What `map_host_pages` maps: in the order of the tables it follows all that the host may map itself."""
+    """Yield what `map_host_pages` maps: in table order this comes after all that the host may map itself."""
     for offset in range(0, params.shm_size, PAGE):
         yield Leaf(abi.SHM_BASE + offset, make_pte(params.shm_paddr + offset, sv39.RW), 0)
     yield Leaf(abi.KBUFFER, make_pte(params.kbuffer, sv39.RW), 0)

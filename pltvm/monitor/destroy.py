@@ -1,4 +1,4 @@
-"""The end of enclaves: monitor calls 94, 89 and 79, and the end that a fault brings (§8, §10)."""
+"""Ends enclaves: by monitor calls 94, 89 and 79, or after a fault (§8, §10)."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from pltvm.monitor.state import Enclave, State
 
 
 def destroy(state: State, eid: int) -> int:
-    """Monitor calls 94 and 89: end an enclave in whatever state it is.
+    """Monitor calls 94 and 89: end an enclave in any state.
 
-    One that takes part in a call ends the whole chain: its top caller is destroyed with it, servers in
-    between are idle again (§10). A concurrent server ends all chains that are in it.
+    If it is part of a call, the whole chain ends: its top caller is destroyed too, servers in
+    between are idle again (§10). Ending a concurrent server ends all chains in it.
     """
     enclave = state.enclaves.get(eid)
     if enclave is None or state.globals.running or enclave.instances:
@@ -23,7 +23,8 @@ def destroy(state: State, eid: int) -> int:
 
 
 def end_chain(state: State, enclave: Enclave) -> tuple[int, ...]:
-    """Destroy `enclave`, or whose slot it is, and the top caller of each chain in it; their eids."""
+    """Destroy `enclave`, or the server whose slot it is, and the top caller of each chain in it; return their
+    eids."""
     enclave = enclave.home
     tops: dict[int, Enclave] = {}
     for slot in state.slots(enclave):
@@ -34,7 +35,7 @@ def end_chain(state: State, enclave: Enclave) -> tuple[int, ...]:
     if enclave.is_server:
         waiting.dissolve(state, enclave)
     ended = (enclave.eid, *(top.eid for top in tops.values()))
-    # Each lists the other's block, so that the host finds all from any.
+    # Each table lists the other's block, so that the host finds all blocks from any of them.
     block = enclave.whole
     free(state, enclave, [top.whole for top in tops.values()])
     for top in tops.values():
@@ -45,7 +46,7 @@ def end_chain(state: State, enclave: Enclave) -> tuple[int, ...]:
 def free(state: State, enclave: Enclave, kept: Sequence[Block] = ()) -> None:
     """Give all memory of an enclave back to the host, cleared, listed in the first page of its block.
 
-    `kept` are blocks that the host got back as they are, to be listed too.
+    `kept` are blocks that the host gets back with their content; they are listed too.
     """
     state.enclaves.remove(enclave)
     if enclave.is_server:
@@ -67,9 +68,7 @@ def free(state: State, enclave: Enclave, kept: Sequence[Block] = ()) -> None:
     for slot in [*state.slots(enclave)][::-1]:
         state.hart.forget_context(slot.context)
         if state.globals.running == slot.at:
-            state.globals.running = (
-                0  # else who asks, before the host has the hart, would look into its record
-            )
+            state.globals.running = 0  # otherwise a query before the host has the hart would read its record
         state.forget(slot)
         state.records.free_asid(slot.asid)
         state.records.free_enclave(slot.at)

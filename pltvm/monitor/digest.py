@@ -5,8 +5,8 @@ and complements are modulo 2^64, and a rotation takes its left part from the low
 
     ROTL(x, n) = ((x & 0xffff_ffff) << (n mod 64)) | (x >> ((32 − n) mod 64))
 
-so what has been carried into the high half comes back into the low one. Only the low half of each state word
-is put out. Tables, schedule and padding are those of SM3 (GB/T 32905-2016).
+so bits carried into the high half come back into the low half. Only the low half of each state word is
+output. Tables, schedule and padding are those of SM3 (GB/T 32905-2016).
 
 `compress` is the definition in Python. The native core does the same (`native/digest.c`), two hundred times
 as fast.
@@ -40,15 +40,15 @@ if core is not None:
 class Digest(StrEnum):
     """Which digest a monitor measures with."""
 
-    PENGLAI = "penglai"  # of the original, see above: what a verifier of real devices computes
+    PENGLAI = "penglai"  # the original's, see above: verifiers of real devices compute it
     SM3 = "sm3"  # the standard
 
 
 def digest(kind: Digest, chunks: Iterable[bytes], check: Callable[[], None] = lambda: None) -> bytes:
-    """The 32-byte digest of the chunks one after the other.
+    """Return the 32-byte digest of the concatenated chunks.
 
-    `check` is called before each of them, and may raise what ends that: without the core all of an enclave
-    can take minutes.
+    `check` is called before each chunk and may raise to end the computation: without the core, a whole
+    enclave can take minutes.
     Raises PltvmError for standard SM3 where this Python's OpenSSL lacks it.
     """
     if kind is Digest.SM3:
@@ -70,7 +70,7 @@ def digest(kind: Digest, chunks: Iterable[bytes], check: Callable[[], None] = la
 
 
 class PenglaiDigest:
-    """The original's digest of a stream."""
+    """Computes the original's digest of a stream."""
 
     def __init__(self) -> None:
         self._state: tuple[int, ...] = _START
@@ -102,7 +102,7 @@ _T: Final = tuple(_rotl(0x79CC4519 if j < 16 else 0x7A879D8A, j) for j in range(
 
 
 def compress(state: tuple[int, ...], data: bytes) -> tuple[int, ...]:
-    """The state after whole blocks, as §9 defines it; 0.13 ms a block."""
+    """Return the state after whole blocks, as §9 defines it; takes 0.13 ms per block."""
     low = _LOW  # rotations are written out: calls would take most of the time
     for at in range(0, len(data), _BLOCK):
         w = list(_WORDS.unpack_from(data, at))

@@ -1,6 +1,6 @@
-"""What the monitor can tell about an enclave that it had to destroy.
+"""What the monitor can report about an enclave that it had to destroy.
 
-The monitor knows addresses, registers and owners; symbols and source lines are added by whoever has the ELF.
+The monitor knows addresses, registers and owners; code that has the ELF adds symbols and source lines.
 """
 
 from collections.abc import Iterable
@@ -19,17 +19,17 @@ from pltvm.monitor.records import Region
 from pltvm.monitor.state import Enclave, State
 
 STACK_KEPT: Final = 32 << 10  # bytes of each enclave's stack
-_MOST_LEAVES: Final = 1 << 16  # pages that are looked at: 256 MiB
+_MOST_LEAVES: Final = 1 << 16  # pages that are visited: 256 MiB
 _S0: Final = X0 + 8
 _OLDEST: Final = 2  # the first function of the older call interface
 
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """One enclave of a chain where it is now: what a walk up its stack needs.
+    """One enclave of a chain, with the data for a walk of its stack.
 
-    `pc` of one that waits in a call is the `ecall`. `stack` are the bytes from `stack_at` on, up to
-    STACK_KEPT; that is `sp`, or where the stack begins when sp is below it.
+    If it waits in a call, `pc` is that of the `ecall`. `stack` has at most STACK_KEPT bytes from `stack_at`
+    on, which is `sp`, or the start of the stack if sp is below it.
     """
 
     eid: int
@@ -44,21 +44,21 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """Neighbouring pages of an enclave that are mapped alike."""
+    """Contiguous pages of an enclave with the same permissions."""
 
     start: int
     end: int
-    permissions: str  # "RW-", "R-X": those of the entries, which turn pages that are both into one of them
+    permissions: str  # "RW-", "R-X": those of the entries; pages that are both have one at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Why an enclave was destroyed.
 
-    `address` and `size` are the bytes it may not touch, None for a fault that is no access. `owner` says in
-    words whom the physical page belongs to that is mapped there, or that there is none; `near` are what is
-    mapped at the address or nearest to it, below and above. `activations` are the enclaves of the chain, from
-    the one that faulted to the top caller. `stack_low` is where its stack ends.
+    `address` and `size` are the bytes that it may not access, None if the fault is no access. `owner` says
+    in words who owns the physical page mapped there, or that there is none; `near` are the mappings at the
+    address, or the nearest ones below and above. `activations` are the enclaves of the chain, from the one
+    that faulted to the top caller. `stack_low` is the lowest address of its stack.
     """
 
     eid: int
@@ -81,7 +81,7 @@ class Fault:
 
 
 def describe_access(cause: int, context: Context) -> tuple[int, int] | None:
-    """Address and bytes of what the instruction at pc could not access; None if it accesses nothing."""
+    """Return address and size of the access that failed at pc; None if the instruction accesses nothing."""
     access = faulting_access(cause, context)
     return (access.address, access.size) if access else None
 
@@ -93,7 +93,7 @@ def instruction_at(context: Context) -> str:
 
 
 def describe_owner(owners: PageOwners, context: Context, address: int) -> str:
-    """Whom the page mapped at `address` belongs to."""
+    """Return the owner of the page mapped at `address`, in words."""
     pte = context.table.entry(address) if context.table else 0
     if not pte:
         return "nothing is mapped there"
@@ -109,7 +109,7 @@ def describe_owner(owners: PageOwners, context: Context, address: int) -> str:
 
 
 def unknown_call(a6: int, a7: int) -> str:
-    """An `ecall` that is none of §2 in words; binaries of Penglai's other interfaces are called that."""
+    """Describe an `ecall` that is not in §2; say so if it belongs to another interface of Penglai."""
     text = f"unknown enclave call: a6 = {a6:#x}, a7 = {a7}"
     if a7 == abi.ENCLAVE_CALL:
         return f"{text}: the PMP variant of Penglai has the two the other way round; build for Penglai-TVM"
@@ -129,7 +129,7 @@ def reason_for(cause: int) -> str:
 def describe(
     state: State, enclave: Enclave, context: Context, reason: str, cause: Cause | None = None
 ) -> Fault:
-    """What is to be said of a fault of `enclave`, whose registers are in `context`; changes nothing."""
+    """Return the Fault of `enclave`, whose registers are in `context`; changes nothing."""
     access = describe_access(cause, context) if cause is not None else None
     gone = passed_on(state, enclave, access[0]) if access else None
     mapped = _mapped(context)
@@ -159,13 +159,14 @@ def describe(
 
 
 def _activation(enclave: Enclave, context: Context | None, low: int) -> Activation:
-    """Where an enclave is; of the one that is described `context` has the pc, and its stack ends at `low`."""
+    """Return the activation of an enclave; for the one that faulted, `context` has the pc and `low` ends its
+    stack."""
     pc = context.regs[PC] if context else enclave.context.regs[PC] - 4
     return activation(enclave, pc, context, low if context else 0)
 
 
 def activation(enclave: Enclave, pc: int, context: Context | None = None, low: int = 0) -> Activation:
-    """What a walk up the stack of an enclave needs that is at `pc`; its stack ends at `low`: a debug port."""
+    """Return the activation of an enclave at `pc`, whose stack ends at `low`: a debug port."""
     regs, table = (context or enclave.context).regs, enclave.space.table
     sp, stack = regs[SP], b""
     at = max(sp, low)
@@ -177,7 +178,7 @@ def activation(enclave: Enclave, pc: int, context: Context | None = None, low: i
 
 
 def _mapped(context: Context) -> list[Mapped]:
-    """What is mapped, in order, neighbours that are alike as one: the first pages where that is too much."""
+    """Return the mappings in order, equal neighbours as one; only the first _MOST_LEAVES pages."""
     found: list[Mapped] = []
     if context.table is None:
         return found
@@ -192,7 +193,7 @@ def _mapped(context: Context) -> list[Mapped]:
 
 
 def _near(mapped: list[Mapped], address: int) -> tuple[Mapped, ...]:
-    """What is mapped at the address; or else next below and above it, as far as there is something."""
+    """Return the mapping at the address, or else the nearest ones below and above, if any."""
     here = [one for one in mapped if one.start <= address < one.end]
     below = [one for one in mapped if one.end <= address][-1:]
     above = [one for one in mapped if one.start > address][:1]
@@ -200,7 +201,7 @@ def _near(mapped: list[Mapped], address: int) -> tuple[Mapped, ...]:
 
 
 def passed_on(state: State, enclave: Enclave, address: int) -> str | None:
-    """Who has the memory that the enclave had at `address` and passed on; None if it is not such."""
+    """Return who has the memory that the enclave passed on from `address`; None if it did not."""
     if enclave.space.table.entry(address):
         return None
     for callee in state.enclaves.values():

@@ -1,9 +1,9 @@
 """The host's page tables, which the host can read but only the monitor changes (§8, TVM).
 
-They lie in the PT area, in three parts: roots, middle tables, leaf tables. An entry that the host asks for is
-checked against the part it goes to: a root points to middle tables, a middle table to leaf tables, and only
-public memory is mapped. When memory becomes private, every entry that maps it loses V; when it is public
-again they get it back. A reverse map finds these entries, so the cost goes with the pages concerned.
+They are in the PT area, in three parts: roots, middle tables, leaf tables. An entry that the host requests is
+checked by the part it is in: a root points to middle tables, a middle table to leaf tables, and only public
+memory is mapped. When memory becomes private, every entry that maps it loses V; when it is public again, they
+get V back. A reverse map finds these entries, so the cost depends only on the pages concerned.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,16 +33,16 @@ _RESERVED: Final = ~((1 << 54) - 1)
 _SATP_MODE: Final = 0xF << 60
 ROOT, MIDDLE, LEAVES = range(3)
 _NO_ENTRIES: Final = bytes(PAGE)
-MOST_ENTRIES: Final = 32 * ENTRIES  # of one call, which nothing can interrupt
+MOST_ENTRIES: Final = 32 * ENTRIES  # in one call, which nothing can interrupt
 
 
 class HostTables:
-    """The PT area at `start`, `size` bytes. Until `separate` it holds no table.
+    """The PT area at `start`, of `size` bytes. It has no tables until `separate` is called.
 
-    An entry of a table that could be of two levels could be two things: a page, and a huge page.
+    The parts matter because an entry has another meaning on another level: a page, or a huge page.
 
-    `protected` are the regions (physical address, bytes) that PMP keeps from the host. The reverse map is not
-    state: `find_entries` makes it anew from the tables.
+    `protected` are the regions (physical address, bytes) that PMP protects from the host. The reverse map is
+    derived: `find_entries` rebuilds it from the tables.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class HostTables:
         self.start = start
         self.end = start + size
         self._protected = protected
-        self._records = records  # which say where the parts end
+        self._records = records  # they have the ends of the parts
         self._changed = changed
         self._entries: dict[int, set[int]] = {}  # page number → addresses of the leaf entries that map it
         owners.on_private = self._hide
@@ -86,7 +86,7 @@ class HostTables:
         return (self.start, middle), (middle, leaves), (leaves, self.end)
 
     def find_entries(self) -> None:
-        """RAM is as it was once: look which leaf entries map which page."""
+        """Rebuild the reverse map, after RAM was restored."""
         self._entries.clear()
         ram, (low, high) = self.memory, self._parts[LEAVES]
         for table in range(low, high, PAGE):
@@ -120,7 +120,7 @@ class HostTables:
         return Status.OK
 
     def _set_each(self, kind: int, address: int, value: int, size: int) -> bool:
-        """What `set_pte` does, entry by entry; False if the request is refused."""
+        """Do `set_pte` entry by entry; return False if the request is refused."""
         changes = self._requested(kind, address, value, size)
         if changes is None or not all(self._acceptable(slot, pte) for slot, pte in changes):
             return False
@@ -138,7 +138,7 @@ class HostTables:
         return True
 
     def _may_be_stored_to(self, page: int, count: int = 1) -> None:
-        """What was translated of pages that were code holds until then: the next process may run it."""
+        """Discard the translated code of these pages: the next process may write and run them."""
         ram = self.memory
         first = page - ram.base >> PAGE_SHIFT
         at = ram.code.find(1, first, first + count) if 0 <= first < len(ram.code) else -1
@@ -151,8 +151,9 @@ class HostTables:
             at = ram.code.find(1, at + 1, first + count)
 
     def _copy_row(self, address: int, source: int, size: int) -> bool:
-        """COPY in the plain case, in one go: neighbours in one leaf table, which either map neighbouring
-        public pages with the same flags, or are cleared. False, and nothing changed, for anything else."""
+        """Do COPY in the common case at once: consecutive entries of one leaf table, which either map
+        contiguous public pages with the same flags, or are cleared. Otherwise return False and change
+        nothing."""
         low, high = self._parts[LEAVES]
         one_table = low <= address < high and (address ^ address + size - 8) < PAGE
         if address % 8 or size % 8 or not 0 < size <= PAGE or not one_table:
@@ -203,7 +204,7 @@ class HostTables:
         return slice(pages.start - base, pages.stop - base)
 
     def _forget_row(self, address: int, old: list[int]) -> None:
-        """As `_forget`, for neighbours."""
+        """Like `_forget`, for consecutive entries."""
         entries, dirty = self._entries, self.memory.dirty
         first, pages = self.memory.base >> PAGE_SHIFT, len(self.memory.dirty)
         for slot, pte in zip(range(address, address + 8 * len(old), 8), old, strict=True):
@@ -217,7 +218,7 @@ class HostTables:
                 del entries[number]
 
     def _requested(self, kind: int, address: int, value: int, size: int) -> list[tuple[int, int]] | None:
-        """The (entry address, entry) pairs of a request, None when it makes no sense."""
+        """Return the (entry address, entry) pairs of a request, None when it is invalid."""
         if kind == SetPte.ONE:
             return [(address, value)]
         if kind == SetPte.ZERO:
@@ -248,19 +249,20 @@ class HostTables:
         return level < LEAVES and self.level_of(target) == level + 1
 
     def level_of(self, address: int) -> int | None:
-        """Which level of table is at `address`, None if there is none."""
+        """Return the level of the table at `address`, None if there is none."""
         return next((level for level, (low, high) in enumerate(self._parts) if low <= address < high), None)
 
     def _may_map(self, page: int) -> bool:
-        """Public memory, and what PMP protects in any case: the monitor, the bitmap, the PT area."""
+        """Whether the page is public, or protected by PMP in any case: the monitor, the bitmap, the PT
+        area."""
         covered = any(start <= page < start + size for start, size in self._protected)
         return covered or self.owners.is_public(page, PAGE)
 
     def _read_only_tables(self, pte: int) -> int:
-        """The entry, read only if it maps the PT area.
+        """Return the entry, made read-only if it maps the PT area.
 
-        PMP says so too, but the JIT asks PMP about the access that fills its TLB and then goes by the entry:
-        with W, a store that follows a load would change the tables.
+        PMP forbids writes too, but the JIT checks PMP only for the access that fills its TLB, and then uses
+        the entry: with W, a store after a load would change the tables.
         """
         if pte & _LEAF and self.start <= pte_address(pte) < self.end:
             return pte & ~(W | X) | R
@@ -287,8 +289,8 @@ class HostTables:
         return range((self.start - base) >> PAGE_SHIFT, (self.end - base) >> PAGE_SHIFT)
 
     def note_written(self) -> None:
-        """Tell RAM's log of the pages that were written through the host's tables since their D bits were
-        clear. Clears them; the caller tells the hart."""
+        """Add the pages written through the host's tables to RAM's log, and clear their D bits. The caller
+        tells the hart."""
         memory = self.memory
         for number, slots in self._entries.items():
             for slot in slots:
@@ -323,7 +325,7 @@ class HostTables:
                 self.memory.executable(number << PAGE_SHIFT)
 
     def _set_valid(self, pa: int, pages: int, change: Callable[[int], int]) -> list[int]:
-        """Change the entries that map these pages; the numbers of the pages that have any."""
+        """Change the entries that map these pages; return the numbers of the pages with entries."""
         if not self._entries:
             return []
         first = pa >> PAGE_SHIFT

@@ -1,6 +1,6 @@
-"""The calls of the host kernel, each in one table (§8): a handler, and how many arguments it takes.
+"""The calls of the host kernel in one table (§8): each has a handler and its number of arguments.
 
-A handler gives the status, or None when an enclave has the hart now.
+A handler returns the status, or None when an enclave has the hart now.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from pltvm.monitor.state import State
 
 
 def call(state: State, function: int, arguments: tuple[int, ...]) -> int | None:
-    """Make a call: all plain numbers. What is missing is 0, what is too many nobody looks at."""
+    """Make a call, with plain numbers. Missing arguments are 0, surplus ones are ignored."""
     known = HOST_CALLS.get(function)
     if known is None or (state.tables is None and function != HostCall.INIT):
         return Status.ERROR
@@ -29,12 +29,12 @@ def _set_pte(state: State, kind: int, address: int, value: int, size: int) -> in
 
 
 def _separate(state: State, root_order: int, middle_order: int) -> int:
-    """Monitor call 83: part the PT area, see `guard`."""
+    """Monitor call 83: divide the PT area into its parts, see `guard`."""
     assert state.tables is not None
     return state.tables.separate(root_order, middle_order)
 
 
-# Each with how many arguments it takes: registers always hold five.
+# Each with its number of arguments: registers always hold five.
 HOST_CALLS: Final[dict[int, tuple[int, Callable[..., int | None]]]] = {
     HostCall.INIT: (4, boot.init),
     HostCall.SET_PTE: (4, _set_pte),

@@ -1,11 +1,11 @@
-"""RAM as the host kernel's loads and stores find it: the one door through which the host touches memory.
+"""RAM as seen by the host kernel's loads and stores; the host accesses memory only through this class.
 
     monitor      no access (PMP 0)          PT area      read only (PMP 1)
     bitmap       no access (PMP 2)          private page no access: the host's page-table entry for it lacks V
 
-On the machine that the original runs on, hardware refuses these accesses. Here the host kernel is Python, so
-its accesses are checked against the same page bitmap, in guest RAM. What the door refuses is an access fault:
-a bug of the host kernel, or something that a guest made it do.
+On the original's machine, hardware refuses these accesses. Here the host kernel is Python, so its accesses
+are checked against the same page bitmap, in guest RAM. A refused access raises AccessFault: it is a bug of
+the host kernel, or something that a guest made it do.
 """
 
 from struct import Struct
@@ -21,7 +21,7 @@ _IN_PAGE: Final = PAGE - 1
 class HostMemory(Memory):
     """The same RAM as `ram`, of which the first `monitor_size` bytes are the monitor's.
 
-    `words` and `bytes` are read only, for walks of page tables: writing to them fails, whatever the page is.
+    `words` and `bytes` are read-only, for walks of page tables: writing to them always fails.
     """
 
     def __init__(self, ram: Memory, monitor_size: int) -> None:
@@ -37,13 +37,13 @@ class HostMemory(Memory):
         self._entries: memoryview[int] | None = None  # of the page bitmap, once there is one
 
     def guard(self, owners: PageOwners, pt_area: range) -> None:
-        """From now on the page bitmap decides."""
+        """Check accesses against the page bitmap from now on."""
         self._entries, self._tables = owners.entries, pt_area
 
-    # -- asking --------------------------------------------------------------------------------------------
+    # -- checks --------------------------------------------------------------------------------------------
 
     def is_public(self, pa: int, size: int) -> bool:
-        """Whether the host may read and write all of `size` bytes at `pa`: an access tells."""
+        """Whether the host may read and write all of `size` bytes at `pa`."""
         offset = pa - self.base
         if offset < 0 or size < 0 or pa + size > self.end:
             return False
@@ -78,7 +78,7 @@ class HostMemory(Memory):
         """A copy of `size` bytes at `pa`; raises AccessFault."""
         offset, entries = pa - self.base, self._entries
         page = offset >> PAGE_SHIFT
-        if (  # the plain case, in one go: inside a public page
+        if (  # the common case at once: inside a public page
             entries is None
             or not 0 <= page < self._pages
             or entries[page] >= PRIVATE
@@ -96,10 +96,10 @@ class HostMemory(Memory):
         return layout.unpack_from(self.bytes, offset)
 
     def write(self, pa: int, data: bytes | memoryview) -> None:
-        """Put `data` at `pa`; raises AccessFault, and then has written nothing."""
+        """Write `data` at `pa`; raises AccessFault, and then writes nothing."""
         offset, entries, size = pa - self.base, self._entries, len(data)
         page = offset >> PAGE_SHIFT
-        if (  # the plain case, as for `read`
+        if (  # the common case, as in `read`
             entries is None
             or not 0 <= page < self._pages
             or entries[page] >= PRIVATE
@@ -128,12 +128,13 @@ class HostMemory(Memory):
         self.write(target, self.read(source, size))
 
     def zero(self, pa: int, size: int) -> None:
-        """Make `size` bytes at `pa` zero; raises AccessFault, and then has changed nothing."""
+        """Zero `size` bytes at `pa`; raises AccessFault, and then changes nothing."""
         self.require(pa, size)
         self._ram.zero(pa, size)
 
     def clear(self, pa: int, size: int, dirty: int) -> bool:
-        """Zero the first `dirty` of `size` bytes; False, and nothing changed, if not all are its."""
+        """Zero the first `dirty` of `size` bytes; return False and change nothing if not all are the
+        host's."""
         if not self.is_public(pa, size):
             return False
         self._ram.zero(pa, dirty)

@@ -1,11 +1,11 @@
-"""The keys of a machine (§9): what makes a report believable, and what enclaves derive their keys from.
+"""The keys of a machine (§9): they sign reports, and enclaves derive their keys from them.
 
     device key      belongs to the hardware; signs the monitor: certificate = sign(digest(hash ‖ public key))
     monitor key     signs the reports of enclaves
     root keys       32 bytes each, for the enclave and the storage kind of derived key
 
-They come to the monitor as data. `DEVELOPMENT` is a published set for runs that need no secret: everyone has
-it, so its signatures prove nothing, and runs repeat byte for byte on every computer.
+The monitor gets them as data. `DEVELOPMENT` is a published set for runs that need no secret: everyone has it,
+so its signatures prove nothing, and runs repeat byte for byte on every computer.
 """
 
 import json
@@ -22,7 +22,7 @@ from pltvm.monitor.digest import Digest, digest
 ROOT_SIZE: Final = 32
 LARGEST_DERIVED: Final = 255 * 32  # bytes that HKDF-SHA256 can give
 
-# What the monitor says it is: the `sm.hash` of its reports is the digest of this. The number changes with
+# The monitor's identity: the `sm.hash` of its reports is the digest of this. The number changes with
 # any change of the monitor that an enclave or a verifier could rely on.
 IDENTITY: Final = b"pltvm secure monitor 1"
 
@@ -31,7 +31,7 @@ _FORMAT: Final = "pltvm keys 1"
 
 @dataclass(frozen=True)
 class KeyPair:
-    """An SM2 key pair; the public half is computed when first asked for, in about 2 ms."""
+    """An SM2 key pair; the public key is computed when first used, in about 2 ms."""
 
     private: int
 
@@ -84,7 +84,7 @@ class Keys:
     # -- as text -----------------------------------------------------------------------------------------
 
     def to_json(self) -> str:
-        """All keys as text; the public ones are there for people and are not read back."""
+        """Return all keys as text; the public ones are for readers only and are not read back."""
         fields = {
             "format": _FORMAT,
             "device_private": f"{self.device.private:064x}",
@@ -122,7 +122,7 @@ class Keys:
 
 
 def certified(kind: Digest, monitor_hash: bytes, monitor_public: bytes) -> bytes:
-    """The hash that the device key signs: it covers what the monitor is and its key."""
+    """Return the hash that the device key signs: it covers the monitor's identity and key."""
     return digest(kind, (monitor_hash, monitor_public))
 
 

@@ -1,11 +1,13 @@
-"""A log of the traps of a run: what two runs are compared by.
+"""A log of the traps of a run, by which two runs are compared.
 
-Each trap of a context counts in one sum: who and why, pc, sp, a0 … a2, a7, the clock, and what a call writes:
-the text of a print, what a Linux program writes to a file. So runs with the same sum have done the same up to
-there, as far as anybody outside could tell. Pages that flip and counters that are read are no traps here.
+Each trap of a context enters one checksum: its context and cause, pc, sp, a0 … a2, a7, the clock, and the
+data that a call writes (printed text, data for a file of a Linux program). So two runs with the same sum have
+done the same up to there, for any observer outside. W/X flips and reads of counters do not count as traps
+here.
 
-    rows    a trap in each: where it was, and the sum up to it. There are at most MOST_ROWS: of a longer run
-            every second trap has one, or every fourth …
+    ~    rows    one trap each: its place, and the sum up to it. There are at most MOST_ROWS: in a longer run
+    only
+            every second trap has a row, or every fourth …
 """
 
 import ctypes
@@ -20,7 +22,7 @@ from pltvm.monitor.abi import MASK64, Call, Ocall
 from pltvm.monitor.state import State
 
 MOST_ROWS: Final = 1 << 18
-HOST: Final = 0xFFFF_FFFF  # who: nobody's enclave
+HOST: Final = 0xFFFF_FFFF  # `who` for traps outside enclaves
 _GOLDEN: Final = 0x9E37_79B9_7F4A_7C15
 _PLACES: Final = (PC, SP, A0, A1, A2, A7)
 _FACTORS: Final = (
@@ -28,7 +30,7 @@ _FACTORS: Final = (
     *(0xFF51_AFD7_ED55_8CCD, 0xC4CE_B9FE_1A85_EC53, 0xA076_1D64_78BD_642F),
 )
 _WRITE, _WRITEV = 64, 66  # of Linux
-_MOST_WRITTEN: Final = 4096  # bytes of one call that count
+_MOST_WRITTEN: Final = 4096  # bytes of one call that enter the sum
 _U64: Final = ctypes.c_uint64
 
 
@@ -76,7 +78,7 @@ class LogState(ctypes.Structure):
 
 
 class Trap(NamedTuple):
-    """One trap: its number from 0 on, who (an eid, or HOST), why, where; and a7 and a0 then."""
+    """One trap: its number from 0 on, an eid or HOST, the cause, the pc; and the values of a7 and a0."""
 
     number: int
     who: int
@@ -87,10 +89,10 @@ class Trap(NamedTuple):
 
 
 class Differs(BaseException):
-    """A trap is not the one that was expected: no error of anybody, and nobody on the way is to contain it.
+    """A trap differs from the expected one. It is no Exception, so that no handler of errors catches it.
 
-    `now` is what came, `before` the last one of the expected with a row that was as expected, and `expected`
-    the one that was to come, which is number `number`; None: there was to be none.
+    `now` is the trap that came, `before` the last expected trap with a row that matched, and `expected` the
+    trap that should have come as number `number`; None if there should have been none.
     """
 
     def __init__(self, now: Trap, expected: Trap | None, since: int) -> None:
@@ -99,11 +101,11 @@ class Differs(BaseException):
 
 
 class TrapLog:
-    """Notes the traps of a machine from now on.
+    """Logs the traps of a machine from now on.
 
-    With `expected` it compares: rows and mask of another log, and how many traps of it there are to be.
+    With `expected` it compares: rows and mask of another log, and the number of traps that should come.
 
-    Then the run ends with `Differs`, before the trap is served.
+    At a difference the run ends with `Differs`, before the trap is served.
     """
 
     def __init__(
@@ -136,26 +138,26 @@ class TrapLog:
         self._state.next = answer
         return ctypes.cast(self._core.pltvm_log_answer, ctypes.c_void_p).value or 0
 
-    # -- what it says ----------------------------------------------------------------------------------
+    # -- contents --------------------------------------------------------------------------------------
 
     @property
     def count(self) -> int:
-        """Traps so far."""
+        """The number of traps so far."""
         return self._state.count
 
     @property
     def sum(self) -> int:
-        """Of all of them."""
+        """The checksum of all traps."""
         return self._state.sum
 
     @property
     def mask(self) -> int:
-        """Of the traps whose numbers have none of these bits there are rows."""
+        """Traps whose numbers have none of these bits set have rows."""
         return self._state.mask
 
     @property
     def stopped(self) -> bool:
-        """Whether the last trap was that somebody outside wanted the run to end."""
+        """Whether the last trap was a request from outside to end the run."""
         return self._stopped
 
     def all(self) -> tuple[int, int, int, bool, bytes]:
@@ -166,7 +168,7 @@ class TrapLog:
         """All rows."""
         return ctypes.string_at(ctypes.addressof(self._rows), self._state.used * ctypes.sizeof(TrapRow))
 
-    # -- noting ----------------------------------------------------------------------------------------
+    # -- logging ---------------------------------------------------------------------------------------
 
     def _note(self, cause: int, context: Context) -> None:
         state, log, hart = self._monitor, self._state, self._hart
@@ -176,7 +178,7 @@ class TrapLog:
         why = cause & 0xFFFF
         self._stopped = cause == Cause.INTERRUPT
         if self._stopped and log.expected:
-            return  # that is nothing the program did
+            return  # the program did not cause it
         if self._core is not None:
             self._core.pltvm_log_trap(
                 ctypes.byref(log), _U64(hart.clock), why, ctypes.c_uint32(who),
@@ -188,7 +190,7 @@ class TrapLog:
             self._tell(why, who, context)
 
     def _written(self, context: Context) -> bytes:
-        """What a call writes, or the beginning."""
+        """Return the data that a call writes, up to _MOST_WRITTEN bytes."""
         regs, state = context.regs, self._monitor
         running = state.running
         if running is not None:

@@ -1,15 +1,15 @@
-"""Measurements of enclaves (§9): what of their memory goes into the digest, and when it is looked at.
+"""Measurements of enclaves (§9): which parts of their memory go into the digest, and when it is computed.
 
     entry point   u64
     per page, in the order of the page tables:
-        u64 address, u8 bits 63…56 of the entry      where a run starts: the page before is not mapped
+        ~        u64 address, u8 bits 63…56 of the entry      only if the page before is not mapped
         4096 bytes
     nonce         u64; 0 at creation
 
-An address starts with 0xffff_ff80_0000_0000 in low halves of the address space too, as the original's does.
+Addresses in the low half of the address space start with 0xffff_ff80_0000_0000 too, as in the original.
 
-The digest takes longer than creating an enclave, and most are never asked for it. So creation only
-takes a `Snapshot` of what goes in. Enclaves with the same memory share one, and its measurement with it.
+Computing the digest takes longer than creating an enclave, and most are never needed. So creation only takes
+a `Snapshot` of the input. Enclaves with the same memory share one, with its measurement.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,13 +27,13 @@ HIGH: Final = 0xFFFF_FF80_0000_0000
 _ZEROS: Final = bytes(PAGE)  # one object for all zero pages
 _NUMBER: Final = Struct("<Q")
 _RUN_START: Final = Struct("<QB")
-_REMEMBERED: Final = 1024  # measurements, of 32 bytes each, kept when their enclaves are gone
+_REMEMBERED: Final = 1024  # measurements, of 32 bytes each, kept after the end of their enclaves
 
 _Page = tuple[int, int, bytes]  # virtual address, flag byte, content
 
 
 class Snapshot:
-    """What an enclave's memory was when it was created. Made by `capture`; equal ones are the same object."""
+    """An enclave's memory at its creation. Made by `capture`; equal snapshots are the same object."""
 
     __slots__ = ("__weakref__", "_measurements", "entry", "pages")
 
@@ -43,7 +43,7 @@ class Snapshot:
         self._measurements: dict[Digest, bytes] = {}
 
     def measurement(self, kind: Digest, check: Callable[[], None] = lambda: None) -> bytes:
-        """The measurement at creation: instant, but for the first time that this content is asked for.
+        """Return the measurement at creation; it is computed once for each content.
 
         `check` as for `digest`.
         """
@@ -73,7 +73,7 @@ _remembered: dict[tuple[Digest, bytes], bytes] = {}
 
 
 def capture(memory: Memory, entry: int, leaves: Iterable[Leaf]) -> Snapshot:
-    """The snapshot of these pages, as they are now: all that are mapped, in the order of the tables."""
+    """Return the snapshot of these pages, which are all mapped pages in table order."""
     key = (entry, tuple(_pages(memory, leaves)))
     snapshot = _snapshots.get(key)
     if snapshot is None:
@@ -84,13 +84,14 @@ def capture(memory: Memory, entry: int, leaves: Iterable[Leaf]) -> Snapshot:
 def measure_now(
     kind: Digest, memory: Memory, entry: int, table: PageTable, nonce: int, check: Callable[[], None]
 ) -> bytes:
-    """The measurement of an address space as it is now, relay pages left out; `check` as for `digest`."""
+    """Return the measurement of an address space as it is now, without relay pages; `check` as for
+    `digest`."""
     counted = (leaf for leaf in table.leaves() if not RELAY_BASE <= leaf.va < SHM_BASE)
     return digest(kind, _stream(entry, _pages(memory, counted), nonce), check)
 
 
 def report_hash(kind: Digest, measurement: bytes, nonce: int) -> bytes:
-    """What a report says of an enclave measured at its creation."""
+    """Return the hash in a report on an enclave measured at its creation."""
     return digest(kind, (measurement, _NUMBER.pack(nonce)))
 
 

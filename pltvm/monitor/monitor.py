@@ -4,7 +4,7 @@
     host      `Monitor.call`, or ecall from S-mode     → host_calls
     faults    any other trap                           → the enclave is destroyed, with a report
 
-A handler gives the result for a0, or None when it has set everything itself.
+A handler returns the result for a0, or None when it has set all registers itself.
 """
 
 import ctypes
@@ -87,13 +87,13 @@ class BlockHost(Protocol):
     """The host's part of mmap and sbrk: its allocator of blocks."""
 
     def offer(self, size: int) -> int:
-        """The physical address of a cleared block of so many bytes; raises OutOfMemory."""
+        """Return the physical address of a cleared block of `size` bytes; raises OutOfMemory."""
 
     def take_unused(self, block: int) -> None:
-        """The monitor has no use for this block."""
+        """Take back a block that the monitor did not use."""
 
     def take_back(self, table: int) -> None:
-        """The blocks in the table at this address are the host's again (`State.give_back`)."""
+        """Take back the blocks in the table at this address (`State.give_back`)."""
 
 
 class Monitor:
@@ -116,24 +116,24 @@ class Monitor:
             hart.handlers.answer_with(self._enclave_call, native.core.pltvm_answer, core)
             hart.whose = self._whose
         self.on_fault: Callable[[Fault], None] = lambda _fault: None
-        # Asked before an enclave is destroyed for a fault: True if it is to go on, with other registers.
+        # Called before an enclave is destroyed for a fault; True if it should go on, with changed registers.
         self.spared: Callable[[Context, str, Cause | None], bool] = lambda *_: False
-        self.errors: list[str] = []  # of ours that guests have brought about: each is a bug of pltvm
+        self.errors: list[str] = []  # Python errors caused by guests: each is a bug of pltvm
         boot.protect_monitor(hart)
 
     # -- the native core -------------------------------------------------------------------------------
 
     def _whose(self) -> Context:
         running = self.state.running
-        assert running is not None  # the core knows no other contexts
+        assert running is not None  # the core runs no other contexts
         return running.context
 
     def let_core_answer(self, kbuffer: int, goes_on: bool, blocks: bool) -> None:
-        """What the host says of the enclave that it enters now, so that the core need not ask it.
+        """Declare what the core may do for the enclave that the host enters now, without asking the host.
 
-        `kbuffer` is the physical address of its kbuffer if what it prints may come later, to the listener of
-        `set_text_listener`; 0 if the host wants to be asked. `goes_on`: at a yield the enclave does.
-        `blocks`: the host of `set_block_host` gives memory.
+        `kbuffer` is the physical address of its kbuffer if printed text may come later, to the listener of
+        `set_text_listener`; 0 if each print goes to the host. `goes_on`: the enclave goes on after a yield.
+        `blocks`: the core gets memory from the host of `set_block_host`.
         """
         core = self.state.core
         core.kbuffer = kbuffer if self._or_core and self.hart.can_refresh else 0
@@ -143,7 +143,7 @@ class Monitor:
         self.hart.may_wait = core.kbuffer != 0
 
     def set_block_host(self, host: "BlockHost") -> None:
-        """Set who gives the core blocks for mmap and sbrk, and gets them back."""
+        """Set the host that gives the core blocks for mmap and sbrk, and takes them back."""
         state, hart = self.state, self.hart
         code, first = state.memory.code, state.first_page
 
@@ -155,7 +155,7 @@ class Monitor:
                     return block
                 host.take_unused(block)
             except OutOfMemory:
-                pass  # Python tries again, and says so
+                pass  # Python tries again, and reports it
             except BaseException as error:
                 hart.raise_later(error)
             return 0
@@ -169,32 +169,32 @@ class Monitor:
         state.core.set_block_functions(offer, take_back)
 
     def set_text_listener(self, listener: Callable[[bytes], None]) -> None:
-        """Set who gets what the core has let enclaves print."""
+        """Set the function that gets text which enclaves have printed through the core."""
         self.hart.on_waiting = lambda: listener(self.state.core.take_text())
 
     # -- the host's side -------------------------------------------------------------------------------
 
     def call(self, function: int, *arguments: int) -> int | None:
-        """A monitor call of the host kernel (§8): function number, arguments from a0, all plain numbers.
+        """Make a monitor call of the host kernel (§8): function number, arguments from a0, all plain numbers.
 
-        Gives the status, or None when an enclave has the hart now: then `run_guest` runs it, or, in a
+        Returns the status, or None when an enclave has the hart now: then `run_guest` runs it, or, in a
         `host_vector`, the hart goes on by itself.
         """
         return host_calls.call(self.state, function, arguments)
 
     def set_host_vector(self, vector: Callable[[int], bool], or_core: bool = False) -> None:
-        """Set what is called with the status when control is back in the host.
+        """Set the function that gets the status when control is back in the host.
 
-        `or_core`: or the core answers in its place, as `let_core_answer` says.
+        `or_core`: the core may answer in its place, see `let_core_answer`.
 
-        It gives True when it has made another monitor call that entered an enclave: then guest code runs on
-        at once, inside the same run of the JIT.
+        It returns True when it has made another monitor call that entered an enclave: then guest code goes
+        on at once, inside the same run of the JIT.
         """
         self.state.host_vector, self._or_core = vector, or_core
         self.let_core_answer(0, goes_on=False, blocks=False)
 
     def set_trap_vector(self, vector: Callable[[int, Context], None]) -> None:
-        """Set what gets the traps of host user mode (cause, context): the host kernel's trap handler."""
+        """Set the host kernel's trap handler, which gets the traps of host user mode (cause, context)."""
         self.state.trap_vector = vector
 
     def accepts_satp(self, satp: int) -> bool:
@@ -203,27 +203,29 @@ class Monitor:
         return tables is not None and tables.accepts_satp(satp)
 
     def set_fault_listener(self, listener: Callable[[Fault], None]) -> None:
-        """Set who is told of destroyed enclaves: a debug port, not part of the interface."""
+        """Set the function that gets the faults of destroyed enclaves: a debug port, not part of the
+        interface."""
         self.on_fault = listener
 
     def set_faults_judge(self, judge: Callable[[Context, str, Cause | None], bool]) -> None:
-        """Set who sees a fault of an enclave before anything is destroyed: a debug port, as well.
+        """Set the function that gets a fault of an enclave before anything is destroyed: a debug port too.
 
-        It gets the context, the reason and the cause of the trap, and gives True if the enclave is to go on.
+        It gets the context, the reason and the cause of the trap, and returns True if the enclave should go
+        on.
         """
         self.spared = judge
 
     def set_name_listener(self, listener: Callable[[bytes], None]) -> None:
-        """Set who is told of names for which `acquire` found no server: a debug port, as well."""
+        """Set the function that gets names for which `acquire` found no server: a debug port too."""
         self.state.on_unknown_name = listener
 
     def measurement(self, eid: int) -> bytes | None:
-        """The measurement of a living enclave, of which reports show a hash only: a debug port."""
+        """Return the measurement of a living enclave; reports show only a hash of it: a debug port."""
         enclave = self.state.enclaves.get(eid)
         return None if enclave is None else attest.measurement_of(self.state, enclave)
 
     def run_guest(self) -> int:
-        """Run the hart until the host has control for good; the status it gets (§8)."""
+        """Run the hart until the host keeps control; return the status for the host (§8)."""
         self.hart.run()
         return self.state.globals.host_status
 
@@ -231,7 +233,7 @@ class Monitor:
 
     def _enclave_call(self, context: Context) -> None:
         state = self.state
-        enclave = state.views.get(state.globals.running) or state.running  # most often at hand
+        enclave = state.views.get(state.globals.running) or state.running  # usually there
         regs = context.regs
         if enclave is None:
             supervisor.trap(state, Cause.ECALL_U, context)
@@ -258,7 +260,7 @@ class Monitor:
             chain.pause(self.state, enclave, Status.YIELD)
 
     def _preempted(self, cause: Cause, context: Context) -> None:
-        """The timer, or someone outside, wants the hart: the host gets it."""
+        """Give the hart to the host: the timer or an interrupt from outside asks for it."""
         enclave = self.state.running
         if enclave is None:
             supervisor.trap(self.state, cause, context)
@@ -275,7 +277,7 @@ class Monitor:
         return fault
 
     def _contain(self, error: Exception, context: Context) -> bool:
-        """An error of ours while an enclave was served ends that enclave, with a report, and nothing else."""
+        """Handle a Python error in serving an enclave: end only that enclave, with a report."""
         enclave = self.state.running
         if enclave is None or enclave.eid not in self.state.enclaves:
             return False
@@ -297,15 +299,15 @@ class Monitor:
         state.to_host(Status.ERROR)
 
     def describe(self, context: Context, reason: str, cause: Cause | None = None) -> Fault:
-        """What is to be said of a fault of the running enclave; changes nothing: a debug port."""
+        """Return the Fault of the running enclave; changes nothing: a debug port."""
         enclave = self.state.running
         assert enclave is not None
         return describe(self.state, enclave, context, reason, cause)
 
     def describe_waiting(self, eid: int, reason: str, in_call: bool = True) -> Fault | None:
-        """What is to be said when the host does not answer the chain that starts at `eid`: a debug port.
+        """Return a Fault for a chain, starting at `eid`, that the host does not answer: a debug port.
 
-        Unless `in_call`: or where it was when the host let it run no longer.
+        Unless `in_call`, it describes the place where the host stopped running it.
         """
         top = self.state.enclaves.get(eid)
         if top is None:
@@ -319,15 +321,15 @@ class Monitor:
         return fault
 
     def waits_for(self, eid: int) -> int | None:
-        """The eid of the server that the chain which starts at `eid` waits for, if it does: a debug port."""
+        """Return the eid of the server that the chain starting at `eid` waits for, or None: a debug port."""
         top = self.state.enclaves.get(eid)
         queued = self.state.enclave(top.innermost).queued if top is not None else 0
         return self.state.enclave(queued).eid if queued else None
 
     def look_of_waiting(self, eid: int) -> bytes:
-        """Registers and memory of the innermost of the chain that starts at `eid`, as a digest: a debug port.
+        """Return a digest of the registers and memory of the innermost enclave of a chain: a debug port.
 
-        The same twice, with a yield between: it is in a circle. Of more memory than 16 MiB only that much.
+        If it is the same twice, with a yield between, the enclave loops. Only 16 MiB of memory are included.
         """
         import hashlib  # needs OpenSSL's library, which takes longer to load than most runs
 

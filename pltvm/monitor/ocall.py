@@ -1,7 +1,7 @@
-"""Ocalls (§4): what an enclave asks of the host, and the monitor's check of the answer.
+"""Ocalls (§4): requests of an enclave to the host, and the monitor's check of the answers.
 
 The monitor puts the request into the mailbox of the chain, gives the host control with status OCALL, and
-takes the answer in `resume`. The host is not believed: a block it offers must be its own to give.
+takes the answer in `resume`. The host is not trusted: a block that it offers must be its own.
 """
 
 from collections.abc import Callable
@@ -36,19 +36,19 @@ def _mmap(state: State, enclave: Enclave, context: Context) -> int | None:
     space, asked = enclave.space, _mapped(size)
     below = space.lowest - asked * PAGE
     if not space.is_free(_wanted(address, asked), asked) and below < enclave.home.heap_top:
-        return 0  # no place: do not take a block from the host that would be lost
+        return 0  # no place: do not ask the host for a block that could not be mapped
     enclave.asked_where, enclave.asked_size = address, size
     chain.ask(state, enclave, Ocall.MMAP, size)
     return None
 
 
 def _mapped(size: int) -> int:
-    """Pages that a request maps: of a power of two, all but the record's."""
+    """Return the pages that a request maps: a power of two, minus the page of the record."""
     return (1 << pages_for(size).bit_length()) - 1
 
 
 def _wanted(address: int, pages: int) -> int:
-    """Where a mapping of the mmap area is tried first; an address outside counts as taken."""
+    """Return the address tried first for a mapping of the mmap area; one outside counts as taken."""
     return min(address, abi.MMAP_TOP) if address else abi.MMAP_TOP - pages * PAGE
 
 
@@ -71,8 +71,8 @@ def _munmap(state: State, enclave: Enclave, context: Context) -> int | None:
 def _sbrk(state: State, enclave: Enclave, context: Context) -> int | None:
     """4: a1 signed bytes, a page multiple → the heap top after the change, −1 on failure.
 
-    Shrinking gives back every block that starts at or above the new top; the top becomes the end of what is
-    left. By more than there is: the heap is empty.
+    Shrinking gives back every block that starts at or above the new top, and the top becomes the end of the
+    remaining heap. Shrinking by more than its size leaves the heap empty.
     """
     size, top = context.regs[A1], enclave.home.heap_top
     if size >> 63:
@@ -124,9 +124,9 @@ OCALLS: Final[dict[int, Callable[[State, Enclave, Context], int | None]]] = {
 def answer(state: State, enclave: Enclave, value: int, size: int) -> bool:
     """Give the enclave the result of the ocall it waits for.
 
-    For mmap and sbrk `value`, `size` are a physical block in bytes; 0 or a block that is not acceptable
-    counts as the host having none. False, and nothing changed, when the enclave has to go on waiting: new
-    relay pages that are not acceptable.
+    For mmap and sbrk `value` and `size` are a physical block, in bytes; 0 or an unacceptable block means
+    that the host has none. Returns False, and changes nothing, when the enclave has to go on waiting because
+    new relay pages are not acceptable.
     """
     handler = ANSWERS.get(enclave.waiting_for)
     result = 0 if handler is None else handler(state, enclave, value, size)
@@ -138,7 +138,7 @@ def answer(state: State, enclave: Enclave, value: int, size: int) -> bool:
 
 
 def _take(state: State, enclave: Enclave, block: Block) -> Region:
-    """Make an acceptable block the enclave's, cleared, and a region of it."""
+    """Clear an acceptable block, give it to the enclave, and return it as a region."""
     pa, pages = block
     state.owners.claim(pa, pages, enclave.owner)
     state.memory.zero(pa, pages * PAGE)

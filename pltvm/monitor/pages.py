@@ -1,14 +1,16 @@
-"""Who owns each page of RAM: one u32 a page, in a bitmap that lies in guest RAM (§8).
+"""The owner of each page of RAM: one u32 per page, in a bitmap in guest RAM (§8).
 
     31        30     29     28 … 0
-    private | shared | both | private: the owner's number; public: by how many enclave mappings and mailboxes
-                              it is held (30 … 0)
+    ~    private | shared | both | private: the owner's number; public: the number of enclave mappings and
+    mailboxes
+                              that hold it (30 … 0)
 
     owner   0 monitor | eid + 1 enclave | with `shared`: the number of a memory shared between enclaves
-    both    the owner wants the page writable and executable; it is mapped as one at a time (engine/sv39.py)
+    ~    both    the owner wants the page writable and executable; it has one permission at a time
+    (engine/sv39.py)
 
-A public page belongs to the host. One that an enclave holds (kbuffer, shared memory, mailbox) can not
-become private while it does. A private page belongs to exactly one owner.
+A public page belongs to the host. It cannot become private while an enclave holds it (as kbuffer, shared
+memory or mailbox). A private page belongs to exactly one owner.
 """
 
 from array import array
@@ -21,7 +23,7 @@ PRIVATE: Final = 1 << 31
 MONITOR: Final = 0  # owner number of the monitor itself; enclaves have eid + 1
 SHARED: Final = 1 << 30
 BOTH: Final = 1 << 29
-OWNERS: Final = BOTH - 1  # owner numbers that there are
+OWNERS: Final = BOTH - 1  # largest owner number
 ENTRY_SIZE: Final = 4
 _SMALLEST: Final = 2  # pages of the smallest block of mmap
 _FEW: Final = 4  # pages up to which single stores are faster than a slice
@@ -33,7 +35,7 @@ def enclave_owner(eid: int) -> int:
 
 
 def shared_owner(number: int) -> int:
-    """The owner number of the `number`-th memory that enclaves share."""
+    """The owner number of the memory shared between enclaves with this number."""
     return SHARED | number
 
 
@@ -48,7 +50,7 @@ class PageOwners:
         self.entries = memory.halves[start : start + count]
         self._first = bitmap - memory.base
         self._dirty = memory.dirty
-        # Told of (physical address, pages) that stop or start being the host's.
+        # Called with (physical address, pages) that the host loses or gets.
         self.on_private: Callable[[int, int], None] = lambda _pa, _pages: None
         self.on_public: Callable[[int, int], None] = lambda _pa, _pages: None
 
@@ -65,7 +67,7 @@ class PageOwners:
         return pages > 0 and not pa & (PAGE - 1) and self.memory.contains(pa, pages * PAGE)
 
     def is_free(self, pa: int, pages: int) -> bool:
-        """Whether the pages are the host's alone, so that an enclave may be given them."""
+        """Whether the pages belong to the host and no enclave holds them, so that they may be given away."""
         return self._valid(pa, pages) and not any(self.entries[self._range(pa, pages)])
 
     def is_public(self, pa: int, size: int) -> bool:
@@ -77,16 +79,16 @@ class PageOwners:
         return all(entry < PRIVATE for entry in span)
 
     def claim(self, pa: int, pages: int, owner: int) -> bool:
-        """Make host pages private to `owner`; False, and nothing changed, if not all are free."""
+        """Make host pages private to `owner`; return False and change nothing if not all are free."""
         if not self.is_free(pa, pages):
             return False
         self.set_owner(pa, pages, owner)
         self.on_private(pa, pages)
-        self.memory.not_executable(pa, pages)  # the host can not reach them any more
+        self.memory.not_executable(pa, pages)  # the host cannot reach them any more
         return True
 
     def set_owner(self, pa: int, pages: int, owner: int) -> None:
-        """Hand private pages to `owner`."""
+        """Set the owner of private pages."""
         entries, first, entry = self.entries, (pa - self.memory.base) >> PAGE_SHIFT, PRIVATE | owner
         if pages == _SMALLEST:
             entries[first] = entries[first + 1] = entry
@@ -101,7 +103,7 @@ class PageOwners:
         self._touch(first, pages)
 
     def _touch(self, first: int, pages: int) -> None:
-        """These entries were written."""
+        """Note that these entries were written."""
         start = (self._first + first * ENTRY_SIZE) >> PAGE_SHIFT
         end = (self._first + (first + pages) * ENTRY_SIZE - 1) >> PAGE_SHIFT
         if start == end:
@@ -110,7 +112,7 @@ class PageOwners:
             self._dirty[start : end + 1] = b"\1" * (end + 1 - start)
 
     def want_both(self, pa: int) -> None:
-        """The owner wants this private page writable and executable, until the page changes hands."""
+        """Note that the owner wants this private page writable and executable, until the owner changes."""
         index = (pa - self.memory.base) >> PAGE_SHIFT
         self.entries[index] |= BOTH
         self._touch(index, 1)
@@ -127,7 +129,8 @@ class PageOwners:
         self.on_public(pa, pages)
 
     def hold(self, pa: int, pages: int) -> bool:
-        """Count one more use of public pages by an enclave; False, and nothing changed, if one is private."""
+        """Count one more use of public pages by an enclave; return False and change nothing if one is
+        private."""
         if not self._valid(pa, pages) or not self.is_public(pa, pages * PAGE):
             return False
         self._count(pa, pages, 1)
@@ -145,16 +148,16 @@ class PageOwners:
             self._touch(span.start, pages)
 
     def who(self, first: int = 0, pages: int | None = None) -> list[int]:
-        """The entries of pages, by default of all, without what owners want of their pages."""
+        """Return the entries of pages, by default of all, without the bit `both`."""
         entries = self.entries[first:] if pages is None else self.entries[first : first + pages]
         return [entry & ~BOTH if entry > PRIVATE else entry for entry in entries]
 
     def owner(self, pa: int) -> int | None:
-        """The owner number of a private page, None for one of the host."""
+        """Return the owner number of a private page, None for one of the host."""
         entry = self.entries[(pa - self.memory.base) >> PAGE_SHIFT]
         return entry & ~(PRIVATE | BOTH) if entry & PRIVATE else None
 
     def holds(self, pa: int) -> int:
-        """How often enclaves hold a public page; 0 for a private one."""
+        """Return how often enclaves hold a public page; 0 for a private one."""
         entry = self.entries[(pa - self.memory.base) >> PAGE_SHIFT]
         return 0 if entry & PRIVATE else entry

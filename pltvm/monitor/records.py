@@ -1,10 +1,10 @@
-"""The monitor's records in guest RAM: views of what `records.h` lays out.
+"""The monitor's records in guest RAM: typed views of the structures in `records.h`.
 
-A view is a structure of ctypes that lies on RAM: reading a field reads guest memory (23 ns; an index into a
-memoryview takes 28, a pointer of cffi 65, and dissect.cstruct copies a whole record for 11 µs). It keeps
-nothing of its own, so that RAM alone says what the monitor remembers. The header is read by cffi's parser, at
-best when the package is built (`pltvm.build.layout`); the annotations here say the same names to mypy, and a
-test that they are the same.
+A view is a ctypes structure that lies on RAM: reading a field reads guest memory (23 ns; indexing a
+memoryview takes 28, a pointer of cffi 65, and dissect.cstruct copies a whole record in 11 µs). It has no
+state of its own, so the monitor's state is in RAM only. cffi's parser reads the header, usually when the
+package is built (`pltvm.build.layout`); the annotations here give the same names to mypy, and a test compares
+them.
 """
 
 import ctypes
@@ -27,7 +27,8 @@ _TYPES: Final[dict[str, Any]] = {
 
 @cache
 def header() -> Any:
-    """What `records.h` declares, an FFI of cffi: of the package's build if that was of this header."""
+    """Return the declarations of `records.h` as an FFI of cffi, from the package's build if that is
+    current."""
     return declared("pltvm.monitor._records", HEADER)
 
 
@@ -44,7 +45,7 @@ RecordType = TypeVar("RecordType", bound=Record)
 
 
 def laid_out_as(struct: str) -> Callable[[type[RecordType]], type[RecordType]]:
-    """Give a class the fields of this struct of `records.h`."""
+    """Return a decorator that gives a class the fields of this struct of `records.h`."""
 
     def lay_out(kind: type[RecordType]) -> type[RecordType]:
         kind._fields_ = _fields(struct)
@@ -71,7 +72,7 @@ def _fields(struct: str) -> list[tuple[str, Any]]:
 
 @laid_out_as("globals")
 class Globals(Record):
-    """What there is once."""
+    """The global state, of which there is one record."""
 
     running: int
     host_status: int
@@ -102,7 +103,7 @@ class Globals(Record):
 
 @laid_out_as("lent")
 class Lent(Record):
-    """Memory that the host gave the monitor."""
+    """A block of memory that the host gave the monitor."""
 
     pa: int
     pages: int
@@ -110,7 +111,7 @@ class Lent(Record):
 
 @laid_out_as("enclave")
 class EnclaveRecord(Record):
-    """One enclave; `state.Enclave` is this with what is derived from it."""
+    """One enclave; `state.Enclave` adds values derived from it."""
 
     next: int
     prev: int
@@ -177,7 +178,7 @@ class EnclaveRecord(Record):
 
 @laid_out_as("region")
 class Region(Record):
-    """Pages that move as one: of the block at `block` the last `size` bytes, mapped at `va`."""
+    """Pages that move as a unit: the last `size` bytes of the block at `block`, mapped at `va`."""
 
     next: int
     prev: int
@@ -199,22 +200,22 @@ class Region(Record):
 
     @property
     def pages(self) -> int:
-        """Pages that are mapped."""
+        """The number of mapped pages."""
         return self.size >> PAGE_SHIFT
 
     @property
     def end(self) -> int:
-        """First address behind it."""
+        """The first address after it."""
         return self.va + self.size
 
     @property
     def pa(self) -> int:
-        """Physical address of what is mapped."""
+        """The physical address of the mapped pages."""
         return self.block + (self.block_pages << PAGE_SHIFT) - self.size
 
     @property
     def has_page(self) -> bool:
-        """Whether its record lies in the first page of its block, which is not mapped."""
+        """Whether its record is in the first page of its block, which is not mapped."""
         return self.at == self.block
 
 
@@ -242,7 +243,7 @@ class Segment(Record):
 
 @laid_out_as("attachment")
 class Attachment(Record):
-    """That an enclave has a segment mapped at `va`."""
+    """The mapping of a segment in an enclave, at `va`."""
 
     next: int
     segment: int

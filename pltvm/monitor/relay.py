@@ -3,8 +3,8 @@
     host ──run, resume──▶ region of an enclave ──asynchronous call──▶ bound to a name ──run, resume──▶ region
       ◀──exit, ocall 7────╯        (split)                               ╰──reclaim, cleared──▶ host
 
-A region is mapped in one place or, while bound to a name, nowhere: then its owner is the monitor. Binding
-trusts names, so an enclave can only run with relay pages if no other living one has its name.
+A region is mapped in one place or, while it is bound to a name, nowhere: then its owner is the monitor. As
+pages are bound to names, an enclave can run with relay pages only if no other living enclave has its name.
 """
 
 from pltvm.engine.context import A0, A1, A2, Context
@@ -20,7 +20,7 @@ from pltvm.monitor.user import find_struct
 
 
 class Offer:
-    """Relay pages that an enclave may get, checked: `take` cannot fail."""
+    """Checked relay pages that an enclave may get: `take` cannot fail."""
 
     def __init__(self, pages: Block | None, bound: list[Region]) -> None:
         self._pages = pages  # of the host
@@ -28,7 +28,7 @@ class Offer:
         self.pages = (pages[1] if pages else 0) + sum(region.pages for region in bound)
 
     def take(self, state: State, enclave: Enclave) -> None:
-        """Make the pages the enclave's and map them from RELAY_BASE on."""
+        """Give the pages to the enclave and map them from RELAY_BASE on."""
         va = RELAY_BASE
         enclave.space.make_tables(va, self.pages)
         if self._pages is not None:
@@ -43,10 +43,10 @@ class Offer:
 
 
 def offer(state: State, name: bytes, enclave: Enclave | None, pa: int, size: int) -> Offer | None:
-    """Check relay pages that the host names for the enclave `name`; None when they are not acceptable.
+    """Check relay pages that the host offers the enclave `name`; return None when they are not acceptable.
 
-    `enclave` is None for one that is still to be made: then the caller sees to the page tables.
-    `pa`, `size`: host pages, or RELAY_BOUND and 0 for what is bound to the name, or 0 and 0 for none.
+    `enclave` is None if it is still to be made: then the caller provides the page tables.
+    `pa`, `size`: host pages, or RELAY_BOUND and 0 for all regions bound to the name, or 0 and 0 for none.
     """
     bound = state.bound_to(name) if pa == abi.RELAY_BOUND and not size else []
     if not size and not bound:
@@ -64,7 +64,7 @@ def offer(state: State, name: bytes, enclave: Enclave | None, pa: int, size: int
 
 
 def _is_unique(state: State, name: bytes, enclave: Enclave | None) -> bool:
-    """Whether no other enclave that could get relay pages has this name; the empty name is none."""
+    """Whether no other enclave that could get relay pages has this name; the empty name does not count."""
     at = enclave.at if enclave is not None else 0
     return not name or not any(
         other.name == name and other.at != at and other.kind != EnclaveType.SHADOW
@@ -73,17 +73,17 @@ def _is_unique(state: State, name: bytes, enclave: Enclave | None) -> bool:
 
 
 def entry_size(enclave: Enclave) -> int:
-    """Bytes of relay pages in all: a4 at entry (§2)."""
+    """Return the bytes of all its relay pages: a4 at entry (§2)."""
     return sum(region.size for region in enclave.space.relays)
 
 
-# -- what an enclave does with them ------------------------------------------------------------------------
+# -- calls of an enclave -----------------------------------------------------------------------------------
 
 
 def split(state: State, enclave: Enclave, context: Context) -> int:
     """Enclave call 92: a0 address and a1 bytes of a region, a2 where the second half starts → 0 or −1.
 
-    Both halves stay mapped where they are. Not for a region that the caller of a server lent it.
+    Both parts stay mapped where they are. Refused for a region that a server's caller has passed to it.
     """
     va, size, at = context.regs[A0], context.regs[A1], context.regs[A2]
     space = enclave.space
@@ -109,7 +109,7 @@ def asynchronous_call(state: State, enclave: Enclave, name: bytes | None, contex
     """Enclave call 93: a1 → call struct whose req_vaddr, req_size lie in a region → 0 or −1.
 
     The whole region leaves the enclave and is bound to `name`, until the host runs an enclave of that name
-    with what is bound to it.
+    with its bound regions.
     """
     _, fields = find_struct(enclave.space.table, abi.CALL_STRUCT, context.regs[A1])
     if not name or fields is None:
@@ -132,7 +132,7 @@ def asynchronous_call(state: State, enclave: Enclave, name: bytes | None, contex
 
 
 def _bind(state: State, region: Region, name: bytes) -> None:
-    """Have the region wait for `name`, behind those that wait already."""
+    """Bind the region to `name`, after those bound already."""
     region.name, region.next = name, 0
     head, words = state.records.bound.of_name(name), state.memory.words
     if not words[head]:
@@ -145,7 +145,7 @@ def _bind(state: State, region: Region, name: bytes) -> None:
 
 
 def _unbind(state: State, region: Region) -> None:
-    """The region waits no more."""
+    """Remove the binding of the region."""
     head, words = state.records.bound.of_name(region.name), state.memory.words
     if words[head] == region.at:
         words[head] = region.next
@@ -158,10 +158,10 @@ def _unbind(state: State, region: Region) -> None:
 
 
 def give_back(state: State, enclave: Enclave, _context: Context) -> int | None:
-    """Ocall 7: all regions go to the host with what is in them; it can resume the enclave with new ones.
+    """Ocall 7: give all regions with their content to the host, which can resume the enclave with new ones.
 
-    The host finds them in a table of the form that `State.give_back` describes, in the kbuffer; arg0 is its
-    address. −1 with no region, and for a server: its regions are on loan from its caller.
+    The host finds them in a table in the kbuffer, with the layout of `State.give_back`; arg0 is its address.
+    −1 if there is no region, and for a server, whose regions belong to its caller.
     """
     if enclave.is_server or not enclave.relays:
         return FAILED
@@ -174,12 +174,12 @@ def give_back(state: State, enclave: Enclave, _context: Context) -> int | None:
 
 
 def release(state: State, enclave: Enclave) -> list[Block]:
-    """Unmap all regions and make them the host's as they are; which ones they were."""
+    """Unmap all regions, give them to the host with their content, and return their blocks."""
     blocks = []
     for region in enclave.space.relays:
         enclave.space.remove(region)
         blocks.append(region.whole)
-        if region.has_page:  # of mmap, and came here in place of relay pages
+        if region.has_page:  # a region of mmap, passed in place of relay pages
             state.memory.zero(region.block, PAGE)
         else:
             state.records.free_region(region)
@@ -188,7 +188,8 @@ def release(state: State, enclave: Enclave) -> list[Block]:
 
 
 def new_pages(state: State, enclave: Enclave, pa: int, size: int) -> int | None:
-    """The answer to ocall 7: relay pages as for run. None, so that the enclave waits on, for bad ones."""
+    """Handle the answer to ocall 7: relay pages as for run. None for bad ones: the enclave goes on
+    waiting."""
     found = offer(state, enclave.name, enclave, pa, size)
     if found is None:
         return None
@@ -200,16 +201,16 @@ def new_pages(state: State, enclave: Enclave, pa: int, size: int) -> int | None:
 
 
 def reclaim(state: State, pa: int, size: int) -> int:
-    """Monitor call 102, ours: the host wants `size` bytes at `pa` back that lie idle in the monitor.
+    """Monitor call 102, ours: give the host `size` bytes at `pa` back that are idle in the monitor.
 
-    That is: relay regions bound to a name, and memory shared between enclaves that no enclave has mapped.
-    They go back cleared. Refused if any page of the range is neither that nor the host's.
+    Idle are relay regions bound to a name, and shared memory that no enclave has mapped. They go back
+    cleared. Refused if any page of the range is neither idle nor the host's.
     """
     if size <= 0 or pa % PAGE or size % PAGE or not state.memory.contains(pa, size):
         return Status.ERROR
     holder = state.owners.owner(pa)
     if holder is not None and MONITOR < holder < SHARED:
-        return Status.ERROR  # an enclave's: told at once, as the host may ask for many
+        return Status.ERROR  # a page of an enclave: refuse at once, as the host may ask for many
     regions = [r for bound in state.bound.values() for r in bound if _within(r, pa, size)]
     segments = [s for s in state.segments.values() if not s.users and _within(s, pa, size)]
     idle = {page for region in regions for page in _pages(region)}
@@ -219,7 +220,7 @@ def reclaim(state: State, pa: int, size: int) -> int:
     for region in regions:
         block = region.whole
         _unbind(state, region)
-        state.records.free_region(region)  # looks where its record is, which may be in the block
+        state.records.free_region(region)  # reads the record, which may be in the block
         state.clear(*block)
     for segment in segments:
         block = segment.whole

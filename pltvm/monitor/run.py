@@ -1,4 +1,4 @@
-"""Running enclaves: monitor calls 97, 95 and 96, and how an enclave exits (§3, §8)."""
+"""Runs enclaves: monitor calls 97, 95 and 96, and the exit of an enclave (§3, §8)."""
 
 from pltvm.engine.context import A0, A1, A2, A3, A4
 from pltvm.monitor import abi, chain, destroy, ocall, relay, server, waiting
@@ -26,7 +26,7 @@ def run(state: State, eid: int, params_pa: int) -> int | None:
 
 
 def start(state: State, enclave: Enclave, number: int) -> None:
-    """Enter a fresh enclave at its beginning; `number` is what it gets in a2 (§2)."""
+    """Enter a fresh enclave at its entry point; `number` goes to a2 (§2)."""
     relay_size = relay.entry_size(enclave)
     regs = enclave.context.restart(enclave.entry_registers)
     regs[A0], regs[A1] = (abi.SHM_BASE if enclave.shm_size else 0), enclave.shm_size
@@ -37,10 +37,11 @@ def start(state: State, enclave: Enclave, number: int) -> None:
 
 
 def resume(state: State, eid: int, reason: int, number: int = 0, value: int = 0, size: int = 0) -> int | None:
-    """Monitor call 95: let the innermost enclave of the chain that starts at `eid` run on.
+    """Monitor call 95: let the innermost enclave of the chain that starts at `eid` go on.
 
-    After an ocall `number` names it and `value`, `size` are the answer: a physical block for mmap and sbrk,
-    else the result. WAITING, and nothing is done, for a chain that waits for a server and has no turn.
+    After an ocall `number` is its number, and `value`, `size` are the answer: a physical block for mmap and
+    sbrk, else the result. Returns WAITING, and does nothing, if the chain waits for a server and it is not
+    its turn.
     """
     top = state.enclaves.get(eid)
     if top is None or top.top != top.at or top.is_server or state.globals.running:
@@ -65,7 +66,7 @@ def resume(state: State, eid: int, reason: int, number: int = 0, value: int = 0,
 
 
 def _go_on_with_call(state: State, enclave: Enclave) -> int | None:
-    """Let an enclave that has waited for a server make its call, if it has its turn."""
+    """Let an enclave that has waited for a server make its call, if it is its turn."""
     if not waiting.has_turn(state, enclave):
         return Status.WAITING
     chain.begin(state, enclave)
@@ -76,7 +77,8 @@ def _go_on_with_call(state: State, enclave: Enclave) -> int | None:
 
 
 def can_go_on(state: State, eid: int) -> int:
-    """Monitor call 103, ours: OK, or WAITING if the chain that starts at `eid` waits for a server in vain."""
+    """Monitor call 103, ours: OK, or WAITING if the chain that starts at `eid` has to go on waiting for a
+    server."""
     top = state.enclaves.get(eid)
     if top is None or top.is_server or top.state == EnclaveState.FRESH:
         return Status.ERROR
@@ -102,7 +104,7 @@ def turn(state: State, eid: int) -> int:
 
 
 def stop(state: State, eid: int) -> int:
-    """Monitor call 96: keep a started enclave from being resumed until it is resumed from the stop."""
+    """Monitor call 96: stop a started enclave until a resume with reason "stop"."""
     enclave = state.enclaves.get(eid)
     if enclave is None or enclave.is_server or enclave.state == EnclaveState.FRESH or enclave.stopped:
         return Status.ERROR
@@ -115,7 +117,7 @@ def exit_enclave(state: State, enclave: Enclave, value: int) -> int | None:
     if enclave.is_server:
         return abi.FAILED
     state.memory.store(enclave.retval, value)
-    kept = relay.release(state, enclave)  # relay pages go back with what is in them (§7)
+    kept = relay.release(state, enclave)  # relay pages go back with their content (§7)
     destroy.free(state, enclave, kept)
     state.to_host(Status.OK)
     return None

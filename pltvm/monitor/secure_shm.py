@@ -1,10 +1,10 @@
 """Memory shared between enclaves, out of the host's reach (§3 calls 84, 83; §4 ocalls 9, 10, 11).
 
-    below 0x40_0000_0000, growing down: one mapping a segment in each enclave that has it attached
+    ~    below 0x40_0000_0000, growing down: one mapping per segment, in each enclave that has it attached
 
-Like System V's: a segment is found by its key, lives on without users, and `destroy` takes the key away at
-once and the memory when the last user has detached or ended. The pages of a segment have an owner number
-of their own. As with mmap the first page of the host's block is not mapped.
+It works like System V's: a segment is found by its key and exists without users; `destroy` removes the key at
+once, and the memory when the last user has detached or ended. The pages of a segment have their own owner
+number. As with mmap, the first page of the host's block is not mapped.
 """
 
 from collections.abc import Iterator
@@ -43,9 +43,9 @@ def stat(state: State, enclave: Enclave, context: Context) -> int:
 
 
 def get(state: State, enclave: Enclave, context: Context) -> int | None:
-    """9: a1 key, a2 bytes, a3 flags → address or −1. Makes the segment if there is none of that key.
+    """9: a1 key, a2 bytes, a3 flags → address or −1. Makes the segment if none has that key.
 
-    One that exists is attached if it has at least that size (0: any) and SHM_EXCLUSIVE is not set.
+    An existing one is attached if it has at least that size (0: any) and SHM_EXCLUSIVE is not set.
     """
     key, size, flags = context.regs[A1], context.regs[A2], context.regs[A3]
     if size % PAGE or size > _LARGEST:
@@ -63,7 +63,8 @@ def get(state: State, enclave: Enclave, context: Context) -> int | None:
 
 
 def memory_for(state: State, enclave: Enclave, block: int, size: int) -> int:
-    """The host's answer to 9: a block as for mmap. −1 if it is not acceptable, or the key is taken by now."""
+    """Handle the answer to 9: a block as for mmap. −1 if it is not acceptable, or the key is taken
+    meanwhile."""
     key, asked = enclave.asked_where, enclave.asked_size
     if not state.is_offer(block, size, asked) or _find(state, key) is not None:
         return FAILED
@@ -89,7 +90,8 @@ def memory_for(state: State, enclave: Enclave, block: int, size: int) -> int:
 def detach(state: State, enclave: Enclave, context: Context) -> int | None:
     """10: a1 key → 0 or −1 if it is not attached. The host is asked only if it gets memory back."""
     key = context.regs[A1]
-    # A key may name an attached segment that was destroyed, and a newer one: the older one goes first.
+    # A key may have named an attached segment that was destroyed, and a newer one: detach the older one
+    # first.
     before: Attachment | None = None
     found: tuple[Attachment | None, Attachment, Segment] | None = None
     for attachment, segment in attached(state, enclave):
@@ -112,9 +114,9 @@ def detach(state: State, enclave: Enclave, context: Context) -> int | None:
 
 
 def destroy(state: State, enclave: Enclave, context: Context) -> int | None:
-    """11: a1 key → 0, or −1 if there is none, or the enclave neither made it nor has it attached.
+    """11: a1 key → 0; −1 if there is none, or if the enclave neither made it nor has it attached.
 
-    The key is free at once; the memory goes to the host when nobody has it attached any more.
+    The key is free at once; the memory goes to the host when no enclave has it attached any more.
     """
     segment = _find(state, context.regs[A1])
     if segment is None or (_attachment(state, enclave, segment) is None and segment.creator != enclave.eid):
@@ -124,7 +126,8 @@ def destroy(state: State, enclave: Enclave, context: Context) -> int | None:
 
 
 def _free_if_over(state: State, enclave: Enclave, segment: Segment, number: Ocall) -> int | None:
-    """Give the memory to the host if nobody can use it any more, and tell it where the table of it is."""
+    """If no enclave can use the segment any more, give its memory to the host, and tell it the table's
+    address."""
     if segment.users or segment.has_key:
         return 0
     block = segment.whole
@@ -154,7 +157,7 @@ def _lose_key(state: State, segment: Segment) -> None:
 
 
 def forget(state: State, segment: Segment) -> None:
-    """There is no such segment any more."""
+    """Remove the segment's record."""
     if segment.has_key:
         _lose_key(state, segment)
     if segment.next:
@@ -166,7 +169,7 @@ def forget(state: State, segment: Segment) -> None:
 
 
 def attached(state: State, enclave: Enclave) -> Iterator[tuple[Attachment, Segment]]:
-    """What the enclave has attached, from the lowest address up: the newest first."""
+    """Yield the enclave's attachments from the lowest address up, which is newest first."""
     at = enclave.home.attached
     while at:
         attachment = state.records.view(Attachment, at)
@@ -175,12 +178,12 @@ def attached(state: State, enclave: Enclave) -> Iterator[tuple[Attachment, Segme
 
 
 def _attachment(state: State, enclave: Enclave, segment: Segment) -> Attachment | None:
-    """Where the enclave has this very segment."""
+    """Return the enclave's attachment of this segment, or None."""
     return next((one for one, other in attached(state, enclave) if other.at == segment.at), None)
 
 
 def _place(state: State, enclave: Enclave, pages: int) -> int | None:
-    """Where `pages` pages go: below the lowest mapping. None when there is no place or no page for tables.
+    """Return the address for `pages` pages: below the lowest mapping. None without room or pages for tables.
 
     Changes nothing: the tables are made when the pages are mapped.
     """
@@ -211,7 +214,7 @@ def _attach(state: State, enclave: Enclave, segment: Segment) -> int | None:
 
 
 def leave_all(state: State, enclave: Enclave) -> list[Block]:
-    """Detach everything from an enclave that ends; the blocks that nobody can use any more."""
+    """Detach everything from an enclave that ends; return the blocks that no enclave can use any more."""
     over: list[Block] = []
     for attachment, segment in attached(state, enclave):
         state.records.free_attachment(attachment)

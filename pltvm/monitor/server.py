@@ -1,7 +1,7 @@
 """Calls between enclaves (§5): acquire, call, return.
 
-A call moves the memory that it passes from caller to callee, and lets the callee run in the caller's chain
-(`chain`); a return moves memory back. Everything is checked before the first of it moves.
+A call moves the passed memory from caller to callee, and lets the callee run in the caller's chain (`chain`);
+a return moves memory back. Everything is checked before anything moves.
 """
 
 from struct import Struct
@@ -16,10 +16,10 @@ from pltvm.monitor.records import Region
 from pltvm.monitor.state import Enclave, State
 from pltvm.monitor.user import find_struct, read_name
 
-_RESULTS = Struct("<5Q")  # what a return writes of the call struct, from its second field on
+_RESULTS = Struct("<5Q")  # the part of the call struct that a return writes, from its second field on
 _RESULTS_AT: Final = 8
-# Tables for what callers pass come out of the server's own block and stay. So many pages of it are kept from
-# callers that choose far-apart addresses to use it up.
+# Page tables for passed memory are taken from the server's own block, and stay. This many pages of it are
+# reserved, so that callers cannot use it up by choosing addresses far apart.
 CALLERS_RESERVE: Final = 64
 
 
@@ -45,9 +45,9 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
 
 
 def call_waiting(state: State, caller: Enclave, context: Context) -> int | None:
-    """Enclave call 64, ours: as `call`, but while the server is busy the chain waits.
+    """Enclave call 64, ours: like `call`, but the chain waits while the server is busy.
 
-    −3 if that would never end.
+    −3 if the wait would never end.
     """
     server = state.enclaves.get(context.regs[A0])
     if server is None or not server.is_server:
@@ -58,14 +58,14 @@ def call_waiting(state: State, caller: Enclave, context: Context) -> int | None:
 
 
 def call_now(state: State, caller: Enclave) -> int | None:
-    """Make the call of an enclave that has waited and has its turn; as `call`."""
+    """Make the call of an enclave that has waited and whose turn it is; like `call`."""
     waiting.leave(state, caller)
     server = state.enclaves.get(caller.context.regs[A0])
     return FAILED if server is None else _call(state, caller, caller.context, server)
 
 
 def _call(state: State, caller: Enclave, context: Context, callee: Enclave) -> int | None:
-    """The call of a server that has room."""
+    """Make a call of a server that has room."""
     regs = context.regs
     struct_va = regs[A1]
     struct, fields = find_struct(caller.space.table, abi.CALL_STRUCT, struct_va, R | W)
@@ -82,7 +82,7 @@ def _call(state: State, caller: Enclave, context: Context, callee: Enclave) -> i
         if start < struct_va + abi.CALL_STRUCT.size and struct_va < start + size:
             return FAILED
         if callee.at == caller.home.at:
-            place: int | None = start  # it has it already
+            place: int | None = start  # it has the region already
         else:
             place = callee.space.place_for(start, size >> PAGE_SHIFT, CALLERS_RESERVE)
         if place is None:
@@ -100,7 +100,7 @@ def _call(state: State, caller: Enclave, context: Context, callee: Enclave) -> i
 
 
 def server_return(state: State, callee: Enclave, context: Context) -> int | None:
-    """Enclave call 95: a0 → call struct with the results. Does not return.
+    """Enclave call 95: a0 → call struct with the results. Does not return to the server.
 
     −1 outside a call, or for a pointer to memory that is not the server's.
     """
@@ -133,7 +133,7 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
             _move(state, response, callee, caller, place)
             if caller.concurrent:
                 slots.receive(caller, response)
-    if kept:  # the callee does what it likes with it, also in other chains
+    if kept:  # the callee may use it freely, also in other chains
         chain.lose(state, caller, state.records.region(kept))
 
     if found:
@@ -144,7 +144,7 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
 
 
 def _find_struct_again(callee: Enclave, caller: Enclave) -> bool:
-    """Look for the struct of a caller whose other slots have run meanwhile; False where it is gone."""
+    """Find the struct of a caller again, as its other slots have run meanwhile; False if it is gone."""
     struct, _ = find_struct(caller.space.table, abi.CALL_STRUCT, caller.context.regs[A1], R | W)
     if not struct:
         return False
@@ -156,32 +156,32 @@ def _find_struct_again(callee: Enclave, caller: Enclave) -> bool:
 
 
 def _place_back(callee: Enclave, caller: Enclave, region: Region) -> int | None:
-    """Where memory that the caller had passed goes: what both have as slots of one server stays."""
+    """Return the address for passed memory that goes back; it stays if both are slots of one server."""
     if callee.home is caller.home:
         return region.va
     return caller.space.place_for(callee.request_va, region.pages)
 
 
 def _place_below(callee: Enclave, caller: Enclave, region: Region) -> int | None:
-    """Where an answer goes, likewise."""
+    """Return the address for an answer; it stays if both are slots of one server."""
     return region.va if callee.home is caller.home else caller.space.place_below(region.pages)
 
 
 def slot_id(_state: State, enclave: Enclave, _context: Context) -> int:
-    """Enclave call 63, ours: the number of the slot, from 0; 0 where there are none."""
+    """Enclave call 63, ours: the number of the slot, from 0; 0 for enclaves without slots."""
     return enclave.slot
 
 
 def caller_id(state: State, enclave: Enclave, _context: Context) -> int:
-    """Enclave call 91: the eid of who called, −1 when not called (§10)."""
+    """Enclave call 91: the eid of the caller, −1 outside a call (§10)."""
     return state.enclave(enclave.caller).eid if enclave.caller else FAILED
 
 
 def _write_results(state: State, callee: Enclave, *results: int) -> None:
-    """Put resp_val, req_vaddr, resp_vaddr and resp_size into the caller's struct.
+    """Write resp_val, req_vaddr, resp_vaddr and resp_size into the caller's struct.
 
-    The parts were checked when the call was made, and nothing of the caller's moved since but the request,
-    which does not hold the struct. req_arg and req_size stay as they were.
+    The parts were checked when the call was made, and no memory of the caller has moved since except the
+    request, which does not contain the struct. req_arg and req_size stay as they were.
     """
     memory, pa, first = state.memory, callee.struct_pa, callee.struct_first
     resp_val, req_vaddr, resp_vaddr, resp_size = results
@@ -197,7 +197,7 @@ def _write_results(state: State, callee: Enclave, *results: int) -> None:
 
 
 def _passed(state: State, owner: Enclave, va: int, size: int) -> Region | None:
-    """The region of `owner` that a call or return names, if the range is one that it can move."""
+    """Return the region of `owner` that a call or return names, if it can move that range."""
     if (va | size) & PAGE - 1 or not size:
         return None
     region = owner.space.find(va, size)
@@ -207,7 +207,7 @@ def _passed(state: State, owner: Enclave, va: int, size: int) -> Region | None:
 
 
 def _move(state: State, region: Region, source: Enclave, target: Enclave, va: int) -> None:
-    """Take a region out of one enclave and into another at `va`, and make it the other's."""
+    """Move a region from one enclave to another, at `va`, and change its owner."""
     region.origin_eid, region.origin_va = source.eid, region.va
     if source.home is not target.home:
         source.space.move_to(target.space, region, va)

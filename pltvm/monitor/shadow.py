@@ -1,10 +1,10 @@
 """Shadow enclaves (§6): a template that never runs, and instances that start from a copy of it.
 
-    template   its block; read-only pages are shared with the instances and stay its own
+    ~    template   its block; read-only pages are shared with the instances and remain the template's
     instance   | registers | tables | copies of the writable pages | stack | pages left for tables |
 
-An instance is a normal enclave from then on. A template with living instances can not be destroyed, as they
-run its pages.
+Once made, an instance is a normal enclave. A template with living instances cannot be destroyed, as they use
+its pages.
 """
 
 from pltvm.engine import sv39
@@ -23,12 +23,12 @@ _RUNNING_NUMBERS = 5  # a2 of an instance is modulo this (§2)
 
 
 def create(state: State, params_pa: int) -> int:
-    """Monitor call 86: a template. It has no stack, and no memory shared with the host."""
+    """Monitor call 86: create a template. It has no stack, and no memory shared with the host."""
     return creating.create_as(state, params_pa, EnclaveType.SHADOW)
 
 
 def copy_of(state: State, template: Enclave) -> TableCopy:
-    """How to copy a template: worked out from its tables when it is first needed."""
+    """Return the TableCopy of a template, computed from its tables when first needed."""
     if template.copies is None:
         template.copies = TableCopy(state.owners, template.root)
     return template.copies
@@ -72,7 +72,7 @@ def run(state: State, eid: int, params_pa: int) -> int | None:
 
 
 def _as_create_params(asked: RunShadowParams, template: Enclave) -> CreateParams:
-    """What `create` would have been told for an enclave like this instance."""
+    """Return parameters as `create` would get them for an enclave like this instance."""
     return CreateParams(
         asked.eid_pointer, asked.name, EnclaveType.NORMAL, asked.free_page, asked.size, template.entry,
         asked.free_page + asked.size, asked.kbuffer, asked.kbuffer_size, asked.shm_paddr, asked.shm_size,
@@ -81,7 +81,7 @@ def _as_create_params(asked: RunShadowParams, template: Enclave) -> CreateParams
 
 
 def _relay_is_apart(params: CreateParams, asked: RunShadowParams) -> bool:
-    """Whether the relay pages are none of the pages that the instance gets or holds otherwise."""
+    """Whether the relay pages do not overlap the other pages that the instance gets or holds."""
     if not asked.relay_size:
         return True
     spans = [(params.paddr, params.size), (params.kbuffer, PAGE), (params.shm_paddr, params.shm_size)]
@@ -91,7 +91,7 @@ def _relay_is_apart(params: CreateParams, asked: RunShadowParams) -> bool:
 
 
 def _pages_needed(template: Enclave, copies: TableCopy, params: CreateParams, relay_pages: int) -> int:
-    """Pages of an instance: registers, the copy, its stack, and tables for what the template does not map."""
+    """Return the pages of an instance: registers, the copy, its stack, and tables for its own mappings."""
     ranges = (
         (_STACK_VA, _STACK_PAGES),
         (abi.KBUFFER, 1),

@@ -1,15 +1,15 @@
 """SM2 signatures over a 32-byte hash (§9): signed here, verified by the `gmalg` package.
 
-A hash is what gets signed: the standard's `e` is the hash itself, without the prefix Z_A that stands for the
-signer's identity. Signatures are r ‖ s and public keys x ‖ y, 32 bytes each, big endian.
+The hash itself is signed: the standard's `e` is the hash, without the prefix Z_A for the signer's identity.
+Signatures are r ‖ s and public keys x ‖ y, 32 bytes each, big endian.
 
-The same key and hash give the same signature: the number k comes from both, as RFC 6979 says, and not from
-the host's randomness.
+The same key and hash give the same signature: the number k is derived from both, by RFC 6979, and not taken
+from the host's randomness.
 
-Signing has its own multiplication of the base point, in 2 ms: gmalg divides in every step, which takes 10 ms,
-and a report needs four. Verifying is gmalg's, so that one checks the other. It is pure Python without
-dependencies and is released regularly; `gmssl`, the better known one, had its last release in 2023, strips
-digits of public keys that happen to begin with "04", and needs a binary package.
+Signing uses its own multiplication of the base point, which takes 2 ms: gmalg divides in every step, which
+takes 10 ms, and a report needs four. Verification uses gmalg, so that one checks the other. gmalg is pure
+Python without dependencies and is released regularly; the better known `gmssl` had its last release in 2023,
+strips digits of public keys that happen to begin with "04", and needs a binary package.
 """
 
 from collections.abc import Iterator
@@ -76,9 +76,9 @@ def _split(raw: bytes) -> tuple[int, int]:
 def _times_g(k: int) -> tuple[int, int]:
     """k·G for k from 1 to n − 1, bit by bit.
 
-    In Jacobian coordinates (x/z², y/z³), where only the end divides. The formulas are those of
-    hyperelliptic.org/EFD: `dbl-2001-b`, which needs a = −3, and mixed addition. As k < n, no exception of
-    theirs comes up.
+    It uses Jacobian coordinates (x/z², y/z³), which need only one division at the end. The formulas are those
+    of hyperelliptic.org/EFD: `dbl-2001-b`, which needs a = −3, and mixed addition. As k < n, their
+    exceptional cases do not occur.
     """
     p, (gx, gy) = _P, _G
     x, y, z = gx, gy, 1
@@ -118,13 +118,14 @@ def _numbers(private: int, message_hash: bytes) -> Iterator[int]:
 
 @cache
 def _verifier() -> Any:
-    """gmalg's algorithm on this curve, with a hash that leaves hashes as they are."""
+    """Return gmalg's algorithm on this curve, with a hash function that returns hashes unchanged."""
     from gmalg.base import Hash
     from gmalg.ellipticcurve import ECDLP
     from gmalg.sm2 import SM2Core
 
     class Given(Hash):  # type: ignore[misc]
-        """gmalg verifies hash(hash(identity) ‖ message): with this one, the message, which is a hash."""
+        """gmalg verifies hash(hash(identity) ‖ message); this hash function gives the message, itself a
+        hash."""
 
         def __init__(self) -> None:
             self._data = b""

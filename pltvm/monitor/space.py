@@ -4,11 +4,10 @@
     heap           grows up from HEAP_BASE, likewise
     relay area     at RELAY_BASE: pages the host handed over at run time
 
-A block that came through mmap or sbrk starts with a page for its record, which is not mapped. The regions of
-each area are a list through their records, from the lowest address up; of the heap, from the top down.
+A block of mmap or sbrk starts with a page for its record, which is not mapped. The records of each area's
+regions form a list, from the lowest address up; for the heap, from the top down.
 
-Who changes a mapping here has not to remember the hart: `changed` is told, and the next guest code finds a
-flushed TLB.
+Methods that change mappings call `changed`, so that the TLB is flushed before guest code runs again.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,14 +22,14 @@ from pltvm.monitor.pages import PageOwners
 from pltvm.monitor.records import EnclaveRecord, Region
 from pltvm.monitor.store import Records
 
-STACK_INDEX: Final = sv39.root_index(STACK_TOP - PAGE)  # of a root: the GiB in which a stack is alone
+STACK_INDEX: Final = sv39.root_index(STACK_TOP - PAGE)  # in a root: the GiB that contains only the stack
 
 
 class AddressSpace:
-    """Everything mapped in the enclave of `record`, of which it uses `root` … `orphans`.
+    """Everything mapped in the enclave of `record`; uses the record's fields `root` … `orphans`.
 
-    A concurrent server has a table for each slot: `root` is that of one, and `made` is told of new ones
-    (`slots`). They map the same but for stack and kbuffer, so by whichever table a space is the server's.
+    A concurrent server has a root table for each slot: `root` is one of them, and `made` is called for new
+    tables (`slots`). They differ only in stack and kbuffer, so the space of any slot is the server's.
     """
 
     def __init__(
@@ -69,9 +68,9 @@ class AddressSpace:
         return has_room(self.table, self.record.free_end - self.record.free, *ranges, reserve=reserve)
 
     def make_tables(self, va: int, pages: int, reserve: int = 0) -> bool:
-        """Make sure that mapping these pages needs no new table.
+        """Make the tables for these pages, so that mapping them needs no new ones.
 
-        False, and nothing done, when that would leave less than `reserve` pages of the block.
+        Returns False, and does nothing, if that would leave less than `reserve` pages of the block.
         """
         if not self.has_room((va, pages), reserve=reserve):
             return False
@@ -82,7 +81,7 @@ class AddressSpace:
     # -- finding -----------------------------------------------------------------------------------------
 
     def regions(self, head: int) -> Iterator[Region]:
-        """The regions of the list that starts at `head`; the one given may be taken out meanwhile."""
+        """Yield the regions of the list that starts at `head`; the one yielded may be removed meanwhile."""
         while head:
             region = self.records.region(head)
             head = region.next
@@ -90,7 +89,7 @@ class AddressSpace:
 
     @property
     def lowest(self) -> int:
-        """Where the lowest mapping of the mmap area starts."""
+        """Return the start of the lowest mapping of the mmap area."""
         first = self.record.mmaps
         return self.records.region(first).va if first else MMAP_TOP
 
@@ -105,7 +104,7 @@ class AddressSpace:
         return {region.va: region for region in self.regions(self.record.mmaps)}
 
     def find(self, va: int, size: int) -> Region | None:
-        """The region of the mmap area, or the one that starts the relay area, with this range."""
+        """Return the region with this range: one of the mmap area, or the first of the relay area."""
         at_relays = va == RELAY_BASE
         at = self.record.relays if at_relays else self.record.mmaps
         while at:
@@ -120,21 +119,21 @@ class AddressSpace:
         return None
 
     def find_relay(self, va: int, size: int) -> Region | None:
-        """The relay region that holds this range."""
+        """Return the relay region that contains this range."""
         for region in self.regions(self.record.relays):
             if region.va <= va and va + size <= region.end:
                 return region
         return None
 
     def is_free(self, va: int, pages: int) -> bool:
-        """Whether a region fits at `va`: inside the mmap area, or where no region of the relay area is."""
+        """Whether a region fits at `va`: inside the mmap area, or at a free place of the relay area."""
         end = va + pages * PAGE
         if va >= RELAY_BASE:
             return end <= SHM_BASE and all(r.end <= va or end <= r.va for r in self.relays)
         if end > MMAP_TOP or va < self.record.heap_top:
             return False
         if pages and (self.table.entry(va) or self.table.entry(end - PAGE)):
-            return False  # as a rule, and told at once: regions may be many
+            return False  # the usual case, tested first as there may be many regions
         for region in self.regions(self.record.mmaps):
             if end <= region.va:
                 break
@@ -143,10 +142,10 @@ class AddressSpace:
         return True
 
     def place_for(self, wanted: int, pages: int, reserve: int = 0) -> int | None:
-        """Where `pages` pages go: at `wanted` if that is free, else just below the lowest region.
+        """Return the address for `pages` pages: `wanted` if that is free, else just below the lowest region.
 
-        Tables for `wanted` may use all but `reserve` pages of the block; where that is not enough, the
-        pages go below the lowest region too. None when the area is full or no page is left for the tables.
+        Tables for `wanted` may use all but `reserve` pages of the block; if that is not enough, the pages
+        go below the lowest region too. None if the area is full or no page is left for the tables.
         """
         record, end = self.record, wanted + pages * PAGE
         if (
@@ -161,19 +160,19 @@ class AddressSpace:
         return self.place_below(pages)
 
     def place_below(self, pages: int) -> int | None:
-        """Where `pages` pages go below the lowest region, or at the top of an empty area."""
+        """Return the address for `pages` pages below the lowest region, or at the top of an empty area."""
         va = self.lowest - pages * PAGE
         return va if va >= self.record.heap_top and self.make_tables(va, pages) else None
 
     def has(self, region: Region) -> bool:
-        """Whether this very region of the mmap or relay area is here."""
+        """Whether this region is in the mmap or relay area."""
         head = self.record.relays if region.va >= RELAY_BASE else self.record.mmaps
         return any(one.at == region.at for one in self.regions(head))
 
     # -- changing ----------------------------------------------------------------------------------------
 
     def move_to(self, target: "AddressSpace", region: Region, va: int) -> None:
-        """Take `region` out and map it in `target` at `va`, which its `place_for` gave."""
+        """Unmap `region` and map it in `target` at `va`, which `target.place_for` returned."""
         old, record = region.va, target.record
         region.holder = region.call = 0
         self._unlink(region)
@@ -187,7 +186,7 @@ class AddressSpace:
         self.changed()
 
     def insert(self, region: Region, va: int) -> None:
-        """Map `region` at `va`, which `place_for` gave."""
+        """Map `region` at `va`, which `place_for` returned."""
         region.va = va
         self._link(region)
         self._map(region)
@@ -207,7 +206,7 @@ class AddressSpace:
         self._map(region)
 
     def shrink_heap(self) -> Region:
-        """Unmap and give the last block of the heap."""
+        """Unmap the last block of the heap and return it."""
         record = self.record
         region = self.records.region(record.heap)
         record.heap, record.heap_top = region.next, region.va
@@ -215,12 +214,12 @@ class AddressSpace:
         return region
 
     def adopt(self, region: Region) -> None:
-        """Have a region that is not mapped: it came back when a chain broke."""
+        """Add a region without mapping it: it came back when a chain was broken."""
         region.next = self.record.orphans
         self.record.orphans = region.at
 
     def all_regions(self) -> list[Region]:
-        """Every block that came from outside the enclave's own."""
+        """Return every region that is not in the enclave's own block."""
         record = self.record
         heads = (record.heap, record.mmaps, record.relays, record.orphans)
         return [region for head in heads for region in self.regions(head)]
@@ -237,7 +236,7 @@ class AddressSpace:
         self.changed()
 
     def _link(self, region: Region) -> None:
-        """Put it into the list of its area, in order."""
+        """Insert it into the list of its area, in order."""
         record, at, va = self.record, region.at, region.va
         in_relays = va >= RELAY_BASE
         before, after = None, record.relays if in_relays else record.mmaps
@@ -258,7 +257,7 @@ class AddressSpace:
             record.mmaps = at
 
     def _unlink(self, region: Region) -> None:
-        """Take it out of the list of its area."""
+        """Remove it from the list of its area."""
         before, after = region.prev, region.next
         if after:
             self._region(after).prev = before

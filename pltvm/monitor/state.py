@@ -1,8 +1,8 @@
-"""What the monitor remembers, found: enclaves by number and by name, memory by key, who has the hart.
+"""The monitor's state: finds enclaves by number and by name, memory by key, and the running enclave.
 
-All of it lies in RAM (`records`). The call modules (`create`, `server`, `ocall` …) are functions over this
-state; `monitor` dispatches to them. One hart: `running` is the enclave whose context is current, None while
-the host has control.
+All of it is in RAM (`records`). The call modules (`create`, `server`, `ocall` …) have functions on this
+state; `monitor` dispatches to them. There is one hart: `running` is the enclave whose context is current,
+None while the host has control.
 """
 
 from array import array
@@ -34,49 +34,50 @@ from pltvm.monitor.store import Records
 
 
 class EnclaveState(IntEnum):
-    """What an enclave does."""
+    """The state of an enclave."""
 
     FRESH = 0  # has not run
-    RUNNABLE = 1  # interrupted, has yielded, or a server that nobody calls
+    RUNNABLE = 1  # interrupted, has yielded, or a server outside calls
     RUNNING = 2
-    WAITING = 3  # for the answer to an ocall
-    CALLING = 4  # a server
-    QUEUED = 5  # until a server has room, see `waiting`
+    WAITING = 3  # waits for the answer to an ocall
+    CALLING = 4  # has called a server
+    QUEUED = 5  # waits until a server has room, see `waiting`
 
 
-Origin = tuple[int, ...]  # eid, block, kind, kbuffer_slot, server, slot: what a view is derived from
-RECORD_BYTES: Final = NUMBERS["RECORD_BYTES"]  # of monitor memory that one enclave takes (§8: −2 without)
+Origin = tuple[int, ...]  # eid, block, kind, kbuffer_slot, server, slot: a view is derived from these
+# monitor memory that one enclave takes (§8: −2 if there is none)
+RECORD_BYTES: Final = NUMBERS["RECORD_BYTES"]
 REGISTERS: Final = 8 * NUMBERS["REGISTERS"]
-SLOTS_WORD: Final = 2 * NUMBERS["REGISTERS"]  # where in the first page a concurrent server has its slots
-OWN_INDICES: Final = (STACK_INDEX, root_index(abi.KBUFFER))  # of a root: what each slot has of its own
+SLOTS_WORD: Final = 2 * NUMBERS["REGISTERS"]  # place of a concurrent server's slots in the first page
+OWN_INDICES: Final = (STACK_INDEX, root_index(abi.KBUFFER))  # entries of a root that each slot has for itself
 
 
 class Enclave(EnclaveRecord):
-    """One enclave: its record, and what is derived from it: how to look at its memory and its registers."""
+    """One enclave: its record, and views of its memory and registers that are derived from it."""
 
     space: AddressSpace
     context: Context  # its registers, in the first page of its block
-    entry_registers: memoryview  # what every run or call starts with, but for its arguments
-    copies: TableCopy | None  # of a shadow template: how to make an instance, once it is worked out
-    owner: int  # what the page bitmap has for it
+    entry_registers: memoryview  # registers at every entry, except arguments
+    copies: TableCopy | None  # of a shadow template: computed at the first instance
+    owner: int  # its number in the page bitmap
     is_server: bool  # whether other enclaves can call it
     concurrent: bool  # whether it is a concurrent server, or a slot of one
-    home: "Enclave"  # whose memory it has: of a slot its server, else itself
-    stack: list[range] | None  # of a slot: where the entries of its stack are, once somebody has looked
-    # Where things lie, as the hot calls want it: its record and registers as page numbers of RAM, the entry
-    # for the kbuffer as a number of a u64, and its page.
+    home: "Enclave"  # the owner of its memory: the server of a slot, else itself
+    stack: list[range] | None  # of a slot: places of its stack's entries, once found
+    # Places for the hot calls: page numbers of its record and registers; the kbuffer's entry as an index of
+    # u64 in RAM, and the page of that.
     pages: tuple[int, int]
     kbuffer_word: int
     kbuffer_table: int
 
     @property
     def satp(self) -> int:
-        """What `satp` says while it runs."""
+        """The value of `satp` while it runs."""
         return satp_for(self.root, self.asid)
 
     @property
     def mailbox(self) -> tuple[int, ...]:
-        """Where the host finds its ocalls, and what it returns: physical addresses of u64."""
+        """The physical addresses of the u64 for its ocalls and its return value."""
         return (self.ocall, self.arg0, self.arg1, self.syscall, self.retval)
 
     def __str__(self) -> str:
@@ -87,7 +88,7 @@ class Enclave(EnclaveRecord):
 class Enclaves:
     """The living enclaves by eid, in the order of their creation.
 
-    The lists are in RAM. What they say of an eid is kept at hand, until RAM is what it was once.
+    The lists are in RAM. Lookups by eid are cached until RAM is restored.
     """
 
     def __init__(self, state: "State") -> None:
@@ -98,7 +99,7 @@ class Enclaves:
         self._known: dict[int, Enclave] = {}
 
     def get(self, eid: int) -> Enclave | None:
-        """The living enclave with this number."""
+        """Return the living enclave with this eid, or None."""
         enclave = self._known.get(eid)
         if enclave is not None:
             self._state.dirty[enclave.pages[0]] = 1
@@ -110,7 +111,7 @@ class Enclaves:
         return enclave
 
     def at(self, eid: int) -> int:
-        """Where the record of the living enclave with this number is; 0 if there is none."""
+        """Return the address of the record of the living enclave with this eid, or 0."""
         at = self._words[self._heads.first + eid % self._heads.count]
         while at:
             record = self._records.view(EnclaveRecord, at)
@@ -120,7 +121,7 @@ class Enclaves:
         return at
 
     def forget(self) -> None:
-        """RAM is as it was once."""
+        """Empty the cache, as RAM was restored."""
         self._known.clear()
 
     def __getitem__(self, eid: int) -> Enclave:
@@ -139,7 +140,7 @@ class Enclaves:
         return (enclave.eid for enclave in self.values())
 
     def values(self) -> Iterator[Enclave]:
-        """All of them; the one that was given may be destroyed meanwhile."""
+        """Yield all of them; the one yielded may be destroyed meanwhile."""
         at = self._records.globals.first_enclave
         while at:
             enclave = self._state.enclave(at)
@@ -147,7 +148,7 @@ class Enclaves:
             yield enclave
 
     def add(self, enclave: Enclave) -> None:
-        """The enclave exists now."""
+        """Add a new enclave."""
         once, at = self._records.globals, enclave.at
         enclave.prev, enclave.next = once.last_enclave, 0
         if once.last_enclave:
@@ -160,7 +161,7 @@ class Enclaves:
         enclave.next_of_eid, self._words[head] = self._words[head], at
 
     def remove(self, enclave: Enclave) -> None:
-        """The enclave is no more."""
+        """Remove an enclave that has ended."""
         once = self._records.globals
         self._known.pop(enclave.eid, None)
         if enclave.next:
@@ -178,46 +179,46 @@ class Enclaves:
 class State:
     """The monitor's state over one hart."""
 
-    owners: PageOwners  # the page bitmap; there is one from the host's `init` on
+    owners: PageOwners  # the page bitmap; it exists after the host's `init`
 
     def __init__(self, hart: Hart, keys: Keys = DEVELOPMENT, digest: Digest = Digest.PENGLAI) -> None:
         self.hart = hart
         self.keys = keys
-        self.digest = digest  # what enclaves are measured with
+        self.digest = digest  # the digest of measurements
         self.memory: Memory = hart.memory
         self.records = Records(hart.memory)
         self.globals = self.records.globals
         self.core = CoreCalls()
         self.enclaves = Enclaves(self)
         self.host = hart.current  # the host's context, which waits while an enclave runs
-        # What enclaves were at their creation, by eid: too much to be kept in records. Never changes.
+        # Contents of enclaves at their creation, by eid: too large for records. They never change.
         self.contents: dict[int, Snapshot] = {}
-        # What the host reads and writes by.
+        # The host reads and writes RAM through this.
         self.host_memory = HostMemory(hart.memory, NUMBERS["MONITOR_SIZE"])
         self.tables: HostTables | None = None
         self.fixed_blocks: list[Block] = []  # the monitor's own memory, PT area and bitmap
-        # Called when control is back in the host, with the status; True if the host went on at once by
-        # another monitor call, so that guest code runs on without leaving the JIT.
+        # Called with the status when control is back in the host; True if the host went on at once by
+        # another monitor call, so that guest code goes on without leaving the JIT.
         self.host_vector: Callable[[int], bool] = lambda _status: False
         # The host kernel's handler for traps of its own user programs.
         self.trap_vector: Callable[[int, Context], None] = _no_host_kernel
-        # Told of names for which `acquire` found no server: a debug port, not part of the interface.
+        # Gets names for which `acquire` found no server: a debug port, not part of the interface.
         self.on_unknown_name: Callable[[bytes], None] = lambda _name: None
-        self.views: dict[int, Enclave] = {}  # those at hand, by the address of their records
+        self.views: dict[int, Enclave] = {}  # cached views, by the address of their records
         self._held: WeakValueDictionary[tuple[int, ...], Enclave] = WeakValueDictionary()
         self.words, self.dirty, self.base = self.memory.words, self.memory.dirty, self.memory.base
         self.first_page = self.base >> PAGE_SHIFT
 
     @cached_property
     def certificate(self) -> tuple[bytes, bytes, bytes]:
-        """What the monitor is (a hash), the device key's signature of that and its key, its key (§9)."""
+        """The monitor's hash, the device key's signature of hash and key, and the monitor's key (§9)."""
         monitor_hash, public = digest(self.digest, (IDENTITY,)), self.keys.monitor.public
         return monitor_hash, self.keys.device.sign(certified(self.digest, monitor_hash, public)), public
 
     # -- finding -----------------------------------------------------------------------------------------
 
     def enclave(self, at: int) -> Enclave:
-        """The enclave whose record is at this physical address."""
+        """Return the enclave whose record is at this physical address."""
         enclave = self.views.get(at) or self._derive(at)
         self.dirty[enclave.pages[0]] = 1
         if enclave.concurrent:
@@ -228,7 +229,7 @@ class State:
         record = self.records.view(EnclaveRecord, at)
         origin = _origin(record)
         home = self.enclave(record.server) if record.server else None
-        held = self._held.get((at, *origin))  # of before a way back, and somebody has it
+        held = self._held.get((at, *origin))  # from before a restore, still in use
         if held is not None and held.home is (home or held):
             held.space.table.forget()
             held.copies = held.stack = None
@@ -265,7 +266,7 @@ class State:
         return AddressSpace(self.records, self.owners, home, changed, enclave.root, made)
 
     def _table_made(self, server: Enclave, level: int, entry: int) -> None:
-        """By one of its slots, for what all have: the other roots get the entry that is in one now."""
+        """Copy a new root entry, made by one slot for common memory, to the roots of the other slots."""
         index, pte = entry % PAGE // 8, self.memory.load(entry)
         for slot in self.slots(server):
             slot.space.table.tables_made()
@@ -273,27 +274,28 @@ class State:
                 self.memory.store(slot.root + 8 * index, pte)
 
     def slot(self, server: Enclave, number: int) -> Enclave:
-        """A slot of a concurrent server."""
+        """Return a slot of a concurrent server."""
         return self.enclave(self.words[((server.block - self.base) >> 3) + SLOTS_WORD + number])
 
     def slots(self, server: Enclave) -> Iterator[Enclave]:
-        """All slots of a concurrent server; of others the enclave itself."""
+        """Yield all slots of a concurrent server; of other enclaves only the enclave itself."""
         yield server
         for number in range(1, server.slots):
             yield self.slot(server, number)
 
     def forget(self, enclave: Enclave) -> None:
-        """The record will be another enclave's: what is derived from it no longer holds."""
+        """Forget what is derived from this record, which may become that of another enclave."""
         self.views.pop(enclave.at, None)
 
     def derived(self) -> dict[int, Origin]:
-        """What views are derived from, by record: for `keep_derived`."""
+        """Return the origins of all views, by record: for `keep_derived`."""
         return {at: _origin(enclave) for at, enclave in self.views.items()}
 
     def keep_derived(self, derived: dict[int, Origin], changed: set[int]) -> None:
-        """RAM is as it was once, so that these pages changed: keep what still holds, forget the rest.
+        """After RAM was restored and these pages changed: keep the views that are still valid, forget the
+        others.
 
-        Numbers do not tell: once, another enclave may have had the same eid, or other tables.
+        Equal numbers are not enough: another enclave may have had the same eid then, or other tables.
         """
         self.enclaves.forget()
         for at, origin in derived.items():
@@ -306,14 +308,15 @@ class State:
                 enclave.copies = enclave.stack = None
         for at, enclave in list(self.views.items()):
             if self.views.get(enclave.home.at) is not enclave.home:
-                del self.views[at]  # a slot of a server that is looked at anew
+                del self.views[at]  # a slot of a server whose view is rebuilt
         if self.tables is not None and not changed.isdisjoint(self.tables.pages):
             self.tables.find_entries()
 
     def note_written(self) -> None:
-        """Tell RAM's log of what guest code wrote (`PageTable.note_written`), before it is looked at.
+        """Add the pages written by guest code to RAM's log (`PageTable.note_written`), before the log is
+        read.
 
-        Of every living enclave: the native core has run some that were never looked at here.
+        This covers every living enclave: the native core may have run enclaves without a view here.
         """
         at = self.globals.first_enclave
         while at:
@@ -326,7 +329,7 @@ class State:
             self.tables.note_written()
 
     def note_current(self) -> None:
-        """The log was emptied: what is written without being asked for again is in it always."""
+        """After the log was emptied, add the pages that are written without being requested again."""
         self.memory.touch(self.globals.at)
         running = self.running
         if running is not None:
@@ -335,28 +338,28 @@ class State:
 
     @property
     def running(self) -> Enclave | None:
-        """The enclave whose context is on the hart."""
+        """The enclave whose context is on the hart, or None."""
         at = self.globals.running
         return (self.views.get(at) or self._derive(at)) if at else None
 
     def server(self, name: bytes) -> Enclave | None:
-        """The living server of this name."""
+        """Return the living server of this name, or None."""
         heads = self.records.servers
         at = self.words[heads.first + crc32(name) % heads.count]
         while at:
-            enclave = self.views.get(at) or self._derive(at)  # only looked at: its page needs no mark
+            enclave = self.views.get(at) or self._derive(at)  # only read: its page is not marked as written
             if enclave.name == name:
                 return enclave
             at = enclave.next_of_name
         return None
 
     def add_server(self, enclave: Enclave) -> None:
-        """Others can find it by its name now."""
+        """Make the server findable by its name."""
         head, words = self.records.servers.of_name(enclave.name), self.words
         enclave.next_of_name, words[head] = words[head], enclave.at
 
     def bound_to(self, name: bytes) -> list[Region]:
-        """The relay regions that wait for this name, in the order in which they were sent (§7)."""
+        """Return the relay regions bound to this name, in the order in which they were sent (§7)."""
         head = self.words[self.records.bound.of_name(name)]
         found = []
         while head:
@@ -368,7 +371,7 @@ class State:
 
     @property
     def bound(self) -> dict[bytes, list[Region]]:
-        """All relay regions that wait for a name."""
+        """Return all relay regions bound to names."""
         found: dict[bytes, list[Region]] = {}
         heads = self.records.bound
         for at in self.words[heads.first : heads.first + heads.count]:
@@ -379,7 +382,7 @@ class State:
         return found
 
     def all_segments(self) -> Iterator[Segment]:
-        """All memory that enclaves share, also what has lost its key; the one given may be removed."""
+        """Yield all memory shared between enclaves, also without a key; the one yielded may be removed."""
         at = self.globals.first_segment
         while at:
             segment = self.records.view(Segment, at)
@@ -388,7 +391,7 @@ class State:
 
     @property
     def segments(self) -> dict[int, Segment]:
-        """All memory that enclaves share and can find, by key."""
+        """All memory shared between enclaves that has a key, by key."""
         return {segment.key: segment for segment in self.all_segments() if segment.has_key}
 
     @property
@@ -406,24 +409,24 @@ class State:
         if not self.host_vector(status):
             self.hart.stop()
 
-    # -- memory given and given back -------------------------------------------------------------------
+    # -- memory from the host, and back ----------------------------------------------------------------
 
     def is_offer(self, block: int, size: int, asked: int) -> bool:
-        """Whether the host offers what §4 asks for: its own naturally aligned power of two, > `asked`."""
+        """Whether the host offers a block as in §4: its own, a naturally aligned power of two, > `asked`."""
         shaped = size >= asked + PAGE and not size & (size - 1) and not block % size
         return shaped and self.owners.is_free(block, size // PAGE)
 
     def clear(self, pa: int, pages: int) -> None:
-        """Zero private pages and make them the host's again."""
+        """Zero private pages and give them back to the host."""
         self.memory.zero(pa, pages * PAGE)
-        self.memory.not_executable(pa, pages)  # nobody maps them now; the host may soon
+        self.memory.not_executable(pa, pages)  # no enclave maps them now; the host may soon
         self.owners.release(pa, pages)
 
     def give_back(self, blocks: Sequence[Block], kept: Sequence[Block] = ()) -> None:
-        """Clear blocks, make them the host's, and leave it a table of them and of `kept`.
+        """Clear blocks, give them to the host, and leave it a table of them and of `kept`.
 
-        The table lies in the first page of the first block, continued in those of the following ones: a
-        page holds the address of the next page of the table or 0, a count, and that many pairs of physical
+        The table is in the first page of the first block, and continues in those of the following blocks: a
+        page holds the address of the table's next page or 0, a count, and that many pairs of physical
         address and bytes.
         """
         for pa, pages in blocks:
@@ -440,7 +443,7 @@ class State:
             self.memory.write(blocks[index][0], array("Q", numbers).tobytes())
 
     def read_host(self, pa: int, size: int) -> bytes | None:
-        """`size` bytes of host memory, None where the host may not be."""
+        """Return `size` bytes of host memory, None if the host may not access them."""
         return self.memory.read(pa, size) if self.owners.is_public(pa, size) else None
 
     def answer(self, context: Context, value: int) -> None:

@@ -1,6 +1,6 @@
 """Sectors and random numbers (§4, ocalls 5, 6, 8): the host serves them, the monitor checks pointers.
 
-Nothing here is secret from the host or guaranteed by it; an enclave that cares encrypts and verifies.
+The host sees all of this and guarantees nothing; an enclave that needs more has to encrypt and verify.
 """
 
 from pltvm.engine.context import A1, A2, Context
@@ -11,7 +11,7 @@ from pltvm.monitor.state import Enclave, State
 
 
 def read_sector(state: State, enclave: Enclave, context: Context) -> None:
-    """5: a1 sector → 0 or −1; the data comes in the host memory named for persistency."""
+    """5: a1 sector → 0 or −1; the data is passed in the host memory named for persistency."""
     chain.ask(state, enclave, Ocall.READ_SECTOR, context.regs[A1])
 
 
@@ -21,12 +21,12 @@ def write_sector(state: State, enclave: Enclave, context: Context) -> None:
 
 
 def sector_answer(_state: State, _enclave: Enclave, value: int, _size: int) -> int:
-    """The host's answer: 0, anything else is a failure."""
+    """Check the host's answer: 0 is success, anything else failure."""
     return FAILED if value else 0
 
 
 def get_random(state: State, enclave: Enclave, context: Context) -> int | None:
-    """8: a1 → buffer, a2 bytes → number of bytes. −1, and the host is not asked, for a bad buffer (§10)."""
+    """8: a1 → buffer, a2 bytes → number of bytes. −1 for a bad buffer, without asking the host (§10)."""
     buffer, size = context.regs[A1], context.regs[A2]
     if not size:
         return 0
@@ -38,9 +38,9 @@ def get_random(state: State, enclave: Enclave, context: Context) -> int | None:
 
 
 def random_answer(state: State, enclave: Enclave, pa: int, size: int) -> int:
-    """`size` bytes at `pa` in the host's memory, at most as many as were asked for.
+    """Copy the host's answer: `size` bytes at `pa` in its memory, at most as many as were requested.
 
-    The buffer was checked when the enclave asked, and only the enclave could have unmapped it since.
+    The buffer was checked at the request, and only the waiting enclave could unmap it.
     """
     data = state.read_host(pa, size) if 0 < size <= enclave.asked_size else None
     if data is None or not enclave.space.table.write(enclave.asked_where, data):

@@ -1,8 +1,9 @@
-"""The records in RAM: found by their addresses, with room for new ones, and in lists by number or name.
+"""The storage of records in RAM: access by address, allocation, and lists by number or name.
 
-Asking for a record by its address marks its page as written (`Memory.dirty`), so nobody keeps a view from one
-monitor call to the next. Records of enclaves lie in memory that the host gave, regions and segments of mmap,
-sbrk and shared memory in the first page of their blocks, and the rest in tables of the monitor's own memory.
+Getting a record by its address marks its page as written (`Memory.dirty`), so views must not be kept from one
+monitor call to the next. Records of enclaves are in memory that the host gave; regions and segments of mmap,
+sbrk and shared memory are in the first page of their blocks; the rest is in tables of the monitor's own
+memory.
 """
 
 import ctypes
@@ -23,7 +24,7 @@ from pltvm.monitor.records import (
 )
 
 _LENT: Final = ctypes.sizeof(Lent)
-# Of records in tables: the globals that say which are free and how many were ever used, and the table.
+# For records in tables: the globals with the free list and the number ever used, and the table.
 _TABLES: Final = {
     Region: ("free_regions", "fresh_regions", NUMBERS["REGIONS_AT"]),
     Attachment: ("free_attachments", "fresh_attachments", NUMBERS["ATTACHMENTS_AT"]),
@@ -31,7 +32,7 @@ _TABLES: Final = {
 
 
 class Heads:
-    """A table of the heads of lists, in which records are by a number or a name."""
+    """A hash table: heads of lists of records, by a number or a name."""
 
     def __init__(self, memory: Memory, at: str, count: str) -> None:
         self.first = NUMBERS[at] >> 3  # index in u64 of RAM
@@ -39,20 +40,20 @@ class Heads:
         self._dirty = memory.dirty
 
     def of_number(self, number: int) -> int:
-        """Index, in u64 of RAM, of the head of the list in which records with this number are."""
+        """Return the index, in u64 of RAM, of the head of the list for this number."""
         at = self.first + number % self.count
         self._dirty[at >> 9] = 1
         return at
 
     def of_name(self, name: bytes) -> int:
-        """The same for a name."""
+        """Return the same for a name."""
         at = self.first + crc32(name) % self.count
         self._dirty[at >> 9] = 1
         return at
 
 
 class Records:
-    """All records of the monitor of `memory`, whose first bytes are the monitor's."""
+    """All records of the monitor in `memory`, whose first bytes belong to the monitor."""
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
@@ -69,29 +70,30 @@ class Records:
         self.globals = self.view(Globals, memory.base + NUMBERS["GLOBALS_AT"])
 
     def view(self, kind: type[RecordType], pa: int) -> RecordType:
-        """The record of this kind at `pa`."""
+        """Return the record of this kind at `pa`."""
         known = self._views.setdefault(kind, {})
         view = known.get(pa)
         if view is None:
             if not self.memory.contains(pa, ctypes.sizeof(kind)):
-                raise EngineError(f"no record can be at {pa:#x}")  # else it would be memory of this process
+                # outside RAM it would be memory of this process
+                raise EngineError(f"no record can be at {pa:#x}")
             view = known[pa] = kind.from_address(self._host + pa)
             view.at = pa
         self._dirty[(pa - self._base) >> PAGE_SHIFT] = 1
         return view
 
     def region(self, pa: int) -> Region:
-        """The region whose record is at `pa`: `view`, for the calls that are hot."""
+        """Return the region whose record is at `pa`: like `view`, for hot calls."""
         region = self._regions.get(pa)
         if region is None:
             return self.view(Region, pa)
         self._dirty[(pa - self._base) >> PAGE_SHIFT] = 1
         return region
 
-    # -- records that lie where there is room ------------------------------------------------------------
+    # -- allocation --------------------------------------------------------------------------------------
 
     def lent(self) -> list[Block]:
-        """The blocks that the host gave for records."""
+        """Return the blocks that the host gave for records."""
         blocks = (self._lent(index) for index in range(self.globals.lent))
         return [Block(block.pa, block.pages) for block in blocks]
 
@@ -100,7 +102,7 @@ class Records:
         return self.globals.lent < NUMBERS["MOST_LENT"]
 
     def add_lent(self, pa: int, pages: int) -> None:
-        """Use a block that the host gave."""
+        """Add a block that the host gave."""
         once = self.globals
         block = self._lent(once.lent)
         block.pa, block.pages = pa, pages
@@ -111,7 +113,7 @@ class Records:
         return self.view(Lent, self._base + NUMBERS["LENT_AT"] + index * _LENT)
 
     def new_enclave(self) -> int:
-        """Room for one struct enclave, all zero; there must be some (`record_space`)."""
+        """Return the address of a new struct enclave, all zero; there must be room (`record_space`)."""
         once = self.globals
         once.record_space -= NUMBERS["RECORD_BYTES"]
         if once.free_records:
@@ -119,7 +121,7 @@ class Records:
             once.free_records = self.view(EnclaveRecord, at).next
         else:
             block = self._lent(once.filling)
-            if once.fresh == block.pa + block.pages * PAGE:  # this one is full
+            if once.fresh == block.pa + block.pages * PAGE:  # this block is full
                 once.filling += 1
                 once.fresh = self._lent(once.filling).pa
             at = once.fresh or block.pa
@@ -128,7 +130,7 @@ class Records:
         return at
 
     def free_enclave(self, at: int) -> None:
-        """The record is not used any more."""
+        """Free the record of an enclave."""
         once = self.globals
         self.view(EnclaveRecord, at).next = once.free_records
         once.free_records = at
@@ -136,12 +138,12 @@ class Records:
 
     @property
     def regions_left(self) -> int:
-        """How many regions without a page of their own there is room for, at least."""
+        """Return for how many regions without a page of their own there is room, at least."""
         return NUMBERS["MOST_REGIONS"] - self.globals.fresh_regions + bool(self.globals.free_regions)
 
     def new_region(self, block: int, pages: int, hidden: int) -> Region:
-        """A region; of relay pages (`hidden` 0, or half of a block with a record) in the table, which must
-        have room, else in the first page of its block."""
+        """Make a region. The record of relay pages (`hidden` 0, or half of a block with a record) is in the
+        table, which must have room; others are in the first page of their block."""
         region = self.view(Region, block if hidden else self._new(Region))
         region.next = region.prev = region.va = region.holder = region.call = 0
         region.block, region.block_pages, region.size = block, pages, (pages - hidden) << PAGE_SHIFT
@@ -149,22 +151,22 @@ class Records:
         return region
 
     def free_region(self, region: Region) -> None:
-        """The region is no more: its record, if it is in the table, can be used again."""
+        """Remove a region: its record, if it is in the table, can be used again."""
         if not region.has_page:
             self._free(region)
 
     @property
     def attachments_left(self) -> int:
-        """How many attachments there is room for, at least."""
+        """Return for how many attachments there is room, at least."""
         once = self.globals
         return NUMBERS["MOST_ATTACHMENTS"] - once.fresh_attachments + bool(once.free_attachments)
 
     def new_attachment(self) -> Attachment:
-        """An attachment, not yet filled in."""
+        """Return a new attachment, not yet filled in."""
         return self.view(Attachment, self._new(Attachment))
 
     def free_attachment(self, attachment: Attachment) -> None:
-        """The attachment is no more."""
+        """Free an attachment."""
         self._free(attachment)
 
     def _new(self, kind: type[Region | Attachment]) -> int:
@@ -185,7 +187,7 @@ class Records:
     # -- numbers -------------------------------------------------------------------------------------------
 
     def next_asid(self) -> int | None:
-        """An address-space number that no living enclave has, 0 being the host's; `use_asid` takes it."""
+        """Return an ASID that no living enclave has (the host has 0), or None; `use_asid` takes it."""
         once = self.globals
         if once.free_asids:
             return self._shorts[self._asid_slot(once.free_asids - 1)]
@@ -193,31 +195,32 @@ class Records:
 
     @property
     def asids_left(self) -> int:
-        """How many address-space numbers no living enclave has."""
+        """Return the number of unused ASIDs."""
         return self.globals.free_asids + NUMBERS["LAST_ASID"] - self.globals.asids
 
     def use_asid(self, asid: int) -> None:
-        """The number that `next_asid` gave has a user now."""
+        """Mark the ASID that `next_asid` returned as used."""
         if self.globals.free_asids:
             self.globals.free_asids -= 1
         else:
             self.globals.asids = asid
 
     def free_asid(self, asid: int) -> None:
-        """The number has no user any more."""
+        """Free an ASID."""
         self._shorts[self._asid_slot(self.globals.free_asids)] = asid
         self.globals.free_asids += 1
 
     def _asid_slot(self, index: int) -> int:
-        """Where, in u16 of RAM, the stack of free ASIDs has this entry."""
+        """Return the index, in u16 of RAM, of this entry of the stack of free ASIDs."""
         at = NUMBERS["ASIDS_AT"] + 2 * index
         self._dirty[at >> PAGE_SHIFT] = 1
         return at >> 1
 
-    # -- lists whose heads are in tables -----------------------------------------------------------------
+    # -- lists with heads in tables ----------------------------------------------------------------------
 
     def unlink(self, head: int, record: RecordType, link: str) -> None:
-        """Take a record out of the list whose head has this index; `link` is the field that leads on."""
+        """Remove a record from the list whose head has this index; `link` is the field with the next
+        record."""
         words = self.memory.words
         if words[head] == record.at:
             words[head] = getattr(record, link)

@@ -1,10 +1,10 @@
-"""The host kernel as guest code: its monitor calls, and the instructions that trap because of TVM (§8).
+"""A host kernel that is guest code: its monitor calls, and instructions that trap because of TVM (§8).
 
-With `mstatus.TVM` set, S-mode cannot touch `satp` or fence by itself. The monitor does it: a new `satp` must
-name a root in the root part of the PT area, with Sv39 on; a fence is a flush. What is refused, and every
-fault of S-mode, goes to the kernel's own trap vector, as the hardware would do it (`deliver`).
+With `mstatus.TVM` set, S-mode cannot access `satp` or fence by itself. The monitor does it: a new `satp` must
+name a root in the root part of the PT area, with Sv39 on; a fence is a flush. Refused instructions, and every
+fault of S-mode, go to the kernel's own trap vector, as in hardware (`deliver`).
 
-A host kernel in Python has no such vector: what its user programs do goes to its `trap_vector`.
+A host kernel in Python has no such vector: traps of its user programs go to its `trap_vector`.
 """
 
 from typing import Final
@@ -24,12 +24,12 @@ _SFENCE_VMA, _SFENCE_MASK = 0x1200_0073, 0xFE00_7FFF
 
 
 def table_for(state: State, satp: int) -> PageTable:
-    """What S-mode sees with this `satp`, for reading its instructions."""
+    """Return the page table of S-mode with this `satp`, to read its instructions."""
     return PageTable(state.hart.memory, root_of(satp), lambda: 0, user=False)
 
 
 def trap(state: State, cause: int, context: Context) -> None:
-    """A trap of host code: an ecall, an instruction that TVM makes trap, or a fault."""
+    """Handle a trap of host code: an ecall, an instruction that TVM makes trap, or a fault."""
     if context.regs[PRIV] != S:
         state.trap_vector(cause, context)
     elif cause == Cause.ECALL_U and context.regs[A7] == abi.HOST_CALL:
@@ -41,8 +41,8 @@ def trap(state: State, cause: int, context: Context) -> None:
 
 
 def deliver(state: State, cause: int, context: Context) -> bool:
-    """Let the kernel take the trap at its own vector; False when it has none."""
-    behind = 4 if cause == Cause.ECALL_U else 0  # of the `ecall`, where a handler here finds pc
+    """Deliver the trap to the kernel's own vector; return False when it has none."""
+    behind = 4 if cause == Cause.ECALL_U else 0  # here pc is after the `ecall`
     access = None if behind else describe_access(cause, context)
     context.step(-behind)
     if state.hart.deliver(context, cause, access[0] if access else 0):
@@ -52,10 +52,10 @@ def deliver(state: State, cause: int, context: Context) -> bool:
 
 
 def _monitor_call(state: State, context: Context) -> None:
-    """a6 the function, arguments from a0. The result comes in a0 and a1 (§8)."""
+    """Make a monitor call: a6 the function, arguments from a0; the result is in a0 and a1 (§8)."""
     regs = context.regs
     status = host_calls.call(state, regs[A6], (regs[A0], regs[A1], regs[A2], regs[A3], regs[A4]))
-    context.table = table_for(state, regs[SATP])  # tables may have taken the place of others
+    context.table = table_for(state, regs[SATP])  # a new table may have the address of an old one
     if status is not None:
         set_result(context, status)
 
@@ -67,7 +67,7 @@ def set_result(context: Context, status: int) -> None:
 
 
 def _emulated(state: State, context: Context) -> bool:
-    """Do what a trapped `satp` access or fence asks for; False when it is neither, or refused."""
+    """Do a trapped `satp` access or fence; return False when it is neither, or refused."""
     word = int.from_bytes(fetch(context), "little")
     if word & _SFENCE_MASK == _SFENCE_VMA:
         state.hart.translations_changed()

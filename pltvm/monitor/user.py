@@ -1,4 +1,4 @@
-"""What calls name in an enclave's memory: texts and structures, as user mode may access them."""
+"""Reads texts and structures that calls name in an enclave's memory, with user-mode permissions."""
 
 from struct import Struct
 
@@ -7,12 +7,12 @@ from pltvm.engine.page_table import PageTable
 from pltvm.engine.sv39 import R
 from pltvm.monitor import abi
 
-# Parts of something that need not lie in one piece: physical address and bytes of each.
+# Parts of a structure that may cross pages: physical address and bytes of each.
 Spans = list[tuple[int, int]]
 
 
 def read_name(table: PageTable, va: int) -> bytes | None:
-    """At most 16 bytes up to a NUL; the page behind the NUL need not be mapped."""
+    """Return at most 16 bytes up to a NUL; the page after the NUL need not be mapped."""
     if va & (PAGE - 1) <= PAGE - abi.NAME_SIZE:
         pa = table.translate(va)
         if pa is None:
@@ -30,7 +30,7 @@ def read_name(table: PageTable, va: int) -> bytes | None:
 def find_struct(
     table: PageTable, layout: Struct, va: int, flags: int = R
 ) -> tuple[Spans, tuple[int, ...] | None]:
-    """Where the structure at `va` lies, in physical parts, and its fields; None if a part lacks `flags`."""
+    """Return the physical parts of the structure at `va`, and its fields; None if a part lacks `flags`."""
     memory, size = table.memory, layout.size
     if va & (PAGE - 1) <= PAGE - size:
         pa = table.translate(va, flags)

@@ -1,4 +1,4 @@
-/* Numbers of the interface that the core needs; a test ties them to monitor/abi.py and the like. */
+/* Numbers of the interface that the core needs; a test compares them with monitor/abi.py and others. */
 
 #ifndef PLTVM_ABI_H
 #define PLTVM_ABI_H

@@ -1,7 +1,7 @@
-/* The front door for what is plain: the running enclave's short calls, and who answers the longer ones.
+/* The entry for enclave calls: answers the short ones, and passes the longer ones on.
  *
- * What monitor/monitor.py and the modules that it calls do, on the same records. In C as a program makes these
- * calls by the thousand, and each takes less than a hundredth of the way through Python.
+ * Does what monitor/monitor.py and the modules that it calls do, on the same records. In C because programs make
+ * thousands of these calls, and each takes less than a hundredth of the time in Python.
  */
 
 #include "monitor/native/calls.h"
@@ -48,7 +48,7 @@ static int caller_id(struct hart *hart, struct enclave *enclave) {
     return 1;
 }
 
-/* Control was in the host, with this status, and is back. */
+/* Leave the state as if control had been in the host, with this status, and had come back. */
 static void was_in_host(struct hart *hart, const struct enclave *enclave, int64_t status) {
     globals_of(hart)->host_status = status;
     wrote(hart, globals_of(hart));
@@ -70,7 +70,7 @@ void ask(struct hart *hart, struct enclave *enclave, uint64_t number, uint64_t a
     was_in_host(hart, enclave, STATUS_OCALL);
 }
 
-/* Call 89: let others run, of which the host has none. */
+/* Call 89: let others run; the host has no others to run. */
 static int yield(struct hart *hart, struct enclave *enclave) {
     if (!calls_of(hart)->goes_on || top_of(hart, enclave)->stopped) return 0;
     was_in_host(hart, enclave, STATUS_YIELD);

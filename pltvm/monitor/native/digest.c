@@ -1,5 +1,5 @@
-/* The rounds of the digest that measures enclaves (docs/penglai-abi.md, section 9): what `compress` in
- * monitor/digest.py says in Python. SM3 in 64-bit words that are never cut back to 32 bits.
+/* The rounds of the digest that measures enclaves (docs/penglai-abi.md, section 9), as `compress` in
+ * monitor/digest.py: SM3 in 64-bit words that are never cut back to 32 bits.
  */
 
 #include "engine/native/api.h"

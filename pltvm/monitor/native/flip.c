@@ -1,6 +1,6 @@
-/* Pages that are to be writable and executable, turned from one to the other as they fault.
+/* Turns pages that should be writable and executable from one to the other when they fault.
  *
- * What engine/quirks.py and engine/page_table.py do for enclaves; why is said there.
+ * Does what engine/quirks.py and engine/page_table.py do for enclaves; the reasons are there.
  */
 
 #include "engine/native/quirks.h"
@@ -32,7 +32,7 @@ static struct access compressed_store(uint32_t half, const uint64_t *x) {
     }
 }
 
-/* What the store or atomic instruction writes, with the registers `x`, of which x0 is not looked at. */
+/* The range that the store or atomic instruction writes, with the registers `x`; x0 is not read. */
 static struct access store_of(uint32_t word, const uint64_t *x) {
     uint64_t base = word >> 15 & 31 ? x[word >> 15 & 31] : 0, size = UINT64_C(1) << (word >> 12 & 3);
     if ((word & 3) != 3) return compressed_store(word, x);
@@ -68,13 +68,13 @@ static int flip_range(struct hart *hart, const struct enclave *enclave, uint64_t
 }
 
 int flip(struct hart *hart, struct enclave *enclave, uint32_t cause) {
-    uint64_t pc = hart_register(hart, PC) - 4; /* Unicorn is behind the instruction, taken to have four bytes */
+    uint64_t pc = hart_register(hart, PC) - 4; /* Unicorn's pc is after the instruction, taken to have four bytes */
     int flipped;
     if (cause == STORE_PAGE) {
         hart_save(hart);
         struct access access = store_of(fetch(hart, enclave->root, pc), hart->registers + X0);
         flipped = access.size && flip_range(hart, enclave, access.va, access.size, PTE_W);
-    } else { /* Unicorn fetches a whole block first: what it lacks may be in the next page */
+    } else { /* Unicorn fetches a whole block first: the missing part may be in the next page */
         uint64_t next = (pc | (PAGE - 1)) + 1;
         flipped = flip_range(hart, enclave, pc, 4, PTE_X) || (next && flip_range(hart, enclave, next, 2, PTE_X));
     }

@@ -1,7 +1,7 @@
-/* Traps noted: what monitor/log.py does, at each trap that the core answers.
+/* Logs traps: does what monitor/log.py does, at each trap that the core answers.
  *
- * In C as nobody would record runs that take twice the time. The sum has what a call says, its registers and
- * the text of a print, and the clock, which counts what else happened.
+ * In C because recording must not double the time of a run. The sum includes a call's registers, the text of a
+ * print, and the clock, which counts everything else that happened.
  */
 
 #include "monitor/native/log.h"
@@ -36,7 +36,7 @@ API uint64_t pltvm_log_bytes(uint64_t sum, const uint8_t *bytes, uint64_t size) 
     return sum;
 }
 
-/* The sum with a trap more, of somebody, with these registers. */
+/* The sum with one more trap, of `who`, with these registers. */
 static uint64_t with_trap(uint64_t sum, uint64_t clock, uint32_t cause, uint32_t who, const uint64_t *values) {
     uint64_t all = ((uint64_t)cause << 32 | who) + clock * GOLDEN;
     for (int i = 0; i < NOTED; i++) all += values[i] * FACTORS[i] ^ values[i] >> 29;
@@ -53,7 +53,7 @@ static void add_row(struct trap_log *log, const struct trap_row *row) {
     log->rows[log->used++] = *row;
 }
 
-/* Whether a trap, of which this is the sum, is the expected one. */
+/* Whether a trap with this sum is the expected one. */
 static int check(struct trap_log *log, uint64_t sum) {
     if (log->expected != NULL && log->count == log->expected_end) {
         log->differs = 1;
@@ -73,7 +73,7 @@ static void note(struct trap_log *log, uint64_t sum, uint32_t cause, uint32_t wh
     log->count++;
 }
 
-/* Note a trap that Python has got, with the registers of its context and what it writes; 0 if it differs. */
+/* Log a trap that Python handles, with the registers of its context and the data it writes; 0 if it differs. */
 API int pltvm_log_trap(struct trap_log *log, uint64_t clock, uint32_t cause, uint32_t who, const uint64_t *registers,
                        const uint8_t *text, uint64_t size) {
     uint64_t values[NOTED];
@@ -85,7 +85,7 @@ API int pltvm_log_trap(struct trap_log *log, uint64_t clock, uint32_t cause, uin
     return 1;
 }
 
-/* In the place of who answers traps: calls of enclaves are noted, if they are answered. */
+/* Called in place of the function that answers traps: logs calls of enclaves that are answered. */
 API int pltvm_log_answer(struct hart *hart, uint32_t cause) {
     struct trap_log *log = hart->log;
     uint64_t running = globals_of(hart)->running;

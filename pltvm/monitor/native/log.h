@@ -1,11 +1,11 @@
-/* The log of traps that a recording has: Python owns these (monitor/log.py). */
+/* The log of traps in a recording: Python owns these structures (monitor/log.py). */
 
 #ifndef PLTVM_LOG_H
 #define PLTVM_LOG_H
 
 #include "engine/native/hart.h"
 
-/* One trap: what it was, and the sum of all that was noted up to it. */
+/* One trap, and the sum up to it. */
 struct trap_row {
     uint64_t pc, a7, a0;
     uint32_t who;                   /* eid, or −1 for the host */
@@ -13,9 +13,9 @@ struct trap_row {
     uint64_t sum;
 };
 
-/* Every trap counts in `sum`; of those whose number is a multiple of mask + 1 there is a row. When there is no
- * room for more, every second one stays. With `expected` rows, it is looked whether each is as expected, and that
- * there are no more than `expected_end` traps. */
+/* Every trap enters `sum`; traps whose number is a multiple of mask + 1 have a row. When there is no room for
+ * more, every second row is dropped. With `expected` rows, each trap is compared with the expected one, and there
+ * must be no more than `expected_end` traps. */
 struct trap_log {
     answer_function *next;          /* who answers traps */
     uint64_t sum, count, mask;

@@ -1,8 +1,8 @@
-/* Blocks of memory for an enclave and back: mmap, munmap and sbrk (§4), in the plain case.
+/* Memory for enclaves: mmap, munmap and sbrk (§4), in the common case.
  *
- * What monitor/ocall.py does, where tables are there and no page table of the host maps the block. The host is
- * asked for a block, and told of one that is back, by two functions of Python: its allocator is its own.
- * In C as the way through Python's host and monitor and back takes ten times what these two functions do.
+ * Does what monitor/ocall.py does, if page tables exist and no page table of the host maps the block. Two Python
+ * functions ask the host's allocator for a block, and tell it of one that is given back.
+ * In C because the way through Python's host and monitor takes ten times as long as these two functions.
  */
 
 #include "engine/native/sv39.h"
@@ -10,10 +10,10 @@
 #include "monitor/native/space.h"
 
 #define LARGEST (MMAP_TOP - HEAP_BASE)
-/* Larger blocks are zeroed by giving them back to the operating system, which is Python's affair. */
+/* Larger blocks are left to Python, which zeroes them by giving them back to the operating system. */
 #define MOST_PAGES UINT64_C(15)
 
-/* Pages of the block that the host gives for so many bytes: a power of two, with one more for the record. */
+/* Pages of the host's block for so many bytes: a power of two, with one page for the record. */
 static uint64_t block_for(uint64_t size) {
     uint64_t pages = (size + PAGE - 1) >> 12, block = 1;
     while (block <= pages) block *= 2;
@@ -24,7 +24,7 @@ static void touch_all(struct hart *hart, uint64_t pa, uint64_t pages) {
     for (uint64_t page = 0; page < pages; page++) touch(hart, pa + (page << 12));
 }
 
-/* Take a block from the host, and make a region of it, not yet mapped; NULL if there is none that is plain. */
+/* Take a block from the host, and make a region of it, not yet mapped; NULL if Python has to decide. */
 static struct region *take_block(struct hart *hart, const struct enclave *enclave, uint64_t pages) {
     uint64_t pa = calls_of(hart)->offer(pages << 12);
     if (!pa) return NULL;
@@ -36,7 +36,7 @@ static struct region *take_block(struct hart *hart, const struct enclave *enclav
     return region;
 }
 
-/* What a region is of goes back to the host, cleared, with a table of it at its start (State.give_back). */
+/* Give the block of a region back to the host, cleared, with a table of it at its start (State.give_back). */
 static void give_back(struct hart *hart, struct region *region) {
     uint64_t pa = region->block, pages = region->block_pages, *table = at(hart, pa);
     memset(table, 0, pages << 12);
@@ -47,7 +47,7 @@ static void give_back(struct hart *hart, struct region *region) {
     table[3] = pages << 12;
 }
 
-/* Whether a region's pages were never executable, and go back without more ado. */
+/* Whether a region's pages were never executable, so that they can simply be given back. */
 static int is_plain(const struct hart *hart, const struct region *region) {
     uint64_t first = (region->block - hart->base) >> 12;
     if (region->block != address(hart, region) || region->block_pages > MOST_PAGES) return 0;
@@ -56,7 +56,7 @@ static int is_plain(const struct hart *hart, const struct region *region) {
     return 1;
 }
 
-/* A region is no more: no unfinished call of this chain has it to give back. */
+/* Forget a region: no unfinished call of this chain gives it back any more. */
 static void lose(struct hart *hart, struct enclave *innermost, const struct region *region) {
     struct enclave *link = innermost;
     while (1) {
@@ -124,7 +124,7 @@ static int grow_heap(struct hart *hart, struct enclave *enclave, uint64_t size) 
     return 1;
 }
 
-/* Where one block, the last one, lies above the new top. */
+/* The case that exactly one block, the last one, is above the new top. */
 static int shrink_heap(struct hart *hart, struct enclave *enclave, uint64_t size) {
     struct enclave *home = home_of(hart, enclave);
     uint64_t top = home->heap_top - size;

@@ -1,8 +1,8 @@
-/* Calls between enclaves (§5), in the plain case: what monitor/server.py and monitor/chain.py do.
+/* Calls between enclaves (§5), in the common case: does what monitor/server.py and monitor/chain.py do.
  *
- * Plain: the call structures lie in one page each, at most one region moves, and every table that it needs is
- * there. Everything is looked at before the first thing changes, so what is not plain goes to Python as it was.
- * In C as a call and its return are what servers live on.
+ * In the common case the call structures are in one page each, at most one region moves, and every page table
+ * that it needs exists. Everything is checked before anything changes, so other cases go to Python unchanged.
+ * In C because call and return are the most frequent calls of servers.
  */
 
 #include "engine/native/sv39.h"
@@ -28,7 +28,7 @@ static struct call_struct *find_struct(struct hart *hart, const struct enclave *
     return translate(hart, enclave->root, va, flags);
 }
 
-/* An enclave's context gets the hart; the one before is saved. */
+/* Give the hart to an enclave's context; the former one is saved. */
 static void run(struct hart *hart, struct enclave *enclave) {
     struct registers *registers = registers_of(hart, enclave);
     enclave->state = RUNNING;
@@ -39,7 +39,7 @@ static void run(struct hart *hart, struct enclave *enclave) {
     hart_switch(hart, registers->own);
 }
 
-/* Whether a server takes a call now, and nobody waits for it; and the slot that it goes into. */
+/* Whether a server takes a call now, and no call waits for it; and the slot for the call. */
 static struct enclave *slot_for_call(struct hart *hart, struct enclave *server) {
     if (server->kind == TYPE_SERVER) return server->caller || server->first_waiting ? NULL : server;
     if (server->kind != TYPE_CONCURRENT_SERVER || server->first_waiting) return NULL;
@@ -48,7 +48,7 @@ static struct enclave *slot_for_call(struct hart *hart, struct enclave *server) 
     return enclave_at(hart, registers_of(hart, server)->slots[slot]);
 }
 
-/* Zero what was written of the stack of a slot since it was entered. */
+/* Zero the pages of a slot's stack that were written since it was entered. */
 static void clear_stack(struct hart *hart, const struct enclave *slot) {
     uint64_t va = STACK_TOP, *entry;
     while ((entry = walk(hart, slot->root, va - PAGE)) != NULL) {
@@ -66,12 +66,12 @@ static void clear_stack(struct hart *hart, const struct enclave *slot) {
     }
 }
 
-/* Where the entry for an enclave's kbuffer lies. */
+/* The place of the page-table entry for an enclave's kbuffer. */
 static uint64_t *kbuffer_entry(struct hart *hart, const struct enclave *enclave) {
     return at(hart, enclave->kbuffer_slot);
 }
 
-/* A call has brought this region to a slot, or it is back. */
+/* Note that a call has passed this region to a slot, or that it is back. */
 static void receive(struct hart *hart, const struct enclave *slot, struct region *region) {
     if (slot->request != address(hart, region)) return;
     region->holder = address(hart, slot);
@@ -160,7 +160,7 @@ static int has_struct(struct hart *hart, const struct enclave *caller, uint64_t 
     return where != NULL && address(hart, where) == pa;
 }
 
-/* What the monitor writes there counts as written by the caller, for `clear_stack`. */
+/* Count the monitor's write there as one of the caller, for `clear_stack`. */
 static void note_stored(struct hart *hart, const struct enclave *caller) {
     uint64_t *entry = walk(hart, caller->root, ((struct registers *)at(hart, caller->block))->own[A1]);
     *entry |= PTE_D;
@@ -192,7 +192,7 @@ int return_to_caller(struct hart *hart, struct enclave *callee) {
     }
     if (callee->request && (region == NULL || callee->request != address(hart, region))) return 0;
 
-    /* Nothing can fail from here on. The callee's registers are no more: `leave` makes those of its next call. */
+    /* Nothing can fail from here on. The callee's registers are discarded: `leave` makes those of its next call. */
     if (region != NULL) move_region(hart, region, from, to, place);
     if (region != NULL && caller->kind == TYPE_CONCURRENT_SERVER) receive(hart, caller, region);
     if (caller->kind == TYPE_CONCURRENT_SERVER) note_stored(hart, caller);

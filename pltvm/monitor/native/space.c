@@ -1,6 +1,6 @@
-/* Regions found and moved from one enclave to another, with their entries and their owner.
+/* Finds regions and moves them from one enclave to another, with their page-table entries and owner.
  *
- * In C as a call that passes memory does this once on its way there and once on its way back.
+ * In C because each call that passes memory does this twice: at the call and at the return.
  */
 
 #include "monitor/native/space.h"
@@ -116,7 +116,7 @@ void unmap_region(struct hart *hart, struct region *region, struct enclave *encl
     hart_flush(hart);
 }
 
-/* All entries of a range go to another one, whose tables are there. */
+/* All entries of a range go to another range, whose tables exist. */
 static void move_entries(struct hart *hart, uint64_t from, uint64_t va, uint64_t to, uint64_t goal, uint64_t size) {
     while (size) {
         uint64_t *source = walk(hart, from, va), *sink = walk(hart, to, goal);
