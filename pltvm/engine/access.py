@@ -1,7 +1,8 @@
-"""Loads, stores and atomics done for a context in Python, not by the JIT: where PMP keeps it from a page.
+"""Does loads, stores and atomics in Python instead of the JIT, on pages that PMP has made inaccessible.
 
-What is done is what RV64GC says, on the bytes that the page table names; the JIT's walker has set the A and D
-bits of the entry before it asked PMP. A reservation (`lr`) is kept here: one that the JIT holds is of no use.
+They work as RV64GC specifies, on the bytes that the page table names; the JIT's walker has set the entry's A
+and D bits before it checked PMP. Reservations (`lr`) are kept here, as one held by the JIT would be of no
+use.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ _LR, _SC = 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What an instruction does with memory: reads, writes, or both; the register is x or f."""
+    """The memory access of an instruction: a read, a write, or both; the register is x or f."""
 
     access: Access
     reads: bool
@@ -28,12 +29,12 @@ class Operation:
     register: int
     floats: bool = False
     signed: bool = False
-    atomic: int | None = None  # what an AMO does
+    atomic: int | None = None  # the operation of an AMO
     operand: int = 0  # the register with the other operand of an AMO
 
 
 def operation(code: bytes, context: Context) -> Operation | None:
-    """What the instruction at the start of `code` does; None if it accesses no memory."""
+    """Return the memory access of the instruction at the start of `code`; None if there is none."""
     access = memory_access(code, context)
     if access is None:
         return None
@@ -61,15 +62,15 @@ def _short(half: int, access: Access) -> Operation:
 
 
 class Accesses:
-    """Does accesses, and keeps the reservations of contexts."""
+    """Does accesses and keeps the reservations of contexts."""
 
     def __init__(self) -> None:
         self._reserved: dict[Context, tuple[int, bytes]] = {}
 
     def perform(self, code: bytes, context: Context, what: Operation, free: Protection) -> Cause | None:
-        """Do the instruction at pc and step behind it: None. Else the cause of a page fault that it gives.
+        """Do the instruction at pc and step over it; return None, or the cause of its page fault.
 
-        `free` is what PMP says of others.
+        `free` has the PMP entries without those that watch pages.
         """
         table, access = context.table, what.access
         assert table is not None
@@ -89,7 +90,8 @@ class Accesses:
         return None
 
     def result(self, context: Context, what: Operation, old: bytes) -> bytes | None:
-        """The bytes that it would leave in memory; None if it would write nothing, or that is not known."""
+        """Return the bytes that it would leave in memory; None if it would write nothing, or if that is
+        unknown."""
         if what.atomic in (None, _LR):
             value = context.regs[F0 + what.register] if what.floats else context.register(what.register)
             size = what.access.size
@@ -101,7 +103,7 @@ class Accesses:
         return (_combined(what.atomic or 0, read, value, size) & (1 << 8 * size) - 1).to_bytes(size, "little")
 
     def _run(self, context: Context, what: Operation, pa: int, old: bytes) -> bytes | None:
-        """What is to be written, if anything; registers are set."""
+        """Set the registers, and return the bytes to write, if any."""
         size = what.access.size
         if what.atomic is not None:
             return self._atomic(context, what, pa, old)
@@ -132,7 +134,7 @@ class Accesses:
 
 
 def _combined(kind: int, read: int, value: int, size: int) -> int:
-    """What an AMO leaves in memory, of what was there (signed) and of a register."""
+    """Return what an AMO leaves in memory, given the old value (signed) and a register."""
     mask = (1 << 8 * size) - 1
     signed = int.from_bytes((value & mask).to_bytes(size, "little"), "little", signed=True)
     results = {

@@ -1,8 +1,7 @@
-"""Instructions that Unicorn's CPU lacks and today's compilers emit: Zba, Zbb, Zbs, Zicond and Zcb.
+"""Runs instructions that Unicorn's CPU lacks and today's compilers emit: Zba, Zbb, Zbs, Zicond and Zcb.
 
-Each of them is one row: what its fixed bits are, and its result as a function of its operands. Numbers are
-unsigned, of 64 bits; results are cut to that. A result of a `w` instruction is a number of 32 bits, extended
-by its sign.
+Each of them is one row: its fixed bits, and its result as a function of its operands. Numbers are unsigned,
+of 64 bits; results are cut to 64 bits. The result of a `w` instruction has 32 bits and is sign-extended.
 
     31      25 24 20 19 15 14  12 11 7 6    0
     | funct7  | rs2 | rs1 |funct3| rd |opcode|   two registers: mask 0xFE00707F
@@ -25,7 +24,7 @@ _WORD: Final = 0xFFFF_FFFF
 
 
 def _signed(value: int, bits: int = 64) -> int:
-    """The lowest bits of a number as one with a sign."""
+    """Return the lowest bits of a number as a signed number."""
     value &= (1 << bits) - 1
     return value - (value >> bits - 1 << bits)
 
@@ -45,7 +44,7 @@ def _trailing_zeros(a: int, bits: int) -> int:
 
 
 def _or_combine(a: int) -> int:
-    """Each byte that is not zero becomes 255."""
+    """Return the number with each non-zero byte set to 255."""
     return sum(0xFF << at for at in range(0, 64, 8) if a >> at & 0xFF)
 
 
@@ -116,8 +115,8 @@ _COMPRESSED_UNARY: Final[tuple[Callable[[int], int], ...]] = (
 
 
 def execute(code: bytes, context: Context) -> bool:
-    """Run the instruction at the start of `code` and step behind it; False when it is none of those that
-    change registers alone, and nothing has changed."""
+    """Run the instruction at the start of `code` and step over it. Return False, and change nothing, if it is
+    not one of those that change only registers."""
     word = int.from_bytes(code[:4], "little")
     if word & 3 != 3:
         return _execute_compressed(word & 0xFFFF, context)
@@ -140,7 +139,7 @@ def execute(code: bytes, context: Context) -> bool:
 
 
 def _execute_compressed(half: int, context: Context) -> bool:
-    """c.mul, and what is made of a register: 100111 rd' 10 rs2' 01 and 100111 rd' 11 which 01."""
+    """Run c.mul, or an operation on one register: 100111 rd' 10 rs2' 01 and 100111 rd' 11 which 01."""
     rd, last = 8 + (half >> 7 & 7), half >> 2 & 7
     a = context.register(rd)
     if half & 0xFC63 == 0x9C41:
@@ -155,7 +154,7 @@ def _execute_compressed(half: int, context: Context) -> bool:
 
 
 class Transfer(NamedTuple):
-    """A load or store of Zcb: what it moves between which register and memory. `decode` has the address."""
+    """A load or store of Zcb: size, kind and register. `decode` finds the address."""
 
     register: int
     size: int  # bytes
@@ -164,7 +163,7 @@ class Transfer(NamedTuple):
 
 
 def transfer(code: bytes) -> Transfer | None:
-    """The load or store of Zcb at the start of `code`, None when it is none.
+    """Return the load or store of Zcb at the start of `code`, or None.
 
     100 | 0 store half | rs1' | offset or, of a half: signed, offset | register' | 00
     """
@@ -179,5 +178,6 @@ def transfer(code: bytes) -> Transfer | None:
 
 
 def is_skipped(half: int) -> bool:
-    """Whether 16 bits are an instruction of Zcb or beside them: Unicorn runs these as if they did nothing."""
+    """Whether 16 bits are an instruction of Zcb or a reserved one beside them: Unicorn skips these
+    silently."""
     return half & 0xE003 == 0x8000 or half & 0xFC43 == 0x9C41

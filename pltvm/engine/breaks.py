@@ -1,12 +1,13 @@
-"""Places in code that trap when they are reached, before their instruction has run: for debuggers.
+"""Breakpoints: places in code that trap before their instruction runs, for debuggers.
 
-RAM never holds anything but the program's own code. While a block that has such a place is translated there
-is an illegal instruction, as `skipped` does it for others; then the block traps there, and all other code
-runs as fast as ever. Which blocks these are is found when they are translated: a new place, or one that is no
-more, has the code around it forgotten.
+RAM holds only the program's own code while guests run. While a block with a breakpoint is translated, there
+is an illegal instruction in RAM, as `skipped` does it; then the block traps there, and all other code runs at
+full speed. These blocks are found when they are translated; adding or removing a breakpoint discards the
+translated code around it.
 
-A place is an address in one address space. Unicorn translates code that several have at the same address and
-in the same page once, so the trap may come from another of them: who handles Cause.BREAK looks.
+A breakpoint is an address in one address space. If several address spaces have the same page at the same
+address, Unicorn translates its code once, so the trap may come from another of them: the handler of
+Cause.BREAK checks that.
 """
 
 from collections.abc import Callable
@@ -25,8 +26,8 @@ class _Core(Protocol):
 
 
 class Breaks:
-    """The places of one hart. `core` is told whether there are any, `forget` code by its physical address,
-    and how many instructions `ran` that the JIT does not know of."""
+    """The breakpoints of one hart. `core` is told whether there are any; `forget` discards code by physical
+    address; `ran` counts instructions that the JIT has not counted."""
 
     def __init__(
         self,
@@ -41,14 +42,14 @@ class Breaks:
         self._hushed: set[int] = set()
 
     def add(self, table: PageTable, va: int) -> None:
-        """Code of this address space traps with Cause.BREAK when it gets to `va`."""
+        """Add a breakpoint: code of this address space traps with Cause.BREAK when it reaches `va`."""
         spaces = self.places.setdefault(va, {})
         if table.root not in spaces:
             spaces[table.root] = table
             self._changed(table, va)
 
     def remove(self, table: PageTable, va: int) -> None:
-        """It does no more."""
+        """Remove a breakpoint."""
         spaces = self.places.get(va, {})
         if spaces.pop(table.root, None) is not None:
             if not spaces:
@@ -56,7 +57,7 @@ class Breaks:
             self._changed(table, va)
 
     def hush(self, va: int) -> None:
-        """Nobody traps at this address until `wake`: who stopped there is to run its instruction."""
+        """Disable breakpoints at this address until `wake`, so that its instruction can run."""
         if va in self.places and va not in self._hushed:
             self._hushed.add(va)
             for table in self.places[va].values():
@@ -70,7 +71,7 @@ class Breaks:
                 self._changed(table, va)
 
     def has(self, table: PageTable | None, va: int) -> bool:
-        """Whether this is a place of this very address space."""
+        """Whether there is a breakpoint at `va` in this address space."""
         return table is not None and table.root in self.places.get(va, ())
 
     def _changed(self, table: PageTable, va: int) -> None:
@@ -80,7 +81,8 @@ class Breaks:
             self._forget(pte_address(entry) | va & PAGE - 1, 2)
 
     def first(self, pc: int, size: int, table: PageTable) -> int | None:
-        """The first place in a block of code, if it has one, or one of another space with the same code."""
+        """Return the first breakpoint in a block of code, also one of another space with the same code, or
+        None."""
         end, hushed = pc + size, self._hushed
         found = (
             va for va in self.places if pc <= va < end and va not in hushed and self._is_meant(va, table)
@@ -96,9 +98,9 @@ class Breaks:
         return any(not entry or pte_address(entry) == here for entry in entries)
 
     def settle(self, hart: quirks.Clocked, cause: int, context: Context) -> int | None:
-        """As `quirks.settle`, and Cause.BREAK at one of these places."""
+        """Like `quirks.settle`, with Cause.BREAK at a breakpoint."""
         if cause == Cause.ILLEGAL and context.regs[PC] - 4 in self.places:
             context.step(-4)
-            self._ran(-1)  # it is counted when it runs
+            self._ran(-1)  # the instruction is counted when it runs
             return Cause.BREAK
         return quirks.settle(hart, cause, context)

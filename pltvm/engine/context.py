@@ -1,16 +1,16 @@
-"""Saved CPU state: what a switch of address space or privilege has to keep.
+"""Saved CPU state, kept when the address space or the privilege changes.
 
 A context is one block of u64 laid out so that a single batch call to Unicorn loads or stores it:
 
     0 PRIV=3 | 1 mstatus | 2 satp | 3 PRIV (the target) | 4 x1 … 34 x31 | 35 pc | 36 f0 … 67 f31 | 68 fcsr
 
-CSRs can only be written in M-mode, so loading goes through privilege 3 first. Saving needs 4…68 alone:
+CSRs can only be written in M-mode, so loading first sets privilege 3. Saving needs only 4…68:
 mstatus, satp and the privilege change only when the monitor changes them.
 
-Floating point is always on, but for a guest kernel that turns it off, and then fcsr can be neither read nor
-written: see `supervisor`. Turning it on when a program first uses it would not do: with `mstatus.FS` off
-Unicorn runs the compressed loads and stores as no-ops instead of trapping. In the same batch the registers
-cost little; a call of their own would cost more than all the others.
+Floating point is always on, unless a guest kernel turns it off; then fcsr can be neither read nor written:
+see `supervisor`. Turning it on at a program's first use is not possible: with `mstatus.FS` off, Unicorn runs
+the compressed loads and stores as no-ops instead of trapping. In the same batch the floating-point registers
+cost little; a separate call would cost more than all the others.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ PC: Final = 35
 F0: Final = 36
 FCSR: Final = 68
 SLOTS: Final = 69
-SAVED_FROM: Final = X0 + 1  # saving starts at x1
+SAVED_FROM: Final = X0 + 1  # the first saved register, x1
 
 MSTATUS_SIE: Final = 1 << 1
 MSTATUS_SPIE: Final = 1 << 5
@@ -59,7 +59,7 @@ REGISTER_IDS: Final = (ctypes.c_int * SLOTS)(
 
 
 def pointers_to(block: "ctypes.Array[ctypes.c_uint64]") -> "ctypes.Array[ctypes.c_void_p]":
-    """Addresses of the u64 of a block, as Unicorn's batch calls take them."""
+    """Return the addresses of a block's u64, as Unicorn's batch calls take them."""
     start = ctypes.addressof(block)
     return (ctypes.c_void_p * len(block))(*range(start, start + 8 * len(block), 8))
 
@@ -70,9 +70,9 @@ Block = ctypes.c_uint64 * SLOTS
 class Context:
     """Registers, privilege and address space of one thread of guest execution.
 
-    `regs` is a u64 view indexed by the slot names of this module. `table` is the page table that `satp`
-    names, for reading what the program sees; None with translation off. The registers are the context's own,
-    or lie in RAM (`in_ram`).
+    `regs` is a u64 view indexed by the names in this module. `table` is the page table that `satp` names, to
+    read the program's memory; None with translation off. The registers are in memory of the context itself,
+    or in RAM (`in_ram`).
     """
 
     __slots__ = (
@@ -94,9 +94,9 @@ class Context:
 
     @classmethod
     def in_ram(cls, memory: Memory, pa: int, table: PageTable) -> "Context":
-        """The context of user mode whose registers, as they are, lie at physical address `pa`.
+        """Return a user-mode context whose registers are at physical address `pa`, with their present values.
 
-        Who lets it run tells RAM that the page is written (`Memory.touch`).
+        Code that lets it run has to tell RAM that the page is written (`Memory.touch`).
         """
         context = cls.__new__(cls)
         context._lie_at(Block.from_address(memory.host_address + pa - memory.base), table)
@@ -113,10 +113,10 @@ class Context:
         self.table = table
 
     def reset(self, priv: int, satp: int, pc: int, mstatus: int = 0) -> None:
-        """Start afresh: every register zero."""
+        """Reset the context, with every register zero."""
         regs = self.regs
         ctypes.memset(self._block, 0, 8 * SLOTS)
-        self.privileged = priv != U  # its code changes privilege and mstatus by itself
+        self.privileged = priv != U  # its code can change privilege and mstatus itself
         regs[_FIRST_PRIV] = M
         regs[MSTATUS] = mstatus | _UXL_SXL_64 | MSTATUS_FS
         regs[SATP] = satp
@@ -124,12 +124,12 @@ class Context:
         regs[PC] = pc
 
     def restart(self, registers: memoryview) -> memoryview:
-        """Start afresh from the registers of another context; gives the own registers."""
+        """Reset the context with the given registers; return its own registers."""
         self.regs[:] = registers
         return self.regs
 
     def step(self, by: int) -> None:
-        """Move pc by so many bytes, around the end of the address space if need be."""
+        """Move pc by so many bytes, wrapping around at the end of the address space."""
         self.regs[PC] = self.regs[PC] + by & 0xFFFF_FFFF_FFFF_FFFF
 
     def register(self, number: int) -> int:

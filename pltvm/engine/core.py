@@ -1,6 +1,6 @@
-"""The part of the hart that the native core and Python share: `struct hart` of native/hart.h.
+"""The state of the hart that the native core and Python share: `struct hart` of native/hart.h.
 
-Without the core it still is where the clock is kept; nobody else looks at it then.
+Without the core it holds only the clock.
 """
 
 import ctypes
@@ -14,13 +14,13 @@ from pltvm.engine.unicorn_library import quick
 _U64: Final = ctypes.c_uint64
 _POINTER: Final = ctypes.c_void_p
 
-# What `told` says.
+# Flags of `told`.
 SWITCHED: Final = 1
 WAITING: Final = 2
 
 
 class CoreHart(ctypes.Structure):
-    """See the header, of which a test says that this is the same."""
+    """See the header; a test checks that both are the same."""
 
     _fields_ = [
         ("engine", _POINTER),
@@ -61,13 +61,13 @@ class CoreHart(ctypes.Structure):
     flips: int
 
     def protect(self, rows: Sequence[tuple[int, int, int]]) -> None:
-        """What PMP says: start, end and permissions, by priority."""
+        """Set the PMP entries: start, end and permissions, by priority."""
         self._rows = (ctypes.c_uint64 * (3 * len(rows)))(*(number for row in rows for number in row))
         self.protection, self.rows = ctypes.addressof(self._rows), len(rows)
 
     def connect(self, engine: ctypes.c_void_p, memory: Memory, flush_word: int, **functions: object) -> None:
-        """Fill in all that does not change. `functions` of ctypes get what the core leaves: `python`
-        traps, and `look` blocks."""
+        """Fill in the constant fields. `functions` are ctypes functions for what the core leaves to Python:
+        `python` for traps, `look` for blocks."""
         self.engine = engine.value
         for field, function in (
             ("read_batch", quick.uc_reg_read_batch),
@@ -83,5 +83,5 @@ class CoreHart(ctypes.Structure):
 
 
 def address_of(buffer: bytearray) -> int:
-    """Where a bytearray lies; it can not change its size from now on."""
+    """Return the address of a bytearray, which cannot change its size from now on."""
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

@@ -55,7 +55,7 @@ class CounterState(ctypes.Structure):
 
 
 def instructions(hart: Hart, start: int, end: int) -> int:
-    """The instructions from one address to another, which begin on one page."""
+    """Return the number of instructions that begin from `start` up to `end`, on one page."""
     context = hart.whose() if hart.core.told else hart.current
     table = context.table
     entry = table.entry(start) if table is not None and not context.privileged else 0

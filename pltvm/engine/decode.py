@@ -1,6 +1,6 @@
 """Operands of an instruction, from its bytes: what a load, store or atomic accesses, and its text.
 
-Only traps need it, but the first stores of every program are among them.
+Only traps need it, and those include the first stores of every program.
 """
 
 import functools
@@ -26,7 +26,7 @@ def _disassembler() -> Any:
 
 
 def disassemble(code: bytes, pc: int) -> str:
-    """The instruction at the start of `code` as text, or its bytes when it is none."""
+    """Return the instruction at the start of `code` as text, or its bytes if it is invalid."""
     for instruction in _disassembler().disasm(code[:4], pc, 1):
         return f"{instruction.mnemonic} {instruction.op_str}".strip()
     if text := _zcb_text(int.from_bytes(code[:2], "little")):
@@ -35,7 +35,7 @@ def disassemble(code: bytes, pc: int) -> str:
 
 
 def instruction_length(code: bytes) -> int:
-    """2 for a compressed instruction, else 4."""
+    """Return 2 for a compressed instruction, else 4."""
     return 4 if code and code[0] & 3 == 3 else 2
 
 
@@ -45,9 +45,9 @@ _OPCODE_LOAD, _OPCODE_LOAD_FP, _OPCODE_STORE, _OPCODE_STORE_FP, _OPCODE_AMO = 0x
 
 
 def memory_access(code: bytes, context: Context) -> Access | None:
-    """What the load, store or atomic at the start of `code` accesses with the registers of `context`.
+    """Return the memory operand of the load, store or atomic at the start of `code`, given the registers.
 
-    None when the instruction has no memory operand.
+    None if the instruction has no memory operand.
     """
     if len(code) < 2:
         return None
@@ -67,7 +67,7 @@ def memory_access(code: bytes, context: Context) -> Access | None:
     return Access((base + (offset ^ 0x800) - 0x800) & 0xFFFF_FFFF_FFFF_FFFF, size)
 
 
-# Compressed loads and stores. By quadrant and funct3: bytes; then where the bits of the offset are, as
+# Compressed loads and stores, by quadrant and funct3: bytes; then the places of the offset's bits, as
 # (lowest bit in the instruction, number of bits, lowest bit in the offset).
 _Bits = tuple[tuple[int, int, int], ...]
 _WORD: Final[_Bits] = ((10, 3, 3), (6, 1, 2), (5, 1, 6))
@@ -82,7 +82,7 @@ _COMPRESSED: Final = {
     (2, 1): (8, _DOUBLE_LOAD_SP), (2, 2): (4, _WORD_LOAD_SP), (2, 3): (8, _DOUBLE_LOAD_SP),
     (2, 5): (8, _DOUBLE_STORE_SP), (2, 6): (4, _WORD_STORE_SP), (2, 7): (8, _DOUBLE_STORE_SP),
 }  # fmt: skip
-# Those of Zcb, by bits 12…10 (quadrant 0, funct3 4).
+# The same for Zcb, by bits 12…10 (quadrant 0, funct3 4).
 _BYTE: Final[_Bits] = ((6, 1, 0), (5, 1, 1))
 _HALF: Final[_Bits] = ((5, 1, 1),)
 _ZCB: Final = {0: (1, _BYTE), 1: (2, _HALF), 2: (1, _BYTE), 3: (2, _HALF)}
@@ -92,8 +92,8 @@ _INTEGER_LOADS_SP: Final = {(2, 2), (2, 3)}
 
 
 def _compressed_access(code: bytes, context: Context) -> Access | None:
-    """The operand of a compressed load or store. By hand: a program faults on its first ones right at its
-    start, and the disassembler takes longer to load than all else."""
+    """Return the operand of a compressed load or store. Decoded by hand: every program faults on its first
+    ones at its start, and loading the disassembler takes longer than the rest of the run."""
     half = int.from_bytes(code[:2], "little")
     form = (half & 3, half >> 13)
     known = _ZCB.get(half >> 10 & 7) if form == (0, 4) else _COMPRESSED.get(form)
@@ -111,7 +111,7 @@ def _offset(half: int, fields: _Bits) -> int:
 
 
 def _zcb_text(half: int) -> str:
-    """A load or store of Zcb as text, which the disassembler does not know; "" when it is none."""
+    """Return a load or store of Zcb as text, as the disassembler does not know Zcb; "" for others."""
     if half & 0xF003 != 0x8000 or half & 0xFC43 == _RESERVED_STORE:
         return ""
     kind = half >> 10 & 3

@@ -1,7 +1,7 @@
-"""Instructions that Unicorn lacks, run for a program as the hardware would: see `bits` for which.
+"""Runs instructions that Unicorn lacks (see `bits`) for a program, as hardware would.
 
-Their loads and stores are looked up here in the page tables, and held against PMP, as the JIT does it for its
-own: a program reaches by them what it reaches by others, and the same bits of the entries are set.
+Their loads and stores walk the page tables and check PMP here, as the JIT does for its own: a program can
+access the same memory as with other instructions, and the same bits of the entries are set.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,11 @@ _ACCESS_FAULT: Final = {False: Cause.LOAD_ACCESS, True: Cause.STORE_ACCESS}
 
 
 def emulate(code: bytes, context: Context, protection: Protection) -> Cause | None:
-    """Run the instruction at pc, whose bytes are `code`, and step behind it: None.
+    """Run the instruction at pc, with the bytes `code`, and step over it; return None, or the cause of a
+    trap.
 
-    Otherwise nothing is changed but A and D bits: the cause is ILLEGAL where it is not one of those, or that
-    of a load or store that may not be.
+    If it traps, only A and D bits have changed. The cause is ILLEGAL for other instructions, or that of a
+    refused load or store.
     """
     if bits.execute(code, context):
         return None
@@ -57,7 +58,7 @@ def emulate(code: bytes, context: Context, protection: Protection) -> Cause | No
 
 
 def _physical(table: PageTable, va: int, store: bool, protection: Protection) -> int | Cause:
-    """The physical address of a byte for user mode, or the cause of the fault; sets A and D."""
+    """Return the physical address of a byte for user mode, or the cause of the fault; sets A and D."""
     memory, at = table.memory, table.root
     for shift in LEVEL_SHIFTS if canonical(va) else ():
         slot = at + (va >> shift & ENTRIES - 1) * 8
@@ -83,7 +84,7 @@ def _physical(table: PageTable, va: int, store: bool, protection: Protection) ->
 
 
 def _allows(protection: Protection, pa: int, permission: int) -> bool:
-    """Whether PMP lets user mode have this byte."""
+    """Whether PMP lets user mode access this byte."""
     for start, end, permissions in protection:
         if start <= pa < end:
             return bool(permissions & permission)

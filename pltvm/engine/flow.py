@@ -1,6 +1,6 @@
-"""Jumps and branches, done for a context without running it: pc and the link register are all they change.
+"""Does jumps and branches for a context without running it: they change only pc and the link register.
 
-A debugger that steps needs to know where an instruction leads; so it does those that lead elsewhere itself.
+A stepping debugger has to know the next pc; so it does jumps and branches itself.
 """
 
 from pltvm.engine.context import PC, Context
@@ -11,7 +11,7 @@ _JAL, _JALR, _BRANCH = 0x6F, 0x67, 0x63
 
 
 def jump(code: bytes, context: Context) -> bool:
-    """Do the jump or branch at the start of `code`; False, and nothing done, if it is none."""
+    """Do the jump or branch at the start of `code`; return False, and change nothing, for others."""
     if len(code) < 2:
         return False
     pc, size = context.regs[PC], instruction_length(code)
@@ -31,7 +31,7 @@ def _signed(value: int, bits: int) -> int:
 
 
 def _long(word: int, pc: int, context: Context) -> tuple[int, int] | None:
-    """Where it leads, and the register that gets the address behind it."""
+    """Return the target, and the register that gets the return address."""
     opcode, function = word & 0x7F, word >> 12 & 7
     first, link = context.register(word >> 15 & 31), word >> 7 & 31
     if opcode == _JAL:

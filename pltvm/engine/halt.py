@@ -1,15 +1,15 @@
-"""A request that the run in progress ends: a state that all that runs, waits or computes for long looks at.
+"""The request to end the run in progress; all code that runs, waits or computes for long checks it.
 
-Asked for once, from any thread, it holds for the rest of the run. So nobody needs to be interrupted at the
-right moment: the hart looks before it enters guest code, what waits for the world outside waits here, and
-long work in Python looks every so often.
+A request, from any thread, holds for the rest of the run. So no interruption has to come at the right moment:
+the hart checks before it enters guest code, code that waits for the outside world waits here, and long
+computations in Python check regularly.
 
-A debugger that has stopped the run says so (`standing`): time that passes then does not count for limits.
+While a debugger has stopped the run (`standing`), time does not count for limits.
 
-    who                                            looks by
-    the hart, and who chooses what runs next       asked
-    what waits for a time or a file                wait, which raises Interrupted
-    a digest over much memory                      check, likewise
+    ~    user                                           checks by
+    ~    the hart, and schedulers                       asked
+    ~    code that waits for a time or a file           wait, which raises Interrupted
+    ~    a digest over much memory                      check, which raises it too
 """
 
 import os
@@ -25,21 +25,21 @@ _LONGEST: Final = 3600  # seconds that the operating system is asked to wait at 
 
 
 class Halt:
-    """Whether one run is to end, and why: `reason` is what `ask` said first."""
+    """Whether one run should end, and why: `reason` is that of the first `ask`."""
 
     def __init__(self) -> None:
         self.asked = False
         self.reason = ""
-        self._stood = 0.0  # seconds, in all
-        self._since: float | None = None  # when it stood still, if it does
-        self._ends: tuple[int, int] | None = None  # a pipe with a byte in it once `asked`, if anybody waits
+        self._stood = 0.0  # total seconds
+        self._since: float | None = None  # when it was stopped, if it is
+        self._ends: tuple[int, int] | None = None  # a pipe, which has a byte after `ask`, if a thread waits
 
     def __del__(self) -> None:
         for end in self._ends or ():
             os.close(end)
 
     def ask(self, reason: str) -> None:
-        """From any thread: the run is to end."""
+        """Ask the run to end; from any thread."""
         if not self.asked:
             self.reason, self.asked = reason, True
             if self._ends is not None:
@@ -47,7 +47,7 @@ class Halt:
 
     @contextmanager
     def standing(self) -> Iterator[None]:
-        """While the block runs nobody's time passes."""
+        """Stop the clock of time limits in this context."""
         if self._since is not None:
             yield
             return
@@ -60,19 +60,19 @@ class Halt:
 
     @property
     def stood(self) -> float:
-        """Seconds so far for which the run was held up by a debugger."""
+        """Return the seconds for which a debugger has stopped the run so far."""
         since = self._since
         return self._stood + (0.0 if since is None else time.monotonic() - since)
 
     def check(self) -> None:
-        """Raise Interrupted if the run is to end."""
+        """Raise Interrupted if the run should end."""
         if self.asked:
             raise Interrupted(self.reason)
 
     def wait(self, seconds: float | None = None, descriptor: int | None = None) -> None:
-        """Wait until so much time has passed, or until there is something to read, its end included.
+        """Wait until so much time has passed, or until the descriptor has data or is at its end.
 
-        Raises Interrupted as soon as the run is to end.
+        Raises Interrupted as soon as the run should end.
         """
         ends = self._ends = self._ends or os.pipe()
         waiter = select.poll()

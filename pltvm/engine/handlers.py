@@ -1,7 +1,7 @@
-"""Who gets which trap, and whether the native core may answer calls before Python hears of them.
+"""The handler of each trap, and whether the native core may answer calls without Python.
 
-A handler that is replaced is told of every trap from then on: so tracing, recording and fuzzing put their own
-in place of the monitor's, and nobody has to ask at a trap whether somebody looks.
+A handler that replaces another gets every trap from then on: tracing, recording and fuzzing put their own in
+place of the monitor's, so no code has to check at each trap whether there is an observer.
 """
 
 import ctypes
@@ -18,15 +18,17 @@ _ECALL_U: Final = int(Cause.ECALL_U)
 
 
 class Handlers(dict[int, Handler]):
-    """The handler of each cause. The core answers calls only while they are `answer_with`'s."""
+    """The handler of each cause. The core answers calls only while ecalls have the handler of
+    `answer_with`."""
 
     def __init__(self, core: CoreHart) -> None:
         super().__init__()
         self._core = core
-        self._own: dict[int, Handler] = {}  # as they were given
+        self._own: dict[int, Handler] = {}  # as they were set
         self._listener: Callable[[int, Context], None] | None = None
-        self._answer: tuple[Handler | None, int] = (None, 0)  # whose calls the core answers, and by what
-        self._looked_at = False  # by Python functions that want to know who runs
+        # handler whose calls the core answers, and the C function
+        self._answer: tuple[Handler | None, int] = (None, 0)
+        self._looked_at = False  # by Python functions that watch which context runs
         self._around: list[Callable[[int], int]] = []
 
     def __setitem__(self, cause: int, handler: Handler) -> None:
@@ -39,13 +41,13 @@ class Handlers(dict[int, Handler]):
             self[cause] = handler
 
     def given(self, cause: int) -> Handler:
-        """The handler of a cause as it was given, without the listener of `tell`."""
+        """Return the handler of a cause as it was set, without the listener of `tell`."""
         return self._own[cause]
 
     def tell(self, listener: Callable[[int, Context], None]) -> None:
-        """From now on `listener` gets each cause and context first, of what comes to Python.
+        """Call `listener` first, with cause and context, at each trap that comes to Python.
 
-        What the core answers it does not hear of: who wants to knows it by `answer_through`.
+        It does not get traps that the core answers: `answer_through` is for those.
         """
         self._listener = listener
         for cause, handler in self._own.items():
@@ -63,24 +65,26 @@ class Handlers(dict[int, Handler]):
         return told
 
     def answer_with(self, handler: Handler, function: object, data: int) -> None:
-        """The core answers traps by this C function of type `answer_function`, which gets `data` as `above`.
+        """Let the core answer traps by this C function of type `answer_function`, which gets `data` as
+        `above`.
 
-        For as long as ecalls are `handler`'s: who takes them over gets all of them.
+        It does so while `handler` handles ecalls: a handler that replaces it gets all of them.
         """
         self._answer = handler, ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
         self._core.above = data
         self._changed()
 
     def answer_through(self, wrap: Callable[[int], int]) -> None:
-        """From now on a C function of type `answer_function` comes before the one that answers.
+        """Put a C function of type `answer_function` before the one that answers.
 
-        `wrap` gets the address of the latter whenever it changes, and gives that of the former.
+        `wrap` gets the address of the latter whenever it changes, and returns that of the former.
         """
         self._around.append(wrap)
         self._changed()
 
     def leave_to_python(self) -> None:
-        """From now on the core answers no call: a Python function wants to know of each block who runs."""
+        """Let the core answer no calls from now on: a Python function has to know the context of each
+        block."""
         self._looked_at = True
         self._changed()
 

@@ -6,12 +6,13 @@ The life of a trap:
 2. the handler for the cause decides. It may change `hart.current`, registers, page tables;
 3. `_load` flushes if translations changed, loads the (perhaps other) current context, and the JIT goes on.
 
-With the native core that comes first, and answers what it can: see `native/hart.h` and `handlers`.
+With the native core, the core gets the trap first and answers it if it can: see `native/hart.h` and
+`handlers`.
 
-No step leaves `emu_start`. A handler that wants to end the run calls `stop`; other threads have it left by
-`preemption`. This is the only file that flushes, and with `quirks`, `skipped` and `supervisor` the only one
-that looks at the CPU or changes it while a run lasts. The library is called through ctypes directly with
-arrays built once: the binding's own wrappers cost more than the calls.
+No step leaves `emu_start`. A handler ends the run by calling `stop`; other threads use `preemption`. Only
+this file flushes, and only this file, `quirks`, `skipped` and `supervisor` read or change the CPU during a
+run. The library is called through ctypes directly with arrays built once: the binding's own wrappers cost
+more than the calls.
 """
 
 import ctypes
@@ -45,46 +46,46 @@ _NEVER: Final = _LAST_ADDRESS  # odd, so pc is never there
 
 _read: Final = quick.uc_reg_read_batch
 _write: Final = quick.uc_reg_write_batch
-_read.restype = _write.restype = None  # no register of the lists can be refused
+_read.restype = _write.restype = None  # they cannot fail for these registers
 
 _LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
 _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
 _SAVED: Final = SLOTS - SAVED_FROM
 
 _ECALL_U: Final = int(Cause.ECALL_U)
-# A breakpoint leaves the JIT, which then counts from the start. So many of them make a slice, or a program of
-# breakpoints would never come to the end of one.
+# A breakpoint leaves the JIT, which then counts from the start. So many of them end a time slice; otherwise a
+# program full of breakpoints would never reach the end of one.
 _MOST_BROKEN_OFF: Final = 256
 
 
 class Counting(Protocol):
-    """Who counts the instructions that run: `position.Counter`."""
+    """A counter of executed instructions: `position.Counter`."""
 
     @property
     def now(self) -> int:
-        """How many have run."""
+        """Return how many have run."""
 
     def begin(self) -> None:
-        """A run begins."""
+        """Note that a run begins."""
 
     def allowed(self, left: int) -> int:
-        """How many may run when guest code is entered now, 0 for any number. With so many `left` of the time
-        slice, as `TimeSlice.left` says; −1 as there."""
+        """Return how many may run when guest code is entered now; 0 for any number. `left` is what is left of
+        the time slice, see `TimeSlice.left`; −1 if the slice is over."""
 
     def ran_by_hand(self, trapped: bool) -> None:
-        """An instruction has run that the JIT does not know of, or that has `trapped` there."""
+        """Count an instruction that ran outside the JIT, or that has `trapped` in it."""
 
     def left(self, pc: int, status: int, other: bool) -> bool:
-        """Guest code was left at `pc`, with Unicorn's status: count it, for the time slice too. True: as was
-        asked for here, and for no `other` reason."""
+        """Count what ran before guest code was left at `pc`, also for the time slice; `status` is Unicorn's.
+        Return True if this counter asked for it, and there is no `other` reason."""
 
 
 class Hart(Watchable):
     """A RISC-V CPU on `memory`; with the native core, if there is one, unless `use_core` is false.
 
-    `handlers[cause]` is called with the context that trapped, its pc on the faulting instruction (after an
-    `ecall`: behind it). `current` is what runs next. A trap costs two batch calls of Unicorn: one saves the
-    registers, one loads them or those of another context.
+    `handlers[cause]` is called with the context that trapped; its pc is on the faulting instruction, or after
+    an `ecall`. `current` is the context that runs next. A trap costs two batch calls of Unicorn: one saves
+    the registers, one loads them or those of another context.
     """
 
     def __init__(self, memory: Memory, use_core: bool = True) -> None:
@@ -97,32 +98,32 @@ class Hart(Watchable):
         self.core = CoreHart()
         self.breaks = Breaks(self.core, self.forget_code, self._leaving.ran)
         self._skipped = Skipped(handle, memory, self.breaks, self.reservation)
-        self.settle = self.breaks.settle  # who replaces it calls what was there
+        self.settle = self.breaks.settle  # a replacement calls the former function
         self._errands: list[Callable[[], None]] = []
         self.handlers = Handlers(self.core)
         self.current = Context(ctx.M)
         self.halt = Halt()  # of the run in progress, or the next one
-        self._traps = self._flushes = 0  # without those of the core
-        self.protection: Protection = ()  # what PMP says
-        self.protected: dict[int, tuple[int, int, int]] = {}  # the same by the number of the entry
-        self.refreshes = 0  # flushes that only the clock knows of, see `tlb_tuning`
-        self._loaded: Context | None = None  # whose registers Unicorn holds
+        self._traps = self._flushes = 0  # those of the core not included
+        self.protection: Protection = ()  # the PMP entries, by priority
+        self.protected: dict[int, tuple[int, int, int]] = {}  # the same, by number
+        self.refreshes = 0  # flushes caused by the host's clock, see `tlb_tuning`
+        self._loaded: Context | None = None  # the context whose registers are in Unicorn
         self._stale_tlb = False
-        self._satp = 0  # what Unicorn's satp holds
+        self._satp = 0  # the value of Unicorn's satp
         self._stopping = False
-        self.counter: Counting | None = None  # of instructions: `position`
-        self._counted = False  # the JIT counts instructions
-        self.until = _NEVER  # where `counter` has the JIT left, in code that is translated from now on
-        self._inside = False  # it runs, or one of its traps is handled
-        self._reserved: tuple[Context, Reserved] | None = None  # who was left for an errand, and what it has
-        self._broken_off = 0  # slices that did not come to their end, since the last Cause.TIMER
-        self._error: BaseException | None = None  # of a handler
-        self._late: BaseException | None = None  # of `on_waiting`: raised when things are in order
-        # What the core has left: who runs, after it has let others run; and work for Python.
+        self.counter: Counting | None = None  # counts instructions: `position`
+        self._counted = False  # whether the JIT counts instructions
+        self.until = _NEVER  # where newly translated code leaves the JIT for `counter`
+        self._inside = False  # the JIT runs, or a handler does
+        self._reserved: tuple[Context, Reserved] | None = None  # context left for an errand, its reservation
+        self._broken_off = 0  # unfinished time slices since the last Cause.TIMER
+        self._error: BaseException | None = None  # raised by a handler
+        self._late: BaseException | None = None  # raised by `on_waiting`: re-raised in a consistent state
+        # For what the core leaves to Python: the context that runs after switches, and waiting work.
         self.whose: Callable[[], Context] = lambda: self.current
         self.on_waiting: Callable[[], None] = lambda: None
-        self.may_wait = False  # whether there may be any
-        # Told of an error of ours in a handler and the context that trapped; True when that is dealt with.
+        self.may_wait = False  # whether work may be waiting
+        # Gets a Python error of a handler and the context that trapped; True if it has dealt with the error.
         self.on_error: Callable[[Exception, Context], bool] = lambda _error, _context: False
         memory.on_code_changed = self.forget_code
         core = native.core if use_core else None
@@ -133,13 +134,13 @@ class Hart(Watchable):
         first = (trap, look) if core is None else (core.pltvm_trap, core.pltvm_translated)
         self._hooks.begin(*first, ctypes.addressof(self.core))
         self._skipped.begin(self.run_bare)
-        self._stale_tlb = False  # it translated no address
+        self._stale_tlb = False  # no address was translated yet
 
     # -- counts ----------------------------------------------------------------------------------------
 
     @property
     def clock(self) -> int:
-        """What all counters of guests show."""
+        """The value of all counters that guests can read."""
         return self.core.clock
 
     @clock.setter
@@ -148,52 +149,52 @@ class Hart(Watchable):
 
     @property
     def traps(self) -> int:
-        """So far."""
+        """The number of traps so far."""
         return self._traps + self.core.traps
 
     @property
     def flushes(self) -> int:
-        """So far, without those of `refreshes` and of Unicorn itself."""
+        """The number of flushes so far, without `refreshes` and those of Unicorn itself."""
         return self._flushes + self.core.flushes
 
     @property
     def flips(self) -> int:
-        """So far, of pages that are writable and executable in turns."""
+        """The number of flips so far, of pages that are writable and executable in turns."""
         return self.core.flips
 
     def all_counts(self) -> tuple[int, int, int, int]:
-        """Traps and flushes, of both: for `set_all_counts`."""
+        """Return traps and flushes, of Python and of the core: for `set_all_counts`."""
         return self._traps, self._flushes, self.core.traps, self.core.flushes
 
     def set_all_counts(self, counts: tuple[int, int, int, int]) -> None:
-        """Count on from here: the machine was put back."""
+        """Set the counts, after the machine was restored."""
         self._traps, self._flushes, self.core.traps, self.core.flushes = counts
 
-    # -- what others tell the hart: more in `Watchable` -----------------------------------------------
+    # -- notifications from other parts: more in `Preemptible` -----------------------------------------
 
     def translations_changed(self) -> None:
-        """Page-table or PMP entries changed: flush before guest code runs again."""
+        """Flush before guest code runs again, as page-table or PMP entries changed."""
         self._stale_tlb = True
 
     def note_flip(self) -> None:
-        """A page turned from writable to executable, or back."""
+        """Count a page that turned from writable to executable, or back."""
         self._stale_tlb = True
         self.core.flips += 1
 
     def context_changed(self) -> None:
-        """satp, mstatus or privilege of the current context changed: load all of it before it runs on."""
+        """Load all of the current context before it goes on, as its satp, mstatus or privilege changed."""
         self._loaded = None
 
     def forget_context(self, context: Context) -> None:
-        """The registers of a context are no more: whoever runs next is loaded, with nothing of it."""
+        """Forget a context whose registers are gone: the next one is loaded completely."""
         if self._loaded is context:
             self._loaded = None
 
     def deliver(self, context: Context, cause: int, value: int) -> bool:
         """Let the current context, in S- or U-mode, take a trap as the hardware would: in S-mode at `stvec`.
 
-        `value` is for `stval`. False when there is no trap vector, or when the trap is of the vector's own
-        first instruction and would come forever.
+        `value` goes to `stval`. Returns False if there is no trap vector, or if the first instruction of the
+        vector itself traps, which would repeat forever.
         """
         if not supervisor.take_trap(self._handle, context, cause, value):
             return False
@@ -201,24 +202,24 @@ class Hart(Watchable):
         return True
 
     def protect(self, entries: dict[int, tuple[int, int, int]]) -> None:
-        """PMP says this now, by the numbers of its entries: for accesses that are emulated."""
+        """Set the PMP entries, by number, for emulated accesses."""
         self.protected, self.protection = entries, list(entries.values())
         self.core.protect(self.protection)
 
     def clear_supervisor(self) -> None:
-        """Another program is to be in S-mode: it finds zero in the registers there that no context has."""
+        """Zero the S-mode registers that no context saves, before another program uses S-mode."""
         supervisor.clear(self._handle)
         self.context_changed()
 
     def forget_code(self, pa: int, size: int) -> None:
-        """Code in this physical range was replaced from outside the guest: translate it anew.
+        """Discard the translated code of this physical range, as it was changed from outside the guest.
 
-        `Memory` calls it where its own methods write; who writes otherwise has to.
+        `Memory` calls it when its own methods write; code that writes in other ways has to call it.
         """
         quirks.remove_code(self._handle, pa, size, self._loaded, self.reservation)
 
     def stop(self) -> None:
-        """From a handler: leave `run` once the handler returns."""
+        """Leave `run` when the handler that calls this returns."""
         self._stopping = True
         quick.uc_emu_stop(self._handle)
 
@@ -237,9 +238,9 @@ class Hart(Watchable):
         self._hooks.replace_traps(self._hooks.trap_function(trap), 0)
 
     def watch_leaving(self, function: Callable[[Context], None]) -> None:
-        """Call `function` whenever the JIT is left without a trap, with the context that ran, as it is saved.
+        """Call `function` with the saved context whenever the JIT is left without a trap.
 
-        It may be in the middle of a block; of a block that it is at the start of was told already.
+        That may be in the middle of a block; if it is at the start, the block was already reported.
         """
         save = self._save
 
@@ -250,17 +251,17 @@ class Hart(Watchable):
         self._save = saved  # type: ignore[method-assign]
 
     def _fail(self, error: BaseException) -> None:
-        """`run` raises this as soon as guest code is left."""
+        """Make `run` raise this error as soon as guest code is left."""
         self._error = error
         quick.uc_emu_stop(self._handle)
 
     def raise_later(self, error: BaseException) -> None:
-        """From what the core calls, or has left: the run ends as by `interrupt`, and then raises this."""
+        """Let the run end as by `interrupt`, and then raise this; for functions called by the core."""
         self._late = self._late or error
         self.interrupt()
 
     def read_registers(self) -> None:
-        """Save the registers of the current context, as a trap does: for a function of `watch`."""
+        """Save the registers of the current context, as a trap does; for functions of `watch`."""
         _read(self._handle, _SAVE_IDS, self.current.saved_pointers, _SAVED)
 
     def _look_at(self, _engine: object, block: "ctypes._Pointer[TranslatedBlock]", *_: object) -> None:
@@ -275,8 +276,8 @@ class Hart(Watchable):
     def run(self) -> None:
         """Run `current` until a handler calls `stop`. Raises whatever a handler raised.
 
-        Once `halt` is asked for no guest code runs any more: the handler of Cause.INTERRUPT is called to put
-        things in order, and the run ends, whatever that did.
+        After a request by `halt` no guest code runs: the handler of Cause.INTERRUPT is called to reach a
+        consistent state, and the run ends in any case.
         """
         self._running = True
         self._stopping = self._interrupted = self._restart = self._refresh = False
@@ -303,7 +304,8 @@ class Hart(Watchable):
             tuner.end(self)
 
     def _enter(self, goes_on: bool) -> bool:
-        """Run guest code until the JIT is left, and see to why. True when nothing has changed there."""
+        """Run guest code until the JIT is left, and handle the reason. Return True when nothing has
+        changed."""
         if not goes_on:
             self._load()
         left = self.slice.left()
@@ -315,11 +317,11 @@ class Hart(Watchable):
             (who, reserved), self._reserved = self._reserved, None
             if who is self.current:
                 self.reservation.hold(reserved)
-        if count and not self._counted:  # what is translated by now does not count
+        if count and not self._counted:  # already translated code does not count
             self.forget_all_code()
         self._counted = count > 0
         self._leaving.between_blocks(only=not (count or self._hooks.stepped))
-        self._inside, self._restart = True, False  # whoever wanted that has it
+        self._inside, self._restart = True, False  # any request to restart is fulfilled
         status = library.uc_emu_start(self._handle, self.current.regs[PC], self.until, 0, count)
         self._inside = False
         if self.core.told:
@@ -336,14 +338,15 @@ class Hart(Watchable):
         return self._left_without_trap(status)
 
     def run_on(self, until: Callable[[], bool]) -> None:
-        """In an errand: run `current` on, and what follows, until this is so, which is asked between blocks.
+        """In an errand: run `current`, and what follows, until `until()` is true; it is checked between
+        blocks.
 
-        A run that ends before that has ended.
+        If the run ends before, it has ended.
         """
         errands, self._errands = self._errands, []
         self._loaded, goes_on = None, False
         while not (self._stopping or self.halt.asked or until()):
-            if self._errands:  # of a debugger that was told of something on the way
+            if self._errands:  # of a debugger that was notified on the way
                 self._run_errands()
                 goes_on = False
                 continue
@@ -351,9 +354,9 @@ class Hart(Watchable):
         self._errands += errands
 
     def outside(self, errand: Callable[[], None]) -> None:
-        """From a handler, or before a run: call this while no guest code is entered, before any runs on.
+        """Call `errand` outside guest code, before guest code goes on; from a handler, or before a run.
 
-        There it may change what cannot be changed inside of the JIT (`pmp.program`), or what is current.
+        It may change what cannot be changed inside the JIT (`pmp.program`), or the current context.
         """
         self._errands.append(errand)
         if self._running:
@@ -361,7 +364,7 @@ class Hart(Watchable):
 
     @property
     def has_errands(self) -> bool:
-        """Whether something waits for `outside`."""
+        """Whether an errand of `outside` is waiting."""
         return bool(self._errands)
 
     def _run_errands(self) -> None:
@@ -370,15 +373,15 @@ class Hart(Watchable):
             errand()
 
     def trap(self, cause: Cause) -> None:
-        """From a handler: what the current context does next is this trap, which its handler gets now."""
+        """Let the current context take this trap next; calls its handler now. From a handler."""
         self._traps += 1
         self.ran_by_hand()
         self.handlers[cause](self.current)
 
     def ran_by_hand(self, trapped: bool = False) -> None:
-        """An instruction was done for the current context, and not by the JIT: it counts as well.
+        """Count an instruction that was done for the current context outside the JIT.
 
-        `trapped`: it had trapped there first, which is no place of `breaks`.
+        `trapped`: it had trapped in the JIT first, and not at a breakpoint.
         """
         if not self._inside:
             self.slice.use(1)
@@ -398,16 +401,16 @@ class Hart(Watchable):
         return self._stopping
 
     def end_slice(self) -> None:
-        """For `counter`, outside of guest code: the current context traps with Cause.TIMER here."""
+        """Make the current context trap with Cause.TIMER here; for `counter`, outside guest code."""
         self._trap_outside(Cause.TIMER, self.current)
 
     def leave(self) -> None:
-        """From a handler: leave the JIT before any code runs, and go on."""
+        """Leave the JIT before more code runs, and then go on; from a handler."""
         self._restart = True
         quick.uc_emu_stop(self._handle)
 
     def run_bare(self, context: Context) -> None:
-        """Run `context` in M-mode until `wfi`: only for the engine's own few instructions."""
+        """Run `context` in M-mode until `wfi`; only for the engine's own few instructions."""
         before, self.current = self.current, context
         self._load()
         check(library.uc_emu_start(self._handle, context.regs[PC], _NEVER, 0, 0))
@@ -416,13 +419,13 @@ class Hart(Watchable):
         self.current = before
 
     def _on_core_trap(self, told: int, cause: int) -> None:
-        """A trap that the core leaves to Python."""
+        """Handle a trap that the core leaves to Python."""
         if told:
             self._take(told)
         self._on_trap(told, cause)
 
     def _take(self, told: int) -> None:
-        """What the core has left: another context runs; something waits."""
+        """Take over what the core has left: another context runs; work is waiting."""
         if told & SWITCHED:
             self.current = self._loaded = context = self.whose()
             self._satp = context.regs[SATP]
@@ -460,16 +463,17 @@ class Hart(Watchable):
             self._fail(error)
 
     def _left_without_trap(self, status: int) -> bool:
-        """The JIT returned by itself: `wfi`, `ebreak`, an entry that points outside RAM, or `interrupt`.
+        """Handle a return of the JIT without a trap: `wfi`, `ebreak`, an entry that points outside RAM, or
+        `interrupt`.
 
-        True when nothing has changed, and the context goes on with the registers that Unicorn holds.
+        Return True when nothing has changed, and the context goes on with the registers in Unicorn.
         """
         context = self.current
         asked = self.halt.asked or self._interrupted or self._restart or self._refresh
         if self.counter is not None and self.counter.left(context.regs[PC], status, asked):
             return self.current is self._loaded and not self._stale_tlb
         if self.halt.asked:
-            return False  # `run` sees to it
+            return False  # `run` handles it
         if self._interrupted:
             self._interrupted = self._restart = self._refresh = False
             cause = Cause.INTERRUPT
@@ -496,7 +500,7 @@ class Hart(Watchable):
         return False
 
     def _trap_outside(self, cause: Cause, context: Context) -> None:
-        """Hand over a trap that has left the JIT."""
+        """Handle a trap that has left the JIT."""
         self._traps += 1
         if cause == Cause.TIMER:
             self.clock += self.slice.length

@@ -1,7 +1,7 @@
-"""The hooks of one engine: what Unicorn calls at traps, blocks and instructions.
+"""The hooks of one engine: functions that Unicorn calls at traps, blocks and instructions.
 
-A hook is there for good, and code that was translated before it came knows nothing of it. What is not hooked
-costs nothing.
+Hooks are permanent, and do not affect code that was translated before they were added. Code without hooks has
+no cost.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from unicorn import unicorn_const as uc_const
 from pltvm.engine.skipped import TranslatedBlock
 from pltvm.engine.unicorn_library import check, library
 
-# The engine's address and the user data are not looked at, and converting them would take time.
+# The engine's address and the user data are not used, and converting them would take time.
 _TRAP: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
 _CODE: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 _ACCESS: Final = ctypes.CFUNCTYPE(
@@ -26,26 +26,27 @@ _EVERYWHERE: Final = 1, 0  # from, to: an empty range stands for all addresses
 
 
 class Hooks:
-    """Puts hooks into the engine at `handle`. `fail` gets what a function of `watch` raises."""
+    """Adds hooks to the engine at `handle`. `fail` gets errors raised by functions of `watch`."""
 
     def __init__(self, handle: ctypes.c_void_p, fail: Callable[[BaseException], None]) -> None:
         self._handle = handle
         self._fail = fail
         self._callbacks: list[object] = []  # must live as long as Unicorn may call them
-        self._aliased = False  # guests may store to code by another mapping
-        self.in_use = False  # beside `begin`'s: that a block is left and entered again would be seen
-        self.stepped = False  # by hooks for instructions: code has to be left inside of blocks
+        self._aliased = False  # whether guests may store to code through another mapping
+        self.in_use = False  # other hooks than `begin`'s would notice that a block is left and entered again
+        self.stepped = False  # hooks for single instructions need the JIT to be left inside blocks
 
     def trap_function(self, function: Callable[[int, int], None]) -> object:
-        """The C function that calls this one, for traps: with a byte of the core's, and the cause."""
+        """Return a C function for traps that calls `function` with the core's flags and the cause."""
         return self._kept(_TRAP(function))
 
     def translated_function(self, function: Callable[..., None]) -> object:
-        """The C function that calls this one, for blocks: with engine, block, the one before, and data."""
+        """Return a C function for blocks that calls `function` with engine, block, previous block, and
+        data."""
         return self._kept(_TRANSLATED(function))
 
     def begin(self, trap: object, translated: object, data: int) -> None:
-        """Call these C functions at each trap, and for each block that was translated and will run next."""
+        """Call these C functions at each trap, and for each translated block that will run next."""
         self._trap_hook = self._add(uc_const.UC_HOOK_INTR, trap, data, *_EVERYWHERE)
         self._trap = trap, data
         self._add(uc_const.UC_HOOK_EDGE_GENERATED, translated, data, *_EVERYWHERE)
@@ -89,8 +90,8 @@ class Hooks:
         return lambda: check(library.uc_hook_del(self._handle, hook))
 
     def access_function(self, function: Callable[..., None]) -> object:
-        """The C function that calls this one, for loads and stores: whether it writes, the physical address,
-        and bytes."""
+        """Return a C function for loads and stores that calls `function` with whether it writes, the physical
+        address, and the size."""
 
         def seen(_engine: object, kind: int, pa: int, size: int, *_: object) -> None:
             try:
@@ -101,7 +102,7 @@ class Hooks:
         return self._kept(_ACCESS(seen))
 
     def watch_aliases(self, flush: Callable[..., object]) -> None:
-        """Call `flush` for each block that was translated: `Hart.watch_aliases`. Once is enough."""
+        """Call `flush` for each translated block: `Hart.watch_aliases`. Further calls do nothing."""
         if not self._aliased:
             self._aliased = self.in_use = True
             self._add(uc_const.UC_HOOK_EDGE_GENERATED, self._kept(_TRANSLATED(flush)), 0, *_EVERYWHERE)

@@ -1,12 +1,13 @@
-"""Guest code is left between blocks, and never inside an instruction.
+"""Makes the JIT leave guest code only between blocks, and never inside an instruction.
 
-Unicorn's JIT looks whether it is to stop at the start of each block, and once more behind each load and
-store. There it goes back to the start of the instruction, to be run again. But an atomic one has stored by
-then: it would add twice, or a store-conditional that took a lock would fail, and the program wait for itself.
-When that happens only the clock of the host knows, as a request to stop comes from another thread.
+Unicorn's JIT checks for a request to stop at the start of each block, and again after each load and store.
+There it goes back to the start of the instruction, to run it again. But an atomic instruction has stored by
+then: it would add twice, or a store-conditional that took a lock would fail, and the program would wait for
+itself. The moment depends on the host's clock, as the request comes from another thread.
 
-Unicorn can translate without the looks behind loads and stores, which makes both up to twice as fast, but has
-a use for that only in IT blocks of Arm: no function sets it. So its field is found here, by what is around.
+Unicorn can translate without the checks after loads and stores, which makes both up to twice as fast, but
+uses that only in IT blocks of Arm, and no function sets it. So its field is found here by the fields around
+it.
 """
 
 import ctypes
@@ -16,13 +17,13 @@ from pltvm.engine.unicorn_library import quick
 from pltvm.errors import EngineError
 
 _NESTED: Final = 64
-_COUNT: Final = 0x5A17_C0DE  # instructions, of which none runs
+_COUNT: Final = 0x5A17_C0DE  # a number of instructions; none runs
 _SEARCHED: Final = 4096  # bytes of the structure, which has over 14,000
 _DIFFERENT: Final = "this Unicorn is another one than pltvm knows how to stop: use unicorn 2.1.4"
 
 
 class _Fields(ctypes.Structure):
-    """The part of Unicorn's `uc_struct` with what is looked for: it is found by `exits`."""
+    """The part of Unicorn's `uc_struct` with the field in question: it is found by `exits`."""
 
     _fields_ = [
         ("counter", ctypes.c_size_t),
@@ -51,10 +52,10 @@ class _Fields(ctypes.Structure):
 
 
 class Leaving:
-    """Whether what is translated from now on is left between blocks only.
+    """Sets whether newly translated code is left only between blocks.
 
-    `engine` is a fresh one on which nothing has run, in M-mode, with memory at the even address `end`, where
-    nobody executes. Raises EngineError when its structure is not the known one.
+    `engine` has to be new, without any run, in M-mode, with memory at the even address `end`, where no code
+    runs. Raises EngineError if its structure is not the known one.
     """
 
     def __init__(self, engine: ctypes.c_void_p, end: int) -> None:
@@ -78,13 +79,15 @@ class Leaving:
 
     @property
     def counted(self) -> int:
-        """From a handler: so many have run since the JIT was entered, if they are counted."""
+        """Return the number of instructions since the JIT was entered, if they are counted; from a
+        handler."""
         return int(self._fields.counter)
 
     def ran(self, instructions: int) -> None:
-        """From a handler: so many have run that Unicorn has not counted, or fewer than it has."""
+        """Correct Unicorn's count by so many instructions, which may be negative; from a handler."""
         self._fields.counter = max(self._fields.counter + instructions, 0)
 
     def between_blocks(self, only: bool) -> None:
-        """With `only` false code is left inside of them too, as hooks of single instructions have to."""
+        """Leave code only between blocks; if `only` is false also inside them, as hooks for instructions
+        need."""
         self._fields.no_exit_request = only

@@ -1,15 +1,15 @@
 """Guest RAM: one anonymous mapping that Unicorn executes from and Python reads and writes in place.
 
-RAM is reserved, not allocated: a page costs host memory only once it is touched. All addresses are guest
-physical addresses in bytes. Every range is checked here, so a wrong address is an error of the caller and
-never a silent access to something else.
+RAM is reserved, not allocated: a page costs host memory only after it was touched. All addresses are guest
+physical addresses in bytes. Every range is checked here, so a wrong address raises an error and never
+accesses other memory silently.
 
-The JIT sees what guest code stores, but not what Python writes. So RAM knows which pages may hold translated
-code, and has it forgotten whenever one of its own methods changes such a page. Who makes a page executable
-says so (`executable`), and so does who ends that (`not_executable`).
+The JIT notices stores of guest code, but not what Python writes. So RAM knows which pages may have translated
+code, and has the code discarded whenever one of its own methods changes such a page. Code that makes a page
+executable calls `executable`, and code that ends that calls `not_executable`.
 
-RAM also keeps a log of the pages that were written through it (`dirty`), for snapshots. What guest code
-writes is in the D bits of page tables; who writes `words` or `bytes` directly says so (`touch`).
+RAM also keeps a log of the pages that were written through it (`dirty`), for snapshots. Writes of guest code
+are in the D bits of page tables; code that writes `words` or `bytes` directly calls `touch`.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ PAGE: Final = 4096
 PAGE_SHIFT: Final = 12
 
 MAP_NORESERVE: Final = 0x4000
-SEEN: Final = 2  # in the log of written pages
+SEEN: Final = 2  # a value in the log of written pages
 
 # Below this a range is overwritten with zeros; above it the pages go back to the operating system,
 # which hands out zeroed ones when they are next touched.
@@ -33,14 +33,14 @@ _ZEROS: Final = memoryview(bytes(GIVE_BACK))
 
 
 class Block(NamedTuple):
-    """Pages of RAM in one piece: physical address, and how many. What has bytes instead is a span."""
+    """Contiguous pages of RAM: physical address and number of pages. (A span has bytes instead.)"""
 
     pa: int
     pages: int
 
 
 def pages_for(size: int) -> int:
-    """Number of 4 KiB pages that hold `size` bytes."""
+    """Return the number of 4 KiB pages that hold `size` bytes."""
     return (size + PAGE - 1) >> PAGE_SHIFT
 
 
@@ -63,16 +63,16 @@ class Memory:
         self.bytes = memoryview(self._map)
         self.words = self.bytes.cast("Q")
         self.halves = self.bytes.cast("I")
-        # A byte a page: 1 if it is executable somewhere, and if it was written since the log was emptied;
-        # SEEN if it was, and who watches has seen it. Both lie where they lie for good: native code marks
-        # pages too.
+        # One byte per page: `code` is 1 if it is executable somewhere; `dirty` is 1 if it was written since
+        # the log was emptied, SEEN if the watcher has seen that already. Their addresses are fixed, as native
+        # code marks pages too.
         self.code = bytearray(size >> PAGE_SHIFT)
         self.dirty = bytearray(size >> PAGE_SHIFT)
-        # Told of (physical address, bytes) whose translated code no longer holds: the hart.
+        # Gets (physical address, bytes) of translated code that is no longer valid: the hart.
         self.on_code_changed: Callable[[int, int], None] = lambda _pa, _size: None
 
     def touch(self, pa: int, pages: int = 1) -> None:
-        """Pages of RAM were, or are about to be, written past the methods of this class."""
+        """Note that pages of RAM were, or will be, written without the methods of this class."""
         first = (pa - self.base) >> PAGE_SHIFT
         if pages == 1:
             self.dirty[first] = 1
@@ -80,9 +80,9 @@ class Memory:
             self.dirty[first : first + pages] = b"\1" * pages
 
     def unseen(self, first: int, end: int) -> list[int]:
-        """The pages from number `first` to before `end` that were written since this was last asked of them.
+        """Return the pages from number `first` up to `end` that were written since the last such call.
 
-        For who watches while others need the log as well: they stay in it.
+        They stay in the log, for others that need it.
         """
         dirty, found, at = self.dirty, [], first - 1
         while (at := dirty.find(1, at + 1, end)) >= 0:
@@ -91,7 +91,7 @@ class Memory:
         return found
 
     def written(self) -> list[int]:
-        """The numbers of all pages in the log; from now on nobody has seen them."""
+        """Return the numbers of all pages in the log, and mark them as unseen."""
         dirty, found, at = self.dirty, [], -1
         if dirty.find(SEEN) >= 0:
             dirty[:] = dirty.replace(bytes([SEEN]), b"\1")
@@ -101,11 +101,11 @@ class Memory:
 
     @property
     def host_address(self) -> int:
-        """Where RAM lies in this process, for Unicorn only: it must never reach a guest."""
+        """The address of RAM in this process, for Unicorn only: it must never reach a guest."""
         return ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
     def contains(self, pa: int, size: int = 1) -> bool:
-        """Whether all of `size` bytes at `pa` are RAM."""
+        """Whether all `size` bytes at `pa` are RAM."""
         return self.base <= pa and size >= 0 and pa + size <= self.end
 
     def _offset(self, pa: int, size: int) -> int:
@@ -114,12 +114,12 @@ class Memory:
         return pa - self.base
 
     def read(self, pa: int, size: int) -> bytes:
-        """A copy of `size` bytes at `pa`."""
+        """Return a copy of `size` bytes at `pa`."""
         offset = self._offset(pa, size)
         return bytes(self.bytes[offset : offset + size])
 
     def write(self, pa: int, data: bytes | memoryview) -> None:
-        """Put `data` at `pa`."""
+        """Write `data` at `pa`."""
         size = len(data)
         offset = self._offset(pa, size)
         self.bytes[offset : offset + size] = data
@@ -129,7 +129,7 @@ class Memory:
             self.on_code_changed(pa, size)
 
     def pack(self, pa: int, layout: Struct, *values: int) -> None:
-        """Put `values` at `pa` in the form of `layout`, which must not cross the end of a page."""
+        """Write `values` at `pa` in the form of `layout`; they must not cross the end of a page."""
         offset = pa - self.base
         layout.pack_into(self.bytes, offset, *values)
         page = offset >> PAGE_SHIFT
@@ -138,7 +138,7 @@ class Memory:
             self.on_code_changed(pa, layout.size)
 
     def load(self, pa: int) -> int:
-        """The u64 at `pa`, which must be 8-byte aligned."""
+        """Return the u64 at `pa`, which must be 8-byte aligned."""
         if pa & 7:
             raise PhysicalAddressError(f"u64 at {pa:#x} is not aligned")
         return self.words[self._offset(pa, 8) >> 3]
@@ -155,7 +155,7 @@ class Memory:
             self.on_code_changed(pa, 8)
 
     def zero(self, pa: int, size: int) -> None:
-        """Make `size` bytes at `pa` zero; large page-aligned ranges stop costing host memory as well."""
+        """Zero `size` bytes at `pa`; large page-aligned ranges also give their host memory back."""
         offset = self._offset(pa, size)
         if size >= GIVE_BACK and not (offset | size) & (PAGE - 1):
             self._map.madvise(mmap.MADV_DONTNEED, offset, size)
@@ -176,7 +176,7 @@ class Memory:
     # -- pages that hold code ------------------------------------------------------------------------------
 
     def executable(self, pa: int, pages: int = 1) -> None:
-        """These pages are mapped executable now."""
+        """Note that these pages are mapped executable now."""
         first = self._offset(pa, pages << PAGE_SHIFT) >> PAGE_SHIFT
         if pages == 1:
             self.code[first] = 1
@@ -184,18 +184,18 @@ class Memory:
             self.code[first : first + pages] = b"\1" * pages
 
     def not_executable(self, pa: int, pages: int = 1) -> None:
-        """These pages are nowhere mapped executable any more; forgets the code that ran there."""
+        """Note that these pages are mapped executable nowhere any more; discards their translated code."""
         first = self._offset(pa, pages << PAGE_SHIFT) >> PAGE_SHIFT
         if self.code.find(1, first, first + pages) >= 0:
             self.code[first : first + pages] = bytes(pages)
             self.on_code_changed(pa, pages << PAGE_SHIFT)
 
     def executable_pages(self) -> bytes:
-        """Which pages are executable, for `restore_executable`: a byte a page."""
+        """Return which pages are executable, one byte per page, for `restore_executable`."""
         return bytes(self.code)
 
     def restore_executable(self, pages: bytes) -> None:
-        """The pages that were executable once are again, and no others; forgets nothing."""
+        """Make these pages executable, and no others; discards no code."""
         if self.code != pages:
             self.code[:] = pages
 

@@ -1,12 +1,12 @@
-"""An address space: pages mapped and unmapped, looked at, read and written, in one Sv39 page table.
+"""An address space: maps, unmaps, looks up, reads and writes pages of one Sv39 page table.
 
-A store to a page that is writable and executable at once costs ten times one to a page that is only
-writable. So a page that is to be both is mapped as one at a time, and `flip` turns it from RW to RX and back
-as it faults. Which pages these are is not told by entries, which others may have filled: whoever makes the
-table says so (`wants_both`). The RSW bits count the flips, no more; a page that mixes code and data and keeps
-flipping is left RWX.
+A store to a page that is both writable and executable costs ten times as much as one to a page that is only
+writable. So a page that should be both has one permission at a time, and `flip` turns it from RW to RX and
+back when it faults. Entries do not mark these pages, as others may have written the entries: the creator of
+the table names them (`wants_both`). The RSW bits only count flips; a page that mixes code and data and keeps
+flipping stays RWX.
 
-Nothing here flushes: the caller tells the hart that translations changed (`Hart.translations_changed`).
+Nothing here flushes: the caller has to tell the hart that translations changed (`Hart.translations_changed`).
 """
 
 from collections.abc import Callable, Iterator
@@ -44,10 +44,10 @@ def _never(_pa: int) -> bool:
 class PageTable:
     """The address space whose root table is at physical address `root`.
 
-    `take_page` gives the physical address of a zeroed page for a new table, or raises. `user` says whether
-    user mode looks through it, or supervisor mode. `wants_both` tells of a mapped page, by its physical
-    address, whether it is to be writable and executable. `made` is told of each new table: its level, and the
-    entry that points to it. `keeps` is an index of the root: D bits below it stay (`note_written`).
+    `take_page` returns the physical address of a zeroed page for a new table, or raises. `user` says whether
+    the table is for user mode or supervisor mode. `wants_both` says whether a mapped page, given by its
+    physical address, should be writable and executable. `made` is called for each new table with its level
+    and the entry that points to it. `keeps` is an index of the root: D bits below it stay (`note_written`).
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class PageTable:
         self._take_page = take_page
         self._made, self._keeps = made, keeps
         self._words = memory.words
-        self._dirty = memory.dirty  # by page: entries are written past the methods of RAM
+        self._dirty = memory.dirty  # by page: entries are written without the methods of RAM
         # va >> 21 → index in `words` of the last-level table; tables are never freed while in use.
         self._leaf_tables: dict[int, int] = {}
-        self._last_tables: list[int] | None = None  # all of the last level, as soon as they were asked for
-        self._kept: set[int] = set()  # of these, those whose D bits stay
-        self._upper: set[int] = set()  # then, by number from the start of RAM, the pages that lead to them
+        self._last_tables: list[int] | None = None  # all last-level tables, once they were requested
+        self._kept: set[int] = set()  # those of them whose D bits stay
+        self._upper: set[int] = set()  # and the pages of upper tables, numbered from the start of RAM
 
     def _leaf_table(self, va: int, create: bool) -> int:
-        """Index in `words` of the last-level table for `va`, or -1 when there is none."""
+        """Return the index in `words` of the last-level table for `va`, or -1."""
         index = self._leaf_tables.get(va >> 21)
         if index is not None:
             return index
@@ -93,18 +93,18 @@ class PageTable:
         return table
 
     def tables_made(self) -> None:
-        """Another table that shares some with this one has made more of them."""
+        """Note that a table which shares tables with this one has made new ones."""
         self._last_tables = None
 
     # -- changing ----------------------------------------------------------------------------------------
 
     def covers(self, va: int, end: int) -> bool:
-        """Whether the tables for a range of at most 2 MiB are there and known."""
+        """Whether the tables for a range of at most 2 MiB exist and are known."""
         tables = self._leaf_tables
         return va >> 21 in tables and (end - 1) >> 21 in tables and end - va <= 2 << 20
 
     def missing_tables(self, va: int, pages: int) -> int:
-        """How many tables mapping these pages would have to make."""
+        """Return the number of tables that are missing to map these pages."""
         last = (va + pages * PAGE - 1) >> 21
         if last - (va >> 21) <= 1 and va >> 21 in self._leaf_tables and last in self._leaf_tables:
             return 0
@@ -127,7 +127,7 @@ class PageTable:
 
     def put(self, va: int, entries: memoryview) -> None:
         """Set the leaf entries from `va` on, making tables as needed; the entries must point to RAM."""
-        if len(entries) == 1 and va >> 21 in self._leaf_tables:  # a slice costs three times as much
+        if len(entries) == 1 and va >> 21 in self._leaf_tables:  # a slice would cost three times as much
             table = self._leaf_tables[va >> 21]
             self._words[table + ((va >> 12) & (ENTRIES - 1))] = entries[0]
             self._dirty[table >> 9] = 1
@@ -145,7 +145,7 @@ class PageTable:
     def map(self, va: int, pa: int, pages: int, flags: int) -> None:
         """Map `pages` contiguous pages at `va` to RAM at `pa`, replacing what was there.
 
-        Raises PhysicalAddressError when RAM does not hold them, as the JIT cannot survive such an entry.
+        Raises PhysicalAddressError if they are not in RAM, as the JIT would crash at such an entry.
         """
         self.put(va, contiguous_entries(self.memory, pa, pages, flags))
         if flags & X:
@@ -169,7 +169,7 @@ class PageTable:
             pages -= count
 
     def move(self, va: int, pages: int, target: "PageTable", goal: int) -> None:
-        """Take out the entries of `pages` mapped pages from `va`, and set them in `target` from `goal` on."""
+        """Move the entries of `pages` mapped pages from `va` to `target`, from `goal` on."""
         words, dirty = self._words, self._dirty
         if pages == 1 and va >> 21 in self._leaf_tables and goal >> 21 in target._leaf_tables:
             source = self._leaf_tables[va >> 21] + ((va >> 12) & (ENTRIES - 1))
@@ -189,20 +189,20 @@ class PageTable:
             va, goal, pages = va + count * PAGE, goal + count * PAGE, pages - count
 
     def forget(self) -> None:
-        """Tables may lie elsewhere than they did: look for them anew."""
+        """Forget the places of tables, as they may have moved."""
         self._leaf_tables.clear()
         self._last_tables = None
 
     def look_again(self, changed: set[int]) -> None:
-        """RAM is as it was once, so that these pages changed, by their number: `forget` if tables may lie
-        elsewhere. How many there are does not tell: others may have been made then."""
+        """After RAM was restored and the pages with these numbers changed: `forget` if tables may have moved.
+        Their count is not enough to decide, as others may have been made then."""
         if self._last_tables is None or not changed.isdisjoint(self._upper):
             self.forget()
 
     def note_written(self) -> None:
-        """Tell RAM's log of the pages that were written through this table since their D bits were clear.
+        """Add the pages written through this table to RAM's log, by their D bits.
 
-        Clears them, but for those that stay; the caller tells the hart.
+        Clears the D bits, except those that stay; the caller has to tell the hart.
         """
         words, memory = self._words, self.memory
         if self._last_tables is None:
@@ -223,15 +223,15 @@ class PageTable:
                         words[first + index] = pte & ~D | stay
                         memory.touch(pte_address(pte))
 
-    # -- looking -----------------------------------------------------------------------------------------
+    # -- lookup ------------------------------------------------------------------------------------------
 
     def slot(self, va: int) -> int:
-        """Physical address of the last-level entry for `va`, or 0 when no table holds one."""
+        """Return the physical address of the last-level entry for `va`, or 0 without a table."""
         table = self._leaf_table(va, create=False)
         return self.memory.base + (table + ((va >> 12) & (ENTRIES - 1))) * 8 if table >= 0 else 0
 
     def entry(self, va: int) -> int:
-        """The leaf entry for `va`, 0 when there is none."""
+        """Return the leaf entry for `va`, or 0."""
         table = self._leaf_table(va, create=False)
         pte = self._words[table + ((va >> 12) & (ENTRIES - 1))] if table >= 0 else 0
         return pte if pte & V else 0
@@ -241,7 +241,8 @@ class PageTable:
         return not any(self.entry(at) for at in range(va, va + pages * PAGE, PAGE))
 
     def translate(self, va: int, flags: int = R) -> int | None:
-        """Physical address of `va` if its page is mapped, for user mode, with all of `flags` (R, W, X)."""
+        """Return the physical address of `va` if its page is mapped with all of `flags` (R, W, X), or
+        None."""
         table = self._leaf_tables.get(va >> 21)
         if table is None:
             table = self._leaf_table(va, create=False)
@@ -272,32 +273,33 @@ class PageTable:
         return True
 
     def writable(self, pte: int) -> bool:
-        """Whether the page of this valid entry is, or may become, writable."""
+        """Whether the page of this valid entry is, or can become, writable."""
         return bool(pte & W) or self._wants_both(pte_address(pte))
 
     def leaves(self) -> Iterator[Leaf]:
-        """Every mapped page in order of its table index, root to leaf.
+        """Yield every mapped page in the order of table indexes, from root to leaf.
 
-        Raises PhysicalAddressError for a table outside RAM. Huge pages are given as one leaf.
+        Raises PhysicalAddressError for a table outside RAM. A huge page is one leaf.
         """
         for entry in visit(self.memory, self.root):
             if entry.is_leaf:
                 yield Leaf(entry.va, entry.pte, entry.slot)
 
     def tables(self) -> Iterator[int]:
-        """Physical address of every table page, the root first."""
+        """Yield the physical address of every table, the root first."""
         yield self.root
         for entry in visit(self.memory, self.root):
             if not entry.is_leaf:
                 yield pte_address(entry.pte)
 
     def read(self, va: int, size: int) -> bytes | None:
-        """`size` bytes at `va` as user mode may read them, across page ends; None if any is not readable."""
+        """Return `size` bytes at `va` with user-mode permissions, also across pages; None if any is not
+        readable."""
         spans = self.spans(va, size, R)
         return None if spans is None else b"".join(self.memory.read(pa, n) for pa, n in spans)
 
     def write(self, va: int, data: bytes) -> bool:
-        """Write `data` at `va` if user mode may write all of it; False, and nothing written, if not."""
+        """Write `data` at `va` if user mode may write all of it; otherwise return False and write nothing."""
         spans = self.spans(va, len(data), W)
         if spans is None:
             return False
@@ -310,7 +312,7 @@ class PageTable:
         return True
 
     def note_stored(self, va: int, size: int) -> None:
-        """Set the D bits of pages in a range in which something was stored past this table."""
+        """Set the D bits of the pages in a range that was written without this table."""
         for page in range(va & -PAGE, va + size, PAGE):
             slot = self.slot(page)
             pte = self.memory.load(slot) if slot else 0
@@ -318,7 +320,8 @@ class PageTable:
                 self.memory.store(slot, pte | D)
 
     def spans(self, va: int, size: int, flags: int) -> list[tuple[int, int]] | None:
-        """(physical address, bytes) of each page-wise part of a range, or None if one lacks `flags`."""
+        """Return (physical address, bytes) of each page-wise part of a range, or None if one lacks
+        `flags`."""
         if (va & (PAGE - 1)) + size <= PAGE:
             pa = self.translate(va, flags)
             return None if pa is None else [(pa, size)]

@@ -1,4 +1,4 @@
-"""Physical memory protection: which regions of RAM each privilege may touch, whatever page tables say.
+"""Physical memory protection: which regions of RAM each privilege may access, in addition to page tables.
 
 Unicorn implements PMP but its registers are missing from the register API, so a few instructions in M-mode
 set them. An entry with a lower number wins. Regions are naturally aligned powers of two (NAPOT), which also
@@ -13,7 +13,7 @@ from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.errors import EngineError
 
-ENTRIES: Final = 8  # Unicorn puts what is written to pmpcfg2 at the wrong entries, so the first 8 serve
+ENTRIES: Final = 8  # writes to pmpcfg2 reach the wrong entries in Unicorn, so only the first 8 are used
 LAST: Final = ENTRIES - 1
 R, W, X = 1, 2, 4
 NO_ACCESS, READ_ONLY, ALL = 0, R, R | W | X
@@ -42,7 +42,7 @@ class Entry:
         return (self.base | (self.size // 2 - 1)) >> 2
 
     def span(self, memory: Memory) -> tuple[int, int, int]:
-        """The same as start, end, permissions; all memory is RAM."""
+        """Return the same as start, end, permissions; all memory means RAM."""
         if self.size == 0:
             return memory.base, memory.end, self.permissions
         return self.base, self.base + self.size, self.permissions
@@ -55,10 +55,10 @@ def _csrw(csr: int, source: int) -> int:
 def program(hart: Hart, entries: dict[int, Entry], scratch: int) -> None:
     """Set PMP to exactly `entries` (by number, 0…LAST), from code at the page `scratch`, which is restored.
 
-    With no matching entry user and supervisor mode may touch nothing. All memory, in the last entry, is RAM:
-    its start is the address of the entry before, which is off then. So a page-table entry that is not of RAM
-    traps at the instruction that uses it, where Unicorn would leave the JIT sometime later. Also turns
-    the user-visible counters off, so that reading one traps and can be answered the same in every run.
+    Without a matching entry user and supervisor mode may access nothing. All memory, in the last entry, means
+    RAM: its start is the address of the entry before, which is off then. So a page-table entry that points
+    outside RAM traps at the instruction that uses it; otherwise Unicorn would leave the JIT some time later.
+    Also turns off the user-visible counters, so that reading one traps and gives the same value in every run.
     """
     memory = hart.memory
     config, code = [0] * ENTRIES, [_csrw(_CSR_MCOUNTEREN, 0), _csrw(_CSR_SCOUNTEREN, 0)]
@@ -82,4 +82,4 @@ def program(hart: Hart, entries: dict[int, Entry], scratch: int) -> None:
     hart.run_bare(context)
     hart.protect({number: entry.span(memory) for number, entry in sorted(entries.items())})
     memory.write(scratch, saved)
-    hart.forget_code(scratch, PAGE)  # run without translation, so no entry made the page executable
+    hart.forget_code(scratch, PAGE)  # it ran without translation, so no entry made the page executable

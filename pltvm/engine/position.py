@@ -1,14 +1,14 @@
-"""Where a run is, as a number of instructions: the same number at the same place, each time it is run.
+"""The position of a run, as a number of instructions: the same at the same place in each re-run.
 
-    position N    N instructions have run, of whomever; what they trapped for is done. One that trapped
-                  to be run again, as for a page that was not there, counts once.
+    position N    N instructions of all contexts have run, and their traps are handled. An instruction that
+                  trapped to be run again, for example for a missing page, counts once.
 
-Blocks are counted when they begin, so `now` is right in handlers and outside of guest code, and `at` inside
-of a block. Unicorn looks whether to leave the JIT behind the hook for blocks: where a block was left at its
-start, it has not run.
+Blocks are counted when they begin, so `now` is valid in handlers and outside guest code, and `at` inside a
+block. Unicorn checks whether to leave the JIT after the hook for blocks: a block left at its start has not
+run.
 
     count + length   a block that has run up to its trap        `Counter.now`
-    count            a block that was left, or trapped           likewise, as `length` is 0 then
+    count            a block that was left, or trapped           `Counter.now`, as `length` is 0 then
 
 How each block is counted is in `counting`, and in C in native/position.c.
 """
@@ -34,25 +34,26 @@ from pltvm.errors import EngineError
 
 COUNTED_BLOCKS: Final = 4096
 _BLOCK_SIZE: Final = 40  # bytes of a `struct counted_block`
-_LONGEST_BLOCK: Final = 1024  # instructions, and more than Unicorn makes
+_LONGEST_BLOCK: Final = 1024  # instructions: more than Unicorn's longest block
 
 
 class Counter:
-    """Counts the instructions of a hart from now on, for good: before any guest code has run.
+    """Counts the instructions of a hart permanently; to be created before any guest code has run.
 
-    `on_limit` is called outside of guest code, between two instructions, once `stop_behind` says so, and
-    `on_alarm` at exactly the position that `alarm_at` says; `begin` when a run begins. `of` gives the one of
-    a hart that has run before.
+    `on_limit` is called outside guest code, between two instructions, when `stop_behind` asks for it,
+    `on_alarm` at exactly the position of `alarm_at`, and `begin` when a run begins. `of` returns the counter
+    of a hart, also of one that has run before.
     """
 
     def __init__(self, hart: Hart) -> None:
         self._hart = hart
-        hart.forget_all_code()  # what was translated before would not be counted
+        hart.forget_all_code()  # code translated before would not be counted
         self._state = state = CounterState(limit=NEVER, changed_at=NEVER, reached_at=NEVER)
         self.on_limit: Callable[[], None] = lambda: None
         self.begin: Callable[[], None] = lambda: None
-        self.paused: Callable[[], bool] = lambda: False  # whether `Hart.pause` has left the JIT
-        self._limit = NEVER  # where `on_limit` is due
+        # whether `Hart.pause` was the reason to leave the JIT
+        self.paused: Callable[[], bool] = lambda: False
+        self._limit = NEVER  # position for `on_limit`
         self.on_alarm: Callable[[], None] = lambda: None
         self.on_put_back: Callable[[], None] = lambda: None
         self._alarm = NEVER  # where `on_alarm` is due
@@ -64,7 +65,7 @@ class Counter:
         self._generation = 0  # how often it was put back
         self._entered = 0  # count + again when guest code was entered
         self._kept: tuple[Context, Reserved | None] | None = (
-            None  # who was stopped here, and what it reserved
+            None  # the context stopped here, and its reservation
         )
         self._places: ctypes.Array[ctypes.c_uint64] | None = None
         self._settle = hart.settle
@@ -90,11 +91,12 @@ class Counter:
 
     @classmethod
     def of(cls, hart: Hart) -> "Counter":
-        """The counter of this hart, which is made if it has none."""
+        """Return the counter of this hart; make it if there is none."""
         return hart.counter if isinstance(hart.counter, cls) else cls(hart)
 
     def _see_changes(self, hart: Hart) -> None:
-        """Know of what changes code, or where it is, beside the flips and flushes that the core counts."""
+        """Notice changes of code and of its mappings, other than the flips and flushes that the core
+        counts."""
         changed, forget = hart.translations_changed, hart.memory.on_code_changed
 
         def translations_changed() -> None:
@@ -112,31 +114,31 @@ class Counter:
         self._state.next = answer
         return own
 
-    # -- where it is -----------------------------------------------------------------------------------
+    # -- the position ----------------------------------------------------------------------------------
 
     @property
     def address(self) -> int:
-        """Of its state in this process: for native code."""
+        """The address of its state in this process, for native code."""
         return ctypes.addressof(self._state)
 
     @property
     def stopped(self) -> bool:
-        """In a hook for blocks: whether this block will not run yet."""
+        """Whether this block will not run yet; for hooks for blocks."""
         return bool(self._state.stopped)
 
     @property
     def now(self) -> int:
-        """The position: in a handler, or outside of guest code."""
+        """Return the position; in a handler, or outside guest code."""
         return self._state.count + self._state.length
 
     def at(self, pc: int) -> int:
-        """The position before the instruction at `pc`, from a function that is called inside of its block."""
+        """Return the position before the instruction at `pc`; from a function called inside its block."""
         state = self._state
         return state.count + counting.instructions(self._hart, state.pc, pc)
 
     def put_back(self, position: int, used: int, reserved: Reserved | None) -> None:
-        """The machine was put back to where it was here, with so much of its time slice `used`, and what was
-        `reserved`."""
+        """Set the position after the machine was restored, with the `used` part of its time slice, and the
+        reservation at that time."""
         state = self._state
         self._kept = self._hart.current, reserved
         self._generation += 1
@@ -149,25 +151,27 @@ class Counter:
 
     @property
     def reserved(self) -> Reserved | None:
-        """What is reserved by an `lr`, outside of guest code, by who was stopped as was asked for."""
+        """Return the reservation of an `lr` by the context that was stopped on request; outside guest
+        code."""
         return self._kept[1] if self._kept is not None and self._kept[0] is self._hart.current else None
 
     # -- going on --------------------------------------------------------------------------------------
 
     def stop_behind(self, position: int) -> None:
-        """Call `on_limit` before a block that would go further; it goes to there, or sets another."""
+        """Call `on_limit` before a block that would pass this position; it goes there, or sets another
+        limit."""
         self._limit = position
         self._set_limit()
 
     def alarm_at(self, position: int) -> None:
-        """Call `on_alarm` outside of guest code when exactly so many instructions have run; NEVER: do not.
+        """Call `on_alarm` outside guest code when exactly so many instructions have run; NEVER cancels it.
 
-        For an alarm in the middle of a block the code up to there is translated once more, with an end there.
+        For an alarm in the middle of a block, the block is translated again to end there.
         """
         self._alarm = position
         self._set_limit()
         if self._halting is not None:
-            self._hart.leave()  # or another context might come to that place
+            self._hart.leave()  # otherwise another context might reach that place
 
     def _set_limit(self, target: int | None = None) -> None:
         target = self._target if target is None else target
@@ -175,7 +179,8 @@ class Counter:
         self._state.limit = min(self._limit if target is None else target, alarm)
 
     def go_to(self, position: int) -> None:
-        """In an errand of the hart: run on to exactly this position. Raises EngineError if it never comes."""
+        """Run to exactly this position; in an errand of the hart. Raises EngineError if the run ends
+        before."""
         state = self._state
         self._target, self._is_near = position, position - state.count <= _LONGEST_BLOCK // 2
         generation = self._generation
@@ -185,7 +190,7 @@ class Counter:
             self._target = None
             self._set_limit()
         if self._generation != generation:
-            return  # on the way somebody went elsewhere
+            return  # something on the way moved the run elsewhere
         if state.count != position and not self._hart.halt.asked:
             raise EngineError(f"the run did not repeat: it is at {self.now} and not at {position}")
 
@@ -228,11 +233,11 @@ class Counter:
             hart.until = NEVER
             if state.count == self._alarm and status == uc_const.UC_ERR_OK:
                 hart.forget_code(*halted)
-            else:  # it has gone elsewhere, where there may be such an end too
+            else:  # another context has reached a place with such an end
                 hart.forget_all_code()
         hart.slice.use(state.count + state.again - self._entered)
         stopped, state.stopped = state.stopped, 0
-        if other:  # that comes first; this block is stopped at again
+        if other:  # the other reason comes first; this block stops again
             return False
         due = state.count if halted is not None and state.count == self._alarm else NEVER
         if stopped:
@@ -244,7 +249,7 @@ class Counter:
                     generation = self._generation
                     self.on_limit()
                     if generation != self._generation:
-                        return True  # somebody went elsewhere
+                        return True  # `on_alarm` or `on_limit` moved the run elsewhere
                 else:
                     self._is_near = True
         if due != NEVER:
@@ -268,12 +273,12 @@ class Counter:
         return False
 
     def _halt_in_block(self, instructions: int) -> None:
-        """Have the JIT left after so many instructions of the block that it is at the start of."""
+        """Leave the JIT after so many instructions of the block that begins here."""
         hart, state = self._hart, self._state
         table = hart.current.table
         entry = table.entry(state.pc) if table is not None else 0
         assert table is not None
-        assert entry  # or it would have no instructions
+        assert entry  # otherwise it would have no instructions
         code = table.memory.read(pte_address(entry), PAGE)
         at = start = state.pc & PAGE - 1
         for _ in range(instructions):
@@ -290,19 +295,19 @@ class Counter:
         else:
             self._fault(pc)
         settled = self._settle(hart, cause, context)
-        if settled == Cause.BREAK:  # a debugger's place, where else there is no trap
+        if settled == Cause.BREAK:  # a debugger's breakpoint; there is no trap without it
             state.again -= 1
-        if context.regs[PC] != pc and cause not in FETCHES:  # it was done in software
+        if context.regs[PC] != pc and cause not in FETCHES:  # it was emulated
             state.count += 1
             state.again -= 1
         return settled
 
-    # -- what is looked for ----------------------------------------------------------------------------
+    # -- searches --------------------------------------------------------------------------------------
 
     def watch(self, host_address: int, size: int) -> None:
-        """Note when these bytes of RAM change, by their address in this process; nothing with `size` 0.
+        """Note when these bytes of RAM change, given by their address in this process; `size` 0 ends that.
 
-        What changed in a block, or when its trap was served, shows in `changed_at` when the next one begins.
+        A change in a block, or in handling its trap, shows in `changed_at` when the next block begins.
         """
         if size > MOST_WATCHED:
             raise EngineError(f"{size} bytes are watched: at most {MOST_WATCHED} can be")
@@ -311,7 +316,7 @@ class Counter:
         ctypes.memmove(state.was, host_address, size)
 
     def look_for(self, places: Sequence[tuple[int, int]]) -> None:
-        """Note when a block begins that has one of these: root table, 0 for any, and address."""
+        """Note when a block begins that contains one of these places: root table, 0 for any, and address."""
         numbers = [number for place in places for number in place]
         self._places = rows = (ctypes.c_uint64 * len(numbers))(*numbers)
         state = self._state
@@ -319,12 +324,12 @@ class Counter:
 
     @property
     def changed_at(self) -> int | None:
-        """Where the block began in which what is watched last changed."""
+        """Return the start position of the block in which the watched bytes last changed."""
         return None if self._state.changed_at == NEVER else self._state.changed_at
 
     @property
     def reached_at(self) -> int | None:
-        """Where the block began that last had one of the places."""
+        """Return the start position of the last block that contained one of the places."""
         return None if self._state.reached_at == NEVER else self._state.reached_at
 
 

@@ -1,7 +1,7 @@
-"""That guest code is left though it does not trap: at an interrupt, for another time slice, or to flush.
+"""Leaves guest code without a trap: at an interrupt, for another time slice, or to flush.
 
-Whoever wants it sets a flag and has Unicorn stop, which is at the next block boundary (`leaving`). Then
-`Hart.run` looks at the flags, and goes on or hands over a trap.
+A method here sets a flag and asks Unicorn to stop, which it does at the next block boundary (`leaving`). Then
+`Hart.run` checks the flags, and goes on or handles a trap.
 """
 
 import ctypes
@@ -14,18 +14,18 @@ from pltvm.engine.unicorn_library import quick
 
 
 class TimeSlice:
-    """The instructions until Cause.TIMER, and how many of them are used up.
+    """The number of instructions until Cause.TIMER, and how many of them have run.
 
-    Its length may be set at any time, by any thread: then another slice begins where guest code is left next.
+    Any thread may set the length at any time: a new slice then begins where guest code is left next.
     """
 
     def __init__(self) -> None:
         self.length = 0  # 0: there are no slices
         self._used = 0
-        self._set = self._began = 0  # how often the length was set: now, and when this slice began
+        self._set = self._began = 0  # how often the length was set: until now, until this slice began
 
     def set(self, length: int) -> None:
-        """Have slices of this length."""
+        """Set the length of slices; 0 for none."""
         self.length = length
         self._set += 1
 
@@ -35,18 +35,18 @@ class TimeSlice:
         return self._used if self._began == self._set else 0
 
     def use(self, instructions: int) -> None:
-        """Guest code was left after so many; they were of another slice if its length was set meanwhile."""
+        """Count instructions that ran before guest code was left, unless the length was set meanwhile."""
         if self._began == self._set:
             self._used += instructions
         else:
             self.begin()
 
     def begin(self, used: int = 0) -> None:
-        """Begin a slice, of which so much is used already."""
+        """Begin a slice of which `used` instructions have run already."""
         self._used, self._began = used, self._set
 
     def left(self) -> int:
-        """What may still run of it; 0: there are no slices, −1: it is over, and the next one begins."""
+        """Return how many instructions are left; 0 without slices, −1 if this one is over and another begins."""
         left = self.length - self.used
         if self._began != self._set or left <= 0:
             self.begin()
@@ -54,9 +54,10 @@ class TimeSlice:
 
 
 class Preemptible:
-    """What may be asked of a hart while it runs, also by other threads.
+    """The requests to a running hart, also from other threads.
 
-    A base class of `Hart` and no part of it: `run`, and each entry of an enclave, find all in one step.
+    It is a base class of `Hart`, not a member, so that `run` and each entry of an enclave need no second
+    lookup.
     """
 
     current: Context
@@ -69,14 +70,14 @@ class Preemptible:
         self.slice = TimeSlice()
         self._restart = False  # leave the JIT to start it with another slice
         self._refresh = False  # leave it to flush
-        # Who watches blocks, and flushes in one of them: its way to be told that it should, from any thread.
+        # Set by code that watches blocks and flushes in one of them: asks it to do so, from any thread.
         self.refresher: Callable[[], None] | None = None
-        self._slicing = threading.Lock()  # so that no refresh is asked for once slices begin
+        self._slicing = threading.Lock()  # so that no refresh is requested after slices have begun
 
     def set_time_slice(self, instructions: int) -> None:
-        """Trap with Cause.TIMER after every so many instructions; 0 for never, which runs 40 % faster.
+        """Trap with Cause.TIMER after so many instructions each time; 0 for never, which runs 40 % faster.
 
-        The clock advances by one an instruction in the slices.
+        With slices the clock advances by one per instruction.
         """
         if instructions != self.slice.length:
             with self._slicing:
@@ -92,26 +93,27 @@ class Preemptible:
 
     @property
     def time_slice(self) -> int:
-        """Instructions in a slice; 0: there are none."""
+        """The instructions in a slice; 0 if there are no slices."""
         return self.slice.length
 
     def interrupt(self) -> None:
-        """From any thread: trap with Cause.INTERRUPT at the next block boundary. Lost while nothing runs.
+        """Trap with Cause.INTERRUPT at the next block boundary; from any thread. It is lost if nothing runs.
 
-        In time slices it may come inside an atomic instruction: who interrupts there does not go on.
+        With time slices it may come inside an atomic instruction: then the context must not go on.
 
-        To end a run, set `halt`, which is not lost, and repeat this until the run is left.
+        To end a run, set `halt`, which is not lost, and repeat this until the run has ended.
         """
         if self._running:
             self._interrupted = True
             quick.uc_emu_stop(self._handle)
 
     def refresh_tlb(self) -> None:
-        """From any thread: flush at the next block boundary, if user code runs, neither counted nor watched.
+        """Flush at the next block boundary, if user code runs and is neither counted nor watched; from any
+        thread.
 
-        No guest can tell: it goes on with all that it had, the reservation of an `lr` included. (Time slices
-        count instructions, a block that is left and entered again is seen twice, and where there is a guest
-        kernel, which flushes all the time anyway, a `wfi` could be lost.)
+        No guest can notice: it goes on with its complete state, including the reservation of an `lr`. (The
+        exceptions: time slices count instructions; a watcher would see a block twice that is left and entered
+        again; and a guest kernel, which flushes often anyway, could lose a `wfi`.)
         """
         if self.refresher is not None:
             self.refresher()
@@ -123,5 +125,5 @@ class Preemptible:
 
     @property
     def can_refresh(self) -> bool:
-        """Whether `refresh_tlb` does anything, where there is no guest kernel."""
+        """Whether `refresh_tlb` has any effect, if there is no guest kernel."""
         return not (self.slice.length or self._hooks.in_use)

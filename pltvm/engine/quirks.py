@@ -1,24 +1,24 @@
-"""What Unicorn does otherwise than a RISC-V CPU, and what is done about it.
+"""The differences between Unicorn and a RISC-V CPU, and their corrections.
 
-    Unicorn                                                           answered by
-    gives pc + 4 of the instruction that trapped, whatever its length `settle`
+    ~    Unicorn                                                           corrected by
+    gives pc + 4 at a trap, whatever the instruction's length         `settle`
     is slow on pages that are writable and executable                 `settle`: they flip between the two
-    has none of the counters that are the same in each run            `settle`, from one clock
+    ~    lacks counters that are the same in each run                      `settle`, from one clock
     refuses `wfi` in user mode                                        `settle`
-    takes some illegal words for a fetch fault of the page before     `settle`
+    ~    reports some illegal words as fetch faults of the page before     `settle`
     lacks Zba, Zbb, Zbs and Zicond                                    `settle`, by `emulate`
-    runs Zcb as if it were nothing                                    `skipped`: it traps; and `settle`
-    can not bear an entry that points outside RAM                     `pmp`, which refuses it, and `settle`
+    ~    skips Zcb silently                                                `skipped` makes it trap; `settle`
+    fails at an entry that points outside RAM                         `pmp`, which refuses it, and `settle`
     ends the run at `wfi`, and at `ebreak`                            `cause_of_end`
-    looks for code by addresses as the current privilege sees them    `remove_code`
-    shows mstatus in M-mode alone, fcsr while floating point is on    `supervisor`
-    skips some floating point when it is off                          `context`: it is on
-    stops inside of atomic instructions                               `leaving`
-    flushes when the ASID changes, and never else                     `Hart._load`
-    does not see each store to code by another mapping                `Hart.watch_aliases`
+    ~    finds code by addresses as the current privilege maps them        `remove_code`
+    shows mstatus only in M-mode, fcsr only with floating point on    `supervisor`
+    skips some floating-point instructions when it is off             `context`: it is on
+    ~    stops inside atomic instructions                                  `leaving`
+    flushes when the ASID changes, and at no other time               `Hart._load`
+    misses some stores to code through another mapping                `Hart.watch_aliases`
     enlarges its TLB only when that is flushed                        `tlb_tuning`
 
-Each line is a test in `tests/engine/test_unicorn_facts.py`; what comes of it, one in `test_quirks.py`.
+Each line has a test in `tests/engine/test_unicorn_facts.py`, and its correction one in `test_quirks.py`.
 """
 
 import ctypes
@@ -40,7 +40,7 @@ _ACCESS_FAULTS: Final = {Cause.FETCH_ACCESS, Cause.LOAD_ACCESS, Cause.STORE_ACCE
 _BREAKPOINTS: Final = ((0x0010_0073).to_bytes(4, "little"), (0x9002).to_bytes(2, "little"))
 _WAIT: Final = (0x1050_0073).to_bytes(4, "little")  # wfi
 
-# The counter CSRs a program may read, all answered from one deterministic clock.
+# The counter CSRs that a program may read; all show one deterministic clock.
 _COUNTERS: Final = {CYCLE, TIME, INSTRET}
 _TICKS_A_READ: Final = 100
 
@@ -48,25 +48,25 @@ _REMOVE_CODE: Final = control_word(uc_const.UC_CTL_TB_REMOVE_CACHE, 2)
 
 
 class Clocked(Protocol):
-    """The hart, as it is looked at from here."""
+    """The part of the hart that this file uses."""
 
     clock: int
     protection: Protection
 
     def note_flip(self) -> None:
-        """A page has flipped: its entry changed."""
+        """Count a flip: the entry of a page changed."""
 
 
 # -- traps -------------------------------------------------------------------------------------------------
 
 
 def settle(hart: Clocked, cause: int, context: Context) -> int | None:
-    """The cause that a CPU would give for a trap that is no ecall, with pc where it has to be.
+    """Return the cause that a CPU would give for a trap that is no ecall, and correct pc.
 
-    None when a CPU would not have trapped, and all is done: a W/X flip, a counter, or an instruction that
-    Unicorn lacks. Those are for programs; a guest kernel and what it runs have the CPU that Unicorn has.
+    None if a CPU would not have trapped, and the operation is done: a W/X flip, a counter, or an instruction
+    that Unicorn lacks. This is for programs only; a guest kernel and its programs get Unicorn's CPU as it is.
     """
-    context.step(-4)  # that may wrap around
+    context.step(-4)  # it may wrap around
     if cause == Cause.ILLEGAL:
         code = fetch(context)
         outcome = cause if context.privileged else emulate(code, context, hart.protection)
@@ -81,7 +81,7 @@ def settle(hart: Clocked, cause: int, context: Context) -> int | None:
         if access is not None and _flip(hart, context, access.address, access.size, W):
             return None
     elif cause == Cause.FETCH_PAGE:
-        # The JIT fetches a whole block first: what it lacks may be the end of a later instruction.
+        # The JIT fetches a whole block first: the missing bytes may be the end of a later instruction.
         pc = context.regs[PC]
         if _flip(hart, context, pc, 4, X) or _flip(hart, context, next_page(pc), 2, X):
             return None
@@ -93,7 +93,7 @@ def settle(hart: Clocked, cause: int, context: Context) -> int | None:
 
 
 def _flip(hart: Clocked, context: Context, va: int, size: int, want: int) -> bool:
-    """Whether a page of this range may have the permission `want` and lacked it; it has it now."""
+    """Flip a page of this range to the permission `want`; return whether one could have it and lacked it."""
     table = context.table
     if table is None:
         return False
@@ -107,7 +107,7 @@ def _flip(hart: Clocked, context: Context, va: int, size: int, want: int) -> boo
 
 
 def _read_counter(hart: Clocked, code: bytes, context: Context) -> bool:
-    """Whether the instruction reads a counter and nothing else; it has done so now."""
+    """Do the instruction if it reads a counter and nothing else; return whether it does."""
     word = int.from_bytes(code, "little")
     is_read = word & 0x7F == 0x73 and word >> 12 & 2 and not word >> 15 & 31
     if is_read and word >> 20 in _COUNTERS:
@@ -119,28 +119,28 @@ def _read_counter(hart: Clocked, code: bytes, context: Context) -> bool:
 
 
 def _starts_page_illegally(context: Context) -> bool:
-    """Whether pc is the first byte of an executable page and on one of the eight 16-bit illegal words.
+    """Whether pc is at the start of an executable page and on one of the eight 16-bit illegal words.
 
-    The JIT makes a block of size 0 of those (`c.addi4spn` of 0, which includes 0x0000), takes its last
-    byte to be in the page before, and reports a fetch fault of that one.
+    The JIT makes a block of size 0 of these (`c.addi4spn` of 0, which includes 0x0000), takes its last byte
+    to be in the page before, and reports a fetch fault of that page.
     """
     code = b"" if context.regs[PC] & PAGE - 1 else fetch(context)
     return len(code) >= 2 and not int.from_bytes(code[:2], "little") & 0xFFE3
 
 
 def _is_outside(cause: int, context: Context) -> bool:
-    """Whether PMP refused an access as the entry of its page points outside RAM: see `pmp.program`."""
+    """Whether PMP refused an access because its page-table entry points outside RAM: see `pmp.program`."""
     access, table = faulting_access(cause, context), context.table
     if access is None or table is None:
         return False
-    # The JIT fetches a whole block, of which the end may be in the next page.
+    # The JIT fetches a whole block, and its end may be in the next page.
     last = next_page(access.address) if cause in FETCHES else access.address + access.size - 1
     entries = (table.entry(access.address), table.entry(last))
     return any(pte and not table.memory.contains(pte_address(pte)) for pte in entries)
 
 
 def cause_of_end(status: int, context: Context) -> Cause:
-    """The trap that a CPU would have taken where the JIT ended the run by itself, with `status`."""
+    """Return the trap that a CPU would have taken when the JIT ended the run by itself with `status`."""
     if status == uc_const.UC_ERR_OK:
         return Cause.WFI  # in S-mode: in user mode it is ILLEGAL first
     if fetch(context).startswith(_BREAKPOINTS):
@@ -154,9 +154,9 @@ def cause_of_end(status: int, context: Context) -> Cause:
 def remove_code(
     handle: ctypes.c_void_p, pa: int, size: int, loaded: Context | None, reservation: Reservation
 ) -> None:
-    """Throw away the translation of the code in a physical range; `loaded`: whose registers are loaded.
+    """Discard the translated code of a physical range; `loaded` is the context whose registers are loaded.
 
-    Only M-mode sees physical addresses. `loaded` keeps what it has reserved.
+    Only M-mode uses physical addresses. `loaded` keeps its reservation.
     """
     held = reservation.held if loaded is not None else None
     set_privilege(handle, M)

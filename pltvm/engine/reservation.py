@@ -1,11 +1,11 @@
-"""What an `lr` has reserved, kept where Unicorn would let go of it though no guest code ran meanwhile.
+"""Keeps the reservation of an `lr` where Unicorn would clear it although no guest code ran meanwhile.
 
-Unicorn clears the reservation whenever the privilege is written: a context that is loaded has none. For one
-that another gets the hart from, that is as it should be. But one that is only stopped, so that somebody
-looks, is to go on as if nobody had: else its `sc` fails, and what follows comes later than in other runs.
+Unicorn clears the reservation whenever the privilege is written, so a loaded context has none. That is right
+if another context has had the hart. But a context that is only stopped for an observer has to go on as if it
+was not: otherwise its `sc` fails, and everything after it comes later than in other runs.
 
-No register of Unicorn's has it. It is found in what `uc_context_save` copies, which is the CPU as QEMU has
-it: the address and the value that was read come behind pc.
+No register of Unicorn shows it. It is found in the data of `uc_context_save`, which is QEMU's CPU structure:
+the address, and the value that was read, come after pc.
 """
 
 import ctypes
@@ -29,7 +29,8 @@ quick.uc_context_size.restype = ctypes.c_size_t
 
 
 class Reservation:
-    """That of one engine. It has to be fresh: pc is written. Raises EngineError for another Unicorn."""
+    """The reservation of one engine, which has to be new: pc is written. Raises EngineError for another
+    Unicorn."""
 
     def __init__(self, handle: ctypes.c_void_p) -> None:
         self._handle = handle
@@ -51,13 +52,13 @@ class Reservation:
 
     @property
     def held(self) -> Reserved | None:
-        """What is reserved now."""
+        """Return the present reservation."""
         quick.uc_context_save(self._handle, self._copy)
         address, value = self._words
         return None if address == _NOTHING else (address, value)
 
     def hold(self, reserved: Reserved | None) -> None:
-        """Have this reserved, as it was."""
+        """Set the reservation."""
         quick.uc_context_save(self._handle, self._copy)
         self._words[0], self._words[1] = reserved or (_NOTHING, 0)
         quick.uc_context_restore(self._handle, self._copy)

@@ -1,12 +1,12 @@
-"""Compressed instructions that Unicorn runs as if they did nothing are made to trap; so are `breaks`.
+"""Makes compressed instructions trap that Unicorn would skip silently, and `breaks` too.
 
-Its decoder knows nothing of Zcb, and does not refuse what it does not know in those places. So each block is
-looked at when it has been translated and has not run yet. Where it has such an instruction, RAM holds an
-illegal one in its place while the block is translated once more; then RAM is as it was, and the block traps
-there. No guest runs in between.
+Unicorn's decoder does not know Zcb, and does not refuse unknown instructions there. So each block is examined
+when it has been translated and has not run yet. If it has such an instruction, RAM holds an illegal one in
+its place while the block is translated again; then RAM is as before, and the block traps there. No guest runs
+in between.
 
-    translated, seen here -> illegal word put in, translation thrown away, pc written, which leaves the block
-    translated again      -> the word put back; the block runs up to the trap
+    ~    translated, seen here -> illegal word put in, translation discarded, pc written, which leaves the
+    block translated again      -> the word put back; the block runs up to the trap
 """
 
 import ctypes
@@ -30,9 +30,9 @@ _ILLEGAL: Final = 0x8002  # c.jr of x0, which Unicorn does refuse
 
 @functools.cache
 def _halves() -> bytes:
-    """By the first 16 bits of an instruction: its length in halves, or 0 when it is one that is skipped.
+    """Return a table by the first 16 bits of an instruction: its length in halves, or 0 if Unicorn skips it.
 
-    Made when a block is looked at here; the native core looks at most of them.
+    It is made when a block is first examined here; the native core examines most blocks.
     """
     return bytes(2 if half & 3 == 3 else 0 if is_skipped(half) else 1 for half in range(1 << 16))
 
@@ -47,7 +47,7 @@ class TranslatedBlock(ctypes.Structure):
 
 
 class Skipped:
-    """Looks at the blocks of one engine, also for the places of `breaks`."""
+    """Examines the blocks of one engine, also for the places of `breaks`."""
 
     def __init__(
         self, handle: ctypes.c_void_p, memory: Memory, breaks: Breaks, reservation: Reservation
@@ -56,11 +56,11 @@ class Skipped:
         self._reservation = reservation
         self._memory = memory
         self._breaks = breaks
-        self._halves = memory.bytes.cast("H")  # changed past the methods of RAM: nobody sees that it was
-        self._changed: tuple[int, int] | None = None  # where the illegal half is, and what belongs there
+        self._halves = memory.bytes.cast("H")  # changed without the methods of RAM: it is not noticed
+        self._changed: tuple[int, int] | None = None  # the place of the illegal half, and the original value
 
     def begin(self, run: Callable[[Context], None]) -> None:
-        """Before any guest, `run` two blocks in M-mode: Unicorn tells of a block that comes after another."""
+        """Run two blocks in M-mode before any guest, as Unicorn reports only blocks that follow another."""
         at = self._memory.size - len(_FIRST_BLOCKS)
         end = self._memory.bytes[at:]
         before = bytes(end)
@@ -70,7 +70,8 @@ class Skipped:
         remove_code(self._handle, self._memory.base + at, len(_FIRST_BLOCKS), None, self._reservation)
 
     def look_at(self, block: TranslatedBlock, context: Context) -> bool:
-        """A block of `context` was translated and will run next. True if the next one is waited for."""
+        """Examine a block of `context` that was translated and will run next. True if the next one is
+        awaited."""
         if self._changed is None:
             self._look_for(block, context)
         else:
@@ -85,7 +86,7 @@ class Skipped:
         stop = self._breaks.first(pc, block.size, table) if self._breaks.places else None
         if context.privileged and stop is None:
             return
-        spans = table.spans(pc, block.size, X) or []  # none: the entry changed behind its back
+        spans = table.spans(pc, block.size, X) or []  # none if the entry was changed meanwhile
         va = pc
         for pa, size in spans:
             at = pa - self._memory.base >> 1
@@ -104,7 +105,7 @@ class Skipped:
             va += size
 
     def _replace(self, at: int, pc: int, pa: int, context: Context) -> None:
-        """Have the block at `pc`, which begins at `pa`, translated again with an illegal half at `at`."""
+        """Translate the block at `pc`, which begins at `pa`, again with an illegal half at `at`."""
         self._changed = at, self._halves[at]
         self._halves[at] = _ILLEGAL
         remove_code(self._handle, pa, 2, context, self._reservation)
@@ -112,7 +113,7 @@ class Skipped:
         quick.uc_reg_write(self._handle, riscv.UC_RISCV_REG_PC, ctypes.byref(value))
 
     def put_back(self) -> None:
-        """The block was translated, or will not be."""
+        """Restore RAM, when the block was translated, or will not be."""
         if self._changed is not None:
             at, half = self._changed
             self._halves[at] = half

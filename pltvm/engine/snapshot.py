@@ -1,10 +1,10 @@
-"""RAM and CPU at one moment, and the way back: what it costs is what was touched.
+"""Saves RAM and CPU at one moment, and restores them; the cost depends on the pages touched.
 
-    save        the pages written since the last save or restore, over what the last one holds
-    restore     those pages again, and where the two snapshots differ, from the other one
+    ~    save        copies the pages written since the last save or restore, over the last snapshot
+    restore     copies those pages back, and the pages in which the two snapshots differ
 
-RAM's own log (`Memory.dirty`) says what was written through it. What guest code wrote is in the D bits of
-page tables; who knows the tables adds it to the log before either (`PageTable.note_written`).
+RAM's own log (`Memory.dirty`) has the pages written through it. Pages written by guest code are in the D bits
+of page tables; code that knows the tables adds them to the log first (`PageTable.note_written`).
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ _ZEROS: Final = bytes(PAGE)
 class EngineSnapshot:
     """RAM and CPU: `pages` are those that are not all zero, by page number.
 
-    `executable` says of each page whether it may hold translated code. Registers are not here: contexts lie
-    in RAM, or belong to whoever runs.
+    `executable` says for each page whether it may have translated code. Registers are not here: contexts are
+    in RAM, or belong to other parts.
     """
 
     size: int  # of RAM, in bytes
@@ -38,10 +38,10 @@ class Snapshots:
     def __init__(self, hart: Hart) -> None:
         self._hart = hart
         self._memory = hart.memory
-        self._base: dict[int, bytes] = {}  # what RAM was when the log was last emptied
+        self._base: dict[int, bytes] = {}  # RAM when the log was last emptied
 
     def save(self) -> EngineSnapshot:
-        """RAM and CPU as they are."""
+        """Return RAM and CPU as they are."""
         memory, hart = self._memory, self._hart
         pages = dict(self._base)
         for number in memory.written():
@@ -54,7 +54,7 @@ class Snapshots:
         return EngineSnapshot(memory.size, pages, memory.executable_pages(), hart.clock, hart.time_slice)
 
     def restore(self, snapshot: EngineSnapshot) -> set[int]:
-        """Put RAM and CPU back; the numbers of the pages that it took. The hart runs `current` next."""
+        """Restore RAM and CPU; return the numbers of the restored pages. The hart runs `current` next."""
         memory, hart, wanted = self._memory, self._hart, snapshot.pages
         changed = set(memory.written())
         if wanted is not self._base:
@@ -82,14 +82,14 @@ class Snapshots:
         return changed
 
     def _start_from(self, pages: dict[int, bytes]) -> None:
-        """RAM is this, and the log is empty."""
+        """Take these pages as RAM's base, with an empty log."""
         self._base = pages
         self._memory.dirty[:] = bytes(len(self._memory.dirty))
         self._hart.translations_changed()  # D bits were cleared
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """The first of numbers that follow each other, and how many they are."""
+    """Yield runs of consecutive numbers: the first one, and the count."""
     start = end = -1
     for number in sorted(numbers):
         if number != end:

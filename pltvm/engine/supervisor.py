@@ -1,4 +1,4 @@
-"""S-mode: what a guest kernel changes without the hart, and how it gets the traps that are its own.
+"""S-mode: state that a guest kernel changes without the hart, and delivery of its own traps.
 
 `sret` changes the privilege and mstatus without a trap, so both are saved at every trap of a context that
 began in S-mode. Unicorn gives all traps to the hart and none to S-mode, so a trap is delivered by hand.
@@ -39,7 +39,7 @@ _byref: Final = ctypes.byref
 
 
 def take_trap(handle: ctypes.c_void_p, context: Context, cause: int, value: int) -> bool:
-    """Have the context that is loaded be at `stvec`, with what the hardware sets there: `Hart.deliver`."""
+    """Set the loaded context to `stvec`, with the registers as hardware sets them: `Hart.deliver`."""
     regs = context.regs
     block = (ctypes.c_uint64 * 5)(M, regs[PC], cause, value, 0)
     pointers = ctx.pointers_to(block)
@@ -56,23 +56,23 @@ def take_trap(handle: ctypes.c_void_p, context: Context, cause: int, value: int)
 
 
 def clear(handle: ctypes.c_void_p) -> None:
-    """Zero the registers of S-mode that no context has."""
+    """Zero the S-mode registers that no context saves."""
     block = (ctypes.c_uint64 * 7)(M)
     quick.uc_reg_write_batch(handle, _SUPERVISOR_IDS, _byref(ctx.pointers_to(block)), 7)
 
 
 def set_privilege(handle: ctypes.c_void_p, priv: int) -> None:
-    """Have the engine be in U-, S- or M-mode."""
+    """Set the engine to U-, S- or M-mode."""
     value = ctypes.c_uint64(priv)
     quick.uc_reg_write(handle, REGISTER_IDS[PRIV], _byref(value))
 
 
 def save_privilege(handle: ctypes.c_void_p, context: Context) -> None:
-    """What S-mode code changes by itself: `sret` the privilege, and it has its part of mstatus."""
+    """Save what S-mode code can change itself: the privilege, by `sret`, and its part of mstatus."""
     value = ctypes.c_uint64()
     quick.uc_reg_read(handle, REGISTER_IDS[PRIV], _byref(value))
     context.regs[PRIV] = value.value
-    set_privilege(handle, M)  # only there mstatus is readable
+    set_privilege(handle, M)  # mstatus is readable only there
     quick.uc_reg_read(handle, REGISTER_IDS[MSTATUS], _byref(value))
     context.regs[MSTATUS] = value.value
     if not value.value & MSTATUS_FS:
@@ -81,7 +81,7 @@ def save_privilege(handle: ctypes.c_void_p, context: Context) -> None:
 
 
 def load_fcsr(handle: ctypes.c_void_p, context: Context) -> None:
-    """Load fcsr too, of a context whose other registers are loaded, if it has turned floating point off."""
+    """Load fcsr too, if the context, whose other registers are loaded, has turned floating point off."""
     if not context.regs[MSTATUS] & MSTATUS_FS:
         set_privilege(handle, M)
         _with_fcsr(handle, context, quick.uc_reg_write)
@@ -89,8 +89,8 @@ def load_fcsr(handle: ctypes.c_void_p, context: Context) -> None:
 
 
 def _with_fcsr(handle: ctypes.c_void_p, context: Context, access: Callable[..., int]) -> None:
-    """Read or write fcsr for a context that has turned floating point off, when Unicorn would give
-    whatever is in its memory, or leave what the context before had. In M-mode."""
+    """Read or write fcsr for a context that has turned floating point off: without this, Unicorn would return
+    uninitialized memory, or keep the value of the context before. In M-mode."""
     mstatus, fcsr = (
         ctypes.c_uint64(context.regs[MSTATUS] | MSTATUS_FS),
         ctypes.c_uint64(context.regs[FCSR]),

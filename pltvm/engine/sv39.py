@@ -1,4 +1,4 @@
-"""Sv39 page tables, as the JIT's own walker reads them.
+"""Sv39 page tables, in the format that the JIT's own walker reads.
 
 63      54 53                                   10 9   8 7 6 5 4 3 2 1 0
 | reserved |          physical page number        | RSW |D A G U X W R V|
@@ -20,11 +20,11 @@ READ_ONLY_DATA = V | R | U | A | D
 RW: Final = V | R | W | U | A | D
 RX: Final = V | R | X | U | A | D
 RWX: Final = RW | X
-FLIP_SHIFT, FLIPS = 8, 3 << 8  # RSW: how often the page has flipped
+FLIP_SHIFT, FLIPS = 8, 3 << 8  # RSW: the number of flips of the page
 
 PPN_SHIFT: Final = 10
 PPN_MASK: Final = ((1 << 44) - 1) << PPN_SHIFT
-PAGE_STEP: Final = 1 << PPN_SHIFT  # PTE difference of neighbouring pages
+PAGE_STEP: Final = 1 << PPN_SHIFT  # difference of the PTEs of consecutive pages
 ENTRIES: Final = 512
 LEVEL_SHIFTS: Final = (30, 21, 12)
 LAST_LEVEL: Final = 2
@@ -42,27 +42,27 @@ def canonical(va: int) -> bool:
 
 
 def pte_address(pte: int) -> int:
-    """The physical address that an entry points to."""
+    """Return the physical address that an entry points to."""
     return (pte & PPN_MASK) << 2
 
 
 def root_index(va: int) -> int:
-    """Which entry of a root table leads to an address."""
+    """Return the index of the root table's entry for an address."""
     return va >> LEVEL_SHIFTS[0] & ENTRIES - 1
 
 
 def make_pte(pa: int, flags: int) -> int:
-    """An entry for the page at `pa`."""
+    """Return an entry for the page at `pa`."""
     return pa >> 2 | flags
 
 
 def satp_for(root: int, asid: int) -> int:
-    """The `satp` value that turns on the table at physical address `root`."""
+    """Return the `satp` value that turns on the table at physical address `root`."""
     return SATP_SV39 | asid << ASID_SHIFT | root >> 12
 
 
 def root_of(satp: int) -> int:
-    """The physical address of the root table that `satp` names."""
+    """Return the physical address of the root table that `satp` names."""
     return (satp & SATP_PPN) << 12
 
 
@@ -78,7 +78,8 @@ _BLANK: Final = bytes(128)  # sixteen entries, none set
 
 
 def contiguous_entries(memory: Memory, pa: int, pages: int, flags: int) -> memoryview:
-    """Leaf entries, as u64, for `pages` pages of RAM from `pa`; PhysicalAddressError if RAM lacks them."""
+    """Return leaf entries, as u64, for `pages` pages from `pa`; PhysicalAddressError if they are not in
+    RAM."""
     if not memory.contains(pa, pages * PAGE):
         raise PhysicalAddressError(f"{pages} pages at {pa:#x} are not in guest RAM")
     first = make_pte(pa, flags)
@@ -86,11 +87,11 @@ def contiguous_entries(memory: Memory, pa: int, pages: int, flags: int) -> memor
 
 
 def walk(memory: Memory, root: int, va: int, make: Callable[[int, int], int] | None = None) -> int:
-    """Physical address of the last-level table for `va`; 0 when there is none.
+    """Return the physical address of the last-level table for `va`, or 0.
 
-    With `make` missing tables are made: it gets the level (1, 2) and the physical address of the entry that
-    is to point to the new table, sets that, and gives the table. Raises PhysicalAddressError where no table
-    can be, with `make`, and for one that is not in RAM.
+    With `make`, missing tables are made: it gets the level (1, 2) and the physical address of the entry for
+    the new table, sets that entry, and returns the table. Raises PhysicalAddressError for a table outside
+    RAM and, with `make`, where a table is impossible.
     """
     table = root
     for level, shift in enumerate(LEVEL_SHIFTS[:2], 1):
@@ -112,7 +113,7 @@ def walk(memory: Memory, root: int, va: int, make: Callable[[int, int], int] | N
 
 
 class Entry(NamedTuple):
-    """A valid entry of a table of level 0, 1 or 2, for the addresses from `va` on, and where it lies."""
+    """A valid entry of a table of level 0, 1 or 2, for the addresses from `va` on, and its own address."""
 
     level: int
     va: int
@@ -121,16 +122,17 @@ class Entry(NamedTuple):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it maps a page, or a huge page, and points to no table."""
+        """Whether it maps a page or a huge page, and does not point to a table."""
         return self.level == LAST_LEVEL or bool(self.pte & (R | W | X))
 
 
 def visit(memory: Memory, root: int) -> Iterator[Entry]:
-    """Every valid entry below `root` in order of its index, each before those of the table that it points to.
+    """Yield every valid entry below `root` in index order, each before those of the table it points to.
 
-    Raises PhysicalAddressError for a table outside RAM. The tables may change once there is an entry.
+    Raises PhysicalAddressError for a table outside RAM. The tables may change after the first entry is
+    yielded.
     """
-    plain = native.core is not None and type(memory) is Memory  # others look whether one may read there
+    plain = native.core is not None and type(memory) is Memory  # other classes check accesses
     entries = _visited(memory, root) if plain else None
     return _visit(memory, root, 0, 0) if entries is None else iter(entries)
 
@@ -140,9 +142,9 @@ _Rows: Final = ctypes.c_uint64 * (4 * _MOST)
 
 
 def _visited(memory: Memory, root: int) -> list[Entry] | None:
-    """All entries, by the native core; None where it does not do: they are many, or lie outside RAM."""
+    """Return all entries by the native core; None if it cannot: too many, or outside RAM."""
     assert native.core is not None
-    rows = _Rows()  # a new one, as others may visit before this is read
+    rows = _Rows()  # a new one, as another visit may begin before this one is read
     count = native.core.pltvm_visit(
         ctypes.c_void_p(memory.host_address), ctypes.c_uint64(memory.base), ctypes.c_uint64(memory.size),
         ctypes.c_uint64(root), rows, ctypes.c_int64(_MOST),

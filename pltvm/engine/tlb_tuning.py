@@ -1,11 +1,11 @@
 """Let the JIT's TLB grow for programs that compute for long.
 
 Unicorn's software TLB starts with 256 entries and changes its size only when it is flushed: it doubles if
-most entries were in use. A program that touches more pages and never traps would miss on nearly every
-access (four times slower, measured). So a thread looks now and then whether a hart is in guest code all the
-time, and has it flush a few times. That changes nothing that a guest can see: the JIT is left between blocks
-(`leaving`) and goes on with all that it had. And as the run is left then, Python sees what the native core
-has put aside for it.
+most entries were in use. A program that accesses more pages and never traps would miss on nearly every
+access (four times slower, measured). So a thread checks now and then whether a hart has stayed in guest code,
+and then makes it flush a few times. No guest can notice this: the JIT is left between blocks (`leaving`) and
+goes on with the complete state. As the JIT is left then, Python also handles work that the native core has
+left for it.
 """
 
 import os
@@ -15,40 +15,40 @@ from typing import Final, Protocol
 
 from pltvm.engine.core import WAITING, CoreHart
 
-# Seconds between looks: usually, when harts trap, and when one does not. A look may have to wait for the
-# interpreter, and while it does, traps take a fifth longer: so where there are traps it seldom looks.
+# Seconds between checks: usually, when harts trap, and when one does not. A check may have to wait for the
+# interpreter lock, and meanwhile traps take a fifth longer: so it checks seldom if there are traps.
 _LOOK, _BUSY_LOOK, _QUIET_LOOK = 0.005, 0.1, 0.002
-_PROMPT_LOOK: Final = 0.015  # where something may wait for one
-_IDLE_LOOKS: Final = 40  # without a hart that runs, until the thread ends
-_SOON: Final = 10  # looks in a row after each of which there is a flush: enough to grow to the largest size
-_LATER: Final = 50  # looks from one flush to the next after these, as needs change
+_PROMPT_LOOK: Final = 0.015  # if work may be waiting for a check
+_IDLE_LOOKS: Final = 40  # checks without a running hart until the thread ends
+_SOON: Final = 10  # consecutive checks with a flush after each: enough to grow to the largest size
+_LATER: Final = 50  # checks between flushes after that, as needs change
 
 
 class Refreshed(Protocol):
-    """A hart, as it is looked at from here."""
+    """The part of a hart that this file uses."""
 
     @property
     def traps(self) -> int:
-        """So far."""
+        """The number of traps so far."""
 
     core: CoreHart
-    may_wait: bool  # the core may leave something that is to be looked at soon
+    may_wait: bool  # whether the core may leave work that has to be done soon
 
     def refresh_tlb(self) -> None:
-        """From any thread: flush soon."""
+        """Flush soon; from any thread."""
 
 
 class Tuner:
-    """Looks after the harts that run; one for the process."""
+    """Watches the running harts; there is one for the process."""
 
     def __init__(self) -> None:
-        # Traps when last looked, looks since the last trap.
+        # Traps at the last check, checks since the last trap.
         self._running: dict[Refreshed, tuple[int, int]] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def begin(self, hart: Refreshed) -> None:
-        """`hart` starts to run."""
+        """Watch `hart`, which starts to run."""
         with self._lock:
             self._running[hart] = (-1, 0)
             if self._thread is None or not self._thread.is_alive():
@@ -56,7 +56,7 @@ class Tuner:
                 self._thread.start()
 
     def end(self, hart: Refreshed) -> None:
-        """It does not run any more."""
+        """Stop watching a hart."""
         with self._lock:
             self._running.pop(hart, None)
 

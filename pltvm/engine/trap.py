@@ -1,7 +1,7 @@
-"""Why the hart stopped: RISC-V trap causes, and what an instruction that faulted wanted.
+"""Trap causes of RISC-V, and the memory that a faulting instruction accessed.
 
-Unicorn reports a cause but neither `mtval` nor the exact instruction, so the faulting address is worked
-out here from the instruction and the registers. That is the slow path: only faults need it.
+Unicorn reports a cause but neither `mtval` nor the exact instruction, so the faulting address is computed
+here from the instruction and the registers. This is the slow path: only faults need it.
 """
 
 from enum import IntEnum
@@ -14,7 +14,7 @@ from pltvm.engine.sv39 import R, W, X
 
 
 class Cause(IntEnum):
-    """`mcause` of the privileged architecture, and below zero what only the engine can report."""
+    """`mcause` of the privileged architecture; negative values are the engine's own causes."""
 
     FETCH_MISALIGNED = 0
     FETCH_ACCESS = 1
@@ -69,12 +69,12 @@ _DATA_PAGE_FAULTS: Final = {Cause.LOAD_PAGE, Cause.STORE_PAGE}
 
 
 def fetch(context: Context) -> bytes:
-    """The bytes of the instruction at pc (4, or 2 before an unmapped page), b"" when not executable."""
+    """Return the bytes of the instruction at pc (4, or 2 before an unmapped page), b"" if not executable."""
     return fetch_at(context, context.regs[PC])
 
 
 def fetch_at(context: Context, pc: int) -> bytes:
-    """As `fetch`, of any address."""
+    """Like `fetch`, for any address."""
     table = context.table
     if table is None:
         return b""
@@ -83,10 +83,10 @@ def fetch_at(context: Context, pc: int) -> bytes:
 
 
 def faulting_access(cause: int, context: Context) -> Access | None:
-    """The bytes that the fetch, load or store at pc wanted.
+    """Return the bytes that the fetch, load or store at pc wanted to access.
 
-    Of a page fault: from the first byte it may not have. A fetch fault's pc may be on an earlier
-    instruction of the same page, as the JIT fetches a block before it runs any of it.
+    For a page fault they begin at the first inaccessible byte. The pc of a fetch fault may be on an earlier
+    instruction of the same page, as the JIT fetches a whole block before it runs.
     """
     table, pc = context.table, context.regs[PC]
     if cause in FETCHES:
@@ -103,5 +103,5 @@ def faulting_access(cause: int, context: Context) -> Access | None:
 
 
 def next_page(address: int) -> int:
-    """Where the page behind that of `address` starts."""
+    """Return the start of the page after that of `address`."""
     return (address | PAGE - 1) + 1

@@ -9,8 +9,8 @@ from unicorn.unicorn_py3.unicorn import uclib as _loaded_library
 
 from pltvm.errors import EngineError
 
-# Second handles on the same shared object, so that the binding's argument conversions do not apply. Only
-# `emu_start` lets other threads run meanwhile; for the short calls that would cost a third of their time.
+# Second handles of the same shared object, without the binding's argument conversions. Only `emu_start` lets
+# other threads run meanwhile; for the short calls that would cost a third of their time.
 library: Final = ctypes.CDLL(_loaded_library._name)
 quick: Final = ctypes.PyDLL(_loaded_library._name)
 library.uc_emu_start.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.c_size_t]
@@ -20,7 +20,7 @@ CYCLE, TIME, INSTRET = 0xC00, 0xC01, 0xC02
 
 
 def control_word(request: int, arguments: int) -> ctypes.c_int:
-    """The first word of a `uc_ctl` call that sets something."""
+    """Return the first word of a `uc_ctl` call that sets a value."""
     word = request | arguments << 26 | uc_const.UC_CTL_IO_WRITE << 30
     return ctypes.c_int(word - (1 << 32) if word >> 31 else word)
 
@@ -30,7 +30,7 @@ FLUSH_CODE: Final = control_word(uc_const.UC_CTL_TB_FLUSH, 0)  # what was transl
 
 
 def new_engine(base: int, size: int, host_address: int) -> unicorn.Uc:
-    """A RISC-V CPU whose memory, at the physical address `base`, is this of the process."""
+    """Return a RISC-V CPU whose memory at physical address `base` is this memory of the process."""
     try:
         engine = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
         engine.ctl_set_tlb_mode(uc_const.UC_TLB_CPU)
@@ -41,7 +41,7 @@ def new_engine(base: int, size: int, host_address: int) -> unicorn.Uc:
 
 
 def check(status: int) -> None:
-    """Raise EngineError unless Unicorn says that all went well."""
+    """Raise EngineError unless the status is success."""
     if status != uc_const.UC_ERR_OK:
         raise EngineError(f"Unicorn: {unicorn.UcError(status)}")
 

@@ -1,6 +1,6 @@
-"""What may be watched on a hart: blocks, instructions, loads and stores, translations, traps.
+"""Hooks on a hart: for blocks, instructions, loads and stores, translations, traps.
 
-For coverage, counters, debuggers and the fuzzer. What nobody watches costs nothing.
+They serve coverage, counters, debuggers and the fuzzer. Without hooks a run is as fast as if there were none.
 """
 
 import ctypes
@@ -17,29 +17,29 @@ _PC: Final = riscv.UC_RISCV_REG_PC
 
 
 class Watchable(Preemptible):
-    """What others may watch of a hart: a base class of `Hart`, as `Preemptible` is."""
+    """The part of a hart that other parts can watch: a base class of `Hart`, like `Preemptible`."""
 
     handlers: Handlers
 
     def forget_all_code(self) -> None:
-        """Translate all code anew: outside of guest code, or before a run."""
+        """Discard all translated code; call it outside guest code, or before a run."""
         quick.uc_ctl(self._handle, FLUSH_CODE)
 
     def watch_blocks(
         self, function: int, data: int, start: int = 1, end: int = 0, keep: object = None
     ) -> None:
-        """Call native code at each block of code from now on, for good: the C function at `function` gets
-        (engine, pc, bytes of the block, `data`). With `start` ≤ `end`: only for pc in that range.
+        """Call native code at each block of code from now on, permanently: the C function at `function` gets
+        (engine, pc, bytes of the block, `data`). With `start` ≤ `end` only for pc in that range.
 
-        Code that was translated before is not watched: call this before any guest code has run. `keep` lives
-        as long as the hook.
+        Code that was translated before is not watched: call this before any guest code has run. A reference
+        to `keep` is held as long as the hook exists.
         """
         self._hooks.watch_blocks(function, data, start, end, keep)
 
     def watch(self, function: Callable[[int, int], None], start: int, end: int, blocks: bool) -> None:
-        """As `watch_blocks`, but a Python function, which gets pc and bytes: of each block, or instruction.
+        """Like `watch_blocks`, for a Python function, which gets pc and size of each block or instruction.
 
-        That is slow: half a microsecond each.
+        This is slow: half a microsecond each.
         """
         self.handlers.leave_to_python()
         self._hooks.watch(function, start, end, blocks)
@@ -47,10 +47,12 @@ class Watchable(Preemptible):
     def watch_accesses(
         self, function: int | Callable[[bool, int, int], None], data: int = 0
     ) -> Callable[[], None]:
-        """Call code at each load and store of guests from now on, before a run; what this gives ends that.
+        """Call code at each load and store of guests from now on; the returned function ends that. Call
+        before a run.
 
-        A C function at `function` gets Unicorn's arguments and `data`; a Python function whether it writes,
-        the physical address, and bytes. Atomic instructions load, and then store. Guest code runs slower.
+        A C function at `function` gets Unicorn's arguments and `data`; a Python function gets whether it is a
+        write, the physical address, and the size. Atomic instructions load and then store. Guest code runs
+        slower.
         """
         hooks = self._hooks
         native_one = ctypes.c_void_p(function) if isinstance(function, int) else None
@@ -64,39 +66,40 @@ class Watchable(Preemptible):
         return end
 
     def pc_inside(self) -> int:
-        """The pc of the instruction that a function of `watch_accesses` was called for."""
+        """Return the pc of the instruction for which a function of `watch_accesses` was called."""
         pc = ctypes.c_uint64()
         quick.uc_reg_read(self._handle, _PC, ctypes.byref(pc))
         return pc.value
 
     def replace_traps(self, function: int, data: int) -> tuple[int, int]:
-        """Call native code at each trap in place of what was called before: the C function at `function`
-        gets (engine, cause, `data`), and is to call the other one, which this gives with its data.
+        """Call native code at each trap in place of the former function: the C function at `function` gets
+        (engine, cause, `data`), and has to call the former one, which is returned with its data.
 
-        Not from a handler.
+        Not to be called from a handler.
         """
         return self._hooks.replace_traps(ctypes.c_void_p(function), data)
 
     def watch_translated(self, function: "int | Callable[..., None]", data: int = 0) -> None:
-        """Call native or Python code for each block that was translated, with (engine, block, the one before,
-        `data`): code that was there may have been replaced."""
+        """Call native or Python code for each translated block, with (engine, block, previous block, `data`):
+        former code may have been replaced."""
         native_one = ctypes.c_void_p(function) if isinstance(function, int) else None
         self._hooks.watch_translated(native_one or self._hooks.translated_function(function), data)  # type: ignore[arg-type]
 
     def watch_aliases(self) -> None:
-        """From now on see code change also when it is stored to through another mapping than it runs by.
+        """Notice changes of code also when it is stored to through another mapping than the one it runs from.
 
-        Unicorn looks at no store to a page between the first one by a mapping that is not executable and the
-        next flush. So each block that is translated flushes. For guests that can map a page twice.
+        After the first store to a page through a mapping that is not executable, Unicorn checks no stores to
+        it until the next flush. So each translation of a block flushes. Needed for guests that can map a page
+        twice.
         """
         self._hooks.watch_aliases(lambda *_: quick.uc_ctl(self._handle, FLUSH_TLB))
 
     def pause(self) -> None:
-        """From a function of `watch` for blocks: trap with Cause.WFI at the block it is called for."""
+        """Trap with Cause.WFI at the current block; for functions of `watch` for blocks."""
         quick.uc_emu_stop(self._handle)
 
     @staticmethod
     def stop_function() -> int:
-        """The C function with which native code of `watch_blocks` can leave `run` with Cause.WFI, given the
-        engine: at the block that it was called for."""
+        """Return the C function by which native code of `watch_blocks` leaves `run` with Cause.WFI at the
+        current block; its argument is the engine."""
         return ctypes.cast(quick.uc_emu_stop, ctypes.c_void_p).value or 0

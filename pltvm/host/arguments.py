@@ -1,7 +1,7 @@
-"""What a Python program may give where the API asks for something: the obvious forms, or one clear line.
+"""Checks arguments of the Python API: accepts the obvious forms, and refuses others with one clear line.
 
-A wrong type is a TypeError that names the argument and says what it may be; a wrong value an ArgumentError,
-which is a ValueError and a PltvmError.
+A wrong type raises a TypeError that names the argument and what it may be; a wrong value raises an
+ArgumentError, which is a ValueError and a PltvmError.
 """
 
 import os
@@ -17,51 +17,51 @@ from pltvm.host.plain_file import read_plain
 from pltvm.host.shared import HostPages
 
 _E = TypeVar("_E", bound=Enum)
-_SHOWN: Final = 60  # letters of a value
+_SHOWN: Final = 60  # characters of a value
 
 
 def wrong(name: str, value: object, wanted: str) -> TypeError:
-    """That an argument is none of what it may be."""
+    """Return the TypeError for an argument of a wrong type."""
     shown = repr(value)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     return TypeError(f"{name} is {shown}, of type {type(value).__name__}: give {wanted}")
 
 
 def number(name: str, value: Any, wanted: str = "a whole number") -> int:
-    """A whole number; True and False are none."""
+    """Check and return a whole number; True and False are refused."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise wrong(name, value, wanted)
     return int(value.__index__())
 
 
 def seconds(name: str, value: Any) -> float | None:
-    """A time limit: positive, or None for none."""
+    """Check and return a time limit: positive, or None for none."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real):
         raise wrong(name, value, "seconds, as a number, or None")
     limit = float(value)
-    if not limit > 0:  # also what is no number
+    if not limit > 0:  # refuses NaN too
         raise ArgumentError(f"{name} is {value!r}: it must be more than 0 seconds")
     return limit
 
 
 def function(name: str, value: Any) -> Any:
-    """Something to be called, or None."""
+    """Check and return something callable, or None."""
     if value is not None and not callable(value):
         raise wrong(name, value, "a function, or None")
     return value
 
 
 def text(name: str, value: Any) -> str:
-    """A text."""
+    """Check and return a text."""
     if not isinstance(value, str):
         raise wrong(name, value, "a text")
     return value
 
 
 def member(kind: type[_E], name: str, value: Any) -> _E:
-    """A member of an enumeration, by itself, or by a name of it in letters of any case."""
+    """Return a member of an enumeration, given itself or one of its names in any case."""
     if isinstance(value, kind):
         return value
     names = {name.lower(): one for name, one in kind.__members__.items()}
@@ -74,7 +74,7 @@ def member(kind: type[_E], name: str, value: Any) -> _E:
 
 
 def source(name: str, value: Any) -> Source:
-    """An ELF: its path, or its bytes."""
+    """Check and return an ELF: its path, or its bytes."""
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     if not isinstance(value, str | bytes | os.PathLike):
@@ -83,7 +83,7 @@ def source(name: str, value: Any) -> Source:
 
 
 def content(name: str, value: Any) -> bytes:
-    """Bytes: as such, as text, or as the path of a file that holds them."""
+    """Return bytes, given as bytes, as text, or as the path of a file."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, str):
@@ -94,7 +94,7 @@ def content(name: str, value: Any) -> bytes:
 
 
 def content_or_size(name: str, value: Any) -> bytes:
-    """As `content`, or zeros: so many bytes."""
+    """Return bytes as `content`; a number gives so many zeros."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         return content(name, value)
     size = number(name, value)
@@ -104,7 +104,7 @@ def content_or_size(name: str, value: Any) -> bytes:
 
 
 def pages(name: str, value: Any, make: Callable[[bytes], HostPages]) -> tuple[HostPages | None, bool]:
-    """Pages for an enclave, None for none, and whether they were made here, of contents."""
+    """Return pages for an enclave, or None, and whether they were made here from contents."""
     if value is None or isinstance(value, HostPages):
         return value, False
     try:

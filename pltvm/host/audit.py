@@ -1,9 +1,9 @@
-"""The host kernel's own check: free lists, taken blocks and page bitmap must tell the same story.
+"""The host kernel's self-check: free lists, taken blocks and page bitmap must agree.
 
-    RAM behind the monitor = free blocks + taken blocks, none of them in two
-    a free block           every page public, and held by no enclave
-    a taken block          known to exactly one part of the host, or away with an enclave
-    a private page         in a taken block
+    ~    RAM after the monitor = free blocks + taken blocks, without overlap
+    ~    a free block           every page is public, and held by no enclave
+    ~    a taken block          is known to exactly one part of the host, or away with an enclave
+    a private page         is in a taken block
 
 Not part of any call: tests run it whenever the host has control. The monitor has its own (`monitor.audit`).
 """
@@ -14,11 +14,11 @@ from typing import Final
 from pltvm.engine.memory import PAGE
 from pltvm.host.kernel import Kernel
 
-_MOST: Final = 50  # discrepancies told
+_MOST: Final = 50  # discrepancies reported
 
 
 def audit(kernel: Kernel) -> list[str]:
-    """What is wrong, in words; empty when every page is accounted for."""
+    """Return the discrepancies, in words; empty when every page is accounted for."""
     found: list[str] = []
     blocks = kernel.blocks
     free, taken = dict(blocks.free_blocks()), dict(blocks.taken_blocks())

@@ -1,8 +1,8 @@
-"""Blocks that enclaves have and nobody in the host waits for: mappings, what is shared, what was sent on.
+"""Blocks that enclaves have and no part of the host keeps: mappings, shared memory, pages that were sent on.
 
-Enclaves split regions, swap them for others in calls, send them to names, and end in any order; the tables
-that the monitor leaves name pages, not blocks. So nothing is counted here. A block is back when all of it is
-public, and then it is freed; a table only says where to look.
+Enclaves split regions, exchange them in calls, send them to names, and end in any order; the monitor's tables
+of returned memory name pages, not blocks. So nothing is counted here: a block is back, and freed, when all of
+it is public; a table only says which blocks to check.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _AT_A_TIME: Final = 64
 
 @dataclass(slots=True)
 class AwayState:
-    """The blocks that are away, in the order in which they were given away."""
+    """The blocks that are away, in the order in which they were given."""
 
     blocks: dict[int, None] = field(default_factory=dict)
 
@@ -32,20 +32,20 @@ class Away(Part[AwayState]):
         kernel.blocks.shrink = self._shrink
 
     def add(self, block: int) -> None:
-        """An enclave is given `block`, or has it: it is freed when it is back."""
+        """Note that an enclave gets or has `block`, which is to be freed when it is back."""
         self.state.blocks[block] = None
 
     def freed(self, block: int, dirty: int | None = None) -> bool:
-        """Free `block` if it is one of these and all of it is back; `dirty` as of `Blocks.give`."""
+        """Free `block` if it is away and all of it is back; `dirty` as for `Blocks.give`."""
         if block not in self.state.blocks or not self._kernel.blocks.give_if_back(block, dirty):
             return False
         del self.state.blocks[block]
         return True
 
     def reclaim(self, most: int | None = None) -> int:
-        """Take back, cleared, what lies idle in the monitor, or the oldest `most` blocks; their bytes.
+        """Take back what is idle in the monitor, or the oldest `most` blocks, cleared; return the bytes.
 
-        Idle are relay pages on their way to a name, and memory between enclaves that none has attached.
+        Idle are relay pages bound to a name, and memory shared between enclaves that none has attached.
         """
         kernel, total, taken = self._kernel, 0, 0
         for block in list(self.state.blocks):

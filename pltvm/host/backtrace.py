@@ -1,17 +1,17 @@
-"""Who called whom inside an enclave: a walk up its stack, from what the code of each function does with it.
+"""Backtraces inside an enclave: walks its stack, by what the code of each function does with the stack.
 
     sp of the caller ─▶ ┌──────────────┐
                         │ ra, s0 …     │  stored by the first instructions of the function
                         │ locals       │
     sp ───────────────▶ └──────────────┘
 
-Where the ELF has call frame information (`unwind`), that says it. Enclaves seldom have. But what a compiler
-puts at the start of a function says the same: how far sp goes down, and where ra and s0 are stored. It is
-read up to where the function is now, so a fault in these first instructions is seen for what it is. Where
-the function is not known (no symbols), a word of the stack counts that points behind a call; what follows
-from it is marked as a guess.
+If the ELF has call frame information (`unwind`), that is used, but enclaves seldom have it. The prologue that
+a compiler puts at the start of a function gives the same: how far sp goes down, and where ra and s0 are
+stored. It is read up to the present pc, so faults inside a prologue are handled. If the function is unknown
+(no symbols), a word of the stack that points after a call is taken as the return address, and further frames
+are marked as guesses.
 
-All of it is a guest's: nothing here raises, and the walk is bounded.
+All the data come from a guest: nothing here raises, and the walk is bounded.
 """
 
 from collections.abc import Callable
@@ -26,31 +26,32 @@ _PROLOGUE: Final = 512  # bytes of a function that are read
 _SCANNED: Final = 2048  # bytes of stack
 _MASK: Final = (1 << 64) - 1
 
-# Gives so many bytes of the code at an address, fewer where the ELF has no more.
+# Returns so many bytes of the code at an address, fewer if the ELF has no more.
 Code = Callable[[int, int], bytes]
 
 
 class Frame(NamedTuple):
-    """A function that is active, and where it is; `guess`: an old word of the stack may only look like it."""
+    """An active function, and its pc; `guess` if it may be an old word of the stack that only looks like
+    it."""
 
     pc: int
     guess: bool = False
 
 
 class _Shape(NamedTuple):
-    """What a function has done with its stack so far. Offsets from where sp was when it began."""
+    """What a function has done with its stack so far. Offsets are from sp at its start."""
 
-    size: int  # by which sp is lower
+    size: int  # bytes by which sp is lower
     ra: int | None = None
     s0: int | None = None
-    pointer: int | None = None  # s0 is that far from there: the frame pointer
+    pointer: int | None = None  # offset of s0, the frame pointer
 
 
-_OUTERMOST: Final = _Shape(0)  # nobody has called it
+_OUTERMOST: Final = _Shape(0)  # it has no caller
 
 
 def walk(activation: Activation, symbols: Symbols | None) -> tuple[list[Frame], bool]:
-    """The frames of an activation, innermost first, and whether there are more than are given."""
+    """Return the frames of an activation, innermost first, and whether there are more than returned."""
     frames = [Frame(activation.pc)]
     pc, sp, s0, ra = activation.pc, activation.sp, activation.s0, activation.ra
     code: Code = symbols.code if symbols is not None else lambda _at, _size: b""
@@ -81,7 +82,7 @@ def walk(activation: Activation, symbols: Symbols | None) -> tuple[list[Frame], 
 
 
 def _shape_at(pc: int, symbols: Symbols) -> _Shape | None:
-    """What the function at `pc` has done with its stack so far; None where that is not known."""
+    """Return what the function at `pc` has done with its stack so far; None if unknown."""
     rules = symbols.rules(pc)
     if rules is not None and rules.outermost:
         return _OUTERMOST
@@ -93,7 +94,7 @@ def _shape_at(pc: int, symbols: Symbols) -> _Shape | None:
 
 
 def _load(activation: Activation, address: int) -> int | None:
-    """A u64 of the stack, None where it is not kept."""
+    """Return a u64 of the stack, None where it was not saved."""
     at = address - activation.stack_at
     if not 0 <= at <= len(activation.stack) - 8:
         return None
@@ -101,7 +102,7 @@ def _load(activation: Activation, address: int) -> int | None:
 
 
 def _shape(code: bytes) -> _Shape:
-    """What these first instructions of a function do with sp, ra and s0; later ones undo it."""
+    """Return what the first instructions of a function do with sp, ra and s0; later ones may undo it."""
     size = 0
     ra = s0 = pointer = None
     at = 0
@@ -133,7 +134,7 @@ _Done = tuple[int, tuple[int, int] | None, int | None]  # sp moved, register sto
 
 
 def _short(half: int) -> _Done:
-    """What a compressed instruction does."""
+    """Return the effect of a compressed instruction."""
     if half & 0xEF83 == 0x6101:  # c.addi16sp
         value = half >> 2 & 0x10 | half << 3 & 0x20 | half << 1 & 0x40 | half << 4 & 0x180
         return value - (half >> 3 & 0x200), None, None
@@ -147,7 +148,7 @@ def _short(half: int) -> _Done:
 
 
 def _long(word: int) -> _Done:
-    """What an instruction of four bytes does."""
+    """Return the effect of an instruction of four bytes."""
     immediate = (word >> 20) - (word >> 19 & 0x1000)
     if word & 0xFFFFF == 0x10113:  # addi sp, sp, n
         return immediate, None, None
@@ -160,7 +161,8 @@ def _long(word: int) -> _Done:
 
 
 def _scan(activation: Activation, sp: int, ra: int, code: Code) -> tuple[int, int] | None:
-    """The next word that looks like a return address: the call before it, and the stack behind it."""
+    """Find the next word that looks like a return address: return the call before it, and sp after the
+    word."""
     if ra and (call := _call_before(code, ra)):
         return call, sp
     sp = max(sp, activation.stack_at)
@@ -174,7 +176,7 @@ def _scan(activation: Activation, sp: int, ra: int, code: Code) -> tuple[int, in
 
 
 def _call_before(code: Code, address: int) -> int:
-    """The address of the call instruction that returns to `address`; 0 if there is none."""
+    """Return the address of the call instruction that returns to `address`, or 0."""
     before = code(address - 4, 4) if not address & 1 and 4 <= address < 1 << 39 else b""
     if len(before) < 4:
         return 0

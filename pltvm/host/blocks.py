@@ -1,8 +1,8 @@
 """The host kernel's page allocator: naturally aligned power-of-two blocks (a buddy system).
 
-Blocks are handed out cleared. What is free, taken, and how big each block is the allocator keeps itself, so a
-wrong free is an error of the kernel and not a corrupted list. Whose a page is the page bitmap says: a block
-with a private page in it is neither handed out nor freed.
+Blocks are cleared when they are handed out. The allocator keeps the lists of free and taken blocks, with
+their sizes, outside RAM, so a wrong free raises an error and cannot corrupt a list. The page bitmap has the
+owners: a block that contains a private page is neither handed out nor freed.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ _MOST_SHRINKS: Final = 16  # for one block
 
 
 def order_for(pages: int) -> int:
-    """The exponent of the smallest power of two ≥ `pages`."""
+    """Return the exponent of the smallest power of two ≥ `pages`."""
     return max(pages - 1, 0).bit_length()
 
 
@@ -33,9 +33,10 @@ class BlocksState:
 
 
 class Blocks(Part[BlocksState]):
-    """Allocator for the RAM from `start` to `end` (physical addresses, page aligned).
+    """The allocator of the RAM from `start` to `end` (physical addresses, page aligned).
 
-    `shrink` is called when no block is left; it makes others give memory back, False if they have none.
+    `shrink` is called when no block is left; it makes others give memory back, and returns False if they have
+    none.
     """
 
     def __init__(self, memory: HostMemory, start: int, end: int) -> None:
@@ -58,7 +59,7 @@ class Blocks(Part[BlocksState]):
         return self.state.free_pages
 
     def take(self, pages: int) -> int:
-        """Physical address of a cleared block of `pages` pages rounded up to a power of two.
+        """Return the physical address of a cleared block of `pages` pages, rounded up to a power of two.
 
         Raises OutOfMemory.
         """
@@ -73,7 +74,7 @@ class Blocks(Part[BlocksState]):
         raise OutOfMemory(f"guest RAM has no free block of {size} KiB left: give the machine more (--ram)")
 
     def take_all(self, *counts: int) -> list[int]:
-        """A block for each count of pages, as `take`; raises OutOfMemory, and then has taken none."""
+        """Take a block for each count of pages, as `take`; raises OutOfMemory, and then takes none."""
         taken: list[int] = []
         try:
             for pages in counts:
@@ -85,7 +86,7 @@ class Blocks(Part[BlocksState]):
         return taken
 
     def _split_off(self, order: int) -> int | None:
-        """A free block of this order, out of the smallest that there is; None when there is none."""
+        """Split a free block of this order off the smallest free one; None if there is none."""
         state, at = self.state, order
         free = state.free
         while at < self._orders:
@@ -99,11 +100,11 @@ class Blocks(Part[BlocksState]):
                 free[at][block + (PAGE << at)] = None
             state.taken[block] = order
             if self.memory.is_public(block, PAGE << order):
-                return block  # else somebody took it past the allocator: it stays out of the lists
+                return block  # otherwise it was taken without the allocator: it stays out of the lists
         return None
 
     def give(self, block: int, dirty: int | None = None) -> None:
-        """Free a block that `take` gave, and clear it, or only its first `dirty` bytes.
+        """Free a block that `take` returned, and clear it, or only its first `dirty` bytes.
 
         Raises AccessFault, and changes nothing, if not all of it is the host's.
         """
@@ -111,7 +112,7 @@ class Blocks(Part[BlocksState]):
             self.memory.require(block, self.size(block))
 
     def give_if_back(self, block: int, dirty: int | None = None) -> bool:
-        """As `give`; False, and nothing changed, if not all of the block is the host's."""
+        """Like `give`; returns False and changes nothing if not all of the block is the host's."""
         state = self.state
         order = state.taken[block]
         size = PAGE << order
@@ -134,7 +135,8 @@ class Blocks(Part[BlocksState]):
         return PAGE << self.state.taken[block]
 
     def holding(self, pa: int) -> int | None:
-        """The taken block that holds the page at `pa`; None when that is free, or not RAM of the host."""
+        """Return the taken block that contains the page at `pa`; None if it is free, or not RAM of the
+        host."""
         if pa in self.state.taken:
             return pa
         for order in range(1, self._orders):

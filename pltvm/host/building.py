@@ -1,6 +1,6 @@
-"""Building an enclave out of host memory (§1), and the page through which driver and monitor talk about it.
+"""Builds an enclave in host memory (§1), with the page by which driver and monitor exchange data about it.
 
-One page a driver-side enclave holds what the monitor reads and writes by physical address:
+Each enclave of the driver has one page, which the monitor reads and writes by physical address:
 
     0     create or run parameters
     256   mailbox: ocall number, arg0, arg1, syscall number, return value; then the eid
@@ -46,10 +46,10 @@ def build(
     shm: Span,
     slots: int = 0,
 ) -> DriverEnclave:
-    """Load an enclave and have the monitor create it; the driver says which one it is, and whose.
+    """Load an enclave and have the monitor create it; the driver then sets its id and client.
 
-    `shm` is memory to share with it, `slots` are those of a concurrent server. Raises EnclaveError when the
-    monitor refuses, OutOfMemory when RAM is used up; neither leaves anything behind.
+    `shm` is memory to share with it, `slots` is the number for a concurrent server. Raises EnclaveError when
+    the monitor refuses, OutOfMemory when RAM is used up; both leave nothing behind.
     """
     blocks, memory = kernel.blocks, kernel.memory
     stack = pages_for(stack_size)
@@ -77,7 +77,7 @@ def build(
 
 
 def attest(kernel: Kernel, enclave: DriverEnclave, nonce: int) -> Report:
-    """The monitor's report on a living enclave (§9); raises EnclaveError when it refuses."""
+    """Return the monitor's report on a living enclave (§9); raises EnclaveError when it refuses."""
     report = enclave.page + _REPORT
     if kernel.call(HostCall.ATTEST, enclave.eid, report, nonce) != Status.OK:
         raise EnclaveError("the monitor refused to attest the enclave")

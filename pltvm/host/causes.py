@@ -1,7 +1,7 @@
-"""What may have caused a fault, in sentences: beside where it was and what it touched.
+"""Suggests causes of a fault, in sentences, in addition to its place and the accessed memory.
 
-A report has facts first. What follows from them is in here, a rule for each kind of mistake; a rule that does
-not know says nothing.
+A report begins with facts. This file draws conclusions, with a rule for each kind of mistake; a rule that
+does not apply gives nothing.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ from pltvm.host.symbols import Symbols
 from pltvm.monitor.abi import ENCLAVE_CALL, HEAP_BASE, MASK64, PAGE, STACK_TOP, Call
 from pltvm.monitor.fault import Fault, Mapped
 
-_GUARD: Final = 1 << 20  # bytes below a stack that only one that is used up gets to
+_GUARD: Final = 1 << 20  # bytes below a stack: accesses there mean that it is used up
 OVERFLOW: Final = "stack overflow: sp is below the stack; --stack-size gives it more"
 _ILLEGAL, _BREAKPOINT = "illegal instruction", "breakpoint"
-_OF_BUILD: Final = "built for "  # how a warning starts that is about instructions
+_OF_BUILD: Final = "built for "  # start of a warning about extensions
 
 
 def overflows(fault: Fault) -> bool:
@@ -35,7 +35,7 @@ def overflows(fault: Fault) -> bool:
 
 
 def touched(fault: Fault) -> str:
-    """Whose the bytes are that a fault touched: as the monitor says it, or as the stack that ends there."""
+    """Return the owner of the bytes that a fault accessed: from the monitor, or the stack that ends there."""
     if overflows(fault) and fault.address is not None and fault.address < fault.stack_low:
         size = human(STACK_TOP - fault.stack_low)
         return f"stack overflow: the stack of {size} ends here; --stack-size gives it more"
@@ -43,7 +43,7 @@ def touched(fault: Fault) -> str:
 
 
 def notes(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
-    """What there is to be said, a line each."""
+    """Yield the suggested causes, a line each."""
     yield from _about_address(fault, symbols)
     yield from _about_calls(fault)
     yield from _about_instruction(fault, symbols)
@@ -79,7 +79,7 @@ def _distance(one: Mapped, address: int, symbols: Symbols | None) -> str:
 
 
 def _name(one: Mapped, symbols: Symbols | None) -> str:
-    """What is mapped there, in words, with its addresses and permissions."""
+    """Return the name of a mapping, with its addresses and permissions."""
     where = f"{one.start:#x}–{one.end:#x} {one.permissions.lower()}"
     if one.end == STACK_TOP:
         return f"the stack ({where})"
@@ -123,7 +123,7 @@ def _about_instruction(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
 
 
 def _about_build(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
-    """What `pltvm info` warns of, where it may be the cause."""
+    """Yield warnings of `pltvm info` that may be the cause."""
     operands = fault.instruction.partition(" ")[2]
     address = fault.address
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""What is remembered of chains that run together: plain data, for `together` and the driver's snapshots."""
+"""The state of chains that run together: plain data, for `together` and the driver's snapshots."""
 
 from dataclasses import dataclass, field
 
@@ -11,32 +11,32 @@ from pltvm.host.turns import SavedTurns
 
 @dataclass(slots=True)
 class Chain:
-    """One of them: the driver's id of its enclave, and how it is.
+    """One chain: the driver's id of its enclave, and its state.
 
-    `status` is that of its run, None while it goes on. `yields` are those in a row for which it has run as
-    many instructions, `gap`, and `look` is what it looked like then: it waits for something.
+    `status` is that of its run, None while it goes on. `yields` counts consecutive yields after the same
+    number of instructions, `gap`, with the same state `look`: such a chain waits for something.
     """
 
     enclave: int
     label: str
     status: int | None = None
-    waits: bool = False  # for a server that is busy
+    waits: bool = False  # whether it waits for a busy server
     printed: OutputState = field(default_factory=OutputState)
     fault: FaultReport | None = None
-    total: int = 0  # of all instructions, when it ended
-    value: int = 0  # that it has returned
-    shm: Span = NO_PAGES  # pages that it had, once it has ended
+    total: int = 0  # all its instructions, set at its end
+    value: int = 0  # its return value
+    shm: Span = NO_PAGES  # its shared pages, set at its end
     relay: Span = NO_PAGES
     yields: int = 0
     gap: int = 0
-    count: int = 0  # of its instructions, at its last yield
+    count: int = 0  # its instructions at its last yield
     look: bytes = b""
-    stuck: str = ""  # in a deadlock: what it waits for
+    stuck: str = ""  # in a deadlock: the resource it waits for
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """By what the turns are decided, and how many instructions may run in all (0: any number)."""
+    """The policy for the turns, and the limit of instructions in total (0: no limit)."""
 
     schedule: "str | int | tuple[Step, ...] | None" = None
     quantum: int | None = None
@@ -45,7 +45,7 @@ class Recipe:
 
 @dataclass(slots=True)
 class TogetherState:
-    """The chains, by number; `end` is why the run has ended before they have."""
+    """The chains, by number; `end` is why the run has ended before all of them."""
 
     chains: list[Chain] = field(default_factory=list)
     end: str = ""
@@ -54,7 +54,7 @@ class TogetherState:
 
 @dataclass(slots=True)
 class SavedTogether:
-    """With their turns, and all that they have printed."""
+    """The state with turns and output."""
 
     together: TogetherState
     turns: SavedTurns

@@ -1,7 +1,7 @@
-"""Who runs enclaves: a Python program, a Linux process. The driver tells them what happens.
+"""The clients that run enclaves: a Python program, Linux processes. The driver notifies them.
 
-An enclave's data name its client by a number, as data outlive functions: a snapshot says "the enclaves of the
-Python program", and whoever is that program now is told.
+An enclave's data name its client by a number, as data outlive functions: a snapshot names "the enclaves of
+the Python program", and after a restore the present program is notified.
 """
 
 from collections.abc import Callable, Collection
@@ -12,17 +12,17 @@ from pltvm.host.output import Output
 
 PYTHON: Final = 0
 LINUX: Final = 1
-PROXY: Final = 2  # a Python program's calls of servers, see `proxy`
+PROXY: Final = 2  # a Python program that calls servers, see `proxy`
 TOGETHER: Final = 3  # a Python program that runs several at once, see `together`
-NOBODY: Final = -1  # of enclaves that the driver has not made: a kernel program has
+NOBODY: Final = -1  # for enclaves made by a kernel program, not by the driver
 _LAST_KNOWN: Final = TOGETHER
 
 
 class Client:
-    """A client that waits for the end of each run, as Python programs do. Others override the verbs.
+    """A client that waits for the end of each run, as Python programs do. Subclasses override the methods.
 
-    `output` gets what the enclaves print; `printed` is its state where that is an `Output`. `late`: it may
-    get that a moment later, and several texts as one.
+    `output` gets what the enclaves print; `printed` is its state if it is an `Output`. `late`: it may get
+    text a little later, and several texts at once.
     """
 
     def __init__(self, output: Callable[[bytes], None] = lambda _text: None) -> None:
@@ -31,17 +31,17 @@ class Client:
         self.late = False
 
     def ended(self, _enclave: DriverEnclave, _status: int) -> bool:
-        """An enclave that it runs has ended. True if guest code runs on at once."""
+        """Handle the end of an enclave that it runs. Return True if guest code goes on at once."""
         return False
 
     def paused(self, _enclave: DriverEnclave, _status: int) -> bool:
-        """An enclave that it runs is paused: the timer, a yield, a stop. True if guest code runs on."""
+        """Handle a pause of its enclave: by the timer, a yield, a stop. Return True if guest code goes on."""
         return False
 
     def gone(self, enclave: DriverEnclave) -> None:
-        """One of its enclaves is no more: by itself, or along with another one."""
+        """Handle the removal of one of its enclaves, also one that ended together with another."""
 
 
 def next_number(taken: Collection[int]) -> int:
-    """A number for a client that is none of these."""
+    """Return an unused number for a client."""
     return max(*taken, _LAST_KNOWN) + 1

@@ -1,7 +1,7 @@
-"""What the native core asks of the host in place of an ocall: memory for enclaves, and what they print.
+"""The host's services for the native core, in place of ocalls: memory for enclaves, and printed text.
 
-The core answers mmap, sbrk and prints of the enclave that the driver has entered without leaving guest code.
-It has nothing of the host: blocks come from here, and text that waits is taken here.
+The core answers mmap, sbrk and prints of the running enclave without leaving guest code. It contains no part
+of the host: it gets blocks from here, and waiting text is fetched from here.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ _BY_CORE: Final = (_WRITE, *_BLOCKS)
 
 
 class CoreHost:
-    """The host's part, for the monitor's native core. `collect` looks after the blocks in a table of the
-    monitor's; `text` gets what the enclave that runs has printed."""
+    """The host's part of the native core. `collect` frees the blocks in a table of the monitor; `text` gets
+    what the running enclave has printed."""
 
     def __init__(
         self,
@@ -34,13 +34,14 @@ class CoreHost:
         self._kernel = kernel
         self._away = away
         self._serving = serving
-        self._served = {number: serving[number] for number in _BY_CORE}  # who else serves them is asked
+        # if they are replaced, the replacement is called
+        self._served = {number: serving[number] for number in _BY_CORE}
         self.take_back = collect
         kernel.monitor.set_text_listener(text)
         kernel.monitor.set_block_host(self)
 
     def enter(self, enclave: DriverEnclave, late: bool) -> None:
-        """This enclave runs now. `late`: what it prints may come a moment later."""
+        """Prepare for running this enclave. `late`: its printed text may come a little later."""
         monitor = self._kernel.monitor
         if monitor.hart.has_core:
             serving, served = self._serving, self._served
@@ -49,11 +50,11 @@ class CoreHost:
             monitor.let_core_answer(enclave.kbuffer if prints else 0, not enclave.gives_way, blocks)
 
     def offer(self, size: int) -> int:
-        """Give a block for an enclave; raises OutOfMemory."""
+        """Return a block for an enclave; raises OutOfMemory."""
         block = self._kernel.blocks.take(size // PAGE)
         self._away.add(block)
         return block
 
     def take_unused(self, block: int) -> None:
-        """It was not taken."""
+        """Take back a block that was not used."""
         self._away.freed(block, dirty=0)

@@ -1,4 +1,4 @@
-"""The sections that symbols and lines are read from, also compressed ones, within bounds."""
+"""Reads the sections with symbols and lines, also compressed ones, with limits."""
 
 import sys
 import zlib
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pltvm.host.elf_headers import Headers
 
-MAX_UNPACKED: Final = 64 << 20  # bytes that compressed sections of one file may take, all together
+MAX_UNPACKED: Final = 64 << 20  # total bytes of a file's unpacked sections
 LINES: Final = (".debug_info", ".debug_abbrev", ".debug_line", ".debug_str", ".debug_line_str")
 INLINED: Final = (
     *(".debug_info", ".debug_abbrev", ".debug_str", ".debug_line_str", ".debug_str_offsets", ".debug_addr"),
@@ -15,21 +15,21 @@ INLINED: Final = (
 _NOBITS: Final = "SHT_NOBITS"
 _SHF_COMPRESSED: Final = 0x800
 _ZLIB, _ZSTD = 1, 2  # ch_type
-_CHDR, _OLD_CHDR = 24, 12  # bytes before the packed ones: Elf64_Chdr, or "ZLIB" and the size
+_CHDR, _OLD_CHDR = 24, 12  # bytes of the header: Elf64_Chdr, or "ZLIB" and the size
 _LONGEST_NAME: Final = 64
-_WINDOW_LOG: Final = 26  # of zstd: 64 MiB, or its decoder would take up to 2 GiB
+_WINDOW_LOG: Final = 26  # of zstd: 64 MiB; without it the decoder would take up to 2 GiB
 
 
 class TooBig(Exception):
-    """The sections take more than there is room for."""
+    """The sections are larger than the limit."""
 
 
 class Damaged(Exception):
-    """A compressed section that is none."""
+    """A compressed section is damaged."""
 
 
 def section_data(elf: Headers, section: Any) -> memoryview:
-    """The bytes of a section that are in the file, as they are in it."""
+    """Return the bytes of a section that are in the file, unchanged."""
     if section["sh_type"] == _NOBITS:
         return memoryview(b"")
     start = section["sh_offset"]
@@ -37,12 +37,12 @@ def section_data(elf: Headers, section: Any) -> memoryview:
 
 
 def find_section(elf: Headers, name: str) -> Any | None:
-    """The first section of this name."""
+    """Return the first section of this name, or None."""
     return next((section for section in elf.sections if _name(elf, section) == name), None)
 
 
 def line_sections(elf: Headers, wanted: tuple[str, ...] = LINES) -> dict[str, memoryview]:
-    """The wanted sections that the file has, by name, unpacked. Raises TooBig, Damaged."""
+    """Return the wanted sections of the file, by name, unpacked. Raises TooBig, Damaged."""
     found: dict[str, memoryview] = {}
     room = MAX_UNPACKED
     for section in elf.sections:
@@ -63,7 +63,7 @@ def line_sections(elf: Headers, wanted: tuple[str, ...] = LINES) -> dict[str, me
 
 
 def _name(elf: Headers, section: Any) -> str:
-    """A section's name; "" when the table of names is missing or damaged."""
+    """Return a section's name; "" if the table of names is missing or damaged."""
     index = elf.header["e_shstrndx"]
     if not isinstance(index, int) or index >= len(elf.sections):
         return ""
@@ -73,7 +73,7 @@ def _name(elf: Headers, section: Any) -> str:
 
 
 def _unpacked(data: memoryview, kind: int, size: int, room: int) -> memoryview:
-    """`size` bytes, as the section's header says, or what there is of them; never more."""
+    """Return the `size` bytes of the section's header, or fewer if there are fewer; never more."""
     if size > room:
         raise TooBig(
             f"its debug information takes more than {MAX_UNPACKED >> 20} MiB when it is unpacked, "

@@ -1,4 +1,4 @@
-"""The enclave driver: has enclaves built, makes the monitor calls, serves ocalls (§1, §4, §8)."""
+"""The enclave driver: builds enclaves, makes the monitor calls, serves ocalls (§1, §4, §8)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ _DESTROY_CALLS: Final = {
 
 @dataclass(slots=True)
 class DriverState:
-    """What the driver remembers. `running` is the block of the enclave that is run now, 0 for none."""
+    """The driver's state. `running` is the block of the running enclave, 0 for none."""
 
     running: int = 0
     fault: FaultReport | None = None  # of the last run
@@ -72,7 +72,7 @@ class SavedDriver:
     away: AwayState
     kept: KeptState
     services: SavedServices
-    printed: OutputState  # by the run of a Python program that is in progress
+    printed: OutputState  # by a Python program's run in progress
 
 
 class Several(Protocol):
@@ -82,13 +82,13 @@ class Several(Protocol):
         """A copy of its state."""
 
     def load(self, saved: SavedTogether) -> None:
-        """Put it back."""
+        """Restore it."""
 
 
 class Driver:
     """The driver of `kernel`. At most one enclave of a Python program runs at a time: `running`.
 
-    `clients` are who runs enclaves, by the number that enclaves name.
+    `clients` run enclaves; enclaves name them by number.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -98,7 +98,7 @@ class Driver:
         self.state = DriverState()
         mine = clients.PYTHON, clients.PROXY, clients.TOGETHER
         self.clients: dict[int, Client] = {number: Client() for number in mine}
-        self.together: Several | None = None  # that is in progress
+        self.together: Several | None = None  # the one in progress
         self._deliver: Callable[[DriverEnclave, bytes], None] = self._to_client
         self.table = EnclaveTable()
         self.away = Away(kernel)
@@ -106,13 +106,13 @@ class Driver:
         self.serving, self.lend = self.ocalls.serving, self.ocalls.lend
         self.services = Services(self.ocalls)
         self.kept = Kept(kernel, self.away, self.services)
-        self.in_run = False  # a callback that puts state back returns into a run
-        self.driven = False  # by somebody who goes on by itself when state was put back: the fuzzer
-        self._over = False  # one has, and the run in progress is none that was in progress then
+        self.in_run = False  # a callback that restores state returns into a run
+        self.driven = False  # by the fuzzer, which goes on by itself after a restore
+        self._over = False  # a callback restored a state in which the present run was not in progress
         kernel.holders.append(self._held)
         kernel.monitor.set_host_vector(self.control_is_back, or_core=True)
         kernel.monitor.set_fault_listener(self._note_fault)
-        self.started: Callable[[], None] = lambda: None  # told of each enclave that is about to run
+        self.started: Callable[[], None] = lambda: None  # called before each run
         self.unknown_names = UnknownNames()
         kernel.monitor.set_name_listener(self._note_unknown_name)
         self.core = CoreHost(kernel, self.away, self.serving, self._collect, self._print_late)
@@ -124,18 +124,18 @@ class Driver:
 
     @property
     def running(self) -> DriverEnclave | None:
-        """The enclave that is run now."""
+        """The running enclave, or None."""
         return self.enclaves.get(self.state.running)
 
     @property
     def fault(self) -> FaultReport | None:
-        """Why the last run failed, if it did."""
+        """The fault of the last run, if it failed."""
         return self.state.fault
 
     # -- snapshots ---------------------------------------------------------------------------------------
 
     def save(self) -> SavedDriver:
-        """A copy of the state, of the parts too; raises SnapshotError."""
+        """Return a copy of the state, with that of its parts; raises SnapshotError."""
         output = self._printed()
         printed = output.save() if output is not None else OutputState()
         parts = self.table.save(), self.away.save(), self.kept.save(), self.services.save()
@@ -145,12 +145,12 @@ class Driver:
         return SavedDriver(state, *parts, printed)
 
     def load(self, saved: SavedDriver) -> None:
-        """Put the state back, after `Disk.check`.
+        """Restore the state, after `Disk.check`.
 
-        Enclaves that were made since have ended. An enclave that ran, in whose callback the state was saved,
-        goes on from there when the callback returns; outside a run it is one that was interrupted.
+        Enclaves made since then have ended. If the state was saved in a callback of a running enclave, the
+        enclave goes on from there when the present callback returns; outside a run it counts as interrupted.
         """
-        running = self.running  # whose callback this is
+        running = self.running  # the enclave whose callback this is
         self.services.load(saved.services)
         self.away.load(saved.away)
         self.kept.load(saved.kept)
@@ -167,11 +167,11 @@ class Driver:
             self._interrupt()
 
     def _printed(self) -> Output | None:
-        """What the run in progress has printed, if a Python program waits for its end."""
+        """Return the output of the run in progress, if a Python program waits for its end."""
         return self.clients[clients.PYTHON].printed or self.clients[clients.PROXY].printed
 
     def _interrupt(self) -> None:
-        """The enclave that ran is paused, as by the timer."""
+        """Pause the enclave that was running, as by the timer."""
         if self.running is not None:
             self.running.status = Status.TIMER
         self.state.running = 0
@@ -190,9 +190,9 @@ class Driver:
     ) -> DriverEnclave:
         """Load an enclave and have the monitor create it.
 
-        `shm` is memory to share with it, `client` who runs it, `slots` are those of a concurrent server.
-        Raises EnclaveError when the monitor refuses, OutOfMemory when RAM is used up; neither leaves anything
-        behind.
+        `shm` is memory to share with it, `client` is the number of its client, `slots` that of a concurrent
+        server. Raises EnclaveError when the monitor refuses, OutOfMemory when RAM is used up; both leave
+        nothing behind.
         """
         servers = (one for one in self.enclaves.values() if abi.is_server(one.kind))
         if abi.is_server(kind) and any(name == one.name for one in servers):
@@ -204,13 +204,13 @@ class Driver:
         return self.table.add(enclave, client)
 
     def fork(self, template: DriverEnclave, name: bytes, shm: Span) -> DriverEnclave:
-        """Get ready what an instance of a shadow template needs; raises OutOfMemory."""
+        """Allocate what an instance of a shadow template needs; raises OutOfMemory."""
         instance = forking.instance_of(self.blocks, template, name, shm)
         self.kept.take(shm.pa)
         return self.table.add(instance, template.client)
 
     def set_relay(self, enclave: DriverEnclave, relay: Span) -> None:
-        """These are the relay pages that a Python program hands over to it, in place of those before."""
+        """Set the relay pages that a Python program hands over to it, replacing former ones."""
         self.kept.take(relay.pa)
         self.kept.let_go(enclave.relay.pa)
         enclave.relay = relay
@@ -218,18 +218,18 @@ class Driver:
     # -- run ---------------------------------------------------------------------------------------------
 
     def run(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> int:
-        """Run until the enclave exits (OK), fails (ERROR), or TIMER (`interrupt`), WAITING for a server,
-        RELAY_PAGE, STOPPED, GONE.
+        """Run until the enclave exits (OK), fails (ERROR), or pauses: TIMER (`interrupt`), WAITING for a
+        server, RELAY_PAGE, STOPPED, GONE.
 
-        PUT_BACK when a callback has put the machine back to where this run was not in progress. `relay` are
-        pages to hand over. Raises EnclaveError when the monitor refuses to start it.
+        Returns PUT_BACK if a callback has restored a state in which this run was not in progress. `relay` are
+        pages to hand over. Raises EnclaveError if the monitor refuses to start it.
         """
         return self._go(enclave, self.start(enclave, relay))
 
     def resume(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> int:
-        """Go on with an enclave that was interrupted or stopped, or has returned its relay pages; as `run`.
+        """Go on with an enclave that was interrupted or stopped, or has returned its relay pages; like `run`.
 
-        In the last case `relay` are new ones. WAITING again for one that waits for a server that is busy.
+        In the last case `relay` gives new pages. Returns WAITING again if it waits for a busy server.
         """
         if enclave.stopped:
             self.unstop(enclave)
@@ -243,14 +243,14 @@ class Driver:
         return self.go(enclave)
 
     def go(self, enclave: DriverEnclave) -> int:
-        """Run an enclave that `start` or `go_on` has entered; as `run`."""
+        """Run an enclave that `start` or `go_on` has entered; like `run`."""
         self.core.enter(enclave, self.clients[enclave.client].late)
         return PUT_BACK if self.run_entered(lambda: True) else enclave.status
 
     def run_entered(self, enter: Callable[[], bool]) -> bool:
-        """Run what `enter` has the monitor enter, if it gives True, and whatever clients let run on.
+        """Run the enclave that `enter` enters, if it returns True, and others that clients let go on.
 
-        True when a callback has put the machine back to where this run was not in progress.
+        Returns True if a callback has restored a state in which this run was not in progress.
         """
         self.in_run, self._over = True, False
         try:
@@ -262,7 +262,7 @@ class Driver:
         return self._over
 
     def can_go_on(self, enclave: DriverEnclave) -> bool:
-        """Whether an enclave that is paused waits for no server, or has its turn: else it is refused."""
+        """Whether a paused enclave waits for no server, or it is its turn: otherwise `go_on` is refused."""
         if enclave.status != Status.WAITING:
             return True
         return self.kernel.call(HostCall.CAN_GO_ON, enclave.eid) == Status.OK
@@ -277,7 +277,7 @@ class Driver:
                 yield enclave
 
     def start(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
-        """Make the run call; True when the hart is the enclave's now, False when it was refused."""
+        """Make the run call; return True if the enclave has the hart now, False if refused."""
         entered = self._start(enclave, relay)
         if entered:
             self.started()
@@ -299,9 +299,9 @@ class Driver:
         return True
 
     def go_on(self, enclave: DriverEnclave, relay: Span = NO_PAGES) -> bool:
-        """Make the resume call that the enclave waits for; as `start`. Undoes `stop`.
+        """Make the resume call that the enclave waits for; like `start`. Undoes `stop`.
 
-        The monitor refuses while there is no `can_go_on`.
+        The monitor refuses it while `can_go_on` is false.
         """
         self._must_be_idle()
         if enclave.stopped:
@@ -318,7 +318,7 @@ class Driver:
             raise EnclaveError("an enclave is running: wait for its end")
 
     def stop(self, enclave: DriverEnclave) -> None:
-        """Keep a started enclave from running until it goes on; EnclaveError when the monitor refuses."""
+        """Stop a started enclave until `go_on`; EnclaveError when the monitor refuses."""
         if not enclave.alive or self.kernel.call(HostCall.STOP, enclave.eid) != Status.OK:
             raise EnclaveError("the monitor refused to stop the enclave: only one that has started can be")
         enclave.stopped = True
@@ -331,7 +331,7 @@ class Driver:
         return True
 
     def _enter(self, enclave: DriverEnclave, function: HostCall, *arguments: int) -> bool:
-        """Make a run or resume call; True when the hart is the enclave's now, False when it was refused."""
+        """Make a run or resume call; return True if the enclave has the hart now, False if refused."""
         self.state.running, self.state.fault = enclave.block, None
         self.core.enter(enclave, self.clients[enclave.client].late)
         if self.kernel.call(function, *arguments) is None:
@@ -340,14 +340,15 @@ class Driver:
         return False
 
     def _enter_with_answer(self, enclave: DriverEnclave) -> bool:
-        """As `_enter`, with what the enclave waits for; memory that the answer was in comes back."""
+        """Like `_enter`, with the answer that the enclave waits for; frees the memory of the answer."""
         entered = self._enter(enclave, HostCall.RESUME, enclave.eid, *enclave.pending)
         if entered and enclave.lent:
             self.ocalls.answer_taken(enclave)
         return entered
 
     def control_is_back(self, status: int) -> bool:
-        """The host vector: serve an ocall, or tell who runs the enclave; True when guest code goes on."""
+        """The host vector: serve an ocall, or notify the enclave's client; return True if guest code goes
+        on."""
         enclave = self.table.state.living.get(self.state.running)
         if enclave is None:
             return False
@@ -371,14 +372,15 @@ class Driver:
         return self.clients[enclave.client].ended(enclave, status)
 
     def _serve(self, enclave: DriverEnclave) -> int:
-        """Serve an ocall and resume, unless that has stopped or destroyed the enclave; how it goes on."""
+        """Serve an ocall and resume, unless the enclave was stopped or destroyed meanwhile; return the
+        status."""
         number, arg0, arg1 = self.memory.unpack(REQUEST, enclave.page + OCALL)
         try:
             if number == Ocall.RETURN_RELAY:
                 self._collect(arg0)
                 return RELAY_PAGE
             loads = self.kernel.loads
-            enclave.pending = (ResumeReason.OCALL, number, *_ANSWERED)  # which a callback finds
+            enclave.pending = (ResumeReason.OCALL, number, *_ANSWERED)  # the state that a callback sees
             answer = self.serving[number](enclave, arg0, arg1)
         except OutOfMemory as error:
             what = Ocall(number).name.lower()
@@ -396,7 +398,7 @@ class Driver:
         return RUNS_ON if self._enter_with_answer(enclave) else REFUSED
 
     def go_on_elsewhere(self) -> bool:
-        """A callback has put the machine back to where this enclave did not run; True if others run on."""
+        """Handle a callback that restored a state in which this enclave did not run; True if others go on."""
         program = self.kernel.program
         if program is not None:
             return program.go_on()
@@ -407,7 +409,7 @@ class Driver:
         return False
 
     def _fail(self, enclave: DriverEnclave, reason: str) -> int:
-        """An ocall gets no answer: the enclave ends, with a report (§4)."""
+        """End the enclave, with a report, as its ocall gets no answer (§4)."""
         monitor = self.kernel.monitor
         fault = monitor.describe_waiting(enclave.eid, reason)
         if fault is None or self.kernel.call(_DESTROY_CALLS[enclave.kind], enclave.eid) != Status.OK:
@@ -423,7 +425,7 @@ class Driver:
         self.state.fault = self.report_of(fault)
 
     def report_of(self, fault: Fault) -> FaultReport:
-        """A fault, or a place, with what the ELFs of the enclaves say of it."""
+        """Return the report of a fault, or a place, with symbols from the enclaves' ELFs."""
         label, symbols = self._about(fault.eid) or (fault.name, None)
         return FaultReport.of(fault, label, symbols, self._about)
 
@@ -432,7 +434,7 @@ class Driver:
         return (who.label, who.symbols) if who else None
 
     def place_of(self, enclave: DriverEnclave) -> FaultReport | None:
-        """Where a started enclave is while it is paused, with the servers that it has called; else None."""
+        """Return the place of a paused enclave, with the servers that it has called, or None."""
         if not enclave.alive or not enclave.started:
             return None
         waits = enclave.pending != (ResumeReason.TIMER,)
@@ -446,7 +448,7 @@ class Driver:
     # -- ending ------------------------------------------------------------------------------------------
 
     def destroy(self, enclave: DriverEnclave) -> None:
-        """Have the monitor end the enclave, and let it go; raises EnclaveError when it refuses."""
+        """Have the monitor end the enclave, and free its memory; raises EnclaveError when it refuses."""
         if not enclave.alive:
             raise EnclaveError("the enclave has ended already")
         if enclave.eid == NO_EID:
@@ -461,7 +463,7 @@ class Driver:
         self.let_go(enclave)
 
     def _ended(self, enclave: DriverEnclave) -> None:
-        """Take back the memory of an enclave that the monitor has let go, and of those that ended with it."""
+        """Free the memory of an enclave that the monitor has ended, and of those that ended with it."""
         self.table.remove(enclave)
         enclave.value = self.memory.load(enclave.page + building.RETVAL)
         self.away.add(enclave.block)
@@ -472,7 +474,7 @@ class Driver:
         self.clients[enclave.client].gone(enclave)
 
     def let_go(self, enclave: DriverEnclave) -> None:
-        """The enclave has ended, and nobody looks at what it left in pages that the host keeps for it."""
+        """Release the kept pages of an ended enclave, whose contents are not needed any more."""
         for span in (enclave.shm, enclave.relay):
             self.kept.let_go(span.pa)
         enclave.shm = enclave.relay = NO_PAGES
@@ -484,7 +486,7 @@ class Driver:
         self.clients[enclave.client].output(text)
 
     def listen(self, listener: Callable[[DriverEnclave, bytes], None]) -> None:
-        """From now on tell `listener` too what is printed, and in whose run."""
+        """Call `listener` too, from now on, with printed text and the enclave whose run it is."""
         deliver = self._deliver
 
         def both(enclave: DriverEnclave, text: bytes) -> None:
@@ -499,9 +501,9 @@ class Driver:
         self._print(running, text)
 
     def _collect(self, table: int) -> None:
-        """Look after the pages listed in the table that the monitor left at `table`: they may be back.
+        """Free blocks whose pages are listed in the monitor's table at `table`, if they are completely back.
 
-        What the host keeps (relay pages, memory shared with it) stays as it is, whoever had it last.
+        Pages that the host keeps (relay pages, memory shared with it) stay as they are.
         """
         rows = freed.rows(self.memory, table)
         for pa, size in rows:
@@ -513,11 +515,11 @@ class Driver:
                 self._ended(other)
                 self.let_go(other)
                 continue
-            # A block that comes back alone was cleared by the monitor, which then put the table into it.
+            # A block that comes back alone was cleared by the monitor, which then wrote the table into it.
             alone = len(rows) == 1 and table == pa == block and size == self.blocks.size(block)
             self.away.freed(block, PAGE if alone else None)
 
     def _held(self) -> Iterator[int]:
-        """The blocks that the driver has taken, but for those that are away."""
+        """Yield the blocks that the driver has taken, except those that are away."""
         for enclave in self.enclaves.values():
             yield from (enclave.block, enclave.page, enclave.kbuffer, *enclave.lent)

@@ -1,11 +1,11 @@
-"""Which pages an enclave ELF asks for: the loading rules of §1, as data.
+"""The pages of an enclave ELF: the loading rules of §1, as data.
 
-`load_image` checks a file and says, without touching guest memory, what the driver has to map: its *pieces*
-(what the file names, in the order of §1) and its *runs* (what every page finally holds). Loaders copy runs.
-Both are views of the file, which is so the only copy that there is.
+`load_image` checks a file and returns, without accessing guest memory, what the driver has to map: its
+*pieces* (as the file names them, in the order of §1) and its *runs* (the final content of pages). Loaders
+copy runs. Both are views of the file, so there is no other copy.
 
-Where the ELF and the original loader disagree, these rules hold; `EnclaveImage.warnings` names each that a
-file needs:
+Where the ELF specification and the original loader disagree, these rules hold; `EnclaveImage.warnings` names
+each rule that a file needs:
 
 1. Bytes go where the ELF says. The original copies a segment to the start of its first page, so a segment
    that is not page aligned only works here.
@@ -29,9 +29,9 @@ from pltvm.host.elf_headers import MAX_PIECES, Headers, Source, name_of, read_he
 from pltvm.host.elf_pages import Piece, Run, intervals, runs_of
 from pltvm.monitor.abi import HEAP_BASE, MAX_ELF, PAGE
 
-MAX_NAMED = 2 * MAX_ELF  # bytes of all headers together: many can name the same part of a file
+MAX_NAMED = 2 * MAX_ELF  # bytes named by all headers together: many can name the same part of a file
 CACHED = 16  # files
-CACHEABLE = 1 << 20  # bytes: bigger files are parsed again, so that the cache never has more than 16 MiB
+CACHEABLE = 1 << 20  # bytes: larger files are parsed again, so that the cache never exceeds 16 MiB
 
 SHF_TLS = 0x400
 
@@ -45,19 +45,20 @@ class EnclaveImage:
     entry: int
     pieces: tuple[Piece, ...]
     warnings: tuple[str, ...] = ()
-    places: tuple[tuple[int, int], ...] = ()  # the pages that each warning is about; (0, 0): none
+    places: tuple[tuple[int, int], ...] = ()  # the pages of each warning; (0, 0): none
 
     @cached_property
     def _runs(self) -> tuple[Run, ...]:
         return tuple(runs_of(self.pieces))
 
     def runs(self) -> tuple[Run, ...]:
-        """What to map, sorted by address: page aligned, not overlapping. Computed once."""
+        """The pages to map, sorted by address: page aligned, not overlapping. Computed once."""
         return self._runs
 
     @cached_property
     def pages(self) -> int:
-        """Distinct pages the pieces touch: the "elf pages" by which the driver sizes the block (§1)."""
+        """The number of distinct pages of the pieces: the "elf pages" by which the driver sizes the block
+        (§1)."""
         return sum((end - start) // PAGE for start, end, _ in intervals(self.pieces))
 
 
@@ -70,7 +71,7 @@ def load_image(source: Source) -> EnclaveImage:
 
 
 def load_named(source: Source) -> tuple[bytes, EnclaveImage]:
-    """The bytes of a source, read once, and what `load_image` makes of them."""
+    """Return the bytes of a source, read once, and the result of `load_image`."""
     try:
         data = read_source(source)
         return data, _cached_parse(data) if len(data) <= CACHEABLE else _parse(data)
@@ -110,7 +111,7 @@ def _nobits(elf: Headers) -> Iterator[Piece]:
     """§1, first step: every SHT_NOBITS section with an address, in the order of the table."""
     for section in elf.sections:
         if section["sh_type"] == "SHT_NOBITS" and section["sh_addr"] and section["sh_size"]:
-            tls = bool(section["sh_flags"] & SHF_TLS)  # .tbss: its addresses belong to what follows it
+            tls = bool(section["sh_flags"] & SHF_TLS)  # .tbss: the section after it has the same addresses
             name = f"section {section_name(elf, section)}"
             yield Piece(section["sh_addr"], section["sh_size"], _NOTHING, True, name, not tls)
 
@@ -176,7 +177,7 @@ ORIGINAL = "the original loader would"
 
 
 def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """What a user should know about a file that loads: the rules it needed, and what it lacks; and where."""
+    """Yield warnings about a file that loads, with pages: the rules that it needed, and what it lacks."""
     mapped = list(intervals(pieces))
     loaded = [(start, end) for start, end, on in mapped if any(piece.decides and piece.data for piece in on)]
     for piece in pieces:
@@ -207,5 +208,5 @@ def _warnings(elf: Headers, pieces: tuple[Piece, ...]) -> Iterator[tuple[str, tu
 
 
 def _overlap(start: int, end: int, ranges: list[tuple[int, int]]) -> int:
-    """Bytes of [start, end) in ranges that do not overlap each other."""
+    """Return how many bytes of [start, end) are in the ranges, which do not overlap each other."""
     return sum(max(0, min(end, high) - max(start, low)) for low, high in ranges)

@@ -1,7 +1,7 @@
-"""What the code of an ELF asks for: its `ecall`s, with the numbers in a6 and a7, and instructions of S-mode.
+"""Finds in the code of an ELF its `ecall`s, with the numbers in a6 and a7, and S-mode instructions.
 
-Nothing is run or followed: instructions are recognised where they stand, in the executable segments. So this
-is evidence, never proof, and what it costs is bounded, whatever the bytes are.
+No code is run and no jump is followed: instructions are recognized by their bytes, in the executable
+segments. So this is evidence, never proof, and the cost is bounded for any content.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Final
 from pltvm.host.elf_details import PF_X
 from pltvm.host.elf_headers import Headers
 
-MOST_CODE: Final = 4 << 20  # bytes of all segments together that are looked at
+MOST_CODE: Final = 4 << 20  # bytes of all segments together that are searched
 MOST_CALLS: Final = 512
-_BEFORE: Final = 32  # bytes before an `ecall` in which its numbers are set
+_BEFORE: Final = 32  # bytes before an `ecall` that are searched for its numbers
 
 _ECALL: Final = b"\x73\0\0\0"
 _SRET: Final = b"\x73\x00\x20\x10"
@@ -34,11 +34,11 @@ _MONITOR_CALL: Final = re.compile(rb"\xb7\x08\x10\x00(?s:.{0,16}?)[\x93\x9b]\x88
 
 @dataclass
 class Calls:
-    """What was found. Addresses are virtual ones, None for what is not there.
+    """What was found. Addresses are virtual, None for what was not found.
 
-    `numbers` are the values that a7 has at an `ecall`, as far as they are set just before it, each with the
-    first place. `enclave` is where 0x100101 is made, which an enclave puts into a6; `monitor` where 0x100100
-    is, which a kernel puts into a7; `supervisor` is an instruction of S-mode.
+    `numbers` are the values of a7 at `ecall`s, as far as they are set just before, each with its first place.
+    `enclave` is the place of 0x100101, which an enclave puts into a6; `monitor` that of 0x100100, which a
+    kernel puts into a7; `supervisor` that of an S-mode instruction.
     """
 
     first: int | None = None
@@ -49,7 +49,7 @@ class Calls:
 
 
 def find_calls(elf: Headers) -> Calls:
-    """Look through the executable segments of a file; never an error."""
+    """Search the executable segments of a file; never raises."""
     found = Calls()
     left = MOST_CALLS
     for start, code in _code(elf):
@@ -76,7 +76,7 @@ def find_calls(elf: Headers) -> Calls:
 
 
 def _code(elf: Headers) -> Iterator[tuple[int, bytes]]:
-    """Address and bytes of the executable segments, as far as they are in the file and to be looked at."""
+    """Yield address and bytes of the executable segments, within the file and the limit."""
     left = MOST_CODE
     for segment in elf.segments:
         if segment["p_type"] == "PT_LOAD" and segment["p_flags"] & PF_X and left:
@@ -87,12 +87,12 @@ def _code(elf: Headers) -> Iterator[tuple[int, bytes]]:
 
 
 def _first(pattern: re.Pattern[bytes], code: bytes) -> int | None:
-    """Where the pattern stands first at the address of an instruction."""
+    """Return the first place of the pattern at an instruction's address, or None."""
     return next((found.start() for found in pattern.finditer(code) if not found.start() % 2), None)
 
 
 def _number(before: bytes) -> int | None:
-    """The last number that these instructions put into a7."""
+    """Return the last number that these instructions put into a7, or None."""
     for at in range(len(before) - 2, -1, -2):
         half = int.from_bytes(before[at : at + 2], "little")
         if half & 0xEF83 == 0x4881:  # c.li a7, n

@@ -1,4 +1,4 @@
-"""What an ELF says of itself: names of its parts, and the extensions it was built for."""
+"""Names of an ELF's parts, and the extensions that it was built for."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ PF_X, PF_W, PF_R = 1, 2, 4
 
 
 def segment_name(segment: Any) -> str:
-    """A program header in words: "segment LOAD R-X"."""
+    """Return a program header in words: "segment LOAD R-X"."""
     kind, flags = segment["p_type"], segment["p_flags"]
     name = kind.removeprefix("PT_") if isinstance(kind, str) else f"type {kind:#x}"
     letters = (letter if flags & bit else "-" for letter, bit in (("R", PF_R), ("W", PF_W), ("X", PF_X)))
@@ -17,7 +17,7 @@ def segment_name(segment: Any) -> str:
 
 
 def section_name(elf: Headers, section: Any) -> str:
-    """A section's name, or "NOBITS" when the table of names is missing or damaged."""
+    """Return a section's name, or "NOBITS" if the table of names is missing or damaged."""
     index = elf.header["e_shstrndx"]
     if isinstance(index, int) and index < len(elf.sections):
         start = elf.sections[index]["sh_offset"] + section["sh_name"]
@@ -27,8 +27,8 @@ def section_name(elf: Headers, section: Any) -> str:
     return "NOBITS"
 
 
-# rv64gc, what `engine/bits.py` adds to it, and names that add no instruction: its subsets, hints, counters,
-# profile markers. Of RVA22 half precision and two cache extensions are not there, of RVA23 V and others too.
+# rv64gc, the extensions of `engine/bits.py`, and names that add no instructions: subsets, hints, counters,
+# profile markers. RVA22 also has half precision and two cache extensions, RVA23 also V and others: not here.
 SUPPORTED = re.compile(
     "[eimafdcgb]|zba|zbb|zbs|zicond|zcb|zicbop|zkt|zicsr|zifencei|zmmul|zaamo|zalrsc|zca|zcd|zicntr|zihpm|zihintpause|zihintntl"
     "|ziccif|ziccrse|ziccamoa|zicclsm|za64rs|za128rs|zic64b"
@@ -36,9 +36,9 @@ SUPPORTED = re.compile(
 
 
 def arch_string(elf: Headers) -> str:
-    """The arch string ("rv64i2p1_m2p0…") in .riscv.attributes, or "" when there is none.
+    """Return the arch string ("rv64i2p1_m2p0…") in .riscv.attributes, or "".
 
-    Found by its shape: pyelftools' reader of attributes does not end on some damaged sections.
+    It is found by a pattern: pyelftools' reader of attributes does not terminate on some damaged sections.
     """
     for section in elf.sections:
         if section["sh_type"] == "SHT_RISCV_ATTRIBUTES":
@@ -49,7 +49,7 @@ def arch_string(elf: Headers) -> str:
 
 
 def unsupported_extensions(arch: str) -> list[str]:
-    """The extensions in an arch string that pltvm's hart does not implement, in the string's order."""
+    """Return the extensions in an arch string that pltvm's hart does not implement, in the string's order."""
     names: list[str] = []
     for token in arch.removeprefix("rv64").split("_"):
         if re.fullmatch(r"(?:[a-rt-wy](?:\d+p\d+)?)+", token):  # single letters: "i2p1", "imafdc"

@@ -1,8 +1,8 @@
-"""What an enclave's file counts on, and nobody gives it: variables of threads, gp, constructors.
+"""Finds features that an enclave's file expects but nothing provides: thread variables, gp, constructors.
 
-`pltvm info` says these of a file, and a fault report those that may be the cause. A host starts an enclave
-with tp and gp zero, and runs nothing but its entry: what a C library's start would do is up to the enclave.
-Instructions are read where they stand, and nothing is run: this is evidence, never proof.
+`pltvm info` lists them for a file, and a fault report those that may be the cause. A host starts an enclave
+with tp and gp zero, and runs only its entry point: the enclave has to do what a C library's start would do.
+Instructions are recognized by their bytes, and no code is run: this is evidence, never proof.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from pltvm.host.elf_details import PF_X, section_name
 from pltvm.host.elf_headers import Headers
 from pltvm.monitor.abi import PAGE
 
-_MOST_CODE: Final = 1 << 20  # bytes that are looked at
+_MOST_CODE: Final = 1 << 20  # bytes that are searched
 _GP, _TP = 3, 4
-_GP_REACH: Final = 2048  # bytes around gp that code is made to reach by it
+_GP_REACH: Final = 2048  # bytes around gp that code accesses relative to it
 _CONSTRUCTORS: Final = (".preinit_array", ".init_array", ".ctors")
-# Who runs them has one of these: the SDK's start, a linker script's symbols, a C library's start.
+# Files that run constructors have one of these: the SDK's start, a linker script's symbols, a C library's
+# start.
 _RUN_BY: Final = (b"__eapp_entry", b"__init_array_start", b"__libc_init_array", b"__CTOR_LIST__")
 _USES: Final = {0x03, 0x07, 0x13, 0x1B, 0x23, 0x27}  # opcodes of loads, stores, and sums with a constant
 _WRITES: Final = {0x03, 0x13, 0x17, 0x33, 0x37}
 
 
 class Doubt(NamedTuple):
-    """What may go wrong, and whether it can be the cause of a fault at an address with these registers."""
+    """A possible problem, and whether it can be the cause of a fault at an address with these registers."""
 
     text: str
     explains: Callable[[int, dict[str, int]], bool]
-    register: str = ""  # that nobody sets
+    register: str = ""  # the register that is never set
 
 
 def doubts(elf: Headers) -> Iterator[Doubt]:
-    """All that there are of an enclave."""
+    """Yield the problems of an enclave's file."""
     uses, sets = _registers(elf)
     sections = {section_name(elf, one): one for one in elf.sections if one["sh_size"]}
     thread = next((one for one in elf.segments if one["p_type"] == "PT_TLS"), None)
@@ -63,12 +64,12 @@ def doubts(elf: Headers) -> Iterator[Doubt]:
 
 
 def _near_zero(register: str, reach: int, address: int, registers: dict[str, int]) -> bool:
-    """Whether an address is one that such a register, which is zero, leads to."""
+    """Whether an access relative to this register, which is zero, can lead to the address."""
     return not registers.get(register) and (address < reach or address >= (1 << 64) - reach)
 
 
 def _registers(elf: Headers) -> tuple[set[int], set[int]]:
-    """Which of gp and tp the code uses as a base, and which it sets."""
+    """Return which of gp and tp the code uses as a base, and which it sets."""
     uses: set[int] = set()
     sets: set[int] = set()
     left = _MOST_CODE
@@ -106,7 +107,7 @@ def _sets(half: int) -> bool:
 
 
 def _names(elf: Headers) -> bytes:
-    """The names of all symbols that are defined, as the file has them; b"" when it was stripped."""
+    """Return the names of all defined symbols, as in the file; b"" if it was stripped."""
     table = next((one for one in elf.sections if one["sh_type"] == "SHT_SYMTAB"), None)
     if table is None or table["sh_link"] >= len(elf.sections):
         return b""

@@ -1,12 +1,12 @@
-"""What in an ELF speaks for an enclave, a host program or a kernel program: a weight and a sentence each.
+"""Evidence in an ELF for an enclave, a host program or a kernel program: each with a weight and a sentence.
 
 A file can be stripped, linked anywhere and made by any toolchain, so no single fact decides. Weights are
 added up for each kind in `elf_kind`. What they mean:
 
-    100  nothing else has it: an interpreter, a note that names the operating system
-     60  made for it: names of its library, numbers of its calls
-     30  would hardly be there otherwise
-     10  usual, no more: where it is linked, what a C toolchain leaves in its files
+    ~    100  unique: an interpreter, a note that names the operating system
+     60  specific: names of its library, numbers of its calls
+     30  unlikely in other kinds
+     10  usual, no more: its link address, traces of a C toolchain
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pltvm.host.elf_interpreter import interpreter_of, path_of
 
 LINUX_BASE: Final = 0x10000  # Linux linkers start here or above; the SDK's at 0x1000
 SDK_BASE: Final = 0x1000
-RAM_BASE: Final = 0x8000_0000  # where kernels are linked that run without page tables at first
+RAM_BASE: Final = 0x8000_0000  # link address of kernels that start without page tables
 RAM_END: Final = 0x1_0000_0000
 
 HOST, ENCLAVE, KERNEL = "host program", "enclave", "kernel program"
 DECISIVE: Final = 100
-ENOUGH: Final = 60  # by how much a kind is ahead when nothing more is looked for
+ENOUGH: Final = 60  # lead of a kind at which the search stops
 
-_NOTES: Final = 4096  # bytes of one header that are looked at
+_NOTES: Final = 4096  # bytes of one header that are read
 _NAMES: Final = 16 << 20  # bytes of a table of names that are searched
 _LINUX: Final = 3  # e_ident[EI_OSABI]
 
-# Names of functions. Each is searched for in the table of names, which is not parsed.
+# Names of functions, searched for in the table of names, which is not parsed.
 _START_OF_C: Final = (
     "__libc_start_main", "__libc_start_call_main", "__libc_setup_tls", "__init_libc", "__dls3", "_start_c",
     "__libc_csu_init", "_dl_relocate_static_pie", "runtime.rt0_go", "_ZN3std2rt10lang_start",
@@ -43,7 +43,7 @@ _OF_ENCLAVES: Final = (
     "EAPP_ENTRY", "EAPP_RETURN", "SERVER_RETURN",
 )  # fmt: skip
 _OF_KERNELS: Final = ("sv_exit", "sv_call", "sv_put", "sv_user", "sv_write_satp")
-# Calls of Linux that have a number which is none of an enclave's (83 … 99), nor of the firmware (1, 8).
+# Linux system calls with numbers used neither by enclaves (83 … 99) nor by the firmware (1, 8).
 LINUX_CALLS: Final = {
     17: "getcwd", 25: "fcntl", 29: "ioctl", 56: "openat", 57: "close", 62: "lseek", 63: "read", 64: "write",
     65: "readv", 66: "writev", 80: "fstat", 113: "clock_gettime", 129: "kill", 131: "tgkill",
@@ -54,7 +54,7 @@ _PUT_CHARACTER, _SHUT_DOWN, _SERVER_RETURN, _EXIT = 1, 8, 95, 99
 
 
 class Evidence(NamedTuple):
-    """One thing that speaks for a kind; `text` completes "it …"."""
+    """One piece of evidence for a kind; `text` completes "it …"."""
 
     kind: str
     weight: int
@@ -62,7 +62,7 @@ class Evidence(NamedTuple):
 
 
 def all_evidence(elf: Headers) -> list[Evidence]:
-    """What speaks for each kind: headers first, and what takes longer to find until one is far ahead."""
+    """Return the evidence: headers first, then slower searches until one kind is far ahead."""
     found = [*_of_headers(elf), *_of_notes(elf), *_of_addresses(elf)]
     for more in (_of_names, _of_calls):
         first, second, *_ = sorted(totals(found).values(), reverse=True)
@@ -72,7 +72,7 @@ def all_evidence(elf: Headers) -> list[Evidence]:
 
 
 def totals(evidence: Iterable[Evidence]) -> dict[str, int]:
-    """How much speaks for each kind."""
+    """Return the total weight for each kind."""
     weights = dict.fromkeys((HOST, ENCLAVE, KERNEL), 0)
     for one in evidence:
         weights[one.kind] += one.weight
@@ -80,7 +80,7 @@ def totals(evidence: Iterable[Evidence]) -> dict[str, int]:
 
 
 def _of_headers(elf: Headers) -> Iterator[Evidence]:
-    """Program headers, and the kind of file."""
+    """Yield evidence from program headers and the file type."""
     kinds = {segment["p_type"] for segment in elf.segments}
     if (interpreter := interpreter_of(elf)) is not None:
         yield Evidence(HOST, DECISIVE, f"names an interpreter, {path_of(interpreter)} (PT_INTERP)")
@@ -101,7 +101,7 @@ def _of_headers(elf: Headers) -> Iterator[Evidence]:
 
 
 def _of_notes(elf: Headers) -> Iterator[Evidence]:
-    """The notes: which system it is for, who made it."""
+    """Yield evidence from notes: its system, its compiler."""
     for segment in elf.segments:
         if segment["p_type"] != "PT_NOTE":
             continue
@@ -117,7 +117,7 @@ def _of_notes(elf: Headers) -> Iterator[Evidence]:
 
 
 def _notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """Owner, type and content of each note."""
+    """Yield owner, type and content of each note."""
     at = 0
     while at + 12 <= len(data):
         name, size, kind = (int.from_bytes(data[at + n : at + n + 4], "little") for n in (0, 4, 8))
@@ -127,7 +127,7 @@ def _notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
 
 
 def _of_names(elf: Headers) -> Iterator[Evidence]:
-    """Names of symbols and of sections."""
+    """Yield evidence from names of symbols and sections."""
     names = _table_of_names(elf)
     for kind, known, whose in (
         (HOST, _START_OF_C, "a C library's start"),
@@ -144,7 +144,7 @@ def _of_names(elf: Headers) -> Iterator[Evidence]:
 
 
 def _table_of_names(elf: Headers) -> bytes:
-    """The names of the first table of symbols, as they are in the file; b"" when it was stripped."""
+    """Return the names of the first symbol table, as in the file; b"" if it was stripped."""
     table: Header | None = next((one for one in elf.sections if one["sh_type"] == "SHT_SYMTAB"), None)
     if table is None or table["sh_link"] >= len(elf.sections):
         return b""
@@ -154,7 +154,7 @@ def _table_of_names(elf: Headers) -> bytes:
 
 
 def _of_calls(elf: Headers) -> Iterator[Evidence]:
-    """What the code asks for, and from whom."""
+    """Yield evidence from the calls in the code."""
     calls = find_calls(elf)
     numbers = calls.numbers
     if calls.enclave is not None:
@@ -176,7 +176,7 @@ def _of_calls(elf: Headers) -> Iterator[Evidence]:
 
 
 def _of_addresses(elf: Headers) -> Iterator[Evidence]:
-    """Where it is linked."""
+    """Yield evidence from its link address."""
     lowest = min(segment["p_vaddr"] for segment in elf.segments if segment["p_type"] == "PT_LOAD")
     if elf.header["e_type"] == "ET_DYN":
         return
@@ -191,10 +191,11 @@ def _of_addresses(elf: Headers) -> Iterator[Evidence]:
 
 
 def returns_and_exits(elf: Headers) -> tuple[bool, bool]:
-    """Whether an enclave returns as servers do, and whether it ends as the others do and never returns so.
+    """Return whether an enclave returns as servers do, and whether it exits as others do and never returns
+    so.
 
-    The library that both are linked with ends an enclave whose `main` is over. So that call alone says which
-    it is only where the other one is not there; neither is True where the code shows none of the two.
+    The library of both exits when `main` has returned. So the exit call decides only if the return call is
+    missing; both are False if the code has neither call.
     """
     numbers = find_calls(elf).numbers
     returns = _SERVER_RETURN in numbers

@@ -1,4 +1,4 @@
-"""The bytes and headers of an ELF file. What they ask for is looked at in `elf` and in `linux/program`."""
+"""Reads the bytes and headers of an ELF file; `elf` and `linux/program` interpret them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pltvm.host.text import shown
 from pltvm.monitor.abi import MAX_ELF
 
 MAX_FILE: Final = MAX_ELF + (64 << 20)  # bytes: all the memory an ELF can fill, and some debug information
-MAX_PIECES: Final = 64  # a real enclave has about five; bounds the work that a hostile file can cause
+MAX_PIECES: Final = 64  # a real enclave has about five; limits the work for a hostile file
 MAX_SECTIONS: Final = 4096
 _LONGEST_LINE: Final = 255  # bytes of a script's first line, as for Linux
 _EM_RISCV: Final = 243
@@ -25,7 +25,7 @@ Source = str | os.PathLike[str] | bytes
 
 
 class NamedElf(bytes):
-    """The bytes of an ELF that messages call by the name of a file which may be elsewhere."""
+    """The bytes of an ELF, with the file name to use in messages."""
 
     name: str
 
@@ -36,14 +36,14 @@ class NamedElf(bytes):
 
 
 def name_of(source: Source) -> str:
-    """The name that messages use for a source, always printable on one line."""
+    """Return the name of a source for messages, always printable on one line."""
     if isinstance(source, NamedElf):
         return shown(source.name)
     return "ELF image" if isinstance(source, bytes) else shown(os.fspath(source))
 
 
 def read_source(source: Source) -> bytes:
-    """The bytes of a source. Raises ElfError (without the file's name) if there are none."""
+    """Return the bytes of a source. Raises ElfError (without the file's name) if it cannot be read."""
     if isinstance(source, bytes):
         return source
     try:
@@ -57,7 +57,7 @@ def read_source(source: Source) -> bytes:
             if about.st_size > MAX_FILE:
                 size = about.st_size >> 20
                 raise ElfError(f"is {size} MiB, far more than an enclave's {MAX_ELF >> 20} MiB of memory")
-            return file.read(about.st_size)  # not what is written to it meanwhile
+            return file.read(about.st_size)  # not data appended meanwhile
     except IsADirectoryError:
         raise ElfError("is a directory; name an ELF file") from None
     except (FileNotFoundError, NotADirectoryError):
@@ -79,7 +79,7 @@ class Headers(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """How one kind of header lies in a file, and which of its fields is a type."""
+    """The layout of one kind of header in a file, and which field is its type."""
 
     struct: Struct
     fields: tuple[str, ...]
@@ -87,7 +87,7 @@ class _Layout(NamedTuple):
     types: Mapping[int, str]
 
     def read(self, data: bytes, at: int) -> Header:
-        """The header at this offset."""
+        """Return the header at this offset."""
         header: Header = dict(zip(self.fields, self.struct.unpack_from(data, at), strict=True))
         header[self.type] = self.types.get(header[self.type], header[self.type])
         return header
@@ -126,7 +126,7 @@ _SECTION: Final = _Layout(
 def read_headers(data: bytes) -> Headers:
     """Read the headers. Raises ElfError when they are damaged.
 
-    Nothing beyond them is looked at: a file is not refused for damage in its debug information.
+    Nothing beyond them is read: a file is not refused for damage in its debug information.
     """
     _check_identity(data)
     file = _FILE.read(data, 0)
@@ -148,7 +148,8 @@ def read_headers(data: bytes) -> Headers:
 
 
 def _check_identity(data: bytes) -> None:
-    """Look at the first 20 bytes, so that a file for another machine is called that and not "corrupt"."""
+    """Check the first 20 bytes, so that a file for another machine is reported as that and not as
+    "corrupt"."""
     if not data:
         raise ElfError("is empty")
     if data[:4] != b"\x7fELF":
@@ -172,7 +173,7 @@ def _check_identity(data: bytes) -> None:
 
 
 def _not_an_elf(data: bytes) -> str:
-    """What a file is that is no ELF, as far as its first line tells."""
+    """Describe a file that is no ELF, by its first line."""
     if not data.startswith(b"#!"):
         return "is not an ELF file"
     words = data[2:_LONGEST_LINE].partition(b"\n")[0].split()

@@ -1,6 +1,6 @@
-"""What `pltvm info ELF` says: what the file is, what it maps where, and what one enclave of it costs.
+"""The description printed by `pltvm info ELF`: kind of file, mappings, and the memory of one enclave.
 
-`describe` returns an `ElfInfo`: print it for people, `to_dict()` for `--json`.
+`describe` returns an `ElfInfo`: `text()` is for display, `to_dict()` for `--json`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ElfInfo:
 
     name: str
     kind: str  # "Penglai enclave", "Penglai server enclave" or "kernel program"
-    reasons: tuple[str, ...]  # why it is taken for that: each completes "it …"; none if somebody said so
+    reasons: tuple[str, ...]  # why this kind was chosen: each completes "it …"; none if the user chose it
     file_size: int  # bytes
     sha256: str
     entry: int
@@ -45,14 +45,14 @@ class ElfInfo:
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain types, for JSON."""
+        """Return the same as plain types, for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
         return self.text()
 
     def text(self, narrow: bool = False) -> str:
-        """For people, many lines; `narrow`: fewer columns of what is mapped."""
+        """Return the description as lines of text; `narrow`: fewer columns in the table of mappings."""
         needed = f"{self.elf_pages} ELF + {self.stack_pages} stack + {SPARE_PAGES} spare"
         lines = [
             f"{self.name}: {self.kind}, RISC-V RV64, statically linked",
@@ -72,9 +72,9 @@ class ElfInfo:
 def describe(
     source: Source, stack_size: int = DEFAULT_STACK, kind: Kind | None = None
 ) -> ElfInfo | ProgramInfo:
-    """Describe an ELF as what it is taken for, or as `kind`; an enclave with a stack of `stack_size` bytes.
+    """Describe an ELF as the detected kind, or as `kind`; an enclave with a stack of `stack_size` bytes.
 
-    Raises ElfError, one line that starts with the file's name, for what cannot be that.
+    Raises ElfError, one line that starts with the file's name, for a file that cannot be that kind.
     """
     decision = decide(source) if kind is None else Decision(kind)
     if decision.kind is Kind.LINUX_PROGRAM:
@@ -113,7 +113,7 @@ def describe_enclave(source: Source, decision: Decision, stack_size: int = DEFAU
 
 
 def block_pages(elf_pages: int, stack_pages: int) -> int:
-    """Pages of the block for one enclave: the power of two at or above ELF + stack + 256 (§1)."""
+    """Return the pages of one enclave's block: the smallest power of two ≥ ELF + stack + 256 (§1)."""
     return 1 << (elf_pages + stack_pages + SPARE_PAGES - 1).bit_length()
 
 
@@ -124,7 +124,7 @@ def _mappings(image: EnclaveImage, stack_pages: int) -> tuple[Mapping, ...]:
 
 
 def _mapping(piece: Piece, image: EnclaveImage) -> Mapping:
-    """With the final permissions: a piece that shares a page may have more than it asks for."""
+    """Return a row with the final permissions: a piece that shares a page may get more than it asks for."""
     end = piece.end
     writable = any(
         run.writable and run.vaddr < end and piece.vaddr < run.vaddr + run.npages * PAGE

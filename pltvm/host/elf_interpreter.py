@@ -1,4 +1,4 @@
-"""The program that a dynamically linked one names to be started by: which, and who has it."""
+"""The interpreter that a dynamically linked program names, and where to get it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MUSL: Final = "ld-musl-riscv64"
 
 
 def interpreter_of(elf: Headers) -> bytes | None:
-    """The path that PT_INTERP names, up to 255 bytes; None for a file that names none."""
+    """Return the path that PT_INTERP names, up to 255 bytes, or None."""
     for segment in elf.segments:
         if segment["p_type"] == "PT_INTERP":
             start = segment["p_offset"]
@@ -29,12 +29,12 @@ def interpreter_of(elf: Headers) -> bytes | None:
 
 
 def path_of(interpreter: bytes) -> str:
-    """The path as messages show it."""
+    """Return the path for messages."""
     return one_line(interpreter.decode("utf-8", "replace")) or '""'
 
 
 def advice(interpreter: bytes) -> str:
-    """What makes a program run that names this interpreter, in words."""
+    """Return advice on how to run a program that names this interpreter."""
     text = interpreter.decode("utf-8", "replace")
     if _GLIBC in text:
         return (
@@ -50,7 +50,7 @@ def advice(interpreter: bytes) -> str:
 
 
 def needed_libraries(elf: Headers) -> list[str]:
-    """The shared libraries that a file asks for, as it names them: at most 64, none where it is damaged."""
+    """Return the names of the shared libraries that a file needs: at most 64, none if it is damaged."""
     needed: list[int] = []
     names = None
     for tag, value in _dynamic(elf):
@@ -66,7 +66,7 @@ def needed_libraries(elf: Headers) -> list[str]:
 
 
 def _dynamic(elf: Headers) -> Iterator[tuple[int, int]]:
-    """Tag and value of each entry of PT_DYNAMIC, up to the end that it marks."""
+    """Yield tag and value of each entry of PT_DYNAMIC, up to its end mark."""
     for segment in elf.segments:
         if segment["p_type"] == "PT_DYNAMIC":
             start = segment["p_offset"]
@@ -78,7 +78,7 @@ def _dynamic(elf: Headers) -> Iterator[tuple[int, int]]:
 
 
 def _offset(elf: Headers, address: int) -> int | None:
-    """Where in the file the bytes for an address are."""
+    """Return the file offset of the bytes for an address, or None."""
     for one in elf.segments:
         if one["p_type"] == "PT_LOAD" and 0 <= address - one["p_vaddr"] < one["p_filesz"]:
             return int(one["p_offset"] + address - one["p_vaddr"])

@@ -1,7 +1,7 @@
-"""What a file is: an enclave, a Linux host program, or a kernel program that takes the host kernel's place.
+"""Decides the kind of a file: an enclave, a Linux host program, or a kernel program for S-mode.
 
-`decide` adds up what `elf_evidence` finds; the kind that has most for it is it. A person can always say
-otherwise (`--as`), and is told to when what was decided then fails and little spoke for it.
+`decide` adds up the evidence of `elf_evidence`; the kind with the largest weight wins. The user can always
+override it (`--as`), and is told so if a decision with little evidence fails.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pltvm.errors import ElfError
 from pltvm.host.elf_evidence import ENCLAVE, HOST, KERNEL, all_evidence, returns_and_exits, totals
 from pltvm.host.elf_headers import Source, read_headers, read_source
 
-SURE: Final = 20  # by how much the first kind must be ahead of the second
+SURE: Final = 20  # lead that the first kind must have over the second
 
 
 class Kind(Enum):
-    """What a file is; SERVER is never decided: a server is an enclave, made with a name."""
+    """The kind of a file. SERVER is never decided here: a server is an enclave that is created with a
+    name."""
 
     ENCLAVE = "enclave"
     SERVER = "server"
@@ -39,11 +40,11 @@ _KINDS: Final = {ENCLAVE: Kind.ENCLAVE, HOST: Kind.LINUX_PROGRAM, KERNEL: Kind.K
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a file is taken for, and why.
+    """The decided kind of a file, with reasons.
 
-    `reasons` complete "it …", what weighs most first; of a kind that somebody chose there are none. `against`
-    are those that spoke for another kind. `sure` is False when these weigh nearly as much. `server`: it is an
-    enclave that returns as only servers do; `exits`: one that ends as only the others do, and does not.
+    `reasons` complete "it …", the weightiest first; none for a kind chosen by the user. `against` are reasons
+    for another kind. `sure` is False if these weigh nearly as much. `server`: an enclave that returns as only
+    servers do; `exits`: an enclave that exits as only others do, and never returns as servers do.
     """
 
     kind: Kind
@@ -54,7 +55,8 @@ class Decision:
     exits: bool = False
 
     def hint(self) -> str:
-        """For after a failure: what it was taken for, why, and what to say if that is wrong; "" if sure."""
+        """Return a hint for after a failure: the kind, the reasons, and the option if it is wrong; "" if
+        sure."""
         if self.server:
             return "seems to be a server: it runs when an enclave calls it (run CALLER --server NAME=FILE)"
         if self.sure or self.kind not in NAMES:
@@ -67,7 +69,7 @@ class Decision:
 
 
 def decide(source: Source) -> Decision:
-    """What a file is taken for, and why. Never an error: what cannot run at all is OTHER, with the reason."""
+    """Decide the kind of a file. Never raises: a file that cannot run at all is OTHER, with the reason."""
     try:
         elf = read_headers(read_source(source))
     except ElfError as error:
@@ -90,5 +92,5 @@ def decide(source: Source) -> Decision:
 
 
 def sniff(source: Source) -> Kind:
-    """What a file is taken for, never an error; see `decide`."""
+    """Return the kind of a file; never raises, see `decide`."""
     return decide(source).kind

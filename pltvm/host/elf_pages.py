@@ -1,4 +1,4 @@
-"""From what an ELF's headers name to whole pages: nothing is copied here, all bytes are views of the file."""
+"""Turns the pieces of an ELF into whole pages; nothing is copied, all bytes are views of the file."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ Parts = tuple[tuple[int, memoryview], ...]  # offset and bytes
 
 @dataclass(frozen=True)
 class Piece:
-    """One thing the file wants mapped: a program header's bytes or a NOBITS section. Sizes in bytes."""
+    """One piece that the file maps: a program header's bytes or a NOBITS section. Sizes in bytes."""
 
     vaddr: int
     memory_size: int
-    data: memoryview = field(repr=False)  # of the file, placed at vaddr; the rest of memory_size is zero
+    data: memoryview = field(repr=False)  # bytes of the file at vaddr; the rest of memory_size is zero
     writable: bool  # mapped R W X U; otherwise R X U
     what: str  # e.g. "segment LOAD R-X", "section .bss"
     decides: bool = True  # rule 3 of `elf`: False for headers that only describe part of a PT_LOAD, for .tbss
@@ -36,7 +36,7 @@ class Piece:
         return len(self.data) > 0 and self.vaddr < end and start < self.vaddr + len(self.data)
 
     def data_in(self, start: int, end: int) -> memoryview:
-        """Its bytes at the addresses [start, end); `start` need not be inside."""
+        """Return its bytes at the addresses [start, end); `start` need not be inside."""
         return self.data[max(start - self.vaddr, 0) : max(end - self.vaddr, 0)]
 
 
@@ -44,7 +44,7 @@ class Piece:
 class Run:
     """Contiguous pages with the same permissions and their final content; runs never overlap.
 
-    `parts` are (offset from vaddr, bytes), to be written in this order: a later one covers what is before it.
+    `parts` are (offset from vaddr, bytes), to be written in this order: later parts overwrite earlier ones.
     Everything else, up to npages * 4096, is zero.
     """
 
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def data(self) -> bytes:
-        """The content from vaddr up to the last byte that is in the file, in one piece: a copy."""
+        """Return a copy of the content from vaddr up to the last byte that is in the file."""
         content = bytearray(max((at + len(data) for at, data in self.parts), default=0))
         for at, data in self.parts:
             content[at : at + len(data)] = data
@@ -63,7 +63,8 @@ class Run:
 
 
 def intervals(pieces: Sequence[Piece]) -> Iterator[tuple[int, int, list[Piece]]]:
-    """Page ranges (start, end, pieces on them), sorted, cut wherever a piece or its bytes begin or end."""
+    """Yield page ranges (start, end, pieces on them), sorted, cut wherever a piece or its bytes begin or
+    end."""
     cuts = {piece.first_page for piece in pieces} | {piece.end_page for piece in pieces}
     cuts |= {(piece.vaddr + len(piece.data) + PAGE - 1) & -PAGE for piece in pieces if piece.data}
     for start, end in pairwise(sorted(cuts)):
@@ -72,7 +73,8 @@ def intervals(pieces: Sequence[Piece]) -> Iterator[tuple[int, int, list[Piece]]]
 
 
 def runs_of(pieces: Sequence[Piece]) -> Iterator[Run]:
-    """Merge neighbouring intervals that are alike. Zero ones stay apart, so that a big .bss costs nothing."""
+    """Merge adjacent intervals with equal permissions. Zero ones stay separate, so that a big .bss costs
+    nothing."""
     runs: list[tuple[int, int, bool, bool]] = []
     for start, end, on in intervals(pieces):
         deciding = [piece for piece in on if piece.decides] or on
@@ -85,8 +87,8 @@ def runs_of(pieces: Sequence[Piece]) -> Iterator[Run]:
 
 
 def _parts(pieces: Sequence[Piece], start: int, end: int) -> Iterator[tuple[int, memoryview]]:
-    """What the pieces bring to [start, end). PT_LOAD bytes go last: they win."""
+    """Yield the pieces' bytes in [start, end). PT_LOAD bytes come last, so that they win."""
     inside = [piece for piece in pieces if piece.has_data_in(start, end)]
-    inside.sort(key=lambda piece: piece.decides)  # stable: otherwise the order of §1
+    inside.sort(key=lambda piece: piece.decides)  # stable: equal ones stay in the order of §1
     for piece in inside:
         yield max(piece.vaddr - start, 0), piece.data_in(start, end)

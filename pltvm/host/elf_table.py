@@ -1,4 +1,4 @@
-"""How `pltvm info` lays out what it says: sizes for people, the table of what is mapped, the reasons."""
+"""The layout of `pltvm info`: readable sizes, the table of mappings, the reasons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Mapping:
 
 
 def human(size: int) -> str:
-    """A number of bytes for people: "812 B", "1.5 MiB"."""
+    """Return a readable number of bytes: "812 B", "1.5 MiB"."""
     if size < 1024:
         return f"{size} B"
     value = float(size)
@@ -29,7 +29,7 @@ def human(size: int) -> str:
 
 
 def reason_lines(reasons: tuple[str, ...]) -> list[str]:
-    """Why the file is taken for what it is, a line for each reason; none when somebody has said so."""
+    """Return a line for each reason for the file's kind; none if the user chose it."""
     if not reasons:
         return []
     words = ["because", *[""] * (len(reasons) - 1)]
@@ -38,7 +38,7 @@ def reason_lines(reasons: tuple[str, ...]) -> list[str]:
 
 
 def table(mappings: tuple[Mapping, ...], narrow: bool = False) -> list[str]:
-    """The lines that show what is mapped, under one that names the columns; `narrow`: without two of them."""
+    """Return the table of mappings as lines, with a header; `narrow`: without two of the columns."""
     rows = [("address", "end", "in memory", "in file", "mapped", "what")]
     for row in mappings:
         addresses = f"{row.vaddr:#x}", f"{row.vaddr + row.size:#x}"
@@ -50,5 +50,5 @@ def table(mappings: tuple[Mapping, ...], narrow: bool = False) -> list[str]:
 
 
 def _pad(cell: str, width: int, column: int) -> str:
-    """Numbers to the right, words to the left."""
+    """Align numbers to the right, words to the left."""
     return cell.rjust(width) if column < 4 else cell.ljust(width)

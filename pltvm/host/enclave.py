@@ -1,4 +1,4 @@
-"""What the driver knows of one enclave: plain data, and the numbers that tell how its runs end."""
+"""The driver's record of one enclave: plain data, and the status numbers of its runs."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,21 +9,21 @@ from pltvm.monitor.abi import EnclaveType, ResumeReason
 
 NO_EID: Final = -1  # of an instance that has not run
 
-# What `run` and `resume` of the driver give besides OK, ERROR and TIMER of the monitor.
+# Results of the driver's `run` and `resume`, besides OK, ERROR and TIMER of the monitor.
 RELAY_PAGE: Final = 10  # the enclave has returned its relay pages and waits for new ones (ocall 7)
 STOPPED: Final = 11  # by `stop`, from a callback
 GONE: Final = 12  # by `destroy`, from a callback
-REFUSED: Final = 13  # the monitor refused to let it go on: it is as it was
+REFUSED: Final = 13  # the monitor refused to let it go on: it is unchanged
 RUNS_ON: Final = 14
-PUT_BACK: Final = 15  # from a callback the machine was put back to where this run was not in progress
-STUCK: Final = 16  # it waits, as all others do that run together with it
+PUT_BACK: Final = 15  # a callback restored a state in which this run was not in progress
+STUCK: Final = 16  # it waits, like all others that run together with it
 
 
 @dataclass(slots=True, weakref_slot=True)
 class DriverEnclave:
-    """One enclave: `eid` is the monitor's number, `id` the driver's own, which no other one ever has.
+    """One enclave: `eid` is the monitor's number, `id` the driver's own, which is never reused.
 
-    `client` says who runs it, as a number in `Driver.clients`. `block`, `page` and `kbuffer` are physical
+    `client` is the number of its client in `Driver.clients`. `block`, `page` and `kbuffer` are physical
     addresses of blocks.
     """
 
@@ -36,19 +36,19 @@ class DriverEnclave:
     shm: Span = NO_PAGES
     id: int = 0
     client: int = 0
-    relay: Span = NO_PAGES  # that a Python program hands over
+    relay: Span = NO_PAGES  # handed over by a Python program
     copy_pages: int = 0  # of a shadow template: pages of an instance, without its stack
-    template: int = NO_EID  # the eid of its template, of a shadow instance; it has an own eid once it runs
+    template: int = NO_EID  # of a shadow instance: the eid of its template; it gets its own eid at its run
     started: bool = False
     stopped: bool = False
-    status: int = 0  # how its last run ended or paused
+    status: int = 0  # the end or pause of its last run
     pending: tuple[int, ...] = (ResumeReason.TIMER,)  # how to resume it
-    lent: list[int] = field(default_factory=list)  # blocks that hold an answer until it is taken
-    gives_way: bool = False  # at a yield the client decides who runs on; else the enclave does
-    label: str = ""  # for people: the name, or the file
+    lent: list[int] = field(default_factory=list)  # blocks with an answer, until it is taken
+    gives_way: bool = False  # at a yield the client decides which enclave is next; otherwise this one goes on
+    label: str = ""  # for display: the name, or the file
     symbols: Symbols | None = None
     alive: bool = True
-    value: int = 0  # what it returned, as u64
+    value: int = 0  # its return value, as u64
     slots: int = 0  # of a concurrent server
 
     @property

@@ -1,4 +1,4 @@
-"""Which extension an instruction belongs to that the hart does not have, from its bytes."""
+"""Finds the extension of an instruction that the hart does not have, by its bytes."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ _COUNTERS: Final = range(0xC00, 0xC20)
 
 
 def extension_of(code: bytes) -> str:
-    """What an illegal instruction is, in words that complete "it is …"; "" where that is not known."""
+    """Describe an illegal instruction, in words that complete "it is …"; "" if unknown."""
     if len(code) < 2:
         return ""
     half = int.from_bytes(code[:2], "little")

@@ -14,9 +14,9 @@ _TABLE_COVERS: Final = 2 << 20  # bytes
 
 
 def instance_of(blocks: Blocks, template: DriverEnclave, name: bytes, shm: Span) -> DriverEnclave:
-    """An instance of a shadow template, with the memory that it needs; the driver's run makes it.
+    """Return an instance of a shadow template, with its memory; the driver's run makes the enclave.
 
-    Raises OutOfMemory, and then leaves nothing.
+    Raises OutOfMemory, and then leaves nothing behind.
     """
     pages = template.copy_pages + pages_for(abi.DEFAULT_STACK) + TABLE_PAGES + shm.size // _TABLE_COVERS
     block, page, kbuffer = blocks.take_all(pages, 1, 1)
@@ -30,7 +30,7 @@ def instance_of(blocks: Blocks, template: DriverEnclave, name: bytes, shm: Span)
 def run_params(
     blocks: Blocks, instance: DriverEnclave, relay: Span, mailbox: tuple[int, ...], eid_pointer: int
 ) -> bytes:
-    """The structure of monitor call 87; `mailbox` are its five pointers."""
+    """Return the structure of monitor call 87; `mailbox` are its five pointers."""
     size = blocks.size(instance.block)
     ocall, arg0, arg1, syscall, retval = mailbox
     params = RunShadowParams(

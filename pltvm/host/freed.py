@@ -1,4 +1,4 @@
-"""What the monitor says that it has given back: a table that it leaves in the memory that came back (§4)."""
+"""Reads the monitor's table of memory that it has given back, which is in that memory (§4)."""
 
 from pltvm.host.spans import Span
 from pltvm.monitor import abi
@@ -6,7 +6,8 @@ from pltvm.monitor.host_memory import HostMemory
 
 
 def rows(memory: HostMemory, table: int) -> list[Span]:
-    """What the table at `table`, and those that it leads to, list: see `State.give_back`. AccessFault."""
+    """Return the rows of the table at `table` and its further pages: see `State.give_back`. Raises
+    AccessFault."""
     following, count, pa, size = memory.unpack(abi.FREED_BLOCK, table)
     if count == 1 and not following:
         return [Span(pa, size)]

@@ -1,9 +1,9 @@
-"""Which functions are inlined where, from DWARF (§3.3.8): the code of one is in the middle of another's.
+"""Finds inlined functions in DWARF (§3.3.8): functions whose code is in the middle of another's.
 
     <subprogram>  inner                   0x1112 … 0x1140
       <inlined_subroutine>  poke          0x112e … 0x1134, called at deep.c:5
 
-As the line tables, this is read entry by entry, with one budget for all of it, and no damage raises.
+Like the line tables, this is read entry by entry, with one budget for all of it, and damage raises nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,17 +29,17 @@ Declaration = tuple[int, bool, list[tuple[int, int, int]]]  # tag, whether it ha
 
 
 class Inlined(NamedTuple):
-    """Addresses [start, end) that are code of function `name`, called in `line` of who has them."""
+    """The addresses [start, end) are code of function `name`, inlined at `line` of the outer function."""
 
     start: int
     end: int
-    depth: int  # the deeper, the more inner
+    depth: int  # larger for inner functions
     name: str
     line: int
 
 
 def read_inlined(sections: Sections) -> list[Inlined]:
-    """All that a file tells; what comes behind damage, or is too much, is left out."""
+    """Return all inlined functions of a file; those after damage, or beyond the budget, are left out."""
     info = Reader(sections.get(".debug_info", memoryview(b"")))
     fuel = Fuel()
     found: list[Inlined] = []
@@ -57,7 +57,8 @@ def read_inlined(sections: Sections) -> list[Inlined]:
 
 
 class _Unit:
-    """One unit of .debug_info; `before`: bytes of it before what its reader has, which references count."""
+    """One unit of .debug_info; `before` is the number of its bytes before the reader's data: references count
+    them."""
 
     def __init__(self, reader: Reader, before: int, sections: Sections, fuel: Fuel) -> None:
         self._reader, self._before, self._sections, self._fuel = reader, before, sections, fuel
@@ -88,7 +89,7 @@ class _Unit:
             yield code, (tag, children, fields)
 
     def inlined(self) -> Iterator[Inlined]:
-        """The inlined functions of the unit, the outer before the inner."""
+        """Yield the inlined functions of the unit, outer ones before inner ones."""
         reader, depth, first = self._reader, 0, True
         while reader.at < len(reader.data):
             self._fuel.use()
@@ -117,7 +118,7 @@ class _Unit:
             depth += children
 
     def _entry(self, reader: Reader, code: int) -> dict[int, tuple[int, int]]:
-        """The attributes of an entry that matter: form and number, or where a text is."""
+        """Return the needed attributes of an entry: form and number, or the place of a text."""
         values: dict[int, tuple[int, int]] = {}
         _, _, fields = self._declarations[code]
         self._fuel.use(len(fields))
@@ -146,7 +147,7 @@ class _Unit:
         return values
 
     def _name(self, values: dict[int, tuple[int, int]], most: int) -> str:
-        """The name of an entry, or of that which it is an instance of."""
+        """Return the name of an entry, or of the one that it is an instance of."""
         if _NAME in values:
             return self._text(*values[_NAME])
         form, value = values.get(_ORIGIN) or values.get(_SPECIFICATION) or (0, 0)
@@ -174,7 +175,7 @@ class _Unit:
         return raw.decode("utf-8", "replace")
 
     def _address(self, value: tuple[int, int] | None) -> int:
-        """An address, or one of .debug_addr by its index."""
+        """Return an address, given directly or as an index of .debug_addr."""
         form, number = value or (_ADDRESS, 0)
         if form not in _ADDRESS_INDEXES:
             return number
@@ -182,7 +183,7 @@ class _Unit:
         return Reader(self._sections.get(".debug_addr", memoryview(b"")), at).number(8)
 
     def _ranges(self, values: dict[int, tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """The addresses of an entry."""
+        """Yield the address ranges of an entry."""
         if _LOW in values and _HIGH in values:
             low = self._address(values[_LOW])
             form, high = values[_HIGH]

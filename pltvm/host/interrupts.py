@@ -1,9 +1,9 @@
-"""Stopping a guest that does not stop: a time limit, and Ctrl-C.
+"""Stops a guest that does not stop by itself: at a time limit, or at Ctrl-C.
 
-Either is a request to the hart, see `pltvm.engine.halt`, made by a thread. While the JIT runs, Python code
-does not, so a Python signal handler would wait for ever. A signal's number is therefore also written to a
-pipe by the interpreter's C handler, where a thread sees it. The Python handler itself only takes a note, as
-it may run in the middle of a monitor call.
+Both are requests to the hart, see `pltvm.engine.halt`, made by a thread. Python code does not run while the
+JIT runs, so a Python signal handler would wait forever. The interpreter's C handler therefore also writes the
+signal's number to a pipe, which a thread reads. The Python handler only sets a flag, as it may run in the
+middle of a monitor call.
 """
 
 import os
@@ -18,15 +18,15 @@ from pltvm.engine.hart import Hart
 
 TIME_LIMIT: Final = "time limit"
 CTRL_C: Final = "Ctrl-C"
-_AGAIN: Final = 0.01  # seconds between requests to leave guest code: one that comes between two runs is lost
+_AGAIN: Final = 0.01  # seconds between requests to leave guest code: a request between two runs is lost
 
 
 class Watch:
     """Context manager around one run of `hart`: stops it after `timeout` seconds, or on Ctrl-C.
 
-    `timed_out` and `cancelled` say which it was. Ctrl-C is taken in the main thread only, and only where
-    Python's own handler stands; KeyboardInterrupt is left to the caller to raise. A second Ctrl-C raises it
-    at once: then the caller's own code, which nothing here can stop, keeps the run from ending.
+    `timed_out` and `cancelled` say which it was. Ctrl-C is handled only in the main thread, and only if
+    Python's own handler is installed; the caller raises KeyboardInterrupt. A second Ctrl-C raises it at once,
+    because then the caller's own code, which nothing here can stop, prevents the end of the run.
     """
 
     def __init__(self, hart: Hart, timeout: float | None) -> None:
@@ -34,13 +34,13 @@ class Watch:
         self._timeout = timeout
         self._halt, self._before = Halt(), hart.halt
         self._over = threading.Event()
-        self._kicking = threading.Lock()  # held while the hart is touched: never after the run
+        self._kicking = threading.Lock()  # held while the hart is accessed: never after the run
         self._limiter: threading.Thread | None = None
         self._listens = False
 
     @property
     def timed_out(self) -> bool:
-        """Whether the time limit was what stopped it."""
+        """Whether the time limit stopped it."""
         return self._halt.reason == TIME_LIMIT
 
     @property
@@ -72,17 +72,17 @@ class Watch:
         assert self._timeout is not None
         end, left = time.monotonic() + self._timeout, self._timeout
         while not self._over.wait(max(left, 0)):
-            left = end + self._halt.stood - time.monotonic()  # a debugger may have held it up
+            left = end + self._halt.stood - time.monotonic()  # a debugger may have stopped it meanwhile
             if left <= 0:
                 self.insist(TIME_LIMIT)
                 return
 
     def ask(self, reason: str) -> None:
-        """The run is to end: for a handler of signals, which may not wait."""
+        """Ask the run to end; for a signal handler, which must not wait."""
         self._halt.ask(reason)
 
     def insist(self, reason: str) -> None:
-        """Have the run end, and wait until it has."""
+        """Ask the run to end, and repeat that until it has."""
         self.ask(reason)
         while True:
             with self._kicking:
@@ -93,7 +93,7 @@ class Watch:
 
 
 class _Listener:
-    """The thread that sees Ctrl-C: one for the process, as starting it takes longer than a short run."""
+    """The thread that notices Ctrl-C: one for the process, as starting it takes longer than a short run."""
 
     _pipe: tuple[int, int] | None = None  # descriptors: reading and writing end
     _watches: Final[list[Watch]] = []  # the innermost last: a callback of one run may run another machine
@@ -102,7 +102,7 @@ class _Listener:
 
     @classmethod
     def begin(cls, watch: Watch) -> bool:
-        """In the main thread: stop the run of `watch` at Ctrl-C; False where that is somebody else's."""
+        """Stop the run of `watch` at Ctrl-C; False if another handler has Ctrl-C. In the main thread."""
         if not cls._watches:
             if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
                 return False
@@ -118,7 +118,7 @@ class _Listener:
 
     @classmethod
     def end(cls, watch: Watch) -> None:
-        """Give Ctrl-C back to Python, unless another run is around this one."""
+        """Give Ctrl-C back to Python, unless this run is inside another one."""
         cls._watches.remove(watch)
         if not cls._watches:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -147,7 +147,7 @@ class _Listener:
 
     @classmethod
     def forget(cls) -> None:
-        """In a forked process: the thread stays behind."""
+        """Forget the thread, which does not exist in a forked process."""
         if cls._pipe is not None:
             for end in cls._pipe:
                 os.close(end)

@@ -1,10 +1,10 @@
-"""Pages that the host keeps for enclaves: shared with one, shared with many, handed over and waited for (§7).
+"""Pages that the host keeps for enclaves: shared with one, shared with many, or handed over (§7).
 
-    OWN       those of one enclave: they go when it ends, and when they are back
-    SHARED    for any number of enclaves, until they are freed
-    RELAY     read and written only while they are the host's; they outlive the enclaves that have them
+    ~    OWN       pages of one enclave: freed after its end, when they are back
+    SHARED    pages for any number of enclaves, until they are freed
+    RELAY     relay pages: accessible only while the host owns them; they outlive the enclaves that have them
 
-Whose a page is now the page bitmap says; here is only what the host will do with it.
+The page bitmap has the present owners; this file only has what the host will do with the pages.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from pltvm.monitor.abi import HostCall, Status
 
 
 class Kind(IntEnum):
-    """What happens to pages when an enclave that had them ends."""
+    """The kind decides what happens to pages when an enclave that had them ends."""
 
     OWN = 0
     SHARED = 1
@@ -30,7 +30,7 @@ class Kind(IntEnum):
 
 @dataclass(slots=True)
 class KeptPages:
-    """Pages of a block: how many bytes, for whom. `id` is for people, 0 of those of one enclave."""
+    """The pages of a block: size in bytes and kind. `id` is for display, 0 for pages of one enclave."""
 
     size: int
     kind: Kind
@@ -40,14 +40,14 @@ class KeptPages:
 
 @dataclass(slots=True)
 class KeptState:
-    """All of them by their block, and how many ids were given."""
+    """All kept pages by their block, and the number of ids given."""
 
     rows: dict[int, KeptPages] = field(default_factory=dict)
     ids: int = 0
 
 
 class Kept(Part[KeptState]):
-    """The pages of one host. A place in them is named by a physical address."""
+    """The kept pages of one host, found by any physical address in them."""
 
     def __init__(self, kernel: Kernel, away: Away, services: Services) -> None:
         self._kernel = kernel
@@ -57,7 +57,7 @@ class Kept(Part[KeptState]):
         kernel.holders.append(lambda: self.state.rows)
 
     def add(self, data: bytes, pages: int, kind: Kind) -> tuple[int, KeptPages]:
-        """Cleared pages with `data` at their start: where they are, and their row; raises OutOfMemory."""
+        """Make cleared pages with `data` at the start; return address and row. Raises OutOfMemory."""
         block = self._kernel.blocks.take(pages)
         self._kernel.memory.write(block, data)
         if kind is not Kind.OWN:
@@ -67,28 +67,29 @@ class Kept(Part[KeptState]):
         return block, row
 
     def find(self, pa: int) -> tuple[int, KeptPages] | None:
-        """The block that `pa` is in, and its row; None for what is not kept."""
+        """Return the block that contains `pa`, and its row; None if it is not kept."""
         block = pa if pa in self.state.rows else self._kernel.blocks.holding(pa)
         row = self.state.rows.get(block) if block is not None else None
         return None if block is None or row is None else (block, row)
 
     def users(self, pa: int) -> int:
-        """How many living enclaves share the pages at `pa`."""
+        """Return how many living enclaves share the pages at `pa`."""
         found = self.find(pa)
         return found[1].users if found else 0
 
     def here(self, span: Span) -> bool:
-        """Whether the host has all of the pages: the page bitmap says so."""
+        """Whether the host owns all of the pages, by the page bitmap."""
         return self._kernel.memory.is_public(*span)
 
     def take(self, pa: int) -> None:
-        """One more enclave has the pages."""
+        """Count one more enclave that has the pages."""
         found = self.find(pa)
         if found and found[1].kind is Kind.SHARED:
             found[1].users += 1
 
     def let_go(self, pa: int) -> None:
-        """An enclave that had the pages has ended. Those that it handed on are freed when they are back."""
+        """Note the end of an enclave that had the pages. Pages that it passed on are freed when they are
+        back."""
         found = self.find(pa)
         if not found:
             return
@@ -102,7 +103,7 @@ class Kept(Part[KeptState]):
                 self.abandon(block)
 
     def free(self, pa: int) -> None:
-        """Give the pages back to the kernel; EnclaveError while living enclaves have them, or some of them.
+        """Give the pages back to the kernel; EnclaveError while living enclaves have any of them.
 
         Relay pages that are bound to a name but not mapped are taken back.
         """
@@ -116,14 +117,14 @@ class Kept(Part[KeptState]):
         del self.state.rows[block]
 
     def reclaim(self, pa: int) -> None:
-        """Take back, cleared, what is bound to a name but not mapped; or EnclaveError."""
+        """Take back pages that are bound to a name but not mapped, cleared. Raises EnclaveError."""
         block, row = self._row(pa)
         span = Span(block, row.size)
         if not self.here(span) and self._kernel.call(HostCall.RECLAIM, *span) != Status.OK:
             raise EnclaveError(f"relay pages {row.id}: a living enclave has some of them")
 
     def abandon(self, pa: int) -> None:
-        """Nobody waits for the pages any more: they are freed when they are back."""
+        """Free the pages when they are back, as they are not needed any more."""
         block, _row = self._row(pa)
         del self.state.rows[block]
         self._away.add(block)

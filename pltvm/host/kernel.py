@@ -1,10 +1,10 @@
-"""The host kernel: it boots, tells the monitor where page tables and page bitmap lie, and has the free RAM.
+"""The host kernel: boots, gives the monitor the places of page tables and page bitmap, and owns the free RAM.
 
     base                monitor (2 MiB)
     …                   page bitmap, page-table area: naturally aligned blocks out of the rest
     …                   free RAM
 
-Its own context is an S-mode context with `mstatus.TVM` set: nothing but the monitor may change `satp`.
+Its own context is in S-mode with `mstatus.TVM` set: only the monitor may change `satp`.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,15 +24,15 @@ from pltvm.monitor.abi import HostCall, Status
 from pltvm.monitor.boot import MONITOR_SIZE
 from pltvm.monitor.monitor import Monitor
 
-PT_AREA_SHARE: Final = 64  # of RAM, one part in so many
+PT_AREA_SHARE: Final = 64  # the PT area is 1/64 of RAM
 BITMAP_BYTES_A_PAGE: Final = 4
-MONITOR_MEMORY: Final = 256 << 10  # given to the monitor at a time
+MONITOR_MEMORY: Final = 256 << 10  # bytes given to the monitor at a time
 SMALLEST_RAM: Final = 8 << 20
 
 
 @dataclass(slots=True)
 class TablePagesState:
-    """The free pages of the PT area by level; the last one of a level is taken first."""
+    """The free pages of the PT area by level; the last page of a level is taken first."""
 
     free: list[list[int]]
 
@@ -42,7 +42,7 @@ class TablePages(Part[TablePagesState]):
 
     def __init__(self, monitor: Monitor, start: int, pages: int) -> None:
         order = order_for(pages)
-        roots, middle = max(order - 3, 1), max(order - 2, 2)  # for many processes of a few tables each
+        roots, middle = max(order - 3, 1), max(order - 2, 2)  # for many processes with a few tables each
         if monitor.call(HostCall.SEPARATE, roots, middle) != Status.OK:
             raise EngineError("the monitor refused to separate the page-table area")
         bounds = [0, 1 << roots, (1 << roots) + (1 << middle), pages]
@@ -51,12 +51,12 @@ class TablePages(Part[TablePagesState]):
         )
 
     def take(self, level: int) -> int:
-        """A cleared page for a table of this level; raises OutOfMemory."""
+        """Take a cleared page for a table of this level; raises OutOfMemory."""
         self.must_have(level, 1)
         return self.state.free[level].pop()
 
     def must_have(self, level: int, count: int) -> None:
-        """Raises OutOfMemory where there are not so many tables of this level."""
+        """Raise OutOfMemory if there are fewer free tables of this level."""
         if len(self.state.free[level]) < count:
             raise OutOfMemory("the page-table area is used up: give the machine more RAM (--ram)")
 
@@ -66,50 +66,52 @@ class TablePages(Part[TablePagesState]):
 
 
 class SavedProgram(Protocol):
-    """A program of user mode as plain data."""
+    """The saved state of a user-mode program, as plain data."""
 
     def blocks(self) -> Iterable[int]:
-        """The blocks that it has taken from the kernel."""
+        """Return the blocks that it has taken from the kernel."""
 
 
 class Program(Protocol):
-    """What runs beside the driver: a program in user mode, or in the kernel's place."""
+    """A program beside the driver: in user mode, or in the kernel's place."""
 
     def save(self) -> SavedProgram:
-        """A copy of its state; raises SnapshotError."""
+        """Return a copy of its state; raises SnapshotError."""
 
     def check(self, saved: SavedProgram | None) -> None:
-        """Raises SnapshotError where the state cannot be put back; None: that it does not run yet."""
+        """Raise SnapshotError if the state cannot be restored; None means that it was not running."""
 
     def load(self, saved: SavedProgram | None) -> None:
-        """Put the state back, after `check`."""
+        """Restore the state, after `check`."""
 
     def changed_since(self, saved: SavedProgram | None) -> bool:
-        """Whether it has changed since what is not put back: files of the host."""
+        """Whether it has changed files of the host since then, which are not restored."""
 
     def silent(self) -> AbstractContextManager[None]:
-        """In this block nobody is told of what it writes."""
+        """Suppress its output in this context."""
 
     def go_on(self) -> bool:
-        """After `load`, in a callback of a run: True if guest code runs on, False when the run is over."""
+        """After `load` in a callback of a run: return True if guest code goes on, False if the run is
+        over."""
 
     def who(self) -> tuple[int, str]:
-        """Who has the hart if no enclave has it: a thread's number, or 0 where there are none, and a name."""
+        """Return what has the hart if no enclave has it: a thread's number, or 0 without threads, and a
+        name."""
 
     def location(self, pc: int) -> str:
-        """Where in its source this is, of who has the hart."""
+        """Return the source location of `pc`, in the code of the thread that has the hart."""
 
     def name_of_call(self, number: int) -> str:
-        """What it asks for by this number."""
+        """Return the name of its call with this number."""
 
 
 @dataclass(slots=True)
 class KernelState:
-    """What the kernel remembers."""
+    """The kernel's state."""
 
-    lent: list[int] = field(default_factory=list)  # blocks that the monitor has for its records
-    programs: list[int] = field(default_factory=list)  # blocks of programs in its place, see `supervisor`
-    waiting: SavedProgram | None = None  # one that was saved in a callback, until it is resumed
+    lent: list[int] = field(default_factory=list)  # blocks given to the monitor for its records
+    programs: list[int] = field(default_factory=list)  # blocks of kernel programs, see `supervisor`
+    waiting: SavedProgram | None = None  # a program saved in a callback, until it is resumed
 
 
 @dataclass(slots=True)
@@ -129,13 +131,13 @@ class Kernel:
         self.hart = hart
         self.monitor = monitor
         self.memory = memory = monitor.host_memory
-        # What each part of the host has taken from `blocks`: physical addresses. For the audit.
+        # For the audit: the physical addresses that each part of the host has taken from `blocks`.
         self.holders: list[Callable[[], Iterable[int]]] = [self._held]
         self.state = KernelState()
-        self.program: Program | None = None  # that runs now
-        # Told of a program's fault, before it gets a signal: True if it is to go on instead. A debug port.
+        self.program: Program | None = None  # the running program
+        # Gets a program's fault before its signal; True if it should go on instead. A debug port.
         self.spares: Callable[[Context, str, Cause | None], bool] = lambda *_: False
-        self.loads = 0  # how often state was put back: what called a callback looks whether that was done
+        self.loads = 0  # number of restores: code that calls a callback checks whether it has restored
         self.context = Context(S, mstatus=MSTATUS_TVM)
         hart.current = self.context
         self.blocks = Blocks(memory, memory.base + MONITOR_SIZE, memory.end)
@@ -152,7 +154,7 @@ class Kernel:
         self.tables = TablePages(monitor, self.pt_area, self.blocks.size(self.pt_area) // PAGE)
 
     def save(self) -> SavedKernel:
-        """A copy of the state, and of the program that runs; raises SnapshotError."""
+        """Return a copy of the state, and of the running program; raises SnapshotError."""
         state = copied(self.state)
         if self.program is not None:
             state.waiting = self.program.save()
@@ -160,14 +162,14 @@ class Kernel:
         return SavedKernel(state, self.blocks.save(), self.tables.save(), registers)
 
     def check(self, saved: SavedKernel) -> None:
-        """Raises SnapshotError where the program that runs cannot be put back."""
+        """Raise SnapshotError if the running program cannot be restored."""
         if self.program is not None:
             self.program.check(saved.kernel.waiting)
 
     def load(self, saved: SavedKernel) -> None:
-        """Put the state back, after `check`: in the program that runs, or else a program waits.
+        """Restore the state, after `check`: that of the running program; otherwise a saved program waits.
 
-        Nobody else has the hart then, or the program says who.
+        Then no other context has the hart, unless the program names one.
         """
         self.loads += 1
         self.state = restored(self.state, saved.kernel)
@@ -180,7 +182,7 @@ class Kernel:
             self.program.load(waiting)
 
     def call(self, function: HostCall, *arguments: int) -> int | None:
-        """A monitor call, repeated with more monitor memory if the monitor has none left (§8)."""
+        """Make a monitor call, and repeat it with more monitor memory if the monitor has none left (§8)."""
         status = self.monitor.call(function, *arguments)
         if status == Status.NO_MONITOR_MEMORY:
             block = self.blocks.take(MONITOR_MEMORY // PAGE)

@@ -1,9 +1,8 @@
-"""Line tables of DWARF 2 to 5 (§6.2 and §7.5 of the standard): which address is which line of which file.
+"""Line tables of DWARF 2 to 5 (§6.2 and §7.5 of the standard): the source file and line of each address.
 
-A table is a program: few bytes of it can stand for any number of rows and files, and thousands of units can
-name the same one. So it is read as it runs, each table once, with a budget of steps for all of them; what
-pyelftools has builds all that a table says before anyone can look at it. No damage raises: what came before
-it counts, and the next table is read.
+A table is a program: a few bytes can give any number of rows and files, and thousands of units can refer to
+the same table. So each table is read once, row by row, with a budget of steps for all of them; pyelftools
+builds all rows of a table first. Damage does not raise: rows before it count, and the next table is read.
 """
 
 import posixpath
@@ -13,7 +12,7 @@ from typing import Final, NamedTuple
 MAX_STEPS: Final = 4_000_000  # opcodes and attributes: some seconds
 MAX_ROWS: Final = 500_000  # 80 MiB as Spans
 MAX_TEXT: Final = 4096  # bytes of a directory or a name; a table with a longer one counts as damaged
-_FILE_STEPS: Final = 8  # that a file, directory or declared attribute counts as, for the memory it takes
+_FILE_STEPS: Final = 8  # cost of a file, directory or declared attribute, for the memory it takes
 _TEXT_STEP: Final = 16  # bytes of a text that count as a step
 _MOST_FIELDS: Final = 256  # attributes of one entry
 _LONGEST_LEB: Final = 16  # bytes; some compilers pad numbers
@@ -32,11 +31,11 @@ _LEBS: Final = {0x0D, 0x0F, 0x15, 0x1A, 0x1B, 0x22, 0x23, 0x1F01, 0x1F02}
 _OFFSETS: Final = {0x0E, 0x10, 0x17, 0x1D, 0x1F, 0x1F20, 0x1F21}  # four bytes, or eight
 _COUNTED: Final = {0x0A: 1, 0x03: 2, 0x04: 4}  # blocks: bytes of their size
 _PATH, _DIRECTORY = 1, 2  # columns of a DWARF 5 list of files
-_UNSAID: Final = _MASK  # directory of a file where there is no such column
+_UNSAID: Final = _MASK  # directory of a file without such a column
 
 
 class Span(NamedTuple):
-    """Something known about the addresses [start, end)."""
+    """A name and a line for the addresses [start, end)."""
 
     start: int
     end: int
@@ -49,18 +48,18 @@ class TooMuch(Exception):
 
 
 class Damaged(Exception):
-    """What is read makes no sense."""
+    """The data are invalid."""
 
 
 class Fuel:
-    """What may still be done."""
+    """The remaining budget of steps."""
 
     def __init__(self) -> None:
         self.steps = MAX_STEPS
         self.rows = MAX_ROWS
 
     def use_text(self, text: str | bytes) -> None:
-        """Something with a name is kept."""
+        """Account for a text that is kept."""
         self.use(_FILE_STEPS + len(text) // _TEXT_STEP)
 
     def use(self, steps: int = 1) -> None:
@@ -110,13 +109,13 @@ class Reader:
         return value - (1 << bits) if bits < 64 and value >> (bits - 1) else value
 
     def text(self) -> bytes:
-        """Up to a NUL."""
+        """Read bytes up to a NUL."""
         part = text_at(self.data, self.at)
         self.at += len(part) + 1
         return part
 
     def unit(self) -> "Reader":
-        """What the length here says is one unit; this reader is behind it then."""
+        """Return a reader of one unit, by the length at this place, and move past it."""
         size, wide = self.number(4), False
         if size == 0xFFFF_FFFF:
             size, wide = self.number(8), True
@@ -124,7 +123,7 @@ class Reader:
 
 
 class _Header(NamedTuple):
-    """What a line table says before its program."""
+    """The header of a line table, before its program."""
 
     version: int
     instruction: int  # its smallest size
@@ -137,10 +136,10 @@ class _Header(NamedTuple):
 
 
 def read_lines(sections: Mapping[str, memoryview]) -> Iterator[Span]:
-    """Every row of every line table, as the addresses up to the next row.
+    """Yield every row of every line table, with the addresses up to the next row.
 
-    `sections` are .debug_info, .debug_abbrev, .debug_line, .debug_str and .debug_line_str, as far as there
-    are such. Raises TooMuch when the budget is used up.
+    `sections` are .debug_info, .debug_abbrev, .debug_line, .debug_str and .debug_line_str, as far as they
+    exist. Raises TooMuch when the budget is used up.
     """
     lines = sections.get(".debug_line", memoryview(b""))
     fuel = Fuel()
@@ -159,7 +158,7 @@ def read_lines(sections: Mapping[str, memoryview]) -> Iterator[Span]:
 
 
 def _units(sections: Mapping[str, memoryview], fuel: Fuel) -> Iterator[tuple[int, bytes]]:
-    """Where each unit's line table is, and the directory that it was compiled in."""
+    """Yield the place of each unit's line table, and the directory that it was compiled in."""
     info = Reader(sections.get(".debug_info", memoryview(b"")))
     known: dict[tuple[int, int], list[tuple[int, int]]] = {}
     try:
@@ -177,7 +176,7 @@ def _units(sections: Mapping[str, memoryview], fuel: Fuel) -> Iterator[tuple[int
 
 
 def is_split(sections: Mapping[str, memoryview]) -> bool:
-    """Whether the first unit says that the rest of it is in another file (-gsplit-dwarf)."""
+    """Whether the rest of the first unit is in another file (-gsplit-dwarf)."""
     try:
         unit = Reader(sections.get(".debug_info", memoryview(b""))).unit()
         version = unit.number(2)
@@ -197,7 +196,7 @@ def _top_of(
     known: dict[tuple[int, int], list[tuple[int, int]]],
     fuel: Fuel,
 ) -> tuple[int, bytes] | None:
-    """The two attributes of a unit's first entry."""
+    """Return the two attributes of a unit's first entry."""
     version = unit.number(2)
     if not 2 <= version <= 5:
         return None
@@ -225,7 +224,7 @@ def _top_of(
 
 
 def _declaration(reader: Reader, code: int, fuel: Fuel) -> list[tuple[int, int]]:
-    """The attributes and forms of the declaration with this code, in the table that starts here."""
+    """Return attributes and forms of the declaration with this code, in the table that starts here."""
     while True:
         found = reader.uleb()
         fields: list[tuple[int, int]] = []
@@ -247,7 +246,7 @@ def _declaration(reader: Reader, code: int, fuel: Fuel) -> list[tuple[int, int]]
 
 
 def skip(reader: Reader, form: int, address_size: int = 8) -> None:
-    """Go past a value that nobody wants."""
+    """Skip a value that is not needed."""
     if form in FIXED:
         reader.take(FIXED[form])
     elif form in _OFFSETS:
@@ -284,7 +283,7 @@ def text_at(data: memoryview, at: int) -> bytes:
 
 
 def _header(unit: Reader, folder: bytes, sections: Mapping[str, memoryview], fuel: Fuel) -> _Header:
-    """Parse what is before the program. Directory 0 is the one that was compiled in."""
+    """Parse the header. Directory 0 is the one that was compiled in."""
     version = unit.number(2)
     if not 2 <= version <= 5:
         raise Damaged
@@ -311,17 +310,17 @@ def _header(unit: Reader, folder: bytes, sections: Mapping[str, memoryview], fue
 
 
 def _list(unit: Reader, fuel: Fuel) -> Iterator[bytes]:
-    """Directories up to DWARF 4."""
+    """Yield directories, up to DWARF 4."""
     while name := unit.text():
         fuel.use_text(name)
         yield name
 
 
 def _list5(unit: Reader, sections: Mapping[str, memoryview], fuel: Fuel) -> list[tuple[bytes, int]]:
-    """Directories or files of DWARF 5: a description of the columns, then the rows."""
+    """Return directories or files of DWARF 5: a description of the columns, then the rows."""
     columns = [(unit.uleb(), unit.uleb()) for _ in range(unit.byte())]
     count = unit.uleb()
-    if count > len(unit.data) - unit.at:  # columns can take no bytes, and so be without end
+    if count > len(unit.data) - unit.at:  # columns can take no bytes, so the count must be limited
         raise Damaged
     entries = []
     for _ in range(count):
@@ -340,7 +339,8 @@ def _list5(unit: Reader, sections: Mapping[str, memoryview], fuel: Fuel) -> list
 
 
 def _rows(header: _Header, fuel: Fuel) -> Iterator[Span]:
-    """The rows of a table as spans; functions that the linker dropped have theirs at address 0."""
+    """Yield the rows of a table as spans, without functions that the linker dropped, which are at address
+    0."""
     names: dict[int, str] = {}
     address = line = file = 0
     first, dead = True, False
@@ -360,7 +360,7 @@ def _rows(header: _Header, fuel: Fuel) -> Iterator[Span]:
 
 
 def _program(header: _Header, fuel: Fuel) -> Iterator[tuple[int, int, int, bool]]:
-    """Run a table's program: address, file and line of each row, and whether it ends a sequence."""
+    """Run a table's program: yield address, file and line of each row, and whether it ends a sequence."""
     reader = Reader(header.program)
     special = len(header.lengths) + 1
     address, file, line = 0, 1, 1
@@ -404,7 +404,7 @@ def _program(header: _Header, fuel: Fuel) -> Iterator[tuple[int, int, int, bool]
 
 
 def _path(header: _Header, number: int) -> str:
-    """A file's path; just its name when the table does not say where it is, "" when there is no such file."""
+    """Return a file's path; only its name if the directory is unknown, "" if there is no such file."""
     if number >= len(header.files):
         return ""
     path, directory = header.files[number]

@@ -1,4 +1,4 @@
-"""Putting an enclave's ELF, its stack and its page tables into a block of host memory (§1)."""
+"""Loads an enclave's ELF, its stack and its page tables into a block of host memory (§1)."""
 
 from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE, pages_for
@@ -11,7 +11,7 @@ from pltvm.monitor.host_memory import HostMemory
 
 
 class BlockTable(PageTable):
-    """A page table that the host lays out in its own memory: each entry is a store of the host's."""
+    """A page table that the host builds in its own memory: each entry is a store of the host."""
 
     def put(self, va: int, entries: memoryview) -> None:
         """Set the leaf entries from `va` on, making tables as needed; raises AccessFault."""
@@ -23,7 +23,8 @@ class BlockTable(PageTable):
 
 
 def load(memory: HostMemory, image: EnclaveImage, block: int, block_pages: int, stack_size: int) -> int:
-    """Put the image and its page tables into `block` (§1); physical address of the first unused page."""
+    """Load the image and its page tables into `block` (§1); return the physical address of the first unused
+    page."""
     free = block + abi.RESERVED_PAGES * PAGE
     end = block + block_pages * PAGE
 

@@ -1,7 +1,7 @@
-"""What the driver serves of itself when an enclave asks the host (§4): memory, and what is printed.
+"""The ocalls that the driver serves itself (§4): memory, and printed text.
 
-`serving` is the table of all ocalls that get an answer at once. The driver finds the request in the mailbox
-and takes the answer back; what comes from outside the machine is in `services`.
+`serving` is the table of all ocalls that are answered at once. The driver finds the request in the mailbox
+and passes the answer back; services from outside the machine are in `services`.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,9 @@ _NEWLINE: Final = ord("\n")
 
 
 class Ocalls:
-    """Memory for enclaves, from `kernel`, and what they print, which `write` gets.
+    """Memory for enclaves, from `kernel`, and printed text, which `write` gets.
 
-    `collect` looks after the pages in a table of the monitor's.
+    `collect` frees the pages in a table of the monitor.
     """
 
     def __init__(
@@ -49,16 +49,17 @@ class Ocalls:
         }
 
     def lend(self, enclave: DriverEnclave, size: int) -> int:
-        """Physical address of memory that goes with an answer; raises OutOfMemory.
+        """Return the physical address of memory for an answer; raises OutOfMemory.
 
-        When the answer is taken the block is freed, or, if the monitor has made it private, it is away.
+        When the answer is taken, the block is freed, or, if the monitor has made it private, it counts as
+        away.
         """
         block = self._blocks.take(pages_for(size))
         enclave.lent.append(block)
         return block
 
     def answer_taken(self, enclave: DriverEnclave) -> None:
-        """The enclave has its answer, or has ended: memory that the answer was in comes back."""
+        """Free the memory of an answer, as the enclave has taken it, or has ended."""
         while enclave.lent:
             block = enclave.lent.pop()
             if self.memory.is_public(block, PAGE):

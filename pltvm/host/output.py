@@ -1,8 +1,9 @@
-"""What guests print: passed on as it comes, kept up to a limit, so that no guest fills the host's memory.
+"""The output of guests: passed on when it is printed, and kept up to a limit, so that no guest fills host
+memory.
 
-And the other functions of a caller that a run calls: what they raise is the caller's. On its way back it goes
-through code that serves guests, where an error would be taken for one of serving them. So it travels as a
-`FromCallback`, which no handler of errors stops, and `passed_on`, around the run, unwraps it.
+The file also handles errors of callbacks. An error raised by a function of the caller has to reach the
+caller, through code that serves guests and would take it for an error in serving them. So it travels as a
+`FromCallback`, which no handler of errors catches, and `passed_on`, around the run, unwraps it.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,13 +17,13 @@ from pltvm.host.plain import Part
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-KEPT: Final = 16 << 20  # bytes of a run's output that its result has
+KEPT: Final = 16 << 20  # largest number of bytes of output in a result
 
 
 class MayBeLate:
-    """A function for output that may be called a moment later, and once for several texts.
+    """A function for output that may be called a little later, and once for several texts.
 
-    Others are called at once, as they may want to do something about the enclave that prints.
+    Other functions are called at once, as they may want to act on the enclave that prints.
     """
 
     def __init__(self, function: Callable[[bytes], None]) -> None:
@@ -33,7 +34,7 @@ class MayBeLate:
 
 
 def of_caller(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """A function of the caller, to be called during a run inside `passed_on`."""
+    """Wrap a function of the caller that is called during a run inside `passed_on`."""
 
     def call(*arguments: _P.args, **named: _P.kwargs) -> _T:
         try:
@@ -44,8 +45,8 @@ def of_caller(function: Callable[_P, _T]) -> Callable[_P, _T]:
     return call
 
 
-class passed_on:  # no generator, through which a StopIteration would not come
-    """Around a run: the caller gets what its own functions raised."""
+class passed_on:  # no generator, as a StopIteration could not pass through it
+    """Context manager around a run: raises the errors of the caller's own functions."""
 
     def __enter__(self) -> None:
         pass
@@ -59,25 +60,26 @@ class passed_on:  # no generator, through which a StopIteration would not come
 
 @dataclass(slots=True)
 class OutputState:
-    """What a run has printed: the first KEPT bytes, and how many it were."""
+    """The output of a run: the first KEPT bytes, and the total number."""
 
-    kept: bytearray = field(default_factory=bytearray)  # not a list of parts: they may be single bytes
+    kept: bytearray = field(default_factory=bytearray)  # not a list of parts, as they may be single bytes
     size: int = 0
 
 
 class Output(Part[OutputState]):
     """Takes the bytes of one run; `on_output` gets all of them, `text` has the first KEPT.
 
-    For a run inside `passed_on`. What was passed on is not taken back when the state is put back.
+    For a run inside `passed_on`. Bytes passed on are not taken back when the state is restored.
     """
 
     def __init__(self, on_output: Callable[[bytes], None] | None) -> None:
         self._on_output = of_caller(on_output) if on_output is not None else None
         self.state = OutputState()
-        self.late = on_output is None or isinstance(on_output, MayBeLate)  # whether that makes no difference
+        # whether late output makes no difference
+        self.late = on_output is None or isinstance(on_output, MayBeLate)
 
     def write(self, text: bytes) -> None:
-        """More output."""
+        """Add output."""
         state = self.state
         state.size += len(text)
         state.kept += text[: KEPT - len(state.kept)]
@@ -86,7 +88,7 @@ class Output(Part[OutputState]):
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Nothing is passed on in the block."""
+        """Pass nothing on in this context."""
         on_output, self._on_output = self._on_output, None
         try:
             yield
@@ -95,10 +97,10 @@ class Output(Part[OutputState]):
 
     @property
     def size(self) -> int:
-        """Bytes that were written."""
+        """The number of bytes printed."""
         return self.state.size
 
     @property
     def text(self) -> bytes:
-        """What was kept."""
+        """The kept bytes."""
         return bytes(self.state.kept)

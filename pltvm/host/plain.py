@@ -1,7 +1,7 @@
-"""Plain data: what the parts of the host say that their state is, so that it can be copied and sent away.
+"""Plain data: the form in which parts of the host declare their state, so that it can be copied and pickled.
 
-Numbers, texts, bytes and other things that never change are shared between copies; lists, dictionaries, sets
-and data classes are copied with all that is in them. Anything else is not plain data, and is refused: an open
+Numbers, texts, bytes and other immutable values are shared between copies; lists, dictionaries, sets and data
+classes are copied with their contents. Anything else is not plain data, and is refused: an open
 file, a function, a part of the machine. See "Snapshots" in docs/design.md.
 """
 
@@ -17,13 +17,13 @@ _ATOMS: Final = frozenset({int, str, bytes, bool, float, type(None), Symbols})
 
 
 def copied(value: _T) -> _T:
-    """A copy that shares nothing with `value` that can change. TypeError for what is not plain data."""
+    """Return a copy that shares no mutable part with `value`. TypeError if it is not plain data."""
     copy: Any = _copied(value)
     return copy  # type: ignore[no-any-return]
 
 
 def put_back(target: object, saved: object) -> None:
-    """Give `target`, a data class, the content of `saved`, another one of its kind; shares nothing either."""
+    """Give `target`, a data class, a copy of the content of `saved`, another instance of its class."""
     for name in _names(type(saved)):
         now, then = getattr(target, name), getattr(saved, name)
         if now is not then and not _same(now, then):
@@ -31,25 +31,25 @@ def put_back(target: object, saved: object) -> None:
 
 
 def restored(now: _T, saved: _T) -> _T:
-    """`now` if it says the same as `saved`, which costs less to find out; else a copy of `saved`."""
+    """Return `now` if it equals `saved`, as comparing is faster than copying; else a copy of `saved`."""
     return now if _same(now, saved) else copied(saved)
 
 
 class Part(Generic[_T]):
-    """A part of the host that remembers nothing but `state`, one piece of plain data."""
+    """A part of the host whose whole state is `state`, one piece of plain data."""
 
     state: _T
 
     def save(self) -> _T:
-        """A copy of the state."""
+        """Return a copy of the state."""
         return copied(self.state)
 
     def load(self, saved: _T) -> None:
-        """Put the state back."""
+        """Restore the state."""
         self.state = restored(self.state, saved)
 
 
-_fields: dict[type, tuple[str, ...]] = {}  # names, of the data classes that were asked for
+_fields: dict[type, tuple[str, ...]] = {}  # cached field names of data classes
 
 
 def _names(kind: type) -> tuple[str, ...]:
@@ -60,9 +60,9 @@ def _names(kind: type) -> tuple[str, ...]:
 
 
 def _same(now: Any, saved: Any) -> bool:
-    """Whether two pieces of plain data say the same, in the same order.
+    """Whether two pieces of plain data are equal, also in order.
 
-    Values of one dictionary or list are of one kind, so the first tells whether there is more to look at.
+    The values of a dictionary or list have one type, so the first shows whether they need a deep comparison.
     """
     kind: Any = type(now)
     if kind is not type(saved):
@@ -100,7 +100,7 @@ def _copied(value: Any) -> Any:
         return kind(one if type(one) in _ATOMS else _copied(one) for one in value)
     if isinstance(value, tuple):
         for one in value:
-            _copied(one)  # which is what refuses it
+            _copied(one)  # raises for other values
         return value
     if kind in (set, bytearray):
         return kind(value)

@@ -1,4 +1,5 @@
-"""A file that somebody names: read without a wait at a pipe, or without end; written whole or not at all."""
+"""Reads and writes files that users name: never waits at a pipe, never reads without end, writes
+atomically."""
 
 import os
 import stat
@@ -14,7 +15,7 @@ _MOST: Final = 4 << 30  # bytes
 
 
 def read_plain(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
-    """The bytes of a plain file. Raises PltvmError for anything else, and for one of more than `most`."""
+    """Return the bytes of a plain file. Raises PltvmError for other files, and for more than `most` bytes."""
     name = shown(os.fspath(path))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -34,20 +35,20 @@ def read_plain(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """An OSError in the block is a PltvmError: this file cannot be written."""
+    """Turn an OSError in this context into a PltvmError: this file cannot be written."""
     try:
         yield
     except OSError as error:
         raise PltvmError(f"{os.fspath(path)}: cannot be written: {error.strerror}") from None
 
 
-_UNSAID: Final = 64 << 20  # bytes that are read of a file that does not say how many it has: /proc
+_UNSAID: Final = 64 << 20  # limit for files without a size, as in /proc
 
 
 def write_plain(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that it is whole or as it was before, whenever this process ends.
+    """Write a file atomically: it is complete, or as it was before, whenever this process ends.
 
-    What is no file, such as a pipe, is written directly. Raises PltvmError when it cannot be written.
+    Pipes and devices are written directly. Raises PltvmError when it cannot be written.
     """
     try:
         if os.path.exists(path) and not os.path.isfile(path):
@@ -56,7 +57,7 @@ def write_plain(path: str | os.PathLike[str], data: bytes) -> None:
         place = Path(path).resolve()  # a link stays a link
         scratch = place.with_name(f".{place.name[:60]}.{os.getpid()}")
         with suppress(FileNotFoundError):
-            scratch.unlink()  # of a process that was killed
+            scratch.unlink()  # left by a killed process
         try:
             with scratch.open("xb") as file:
                 file.write(data)

@@ -1,4 +1,4 @@
-"""What `pltvm info` says of a Linux host program: how it is linked, and what it needs to run."""
+"""The description of a Linux host program for `pltvm info`: its linking, and what it needs to run."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from pltvm.host.elf_table import Mapping, human, reason_lines, table
 
 @dataclass(frozen=True)
 class ProgramInfo:
-    """A description of a host program. `mappings` are its segments, where it names them."""
+    """A description of a host program. `mappings` are its segments, at the addresses in the file."""
 
     name: str
     kind: str
-    reasons: tuple[str, ...]  # why it is taken for that: each completes "it …"
+    reasons: tuple[str, ...]  # why this kind was chosen: each completes "it …"
     file_size: int  # bytes
     sha256: str
     entry: int
     linking: str  # "statically linked", "dynamically linked", "position independent, statically linked"
     interpreter: str | None
-    libraries: tuple[str, ...]  # that it asks the interpreter for
+    libraries: tuple[str, ...]  # that it needs from the interpreter
     mappings: tuple[Mapping, ...]
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain types, for JSON."""
+        """Return the same as plain types, for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
         return self.text()
 
     def text(self, narrow: bool = False) -> str:
-        """For people, many lines; `narrow`: fewer columns of what is mapped."""
+        """Return the description as lines of text; `narrow`: fewer columns in the table of mappings."""
         lines = [
             f"{self.name}: {self.kind}, RISC-V RV64, {self.linking}",
             *reason_lines(self.reasons),

@@ -1,19 +1,20 @@
-"""Who runs next, where several may: policies, and schedules as text.
+"""Decides which chain or thread runs next: policies, and schedules as text.
 
-    round robin   the next one in their order, after a slice of so many instructions
-    random        anyone, after slices of any length, by a seed
-    PCT           the one of the highest priority; at d − 1 points a priority drops ("probabilistic
+    ~    round robin   the next one in order, after a slice of so many instructions
+    random        any one, after slices of random length, by a seed
+    PCT           the one with the highest priority; at d − 1 points a priority drops ("probabilistic
                   concurrency testing", Burckhardt et al. 2010)
-    Steps         as a text says
+    Steps         as given by a text
 
-A policy is asked at decision points: at the start, when somebody yields, waits or has ended, and when one has
-run up to the count of instructions that the policy asked for. Counts are those of a chain itself: the same
-ones for whatever ran between, as long as the chain takes the same way.
+A policy is asked at decision points: at the start, when a chain yields, waits or has ended, and when it has
+reached the count of instructions that the policy asked for. Counts are of a chain's own instructions: they do
+not depend on what ran in between, as long as the chain takes the same path.
 
     0@1500>1 1@320>0 start>2        chain 0 is preempted when 1,500 of its instructions have run, by chain 1 …
 
-A text is a set of steps. Where it says nothing one runs on until it yields, waits, ends, or has had
-`PATIENCE` instructions, and then the next one. So a step can be left out, and the others still say the same.
+A text is a set of steps. Without a step, a chain goes on until it yields, waits, ends, or has run `PATIENCE`
+instructions, and then the next one runs. So a step can be left out without changing the meaning of the
+others.
 
 **What PCT guarantees.** With n chains and k points at which priorities may change, a run finds a bug of depth
 d (d events must come in one order; most bugs have 1 to 3) with a probability of at least 1 / (n · k^(d−1)).
@@ -28,9 +29,9 @@ from typing import Any, Final, Protocol
 from pltvm.errors import ArgumentError
 from pltvm.host.plain import Part
 
-QUANTUM: Final = 100_000  # instructions of a slice of round robin, where nobody says it
-RANDOM_QUANTUM: Final = 10_000  # likewise, in the middle, of random ones
-PATIENCE: Final = 1_000_000  # that a chain may have in one go where a schedule says nothing
+QUANTUM: Final = 100_000  # instructions of a round-robin slice, by default
+RANDOM_QUANTUM: Final = 10_000  # the same for random slices, on average
+PATIENCE: Final = 1_000_000  # instructions that a chain may run at once without a step
 NOBODY: Final = -1
 MOST_STEPS: Final = 100_000
 _MASK: Final = (1 << 64) - 1
@@ -39,17 +40,17 @@ _LARGEST: Final = 1 << 62
 
 
 class Why(Enum):
-    """Why somebody is to be chosen."""
+    """The reason for a decision."""
 
     START = "start"
-    SLICE = "slice"  # it has run as far as the policy asked for
+    SLICE = "slice"  # it has reached the policy's count
     YIELD = "yield"
     OVER = "over"  # it has ended, or waits
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Step:
-    """When so many instructions of a chain have run, another one has the hart; NOBODY: at the start."""
+    """After `count` instructions of a chain, another one gets the hart; chain NOBODY means at the start."""
 
     chain: int
     count: int
@@ -61,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A decision point. `ready` are those that can run, in their order, the current one too if it can."""
+    """A decision point. `ready` are the chains that can run, in order, with the current one if it can."""
 
     why: Why
     current: int
@@ -70,32 +71,32 @@ class Moment:
 
     @property
     def next(self) -> int:
-        """The next one in their order."""
+        """Return the next ready chain in order."""
         return next((one for one in self.ready if one > self.current), self.ready[0])
 
     @property
     def count(self) -> int:
-        """Of the current one."""
+        """The number of instructions of the current chain."""
         return self.counts.get(self.current, 0)
 
 
 class Policy(Protocol):
-    """Decides who runs. Its state is plain data, so that it goes with a snapshot."""
+    """Decides which chain runs. Its state is plain data, to be saved in snapshots."""
 
     state: Any
 
     def choose(self, moment: Moment) -> int:
-        """One of those that are ready."""
+        """Return one of the ready chains."""
 
     def until(self, chain: int, count: int) -> int:
-        """This one runs on, with so many instructions behind it; at which count of them to ask again.
+        """Return the count of instructions at which to ask again, for a chain that goes on from `count`.
 
-        It is asked anyway when one has had PATIENCE instructions in one go.
+        It is asked anyway after PATIENCE instructions at once.
         """
 
 
 class RoundRobin(Part[int]):
-    """In turns, after slices of `quantum` instructions."""
+    """Round robin, with slices of `quantum` instructions."""
 
     def __init__(self, quantum: int = QUANTUM) -> None:
         self._quantum = quantum
@@ -111,16 +112,16 @@ class RoundRobin(Part[int]):
 
 
 class Chance:
-    """Random numbers that are the same everywhere, and whose state is one number (splitmix64)."""
+    """Random numbers that are the same on every machine, with one number as state (splitmix64)."""
 
     @staticmethod
     def seeded(seed: int) -> int:
-        """The first state."""
+        """Return the first state."""
         return seed & _MASK
 
     @staticmethod
     def draw(state: int, most: int) -> tuple[int, int]:
-        """The next state, and a number below `most`."""
+        """Return the next state, and a number below `most`."""
         state = (state + 0x9E37_79B9_7F4A_7C15) & _MASK
         word = ((state ^ state >> 30) * 0xBF58_476D_1CE4_E5B9) & _MASK
         word = ((word ^ word >> 27) * 0x94D0_49BB_1331_11EB) & _MASK
@@ -128,7 +129,7 @@ class Chance:
 
 
 class Random(Part[int]):
-    """Anyone that is ready, after slices of one to `2 · quantum` instructions, by `seed`."""
+    """Any ready chain, after slices of one to `2 · quantum` instructions, by `seed`."""
 
     def __init__(self, seed: int, quantum: int = RANDOM_QUANTUM) -> None:
         self._quantum = quantum
@@ -148,7 +149,8 @@ class Random(Part[int]):
 
 
 class Steps(Part[int]):
-    """As `steps` say; else one runs on until it yields, waits, ends, or has had PATIENCE instructions."""
+    """Follows `steps`; otherwise a chain goes on until it yields, waits, ends, or has run PATIENCE
+    instructions."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._to = {(one.chain, one.count): one.to for one in steps}
@@ -158,7 +160,7 @@ class Steps(Part[int]):
         self.state = 0
 
     def must_be_of(self, chains: int) -> None:
-        """Raises ArgumentError if a step names another chain than these, which are numbered from 0."""
+        """Raise ArgumentError if a step names a chain outside 0 … `chains` − 1."""
         named = {chain for chain, _ in self._to} | set(self._to.values())
         for one in sorted(named):
             if one >= chains:
@@ -176,7 +178,7 @@ class Steps(Part[int]):
 
 @dataclass(slots=True)
 class PctState:
-    """Priorities, the highest runs; where they change still; the lowest that there is."""
+    """Priorities, of which the highest runs; the remaining change points; the lowest priority."""
 
     chance: int
     priorities: dict[int, int] = field(default_factory=dict)
@@ -187,8 +189,8 @@ class PctState:
 class Pct(Part[PctState]):
     """Probabilistic concurrency testing: a bug of `depth` d, with d − 1 changes out of `points`.
 
-    `points` are (chain, count) where something that matters to others may be about to happen. A chain that
-    yields, or has had PATIENCE instructions in one go, waits for somebody: it gets the lowest priority.
+    `points` are (chain, count) just before something that may affect other chains. A chain that yields, or
+    has run PATIENCE instructions at once, waits for another: it gets the lowest priority.
     """
 
     def __init__(self, seed: int, depth: int, points: Sequence[tuple[int, int]]) -> None:
@@ -204,7 +206,7 @@ class Pct(Part[PctState]):
         return number
 
     def _priority(self, chain: int) -> int:
-        """Of one that comes for the first time: any place among the others."""
+        """Give a new chain a random priority among the others."""
         state = self.state
         if chain not in state.priorities:
             place = self._below(len(state.priorities) + 1)
@@ -235,7 +237,7 @@ class Pct(Part[PctState]):
 
 
 def parse(text: str) -> list[Step]:
-    """The steps of a text. Raises ArgumentError."""
+    """Return the steps of a text. Raises ArgumentError."""
     steps = []
     for word in text.replace(",", " ").split():
         match = _STEP.fullmatch(word)
@@ -251,14 +253,14 @@ def parse(text: str) -> list[Step]:
 
 
 def shown(steps: Sequence[Step]) -> str:
-    """Steps as a text."""
+    """Return steps as a text."""
     return " ".join(map(str, steps))
 
 
 def policy_of(schedule: "str | int | Sequence[Step] | None", quantum: int | None = None) -> Policy:
-    """The policy that this is: a seed, a text of steps, steps; None: round robin.
+    """Return the policy for a seed, a text of steps, or steps; None is round robin.
 
-    Raises ArgumentError for what makes no sense.
+    Raises ArgumentError for an invalid schedule.
     """
     if quantum is not None and not 1 <= quantum < _LARGEST:
         raise ArgumentError(f"quantum is {quantum}: a slice has at least one instruction")

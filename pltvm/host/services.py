@@ -1,7 +1,7 @@
-"""What the driver serves from outside the machine: random numbers, sectors of a file (ocalls 8, 5, 6).
+"""The ocalls that need something from outside the machine: random numbers, sectors of a file (8, 5, 6).
 
-Random numbers come from a seed, so that runs repeat. There always is a disk (§8, "persistency init"): a file
-of the host's, or memory of this process that nobody keeps.
+Random numbers come from a seed, so that runs repeat. There is always a disk (§8, "persistency init"): a file
+of the host, or memory of this process that is lost at its end.
 """
 
 import errno
@@ -30,20 +30,20 @@ _FAILED: Final = (MASK64, 0)
 
 @dataclass(slots=True)
 class RandomState:
-    """Where a stream of random bytes is."""
+    """The position in a stream of random bytes."""
 
     seed: bytes
     requests: int = 0
 
 
 class Random(Part[RandomState]):
-    """A stream of bytes that depends on the seed alone: SHAKE-256 of seed and number of the request."""
+    """A stream of bytes that depends only on the seed: SHAKE-256 of seed and number of the request."""
 
     def __init__(self, seed: int) -> None:
         self.state = RandomState(str(seed).encode())
 
     def bytes(self, size: int) -> bytes:
-        """The next `size` bytes."""
+        """Return the next `size` bytes."""
         import hashlib  # needs OpenSSL's library, which takes longer to load than most runs
 
         state = self.state
@@ -53,40 +53,40 @@ class Random(Part[RandomState]):
 
 @dataclass(slots=True)
 class DiskState:
-    """The sectors of a disk that were written, by their number, and the bytes that it may have."""
+    """The written sectors of a disk, by number, and its largest size in bytes."""
 
     limit: int
     sectors: dict[int, bytes] = field(default_factory=dict)
 
 
 class Disk(Part[DiskState]):
-    """Sectors that are kept nowhere but here, up to `limit` bytes; what was never written is zero."""
+    """Sectors kept only in this object, up to `limit` bytes; unwritten ones are zero."""
 
     def __init__(self, limit: int = DISK_LIMIT) -> None:
         self.state = DiskState(limit)
 
     @property
     def limit(self) -> int:
-        """Bytes that it may have."""
+        """Its largest size in bytes."""
         return self.state.limit
 
     @property
     def is_lost(self) -> bool:
-        """Whether something was written that ends with the machine."""
+        """Whether sectors were written that are lost with the machine."""
         return bool(self.state.sectors)
 
     def check(self) -> None:
-        """Raises SnapshotError for a disk that others can change, which can be neither saved nor put back."""
+        """Raise SnapshotError for a disk that others can change, which can be neither saved nor restored."""
 
     def make(self) -> None:
-        """A host program has named memory for sectors: the disk is to be there."""
+        """Make the disk, as a host program has named memory for sectors."""
 
     def read(self, sector: int) -> bytes | None:
-        """The sector, zeros where the disk has nothing; None when it cannot be read."""
+        """Return the sector, zeros if it was not written; None if it cannot be read."""
         return self.state.sectors.get(sector, _BLANK)
 
     def write(self, sector: int, data: bytes) -> bool:
-        """Write the sector; False for one behind the limit, or when the host's file system refuses."""
+        """Write the sector; False if it is beyond the limit, or if the host's file system refuses."""
         if (sector + 1) * SECTOR > self.limit:
             return False
         self.state.sectors[sector] = data
@@ -94,10 +94,10 @@ class Disk(Part[DiskState]):
 
 
 class FileDisk(Disk):
-    """A file of sectors, which grows as they are written. Raises PltvmError for what is not a plain file.
+    """A file of sectors, which grows when they are written. Raises PltvmError unless it is a plain file.
 
-    `path` may be a link, but it leads where it did when this was made: a host program may have the folder
-    that the file is in as its own, and rename links and pipes there.
+    `path` may be a link; it is resolved when this object is made, because a host program may own the folder
+    of the file, and rename links and pipes there.
     """
 
     def __init__(self, path: str | os.PathLike[str], limit: int = DISK_LIMIT) -> None:
@@ -120,7 +120,7 @@ class FileDisk(Disk):
         return super().save()
 
     def _open(self, flags: int) -> BinaryIO:
-        how = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: it may be a FIFO by now
+        how = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: it may have become a FIFO
         descriptor = os.open(self._name, how, 0o644, dir_fd=self._folder)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -131,12 +131,12 @@ class FileDisk(Disk):
             raise
 
     def make(self) -> None:
-        """Make the file, of zeros, if there is none."""
+        """Make the file, full of zeros, if it does not exist."""
         try:
             with self._open(os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
                 file.truncate(min(FIRST_SIZE, self.limit))
         except OSError:
-            pass  # it is there; or reading or writing it will say so
+            pass  # it exists; or reading and writing it will report the error
 
     def read(self, sector: int) -> bytes | None:
         if (sector + 1) * SECTOR > self.limit:
@@ -164,11 +164,11 @@ class FileDisk(Disk):
 
 @dataclass(slots=True)
 class ServicesState:
-    """What the services remember themselves.
+    """The state of the services themselves.
 
     `persistent` is the physical address of the memory named for persistency (ioctl 0x18), with the sector at
-    its start; while it is 0 there are no sectors. (An enclave's own shared memory would not do: the host
-    cannot tell which enclave of a call chain asks.)
+    its start; while it is 0 there are no sectors. (An enclave's own shared memory could not be used, as the
+    host does not know which enclave of a chain asks.)
     """
 
     persistent: int = 0
@@ -184,7 +184,7 @@ class SavedServices:
 
 
 class Services:
-    """Random numbers and disk of one driver, which serves them by `ocalls`."""
+    """The random numbers and the disk of one driver, which serves them by `ocalls`."""
 
     def __init__(self, ocalls: Ocalls) -> None:
         self._ocalls = ocalls
@@ -197,26 +197,26 @@ class Services:
 
     @property
     def persistent(self) -> int:
-        """Physical address of the memory that sectors go through, or 0."""
+        """The physical address of the memory for sectors, or 0."""
         return self.state.persistent
 
     def save(self) -> SavedServices:
-        """A copy of the state, of the parts too; raises SnapshotError."""
+        """Return a copy of the state, with that of the parts; raises SnapshotError."""
         return SavedServices(copied(self.state), self.random.save(), self.disk.save())
 
     def load(self, saved: SavedServices) -> None:
-        """Put the state back, after `Disk.check`."""
+        """Restore the state, after `Disk.check`."""
         self.disk.load(saved.disk)
         self.random.load(saved.random)
         self.state = restored(self.state, saved.services)
 
     def use(self, pa: int) -> None:
-        """Name the memory that sectors go through, 0 for none; the disk is there from now on."""
+        """Name the memory for sectors, 0 for none; the disk exists from now on."""
         self.state.persistent = pa
         self.disk.make()
 
     def forget(self, span: Span) -> None:
-        """The memory is freed: if sectors went through it, there are none any more."""
+        """Note that memory is freed: if it was the memory for sectors, there are none any more."""
         if span.pa <= self.persistent < span.end:
             self.state.persistent = 0
 

@@ -1,7 +1,6 @@
-"""The state of the whole host: kernel, driver, and the program that runs in user mode, as one piece of data.
+"""The state of the whole host as one piece of data: kernel, driver, and the program in user mode.
 
-It goes with a copy of RAM and CPU: what the host remembers names pages and enclaves that are there. See
-"Snapshots" in docs/design.md.
+It belongs to a copy of RAM and CPU, as it names pages and enclaves there. See "Snapshots" in docs/design.md.
 """
 
 from dataclasses import dataclass
@@ -12,28 +11,28 @@ from pltvm.host.kernel import SavedKernel
 
 @dataclass(slots=True)
 class HostState:
-    """All that the host remembers: plain data, which can be pickled and loaded in another process."""
+    """The host's state: plain data, which can be pickled and loaded in another process."""
 
     kernel: SavedKernel
     driver: SavedDriver
 
 
 def save(driver: Driver) -> HostState:
-    """A copy of the state; raises SnapshotError, and tells why, where something cannot be saved."""
+    """Return a copy of the state; raises SnapshotError, with the reason, if something cannot be saved."""
     return HostState(driver.kernel.save(), driver.save())
 
 
 def check(driver: Driver, saved: HostState) -> None:
-    """Raises SnapshotError where something cannot be put back: before RAM and CPU are."""
+    """Raise SnapshotError if something cannot be restored; called before RAM and CPU are restored."""
     driver.kernel.check(saved.kernel)
     driver.services.disk.check()
 
 
 def load(driver: Driver, saved: HostState) -> None:
-    """Put the state back, after RAM and CPU, and `check`. In a callback of a run that goes on from there.
+    """Restore the state, after `check`, RAM and CPU. In a callback, the run goes on from there.
 
-    A Python program's run that was in progress then, and is not now, is one that was interrupted: its enclave
-    can be resumed. A Linux program waits in the kernel until it is resumed.
+    Outside a run, a Python program's run that was in progress then counts as interrupted: its enclave can be
+    resumed. A Linux program waits in the kernel until it is resumed.
     """
     driver.load(saved.driver)
     driver.kernel.load(saved.kernel)

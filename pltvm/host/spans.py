@@ -1,17 +1,17 @@
-"""A piece of guest RAM as the host passes it on: where it starts, and its bytes."""
+"""A range of guest RAM as the host passes it on: start and size in bytes."""
 
 from typing import Final, NamedTuple
 
 
 class Span(NamedTuple):
-    """Physical address and bytes. What has pages instead of bytes is no span."""
+    """Physical address and size in bytes. (A block has pages instead of bytes.)"""
 
     pa: int
     size: int
 
     @property
     def end(self) -> int:
-        """The address behind it."""
+        """The address after it."""
         return self.pa + self.size
 
 

@@ -1,9 +1,9 @@
-"""A small kernel program in S-mode, in the place of the host kernel: what a hostile operating system can try.
+"""Runs a small kernel program in S-mode, in the place of the host kernel, to try what a hostile one could.
 
-It runs under exactly the rules of §8: TVM on, its page tables in the PT area, all of RAM mapped at its own
-address (with private pages gone), monitor calls available. It is built with the SDK like an enclave and gets,
-in a0, the address of a structure that says where things are (guest/include/supervisor.h). Two calls of the
-firmware are there too: print a character (a7 = 1) and end (a7 = 8).
+It runs under exactly the rules of §8: TVM on, its page tables in the PT area, all of RAM mapped at its
+physical addresses (except private pages), monitor calls available. It is built with the SDK like an enclave
+and gets in a0 the address of a structure with the places of its resources (guest/include/supervisor.h). There
+are two calls of the firmware too: print a character (a7 = 1) and end (a7 = 8).
 """
 
 from array import array
@@ -35,7 +35,8 @@ STACK: Final = 64 << 10
 FREE_PAGES: Final = 1024  # for the program's own use
 TABLES_A_LEVEL: Final = 2  # free pages of the PT area for it, of each level
 MOST_VICTIMS: Final = 8
-_DELEGATED: Final = frozenset(cause for cause in Cause if cause >= 0)  # of user mode, to the program's vector
+# causes of user mode that go to the program's vector
+_DELEGATED: Final = frozenset(cause for cause in Cause if cause >= 0)
 
 # ram, its bytes, monitor, bytes, bitmap, bytes, PT area, bytes, root table, free memory, bytes,
 # three times two free table pages, number of victims, then (block, bytes, eid, extra) of each.
@@ -44,7 +45,7 @@ _INFO: Final = Struct(f"<{11 + 3 * TABLES_A_LEVEL + 1 + 4 * MOST_VICTIMS}Q")
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """Something to attack: a block (physical address, bytes), the eid it belongs to, and one more number."""
+    """A block to attack (physical address, bytes), the eid of its owner, and one more number."""
 
     block: int
     size: int
@@ -54,16 +55,16 @@ class Victim:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorResult:
-    """How the program ended: the code it gave, or None and what stopped it: a trap, or the time limit."""
+    """How the program ended: its exit code, or None and what stopped it: a trap, or the time limit."""
 
     code: int | None
     end: str
     output: bytes
     timed_out: bool = False
-    where: str = ""  # what it ran when the time was up
+    where: str = ""  # its place when the time was up
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data, for JSON."""
+        """Return the result as plain data, for JSON."""
         return {
             "code": self.code,
             "end": self.end,
@@ -95,7 +96,7 @@ class Supervisor:
         self._spare = [self.kernel.tables.take(level) for level in range(3) for _ in range(TABLES_A_LEVEL)]
 
     def _take(self, pages: int) -> int:
-        """A block of the program's memory, all of which is not given back."""
+        """Take a block of memory for the program, which is never given back."""
         block = self.kernel.blocks.take(pages)
         self.kernel.state.programs.append(block)
         return block
@@ -115,7 +116,7 @@ class Supervisor:
         return page
 
     def _map_all_of_ram(self) -> None:
-        """Each page at its own address, readable and writable; what is private already is left out."""
+        """Map each page at its physical address, readable and writable; private pages are left out."""
         scratch = self.kernel.blocks.take(1)
         span = ENTRIES * PAGE
         for start in range(self.memory.base, self.memory.end, span):
@@ -145,7 +146,7 @@ class Supervisor:
         on_output: Callable[[bytes], None] | None = None,
         timeout: float | None = None,
     ) -> SupervisorResult:
-        """Run the program until it ends itself, stops at a trap that it has no vector for, or time is up.
+        """Run the program until it ends, stops at a trap without a vector, or the time is up.
 
         `timeout` is in seconds. Raises KeyboardInterrupt on Ctrl-C.
         """
@@ -175,44 +176,44 @@ class Supervisor:
         return SupervisorResult(self._code, end, self._output.text, timed_out, where)
 
     def _where(self, context: Context) -> str:
-        """Where the program is now; or the enclave that it has let run."""
+        """Return the present place of the program, or of the enclave that it runs."""
         running = self.kernel.monitor.state.running
         return str(self._symbols.locate(context.regs[PC])) if running is None else str(running)
 
     def save(self) -> SavedProgram:
-        """Refused: it has the machine to itself."""
+        """Raise SnapshotError: a kernel program cannot be saved."""
         raise SnapshotError("a program runs in the place of the host kernel: save before it, or after")
 
     def check(self, _saved: SavedProgram | None) -> None:
-        """Refused, likewise."""
+        """Raise SnapshotError: it cannot be restored either."""
         raise SnapshotError("a program runs in the place of the host kernel: put back before it, or after")
 
     def load(self, saved: SavedProgram | None) -> None:
-        """Never done, as `check` refuses."""
+        """Do nothing; never called, as `check` refuses."""
         self.check(saved)
 
     def changed_since(self, _saved: SavedProgram | None) -> bool:
-        """It has no files."""
+        """Return False: it has no files."""
         return False
 
     def silent(self) -> AbstractContextManager[None]:
-        """Never asked, as it is never put back."""
+        """Never called, as it is never restored."""
         return nullcontext()
 
     def go_on(self) -> bool:
-        """Never asked, likewise."""
+        """Never called, as it is never restored."""
         return False
 
     def who(self) -> tuple[int, str]:
-        """The program: it has no threads."""
+        """Return the program, which has no threads."""
         return 0, "kernel"
 
     def location(self, pc: int) -> str:
-        """Where in the program this is."""
+        """Return the place of `pc` in the program."""
         return str(self._symbols.locate(pc))
 
     def name_of_call(self, number: int) -> str:
-        """The firmware's call of this number."""
+        """Return the name of the firmware's call with this number."""
         return {PUT_CHARACTER: "put a character", SHUT_DOWN: "shut down"}.get(number, f"call {number}")
 
     def _write_info(self, victims: Sequence[Victim]) -> int:
@@ -235,9 +236,10 @@ class Supervisor:
         return page
 
     def _trap(self, cause: int, context: Context) -> None:
-        """What neither the monitor nor the program's trap vector takes: the firmware's calls, and the end."""
+        """Handle traps that neither the monitor nor the program's vector takes: calls of the firmware, and
+        its end."""
         number = context.regs[A7]
-        if context.regs[PRIV] != S and cause == Cause.WFI:  # the hart lets everybody wait
+        if context.regs[PRIV] != S and cause == Cause.WFI:  # the hart allows `wfi` in every mode
             context.step(-4)
             cause = Cause.ILLEGAL
         if context.regs[PRIV] != S and cause in _DELEGATED:
@@ -255,6 +257,6 @@ class Supervisor:
         self.kernel.hart.stop()
 
     def _control_is_back(self, status: int) -> bool:
-        """An enclave that the program runs has ended or waits: its monitor call returns."""
+        """Return from the program's monitor call, as its enclave has ended or waits."""
         monitor_side.set_result(self.kernel.hart.current, status)
         return True

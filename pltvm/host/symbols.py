@@ -1,10 +1,10 @@
-"""From a program counter to `main+0x1c (caller.c:42)`, for fault reports.
+"""Turns a program counter into `main+0x1c (caller.c:42)`, for fault reports.
 
-Nothing is read before the first question, and a file with no symbols, no DWARF, damaged ones or too much of
-them only makes the answer poorer: no method here raises. `note` says what was too much.
+A file is read at the first lookup. Missing, damaged or too many symbols or DWARF data only make the answers
+poorer: no method here raises. `note` says what was too much.
 
-What is kept has bounds, as a host program can make thousands of enclaves of different ELFs: the same ELF is
-kept once, of all ELFs the latest KEPT bytes, and what was read of MOST_READ of them.
+The caches have limits, as a host program can make thousands of enclaves of different ELFs: equal ELFs are
+kept once, the latest KEPT bytes of ELFs are kept, and the parsed tables of MOST_READ of them.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = ["Location", "Span", "Symbols"]
 MAX_SYMBOLS: Final = 200_000  # half a second
 MAX_NAME: Final = 4096  # bytes; longer ones are cut
 MAX_NAMES: Final = 16 << 20  # bytes of all names: thousands of symbols can share a long one
-KEPT: Final = 256 << 20  # bytes of ELFs that were given as bytes
+KEPT: Final = 256 << 20  # bytes of ELFs given as bytes
 KEPT_FILES: Final = 1024
-SAMPLE: Final = 4096  # bytes at the start, in the middle and at the end that tell ELFs apart at first
-MOST_READ: Final = 4  # files of which what was read is kept, up to 150 MiB each
+SAMPLE: Final = 4096  # bytes at the start, in the middle and at the end that are hashed
+MOST_READ: Final = 4  # files whose parsed tables are kept, up to 150 MiB each
 
 _WRITE, _ALLOC, _EXECINSTR = 1, 2, 4  # sh_flags
 _SYMBOL: Final = Struct("<IBBHQQ")  # name, info, other, section, value, size
@@ -45,7 +45,7 @@ _RESERVED: Final = 0xFF00  # section numbers from here on mean something else
 
 @dataclass(frozen=True)
 class Location:
-    """Where a program counter is; None for what is not known."""
+    """The source location of a program counter; unknown parts are None."""
 
     pc: int
     symbol: str | None = None
@@ -63,7 +63,7 @@ class Location:
 
 
 def places_of(elf: bytes) -> Callable[[int], str]:
-    """What is at the addresses of an ELF in words: function, file and line."""
+    """Return a function that describes addresses of an ELF: function, file and line."""
     symbols = Symbols(elf)
     return lambda pc: str(symbols.locate(pc))
 
@@ -85,11 +85,11 @@ class Symbols:
 
     @property
     def note(self) -> str:
-        """Why less is known than the file may tell, in words; "" when that is not so."""
+        """Why symbols or lines are incomplete, in words; "" if they are complete."""
         return self._file.tables.note
 
     def locate(self, pc: int) -> Location:
-        """The function (else the object or label) and the source line at `pc`, as far as the file tells."""
+        """Return the function (else the object or label) and the source line at `pc`, as far as known."""
         tables = self._file.tables
         symbol = _find(tables.functions, pc) or _find(tables.others, pc)
         line = _find(tables.lines, pc)
@@ -102,48 +102,49 @@ class Symbols:
         )
 
     def inlined(self, pc: int) -> list[tuple[str, int]]:
-        """The functions that are inlined at `pc`, the innermost first: name, and the line that calls it."""
+        """Return the functions inlined at `pc`, innermost first: name, and the line that calls it."""
         found = [one for one in self._file.inlined if one.start <= pc < one.end]
         return [(one.name, one.line) for one in sorted(found, key=lambda one: -one.depth)]
 
     def rules(self, pc: int) -> Rules | None:
-        """How the caller of the function at `pc` is found, as far as the file says."""
+        """Return the rules to find the caller of the function at `pc`, if the file has them."""
         return self._file.unwinder.rules(pc)
 
     def start_of(self, pc: int) -> int | None:
-        """Where the function at `pc` starts, None where that is not known."""
+        """Return the start of the function at `pc`, or None."""
         span = _find(self._file.tables.functions, pc)
         return None if span is None else span.start
 
     def code(self, address: int, size: int) -> bytes:
-        """Bytes of the executable segments, as far as the file has them there."""
+        """Return bytes of the executable segments, as far as the file has them."""
         for start, data in self._file.tables.code:
             if start <= address < start + len(data):
                 return bytes(data[address - start : address - start + size])
         return b""
 
     def section_of(self, address: int) -> Span | None:
-        """The section that is loaded at `address`; `line` is what may be done there (PF_R, PF_W, PF_X)."""
+        """Return the section loaded at `address`; `line` has its permissions (PF_R, PF_W, PF_X)."""
         return _find(self._file.tables.sections, address)
 
     @property
     def source(self) -> Source:
-        """The ELF; b"" when it is not kept any more."""
+        """The ELF; b"" if it is not kept any more."""
         return self._file.source
 
     def functions(self) -> list[Span]:
-        """Every function, sorted by address."""
+        """Return every function, sorted by address."""
         return list(self._file.tables.functions)
 
     def lines(self) -> list[Span]:
-        """Every row of the line tables, sorted by address: `name` is a file's path, `line` counts from 1.
+        """Return every row of the line tables, sorted by address: `name` is a file's path, `line` counts from
+        1.
 
-        A line can have many rows, and rows of code from several files follow each other where it is inlined.
+        A line can have many rows, and with inlined code rows of several files alternate.
         """
         return list(self._file.tables.lines)
 
     def find(self, name: str) -> tuple[int, int] | None:
-        """Address and bytes of the function or object of that name."""
+        """Return address and size of the function or object of that name, or None."""
         tables = self._file.tables
         for span in (*tables.functions, *tables.others):
             if span.name == name:
@@ -151,11 +152,11 @@ class Symbols:
         return None
 
 
-# ---- what is kept ----
+# ---- caches ----
 
 
 class _Tables(NamedTuple):
-    """What was read of a file; each list is sorted for `_find`."""
+    """The parsed tables of a file; each list is sorted for `_find`."""
 
     functions: list[Span]
     others: list[Span]
@@ -166,7 +167,7 @@ class _Tables(NamedTuple):
 
 
 class _File:
-    """An ELF, and what was read of it."""
+    """An ELF, and its parsed tables."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -190,14 +191,14 @@ class _File:
 
     @property
     def inlined(self) -> list[Inlined]:
-        """What is inlined where: read when it is asked for, which reports alone do."""
+        """The inlined functions, read at the first use, which is only in reports."""
         if self._inlined is None:
             self._inlined = _read_inlined(self.source)
         return self._inlined
 
     @property
     def unwinder(self) -> Unwinder:
-        """The call frame information, likewise."""
+        """The call frame information, read at the first use."""
         if self._unwinder is None:
             try:
                 self._unwinder = Unwinder(read_headers(read_source(self.source)))
@@ -206,12 +207,12 @@ class _File:
         return self._unwinder
 
     def let_go(self) -> None:
-        """Keep it no more; what was read of it stays until others are read."""
+        """Drop the ELF; its parsed tables stay until others are read."""
         self.source, self.gone = b"", True
 
 
 class _Content:
-    """The bytes of an ELF as a key. Their hash is one of samples: that of all takes milliseconds."""
+    """The bytes of an ELF as a key. Only samples are hashed, as hashing all takes milliseconds."""
 
     __slots__ = ("data",)
 
@@ -226,12 +227,12 @@ class _Content:
         return isinstance(other, _Content) and self.data == other.data
 
 
-_shared: WeakValueDictionary[_Content, _File] = WeakValueDictionary()  # in the order in which they came
+_shared: WeakValueDictionary[_Content, _File] = WeakValueDictionary()  # in order of insertion
 _latest: deque[ref[_File]] = deque()
 
 
 def _share(data: bytes) -> _File:
-    """The file of this content: the one that there is, or a new one, for which older ones may have to go."""
+    """Return the existing file of this content, or a new one, for which older ones may be dropped."""
     content = _Content(data)
     file = _shared.get(content)
     if file is not None:
@@ -252,7 +253,7 @@ def _share(data: bytes) -> _File:
 
 
 def _read(source: Source) -> _Tables:
-    """All that a file tells."""
+    """Parse all tables of a file."""
     functions: list[Span] = []
     others: list[Span] = []
     lines: list[Span] = []
@@ -294,7 +295,7 @@ def _read_inlined(source: Source) -> list[Inlined]:
 
 
 def _code(elf: Headers) -> Iterator[tuple[int, memoryview]]:
-    """Address and bytes of each executable segment."""
+    """Yield address and bytes of each executable segment."""
     for segment in elf.segments:
         if segment["p_type"] == "PT_LOAD" and segment["p_flags"] & PF_X:
             start = segment["p_offset"]
@@ -302,7 +303,7 @@ def _code(elf: Headers) -> Iterator[tuple[int, memoryview]]:
 
 
 def _sections(elf: Headers) -> Iterator[Span]:
-    """What of memory each section is."""
+    """Yield the addresses of each section."""
     for section in elf.sections:
         start, size, flags = section["sh_addr"], section["sh_size"], section["sh_flags"]
         if flags & _ALLOC and size:
@@ -311,7 +312,7 @@ def _sections(elf: Headers) -> Iterator[Span]:
 
 
 def _find(spans: list[Span], pc: int) -> Span | None:
-    """The last of the sorted spans that starts at or before `pc`, if it reaches it."""
+    """Return the last of the sorted spans that starts at or before `pc`, if it contains `pc`."""
     index = bisect_right(spans, pc, key=lambda span: span.start) - 1
     if index < 0 or pc >= spans[index].end:
         return None
@@ -319,7 +320,7 @@ def _find(spans: list[Span], pc: int) -> Span | None:
 
 
 def _read_symbols(elf: Headers) -> Iterator[tuple[Span, bool]]:
-    """Every named address of .symtab, and whether it is a function. Raises TooMuch.
+    """Yield every named address of .symtab, and whether it is a function. Raises TooMuch.
 
     A label without a size (assembly) reaches to the end of its section, so `_end` does not claim the stack.
     """

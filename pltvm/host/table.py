@@ -1,4 +1,4 @@
-"""The driver's table of enclaves: the living ones, and how objects that stand for them are found again."""
+"""The driver's table of enclaves: the living ones, and the objects that refer to them after a restore."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from pltvm.host.plain import Part, copied, put_back
 
 @dataclass(slots=True)
 class EnclaveTableState:
-    """The living enclaves by their block, and how many there were so far."""
+    """The living enclaves by their block, and the number of enclaves so far."""
 
     living: dict[int, DriverEnclave] = field(default_factory=dict)
     made: int = 0
@@ -21,16 +21,16 @@ class EnclaveTable(Part[EnclaveTableState]):
 
     def __init__(self) -> None:
         self.state = EnclaveTableState()
-        # Every enclave that somebody still has, by id, also those that ended: where `load` puts content back.
+        # Every referenced enclave object, by id, also of ended ones: `load` restores their content.
         self._known: WeakValueDictionary[int, DriverEnclave] = WeakValueDictionary()
-        self._put_back = False  # whether there may be two objects of one id
-        self.on_added: Callable[[DriverEnclave], None] = lambda _enclave: None  # told of a new one
-        # Told of an enclave that has ended, and before the state is put back: for who counts what they do.
+        self._put_back = False  # whether two objects may have the same id
+        self.on_added: Callable[[DriverEnclave], None] = lambda _enclave: None  # called for a new enclave
+        # Called for an ended enclave, and before the state is restored: for coverage.
         self.on_removed: Callable[[DriverEnclave], None] = lambda _enclave: None
         self.on_put_back: Callable[[], None] = lambda: None
 
     def add(self, enclave: DriverEnclave, client: int) -> DriverEnclave:
-        """A new enclave of this client: it gets its id."""
+        """Add a new enclave of this client, and give it an id."""
         self.state.made += 1
         enclave.id, enclave.client = self.state.made, client
         self.state.living[enclave.block] = self._known[enclave.id] = enclave
@@ -38,26 +38,27 @@ class EnclaveTable(Part[EnclaveTableState]):
         return enclave
 
     def remove(self, enclave: DriverEnclave) -> None:
-        """The enclave has ended."""
+        """Remove an enclave that has ended."""
         del self.state.living[enclave.block]
         enclave.alive = False
         self.on_removed(enclave)
 
     def find(self, number: int) -> DriverEnclave | None:
-        """The living enclave with this id."""
+        """Return the living enclave with this id, or None."""
         enclave = self._known.get(number)
         return enclave if enclave is not None and enclave.alive else None
 
     def latest(self, enclave: DriverEnclave) -> DriverEnclave:
-        """The enclave as it is now, with its id: another object if the state was put back meanwhile."""
+        """Return the present object with this enclave's id: another one if the state was restored
+        meanwhile."""
         return self._known.get(enclave.id, enclave) if self._put_back else enclave
 
     def of_eid(self, eid: int) -> DriverEnclave | None:
-        """The living enclave with this number of the monitor's."""
+        """Return the living enclave with this eid of the monitor, or None."""
         return next((one for one in self.state.living.values() if one.eid == eid), None)
 
     def load(self, saved: EnclaveTableState) -> None:
-        """Put the state back, into the same objects; enclaves that were made since have ended."""
+        """Restore the state into the same objects; enclaves made since then have ended."""
         self.on_put_back()
         self._put_back = True
         for one in self._known.values():

@@ -1,18 +1,18 @@
-"""Names that enclaves asked for and that no server has: what a set-up without its servers looks like.
+"""Names that enclaves looked for and that no server has: a sign that servers are missing.
 
-An enclave gets −1 from `acquire` and often goes on without a word. So who looks at its run is told.
+An enclave gets −1 from `acquire` and often goes on without a message. So the result of its run has a note.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
 _MOST: Final = 16  # names: a guest can ask for any number
-_SHOWN: Final = 3  # names of others
+_SHOWN: Final = 3  # similar names that are shown
 
 
 def about(name: str, others: Iterable[str]) -> str:
-    """That there is no server of this name, and which there are: those with names like it, if any."""
-    from difflib import get_close_matches  # takes longer to load than it is used
+    """Return a note that there is no server of this name, with the existing ones, similar names first."""
+    from difflib import get_close_matches  # loading it takes longer than using it
 
     text = f"acquire of {name!r} failed: no server has that name"
     by_lower = {other.lower(): other for other in others}
@@ -25,22 +25,22 @@ def about(name: str, others: Iterable[str]) -> str:
 
 
 class UnknownNames:
-    """The names of one machine, each with what was to be said of it when it was first asked for.
+    """The unknown names of one machine, each with the note of its first lookup.
 
-    No part of the machine's state: that something was said stays so when the machine is put back.
+    It is not part of the machine's state: a restore does not change which notes were given.
     """
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
     def note(self, name: bytes, others: Iterable[bytes]) -> None:
-        """Somebody asked for a name, when these were the servers."""
+        """Note a lookup of a name; `others` are the servers at that time."""
         text = _shown(name)
         if text not in self._said and len(self._said) < _MOST:
             self._said[text] = about(text, map(_shown, others))
 
     def take(self) -> dict[str, str]:
-        """What there is to be said, by name, which then is said."""
+        """Return the pending notes by name, and mark them as given."""
         said, self._said = self._said, {}
         return said
 

@@ -1,13 +1,13 @@
-"""How to get from a function to its caller, as the compiler says it: call frame information (DWARF §6.4).
+"""Finds the caller of a function by call frame information of the compiler (DWARF §6.4).
 
-    .debug_frame, .eh_frame:   CIE  what holds for several functions: registers, factors, first rules
+    ~    .debug_frame, .eh_frame:   CIE  common data of several functions: registers, factors, first rules
                                FDE  the addresses of one function, and a program of rules
 
-The program is run up to the address that is asked for. What it leaves are rules: the CFA, which is where sp
-was before the call, from a register; and where from there ra and s0 were stored.
+The program is run up to the address in question. Its result are rules: how to compute the CFA, which is sp
+before the call, from a register; and where ra and s0 were stored, relative to the CFA.
 
-Why not pyelftools: it builds all of a section before anyone can look at it, an enclave that makes its host
-wait included, and no plain run needs it otherwise. As line tables, this is read within a budget, and damage
+pyelftools is not used because it parses a whole section first, so that an enclave could make its host wait,
+and because plain runs do not need it otherwise. Like line tables, this is read within a budget, and damage
 raises nothing.
 """
 
@@ -23,7 +23,7 @@ from pltvm.host.line_tables import Damaged, Fuel, Reader, TooMuch
 
 SP, S0 = 2, 8
 _MOST_FUNCTIONS: Final = 200_000
-_MOST_SAVED: Final = 64  # states that a program remembers
+_MOST_SAVED: Final = 64  # saved states of a program
 _MASK: Final = (1 << 64) - 1
 _ALLOC: Final = 2  # sh_flags
 _NO_CIE: Final = (0, 0xFFFF_FFFF)  # ids of a CIE: in .eh_frame, in .debug_frame
@@ -34,10 +34,10 @@ _DATA_RELATIVE: Final = 0x30
 
 
 class Rules(NamedTuple):
-    """How the caller's registers are found: the CFA is `register` + `offset`.
+    """The rules to find the caller's registers: the CFA is `register` + `offset`.
 
-    `ra` and `s0` are where they are stored, in bytes from the CFA; None: still in the register. `outermost`:
-    there is no caller.
+    `ra` and `s0` are the places where they are stored, in bytes from the CFA; None: still in the register.
+    `outermost`: there is no caller.
     """
 
     register: int
@@ -48,7 +48,7 @@ class Rules(NamedTuple):
 
 
 class _Cie(NamedTuple):
-    code: int  # factors of steps in the code, and of offsets
+    code: int  # factors of code steps and of offsets
     data: int
     ra: int  # the register with the return address
     encoding: int  # of pointers in its FDEs
@@ -58,7 +58,7 @@ class _Cie(NamedTuple):
 
 class _Section(NamedTuple):
     data: memoryview
-    address: int  # where it is loaded, for pointers that are relative; −1: it is not
+    address: int  # load address, for relative pointers; −1: not loaded
     eh: bool
 
 
@@ -75,11 +75,11 @@ class _State(NamedTuple):
     s0: int | str | None
 
 
-_LOST, _UNDEFINED = "lost", "undefined"  # rules for which there are no words here, and for no value at all
+_LOST, _UNDEFINED = "lost", "undefined"  # unsupported rules, and rules for registers without a value
 
 
 class Unwinder:
-    """The call frame information of one ELF: read when it is first asked for."""
+    """The call frame information of one ELF, read at the first use."""
 
     def __init__(self, elf: Headers | None) -> None:
         fuel = Fuel()
@@ -91,11 +91,11 @@ class Unwinder:
                     if len(found) >= _MOST_FUNCTIONS:
                         break
             except (Damaged, TooMuch):
-                continue  # what came before it counts
+                continue  # entries before the damage count
         self._functions = sorted(found, key=lambda one: one.start)
 
     def rules(self, pc: int) -> Rules | None:
-        """The rules at `pc`; None where nobody says, or says it in a way that this does not know."""
+        """Return the rules at `pc`; None if there are none, or only unsupported ones."""
         at = bisect_right(self._functions, pc, key=lambda one: one.start) - 1
         if at < 0 or pc >= self._functions[at].end:
             return None
@@ -109,7 +109,7 @@ class Unwinder:
 
 
 def _sections(elf: Headers) -> Iterator[_Section]:
-    """.debug_frame and .eh_frame; the latter also where a file has no sections."""
+    """Yield .debug_frame and .eh_frame; the latter also if a file has no sections."""
     try:
         found = debug_sections.line_sections(elf, (".debug_frame",))
     except (debug_sections.TooBig, debug_sections.Damaged):
@@ -129,7 +129,7 @@ def _sections(elf: Headers) -> Iterator[_Section]:
 
 
 def _by_header(elf: Headers, header: Mapping[str, int]) -> Iterator[_Section]:
-    """The .eh_frame that PT_GNU_EH_FRAME points to, up to the end of its segment."""
+    """Yield the .eh_frame that PT_GNU_EH_FRAME points to, up to the end of its segment."""
     start = header["p_offset"]
     reader = Reader(memoryview(elf.data)[start : start + header["p_filesz"]])
     version, encoding = reader.byte(), reader.byte()
@@ -150,7 +150,7 @@ def _by_header(elf: Headers, header: Mapping[str, int]) -> Iterator[_Section]:
 
 
 def _functions(section: _Section, fuel: Fuel) -> Iterator[_Function]:
-    """All FDEs of a section."""
+    """Yield all FDEs of a section."""
     cies: dict[int, _Cie | None] = {}
     at = 0
     while at + 4 <= len(section.data):
@@ -159,7 +159,7 @@ def _functions(section: _Section, fuel: Fuel) -> Iterator[_Function]:
         size = reader.number(4)
         if size == 0:
             if section.eh:
-                return  # a terminator; behind it may be anything
+                return  # a terminator; anything may follow it
             at += 4
             continue
         wide = size == 0xFFFF_FFFF
@@ -229,7 +229,7 @@ def _cie(section: _Section, at: int) -> _Cie:
 
 
 def _pointer(reader: Reader, encoding: int, base: int) -> int:
-    """An encoded pointer; `base` is where the reader's data are loaded."""
+    """Return an encoded pointer; `base` is the load address of the reader's data."""
     kind, applied = encoding & 0xF, encoding & 0x70
     if encoding == _OMITTED or encoding & _INDIRECT or base < 0 < applied:
         raise Damaged
@@ -257,7 +257,7 @@ def _pointer(reader: Reader, encoding: int, base: int) -> int:
 
 def _rules_at(function: _Function, pc: int) -> Rules | None:
     cie = function.cie
-    state = first = _State((SP, 0), None, None)  # as GNU as takes for granted
+    state = first = _State((SP, 0), None, None)  # as GNU as assumes
     fuel = Fuel()
     for program, start in ((cie.program, None), (function.program, function.start)):
         state = _run(Reader(program.data, program.at), cie, state, first, start, pc, fuel)
@@ -272,7 +272,7 @@ def _rules_at(function: _Function, pc: int) -> Rules | None:
 def _run(
     reader: Reader, cie: _Cie, state: _State, first: _State, location: int | None, pc: int, fuel: Fuel
 ) -> _State:
-    """Run a program up to `pc`; that of a CIE, which has no location, to its end."""
+    """Run a program up to `pc`; the program of a CIE, which has no location, is run to its end."""
     saved: list[_State] = []
     while reader.at < len(reader.data):
         fuel.use()
@@ -309,7 +309,7 @@ def _run(
 
 
 def _rule(byte: int, reader: Reader, cie: _Cie, state: _State) -> _State:
-    """One of the instructions that have an opcode of their own."""
+    """Run one of the instructions with a full opcode byte."""
     cfa = state.cfa
     match byte:
         case 0x00 | 0x2D:
@@ -359,7 +359,7 @@ def _rule(byte: int, reader: Reader, cie: _Cie, state: _State) -> _State:
 
 
 def _stored(state: _State, cie: _Cie, register: int, rule: int | str | None) -> _State:
-    """The rule for a register, if it is one that a walk needs."""
+    """Return the state with the rule for a register, if a walk needs that register."""
     if register == cie.ra:
         return state._replace(ra=rule)
     return state._replace(s0=rule) if register == S0 else state

@@ -1,8 +1,8 @@
 /* Bit manipulation that Unicorn's CPU lacks and today's compilers emit, one instruction at a time.
  *
- * A program that was built for it has one in every few instructions, and each is a trap: here it costs tens of
- * nanoseconds, in Python microseconds. `engine/bits.py` is the same to be read, and the reference; who looks
- * for what an instruction does reads that. Pure functions: they know registers, and nothing of memory.
+ * A program built for them has one in every few instructions, and each is a trap: here it costs tens of
+ * nanoseconds, in Python microseconds. `engine/bits.py` is the readable reference for what each instruction
+ * does. These are pure functions of registers, without access to memory.
  *
  *     31      25 24 20 19 15 14  12 11 7 6    0
  *     | funct7  | rs2 | rs1 |funct3| rd |opcode|
@@ -109,7 +109,7 @@ static int on_one(uint32_t word, uint64_t a, uint64_t *result) {
     }
 }
 
-/* 100111 rd' 10 rs2' 01, c.mul, and 100111 rd' 11 which 01, what is made of rd' alone. */
+/* 100111 rd' 10 rs2' 01 is c.mul; 100111 rd' 11 which 01 are operations on rd' alone. */
 static int compressed(uint32_t half, uint64_t x[32]) {
     uint64_t *rd = &x[8 + (half >> 7 & 7)], a = *rd;
     unsigned last = half >> 2 & 7;
@@ -162,7 +162,7 @@ size_t bits_skipped(const uint16_t *code, size_t count) {
     return count;
 }
 
-/* For tests, which compare with Python. */
+/* For tests that compare with Python. */
 
 API int pltvm_bits_execute(uint32_t word, uint64_t *x) { return bits_execute(word, x); }
 

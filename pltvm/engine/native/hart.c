@@ -1,7 +1,7 @@
-/* The trap hook, and how a context gets the hart: what engine/hart.py does, without entering Python.
+/* The trap hook, and switches of contexts: does what engine/hart.py does, without entering Python.
  *
- * In C as a trap that is answered here costs a thirtieth of one that goes through ctypes, and as every switch
- * is two calls of Unicorn with seventy pointers each.
+ * In C because a trap that is answered here costs a thirtieth of one that goes through ctypes, and because every
+ * switch makes two calls of Unicorn with seventy pointers each.
  */
 
 #include "engine/native/hart.h"
@@ -22,7 +22,7 @@ void hart_set(struct hart *hart, int slot, uint64_t value) {
 
 typedef int batch_function(void *engine, const int *ids, void *const *values, int count);
 
-/* Read or write a context's registers, from this place on. */
+/* Read or write a context's registers, from this index on. */
 static void move(struct hart *hart, batch_function *how, uint64_t *registers, int from) {
     void *values[SLOTS];
     for (int slot = from; slot < SLOTS; slot++) values[slot] = registers + slot;
@@ -34,7 +34,7 @@ void hart_save(struct hart *hart) { move(hart, hart->read_batch, hart->registers
 void hart_load(struct hart *hart) { move(hart, hart->write_batch, hart->registers, SAVED_FROM); }
 
 void hart_switch(struct hart *hart, uint64_t *registers) {
-    /* Unicorn flushes by itself when the ASID changes, and never else. */
+    /* Unicorn flushes by itself only when the ASID changes. */
     if (!((registers[SATP] ^ hart->registers[SATP]) & ASID_MASK)) hart_flush(hart);
     move(hart, hart->write_batch, registers, 0);
     hart->registers = registers;

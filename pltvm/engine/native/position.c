@@ -1,7 +1,7 @@
 /* Instructions counted block by block: what engine/counting.py does, at each block of code that runs.
  *
- * In C as programs run a hundred million blocks a second. How many instructions a block has is read off the
- * code itself: Unicorn tells its bytes, and an instruction has two or four.
+ * In C because programs run a hundred million blocks a second. The number of instructions in a block is found in
+ * its code: Unicorn gives its size, and an instruction has two or four bytes.
  */
 
 #include "engine/native/position.h"
@@ -21,7 +21,7 @@ uint64_t instructions_between(const struct hart *hart, uint64_t from, uint64_t t
     return count;
 }
 
-/* The instructions of a whole block: most ran before, and their code is what it was. */
+/* The number of instructions of a whole block: most ran before, with unchanged code. */
 static uint64_t length_of(struct counter *counter, uint64_t pc, uint64_t size) {
     const struct hart *hart = counter->hart;
     if (hart->registers == NULL) return 0;
@@ -32,7 +32,7 @@ static uint64_t length_of(struct counter *counter, uint64_t pc, uint64_t size) {
     return block->length;
 }
 
-/* Whether what is watched has changed since the block that was begun. */
+/* Whether the watched bytes have changed since the current block began. */
 static void look(struct counter *counter) {
     if (counter->watched_size && memcmp(counter->was, counter->watched, counter->watched_size)) {
         memcpy(counter->was, counter->watched, counter->watched_size);
@@ -60,7 +60,7 @@ API void pltvm_count_block(void *engine, uint64_t pc, uint32_t size, struct coun
     }
 }
 
-/* The block that was begun is left at this address, inside of it or at its start; else it has run. */
+/* The current block is left at this address, inside it or at its start; otherwise it has run. */
 API void pltvm_count_left(struct counter *counter, uint64_t pc) {
     look(counter);
     counter->count += pc - counter->pc < counter->size && counter->length
@@ -68,14 +68,14 @@ API void pltvm_count_left(struct counter *counter, uint64_t pc) {
     counter->length = 0;
 }
 
-/* The instruction at this address, in the block that was begun, has trapped without having run. */
+/* The instruction at this address, in the current block, has trapped without having run. */
 API void pltvm_count_fault(struct counter *counter, uint64_t pc) {
     if (!counter->length) return;
     pltvm_count_left(counter, pc);
     counter->again++;
 }
 
-/* In the place of who answers traps: see `Handlers.answer_through`. */
+/* Called in place of the function that answers traps: see `Handlers.answer_through`. */
 API int pltvm_count_answer(struct hart *hart, uint32_t cause) {
     struct counter *counter = hart->counter;
     if (cause == LOAD_PAGE || cause == STORE_PAGE) pltvm_count_fault(counter, hart_register(hart, PC) - 4);

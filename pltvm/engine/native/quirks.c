@@ -1,6 +1,6 @@
-/* Instructions that Unicorn takes for illegal ones, and a CPU does not: a part of engine/quirks.py.
+/* Instructions that are illegal for Unicorn but not for a CPU: a part of engine/quirks.py.
  *
- * In C as programs execute them by the million: each trap that goes through Python costs as much as a thousand
+ * In C because programs execute millions of them, and each trap through Python costs as much as a thousand
  * instructions.
  */
 
@@ -29,7 +29,7 @@ static int reads_counter(uint32_t word) {
            (csr == CYCLE || csr == TIME || csr == INSTRET);
 }
 
-/* Whether PMP lets user mode have this byte: see engine/emulate.py. */
+/* Whether PMP lets user mode access this byte: see engine/emulate.py. */
 static int allows(const struct hart *hart, uint64_t pa, uint64_t permission) {
     for (uint64_t row = 0; row < hart->rows; row++) {
         const uint64_t *span = hart->protection + 3 * row;
@@ -38,7 +38,7 @@ static int allows(const struct hart *hart, uint64_t pa, uint64_t permission) {
     return 0;
 }
 
-/* Where a load or store finds a page's byte, with A and D set as by the hardware; NULL where Python decides. */
+/* The place of a byte for a load or store, with A and D set as by hardware; NULL if Python decides. */
 static uint8_t *reach(struct hart *hart, uint64_t va, int is_store) {
     uint64_t root = root_of(hart->registers[SATP]), *entry = walk(hart, root, va);
     uint64_t needed = PTE_V | PTE_R | PTE_U | (is_store ? PTE_W : 0), seen = PTE_A | (is_store ? PTE_D : 0);
@@ -78,7 +78,7 @@ static int move_bytes(struct hart *hart, uint32_t word, const uint64_t *x, uint6
 }
 
 int settle_illegal(struct hart *hart) {
-    uint64_t pc = hart_register(hart, PC) - 4; /* Unicorn is behind it, and takes it to have four bytes */
+    uint64_t pc = hart_register(hart, PC) - 4; /* Unicorn's pc is after it, taking it to have four bytes */
     uint32_t word = fetch(hart, root_of(hart->registers[SATP]), pc);
     if (!word) return 0;
     if (reads_counter(word)) {

@@ -1,12 +1,12 @@
-/* Blocks that Unicorn has translated, looked at for instructions that it would skip: see engine/skipped.py.
+/* Searches translated blocks for instructions that Unicorn would skip: see engine/skipped.py.
  *
- * In C as every new block of every program is looked at, and next to none has one. Those that do go to Python.
+ * In C because every new block of every program is examined, and almost none has one. Those that do go to Python.
  */
 
 #include "engine/native/bits.h"
 #include "engine/native/sv39.h"
 
-/* A translated block, as Unicorn tells of it. */
+/* A translated block, as Unicorn reports it. */
 struct translated {
     uint64_t pc;
     uint16_t instructions, size; /* size in bytes */

@@ -33,7 +33,7 @@ static inline uint64_t *walk(const struct hart *hart, uint64_t root, uint64_t va
     return in_ram(hart, table, PAGE) ? (uint64_t *)at(hart, table) + (va >> 12 & 511) : NULL;
 }
 
-/* Where `va` is if its page is mapped for user mode with all of `flags`; NULL if not, or outside RAM. */
+/* The host pointer for `va` if its page is mapped for user mode with all of `flags`; NULL if not, or outside RAM. */
 static inline void *translate(const struct hart *hart, uint64_t root, uint64_t va, uint64_t flags) {
     uint64_t *entry = walk(hart, root, va), needed = flags | PTE_V | PTE_U;
     if (entry == NULL || (*entry & needed) != needed || !in_ram(hart, pte_address(*entry), PAGE)) return NULL;

@@ -1,6 +1,6 @@
 /* Every entry of a page table, in order: what engine/sv39.py's `visit` gives.
  *
- * In C as each new enclave's tables are looked through, and nearly all entries of a table are empty.
+ * In C because the tables of each new enclave are visited, and nearly all entries of a table are empty.
  */
 
 #include "engine/native/sv39.h"
@@ -34,7 +34,7 @@ static int visit_table(struct visit *visit, uint64_t table, uint64_t level, uint
     return 0;
 }
 
-/* The entries below a root table, at most `room` of them; how many, or why not. */
+/* Find the entries below a root table, at most `room`; returns their number, or an error. */
 API int64_t pltvm_visit(const uint8_t *ram, uint64_t base, uint64_t size, uint64_t root, void *rows, int64_t room) {
     struct visit visit = {ram, base, size, rows, 0, room};
     int how = visit_table(&visit, root, 0, 0);

@@ -11,21 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 READ, WRITE, EXEC = 1, 2, 4  # as PROT_*
-USER_END: Final = 0x40_0000_0000  # Sv39: the lower half
-MMAP_TOP: Final = 0x3F_F010_0000  # near the stack: both, and what is between, have one middle table
+USER_END: Final = 0x40_0000_0000  # end of the lower half of Sv39
+MMAP_TOP: Final = 0x3F_F010_0000  # near the stack, so that one middle table covers both
 LOWEST: Final = 0x10000
-NOT_IN_CHILD, WIPED_IN_CHILD = 1, 2  # what fork makes of an area
+NOT_IN_CHILD, WIPED_IN_CHILD = 1, 2  # the effect of fork on an area
 
 
 @dataclass(frozen=True, slots=True)
 class Area:
     """Addresses `start` … `end` with protection `prot` (READ, WRITE, EXEC).
 
-    `shared` is the physical address of pages that belong to someone else (mapped device memory), mapped
-    from `start` on; None for other memory. `object` is the number of the memory object of which the area
-    shows the bytes from `offset` on; 0 for none. If it `copies`, whoever writes gets a page of its own
-    instead. Without `may_write`, `prot` never gets WRITE. `at_fork` says what a child has of it, `name` is
-    what /proc/PID/maps shows.
+    `shared` is the physical address of pages with another owner (device memory), mapped from `start` on; None
+    for other memory. `object` is the number of the memory object whose bytes from `offset` on the area shows;
+    0 for none. If it `copies`, a process that writes gets its own copy of the page. Without `may_write`,
+    `prot` never gets WRITE. `at_fork` says what a child gets of it, `name` is shown in /proc/PID/maps.
     """
 
     start: int
@@ -41,39 +40,39 @@ class Area:
 
     @property
     def is_private(self) -> bool:
-        """Whether what is written to it is the process's own."""
+        """Whether writes are private to the process."""
         return self.shared is None and (self.copies or not self.object)
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether it is private and shows nothing else."""
+        """Whether it is private and shows no object."""
         return self.shared is None and not self.object
 
     def cut(self, start: int, end: int) -> "Area":
-        """The part of the area between two addresses inside it."""
+        """Return the part of the area between two addresses inside it."""
         by = start - self.start
         shared = None if self.shared is None else self.shared + by
         offset = self.offset + by if self.object else self.offset
         return replace(self, start=start, end=end, shared=shared, offset=offset)
 
     def at(self, start: int) -> "Area":
-        """The same area at another address."""
+        """Return the same area at another address."""
         return replace(self, start=start, end=self.end + start - self.start)
 
     def showing(self, start: int, end: int) -> tuple[int, int]:
-        """The addresses that show these offsets of its object; none if the first is not below the second."""
+        """Return the addresses that show these offsets of its object; start ≥ end means none."""
         by = self.start - self.offset
         return max(self.start, start + by), min(self.end, end + by)
 
     def goes_on_as(self, other: "Area") -> bool:
-        """Whether the other area, which begins where this one ends, could be part of this one."""
+        """Whether the other area, which begins at the end of this one, could be merged into it."""
         if self.shared is not None:
             return False
         offset = self.offset + self.end - self.start if self.object else self.offset
         return other == replace(self, start=other.start, end=other.end, offset=offset)
 
     def __str__(self) -> str:
-        """Its line in /proc/PID/maps."""
+        """Return its line in /proc/PID/maps."""
         letters = (("r", READ), ("w", WRITE), ("x", EXEC))
         rights = "".join(letter if self.prot & bit else "-" for letter, bit in letters)
         offset = self.offset if self.object else 0
@@ -83,13 +82,13 @@ class Area:
 
 
 def find(areas: list[Area], va: int) -> Area | None:
-    """The area that holds `va`."""
+    """Return the area that contains `va`, or None."""
     index = bisect_right(areas, va, key=_start) - 1
     return areas[index] if index >= 0 and va < areas[index].end else None
 
 
 def between(areas: list[Area], start: int, end: int) -> slice:
-    """Which of the areas touch a range."""
+    """Return the slice of the areas that overlap a range."""
     low = bisect_right(areas, start, key=_start)
     if low and start < areas[low - 1].end:
         low -= 1
@@ -97,7 +96,7 @@ def between(areas: list[Area], start: int, end: int) -> slice:
 
 
 def carve(areas: list[Area], start: int, end: int) -> list[Area]:
-    """Take a range out of the areas; the parts that were in it."""
+    """Remove a range from the areas; return the removed parts."""
     where = between(areas, start, end)
     touched = areas[where]
     if not touched:
@@ -111,7 +110,7 @@ def carve(areas: list[Area], start: int, end: int) -> list[Area]:
 
 
 def insert(areas: list[Area], area: Area) -> None:
-    """Add an area where there is none; it and its neighbours become one where they are of one kind."""
+    """Add an area in a free range, and merge it with equal neighbours."""
     at = bisect_left(areas, area.start, key=_start)
     low, high = at, at
     if at and areas[at - 1].end == area.start and areas[at - 1].goes_on_as(area):
@@ -122,7 +121,7 @@ def insert(areas: list[Area], area: Area) -> None:
 
 
 def free_range(areas: list[Area], size: int) -> int | None:
-    """Where `size` bytes are free, as high as possible below MMAP_TOP; None when they are nowhere."""
+    """Return the highest address below MMAP_TOP with `size` free bytes, or None."""
     end = MMAP_TOP
     for index in range(bisect_left(areas, MMAP_TOP, key=_start) - 1, -1, -1):
         area = areas[index]

@@ -1,11 +1,11 @@
-"""Kinds of arguments of system calls: what a register means, how it is checked, and how it is shown.
+"""Types of arguments of system calls: how a register is decoded, checked, and shown.
 
-A system call declares its arguments by the types here, which are for mypy what the function gets:
+A system call declares its arguments by the types here; for mypy they are the types that the function gets:
 
     def lseek(system: System, thread: Thread, file: Fd, offset: Signed, whence: Int) -> int: ...
 
-`Fd` is an open file, as the kind behind it looks it up and raises EBADF; `Int` is 32 bits of the register
-with a sign. From the same declarations follow the trace in strace's form and the test with hostile arguments.
+`Fd` is an open file: its kind looks up the descriptor and raises EBADF; `Int` is a signed number of 32 bits.
+The trace in strace's form, and the test with hostile arguments, use the same declarations.
 """
 
 from collections.abc import Mapping
@@ -25,29 +25,29 @@ _SHOWN: Final = 32  # bytes of data in a trace
 
 
 def signed(value: int) -> int:
-    """A register as a signed number."""
+    """Return a register as a signed number."""
     return ((value & (1 << 64) - 1) ^ 1 << 63) - (1 << 63)
 
 
 def signed32(value: int) -> int:
-    """The low half of a register as a signed number."""
+    """Return the low half of a register as a signed number."""
     return ((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000
 
 
 class Kind:
-    """What a register means: any 64 bits."""
+    """A kind of argument; this base class takes any 64 bits."""
 
     def decode(self, thread: Thread, value: int) -> Any:
-        """What the function gets; raises LinuxError."""
+        """Return the value for the function; raises LinuxError."""
         return value
 
     def show(self, thread: Thread, value: int) -> str:
-        """For the trace; raises LinuxError where that is not in memory."""
+        """Return the argument's text in the trace; raises LinuxError if it is not in memory."""
         return str(value) if value < 1 << 20 else hex(value)
 
 
 class Number(Kind):
-    """A number of 64 or 32 bits, with a sign or without."""
+    """A number of 64 or 32 bits, signed or unsigned."""
 
     def __init__(self, bits: int, has_sign: bool) -> None:
         self.bits = bits
@@ -89,7 +89,7 @@ class FileOf(Kind):
 
 
 class FolderOf(Kind):
-    """The folder where a path begins; `CLOSED` for a wrong one, as an absolute path does not need it."""
+    """The folder where a path begins; `CLOSED` for a bad descriptor, as an absolute path does not need it."""
 
     def decode(self, thread: Thread, value: int) -> File:
         number = signed32(value)
@@ -125,7 +125,7 @@ class Text(Kind):
 
 
 class Flags(Kind):
-    """Bits, or a choice, with names; `others` are allowed without one. Unknown bits give EINVAL."""
+    """Bits, or a choice, with names; `others` are allowed bits without a name. Unknown bits give EINVAL."""
 
     def __init__(self, names: Mapping[str, int], others: int = 0, prefix: str = "") -> None:
         self.names = {f"{prefix}{name}": value for name, value in names.items()}
@@ -165,7 +165,7 @@ class Choice(Kind):
 
 
 class In(Kind):
-    """The address of a struct that is read; None for address 0 if that is `optional`."""
+    """The address of a struct to read; the function gets None for address 0 if that is `optional`."""
 
     def __init__(self, layout: Layout[Any], optional: bool = False) -> None:
         self.layout = layout
@@ -184,21 +184,21 @@ class In(Kind):
 
 
 class At(In):
-    """The same, of which the function gets the address: it is not always read, or is written too."""
+    """The same, but the function gets the address, as it does not always read it, or writes it too."""
 
     def decode(self, thread: Thread, value: int) -> int:
         return value
 
 
 class Data(Kind):
-    """The address of bytes to read; how many the next argument says. The function gets the address."""
+    """The address of bytes to read; the next argument is their number. The function gets the address."""
 
     def show(self, thread: Thread, value: int) -> str:
         return hex(value)
 
     @staticmethod
     def show_bytes(thread: Thread, value: int, size: int) -> str:
-        """As far as a trace shows them."""
+        """Return the text of the bytes in a trace."""
         text = quoted(thread.process.space.read(value, min(size, _SHOWN)))
         return text + ("..." if size > _SHOWN else "")
 
@@ -208,7 +208,7 @@ class Written(Pointer):
 
 
 class Length(Kind):
-    """How many bytes of a buffer, whose address is the argument before it: at most what user memory has."""
+    """The size of a buffer whose address is the argument before it, limited to user memory."""
 
     def decode(self, thread: Thread, value: int) -> int:
         if value > USER_END:
@@ -217,12 +217,12 @@ class Length(Kind):
 
 
 def quoted(text: bytes) -> str:
-    """A string as strace shows it."""
+    """Return a string as strace shows it."""
     return '"' + repr(text)[2:-1].replace('"', '\\"').replace("\\'", "'") + '"'
 
 
 def shown_result(value: int) -> str:
-    """The result of a call as strace shows it."""
+    """Return the result of a call as strace shows it."""
     number = signed(value)
     if -4096 < number < 0:
         return f"-1 {errorcode.get(-number, -number)}"

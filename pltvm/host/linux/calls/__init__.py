@@ -1,4 +1,4 @@
-"""The system calls, by what they are about. Importing this fills the table."""
+"""The system calls, by subject. Importing this package fills the table."""
 
 from pltvm.host.linux.calls import (
     contents,

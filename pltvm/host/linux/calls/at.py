@@ -1,4 +1,4 @@
-"""What calls that take a path have in common: their flags, and files by a descriptor or by a path."""
+"""The common part of calls that take a path: flags, and files given by a descriptor or by a path."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ EMPTY_OR_LINK: Final = {"AT_SYMLINK_NOFOLLOW": AT_SYMLINK_NOFOLLOW, "AT_EMPTY_PA
 
 
 def itself(file: File) -> str | None:
-    """A path of our process to an open file; None for what is on no disk."""
+    """Return a path of this process to an open file; None if it is not on a disk."""
     if file is CLOSED:
         raise LinuxError(EBADF)
     return changes.itself(file) if isinstance(file, HostFile) else None
 
 
 def not_only_a_path(file: File) -> File:
-    """Raises LinuxError(EBADF) for a descriptor that only says where a file is."""
+    """Raise LinuxError(EBADF) for a descriptor opened with O_PATH."""
     if file.flags & O_PATH:
         raise LinuxError(EBADF)
     return file
@@ -34,7 +34,8 @@ def not_only_a_path(file: File) -> File:
 
 @contextmanager
 def target(system: System, folder: File, path: bytes | None, flags: int) -> Iterator[str | None]:
-    """A path of our process to what folder, path and AT_… name; None for what is on no disk."""
+    """Give a path of this process to the file named by folder, path and AT_… flags; None if it is on no
+    disk."""
     if path is None:
         if folder is CLOSED:
             raise LinuxError(EFAULT)

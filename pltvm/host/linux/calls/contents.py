@@ -1,4 +1,4 @@
-"""The content of files as a whole: its size and the room for it, on disk and in memory; and syncing."""
+"""The content of files as a whole: size and allocation, on disk and in memory; and syncing."""
 
 from errno import EFBIG, EINVAL, ENODEV, ESPIPE
 from typing import Annotated, Final
@@ -16,12 +16,12 @@ from pltvm.host.linux.process import Limit, SignalInfo, Thread
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
 
-_LONGEST_NAME: Final = 249  # bytes of a memfd's, as Linux has it
+_LONGEST_NAME: Final = 249  # bytes of a memfd's name, as on Linux
 F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 
 
 def _may_reach(system: System, thread: Thread, size: int) -> None:
-    """Raises LinuxError(EFBIG), with SIGXFSZ, for a size that RLIMIT_FSIZE forbids."""
+    """Raise LinuxError(EFBIG), with SIGXFSZ, for a size that RLIMIT_FSIZE forbids."""
     if size > thread.process.limit(Limit.FSIZE):
         signals.send(system, thread.process, SignalInfo(signals.SIGXFSZ), thread)
         raise LinuxError(EFBIG)
@@ -37,7 +37,7 @@ def ftruncate(system: System, thread: Thread, file: Fd, size: Signed) -> int:
 
 @system_call(45)
 def truncate(system: System, thread: Thread, path: Path, size: Signed) -> int:
-    """Set that of a path."""
+    """Set the length of the file at a path."""
     if size < 0:
         raise LinuxError(EINVAL)
     _may_reach(system, thread, size)
@@ -51,7 +51,7 @@ def truncate(system: System, thread: Thread, path: Path, size: Signed) -> int:
 
 @system_call(47)
 def fallocate(system: System, thread: Thread, file: Fd, mode: Int, offset: Signed, size: Signed) -> int:
-    """Make room in a file, or holes. What is on no disk has none."""
+    """Allocate room in a file, or make holes; not for files that are on no disk."""
     not_only_a_path(file)
     if isinstance(file, PipeEnd):
         raise LinuxError(ESPIPE)
@@ -68,7 +68,7 @@ _ADVICE: Final = range(6)
 
 @system_call(223)
 def fadvise64(system: System, thread: Thread, file: Fd, offset: Signed, size: Signed, advice: Int) -> int:
-    """How a file will be read: it changes nothing."""
+    """Accept advice on how a file will be read; it has no effect."""
     not_only_a_path(file)
     if isinstance(file, PipeEnd):
         raise LinuxError(ESPIPE)
@@ -129,7 +129,7 @@ def memfd_create(
     name: Annotated[bytes, Text()],
     flags: Annotated[int, Flags(_MFD)],
 ) -> int:
-    """A new file that is in no folder, and gone when it is closed."""
+    """Make a file in memory that is in no folder, and that ends when it is closed."""
     if len(name) > _LONGEST_NAME or flags & 24 == 24:
         raise LinuxError(EINVAL)
     thread.process.free_descriptor()
@@ -141,7 +141,7 @@ def memfd_create(
 
 
 def seals(file: File, command: int, argument: int) -> int:
-    """fcntl: what may no longer be done to a file in memory."""
+    """fcntl: get or add seals, which forbid changes of a file in memory."""
     if not isinstance(file, MemoryFile):
         raise LinuxError(EINVAL)
     return file.add_seals(argument & 0xFFFF_FFFF) if command == F_ADD_SEALS else file.seals()

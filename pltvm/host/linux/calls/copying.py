@@ -37,7 +37,7 @@ SpliceFlags = Annotated[
 
 
 class _Position:
-    """Where a file is read or written: at an offset in user memory, or else its own."""
+    """The position of a copy in a file: an offset in user memory, or else the file's own offset."""
 
     def __init__(self, thread: Thread, file: File, address: int) -> None:
         self._thread, self.file, self._address = thread, file, address
@@ -48,7 +48,7 @@ class _Position:
                 raise LinuxError(EINVAL)
 
     def move(self, size: int) -> None:
-        """It was so much."""
+        """Advance the position."""
         self.at += size
         if self._address:
             self._thread.space.write(self._address, self.at.to_bytes(8, "little"))
@@ -196,7 +196,7 @@ def splice(
 
 
 def _write_some(system: System, thread: Thread, target: File, data: bytes) -> int:
-    """Write what goes in at once; raises LinuxError, with SIGPIPE, where nobody reads any more."""
+    """Write as much as possible at once; raises LinuxError, with SIGPIPE, if there is no reader any more."""
     try:
         return target.write(data)
     except LinuxError as error:
@@ -206,7 +206,7 @@ def _write_some(system: System, thread: Thread, target: File, data: bytes) -> in
 
 
 def _in_pipe(pipe: PipeEnd, size: int, flags: int) -> bytes:
-    """What can be had of a pipe, which keeps it: nothing at its end."""
+    """Return bytes of a pipe without removing them; none at its end."""
     contents = pipe.contents
     if not contents.data and contents.writers:
         _wait(pipe, flags)
@@ -214,7 +214,7 @@ def _in_pipe(pipe: PipeEnd, size: int, flags: int) -> bytes:
 
 
 def _room(system: System, thread: Thread, pipe: PipeEnd, flags: int) -> int:
-    """How much goes into a pipe at once."""
+    """Return how much can be written to a pipe at once."""
     contents = pipe.contents
     if not contents.readers:
         signals.broken_pipe(system, thread)
@@ -237,7 +237,7 @@ def _wait(pipe: PipeEnd, flags: int) -> None:
 
 @system_call(77)
 def tee(system: System, thread: Thread, source: Fd, target: Fd, size: Size, flags: SpliceFlags) -> int:
-    """Copy from a pipe to another, and leave it in the first."""
+    """Copy from a pipe to another, and keep the bytes in the first."""
     source.must_read()
     target.must_write()
     if not (isinstance(source, PipeEnd) and isinstance(target, PipeEnd)) or source.pipe == target.pipe:
@@ -277,7 +277,7 @@ def preadv2(
     system: System, thread: Thread, file: Fd, vectors: Address, count: Int, offset: Signed, high: Word,
     flags: Unsigned,
 ) -> int:  # fmt: skip
-    """The same with flags; at −1 it is the current offset."""
+    """Read with flags; offset −1 is the current one."""
     _check_flags(flags)
     if offset == -1:
         return readv(system, thread, file, vectors, count)
@@ -289,7 +289,7 @@ def pwritev2(
     system: System, thread: Thread, file: Fd, vectors: Address, count: Int, offset: Signed, high: Word,
     flags: Unsigned,
 ) -> int:  # fmt: skip
-    """The same for writing; RWF_APPEND writes at the end."""
+    """Write with flags; RWF_APPEND writes at the end."""
     _check_flags(flags)
     if flags & _RWF_APPEND:
         file.must_write()

@@ -26,7 +26,7 @@ Operation = Annotated[
 def epoll_create1(
     system: System, thread: Thread, flags: Annotated[int, Flags({"EPOLL_CLOEXEC": O_CLOEXEC})]
 ) -> int:
-    """A new one, which watches nothing."""
+    """Make an epoll that watches nothing."""
     thread.process.free_descriptor()
     file = system.add_file(EpollFile(system.open_files, system.watches, system))
     return thread.process.add(file, bool(flags))
@@ -41,7 +41,7 @@ def epoll_ctl(
     descriptor: FdNumber,
     event: Annotated[int, At(EPOLL_EVENT)],
 ) -> int:
-    """Watch a file, watch it for something else, or no longer."""
+    """Add, change or remove a watched file."""
     wanted = EpollEvent(0, 0)
     if operation != DELETE:
         wanted = EPOLL_EVENT.unpack(thread.space.read(event, EPOLL_EVENT.size))
@@ -79,7 +79,7 @@ def epoll_pwait2(
     mask: Address,
     size: Word,
 ) -> int:
-    """The same, with a timespec; without one there is no end."""
+    """Like `epoll_pwait`, with a timespec; without one there is no end."""
     given = TIMESPEC.unpack(thread.space.read(timeout, TIMESPEC.size)) if timeout else None
     time = nanoseconds(given) if given is not None else None
     set_mask(thread, mask, size)

@@ -43,7 +43,7 @@ def eventfd2(
         int, Flags({"EFD_SEMAPHORE": EFD_SEMAPHORE, "EFD_NONBLOCK": O_NONBLOCK, "EFD_CLOEXEC": O_CLOEXEC})
     ],
 ) -> int:
-    """A counter that is waited for."""
+    """Make a counter that programs can wait for."""
     state = EventState(count, bool(flags & EFD_SEMAPHORE))
     return _new(system, thread, EventFile(system, state, _kept(flags)), flags)
 
@@ -55,7 +55,7 @@ def timerfd_create(
     clock: Annotated[int, Choice(_CLOCKS)],
     flags: Annotated[int, Flags({"TFD_NONBLOCK": O_NONBLOCK, "TFD_CLOEXEC": O_CLOEXEC})],
 ) -> int:
-    """A timer that is read."""
+    """Make a timer that is a file."""
     file = TimerFile(system, system.clock, system.scheduler.set_alarm, TimerState(clock), _kept(flags))
     return _new(system, thread, file, flags)
 
@@ -88,7 +88,7 @@ def timerfd_settime(
     new: Annotated[IntervalSpec, In(ITIMERSPEC)],
     old: Address,
 ) -> int:
-    """Set it. Nobody ever sets the clock, so that cancels none."""
+    """Set a timer. The clock is never set, so TFD_TIMER_CANCEL_ON_SET has no effect."""
     timer = _timer(file)
     value = nanoseconds(Timespec(new.value_sec, new.value_nsec))
     interval = nanoseconds(Timespec(new.interval_sec, new.interval_nsec))
@@ -106,7 +106,7 @@ def timerfd_settime(
 
 @system_call(87)
 def timerfd_gettime(system: System, thread: Thread, file: Fd, result: Address) -> int:
-    """What is left of it."""
+    """Get the remaining time of a timer."""
     thread.space.write(result, _spec(_timer(file)))
     return 0
 
@@ -120,7 +120,7 @@ def signalfd4(
     size: SetSize,
     flags: Annotated[int, Flags({"SFD_NONBLOCK": O_NONBLOCK, "SFD_CLOEXEC": O_CLOEXEC})],
 ) -> int:
-    """A file that signals are read from, or other signals for one that is there."""
+    """Make a file from which signals are read, or set the signals of an existing one."""
     wanted = read_mask(thread, mask)
     if descriptor == -1:
         return _new(system, thread, SignalFile(system, wanted, _kept(flags)), flags)

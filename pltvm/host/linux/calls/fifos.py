@@ -1,7 +1,8 @@
-"""Opening a named pipe: it waits for somebody who opens the other end, and counts as an end meanwhile.
+"""Opens named pipes: waits until the other end is opened, and counts as an open end meanwhile.
 
-A thread that waits here waits for a key with the pipe and its side. Who opens the other side ends its call
-for it, so what it opened is there at once, however soon the other one closes again.
+A thread that waits here waits for a key with the pipe and the side. A thread that opens the other side
+completes the waiting call, so the waiting thread gets its open file even if the other side is closed again at
+once.
 """
 
 from errno import ENXIO
@@ -22,7 +23,7 @@ def _key(inode: int, side: int) -> Key:
 
 
 def open_fifo(system: System, fifo: Fifo, flags: int) -> PipeEnd:
-    """An end of the pipe with this name, or both; raises Blocked, LinuxError(ENXIO)."""
+    """Return an end, or both, of the pipe with this name; raises Blocked, LinuxError(ENXIO)."""
     side, inode = flags & O_ACCESS, fifo.inode
     open_ones = [pipe for pipe in system.pipes.state.pipes.values() if pipe.inode == inode]
     waiting = {one: bool(system.scheduler.waiters(_key(inode, one))) for one in (O_RDONLY, O_WRONLY)}
@@ -44,7 +45,7 @@ def open_fifo(system: System, fifo: Fifo, flags: int) -> PipeEnd:
 
 
 def _let_in(system: System, pipe: int, inode: int, side: int, mode: int) -> None:
-    """End the calls of those who wait to open this side."""
+    """Complete the calls of threads that wait to open this side."""
     for thread in system.scheduler.waiters(_key(inode, side)):
         assert thread.state.wait is not None
         flags = next(int(key[1]) for key in thread.state.wait.keys if key[0] == "flags")  # type: ignore[call-overload]

@@ -41,14 +41,14 @@ from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
 from pltvm.host.linux.waits import Blocked
 
-LARGEST_IO: Final = 16 << 20  # bytes of one call, all its buffers together: POSIX lets it do less
+LARGEST_IO: Final = 16 << 20  # bytes of one call, in all its buffers: POSIX allows it to do less
 MOST_VECTORS: Final = 1024
 _FIONBIO, _FIOCLEX, _FIONCLEX = 0x5421, 0x5451, 0x5450
 _AT_MOST: Final = 1 << 31
 
 
 def _room(buffer: int, size: int) -> int:
-    """How much of a buffer one call may use; raises LinuxError(EFAULT) if it is not in user memory."""
+    """Return how much of a buffer one call may use; raises LinuxError(EFAULT) if it is not in user memory."""
     if buffer + size > USER_END:
         raise LinuxError(EFAULT)
     return min(size, LARGEST_IO)
@@ -71,7 +71,7 @@ def close_range(
     last: Unsigned,
     flags: Annotated[int, Flags({"CLOSE_RANGE_UNSHARE": 2, "CLOSE_RANGE_CLOEXEC": 4})],
 ) -> int:
-    """Close descriptors, or have `execve` do so."""
+    """Close descriptors, or let `execve` close them."""
     if first > last:
         raise LinuxError(EINVAL)
     open_ones = thread.process.state.descriptors
@@ -106,10 +106,10 @@ def send(
     write_it: Callable[[bytes], int],
     quiet: bool = False,
 ) -> int:
-    """Write all of `data`, or wait: what was written before a wait is kept count of by shortening it.
+    """Write all of `data`, or wait; bytes written before a wait are counted in the wait's state.
 
-    What goes to the world outside has its answer before, as somebody there may take a snapshot. Writing where
-    nobody reads any more is a signal, too, unless `quiet`.
+    For output to the outside the result is set first, as the function there may take a snapshot. Writing
+    without a reader also sends a signal, unless `quiet`.
     """
     if isinstance(file, Console):
         thread.answer(len(data))
@@ -124,7 +124,7 @@ def send(
             if done >= len(data):
                 break
     except Blocked as blocked:
-        state.done = done  # of a call that waits
+        state.done = done  # of the waiting call
         if done and signals.waiting(thread) and not blocked.wait.firm:
             state.done = 0
             return done
@@ -144,7 +144,7 @@ def send(
 def _within_limit(
     system: System, thread: Thread, file: File, data: bytes, limit: int, at: int | None = None
 ) -> bytes:
-    """RLIMIT_FSIZE: what still fits; raises LinuxError(EFBIG), with SIGXFSZ, if nothing does."""
+    """Return what fits into RLIMIT_FSIZE; raises LinuxError(EFBIG), with SIGXFSZ, if nothing does."""
     if file.flags & O_APPEND:
         at = file.status().size
     elif at is None:
@@ -156,7 +156,7 @@ def _within_limit(
 
 
 def write_at(system: System, thread: Thread, file: File, data: bytes, offset: int) -> int:
-    """Write at an offset, as far as RLIMIT_FSIZE lets it."""
+    """Write at an offset, as far as RLIMIT_FSIZE allows."""
     limit = thread.process.limit(Limit.FSIZE)
     if limit < _AT_MOST and isinstance(file, HostFile):
         file.must_write()
@@ -168,7 +168,7 @@ def write_at(system: System, thread: Thread, file: File, data: bytes, offset: in
 
 
 def vectors_at(thread: Thread, address: int, count: int) -> list[tuple[int, int]]:
-    """Address and size of the buffers there, as far as one call may use them."""
+    """Return address and size of the buffers listed there, as far as one call may use them."""
     if not 0 <= count <= MOST_VECTORS:
         raise LinuxError(EINVAL)
     words = memoryview(thread.space.read(address, 16 * count)).cast("Q").tolist()
@@ -184,7 +184,7 @@ def vectors_at(thread: Thread, address: int, count: int) -> list[tuple[int, int]
 
 
 def scatter(thread: Thread, buffers: list[tuple[int, int]], data: bytes) -> int:
-    """Put data into buffers; how much that was."""
+    """Copy data into buffers; return how much."""
     done = 0
     for buffer, size in buffers:
         part = data[done : done + size]
@@ -199,7 +199,7 @@ def scatter(thread: Thread, buffers: list[tuple[int, int]], data: bytes) -> int:
 
 
 def gather(thread: Thread, buffers: list[tuple[int, int]]) -> bytes:
-    """What is in buffers, up to the first that cannot be read."""
+    """Return the bytes of buffers, up to the first that cannot be read."""
     data = bytearray()
     for buffer, size in buffers:
         try:
@@ -253,7 +253,7 @@ def preadv(system: System, thread: Thread, file: Fd, vectors: Address, count: In
 
 @system_call(70)
 def pwritev(system: System, thread: Thread, file: Fd, vectors: Address, count: Int, offset: Signed) -> int:
-    """Write at an offset what is in several buffers."""
+    """Write several buffers at an offset."""
     if offset < 0:
         raise LinuxError(EINVAL)
     return write_at(system, thread, file, gather(thread, vectors_at(thread, vectors, count)), offset)
@@ -267,7 +267,7 @@ def lseek(system: System, thread: Thread, file: Fd, offset: Signed, whence: Int)
 
 @system_call(82, 83)
 def fsync(system: System, thread: Thread, file: Fd) -> int:
-    """Nothing to do: writes are not held back."""
+    """Do nothing: writes are not delayed."""
     if file.flags & O_PATH:
         raise LinuxError(EBADF)
     if isinstance(file, PipeEnd):
@@ -285,15 +285,15 @@ def pipe2(
     result: Address,
     flags: Annotated[int, Flags({"O_CLOEXEC": O_CLOEXEC, "O_NONBLOCK": O_NONBLOCK, "O_DIRECT": O_DIRECT})],
 ) -> int:
-    """A pipe: a descriptor to read from and one to write to."""
-    thread.space.write(result, bytes(8))  # or nothing is made
+    """Make a pipe: a descriptor to read from and one to write to."""
+    thread.space.write(result, bytes(8))  # fails before anything is made
     numbers = add_all(system, thread.process, system.pipes.pair(flags & ~O_CLOEXEC), bool(flags & O_CLOEXEC))
     thread.space.write(result, b"".join(number.to_bytes(4, "little") for number in numbers))
     return 0
 
 
 def add_all(system: System, process: Process, files: tuple[File, ...], closes: bool) -> list[int]:
-    """Descriptors for new files, for all or none; raises LinuxError(EMFILE)."""
+    """Add descriptors for new files, all or none; raises LinuxError(EMFILE)."""
     for file in files:
         system.add_file(file)
     numbers: list[int] = []
@@ -311,7 +311,7 @@ def add_all(system: System, process: Process, files: tuple[File, ...], closes: b
 
 @system_call(23)
 def dup(system: System, thread: Thread, file: Fd) -> int:
-    """Another descriptor for an open file."""
+    """Make another descriptor for an open file."""
     return thread.process.add(file)
 
 
@@ -323,7 +323,7 @@ def dup3(
     new: FdNumber,
     flags: Annotated[int, Flags({"O_CLOEXEC": O_CLOEXEC})],
 ) -> int:
-    """A given descriptor for an open file, in place of what it named."""
+    """Make a given descriptor refer to an open file, replacing what it referred to."""
     process = thread.process
     if old == new:
         raise LinuxError(EINVAL)
@@ -344,7 +344,7 @@ F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ = 1030, 1031, 1032
 
 @system_call(25)
 def fcntl(system: System, thread: Thread, descriptor: FdNumber, command: Int, argument: Word) -> int:
-    """Duplicate, flags of descriptor and file, locks, the size of a pipe."""
+    """Duplicate a descriptor; get and set flags, locks, the size of a pipe."""
     process = thread.process
     file = process.file(descriptor)
     if file.flags & O_PATH and command not in (F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL):
@@ -365,7 +365,7 @@ def fcntl(system: System, thread: Thread, descriptor: FdNumber, command: Int, ar
         return locks.lock_range(system, thread, file, command, argument)
     if command in (contents.F_ADD_SEALS, contents.F_GET_SEALS):
         return contents.seals(file, command, argument)
-    if command in _HARMLESS:  # nobody gets a signal or a lease
+    if command in _HARMLESS:  # there are no such signals and leases
         return _HARMLESS[command]
     if command in (F_SETPIPE_SZ, F_GETPIPE_SZ):
         if not isinstance(file, PipeEnd):
@@ -389,7 +389,7 @@ class _Request(Kind):
 def ioctl(
     system: System, thread: Thread, descriptor: FdNumber, request: Annotated[int, _Request()], argument: Word
 ) -> int | None:
-    """Requests to the enclave device; to others a few, about terminals and waiting."""
+    """Make a request to the enclave device; other files have a few, about terminals and waiting."""
     process = thread.process
     file = process.file(descriptor)
     if file.flags & O_PATH:

@@ -1,4 +1,4 @@
-"""Folders: what is in them, and which one a process is in."""
+"""Folders: reading them, and the current folder of a process."""
 
 from errno import EBADF, EINVAL, ENOENT, ENOTDIR, ERANGE
 from struct import Struct
@@ -13,14 +13,14 @@ from pltvm.host.linux.structs import DIRENT
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
 
-_HEAD: Final = Struct("<QqHB")  # as DIRENT, without the padding, in whose place the name begins
-_LARGEST: Final = 1 << 20  # bytes of entries that one call gives
+_HEAD: Final = Struct("<QqHB")  # as DIRENT, without the padding: the name begins there
+_LARGEST: Final = 1 << 20  # bytes of entries returned by one call
 assert DIRENT.size >= _HEAD.size
 
 
 @system_call(61)
 def getdents64(system: System, thread: Thread, file: Fd, buffer: Buffer, size: Size) -> int:
-    """The next entries of a folder, as many as fit."""
+    """Read the next entries of a folder, as many as fit."""
     if file.flags & O_PATH:
         raise LinuxError(EBADF)
     listing = file.listing
@@ -44,7 +44,7 @@ def getdents64(system: System, thread: Thread, file: Fd, buffer: Buffer, size: S
 
 @system_call(17)
 def getcwd(system: System, thread: Thread, buffer: Buffer, size: Size) -> int:
-    """The current folder."""
+    """Get the current folder."""
     folder = thread.process.folder
     if not folder.status().links:
         raise LinuxError(ENOENT)
@@ -57,13 +57,13 @@ def getcwd(system: System, thread: Thread, buffer: Buffer, size: Size) -> int:
 
 @system_call(49)
 def chdir(system: System, thread: Thread, path: Path) -> int:
-    """Go to another folder."""
+    """Change the current folder."""
     return _go(system, thread, system.fs.open(thread.process.folder, path, O_PATH | O_DIRECTORY, 0))
 
 
 @system_call(50)
 def fchdir(system: System, thread: Thread, file: Fd) -> int:
-    """Go to a folder that is open."""
+    """Change the current folder to an open one."""
     if file.listing is None:
         raise LinuxError(ENOTDIR)
     return _go(system, thread, file.again(O_PATH | O_DIRECTORY))

@@ -1,4 +1,4 @@
-"""Who a process is, what it may, and what the system is."""
+"""The identity, priorities and limits of a process, and information on the system."""
 
 from errno import EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
 from typing import Annotated, Final
@@ -37,13 +37,13 @@ Resource = Annotated[int, Choice(_RESOURCES)]
 
 @system_call(174, 175, 176, 177)
 def getuid(system: System, thread: Thread) -> int:
-    """Everybody is root."""
+    """Return 0: every process is root."""
     return 0
 
 
 @system_call(148, 150)
 def getresuid(system: System, thread: Thread, real: Address, effective: Address, saved: Address) -> int:
-    """All three are root."""
+    """Return root for all three."""
     for address in (real, effective, saved):
         thread.space.write(address, bytes(4))
     return 0
@@ -51,7 +51,7 @@ def getresuid(system: System, thread: Thread, real: Address, effective: Address,
 
 @system_call(144, 146, 151, 152)
 def setuid(system: System, thread: Thread, user: Int) -> int:
-    """Root stays root: to be somebody else is not offered."""
+    """Accept only root: other users are not offered."""
     if user not in (0, -1):
         system.refuse("setuid to another user")
         raise LinuxError(EPERM)
@@ -72,7 +72,7 @@ def setresuid(system: System, thread: Thread, real: Int, effective: Int, saved: 
 
 @system_call(158)
 def getgroups(system: System, thread: Thread, size: Int, result: Address) -> int:
-    """No other groups."""
+    """Return no supplementary groups."""
     if size < 0:
         raise LinuxError(EINVAL)
     return 0
@@ -88,14 +88,14 @@ def setgroups(system: System, thread: Thread, size: Int, groups: Address) -> int
 
 @system_call(140)
 def setpriority(system: System, thread: Thread, which: Int, who: Int, nice: Int) -> int:
-    """Threads take turns, whatever this says, but it is remembered."""
+    """Store the nice value; it does not affect the turns of threads."""
     for process in _meant(system, thread, which, who):
         process.state.nice = min(max(nice, -20), 19)
     return 0
 
 
 def _meant(system: System, thread: Thread, which: int, who: int) -> list[Process]:
-    """A process, those of a group, or those of a user; raises LinuxError."""
+    """Return a process, or those of a group or a user; raises LinuxError."""
     if which not in (0, 1, 2):
         raise LinuxError(EINVAL)
     if which == 0:
@@ -109,13 +109,13 @@ def _meant(system: System, thread: Thread, which: int, who: int) -> list[Process
 
 @system_call(141)
 def getpriority(system: System, thread: Thread, which: Int, who: Int) -> int:
-    """20 − nice."""
+    """Return 20 − nice."""
     return 20 - min(process.state.nice for process in _meant(system, thread, which, who))
 
 
 @system_call(30)
 def ioprio_set(system: System, thread: Thread, which: Int, who: Int, priority: Int) -> int:
-    """Likewise remembered, and nothing else."""
+    """Store the I/O priority; it has no effect."""
     kind, level = priority >> _IO_CLASS_SHIFT, priority & (1 << _IO_CLASS_SHIFT) - 1
     if not (kind in _IO_LEVELS and level < _IO_LEVELS[kind]):
         raise LinuxError(EINVAL)
@@ -126,14 +126,14 @@ def ioprio_set(system: System, thread: Thread, which: Int, who: Int, priority: I
 
 @system_call(31)
 def ioprio_get(system: System, thread: Thread, which: Int, who: Int) -> int:
-    """The class and the level in it; of several, the first class."""
+    """Return the I/O class and the level in it; for several processes, the first class."""
     found = (process.state.io_priority for process in _meant(system, thread, which - 1, who))
     return min(found, key=lambda one: (one >> _IO_CLASS_SHIFT or _IO_DEFAULT, one))
 
 
 @system_call(166)
 def umask(system: System, thread: Thread, mask: Unsigned) -> int:
-    """What new files do not allow."""
+    """Set the permissions that new files do not get."""
     state = thread.process.state
     before, state.umask = state.umask, mask & 0o777
     return before
@@ -197,7 +197,7 @@ def prctl(
     b: Word,
     c: Word,
 ) -> int:
-    """Odds and ends of a process; EINVAL for those that are not known."""
+    """Get or set various attributes of a process; EINVAL for unknown ones."""
     state = thread.process.state
     if option == PR_SET_NAME:
         thread.state.name = _short_string(thread, value)
@@ -243,7 +243,7 @@ def prctl(
 
 @system_call(160)
 def uname(system: System, thread: Thread, result: Address) -> int:
-    """Linux on riscv64."""
+    """Return the system's name: Linux on riscv64."""
     names = UtsName(b"Linux", system.state.host_name, b"6.1.0", b"#1 SMP", b"riscv64", b"(none)")
     thread.space.write(result, UTSNAME.pack(names))
     return 0
@@ -251,7 +251,7 @@ def uname(system: System, thread: Thread, result: Address) -> int:
 
 @system_call(161)
 def sethostname(system: System, thread: Thread, name: Address, size: Int) -> int:
-    """Another name, for as long as this runs."""
+    """Set the host name, for this run only."""
     if not 0 <= size <= 64:
         raise LinuxError(EINVAL)
     system.state.host_name = thread.space.read(name, size)
@@ -266,7 +266,7 @@ def getrandom(
     size: Size,
     flags: Annotated[int, Flags({"GRND_NONBLOCK": 1, "GRND_RANDOM": 2, "GRND_INSECURE": 4})],
 ) -> int:
-    """Bytes of the seeded generator."""
+    """Return bytes of the seeded generator."""
     if flags & 6 == 6:
         raise LinuxError(EINVAL)
     size = min(size, LARGEST_RANDOM)
@@ -276,7 +276,7 @@ def getrandom(
 
 @system_call(179)
 def sysinfo(system: System, thread: Thread, result: Address) -> int:
-    """Uptime and memory."""
+    """Return uptime and memory."""
     blocks = system.kernel.blocks
     info = SysInfo(
         system.clock.monotonic() // 10**9, 0, 0, 0, system.kernel.memory.size, blocks.free_pages * PAGE,
@@ -288,26 +288,26 @@ def sysinfo(system: System, thread: Thread, result: Address) -> int:
 
 @system_call(258, 293)
 def riscv_hwprobe(system: System, thread: Thread) -> int:
-    """Not offered, and known: C libraries try it, and do without. 293 is rseq."""
+    """Return ENOSYS without a note: C libraries try it and work without. 293 is rseq."""
     raise LinuxError(ENOSYS)
 
 
 @system_call(259)
 def riscv_flush_icache(system: System, thread: Thread, start: Address, end: Address, flags: Word) -> int:
-    """The hart sees each store to code."""
+    """Do nothing: the hart notices each store to code."""
     return 0
 
 
 @system_call(92)
 def personality(system: System, thread: Thread, wanted: Unsigned) -> int:
-    """Linux's own."""
+    """Return the personality of Linux; others are refused."""
     if wanted not in (0, 0xFFFF_FFFF):
         raise LinuxError(EINVAL)
     return 0
 
 
 def _short_string(thread: Thread, address: int) -> bytes:
-    """Up to 15 bytes of a string, of which no more need to be there."""
+    """Return up to 15 bytes of a string; bytes after them need not be mapped."""
     text = b""
     while len(text) < 15 and (byte := thread.space.read(address + len(text), 1)) != b"\0":
         text += byte

@@ -32,7 +32,7 @@ def flock(
     file: Fd,
     operation: Annotated[int, Flags({"LOCK_SH": _SH, "LOCK_EX": _EX, "LOCK_NB": _NB, "LOCK_UN": _UN})],
 ) -> int:
-    """Lock a whole file, for all who share this open file."""
+    """Lock a whole file, for all descriptors of this open file."""
     what = operation & ~_NB
     if what not in (_SH, _EX, _UN):
         raise LinuxError(EINVAL)
@@ -77,7 +77,7 @@ def lock_range(system: System, thread: Thread, file: File, command: int, address
 
 
 def _range(file: File, given: Flock) -> tuple[int, int]:
-    """From where to where, in bytes from the start of the file."""
+    """Return start and end of a lock, in bytes from the start of the file."""
     if given.whence not in (0, 1, 2):
         raise LinuxError(EINVAL)
     start = given.start
@@ -102,7 +102,7 @@ def _found(given: Flock, conflict: Lock | None) -> Flock:
 
 
 def _waits_for(system: System, one: Owner, other: Owner) -> bool:
-    """Whether `one` waits, directly or not, for a lock of `other`: then neither would ever go on."""
+    """Whether `one` waits, directly or indirectly, for a lock of `other`: that would be a deadlock."""
     seen, todo = {one}, [one]
     while todo:
         kind, pid = todo.pop()

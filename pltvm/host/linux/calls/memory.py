@@ -1,4 +1,4 @@
-"""Memory: what a process maps, moves, protects, and says it needs or not."""
+"""Memory: mapping, moving, protecting, and advice."""
 
 from errno import EACCES, EEXIST, EINVAL, ENODEV, ENOMEM, EOVERFLOW, EPERM
 from typing import Annotated, Final
@@ -31,7 +31,7 @@ _ALL: Final = READ | WRITE | EXEC
 _PROT: Final = {"PROT_READ": READ, "PROT_WRITE": WRITE, "PROT_EXEC": EXEC}
 _DONTNEED, _FREE, _DONTNEED_LOCKED = 4, 8, 24
 _WIPE: Final = 18
-_AT_FORK: Final = {  # advice: what it adds to `Area.at_fork`, and what it leaves
+_AT_FORK: Final = {  # advice: the bits that it sets in `Area.at_fork`, and those that it keeps
     10: (NOT_IN_CHILD, WIPED_IN_CHILD),
     11: (0, WIPED_IN_CHILD),
     _WIPE: (WIPED_IN_CHILD, NOT_IN_CHILD),
@@ -47,7 +47,7 @@ _ADVICE: Final = {
 
 
 class _LooseFlags(Flags):
-    """Flags of which unknown ones are ignored, as Linux does for these calls."""
+    """Flags whose unknown bits are ignored, as in Linux for these calls."""
 
     def decode(self, thread: Thread, value: int) -> int:
         return value & 0xFFFF_FFFF
@@ -59,7 +59,7 @@ MapFlags = Annotated[int, _LooseFlags(_MAP)]
 
 @system_call(214)
 def brk(system: System, thread: Thread, end: Address) -> int:
-    """Move the end of the heap; gives where it is then."""
+    """Move the end of the heap; return the resulting end."""
     space, state = thread.space, thread.space.state
     old = state.break_end
     if not state.break_start <= end <= state.break_start + BREAK_LIMIT:
@@ -82,9 +82,9 @@ def brk(system: System, thread: Thread, end: Address) -> int:
 
 
 def _must_fit(process: Process, more: int, prot: int, private: bool = True, data: int = 0) -> None:
-    """Raises LinuxError(ENOMEM) where so many bytes more are beyond a limit of the process.
+    """Raise LinuxError(ENOMEM) if so many more bytes exceed a limit of the process.
 
-    `data` of them count as data, or all if they are private and to be written.
+    `data` of them count as data, or all if they are private and writable.
     """
     space, most, most_data = process.space, process.limit(Limit.AS), process.limit(Limit.DATA)
     if more and most < USER_END and space.size() + more > most:
@@ -108,7 +108,7 @@ def mmap(
     descriptor: Int,
     offset: Word,
 ) -> int:
-    """Map memory, a file, or what the enclave device has ready."""
+    """Map memory, a file, or memory that the enclave device has prepared."""
     process = thread.process
     length, prot = pages_for(size) * PAGE, prot & _ALL
     if not size or offset % PAGE or not MAP_SHARED <= flags & MAP_TYPE <= MAP_SHARED_VALIDATE:
@@ -137,7 +137,7 @@ def mmap(
 
 
 def _place(process: Process, address: int, length: int, flags: int) -> int:
-    """Where the mapping goes; raises LinuxError."""
+    """Return the address for a mapping; raises LinuxError."""
     space = process.space
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
         if address % PAGE:
@@ -157,7 +157,7 @@ def _place(process: Process, address: int, length: int, flags: int) -> int:
 
 def _anonymous(process: Process, address: int, length: int, prot: int, flags: int) -> int:
     if flags & MAP_HUGETLB:
-        raise LinuxError(ENOMEM)  # as where none are set aside
+        raise LinuxError(ENOMEM)  # as on a system without reserved huge pages
     space, number = process.space, 0
     if flags & MAP_TYPE != MAP_PRIVATE:
         number = space.objects.anonymous(length)
@@ -166,7 +166,7 @@ def _anonymous(process: Process, address: int, length: int, prot: int, flags: in
 
 
 def _name(file: File) -> str:
-    """The path of a file as the process sees it, for /proc/PID/maps."""
+    """Return the path of a file as the process sees it, for /proc/PID/maps."""
     try:
         return shown(file.name())
     except LinuxError:
@@ -182,7 +182,7 @@ def _file(
     objects = process.space.objects
     number = objects.of_file(file.descriptor, writable)
     with objects.kept(number):
-        if not objects.of(number).writable:  # it can be saved, and put back where the file is not
+        if not objects.of(number).writable:  # it can be restored without the file
             objects.fill(number, offset, length)
         process.space.map(
             address,
@@ -197,7 +197,7 @@ def _file(
     return address
 
 
-# -- what is mapped ------------------------------------------------------------------------------------------
+# -- existing mappings ---------------------------------------------------------------------------------------
 
 
 @system_call(215)
@@ -213,7 +213,7 @@ def munmap(system: System, thread: Thread, address: Address, size: Word) -> int:
 def mremap(
     system: System, thread: Thread, address: Address, old: Word, new: Word, flags: Unsigned, target: Address
 ) -> int:
-    """Give a mapping another size, or another place."""
+    """Change the size or the address of a mapping."""
     return move(
         thread.space,
         address,
@@ -250,7 +250,7 @@ def _must_be_in_reach(address: int, size: int) -> None:
 
 
 def _end_of(thread: Thread, address: int, size: int) -> tuple[int, bool]:
-    """Where a range ends for which a call needs mappings, and whether all of it is mapped."""
+    """Return the end of a range that should be mapped, and whether all of it is mapped."""
     if address % PAGE:
         raise LinuxError(EINVAL)
     _must_be_in_reach(address, size)
@@ -262,7 +262,7 @@ def _end_of(thread: Thread, address: int, size: int) -> tuple[int, bool]:
 def madvise(
     system: System, thread: Thread, address: Address, size: Word, advice: Annotated[int, Choice(_ADVICE)]
 ) -> int:
-    """MADV_DONTNEED and MADV_FREE drop the pages, some say what a child gets; the rest changes nothing."""
+    """Drop pages (MADV_DONTNEED, MADV_FREE), or set what a child gets; other advice has no effect."""
     end, mapped = _end_of(thread, address, size)
     space = thread.space
     if advice in (_FREE, _WIPE) and not all(one.is_anonymous for one in space.areas(address, end)):
@@ -284,7 +284,7 @@ def msync(
     size: Word,
     flags: Annotated[int, Flags({"MS_ASYNC": 1, "MS_INVALIDATE": 2, "MS_SYNC": 4})],
 ) -> int:
-    """Write to files what was written to shared mappings of them."""
+    """Write changes of shared mappings to their files."""
     if flags & 5 == 5:
         raise LinuxError(EINVAL)
     end, mapped = _end_of(thread, address, size)
@@ -296,7 +296,7 @@ def msync(
 
 @system_call(232)
 def mincore(system: System, thread: Thread, address: Address, size: Word, vector: Address) -> int:
-    """Which pages are there: a byte each."""
+    """Return which pages are present, one byte each."""
     end, mapped = _end_of(thread, address, size)
     if not mapped:
         raise LinuxError(ENOMEM)
@@ -319,7 +319,7 @@ def mincore(system: System, thread: Thread, address: Address, size: Word, vector
 
 @system_call(228, 229)
 def mlock(system: System, thread: Thread, address: Address, size: Word) -> int:
-    """All of memory is locked in any case; this looks only whether there is any."""
+    """Check that the range is mapped; all memory is locked in any case."""
     start = address & -PAGE
     if size and not _end_of(thread, start, address + size - start)[1]:
         raise LinuxError(ENOMEM)

@@ -1,4 +1,4 @@
-"""Sending and receiving through sockets: bytes, messages, files that go along."""
+"""Sending and receiving through sockets: bytes, messages, passed files."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -71,7 +71,7 @@ def _send(
     to: Name | None = None,
     control: tuple[tuple[int, ...], Credentials | None] = ((), None),
 ) -> int:
-    """Send all of it; files go with the first part of a stream."""
+    """Send all of the data; in a stream, files go with the first part."""
     if flags & MSG_OOB:
         raise LinuxError(EOPNOTSUPP)
     transport, at_once, stream = file.transport, _at_once(file, flags), file.contents.is_stream
@@ -91,7 +91,7 @@ def _send(
 
 
 def _destination(thread: Thread, file: SocketFile, address: int, size: int) -> Name | None:
-    """Where a message goes, None if that is not said or does not count; raises LinuxError."""
+    """Return the destination of a message, None if it is missing or ignored; raises LinuxError."""
     if not address or not size:
         return None
     raw = read_address(thread, address, size)
@@ -112,7 +112,7 @@ def sendto(
     address: NameAt,
     address_size: Int,
 ) -> int:
-    """Send bytes, of a datagram to an address."""
+    """Send bytes; a datagram may go to an address."""
     if not file.contents.is_stream and size > LARGEST_IO:
         raise LinuxError(EMSGSIZE)
     to = _destination(thread, file, address, address_size)
@@ -120,7 +120,7 @@ def sendto(
 
 
 def _controls(thread: Thread, header: MsgHdr) -> Iterator[tuple[CmsgHdr, bytes]]:
-    """The control messages of a message; raises LinuxError(EINVAL) for what is none."""
+    """Yield the control messages of a message; raises LinuxError(EINVAL) for invalid ones."""
     if header.control_size > LARGEST_CONTROL:
         raise LinuxError(EINVAL)
     if not header.control:
@@ -137,7 +137,7 @@ def _controls(thread: Thread, header: MsgHdr) -> Iterator[tuple[CmsgHdr, bytes]]
 def _attached(
     system: System, thread: Thread, file: SocketFile, header: MsgHdr
 ) -> tuple[tuple[int, ...], Credentials | None]:
-    """The files and credentials that go with a message; raises LinuxError."""
+    """Return the files and credentials passed with a message; raises LinuxError."""
     files: list[int] = []
     sender: Credentials | None = None
     for one, data in _controls(thread, header):
@@ -210,7 +210,7 @@ def _receive(file: SocketFile, size: int, flags: int) -> Received:
 
 
 def _receive_all(thread: Thread, file: SocketFile, buffers: list[tuple[int, int]], flags: int) -> Received:
-    """Fill the buffers of a stream: what has come is put there before a wait for the rest."""
+    """Fill buffers from a stream: received bytes are stored before waiting for the rest."""
     size = sum(size for _, size in buffers)
     received, state = Received(b""), thread.state
     while state.done < size:
@@ -231,7 +231,7 @@ def _receive_all(thread: Thread, file: SocketFile, buffers: list[tuple[int, int]
 
 
 def _behind(buffers: list[tuple[int, int]], done: int) -> list[tuple[int, int]]:
-    """What is left of buffers of which the first bytes are filled."""
+    """Return the rest of buffers whose first bytes are filled."""
     rest = []
     for buffer, size in buffers:
         used = min(size, done)
@@ -244,13 +244,14 @@ def _behind(buffers: list[tuple[int, int]], done: int) -> list[tuple[int, int]]:
 def _into(
     thread: Thread, file: SocketFile, buffers: list[tuple[int, int]], flags: int
 ) -> tuple[Received, int, int]:
-    """Receive into buffers: what came, the result of the call, and whether it was cut off (MSG_TRUNC)."""
+    """Receive into buffers; return the message, the result of the call, and whether it was cut
+    (MSG_TRUNC)."""
     stream = file.contents.is_stream
     if stream and flags & MSG_WAITALL and not flags & (MSG_PEEK | MSG_DONTWAIT):
         received = _receive_all(thread, file, buffers, flags)
         return received, received.length, 0
     received = _receive(file, sum(size for _, size in buffers), flags)
-    if not (stream and flags & MSG_TRUNC and file.contents.family != AF_UNIX):  # TCP throws it away
+    if not (stream and flags & MSG_TRUNC and file.contents.family != AF_UNIX):  # TCP discards it
         try:
             scatter(thread, buffers, received.data)
         except LinuxError:
@@ -272,7 +273,7 @@ def recvfrom(
     address: Address,
     address_size: Address,
 ) -> int:
-    """Receive bytes, and who sent a datagram."""
+    """Receive bytes, and the sender of a datagram."""
     received, result, _ = _into(thread, file, [(buffer, min(size, LARGEST_IO))], flags)
     if received.files and not flags & MSG_PEEK:
         file.sockets.landed(received.files)
@@ -282,7 +283,7 @@ def recvfrom(
 
 
 def _source(file: SocketFile, received: Received) -> bytes:
-    """Who sent it; nobody, where a stream comes from."""
+    """Return the sender's address; empty for a stream."""
     socket = file.contents
     if socket.is_stream and socket.family != AF_UNIX:
         return b""
@@ -294,7 +295,7 @@ def _source(file: SocketFile, received: Received) -> bytes:
 
 
 class _Control:
-    """Control messages on their way into a buffer."""
+    """A buffer that control messages are written to."""
 
     def __init__(self, room: int) -> None:
         self.data = b""
@@ -306,7 +307,7 @@ class _Control:
         return self.room - len(self.data) - CMSGHDR.size
 
     def put(self, kind: int, content: bytes) -> None:
-        """One more, as far as there is room."""
+        """Add a control message, as far as there is room."""
         left = self.left()
         if left < 0:
             self.cut = True
@@ -321,7 +322,7 @@ class _Control:
 def _put_files(
     system: System, thread: Thread, control: _Control, files: tuple[int, ...], closes: bool
 ) -> None:
-    """Descriptors for the files that came, as many as there is room for."""
+    """Add descriptors for received files, as many as there is room for."""
     numbers: list[int] = []
     most = max(control.left(), 0) // 4
     for number in files[:most]:
@@ -377,7 +378,7 @@ def recvmmsg(
     flags: MessageFlags,
     timeout: TimeoutAt,
 ) -> int:
-    """Receive several messages: all of them, or until a time is over, which is looked at behind each."""
+    """Receive several messages: all, or until a timeout, which is checked after each message."""
     deadline, state = None, thread.state
     if timeout:
         time = nanoseconds(TIMESPEC.unpack(thread.space.read(timeout, TIMESPEC.size)))

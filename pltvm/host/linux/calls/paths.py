@@ -33,7 +33,7 @@ _RESOLVE: Final = 0x3F
 
 
 class _OpenFlags(Flags):
-    """Those of `open`: unknown ones are ignored, as Linux does."""
+    """Flags of `open`: unknown ones are ignored, as in Linux."""
 
     def decode(self, thread: Thread, value: int) -> int:
         return value & self.known
@@ -44,7 +44,7 @@ OpenFlags = Annotated[int, _OpenFlags(NAMES)]
 
 @system_call(56)
 def openat(system: System, thread: Thread, folder: Folder, path: Path, flags: OpenFlags, mode: Mode) -> int:
-    """Open a file beneath the root, a device, a named pipe, or what /proc tells."""
+    """Open a file beneath the root, a device, a named pipe, or a file of /proc."""
     return _open(system, thread, folder, path, flags, mode & 0o7777)
 
 
@@ -67,7 +67,7 @@ def openat2(
     system: System, thread: Thread, folder: Folder, path: Path, how: Annotated[OpenHow, In(OPEN_HOW)],
     size: Size,
 ) -> int:  # fmt: skip
-    """The same, strict about flags; and it can forbid ways that a path may take."""
+    """Like `openat`, but strict about flags; it can also restrict the resolution of the path."""
     if size < OPEN_HOW.size:
         raise LinuxError(EINVAL)
     if size > OPEN_HOW.size:
@@ -86,7 +86,7 @@ def openat2(
 
 @system_call(78)
 def readlinkat(system: System, thread: Thread, folder: Folder, path: Path, buffer: Buffer, size: Int) -> int:
-    """Where a link points; an empty path is a link that is open itself (O_PATH)."""
+    """Read a link; an empty path means a link that is open itself (O_PATH)."""
     if size <= 0:
         raise LinuxError(EINVAL)
     target = system.fs.read_link(folder, path) if path else _link_of(system, folder)
@@ -161,7 +161,7 @@ def linkat(
 def renameat(
     system: System, thread: Thread, old_folder: Folder, old: Path, new_folder: Folder, new: Path
 ) -> int:
-    """Give a file another name, in place of the old one."""
+    """Rename a file."""
     changes.rename(system.fs, old_folder, old, new_folder, new)
     return 0
 
@@ -176,6 +176,6 @@ def renameat2(
     new: Path,
     flags: Annotated[int, Flags({"RENAME_NOREPLACE": 1, "RENAME_EXCHANGE": 2, "RENAME_WHITEOUT": 4})],
 ) -> int:
-    """The same, only if nothing has the name, or in exchange for it."""
+    """Rename a file, only if the new name is free, or exchange two files."""
     changes.rename(system.fs, old_folder, old, new_folder, new, flags)
     return 0

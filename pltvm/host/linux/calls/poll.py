@@ -32,7 +32,7 @@ from pltvm.host.linux.table import system_call
 from pltvm.host.linux.times import nanoseconds, timespec
 from pltvm.host.linux.waits import Blocked, Key
 
-MOST_POLLED: Final = 1 << 16  # descriptors of one call, where the limit on open files allows more
+MOST_POLLED: Final = 1 << 16  # descriptors of one call, even if the limit on open files allows more
 _MASK: Final = 8  # bytes
 _SHOWN: Final = 16  # descriptors in a trace
 _READ: Final = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR
@@ -45,7 +45,7 @@ _NAMES: Final = {
 
 
 class _PollFds(Data):
-    """The address of descriptors to poll; how many the next argument says."""
+    """The address of descriptors to poll; the next argument is their number."""
 
     @staticmethod
     def show_bytes(thread: Thread, value: int, size: int) -> str:
@@ -64,7 +64,8 @@ class _FdSet(Pointer):
         if not value:
             return "NULL"
         word = int.from_bytes(thread.space.read(value, 8), "little")
-        return "[" + " ".join(str(fd) for fd in range(64) if word >> fd & 1) + "]"  # no more are certain
+        # the set may be shorter than more words
+        return "[" + " ".join(str(fd) for fd in range(64) if word >> fd & 1) + "]"
 
 
 PollFds = Annotated[int, _PollFds()]
@@ -73,7 +74,7 @@ TimeoutAt = Annotated[int, At(TIMESPEC)]
 
 
 def set_mask(thread: Thread, address: int, size: int) -> None:
-    """Block other signals until the call is over, if it says so."""
+    """Set the signal mask until the call is over, if the call gives one."""
     if address:
         if size != _MASK:
             raise LinuxError(EINVAL)
@@ -81,9 +82,9 @@ def set_mask(thread: Thread, address: int, size: int) -> None:
 
 
 class Waiting:
-    """The end of a call that waits for files, for the time at `address`; 0: without end.
+    """The timeout of a call that waits for files, from the time at `address`; 0: no timeout.
 
-    Raises LinuxError for what is no time.
+    Raises LinuxError for an invalid time.
     """
 
     def __init__(self, system: System, thread: Thread, address: int) -> None:
@@ -96,13 +97,13 @@ class Waiting:
             self.deadline = thread.deadline(system.clock, timeout)
 
     def is_over(self) -> bool:
-        """Whether not to wait any more."""
+        """Whether the timeout is over."""
         return self._ends_now or (
             self.deadline is not None and self._system.clock.monotonic() >= self.deadline
         )
 
     def wait(self, files: Iterable[tuple[File, int]]) -> Blocked:
-        """What to raise to wait for these, each for its events."""
+        """Return the Blocked to raise to wait for these files, each for its events."""
         keys: dict[Key, None] = {}
         deadline = self.deadline
         for file, events in files:
@@ -114,7 +115,7 @@ class Waiting:
         return Blocked(*keys, deadline=deadline, restarts=False, remaining=remaining)
 
     def finish(self) -> None:
-        """The call does not wait: tell how much of its time is left, where that can be written."""
+        """Store the remaining time, if it can be written, as the call does not wait."""
         if self.deadline is not None and not self._ends_now:
             left = max(self.deadline - self._system.clock.monotonic(), 0)
             with suppress(LinuxError, OutOfMemory):
@@ -156,7 +157,7 @@ def ppoll(
         ready += bool(found)
         result[8 * at + 6 : 8 * at + 8] = found.to_bytes(2, "little")
     waits = not ready and not waiting.is_over()
-    if result != given or not waits:  # a signal that ends the wait leaves no old events either
+    if result != given or not waits:  # otherwise, after a signal, the old events must not stay either
         thread.space.write(fds, memoryview(result))
     if waits:
         raise waiting.wait(files)
@@ -168,7 +169,7 @@ def ppoll(
 
 
 def _size_of_table(thread: Thread) -> int:
-    """How many descriptors the process's table has room for now: select looks at no others."""
+    """Return the size of the process's descriptor table: select ignores descriptors beyond it."""
     highest = max(thread.process.state.descriptors, default=0)
     return 64 if highest < 64 else 1 << max(highest.bit_length(), 7)
 

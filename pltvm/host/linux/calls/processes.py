@@ -46,7 +46,7 @@ _CLONE_BITS: Final = sum(_CLONE.values())
 
 
 class _CloneFlags(Flags):
-    """What a child shares, and in the last byte the signal that tells of its end."""
+    """What a child shares; the last byte is the signal sent at its end."""
 
     def show(self, thread: Thread, value: int) -> str:
         number = value & 0xFF
@@ -81,7 +81,7 @@ def clone(
 
 @system_call(435)
 def clone3(system: System, thread: Thread, address: Address, size: Size) -> int | None:
-    """The same, by a struct, which may be longer than it is known here if the rest is zero."""
+    """Like `clone`, with a struct, which may be longer than the known one if the rest is zero."""
     if size < CLONE_ARGS.size:
         raise LinuxError(EINVAL)
     if size > PAGE:
