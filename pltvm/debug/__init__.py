@@ -1,11 +1,11 @@
-"""Looking into a machine that runs: above the machine, and nothing below knows of it.
+"""Tools that look into a running machine: above the machine, and no lower layer imports them.
 
-stops      the run is stopped at places in code, after a step, at faults, on demand; knows nothing of gdb
-watching   and when watched memory is read or written
-viewing    what is there to be looked at: enclaves and processes, their threads, their memory
-words      the machine in words: chain, pages, owners, page tables, PMP
-history    and goes back: checkpoints, and re-runs
-recording  a run is noted, or compared with one that was; packed is the file, rooted what a program found
-trace/     what happens, as a file
+~    stops      stops a run at breakpoints, after a step, at faults, on demand; independent of gdb
+    watching   watchpoints: stops when watched memory is read or written
+    viewing    enclaves and processes, their threads and memory, as debuggers see them
+    words      descriptions of the machine: chain, pages, owners, page tables, PMP
+    history    goes back in time: checkpoints, and re-runs
+    recording  records a run, or compares a run with a recording; packed is the file, rooted the files of a
+    program trace/     writes all events to a file
 gdb/       the remote protocol of gdb and lldb, on a socket or a pipe
 """

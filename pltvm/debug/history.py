@@ -1,17 +1,17 @@
-"""Back in time: a run repeats exactly, so going back is a snapshot from before, and a re-run.
+"""Goes back in time: as a run repeats exactly, an earlier snapshot is restored and run again.
 
-    go_to(N)        the last checkpoint before N is put back, and N − its position instructions run again
-    back_to_break   as `go_to`, stretch by stretch from now to the beginning: each is run again from its
-                    checkpoint, and it is noted in which block one of the places was (`Counter.look_for`)
-    back_to_write   likewise, in which block, or in the service of whose trap, bytes changed (`Counter.watch`)
+    ~    go_to(N)        restores the last checkpoint before N, and runs N − its position instructions again
+    back_to_break   goes stretch by stretch from now to the beginning: each is run again from its
+                    checkpoint, noting the blocks that contain one of the places (`Counter.look_for`)
+    back_to_write   the same, noting the blocks in which, or in whose trap, bytes changed (`Counter.watch`)
 
-Which instruction of the block it was is found by running it one instruction at a time. Nothing that is run
-again is shown again. Checkpoints are made between two blocks, every `every` instructions. They thin out with
-age: of those that are N instructions back, one in about N / 4 stays; and the least useful ones go when they
-take more than `size` bytes.
+The instruction inside the block is found by running it one instruction at a time. Output of code that is run
+again is not shown again. Checkpoints are made between two blocks, every `every` instructions. Old ones are
+thinned out: at a distance of N instructions, about one per N / 4 stays; and the least useful ones are dropped
+when all take more than `size` bytes.
 
-All but `position` is for errands of the hart (`Hart.outside`), where no guest code is entered: a debugger
-that is told inside of a handler asks for one, and is told again in it.
+Everything but `position` is for errands of the hart (`Hart.outside`), outside guest code: a debugger that is
+notified inside a handler requests an errand, and is notified again in it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,24 +31,24 @@ from pltvm.machine import Machine, MachineSnapshot
 
 DEFAULT_SIZE: Final = 256 << 20  # bytes
 EVERY: Final = 4_000_000  # instructions: some 15 ms of a run
-_NEAR: Final = 200_000  # before a place far back there is a checkpoint for the steps that follow
-_KEPT_SHARE: Final = 4  # a gap is at most the age over this
+_NEAR: Final = 200_000  # distance of a new checkpoint before a far place, for the following steps
+_KEPT_SHARE: Final = 4  # gaps are at most the age divided by this
 _STEPS_A_BLOCK: Final = 1024
-_OVERHEAD: Final = 1 << 16  # bytes of a checkpoint beside its pages: what the host remembers
+_OVERHEAD: Final = 1 << 16  # bytes of a checkpoint besides its pages: the host's state
 
 
 class HistoryError(PltvmError):
-    """There is no way back, and why."""
+    """Going back is not possible; the message has the reason."""
 
 
 class Partner(Protocol):
-    """Who takes part in a run and is no part of the machine: the fuzzer, as the callers of its target."""
+    """A participant of a run outside the machine: the fuzzer, which plays the callers of its target."""
 
     def now(self) -> object:
-        """What it remembers."""
+        """Return its state."""
 
     def go_back(self, then: Any) -> None:
-        """The machine was put back to where it was when `now` gave this."""
+        """Restore the state that `now` returned, as the machine was restored to that moment."""
 
     def pauses(self) -> bool:
         """Whether it has just left the JIT by `Hart.pause`."""
@@ -56,15 +56,15 @@ class Partner(Protocol):
 
 @dataclass(slots=True)
 class Checkpoint:
-    """The machine between two instructions, at `position`, with so much of a time slice `used`.
+    """The machine between two instructions, at `position`, with the `used` part of a time slice.
 
-    `pages` are those that the checkpoint before does not have. `traps` and `flushes` are the hart's counts,
-    and those of its core.
+    `pages` are those that differ from the checkpoint before. `traps` and `flushes` are counts of the hart and
+    of its core.
     """
 
     position: int
     used: int
-    reserved: Reserved | None  # by an `lr`
+    reserved: Reserved | None  # the reservation of an `lr`
     snapshot: MachineSnapshot
     pages: int
     counts: tuple[int, int, int, int]
@@ -72,10 +72,10 @@ class Checkpoint:
 
 
 class History:
-    """The history of each run of a machine from now on, made before one begins; bounded by `size` bytes.
+    """The history of each run of a machine, to be made before a run begins; limited to `size` bytes.
 
-    `partner` goes back with the machine. `undisturbed` is entered while something is run again: who stops
-    runs takes away there what would.
+    `partner` goes back with the machine. `undisturbed` is a context for re-runs, in which nothing stops the
+    run.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class History:
         self._size, self._every = size, max(every, 2 * _STEPS_A_BLOCK)
         self._counter = Counter.of(machine.hart)
         self._checkpoints: list[Checkpoint] = []
-        self._furthest = 0  # where the run has been, and what it wrote was shown
+        self._furthest = 0  # the furthest position so far, up to which output was shown
         self._hushed: ExitStack | None = None
         self._end_value = b""
-        self.missing = ""  # why the last checkpoint that was due could not be made
+        self.missing = ""  # why the last checkpoint could not be made
         self.undisturbed: Callable[[], AbstractContextManager[object]] = nullcontext
         self._counter.on_limit = self._on_limit
         if partner is not None:
@@ -97,33 +97,33 @@ class History:
         if machine.hart.running:
             self._counter.begin()
 
-    # -- where it is -----------------------------------------------------------------------------------
+    # -- the position ----------------------------------------------------------------------------------
 
     @property
     def position(self) -> int:
-        """Instructions that have run: in a handler, or an errand."""
+        """The number of instructions that have run; in a handler, or an errand."""
         return self._counter.now
 
     @property
     def start(self) -> int:
-        """The first position that there is a way back to."""
+        """The first position that can be reached."""
         self._must_reach(0)
         return self._checkpoints[0].position
 
     @property
     def positions(self) -> list[int]:
-        """Where there are checkpoints, in order."""
+        """The positions of checkpoints, in order."""
         return [one.position for one in self._checkpoints]
 
     @property
     def bytes_taken(self) -> int:
-        """What the checkpoints take, about."""
+        """The approximate size of the checkpoints."""
         return sum(one.pages * PAGE + _OVERHEAD for one in self._checkpoints)
 
     # -- checkpoints -----------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """A run begins. What was before it is over: who had it run would not know that it is there again."""
+        """Begin a run. Earlier runs cannot be reached, as Python code between runs would not notice it."""
         self._checkpoints.clear()
         self._furthest = self._counter.now
         self._unhush()
@@ -131,10 +131,10 @@ class History:
         self._plan()
 
     def _on_limit(self) -> None:
-        if self._hart.has_errands:  # which come before any guest code
+        if self._hart.has_errands:  # errands come before any guest code
             self._hart.outside(self._on_limit)
             return
-        if self._furthest - self._counter.now > _STEPS_A_BLOCK:  # meanwhile somebody went back
+        if self._furthest - self._counter.now > _STEPS_A_BLOCK:  # an errand went back meanwhile
             pass
         elif self._hushed is not None:
             self._counter.go_to(self._furthest)
@@ -145,16 +145,16 @@ class History:
         self._plan()
 
     def _plan(self) -> None:
-        """Stop where the next checkpoint is due: behind the last one that there is, and behind now.
+        """Stop where the next checkpoint is due: after the last one, and after now.
 
-        Or first where what was shown before ends.
+        Stop before that where the output shown before ends.
         """
         last = self._checkpoints[-1].position if self._checkpoints else 0
         due = max(last, self._counter.now) + self._every
         self._counter.stop_behind(due if self._hushed is None else self._furthest)
 
     def _save(self) -> None:
-        """Make a checkpoint here, unless there is one, or something cannot be saved."""
+        """Make a checkpoint here, unless there is one already, or something cannot be saved."""
         now = self._counter.now
         at = next(
             (i for i, one in enumerate(self._checkpoints) if one.position >= now), len(self._checkpoints)
@@ -177,7 +177,7 @@ class History:
         self._thin()
 
     def _measure(self, at: int) -> None:
-        """Count the pages that only this one and later ones have."""
+        """Count the pages that only this checkpoint and later ones have."""
         if at >= len(self._checkpoints):
             return
         one = self._checkpoints[at]
@@ -190,7 +190,7 @@ class History:
         self._measure(at)
 
     def _thin(self) -> None:
-        """Fewer of the old ones; the first and the last stay."""
+        """Remove some of the old checkpoints; the first and the last stay."""
         now, kept = self._counter.now, self._checkpoints
         at = 1
         while at < len(kept) - 1:
@@ -203,12 +203,12 @@ class History:
             self._remove(min(range(1, len(kept) - 1), key=lambda i: self._worth(i, now)))
 
     def _worth(self, at: int, now: int) -> float:
-        """How much longer a way back gets without it, for its age."""
+        """Return how much more has to be run again without this checkpoint, relative to its age."""
         kept = self._checkpoints
         return (kept[at + 1].position - kept[at - 1].position) / (abs(now - kept[at].position) + self._every)
 
     def forget_what_follows(self) -> None:
-        """Somebody has changed memory or registers: what ran behind here may go otherwise now."""
+        """Forget the history after this point, as memory or registers were changed and the run may differ."""
         now = self._counter.now
         self._checkpoints = [one for one in self._checkpoints if one.position < now]
         self._furthest = now
@@ -219,7 +219,7 @@ class History:
     # -- going back ------------------------------------------------------------------------------------
 
     def go_to(self, position: int) -> None:
-        """Be at this position, where the run has been. Raises HistoryError where cannot go back."""
+        """Go to this position, which the run has passed. Raises HistoryError if that is not possible."""
         self._must_reach(position)
         if position > max(self._counter.now, self._furthest):
             raise HistoryError(f"the run has not been at position {position}: it is at {self._counter.now}")
@@ -228,13 +228,14 @@ class History:
         self._plan()
 
     def step_back(self) -> None:
-        """Be before the instruction that ran last."""
+        """Go back before the last instruction."""
         self.go_to(self._counter.now - 1)
 
     def back_to_break(self, places: Sequence[tuple[PageTable | None, int]]) -> int | None:
-        """Be where code last came to one of these places: address spaces (None: any), and addresses.
+        """Go back to the last time that code reached one of these places: address spaces (None: any), and
+        addresses.
 
-        The position; None if that never was, and then this is the first position that there is a way back to.
+        Returns the position; None if there was none, and then goes to the first position.
         """
         rows = [(table.root if table is not None else 0, va) for table, va in places]
         wanted = set(rows)
@@ -250,7 +251,7 @@ class History:
                 self._counter.go_to(position)
                 if is_there():
                     found = position
-                elif self._hart.current.regs[PC] - was not in (2, 4):  # that was the end of the block
+                elif self._hart.current.regs[PC] - was not in (2, 4):  # it was the end of the block
                     break
             return found
 
@@ -260,11 +261,11 @@ class History:
             self._counter.look_for(())
 
     def back_to_write(self, table: PageTable, va: int, size: int) -> int | None:
-        """Be before the instruction that last changed these bytes, itself or by its trap.
+        """Go back before the instruction that last changed these bytes, directly or by its trap.
 
-        The position, or None, as of `back_to_break`. The bytes are at `va` of an address space now, and
-        watched in physical memory: whoever wrote there is found. Raises HistoryError for what is not mapped,
-        or on two pages.
+        Returns the position, or None, as `back_to_break`. The bytes are at `va` of an address space now, and
+        are watched in physical memory, so any writer is found. Raises HistoryError if they are not mapped, or
+        on two pages.
         """
         spans = table.spans(va, size, 0)
         if spans is None or len(spans) != 1:
@@ -302,9 +303,9 @@ class History:
         last: Callable[[int, int], int | None],
         value: Callable[[], bytes] = lambda: b"",
     ) -> int | None:
-        """Run stretch after stretch again, the newest first, until one has a hit; be there.
+        """Run one stretch after the other again, the newest first, until one has a hit; go there.
 
-        `begin` starts the noting, `hit` gives the block, in which `last` looks for the position before the
+        `begin` starts noting blocks, `hit` returns the block, and `last` finds the position in it, before the
         end of the stretch.
         """
         self._must_reach(self._counter.now)
@@ -352,7 +353,7 @@ class History:
         self._counter.go_to(position)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """The machine, the counts and who has the hart, as they were."""
+        """Restore the machine, the counts and the running context."""
         machine, hart = self._machine, self._hart
         driver, program = machine.driver, machine.driver.kernel.program
         if program is not None and program.changed_since(checkpoint.snapshot.host.kernel.kernel.waiting):
@@ -375,7 +376,7 @@ class History:
 
     @contextmanager
     def _repeating(self) -> Iterator[None]:
-        """What runs now ran before."""
+        """Mark this context as a re-run."""
         self._furthest = max(self._furthest, self._counter.now)
         self._hush()
         try:
@@ -386,7 +387,7 @@ class History:
                 self._unhush()
 
     def _hush(self) -> None:
-        """What is written was written before, up to `_furthest`: nobody hears of it."""
+        """Suppress output up to `_furthest`, which was shown before."""
         if self._hushed is None:
             self._hushed = stack = ExitStack()
             driver = self._machine.driver

@@ -1,14 +1,14 @@
-"""A recording as a file: a zip, with a manifest in JSON that says what is in it.
+"""A recording as a file: a zip, with a manifest in JSON that lists its contents.
 
-    manifest.json   the version of this format, pltvm's and Unicorn's; what was run, how, and how it ended
+    ~    manifest.json   versions of this format, pltvm and Unicorn; what was run, how, and how it ended
     elf/0 …         the program, and the servers, in the order of the manifest
-    shm, relay, disk, input, stdin/0 …    what it was given
+    ~    shm, relay, disk, input, stdin/0 …    inputs of the run
     tree            what a host program found beneath its root: rows of JSON (`rooted`)
     tree/0 …        the contents of files there
     traps           the rows of its log (`pltvm.monitor.log`), column by column
 
-Nothing in it names a place to write to: members are read by the names that are written here. What they may
-take is bounded before anything is read.
+No entry names a place to write to: members are read by the names used here. Sizes are limited before anything
+is read.
 """
 
 import hashlib
@@ -36,15 +36,15 @@ _TIME: Final = (1980, 1, 1, 0, 0, 0)  # of every member: the same run gives the 
 
 
 class RecordingError(PltvmError):
-    """A file that is not a recording, or none of this version; what is wrong with it."""
+    """A file that is not a recording, or not one of this version; the message has the reason."""
 
 
 @dataclass(slots=True)
 class Case:
     """What was run: `kind` is "enclave", "host", "kernel" or "finding", `file` its name on the command line.
 
-    `servers` are name and file, `elves` the bytes of the program and of these. `options` are those of the
-    command, as far as they say how it runs.
+    `servers` are names and files, `elves` the bytes of the program and the servers. `options` are those of
+    the command that affect the run.
     """
 
     kind: str
@@ -54,15 +54,15 @@ class Case:
     arguments: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     given: dict[str, bytes] = field(default_factory=dict)  # shm, relay, disk, input
-    stdin: list[bytes] = field(default_factory=list)  # what each read got
+    stdin: list[bytes] = field(default_factory=list)  # the bytes of each read
     tree: list[dict[str, Any]] = field(default_factory=list)
-    contents: list[bytes] = field(default_factory=list)  # of files of the tree
+    contents: list[bytes] = field(default_factory=list)  # contents of files of the tree
 
 
 @dataclass(slots=True)
 class Ending:
-    """How a run ended: its exit status, and hashes of what it wrote; `count` traps, and the `sum` of them;
-    `rows` are the log, with its `mask`. `stopped`: by a time limit, or Ctrl-C."""
+    """How a run ended: exit status, and hashes of its output; `count` and `sum` of its traps; `rows` and
+    `mask` of its log. `stopped`: by a time limit, or Ctrl-C."""
 
     status: int
     stdout: str
@@ -80,14 +80,14 @@ class Ending:
 
 
 def pltvm_version() -> str:
-    """That of the package which runs."""
+    """Return the version of this package."""
     from pltvm import __version__
 
     return __version__
 
 
 def unicorn_version() -> str:
-    """That of the package which is installed."""
+    """Return the version of the installed package."""
     import unicorn
 
     return str(unicorn.__version__)
@@ -97,7 +97,7 @@ def unicorn_version() -> str:
 
 
 def pack(case: Case, ending: Ending) -> bytes:
-    """The bytes of the file. Raises PltvmError for what is too much."""
+    """Return the bytes of the file. Raises PltvmError if it is too large."""
     members: dict[str, bytes] = {f"elf/{i}": elf for i, elf in enumerate(case.elves)}
     members |= case.given
     members |= {f"stdin/{i}": part for i, part in enumerate(case.stdin)}
@@ -136,7 +136,7 @@ def pack(case: Case, ending: Ending) -> bytes:
 
 
 def _columns(rows: bytes) -> bytes:
-    """First bytes of all rows, then the second ones …: these are alike, and pack well."""
+    """Return the first bytes of all rows, then the second ones …: similar bytes compress well."""
     return b"".join(rows[at::_ROW] for at in range(_ROW))
 
 
@@ -152,7 +152,7 @@ def _from_columns(columns: bytes) -> bytes:
 
 
 def is_recording(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a zip, and no ELF or trace, as those who take several look at."""
+    """Whether a file is a zip, for commands that take a recording or another kind of file."""
     try:
         with open(path, "rb") as file:
             return os.path.isfile(path) and file.read(len(_MAGIC)) == _MAGIC
@@ -163,7 +163,7 @@ def is_recording(path: str | os.PathLike[str]) -> bool:
 class Packed:
     """A recording that was read from a file.
 
-    `notes` are lines on what may make a replay differ: other versions, parts that were changed since.
+    `notes` are lines on possible reasons for differences in a replay: other versions, changed parts.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -1,9 +1,9 @@
-"""A run recorded, and run again: what it gets from outside is noted or given, and its traps are compared.
+"""Records and replays runs: inputs from outside are recorded, or given again, and traps are compared.
 
-    Recording    around a run: packs what it was given, its log of traps, and hashes of what it wrote
+    ~    Recording    around a run: packs its inputs, its log of traps, and hashes of its output
     Replay       around the same run in another process: ends it at the first trap that differs
 
-Both are the same for the command that runs it: `options` for a host program, `running` around the run.
+Both have the same interface for the command: `options` for a host program, `running` around the run.
 """
 
 import hashlib
@@ -29,24 +29,25 @@ if TYPE_CHECKING:
 
 
 class Tape(Protocol):
-    """What the command that runs it knows of either."""
+    """The common interface of both for commands."""
 
     def options(self, machine: Machine) -> dict[str, Any]:
-        """Options of a host program that it brings along."""
+        """Return additional options of a host program."""
 
     def running(self, machine: Machine | None) -> AbstractContextManager[None]:
-        """Around the run, and what is said of it."""
+        """Context manager around the run and its messages."""
 
     def finish(self, status: int) -> str:
-        """The run has ended with this exit status; a line on that, or none. Raises PltvmError."""
+        """Handle the end of the run with this exit status; return a line for the user, or "". Raises
+        PltvmError."""
 
 
 class DiffersError(PltvmError):
-    """A replay did otherwise than the recording, and where."""
+    """A replay differs from the recording; the message says where."""
 
 
 class Stopped(PltvmError):
-    """A replay was stopped, or has come to where the recorded run was: all was the same up to there."""
+    """A replay was stopped, or reached the place where the recorded run was: no difference up to there."""
 
 
 class _Noted(io.BufferedIOBase):
@@ -71,14 +72,14 @@ class _Noted(io.BufferedIOBase):
 
 
 class Heard:
-    """What this process writes to standard output and error in `hearing`, as hashes."""
+    """Hashes of what this process writes to standard output and error in `hearing`."""
 
     def __init__(self) -> None:
         self.stdout = self.stderr = ""
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Hash what is written in the block."""
+        """Hash output in this context."""
         before = sys.stdout, sys.stderr
         noted = []
         for stream in before:
@@ -100,7 +101,7 @@ def _text(noted: Any, like: TextIO) -> TextIO:
 
 
 class Recording:
-    """A run that is recorded, `case`, into a file, which is made now: behind a wall it could not be.
+    """Records a run, `case`, to a file, which is made now, as it could not be made behind the wall.
 
     Raises PltvmError for a file that cannot be written.
     """
@@ -114,7 +115,7 @@ class Recording:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
     def options(self, machine: Machine) -> dict[str, Any]:
-        """Of the host program: its input is noted, and the files that it finds."""
+        """Return options of the host program that record its input and the files that it finds."""
         assert self._finder is not None
         terminals = os.isatty(0), os.isatty(1), os.isatty(2)
         self._case.options["terminals"] = list(terminals)
@@ -131,14 +132,14 @@ class Recording:
 
     @contextmanager
     def running(self, machine: Machine | None) -> Iterator[None]:
-        """Around the run, and what is said of it; without a machine only that."""
+        """Record in this context; without a machine only the messages."""
         if machine is not None:
             self._log = TrapLog(machine.monitor.state)
         with self._heard.hearing():
             yield
 
     def finish(self, status: int) -> str:
-        """Write the file, once the run has ended with this exit status; a line on that."""
+        """Write the file after the run has ended with this exit status; return a line about it."""
         log, case = self._log, self._case
         if self._finder is not None:
             if self._finder.problem:
@@ -155,7 +156,7 @@ class Recording:
 
 
 class _Input:
-    """What was read, part by part; a way back leads to parts before."""
+    """The recorded input, read by read; it can be restored to an earlier read."""
 
     def __init__(self, parts: list[bytes]) -> None:
         self._parts, self.position = parts, 0
@@ -167,7 +168,7 @@ class _Input:
 
 
 def _finder() -> "Finder":
-    from pltvm.debug.rooted import Finder  # which takes much of Linux along
+    from pltvm.debug.rooted import Finder  # it imports much of Linux
 
     return Finder()
 
@@ -179,9 +180,9 @@ def _made_again(case: Case, root: Path) -> "Callable[..., None]":
 
 
 class Replay:
-    """A recording that is run again. `root` is an empty folder for the files of a host program.
+    """Replays a recording. `root` is an empty folder for the files of a host program.
 
-    Without `compares` nothing is compared: a debugger may change what it likes, and go back.
+    Without `compares` nothing is compared: a debugger may change the state, and go back.
     """
 
     def __init__(self, packed: Packed, root: Path | None = None, compares: bool = True) -> None:
@@ -192,7 +193,7 @@ class Replay:
         self._tell = _made_again(case, root) if root is not None else None
 
     def options(self, _machine: Machine) -> dict[str, Any]:
-        """Of the host program: the input and the files that there were."""
+        """Return options of the host program with the recorded input and files."""
         terminals = tuple(bool(one) for one in self._packed.case.options["terminals"])
         return {
             "source": _Input(self._packed.case.stdin),
@@ -203,7 +204,7 @@ class Replay:
 
     @contextmanager
     def running(self, machine: Machine | None) -> Iterator[None]:
-        """Around the run, and what is said of it. Raises DiffersError, Stopped."""
+        """Replay in this context. Raises DiffersError, Stopped."""
         ending, self._machine = self._packed.ending, machine
         if not self._compares:
             yield
@@ -228,7 +229,7 @@ class Replay:
         return DiffersError(f"{name}: differs first at {which}: recorded: {was}; now: {is_now}")
 
     def _words(self, trap: Trap) -> str:
-        """What a trap was, and where."""
+        """Describe a trap, with its place."""
         assert self._machine is not None
         driver = self._machine.driver
         enclave = driver.table.of_eid(trap.who) if trap.who != HOST else None
@@ -241,7 +242,7 @@ class Replay:
         return one_line(f"{_what(trap)} of {who} at {where}")
 
     def finish(self, status: int) -> str:
-        """Compare, once the run has ended with this exit status. Raises DiffersError."""
+        """Compare the end of the run, with this exit status. Raises DiffersError."""
         if not self._compares:
             return ""
         ending, log, name = self._packed.ending, self._log, self._packed.name

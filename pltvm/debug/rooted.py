@@ -1,9 +1,8 @@
-"""What a host program finds beneath its root: noted while it runs, and made again for a replay.
+"""The files that a host program finds beneath its root: recorded while it runs, and made again for a replay.
 
-A walk that sees a name for the first time packs what is there, before the program can do anything to it:
-the content of a file, where a link leads, the names in a folder. So what is packed is what was there at the
-start, as far as the program came. Times and inode numbers are no part of it: programs are told of none that
-are real.
+The first walk that sees a name packs the file, before the program can change it: the content of a file, the
+target of a link, the names in a folder. So the packed files are those of the start, as far as the program
+reached them. Times and inode numbers are not included, as programs do not see the real ones.
 """
 
 import os
@@ -24,18 +23,18 @@ _PERMISSIONS: Final = 0o1777
 
 
 class Finder:
-    """Notes what the walks of one file system see. `problem` says why it is not all, "" if it is."""
+    """Records what the walks of one file system see. `problem` is the reason if it is incomplete, else ""."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, dict[str, Any]] = {}  # by path from the root
         self.contents: list[bytes] = []
         self.problem = ""
-        self.names: list[str] = []  # of the root itself
+        self.names: list[str] = []  # prefixes of the root's own path
         self._left = MOST_BYTES // 2
-        self._folders: dict[Key, bytes] = {}  # where they were at the start
+        self._folders: dict[Key, bytes] = {}  # their paths at the start
 
     def watch(self, fs: FileSystem) -> None:
-        """Note the walks of this one, from now on."""
+        """Record the walks of a file system from now on."""
         tree = fs.tree
         self.names = [os.fsdecode(name) for name in tree.all_names()]
         look = tree.look
@@ -43,7 +42,7 @@ class Finder:
         def looked(name: bytes, folder: int) -> int:
             found = look(name, folder)
             above = self._folders.get(_key(os.fstat(folder)))
-            if above is not None:  # else the program has made it
+            if above is not None:  # otherwise the program has made it
                 row = self.rows.get(b"/".join(filter(None, (above, name))))
                 if row is not None and "mode" not in row:
                     self._see(found, row)
@@ -55,7 +54,7 @@ class Finder:
         os.close(root)
 
     def _see(self, descriptor: int, row: dict[str, Any]) -> None:
-        """Pack what is there, of which there is a row, as its folder was listed."""
+        """Pack a file whose row exists already, as its folder was listed."""
         info, inside = os.fstat(descriptor), os.fsencode(row["path"])
         row["mode"] = info.st_mode & _PERMISSIONS
         try:
@@ -66,7 +65,7 @@ class Finder:
             elif stat.S_ISDIR(info.st_mode):
                 self._folders[_key(info)] = inside
                 self._list(inside, descriptor)
-        except OSError as error:  # as it will be for the program
+        except OSError as error:  # the program will get the same error
             if error.errno not in (EACCES, EPERM):
                 self.problem = self.problem or f"{os.fsdecode(inside) or '.'}: {error.strerror}"
             row["unreadable"] = True
@@ -98,7 +97,7 @@ class Finder:
             os.close(opened)
 
     def table(self) -> list[dict[str, Any]]:
-        """All rows, folders before what is in them."""
+        """Return all rows, folders before their contents."""
         return [
             {"path": "", "kind": "root", "names": self.names},
             *(row for _, row in sorted(self.rows.items())),
@@ -106,9 +105,9 @@ class Finder:
 
 
 def make_again(rows: list[dict[str, Any]], contents: list[bytes], root: Path) -> Callable[[FileSystem], None]:
-    """Make what was found beneath a new folder; gives what the file system of the program is to be told.
+    """Make the files beneath a new folder; return a function to prepare the program's file system.
 
-    Raises PltvmError for rows that lead elsewhere, and PltvmError where it can not be made.
+    Raises PltvmError for rows that lead outside, or if files cannot be made.
     """
     base = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     names: list[bytes] = []
@@ -139,7 +138,7 @@ def _key(info: os.stat_result) -> Key:
 
 
 def _folder_of(base: int, parts: list[bytes]) -> tuple[int, bytes]:
-    """The folder of a path, opened name by name, and its last name: no link is followed on the way."""
+    """Return the folder of a path, opened name by name without following links, and its last name."""
     folder = os.dup(base)
     for part in parts[:-1]:
         below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)

@@ -1,13 +1,13 @@
-"""Where a run is stopped, and how it goes on: places in code, steps, faults, a request from outside.
+"""Stops a run at breakpoints, after steps, at faults, or on request, and resumes it.
 
-The run is stopped inside a handler of its hart: nothing has left the JIT, and whoever was told (`on_stop`)
-may look at everything and change it, until it says how to go on. It knows no debugger: `gdb` is one.
+The run is stopped inside a handler of its hart, still inside the JIT. The listener (`on_stop`) may look at
+everything and change it, until it returns how to go on. This file is independent of debuggers, such as `gdb`.
 
     trap, fault, request ─▶ handler ─▶ on_stop ─▶ Go: on, or one instruction ─▶ back into the JIT
 
-A step does jumps and calls of the monitor itself (`flow`, `Hart.trap`). Any other instruction runs, up to a
-place behind it that is there for this one step, and with no place at it. So no instruction is run by another
-engine than it would be without a debugger, and nothing counts instructions.
+A step does jumps and monitor calls itself (`flow`, `Hart.trap`). Any other instruction runs in the JIT, up to
+a temporary breakpoint after it, with the breakpoint at it disabled. So every instruction is run by the same
+engine as without a debugger, and instructions need not be counted.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,47 +28,47 @@ _ECALL = (0x73).to_bytes(4, "little")
 
 
 class Reason(Enum):
-    """Why the run was stopped."""
+    """The reason of a stop."""
 
     BEGIN = auto()  # nothing has run yet
-    BREAK = auto()  # at a place
-    STEP = auto()  # after one instruction, or a call that was one
-    WATCH = auto()  # memory that is watched is about to be read or written
+    BREAK = auto()  # at a breakpoint
+    STEP = auto()  # after one instruction, or a call
+    WATCH = auto()  # watched memory is about to be read or written
     FAULT = auto()  # an enclave is about to be destroyed, or a process gets a signal
     REQUEST = auto()
     NEW = auto()  # an enclave that the host has made is about to run
-    START = auto()  # back where there is no way further back
+    START = auto()  # at the start of the history
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why the run was stopped. `signal` is the Linux number of what a fault would be there, `text` the reason
-    in words; `address` and `access` ("r", "w") are those of watched memory."""
+    """A stop, with its reason. `signal` is the Linux signal number for a fault, `text` the reason in words;
+    `address` and `access` ("r", "w") are those of watched memory."""
 
     reason: Reason
     signal: int = 0
     text: str = ""
     address: int = 0
     access: str = ""
-    table: PageTable | None = None  # whose memory is watched
+    table: PageTable | None = None  # the address space of the watched memory
 
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """How to go on: with a single instruction; a fault takes its course, or is as if it had not been."""
+    """How to go on: with a single instruction or not; a fault is passed on or ignored."""
 
     step: bool = False
     passes: bool = True
-    errand: Callable[[], None] | None = None  # instead: this, where no guest code is entered
+    errand: Callable[[], None] | None = None  # instead of going on: called outside guest code
 
 
 class Killed(BaseException):
-    """The run is to end here: no error, and nobody on the way is to deal with it."""
+    """Ends the run. It is no Exception, so that no handler of errors catches it."""
 
 
 @dataclass(slots=True)
 class _Step:
-    """An instruction that is run: the place behind it, and whether somebody is to be told."""
+    """A step in progress: the breakpoint after it, and whether to report its end."""
 
     table: PageTable
     at: int
@@ -77,7 +77,7 @@ class _Step:
 
 
 class Stops:
-    """The stops of one machine. `on_stop` is told of each, and says how to go on; it may raise Killed."""
+    """The stops of one machine. `on_stop` gets each stop, and returns how to go on; it may raise Killed."""
 
     def __init__(self, machine: Machine, on_stop: Callable[[Stop], Go]) -> None:
         self.machine = machine
@@ -86,8 +86,9 @@ class Stops:
         self._breaks = self.hart.breaks
         self._places: set[tuple[int, int]] = set()  # root table, address
         self._steps: dict[Context, _Step] = {}
-        self._passed: dict[Context, tuple[int, bool]] = {}  # where it stopped, and was to go on by a step
-        self._spared: dict[int, bool] = {}  # by position, what was decided of a fault there
+        # contexts that stopped here and have to go on by a step
+        self._passed: dict[Context, tuple[int, bool]] = {}
+        self._spared: dict[int, bool] = {}  # by position: the decision about a fault there
         self._asked = False
         self._watching = Watching(machine, self._on_watched)
         self._before: dict[Cause, Handler] = {}
@@ -95,7 +96,7 @@ class Stops:
     # -- beginning and end -------------------------------------------------------------------------------
 
     def begin(self, at_once: bool = True) -> None:
-        """From now on there are stops; `at_once`: one before anything runs."""
+        """Enable stops; `at_once`: stop before anything runs."""
         handlers = self.hart.handlers
         ours = {Cause.BREAK: self._on_break, Cause.INTERRUPT: self._on_interrupt, Cause.TIMER: self._on_timer}
         self._before = {cause: handlers.given(cause) for cause in ours}
@@ -106,7 +107,7 @@ class Stops:
             self.soon(Stop(Reason.BEGIN))
 
     def end(self) -> None:
-        """Nobody stops it any more, and it runs as fast as ever."""
+        """Disable stops; the run has full speed again."""
         self._watching.end()
         for context in list(self._steps):
             self._finish(context)
@@ -119,25 +120,25 @@ class Stops:
         self.hart.handlers.update(self._before)
         self._judge_by(lambda *_: False)
 
-    # -- places ------------------------------------------------------------------------------------------
+    # -- breakpoints -------------------------------------------------------------------------------------
 
     def add(self, table: PageTable, va: int) -> None:
-        """Stop when code of this address space gets to `va`."""
+        """Stop when code of this address space reaches `va`."""
         self._places.add((table.root, va))
         self._breaks.add(table, va)
 
     def remove(self, table: PageTable, va: int) -> None:
-        """And no more."""
+        """Remove a breakpoint."""
         self._places.discard((table.root, va))
         if not any(step.table.root == table.root and step.behind == va for step in self._steps.values()):
             self._breaks.remove(table, va)
 
     def is_place(self, context: Context) -> bool:
-        """Whether a context is at one."""
+        """Whether a context is at a breakpoint."""
         return context.table is not None and (context.table.root, context.regs[PC]) in self._places
 
     def watch(self, table: PageTable, va: int, size: int, access: str, put: bool) -> bool:
-        """Stop when these bytes are read ("r") or written ("w"); or, with `put` false, no more."""
+        """Stop when these bytes are read ("r") or written ("w"); with `put` false, remove that."""
         change = self._watching.put if put else self._watching.take
         return change(table, va, size, access)
 
@@ -151,20 +152,21 @@ class Stops:
     # -- stopping ----------------------------------------------------------------------------------------
 
     def request(self) -> None:
-        """From any thread, again and again until it has stopped: stop where it is, or the time slice ends.
+        """Stop the run where it is, or at the end of the time slice. To be repeated until it has stopped;
+        from any thread.
 
-        To leave the JIT within a slice would begin another one.
+        Leaving the JIT within a slice would begin another one.
         """
         self._asked = True
         if not self.hart.time_slice:
             self.hart.interrupt()
 
     def soon(self, stop: Stop) -> None:
-        """From a handler, or before a run: stop before any more guest code runs, whoever is to run then."""
+        """Stop before more guest code runs, in any context; from a handler, or before a run."""
         self.hart.outside(lambda: self._on(stop))
 
     def stop(self, stop: Stop) -> bool:
-        """In a handler: the run is stopped. Returns when guest code is to run on; False: by an errand."""
+        """Stop the run; in a handler. Returns when guest code should go on; False: by an errand."""
         self._asked = False
         for context in list(self._steps):
             if context is self.hart.current:
@@ -182,12 +184,12 @@ class Stops:
         return True
 
     def go(self, go: Go) -> None:
-        """In an errand: go on like this."""
+        """Go on; in an errand."""
         self._on(self._go(self.hart.current, go.step))
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """While the block runs, in an errand, nothing is stopped: what runs again ran before."""
+        """Disable stops in this context, for re-runs; in an errand."""
         for context in list(self._steps):
             self._finish(context)
         self._passed.clear()
@@ -208,13 +210,13 @@ class Stops:
 
     @property
     def watched(self) -> list[Watched]:
-        """What is watched."""
+        """Return the watched memory."""
         return self._watching.all
 
     def _go(self, context: Context, told: bool, over: bool = False) -> Stop | None:
-        """Let the current context go on; what is to be told if it has stopped again already.
+        """Let the current context go on; return a Stop to report if it has stopped again already.
 
-        `over`: it is at a place that is none of its own.
+        `over`: it is at a breakpoint of another context.
         """
         while told or over or self.is_place(context):
             over, code = False, fetch(context)
@@ -236,7 +238,7 @@ class Stops:
         return None
 
     def _run_one(self, context: Context, code: bytes, told: bool) -> None:
-        """One instruction runs, and then there is a place; if it traps, its handler sees to that."""
+        """Run one instruction up to a temporary breakpoint; if it traps, the handler ends the step."""
         table, at = context.table, context.regs[PC]
         if table is None:
             return
@@ -245,7 +247,7 @@ class Stops:
         self._breaks.add(table, step.behind)
 
     def _finish(self, context: Context) -> _Step | None:
-        """The step of a context is over: places are as they were."""
+        """End the step of a context, and restore breakpoints."""
         step = self._steps.pop(context, None)
         if step is not None:
             if (step.table.root, step.behind) not in self._places:
@@ -276,7 +278,7 @@ class Stops:
             self.stop(stop)
 
     def _leave_step(self, context: Context) -> None:
-        """Something comes between: the step is taken when the context has the hart again."""
+        """Suspend a step that was interrupted, until the context has the hart again."""
         step = self._steps.get(context)
         if step is not None and context.regs[PC] == step.at:
             self._finish(context)
@@ -298,12 +300,12 @@ class Stops:
         self.stop(Stop(Reason.REQUEST))
 
     def _judge_by(self, judge: Callable[[Context, str, Cause | None], bool]) -> None:
-        """Who sees faults of enclaves, and of programs of the host, before anything comes of them."""
+        """Set the function that gets faults of enclaves and host programs before they take effect."""
         self.machine.monitor.set_faults_judge(judge)
         self.machine.kernel.spares = judge
 
     def _on_fault(self, context: Context, reason: str, cause: Cause | None) -> bool:
-        """An enclave is about to be destroyed; True if it goes on instead."""
+        """Handle a fault before the enclave is destroyed; return True if it goes on instead."""
         self._finish(context)
         self._asked = False
         position = self._position
@@ -330,5 +332,5 @@ _SIGNALS = {
 
 
 def signal_of(cause: Cause | None) -> int:
-    """The signal that such a trap is on Linux; SIGABRT for what is no trap of an instruction."""
+    """Return the Linux signal for a trap; SIGABRT if it was not caused by an instruction."""
     return SIGABRT if cause is None else _SIGNALS.get(cause, SIGSEGV)

@@ -1,7 +1,8 @@
-"""What there is to look at in a machine: enclaves, processes and a kernel program; threads, memory, ELFs.
+"""A debugger's view of a machine: enclaves, processes and a kernel program; threads, memory, ELFs.
 
-A *view* is one address space with its threads. Views are made anew at each question, as what they show comes
-and goes; their number stays. Memory is what the program itself may see: where it may not, the reason is told.
+A *view* is one address space with its threads. Views are made for each query, as enclaves and processes come
+and go; their numbers are stable. Memory has the permissions of the program itself; for other memory the
+reason is given.
 """
 
 from collections.abc import Iterator
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from pltvm.host.linux.process import Process
     from pltvm.host.linux.system import System
 
-KERNEL: Final = 99  # below the host kernel's own numbers of processes
-_LATER: Final = 1_000_000  # numbers of enclaves that would be those of processes otherwise
+KERNEL: Final = 99  # less than any process number of the host kernel
+_LATER: Final = 1_000_000  # offset for enclave numbers that would collide with processes
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadView:
-    """One thread: its number, what people call it, and its registers."""
+    """One thread: its number, its name for display, and its registers."""
 
     number: int
     name: str
@@ -65,7 +66,7 @@ class Views:
 
     @property
     def system(self) -> "System | None":
-        """The Linux that runs on the machine, if one does."""
+        """The Linux system on the machine, or None."""
         return getattr(self.machine.kernel.program, "system", None)
 
     def all(self) -> list[View]:
@@ -76,7 +77,7 @@ class Views:
         return [*self._processes(), *self._kernel(), *map(self._of_enclave, self._slots())]
 
     def of(self, context: Context) -> tuple[View, ThreadView] | None:
-        """Whose a context is."""
+        """Return the view and the thread of a context, or None."""
         for view in self.all():
             for thread in view.threads:
                 if thread.context is context:
@@ -84,7 +85,7 @@ class Views:
         return None
 
     def find(self, number: int) -> View | None:
-        """The view of this number."""
+        """Return the view of this number, or None."""
         return next((view for view in self.all() if view.number == number), None)
 
     def _slots(self) -> Iterator[Enclave]:
@@ -105,7 +106,7 @@ class Views:
         return View(number, name, table, (thread,), source, symbols, eid, slot=slot)
 
     def doing(self, enclave: Enclave) -> str:
-        """What an enclave does, in words."""
+        """Return the state of an enclave, in words."""
         if enclave.at == self._state.globals.running:
             return "runs"
         if enclave.is_server and not enclave.caller:
@@ -151,7 +152,7 @@ class Views:
     # -- memory ------------------------------------------------------------------------------------------
 
     def read(self, view: View, va: int, size: int) -> bytes:
-        """Up to `size` bytes at `va`: fewer, or none, where what follows is not the program's."""
+        """Read up to `size` bytes at `va`: fewer, or none, if the program cannot read the rest."""
         found = b""
         while size > len(found):
             at = va + len(found) & (1 << 64) - 1
@@ -163,7 +164,7 @@ class Views:
         return found
 
     def place(self, view: View, va: int) -> int | None:
-        """The physical address of a byte that is mapped for the program."""
+        """Return the physical address of a byte that is mapped for the program, or None."""
         pte = view.table.entry(va)
         user = pte & U or view.number == KERNEL
         pa = pte_address(pte) | va & PAGE - 1
@@ -176,7 +177,7 @@ class Views:
         return None if view.process is None else _not_touched(view, view.process, va, size)
 
     def read_in(self, view: View, va: int) -> None:
-        """Have a process's page there, as if the process had read it."""
+        """Make a process's page present, as if the process had read it."""
         from pltvm.host.linux.errors import LinuxError
 
         if view.process is not None:
@@ -184,7 +185,7 @@ class Views:
                 view.process.space.read(va, 1)
 
     def write(self, view: View, va: int, data: bytes) -> bool:
-        """Put `data` at `va`; False, and nothing written, where some of it is not the program's."""
+        """Write `data` at `va`; return False and write nothing if a part is not accessible to the program."""
         if view.process is not None:
             from pltvm.host.linux.errors import LinuxError
 
@@ -203,7 +204,7 @@ class Views:
         return True
 
     def why_not(self, view: View, va: int) -> str:
-        """Why the program has nothing at `va`, in words."""
+        """Return why the program cannot access `va`, in words."""
         enclave = self._state.enclaves.get(view.eid) if view.eid is not None else None
         gone = passed_on(self._state, enclave, va) if enclave is not None else None
         if gone is not None:
@@ -215,7 +216,7 @@ class Views:
         return describe_owner(self._state.owners, view.threads[0].context, va)
 
     def owner(self, pa: int) -> str:
-        """Whose a page of RAM is, in words."""
+        """Return the owner of a page of RAM, in words."""
         try:
             row = owners(self._state).at(pa)
         except KeyError:
@@ -225,7 +226,7 @@ class Views:
         return f"the page belongs to {article}{who}{more and f' ({more})'}"
 
     def cells(self, row: OwnerRow) -> tuple[str, ...]:
-        """Whose some pages are in words, for a table, with the names of enclaves."""
+        """Return a row of a table of owners, with names of enclaves."""
         *pages, who, more = Owners.cells(row)
         enclave = self._state.enclaves.get(row.owner.number) if row.owner.kind == "enclave" else None
         return *pages, f"enclave {enclave}" if enclave is not None else who, more
@@ -241,7 +242,7 @@ def _moved(source: Source) -> int:
 
 
 def _not_touched(view: View, process: "Process", va: int, size: int) -> bytes | None:
-    """What a process would find in a page that it has not touched yet; None where that is not known."""
+    """Return what a process would read from a page that it has not accessed yet; None if unknown."""
     area = process.space.area(va & -PAGE)
     if area is None or view.table.entry(va) or process.space.table.raw_entry(va):
         return None

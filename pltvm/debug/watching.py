@@ -1,11 +1,12 @@
-"""Memory that is watched: the run is stopped when it is read or written, without a step of anybody.
+"""Watched memory: stops the run when it is read or written, without stepping.
 
-PMP takes the page of RAM away from everybody: so each access to it traps, whoever makes it and by which
-mapping, and all other memory is as fast as ever. If it meets what is watched, the run is stopped before it,
-as by RISC-V's own triggers. Then the access is done here (`engine/access`). Page tables, measurements and
-snapshots see nothing of it.
+PMP makes the page of RAM inaccessible: so each access to it traps, in any context and by any mapping, and all
+other memory has full speed. If the access meets watched bytes, the run stops before it, as with RISC-V's own
+triggers. Then the access is done here (`engine/access`). Page tables, measurements and snapshots are not
+affected.
 
-What the monitor or the host writes makes no access: after each of their traps what is watched is compared.
+Writes of the monitor or the host cause no trap: the watched bytes are compared after each trap that they
+handle.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,14 +26,14 @@ from pltvm.engine.trap import Cause, fetch
 from pltvm.machine import Machine
 from pltvm.monitor import boot
 
-FREE: Final = (3, 4, 5)  # entries of PMP that the monitor does not use
+FREE: Final = (3, 4, 5)  # PMP entries that the monitor does not use
 _ACCESSES: Final = (Cause.LOAD_ACCESS, Cause.STORE_ACCESS)
 _MOVING: Final = (Cause.ECALL_U, Cause.FETCH_PAGE, Cause.LOAD_PAGE, Cause.STORE_PAGE)
 
 
 @dataclass(slots=True)
 class Watched:
-    """Bytes at `va` of an address space, which are at `pa` now, and were `value` when last looked at."""
+    """Bytes at `va` of an address space, which are at `pa` now, and had `value` at the last check."""
 
     table: PageTable
     va: int
@@ -43,14 +44,15 @@ class Watched:
 
     @property
     def key(self) -> tuple[int, int, int, str]:
-        """What tells it from others."""
+        """Its identity."""
         return self.table.root, self.va, self.size, self.access
 
 
 class Watching:
-    """What is watched on one machine.
+    """The watched memory of one machine.
 
-    `stopped` is told of an access, and whether a guest is about to make it; False: it does not come to that.
+    `stopped` is called for an access, with whether a guest is about to make it; it returns False if the
+    access is not made.
     """
 
     def __init__(self, machine: Machine, stopped: Callable[["Watched", str, bool], bool]) -> None:
@@ -67,7 +69,8 @@ class Watching:
         return bool(self._watched)
 
     def put(self, table: PageTable, va: int, size: int, access: str) -> bool:
-        """Watch `size` bytes; False where nothing is mapped, they lie in two pages, or pages are too many."""
+        """Watch `size` bytes; return False if they are not mapped, are in two pages, or there are too many
+        pages."""
         entry = table.entry(va)
         pa = pte_address(entry) | va & PAGE - 1
         fits = 0 < size <= PAGE - va % PAGE
@@ -82,14 +85,14 @@ class Watching:
         return True
 
     def take(self, table: PageTable, va: int, size: int, access: str) -> bool:
-        """Watch them no more."""
+        """Stop watching them."""
         if self._watched.pop((table.root, va, size, access), None) is not None:
             self._changed()
         return True
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """While the block runs, in an errand of the hart, nothing is watched; then what there is by then."""
+        """Suspend watching in this context; in an errand of the hart."""
         watched, self._watched = self._watched, {}
         if watched:
             self._install()
@@ -109,11 +112,11 @@ class Watching:
 
     @property
     def all(self) -> list[Watched]:
-        """What is watched."""
+        """Return the watched memory."""
         return list(self._watched.values())
 
     def end(self) -> None:
-        """Nothing is watched any more."""
+        """Stop all watching."""
         if self._watched:
             self._watched.clear()
             self._changed()
@@ -137,7 +140,7 @@ class Watching:
             self._before = {}
 
     def _program(self) -> None:
-        """Have PMP say what is watched now."""
+        """Set PMP for the watched memory."""
         state = self._machine.monitor.state
         entries = boot.entries(state)
         pages = sorted({one.pa & -PAGE for one in self._watched.values()})
@@ -156,9 +159,9 @@ class Watching:
                 return
             met = self._met(context, what)
             if met is not None and not self._stopped(*met, True):
-                return  # it goes on elsewhere
+                return  # the run has moved elsewhere
             if met is not None and not self._is_taken(table, what.access):
-                return  # it is watched no more, and can be run
+                return  # no longer watched: the instruction can run normally
             free = [entry.span(self._memory) for _, entry in sorted(boot.entries(self._monitor).items())]
             fault = self._accesses.perform(code, context, what, free)
             if fault is not None:
@@ -171,7 +174,8 @@ class Watching:
         return handle
 
     def _met(self, context: Context, what: Operation) -> tuple[Watched, str] | None:
-        """What is watched that an access meets, and how; a write only if it changes something."""
+        """Return the watched bytes that an access meets, and the kind of access; a write only if it changes
+        them."""
         table = context.table
         assert table is not None
         for one in self._watched.values():
@@ -189,12 +193,12 @@ class Watching:
         return old is None or self._accesses.result(context, what, old) not in (None, old)
 
     def _pages_of(self, table: PageTable, va: int, size: int) -> dict[int, int]:
-        """The pages of RAM of a range, by the address where each part starts."""
+        """Return the pages of RAM of a range, by the address of each part."""
         starts = {va, (va + size - 1) & -PAGE} if (va ^ va + size - 1) & -PAGE else {va}
         return {start: pte_address(table.entry(start)) for start in starts}
 
     def _is_taken(self, table: PageTable, access: Access) -> bool:
-        """Whether it meets a page that PMP keeps from everybody."""
+        """Whether it meets a page that PMP has made inaccessible."""
         pages = {one.pa & -PAGE for one in self._watched.values()}
         return not pages.isdisjoint(self._pages_of(table, access.address, access.size).values())
 
@@ -218,11 +222,11 @@ class Watching:
         return handle
 
     def _look(self) -> None:
-        """The monitor or the host has done something: whether what is watched has changed, or moved."""
+        """Check, after work of the monitor or the host, whether watched bytes have changed or moved."""
         moved = False
         for one in list(self._watched.values()):
             entry = self._entry(one)
-            if entry is None:  # its program has ended
+            if entry is None:  # the program has ended
                 del self._watched[one.key]
                 moved = True
                 continue
@@ -238,7 +242,7 @@ class Watching:
             self._changed()
 
     def _entry(self, one: Watched) -> int | None:
-        """The entry of the page, 0 while it is elsewhere; None when its address space is no more."""
+        """Return the page-table entry, 0 while the page is elsewhere; None if the address space is gone."""
         state = self._machine.monitor.state
         if any(enclave.space.table.root == one.table.root for enclave in state.enclaves.values()):
             return one.table.entry(one.va)

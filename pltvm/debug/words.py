@@ -1,6 +1,6 @@
-"""The machine in words, for `monitor …` of debuggers: who called whom, whose pages are, what maps what.
+"""Descriptions of the machine, for `monitor …` of debuggers: chains, owners of pages, mappings.
 
-What there is comes from `pltvm.view`, in its words where it has some; who asks is a process of the debugger.
+The data, and texts where possible, come from `pltvm.view`; commands refer to the debugger's present process.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pltvm.view.enclave import Enclave
 
 _MOST_LINES: Final = 2000
-_MOST_ENTRIES: Final = 1 << 20  # a kernel program can make tables that lead back to themselves
+_MOST_ENTRIES: Final = 1 << 20  # a kernel program can make tables that point to themselves
 
 
 def answer(views: Views, view: View | None, text: str) -> str:
-    """What a command prints. Raises ArgumentError for one that there is not."""
+    """Return the output of a command. Raises ArgumentError for an unknown one."""
     name, *rest = text.split() or ["help"]
     found = _COMMANDS.get(name)
     if found is None:
@@ -56,7 +56,7 @@ def _number(rest: list[str]) -> int:
 
 
 def where(view: View, pc: int) -> str:
-    """A place in the code of a view."""
+    """Return a place in the code of a view."""
     return str(view.symbols.locate(pc - view.moved)) if view.symbols is not None else f"{pc:#x}"
 
 
@@ -127,7 +127,7 @@ def _pagetable(views: Views, view: View | None, rest: list[str]) -> list[str]:
 
 
 def _way(ram: Memory, root: int, va: int) -> list[str]:
-    """The entries on the way to an address."""
+    """Return the page-table entries of the walk to an address."""
     lines, table = [f"root {root:#x}"], root
     entries = list(page_table.way(ram, root, va))
     for level, _, pte, slot in entries:

@@ -1,7 +1,7 @@
-"""How a client goes back in time: by an instruction, or to the last time at a place, or of a write.
+"""Goes back in time for a client: by an instruction, or to the last breakpoint or write.
 
-A handler cannot go back, as guest code is entered around it. So it leaves an errand to the hart, which goes
-back and is stopped there.
+A handler cannot go back, as guest code is running around it. So it leaves an errand to the hart, which goes
+back and stops there.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ Places = Sequence[tuple[PageTable, int]]
 
 
 class Back:
-    """The history of a run that is about to begin, of so many bytes, for whoever is told of `stops`."""
+    """The history, of limited size, of a run that is about to begin, for the listener of `stops`."""
 
     def __init__(self, stops: Stops, size: int, partner: Partner | None = None) -> None:
         self._stops = stops
@@ -23,11 +23,11 @@ class Back:
 
     @property
     def position(self) -> int:
-        """How many instructions have run."""
+        """The number of instructions that have run."""
         return self._history.position
 
     def forgetting(self, go: Go) -> Go:
-        """Go on like this with what has been changed."""
+        """Return a Go that goes on with changed state, and forgets the history after this point."""
 
         def errand() -> None:
             self._history.forget_what_follows()
@@ -36,7 +36,8 @@ class Back:
         return Go(errand=errand)
 
     def errand(self, step: bool, places: Places, say: Callable[[str], None]) -> Callable[[], None]:
-        """Go back by an instruction, or to the last of these places or of what is watched; and be stopped."""
+        """Return an errand that goes back by an instruction, or to the last breakpoint or watched write, and
+        stops."""
 
         def go() -> None:
             try:

@@ -1,4 +1,4 @@
-"""What packets ask of registers and memory: those of the process and thread that the client has chosen."""
+"""Packets for registers and memory of the process and thread that the client has chosen."""
 
 from collections.abc import Callable
 from typing import Final
@@ -12,7 +12,7 @@ _MOST_READ: Final = 0x8000
 
 
 class Contents:
-    """Reads and writes them. `say` gets a line for people where there is nothing to be read, and why."""
+    """Reads and writes them. `say` gets a line with the reason if memory cannot be read."""
 
     def __init__(self, views: Views, whom: Whom, say: Callable[[str], None]) -> None:
         self._views = views
@@ -22,7 +22,7 @@ class Contents:
         self._refused: set[tuple[int, int]] = set()  # process, page
 
     def begin(self) -> None:
-        """A new stop: what cannot be read is said again."""
+        """Begin a new stop: reasons are given again."""
         self._refused.clear()
 
     # -- registers ---------------------------------------------------------------------------------------
@@ -35,7 +35,8 @@ class Contents:
         return b"".join(registers.read(context, one).hex().encode() for one in known)
 
     def _registers_of(self, view: View) -> tuple[registers.Register, ...]:
-        """Those that the client knows of: gdb asks for the description of one process alone by itself."""
+        """Return the registers that the client knows: gdb requests the description of only one process by
+        itself."""
         return registers.REGISTERS if view.number in self._whom.described else registers.PLAIN
 
     def _set_all_registers(self, rest: bytes) -> bytes:
@@ -80,7 +81,7 @@ class Contents:
         return data.hex().encode()
 
     def _say_why(self, view: View, va: int) -> None:
-        """Once for each page at a stop: why there is nothing to be read."""
+        """Say why memory cannot be read, once for each page at a stop."""
         page = view.number, va >> 12
         if va >> 12 and page not in self._refused and len(self._refused) < 16:
             self._refused.add(page)
@@ -110,7 +111,7 @@ class Contents:
         return NOT_HERE
 
     def packets(self) -> Table:
-        """What it answers."""
+        """Return the packets that it answers."""
         return {
             b"g": self._all_registers, b"G": self._set_all_registers,
             b"p": self._register, b"P": self._set_register,
@@ -119,7 +120,7 @@ class Contents:
 
 
 def _address(text: bytes) -> tuple[int, int]:
-    """`ADDRESS,LENGTH`. Raises ValueError."""
+    """Parse `ADDRESS,LENGTH`. Raises ValueError."""
     place, size = (int(number, 16) for number in text.split(b","))
     if not 0 <= place < 1 << 64 or size < 0:
         raise ValueError

@@ -1,7 +1,7 @@
-"""The ELFs of a session as files: a debugger reads them through the protocol (`vFile`), and nothing else.
+"""The ELFs of a session as files, which a debugger can read by the protocol (`vFile`); no others.
 
-A file that this process was given by its path has that path, so that its debug information is found beside
-it too; one of which there are only the bytes has a name of its own.
+An ELF that was given by path has that path, so that its debug information beside it is found too; one that
+was given as bytes has a generated name.
 """
 
 import os
@@ -23,7 +23,7 @@ _NUMBERS: Final = {EPERM: 1, ENOENT: 2, EBADF: 9, EINVAL: 22}  # of the protocol
 
 
 def path_of(view: View) -> str:
-    """What the ELF of a view is called."""
+    """Return the name of a view's ELF."""
     if isinstance(view.elf, bytes):
         name = re.sub(r"[^\w.+-]", "_", view.name.rsplit("/", 1)[-1])
         return f"/pltvm/{view.number}/{name}" if view.elf else ""
@@ -39,7 +39,7 @@ class Files:
         self._known: dict[str, bytes] = {}
 
     def path(self, view: View) -> str:
-        """The path of a view's ELF, which can be read from now on."""
+        """Return the path of a view's ELF, and make it readable."""
         name = path_of(view)
         if name and name not in self._known:
             try:
@@ -49,7 +49,7 @@ class Files:
         return name
 
     def _of_root(self, name: str) -> bytes | None:
-        """What the host program finds at this path: its libraries, which it was not given by a path here."""
+        """Return the file that the host program finds at this path, for its libraries, or None."""
         system = self._views.system
         if system is None:
             return None
@@ -61,7 +61,7 @@ class Files:
             return None
 
     def answer(self, packet: bytes) -> bytes:
-        """The reply to what follows `vFile:`."""
+        """Return the reply to the part of a packet after `vFile:`."""
         what, _, rest = packet.partition(b":")
         parts = rest.split(b",")
         try:
@@ -108,5 +108,5 @@ def _with_stat(data: bytes) -> bytes:
 
 
 def script() -> Path:
-    """What gdb runs."""
+    """Return the script that gdb runs."""
     return Path(__file__).with_name("script.py")

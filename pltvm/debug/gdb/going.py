@@ -1,4 +1,4 @@
-"""What packets ask of the run: where it is to stop, and how it goes on, or back."""
+"""Packets for the run: where it stops, and how it goes on, or back."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Going:
-    """Has the places of the client, and turns what it wants into a `Go`. `say` gets lines for people."""
+    """The client's breakpoints; turns its requests into a `Go`. `say` gets lines for the user."""
 
     def __init__(self, stops: Stops, views: Views, whom: Whom, say: Callable[[str], None]) -> None:
         self._stops = stops
@@ -26,21 +26,21 @@ class Going:
         self.resuming = Resuming(stops, views)
         self._places: set[tuple[int, int]] = set()  # process, address
         self._back: Back | None = None
-        self.over = False  # nothing of the run is left
+        self.over = False  # whether the run is over
 
     def remember(self, room: int, partner: "Partner | None") -> None:
-        """From now on it can go back, with so many bytes for that, with its `partner`."""
+        """Enable going back, with so many bytes of history, together with `partner`."""
         from pltvm.debug.gdb.backwards import Back
 
         self._back = Back(self._stops, room, partner)
 
     @property
     def can_go_back(self) -> bool:
-        """Whether it can."""
+        """Whether it can go back."""
         return self._back is not None
 
     def is_told(self, stop: Stop) -> bool:
-        """Whether it has stopped at a place of the client's."""
+        """Whether it has stopped at a breakpoint of the client."""
         if stop.reason is not Reason.BREAK:
             return False
         found = self._views.of(self._stops.hart.current)
@@ -49,7 +49,7 @@ class Going:
         return (found[0].number, found[1].context.regs[PC]) in self._places
 
     def forget(self, number: int) -> None:
-        """The places of this process are no more."""
+        """Forget the breakpoints of a process."""
         view = self._views.find(number)
         for place in [one for one in self._places if one[0] == number]:
             self._places.discard(place)
@@ -57,7 +57,7 @@ class Going:
                 self._stops.remove(view.table, place[1])
 
     def with_history(self, go: Go, changed: bool) -> Go:
-        """What has been changed is what goes on; what ran before behind here is forgotten."""
+        """Return the Go for a run with history: after changes, the history after this point is forgotten."""
         if self._back is None or not changed or go.errand is not None:
             return go
         return self._back.forgetting(go)
@@ -94,7 +94,7 @@ class Going:
     # -- going on ----------------------------------------------------------------------------------------
 
     def _go(self, rest: bytes) -> bytes | Go:
-        """vCont: what each thread is to do; the first action that names a thread is its."""
+        """Handle vCont: actions for threads; the first action that names a thread applies to it."""
         if self.over:
             return Go()
         if not rest.startswith(b";"):
@@ -115,7 +115,7 @@ class Going:
         return self.resuming.go(wanted, passes)
 
     def _go_back(self, how: bytes) -> bytes | Go:
-        """bs, bc: one instruction, or to the last place or write."""
+        """Handle bs and bc: go back by one instruction, or to the last breakpoint or write."""
         if self._back is None or self.over:
             return b"E01"
         by = {view.number: view.table for view in self._whom.living()}
@@ -135,7 +135,7 @@ class Going:
         return self._go(b";S" + rest[:2])
 
     def packets(self) -> Table:
-        """What it answers."""
+        """Return the packets that it answers."""
         return {
             b"Z": self._put_place, b"z": self._take_place,
             b"vCont?": lambda _rest: b"vCont;c;C;s;S;r", b"vCont": self._go, b"b": self._go_back,

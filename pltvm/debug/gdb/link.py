@@ -1,6 +1,6 @@
-"""One client, on a socket of this machine or a pipe: a thread reads what it sends, also while the guest runs.
+"""One client, on a local socket or a pipe: a thread reads its packets, also while the guest runs.
 
-There is one client. Whoever else connects meanwhile is refused.
+There is one client; other connections are refused meanwhile.
 """
 
 import os
@@ -22,12 +22,12 @@ _READ: Final = 1 << 16
 
 
 class Closed(Exception):
-    """The client is gone."""
+    """The client has disconnected."""
 
 
 class Link:
-    """The client at these descriptors. `on_interrupt` is called in another thread: it wants the run to stop;
-    `on_close` likewise, when the client is gone."""
+    """The client at these descriptors. `on_interrupt` is called, in another thread, when it wants the run to
+    stop; `on_close`, also there, when it has disconnected."""
 
     def __init__(self, source: int, sink: int, keeps: object = None) -> None:
         self._source, self._sink = source, sink
@@ -41,7 +41,7 @@ class Link:
         self.on_close: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
-        """From now on it is listened to."""
+        """Start to read from it."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -59,7 +59,7 @@ class Link:
                 if self.acknowledges and item is not Mark.AGAIN and item is not Mark.ACK:
                     self._write(b"-" if item is Mark.BAD else b"+")
                     if self._items and self._items[-1] == item:
-                        continue  # sent once more, as it was not acknowledged in time
+                        continue  # repeated, as it was not acknowledged in time
                 self._items.append(item)
                 os.write(self._wake[1], b"!")
         self.closed = True
@@ -67,7 +67,7 @@ class Link:
         self.on_close()
 
     def packet(self, halt: Halt | None = None) -> bytes:
-        """The next packet. Raises Closed; Interrupted when the run is to end."""
+        """Return the next packet. Raises Closed; Interrupted if the run should end."""
         while True:
             if halt is not None:
                 halt.wait(descriptor=self._wake[0])
@@ -75,7 +75,7 @@ class Link:
             item = self._items.popleft() if self._items else None
             if item is None:
                 if self.closed:
-                    os.write(self._wake[1], b"!")  # and whoever asks again
+                    os.write(self._wake[1], b"!")  # wakes later calls too
                     raise Closed
             elif item is Mark.AGAIN:
                 self._write(self._last)
@@ -83,34 +83,34 @@ class Link:
                 return item
 
     def send(self, payload: bytes) -> None:
-        """A packet to the client."""
+        """Send a packet to the client."""
         self._last = frame(payload)
         self._write(self._last)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        with suppress(OSError):  # it is gone, which who reads finds out
+        with suppress(OSError):  # disconnected, which the reading thread notices
             while view:
                 view = view[os.write(self._sink, view) :]
 
     def close(self) -> None:
-        """Let the client go."""
+        """Disconnect the client."""
         if isinstance(self._keeps, socket.socket):
             with suppress(OSError):
                 self._keeps.shutdown(socket.SHUT_RDWR)
 
     def forget(self) -> None:
-        """Its socket is no more."""
+        """Close its socket."""
         if isinstance(self._keeps, socket.socket):
             self._keeps.close()
 
 
 class Listener:
-    """Waits for a client at a port of this machine (0: any that is free), at the path of a socket, or at a
-    socket that somebody else listens at, by its number."""
+    """Waits for a client at a port of this machine (0: any free one), at the path of a socket, or at a
+    listening socket given by its descriptor."""
 
     def __init__(self, port: int = 0, path: Path | None = None, number: int | None = None) -> None:
-        """Raises PltvmError where that is not to be had."""
+        """Listen; raises PltvmError if that fails."""
         self._path = path
         try:
             if number is not None:
@@ -129,11 +129,11 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """What gdb's `target remote` takes."""
+        """The address for gdb's `target remote`."""
         return f"{LOOPBACK}:{self._socket.getsockname()[1]}" if self._path is None else str(self._path)
 
     def client(self) -> Link:
-        """Wait for the client; from then on others are refused."""
+        """Wait for the client; others are refused from then on."""
         connection, _ = self._socket.accept()
         if self._socket.family == socket.AF_INET:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -150,7 +150,7 @@ class Listener:
                 return
 
     def close(self) -> None:
-        """Nobody is listened to any more."""
+        """Stop listening."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -164,7 +164,7 @@ def _reason(error: OSError) -> str:
 
 
 def _remove_stale(path: Path) -> None:
-    """A socket at the path that nobody listens at any more makes room."""
+    """Remove a socket at the path that has no listener any more."""
     with suppress(OSError):
         if stat.S_ISSOCK(path.stat().st_mode):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -1,47 +1,47 @@
 """The framing of the remote protocol: `$payload#checksum`, acknowledgements, and the byte that interrupts.
 
-Nothing here reads or writes; so it can be fed with anything.
+Nothing here does input or output, so it can be tested with any bytes.
 """
 
 from enum import Enum, auto
 from typing import Final
 
-MOST: Final = 0x20000  # bytes of a packet, as the client is told
+MOST: Final = 0x20000  # bytes of a packet, reported to the client
 _ESCAPED: Final = b"#$}*"
 
 
 class Mark(Enum):
-    """What a client sends beside packets."""
+    """What a client sends besides packets."""
 
     INTERRUPT = auto()
     ACK = auto()
-    AGAIN = auto()  # send the last packet once more
-    BAD = auto()  # a packet that was damaged on its way
+    AGAIN = auto()  # a request to repeat the last packet
+    BAD = auto()  # a damaged packet
 
 
 Item = bytes | Mark
 
 
 class Framer:
-    """Makes packets of bytes as they come, in whatever pieces."""
+    """Makes packets from bytes that come in any pieces."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Item]:
-        """What these bytes complete. Bytes outside of packets that mean nothing are dropped."""
+        """Return the items completed by these bytes. Meaningless bytes outside packets are dropped."""
         found: list[Item] = []
         rest = self._rest + data
         while rest:
             first = rest[:1]
             if first == b"$":
                 end, again = rest.find(b"#", 1), rest.find(b"$", 1)
-                if 0 < again < (end if end > 0 else len(rest)):  # a packet that came to no end
+                if 0 < again < (end if end > 0 else len(rest)):  # an incomplete packet
                     found.append(Mark.BAD)
                     rest = rest[again:]
                     continue
                 if end < 0 or len(rest) < end + 3:
-                    if len(rest) > 2 * MOST:  # no client sends that
+                    if len(rest) > 2 * MOST:  # longer than any valid packet
                         rest = b""
                         found.append(Mark.BAD)
                     break
@@ -58,12 +58,12 @@ class Framer:
 
 
 def checksum(body: bytes) -> bytes:
-    """Two hexadecimal digits."""
+    """Return two hexadecimal digits."""
     return b"%02x" % (sum(body) & 0xFF)
 
 
 def unescape(body: bytes) -> bytes:
-    """What a packet's body stands for."""
+    """Return the decoded body of a packet."""
     if b"}" not in body:
         return body
     first, *parts = body.split(b"}")
@@ -71,13 +71,13 @@ def unescape(body: bytes) -> bytes:
 
 
 def escape(data: bytes) -> bytes:
-    """Bytes as they stand in a packet's body."""
+    """Return bytes encoded for a packet's body."""
     if not any(one in data for one in _ESCAPED):
         return data
     return b"".join(b"}" + bytes([one ^ 0x20]) if one in _ESCAPED else bytes([one]) for one in data)
 
 
 def frame(payload: bytes) -> bytes:
-    """A packet, ready to be sent."""
+    """Return a packet, ready to be sent."""
     body = escape(payload)
     return b"$%b#%b" % (body, checksum(body))

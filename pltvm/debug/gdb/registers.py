@@ -15,7 +15,7 @@ _GENERIC: Final = {"pc": "pc", "sp": "sp", "fp": "fp", "ra": "ra"} | {
 
 
 class Register(NamedTuple):
-    """One register: its name, bytes, slot in a context, and which bits of that it is."""
+    """One register: its name, size in bytes, slot in a context, and its bits there."""
 
     name: str
     size: int
@@ -43,7 +43,7 @@ def _all() -> tuple[Register, ...]:
 
 
 REGISTERS: Final = _all()
-PLAIN: Final = REGISTERS[:33]  # x0 … pc, which there are without a description too
+PLAIN: Final = REGISTERS[:33]  # x0 … pc, which need no description
 _FEATURES: Final = {
     "org.gnu.gdb.riscv.cpu": slice(0, 33),
     "org.gnu.gdb.riscv.fpu": slice(33, 68),
@@ -53,13 +53,13 @@ _FEATURES: Final = {
 
 
 def read(context: Context, register: Register) -> bytes:
-    """Its value, little-endian."""
+    """Return its value, little-endian."""
     value = context.regs[register.slot] if register.slot >= 0 else 0
     return (value >> register.shift & register.mask).to_bytes(register.size, "little")
 
 
 def write(context: Context, register: Register, data: bytes) -> bool:
-    """Set it; False where that cannot be."""
+    """Set it; return False if it cannot be set."""
     if not register.writable or len(data) < register.size:
         return False
     value = int.from_bytes(data[: register.size], "little") & register.mask
@@ -70,7 +70,7 @@ def write(context: Context, register: Register, data: bytes) -> bool:
 
 @cache
 def description(osabi: str) -> bytes:
-    """The target description: which registers there are (`qXfer:features:read:target.xml`)."""
+    """Return the target description, which lists the registers (`qXfer:features:read:target.xml`)."""
     lines = ['<?xml version="1.0"?>', '<!DOCTYPE target SYSTEM "gdb-target.dtd">', '<target version="1.0">']
     lines += ["<architecture>riscv:rv64</architecture>"] + ([f"<osabi>{osabi}</osabi>"] if osabi else [])
     number = 0

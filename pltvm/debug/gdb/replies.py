@@ -1,4 +1,4 @@
-"""What a client asks about the machine as a whole: threads, objects of qXfer, what lldb wants to know."""
+"""Replies about the whole machine: threads, objects of qXfer, queries of lldb."""
 
 from collections.abc import Callable
 from html import escape
@@ -21,7 +21,7 @@ TRIPLE: Final = b"riscv64-unknown-unknown-elf"
 
 
 def supported(asked: bytes, multiprocess: bool, backwards: bool) -> bytes:
-    """The reply to qSupported."""
+    """Return the reply to qSupported."""
     features = [
         f"PacketSize={MOST:x}", "QStartNoAckMode+", "swbreak+", "hwbreak+", "vContSupported+",
         "qXfer:features:read+", "qXfer:threads:read+", "qXfer:exec-file:read+", "qXfer:auxv:read+",
@@ -34,7 +34,7 @@ def supported(asked: bytes, multiprocess: bool, backwards: bool) -> bytes:
 
 
 def part(data: bytes, asked: bytes) -> bytes:
-    """What `OFFSET,LENGTH` asks for of an object. Raises ValueError."""
+    """Return the part `OFFSET,LENGTH` of an object. Raises ValueError."""
     offset, size = (int(number, 16) for number in asked.split(b","))
     size = min(size, MOST // 2 - 16)
     found = data[offset : offset + size]
@@ -42,7 +42,7 @@ def part(data: bytes, asked: bytes) -> bytes:
 
 
 def threads(views: list[View], identity: Callable[[View, ThreadView], str]) -> bytes:
-    """All threads, with what people call them."""
+    """Return all threads, with readable names."""
     rows = [
         f'<thread id="{identity(view, one)}" core="0" name="{escape(one.name)}"/>'
         for view in views
@@ -52,12 +52,12 @@ def threads(views: list[View], identity: Callable[[View, ThreadView], str]) -> b
 
 
 def description(view: View | None) -> bytes:
-    """The target description of a process."""
+    """Return the target description of a process."""
     return registers.description("" if view is not None and view.process is not None else "none")
 
 
 def auxiliary(view: View | None) -> bytes:
-    """What a process finds out about its program from the kernel: where it was put. Enclaves do not."""
+    """Return the auxiliary vector of a process, which has the load address. Enclaves have none."""
     if view is None or view.process is None:
         return b""
     try:
@@ -79,12 +79,12 @@ def auxiliary(view: View | None) -> bytes:
 
 
 def exec_file(files: Files, view: View | None) -> bytes:
-    """The path of a process's ELF."""
+    """Return the path of a process's ELF."""
     return files.path(view).encode() if view is not None else b""
 
 
 def region(view: View, va: int) -> bytes:
-    """The pages around an address, as lldb asks for them."""
+    """Return the region of memory around an address, for lldb."""
     page = va & -PAGE
     pte = view.table.entry(page)
     start = page
@@ -104,7 +104,7 @@ def region(view: View, va: int) -> bytes:
 
 
 def process_info(view: View) -> bytes:
-    """qProcessInfo of lldb."""
+    """Return the reply to qProcessInfo of lldb."""
     kind = b"bare" if view.process is None else b"linux"
     return b"pid:%x;ptrsize:8;endian:little;ostype:%b;triple:%b;" % (view.number, kind, TRIPLE.hex().encode())
 

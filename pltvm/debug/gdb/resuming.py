@@ -1,9 +1,9 @@
-"""How the run goes on when a client has said so: on, one instruction, or a line, of which thread.
+"""Resumes the run as a client requests: continues, or steps a thread by one instruction or line.
 
-One thread can run at a time: the one that has the hart. If another one is to make a step, the run goes on
-until that has the hart. A *line* is a range of addresses: it is left when pc is elsewhere, and a call of
-another enclave is a part of it. A single instruction that calls one leads into it, and one that returns leads
-out.
+Only the thread that has the hart can run. If another one has to step, the run goes on until that thread has
+the hart. A *line* is a range of addresses: the step ends when pc is outside, and a call of another enclave is
+part of the line. Stepping a single instruction that calls an enclave enters it, and one that returns leaves
+it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pltvm.monitor import chain
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a client wants of a thread: a step (a line: while pc is in start … end), else that it runs."""
+    """A client's request for a thread: a step (a line: while pc is in start … end), or to continue."""
 
     context: Context
     step: bool = False
@@ -26,22 +26,22 @@ class Wanted:
 
     @property
     def is_line(self) -> bool:
-        """Whether it is a line, and no single instruction."""
+        """Whether it is a line, not a single instruction."""
         return self.end > self.start
 
 
 class Resuming:
-    """What is wanted now, and the place where it waits for its thread, if it does."""
+    """The present request, and the place where it waits for its thread, if it does."""
 
     def __init__(self, stops: Stops, views: Views) -> None:
         self._stops = stops
         self._views = views
         self._wanted: Wanted | None = None
         self._waits: tuple[PageTable, int] | None = None
-        self.calls_are_steps = False  # also of a line: it leads into the enclave that is called
+        self.calls_are_steps = False  # also for a line: a call enters the called enclave
 
     def go(self, wanted: Wanted | None, passes: bool) -> Go:
-        """Go on as is wanted; None: just on."""
+        """Return the Go for a request; None is to continue."""
         self._wanted = wanted
         if wanted is None or not wanted.step:
             self._wanted = None
@@ -52,13 +52,14 @@ class Resuming:
         return Go(True, passes)
 
     def over(self) -> bool:
-        """The client is told: nothing is wanted any more. Whether a step has led to another thread."""
+        """End the request, as the client is notified. Return whether a step has led to another thread."""
         wanted, self._wanted = self._wanted, None
         self._wait_no_more()
         return wanted is not None and wanted.context is not self._stops.hart.current
 
     def again(self, stop: Stop, is_place: bool) -> Go | None:
-        """How to go on at once, as what is wanted is not done; None: tell the client. `is_place`: of its."""
+        """Return how to go on if the request is not done yet; None to notify the client. `is_place`: the stop
+        is at one of its breakpoints."""
         wanted, current = self._wanted, self._stops.hart.current
         if wanted is None or stop.reason not in (Reason.STEP, Reason.BREAK) or is_place:
             return None
@@ -79,10 +80,11 @@ class Resuming:
         return Go(True) if wanted.start <= current.regs[PC] < wanted.end else None
 
     def _is_over(self, wanted: Wanted, current: Context) -> bool:
-        """Another thread has the hart: whether the step is over when the one that made it has it again."""
+        """Whether a step is over although another thread has the hart; otherwise it goes on until its thread
+        has it."""
         found = self._views.of(wanted.context)
         if found is None:
-            return False  # it has ended
+            return False  # the thread has ended
         into = not wanted.is_line or self.calls_are_steps
         view, thread = found
         state = self._stops.machine.monitor.state

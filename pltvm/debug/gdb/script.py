@@ -1,8 +1,8 @@
-"""What gdb itself runs (`gdb -x`): calls between enclaves look like calls.
+"""The script that gdb runs (`gdb -x`): makes calls between enclaves look like function calls.
 
-up, down        go on from a server to the enclave that has called it, and back
-step, next      a line that calls a server is left into it, or stepped over
-chain           the stacks of all enclaves of the chain, the innermost first
+~    up, down        also go from a server to the enclave that has called it, and back
+    step, next      step into a call of a server, or over it
+    chain           shows the stacks of all enclaves of the chain, innermost first
 """
 
 # mypy: ignore-errors
@@ -14,7 +14,7 @@ def _monitor(text):
 
 
 def _thread(process):
-    """The first thread of a process, by the stub's number of it."""
+    """Return the first thread of a process, given the stub's number of the process."""
     for inferior in gdb.inferiors():
         if inferior.pid == process and inferior.threads():
             return inferior.threads()[-1]
@@ -22,13 +22,13 @@ def _thread(process):
 
 
 def _caller():
-    """The thread of the enclave, or of the host program, that has called the selected one."""
+    """Return the thread of the enclave, or host program, that has called the selected one."""
     words = _monitor("caller").split()
     return _thread(int(words[0])) if words else None
 
 
 class Describer:
-    """gdb asks for the registers of one inferior alone: have it ask for those of the others too."""
+    """Makes gdb request the description of registers for every inferior, as it does so for one only."""
 
     def __init__(self):
         self.known = set()
@@ -36,7 +36,7 @@ class Describer:
         gdb.events.stop.connect(lambda _event: self.look())
 
     def look(self):
-        """At inferiors that are new."""
+        """Handle new inferiors."""
         new = [one for one in gdb.inferiors() if one.pid and (one.num, one.pid) not in self.known]
         if not new:
             return
@@ -50,7 +50,8 @@ class Describer:
             thread.switch()
 
     def begin(self):
-        """Before another inferior is selected: or gdb says nothing of the next stop of the first one."""
+        """Prepare for selecting another inferior; otherwise gdb reports nothing at the next stop of the first
+        one."""
         if not self.begun and gdb.selected_thread() is not None:
             self.begun = True
             gdb.execute("stepi 0", to_string=True)
@@ -103,7 +104,7 @@ class Down(gdb.Command):
 
 
 class Chain(gdb.Command):
-    """The stacks of all enclaves of the chain, the innermost first, and that of the host program."""
+    """Show the stacks of all enclaves of the chain, innermost first, and that of the host program."""
 
     def __init__(self):
         super().__init__("chain", gdb.COMMAND_STACK)

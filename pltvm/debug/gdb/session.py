@@ -1,8 +1,8 @@
 """The loop of a session: the run stops, packets are answered until one lets it go on, and at last it ends.
 
-Registers, memory and places are those of one process, an enclave or a process of the host: of the thread that
-the client has chosen. What most packets mean is in whom.py, contents.py, going.py and transfers.py; here are
-those of how a session begins and ends.
+Registers, memory and breakpoints belong to the process, an enclave or a process of the host, of the thread
+that the client has chosen. Most packets are handled in whom.py, contents.py, going.py and transfers.py; here
+are those for the beginning and end of a session.
 """
 
 import threading
@@ -29,10 +29,11 @@ _AGAIN: Final = 0.01  # seconds between requests to stop
 
 
 class Session:
-    """One client of one machine. `focus` is the name or number of the process for clients that know of one.
+    """One client of one machine. `focus` is the name or number of the process for single-process clients.
 
-    `kills`: when the client is gone, the run ends; else it goes on without one. `say` gets lines for people.
-    `history` are bytes to go back in time, 0: it can not; `partner` goes back with the machine.
+    `kills`: the run ends when the client disconnects; otherwise it goes on without a client. `say` gets lines
+    for the user. `history` is the size in bytes of the history, 0 for none; `partner` goes back with the
+    machine.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class Session:
         self._told = b""
         self._running = False
         self._room_of_history, self._partner = history, partner
-        self._seen: Stop | None = None  # watched memory is about to be accessed
+        self._seen: Stop | None = None  # a stop just before an access to watched memory
         self._killed = False
-        self._left = False  # nobody looks any more
+        self._left = False  # whether the client has left
         transfers = Transfers(views, self._whom, self._going.resuming)
         parts = self._whom, self._contents, self._going, transfers
         self._table = merged(self._packets(), *(part.packets() for part in parts))
@@ -69,16 +70,16 @@ class Session:
     # -- the run -----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """The run is stopped before anything has run, and from then on when the client wants it."""
+        """Stop the run before anything has run, and later whenever the client wants it."""
         self.stops.begin()
         if self._room_of_history:
             self._going.remember(self._room_of_history, self._partner)
 
     def on_stop(self, stop: Stop) -> Go:
-        """The run is stopped: serve the client until it lets it go on."""
+        """Serve the client, as the run has stopped, until the client lets it go on."""
         current = self.stops.hart.current
         if not self._whom.several and stop.reason is Reason.WATCH:
-            self._seen = stop  # such a client takes it to be over by then
+            self._seen = stop  # such a client assumes that the access is done
             return Go(step=True)
         if self._seen is not None and stop.reason is not Reason.FAULT:
             stop, self._seen = self._seen, None
@@ -95,10 +96,11 @@ class Session:
         self._contents.begin()
         self._told = self._telling.reply_to(stop, elsewhere and stop.reason is Reason.STEP)
         if first:
-            self._whom.shown |= {view.number for view in self.views.all()}  # it asks for those that there are
+            # it requests the existing ones itself
+            self._whom.shown |= {view.number for view in self.views.all()}
         else:
             waiting, told = self._whom.waiting, self._told
-            self._show_new()  # or gdb finds them by itself, and takes one of them for what was stopped
+            self._show_new()  # otherwise gdb finds them by itself, and takes one of them for the stopped one
             self._whom.waiting, self._told = waiting, told
             self._whom.chosen.clear()
             self.link.send(self._told)
@@ -110,7 +112,7 @@ class Session:
             go = self._serve()
         except Closed:
             go = self._client_is_gone()
-        except Interrupted:  # by somebody else: the time limit has no say, but Ctrl-C has
+        except Interrupted:  # not by this client: time limits do not count here, but Ctrl-C does
             self._leave()
             go = Go()
         if self._killed:
@@ -119,7 +121,7 @@ class Session:
         return go
 
     def _show_new(self) -> Go:
-        """The host has made enclaves: tell the client of each before one runs, so that it may stop there."""
+        """Report new enclaves to the client before they run, so that it can set breakpoints there."""
         for view in self._whom.living() if self._whom.several else ():
             if view.number not in self._whom.shown:
                 self._whom.shown.add(view.number)
@@ -136,12 +138,13 @@ class Session:
         return Go()
 
     def _leave(self) -> None:
-        """The run goes on, if it does, as if nobody had looked."""
+        """Remove all effects of the session on the run."""
         self._left = True
         self.stops.end()
 
     def ended(self, status: int) -> None:
-        """The run is over: tell the client, and serve it until it goes, as what is left can be looked at."""
+        """Report the end of the run to the client, and serve it until it leaves, as it may look at what
+        remains."""
         if self._detached_all or self.link.closed or self._killed:
             self.link.close()
             return
@@ -164,7 +167,7 @@ class Session:
         return bool(self._whom.detached) and not self._whom.living()
 
     def _interrupt(self) -> None:
-        """In the thread that listens: have the run stop."""
+        """Ask the run to stop; in the reading thread."""
         if self._running and not self._left:
             threading.Thread(target=self._insist, daemon=True).start()
 
@@ -199,7 +202,7 @@ class Session:
         return NOT_KNOWN
 
     def _supported(self, rest: bytes) -> bytes:
-        several = b"swbreak+" in rest or b"vContSupported+" in rest  # gdb says so, and lldb does not
+        several = b"swbreak+" in rest or b"vContSupported+" in rest  # sent by gdb but not by lldb
         answer = replies.supported(rest, several, self._going.can_go_back)
         self._whom.several = b"multiprocess+" in answer
         return answer
@@ -210,7 +213,7 @@ class Session:
         return self._telling.again(self._told)
 
     def _detach(self, rest: bytes) -> bytes | Go:
-        """One process, or all: nobody looks at them any more."""
+        """Detach from one process, or from all."""
         living = [view.number for view in self._whom.living()]
         for number in [int(rest[1:], 16)] if rest.startswith(b";") else living:
             self._whom.detached.add(number)
@@ -234,6 +237,6 @@ class Session:
             b"qSupported": self._supported, b"QStartNoAckMode": lambda _rest: OK,
             b"vMustReplyEmpty": lambda _rest: NOT_KNOWN, b"qSymbol": lambda _rest: OK,
             b"qAttached": lambda _rest: b"0" if self._kills else b"1", b"?": self._ask_why,
-            b"vCtrlC": lambda _rest: OK,  # it is stopped
+            b"vCtrlC": lambda _rest: OK,  # it is stopped already
             b"D": self._detach, b"k": self._kill, b"vKill": self._kill_one,
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a client is told of a stop: why it is one, and whose."""
+"""Reports stops to a client: the reason, and the thread."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,12 +9,13 @@ from pltvm.debug.stops import Reason, Stop, Stops
 from pltvm.debug.viewing import ThreadView, View, Views
 from pltvm.engine.context import PC
 
-_SIGNALS: Final = {7: 10, 10: 30, 12: 31, 17: 20, 18: 19, 19: 17, 20: 18}  # Linux to gdb, where they differ
+# Linux to gdb, for numbers that differ
+_SIGNALS: Final = {7: 10, 10: 30, 12: 31, 17: 20, 18: 19, 19: 17, 20: 18}
 _INT, _TRAP = 2, 5
 
 
 class Telling:
-    """Makes the replies. `say` gets lines for people."""
+    """Makes the replies. `say` gets lines for the user."""
 
     def __init__(self, stops: Stops, views: Views, whom: Whom, say: Callable[[str], None]) -> None:
         self._stops = stops
@@ -23,7 +24,7 @@ class Telling:
         self._say = say
 
     def reply_to(self, stop: Stop, quiet: bool) -> bytes:
-        """The reply that says why it has stopped, and which thread that was; `quiet`: for no signal."""
+        """Return the reply with the reason of the stop, and the thread; `quiet`: without a signal."""
         found = self._whose(stop)
         number = {Reason.FAULT: stop.signal, Reason.REQUEST: _INT}.get(stop.reason, _TRAP)
         number = 0 if quiet else _SIGNALS.get(number, number)
@@ -44,7 +45,8 @@ class Telling:
         return b"T%02x" % number + "".join(f"{part};" for part in parts).encode()
 
     def _whose(self, stop: Stop) -> tuple[View, ThreadView] | None:
-        """The thread that a stop is of: of watched memory, one whose memory it is, whoever has written it."""
+        """Return the thread of a stop; for watched memory a thread of its address space, whatever has written
+        it."""
         here = self._views.of(self._stops.hart.current)
         if stop.table is None or (here is not None and here[0].table.root == stop.table.root):
             return here
@@ -56,12 +58,12 @@ class Telling:
         return owner, owner.threads[0]
 
     def of_new(self, view: View) -> bytes:
-        """The reply that there is a new process, which has not run yet."""
+        """Return the reply for a new process, which has not run yet."""
         self._whom.waiting = view.number, view.threads[0].number
         return f"T05thread:{self._whom.identity(view, view.threads[0])};library:;".encode()
 
     def again(self, told: bytes) -> bytes:
-        """What to say to who asks for a reply once more: of the thread that it has chosen since."""
+        """Return the last reply again, for the thread that the client has chosen since then."""
         found = self._whom.thread()
         if found is not None and told.startswith(b"T"):
             return b"T%b" % told[1:3] + f"thread:{self._whom.identity(*found)};".encode()

@@ -1,4 +1,4 @@
-"""What packets ask of what there is: objects of qXfer, files, the commands of `monitor`, what lldb wants."""
+"""Packets for objects of qXfer, files, the commands of `monitor`, and queries of lldb."""
 
 from pltvm.debug import words
 from pltvm.debug.gdb import replies
@@ -11,7 +11,7 @@ from pltvm.errors import PltvmError
 
 
 class Transfers:
-    """Gives it. `monitor step` is for how the run goes on."""
+    """Answers them. `monitor step` sets how steps treat calls."""
 
     def __init__(self, views: Views, whom: Whom, resuming: Resuming) -> None:
         self._views = views
@@ -61,7 +61,7 @@ class Transfers:
         return replies.process_info(found[0]) if found else BAD
 
     def packets(self) -> Table:
-        """What it answers."""
+        """Return the packets that it answers."""
         return {
             b"qXfer:": self._transfer, b"vFile:": self._files.answer, b"qRcmd,": self._command,
             b"qMemoryRegionInfo:": self._region, b"qProcessInfo": self._process_info,

@@ -1,6 +1,6 @@
-"""Whom packets are about: the processes and threads that a client sees, and which of them it has chosen.
+"""The processes and threads that a client sees, and which of them it has chosen.
 
-A client that knows of one process alone (lldb) sees the one that the session is about.
+A client that supports only one process (lldb) sees the one that the session is about.
 """
 
 from pltvm.debug.gdb.answers import BAD, OK, Table
@@ -9,37 +9,39 @@ from pltvm.engine.context import Context
 
 
 class Whom:
-    """What one client knows. `focus` is the name or number of the process for clients that know of one."""
+    """The knowledge of one client. `focus` is the name or number of the process for single-process
+    clients."""
 
     def __init__(self, views: Views, focus: str = "") -> None:
         self._views = views
         self._focus = focus
-        self.several = False  # it knows of several processes
-        self.first_seen = 0  # the process that was stopped when the client came
+        self.several = False  # whether it supports several processes
+        self.first_seen = 0  # the process that was stopped when the client connected
         self.waiting: tuple[int, int] | None = None  # process and thread of the stop
         self.chosen: dict[str, tuple[int, int]] = {}  # "g", "c": process and thread
-        self.shown: set[int] = set()  # processes that the client knows
-        self.described: set[int] = set()  # and whose registers it has asked for
+        self.shown: set[int] = set()  # processes reported to the client
+        self.described: set[int] = set()  # processes whose registers it has requested
         self.detached: set[int] = set()
-        self.gone: set[int] = set()  # processes whose end it was told
-        self._suffix = False  # it names threads in packets
+        self.gone: set[int] = set()  # processes whose end was reported
+        self._suffix = False  # whether packets end with a thread
 
     def living(self) -> list[View]:
-        """What the client sees."""
+        """Return the views that the client sees."""
         left = [v for v in self._views.all() if v.number not in self.detached and v.number not in self.gone]
         if self.several:
-            return sorted(left, key=lambda view: view.number != self.first_seen)  # it becomes the first there
+            # that one becomes the client's first
+            return sorted(left, key=lambda view: view.number != self.first_seen)
         wanted = [v for v in left if self._focus and self._focus in (v.name, str(v.number))]
         return (wanted or self._first(left))[:1]
 
     def _first(self, views: list[View]) -> list[View]:
-        """The process that a client of one process sees: the one that was stopped when it began."""
+        """Return the process for a single-process client: the one that was stopped when it connected."""
         if self.waiting is not None:
             self._focus = str(self.waiting[0])
         return [view for view in views if str(view.number) == self._focus] or views
 
     def thread(self, kind: str = "g") -> tuple[View, ThreadView] | None:
-        """The thread that the client has chosen, else the one that was stopped, else any."""
+        """Return the thread that the client has chosen, else the stopped one, else any."""
         living = self.living()
         for number, thread_number in filter(None, (self.chosen.get(kind), self.waiting)):
             for view in living:
@@ -53,7 +55,7 @@ class Whom:
         return None
 
     def parse(self, text: bytes) -> tuple[int, int]:
-        """A thread as packets name it: process and thread, 0 for any, −1 for all. Raises ValueError."""
+        """Parse a thread in a packet: process and thread, 0 for any, −1 for all. Raises ValueError."""
         if not text.startswith(b"p"):
             number = int(text, 16)
             for view in self.living():
@@ -64,7 +66,7 @@ class Whom:
         return int(process, 16), int(thread, 16) if thread else -1
 
     def named(self, whom: bytes, current: Context) -> tuple[View, ThreadView] | None:
-        """The thread that an action names: `current`, which has the hart, if that may be meant."""
+        """Return the thread that an action names: `current`, which has the hart, if it matches."""
         if not whom:
             return self.thread("c")
         process, number = self.parse(whom)
@@ -78,7 +80,7 @@ class Whom:
         return None
 
     def with_suffix(self, rest: bytes) -> tuple[bytes, tuple[View, ThreadView] | None]:
-        """lldb names the thread in the packet."""
+        """Split off the thread that lldb adds to a packet."""
         if not self._suffix or b";thread:" not in rest:
             return rest, self.thread()
         rest, _, name = rest.partition(b";thread:")
@@ -90,11 +92,11 @@ class Whom:
         return rest, None
 
     def identity(self, view: View, thread: ThreadView) -> str:
-        """How packets name a thread."""
+        """Return the name of a thread in packets."""
         return f"p{view.number:x}.{thread.number:x}" if self.several else f"{thread.number:x}"
 
     def of_process(self, number: int) -> bytes:
-        """How the reply that a process has ended names it."""
+        """Return the name of a process in the reply for its end."""
         return b";process:%x" % number if self.several else b""
 
     # -- packets -----------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ class Whom:
         return OK
 
     def packets(self) -> Table:
-        """What it answers."""
+        """Return the packets that it answers."""
         return {
             b"H": self._choose, b"T": self._is_alive, b"qC": self._current,
             b"qfThreadInfo": self._thread_list, b"qsThreadInfo": lambda _rest: b"l",

@@ -1,7 +1,7 @@
 """A profile in the format of callgrind: KCachegrind, QCachegrind and `callgrind_annotate` read it.
 
-An enclave or process is an object file (`ob`), and a call has the line that it is made in. The one event is
-`Ir`, as with callgrind: instructions.
+An enclave or process is an object file (`ob`), and a call has the line of the caller. The only event is `Ir`,
+as with callgrind: instructions.
 """
 
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ _VERSION: Final = "# callgrind format\nversion: 1\ncreator: pltvm"
 
 
 def callgrind(profile: Profile, name: str) -> str:
-    """The text of the file."""
+    """Return the text of the file."""
     return "\n".join(_lines(profile, name)) + "\n"
 
 
@@ -55,19 +55,19 @@ def _lines(profile: Profile, name: str) -> Iterator[str]:
 
 
 def _place(profile: Profile, function: int, pc: int) -> tuple[str, int]:
-    """File and line; line 0 of the function's own file where nothing is known."""
+    """Return file and line; line 0 of the function's own file if unknown."""
     file, line = profile.place(function, pc)
     return (file, line) if line else (_start(profile, function)[0], 0)
 
 
 def _start(profile: Profile, function: int) -> tuple[str, int]:
-    """File and line where a function begins."""
+    """Return file and line of the start of a function."""
     one = profile.functions[function]
     return profile.place(function, one.start + one.moved) if one.start else ("?", 0)
 
 
 def _name(profile: Profile, function: int) -> str:
-    """Two enclaves of one ELF have functions of the same name, and readers tell them apart by names alone."""
+    """Return a unique name: two enclaves of one ELF have the same functions, and readers use only names."""
     one = profile.functions[function]
     ambiguous = sum(other.name == one.name and other.who != one.who for other in profile.functions)
     return f"{profile.labels[one.who]}:{one.name}" if ambiguous else one.name

@@ -1,7 +1,6 @@
-"""Puts a counter on a machine, and says whose registers and which function something is.
+"""Puts a counter on a machine, and finds the enclave or process, and the function, of code.
 
-The monitor's work is none of the guest's, so it is in no count of instructions: what stands for it are traps,
-calls and pages.
+The monitor's own work is not included in counts of instructions: traps, calls and pages stand for it.
 """
 
 from collections.abc import Iterator
@@ -19,12 +18,12 @@ from pltvm.host.text import one_line
 from pltvm.machine import Machine
 from pltvm.monitor.abi import HostCall
 
-ROOT: Final = -1  # in the place of a pc: all of one
+ROOT: Final = -1  # instead of a pc: the root of one enclave or process
 _CREATES: Final = {HostCall.CREATE, HostCall.CREATE_SERVER, HostCall.CREATE_SHADOW, HostCall.RUN_SHADOW}
 
 
 class Collector:
-    """Counts what runs on a machine from now on. Raises ArgumentError where guest code has run already."""
+    """Counts what runs on a machine from now on. Raises ArgumentError if guest code has run already."""
 
     def __init__(self, machine: Machine) -> None:
         if machine.hart.traps:
@@ -35,7 +34,7 @@ class Collector:
         self._by_key: dict[object, int] = {}
         self._functions: list[Function] = [Function(0, "", None, 0, 0)]
         self._by_name: dict[tuple[object, ...], int] = {}
-        self._contexts: dict[int, Context] = {}  # kept, so that no other one has their address
+        self._contexts: dict[int, Context] = {}  # kept, so that their addresses are not reused
         hart = machine.hart
         self.counter: Counter = (
             NativeCounter(hart, self._who, self._function)
@@ -59,19 +58,18 @@ class Collector:
             load(saved)
             self.counter.forget()
 
-        kernel.load = loaded  # the machine is put back: others may have run there once
+        kernel.load = loaded  # on a restore: registers may belong to others
 
-    # -- who -------------------------------------------------------------------------------------------
+    # -- enclaves and processes ------------------------------------------------------------------------
 
     def _who(self, registers: int) -> int:
-        """The number of the enclave or process whose registers these are, of which it is known that they are
-        on the hart."""
+        """Return the number of the enclave or process of these registers, which are on the hart."""
         enclave = self._state.running
         if enclave is not None and enclave.context.address == registers:
             known = self._machine.driver.table.of_eid(enclave.eid)
             name, symbols = enclave.name.decode("utf-8", "replace"), known.symbols if known else None
             label = one_line(name or (known.label.rpartition("/")[2] if known else "") or "enclave")
-            # Not by its number alone, which another one has when the machine was put back.
+            # Not by its number alone, which another one may have after a restore.
             key: tuple[str, object] = ("enclave", (known.id if known else enclave.eid, label, symbols))
             if key not in self._by_key:
                 self._add(key, Who(label, "enclave", enclave.eid, symbols))
@@ -97,7 +95,7 @@ class Collector:
     # -- functions -------------------------------------------------------------------------------------
 
     def _function(self, who: int, pc: int) -> int:
-        """The number of the function at `pc`, of who runs now."""
+        """Return the number of the function at `pc`, in the running enclave or process."""
         if pc == ROOT:
             return self._number((who, ROOT), Function(who, "", None, 0, 0))
         symbols, moved, file = self._whos[who].symbols, 0, ""
@@ -124,7 +122,7 @@ class Collector:
     # -- the end ---------------------------------------------------------------------------------------
 
     def profile(self) -> Profile:
-        """What was counted so far."""
+        """Return the counts so far."""
         counter = self.counter
         counts = [counter.counts(number) for number in range(len(self._whos))]
         return Profile(
@@ -140,8 +138,9 @@ class Collector:
 
 @contextmanager
 def profiling(machine: Machine) -> Iterator[Collector]:
-    """Count what runs on a machine, on which nothing has run yet; `profile` of what this gives says what did.
+    """Count what runs on a machine on which nothing has run yet; `profile` of the yielded Collector has the
+    result.
 
-    Counting does not end with the block: a hook of the JIT is for good.
+    Counting does not end with the context, as hooks of the JIT are permanent.
     """
     yield Collector(machine)

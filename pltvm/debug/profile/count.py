@@ -1,18 +1,18 @@
-"""The counting, in Python: the reference of `native/profile.c`, and what runs without the native core.
+"""The counter in Python: the reference for `native/profile.c`, used without the native core.
 
-    block     a block of code is about to run: it counts as a whole, in the node of the function that it is of
-    trap      it may end a block early: then it is taken back, and the part that ran is a block of its own
-    left      so may a time slice, or Ctrl-C
+    ~    block     a block of code is about to run: it counts as a whole, in the node of its function
+    trap      may end a block early: then the block is subtracted, and the part that ran counts as a block
+    left      a time slice, or Ctrl-C, may end a block early too
 
-An instruction counts when it is done: an ecall does, one that faults does not, and if it is done anew then it
-counts then. One that Unicorn lacks counts, as the handler does it.
+An instruction counts when it is done: an ecall counts, one that faults does not, and if it is repeated it
+counts then. Instructions that Unicorn lacks count, as the handler does them.
 
-A block is known by who runs it, its pc, where it lies and how long it is. Its code is compared whenever
-Unicorn has translated something since, as code that was replaced has to be translated anew.
+A block is identified by its enclave or process, pc, physical address and size. Its code is compared whenever
+Unicorn has translated code since then, as replaced code has to be translated again.
 
-Calls are followed by the conventions of the ABI: what links x1 or x5 calls, and a jump to either returns, to
-a call of the same thread that has not returned. A block of another function without one is a tail call, or
-the way back that `longjmp` takes, or a server's next call.
+Calls are tracked by the conventions of the ABI: a jump that links x1 or x5 is a call, and a jump to either is
+a return, to a call of the same thread that has not returned. A block of another function without either is a
+tail call, a `longjmp`, or a server's next call.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ _MAY_CHANGE: Final = (
 
 
 class _Block:
-    """Code that ran in one piece."""
+    """Code that ran as a unit."""
 
     def __init__(self, who: int, pc: int, size: int, code: bytes, function: int) -> None:
         self.who, self.pc, self.size, self.code, self.function = who, pc, size, code, function
@@ -58,7 +58,7 @@ class _Block:
 
 
 def length_of(code: bytes, at: int) -> int:
-    """Bytes of the instruction there."""
+    """Return the size of the instruction at `at`."""
     return 4 if code[at] & 3 == 3 else 2
 
 
@@ -77,7 +77,7 @@ def end_of(word: int) -> int:
 
 
 class _Node:
-    """A function as it was called."""
+    """A function with its call path."""
 
     def __init__(self, parent: int, function: int, site: int) -> None:
         self.parent, self.function, self.site = parent, function, site
@@ -90,11 +90,11 @@ class _Stack:
     def __init__(self, who: int, root: int) -> None:
         self.who, self.root, self.node = who, root, root
         self.last: _Block | None = None
-        self.frames: list[tuple[int, int]] = []  # node and address to return to
+        self.frames: list[tuple[int, int]] = []  # node and return address
 
 
 class PythonCounter:
-    """Counts on a hart without the native core, from now on."""
+    """Counts on a hart, without the native core."""
 
     lost = 0
 
@@ -119,7 +119,7 @@ class PythonCounter:
         hart.watch(self._block, 1, 0, blocks=True)
 
     def forget(self) -> None:
-        """Others may have the registers now that were met."""
+        """Forget the owners of registers, as they may have changed."""
         self._stack = None
 
     def _note_translated(self, *_: object) -> None:
@@ -141,7 +141,7 @@ class PythonCounter:
         return stack
 
     def _code(self, pc: int, size: int) -> tuple[int, bytes]:
-        """Where code lies, and what it is; what is not mapped is zero."""
+        """Return the physical address and the bytes of code; unmapped bytes are zero."""
         table, code, where = self._hart.current.table, bytearray(), 0
         assert table is not None
         while len(code) < size:
@@ -154,7 +154,7 @@ class PythonCounter:
         return where, bytes(code)
 
     def _block_at(self, pc: int, size: int) -> _Block:
-        """The row of a block of the context that runs."""
+        """Return the row of a block of the running context."""
         assert self._stack is not None
         where, code = self._code(pc, size)
         key = self._stack.who, pc, where, size
@@ -175,7 +175,7 @@ class PythonCounter:
         return block
 
     def _block(self, pc: int, size: int) -> None:
-        """A block is about to run."""
+        """Count a block that is about to run."""
         self._running = None
         if self._hart.current.privileged:
             return
@@ -191,10 +191,10 @@ class PythonCounter:
 
     def _on_left(self, context: Context) -> None:
         self._left(context.regs[PC])
-        self._stack = None  # another one may run next
+        self._stack = None  # another context may run next
 
     def _left(self, pc: int) -> None:
-        """The block that runs was left at `pc`."""
+        """Correct the count of a block that was left at `pc`."""
         block, stack = self._running, self._stack
         if block is None or stack is None or not 0 <= pc - block.pc < block.size:
             return
@@ -226,7 +226,7 @@ class PythonCounter:
         self._nodes[node].calls += 1
 
     def _follow(self, stack: _Stack, last: _Block | None, block: _Block) -> None:
-        """Find the node for a block that comes after another one."""
+        """Find the node for a block, given the block before it."""
         end = last.pc + last.size if last else 0
         if last and last.end == CALL and end != block.pc:
             if len(stack.frames) < MOST_FRAMES:
@@ -296,26 +296,26 @@ class PythonCounter:
         row[0] += not back
         row[2 if back else 1] += pages
 
-    # -- what was counted ------------------------------------------------------------------------------
+    # -- results ---------------------------------------------------------------------------------------
 
     def blocks(self) -> Iterator[BlockRow]:
-        """All code that ran."""
+        """Yield all code that ran."""
         for block in (*self._blocks.values(), *self._replaced):
             if block.times:
                 yield BlockRow(block.who, block.pc, block.code, block.times, block.function)
 
     def nodes(self) -> Iterator[NodeRow]:
-        """The tree of calls."""
+        """Yield the tree of calls."""
         for node in self._nodes:
             yield NodeRow(node.parent, node.function, node.site, node.own, node.calls)
 
     def edges(self) -> Iterator[EdgeRow]:
-        """Calls from enclave to enclave."""
+        """Yield calls between enclaves."""
         for (caller, callee), row in self._edges.items():
             yield EdgeRow(caller, callee, *row)
 
     def counts(self, who: int) -> tuple[list[int], list[int]]:
-        """Traps by cause, and calls by number."""
+        """Return traps by cause, and calls by number."""
         return self._counts.get(who, ([], []))
 
 
@@ -324,7 +324,7 @@ def _pages(region: Region | None) -> int:
 
 
 def _pages_back(caller: Enclave) -> int:
-    """Pages that a server's return has given, as the caller's struct tells."""
+    """Return the pages moved by a server's return, from the caller's struct."""
     data = caller.space.table.read(caller.context.regs[A1], abi.CALL_STRUCT.size)
     if data is None:
         return 0

@@ -1,7 +1,7 @@
-"""The counting in C (`native/profile.c`): its table, and what it asks of Python.
+"""The counter in C (`native/profile.c`): its table, and its calls of Python.
 
-It asks whose registers are on the hart when it has not met them, and which function a block is of that it has
-not seen before; both are seldom.
+It asks Python for the owner of unknown registers on the hart, and for the function of a new block; both are
+rare.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ _ADDED: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint64)
 
 
 class NativeCounter:
-    """Counts on a hart with the native core, from now on."""
+    """Counts on a hart, with the native core."""
 
     def __init__(self, hart: Hart, who: Callable[[int], int], function: Callable[[int, int], int]) -> None:
         core = native.core
@@ -27,7 +27,7 @@ class NativeCounter:
         self._hart, self._who, self._function = hart, who, function
         self.table = table = Table()
         self._stacks: dict[int, Stack] = {}
-        self._retired: list[Stack] = []  # C may have their address
+        self._retired: list[Stack] = []  # C may still have their addresses
         self._counts: list[Counts] = []
         self._made = 0  # stacks
         self._callbacks = _FIND(self._find), _ADDED(self._added)
@@ -47,16 +47,16 @@ class NativeCounter:
         hart.refresher = self._refresh
 
     def forget(self) -> None:
-        """Others may have the registers now that were met."""
+        """Forget the owners of registers, as they may have changed."""
         self._forget(ctypes.addressof(self.table))
 
     def _refresh(self) -> None:
-        """From any thread: flush at a block that is looked up, which the next one is."""
+        """Flush at the next block, which is looked up; from any thread."""
         self.table.refresh = 1
         self.table.stamp = 0
 
     def _find(self, registers: int, _pc: int) -> int:
-        """Whose registers these are: the address of a Stack."""
+        """Return the address of the Stack of these registers."""
         try:
             who = self._who(registers)
             stack = self._stacks.get(registers)
@@ -93,17 +93,17 @@ class NativeCounter:
 
     def _on_left(self, context: Context) -> None:
         self._left(ctypes.addressof(self.table), context.regs[PC])
-        self._leave(ctypes.addressof(self.table))  # another one may run next
+        self._leave(ctypes.addressof(self.table))  # another context may run next
 
-    # -- what was counted ------------------------------------------------------------------------------
+    # -- results ---------------------------------------------------------------------------------------
 
     @property
     def lost(self) -> int:
-        """Blocks that ran and did not fit."""
+        """The number of blocks that ran but did not fit into the table."""
         return self.table.lost
 
     def blocks(self) -> Iterator[BlockRow]:
-        """All code that ran."""
+        """Yield all code that ran."""
         table = self.table
         self._flush(ctypes.addressof(table))
         for index in range(1, table.block_count):
@@ -113,7 +113,7 @@ class NativeCounter:
                 yield BlockRow(row.who, row.pc, code, row.times, row.function)
 
     def nodes(self) -> Iterator[NodeRow]:
-        """The tree of calls; the first is none, and each comes after its parent."""
+        """Yield the tree of calls; the first node is a placeholder, and each comes after its parent."""
         rows: Any = self.table.node_rows
         self._flush(ctypes.addressof(self.table))
         for index in range(self.table.node_count):
@@ -121,13 +121,13 @@ class NativeCounter:
             yield NodeRow(row.parent, row.function, row.site, row.self, row.calls)
 
     def edges(self) -> Iterator[EdgeRow]:
-        """Calls from enclave to enclave."""
+        """Yield calls between enclaves."""
         for index in range(self.table.edge_count):
             row = self.table.edge_rows[index]
             yield EdgeRow(row.caller, row.callee, row.calls, row.pages, row.back)
 
     def counts(self, who: int) -> tuple[list[int], list[int]]:
-        """Traps by cause, and calls by number."""
+        """Return traps by cause, and calls by number."""
         if who >= len(self._counts):
             return [], []
         return list(self._counts[who].causes), list(self._counts[who].calls)

@@ -1,7 +1,7 @@
-"""What a profile says: who ran which code how often, and who called whom.
+"""The result of a profile: how often each enclave or process ran which code, and the tree of calls.
 
-All counts are of instructions that were done, exactly. Those of lines and functions come from blocks; those
-with what a function called (`total`), from the tree of calls.
+All counts are exact numbers of executed instructions. Those of lines and functions come from blocks; those
+that include called functions (`total`) come from the tree of calls.
 """
 
 from collections import Counter, defaultdict
@@ -16,11 +16,11 @@ from pltvm.host.symbols import Symbols
 from pltvm.monitor.abi import Call, Ocall
 
 _OCALLS: Final = 128
-UNKNOWN: Final = "?"  # the file of what has no line
+UNKNOWN: Final = "?"  # the file of code without a line
 
 
 class Who(NamedTuple):
-    """An enclave, with the monitor's number, or a process with its own."""
+    """An enclave, with its eid, or a process, with its number."""
 
     label: str
     kind: str
@@ -30,7 +30,7 @@ class Who(NamedTuple):
 
 
 class Function(NamedTuple):
-    """A function of `who`. `symbols` describe its code, which is `moved` bytes from where they have it."""
+    """A function of `who`. Its code is `moved` bytes from the addresses in `symbols`."""
 
     who: int
     name: str
@@ -42,7 +42,7 @@ class Function(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FunctionRow:
-    """A function: instructions of its own, with what it called, and how often it was entered."""
+    """A function: own instructions, those with called functions, and the number of entries."""
 
     who: str
     name: str
@@ -53,7 +53,7 @@ class FunctionRow:
 
 @dataclass(frozen=True, slots=True)
 class LineRow:
-    """A line of a source file, as the compiler recorded it; "?" and line 0 where nothing is known."""
+    """A line of a source file, as recorded by the compiler; "?" and line 0 if unknown."""
 
     who: str
     file: str
@@ -73,7 +73,7 @@ class WhoRow:
 
 @dataclass(frozen=True, slots=True)
 class EdgeOut:
-    """Calls from one enclave to another; pages that moved there, and back."""
+    """Calls from one enclave to another, with the pages that moved there and back."""
 
     caller: str
     callee: str
@@ -83,7 +83,7 @@ class EdgeOut:
 
 
 class Profile:
-    """What was counted on a machine."""
+    """The counts of a machine."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Profile:
         return f"<Profile: {self.instructions:,} instructions of {len(self.whos)} programs>"
 
     def _labels(self) -> Iterator[str]:
-        """A name for each, which no other one has."""
+        """Yield a unique name for each."""
         times = Counter(who.label for who in self.whos)
         for who in self.whos:
             number = "eid" if who.kind == "enclave" else "pid"
@@ -113,7 +113,7 @@ class Profile:
 
     @cached_property
     def at(self) -> dict[tuple[int, int, int], int]:
-        """How often each instruction was done: by function, pc, and its bytes."""
+        """How often each instruction was executed, by function, pc, and size."""
         found: Counter[tuple[int, int, int]] = Counter()
         for block in self._blocks:
             at = 0
@@ -125,12 +125,12 @@ class Profile:
 
     @property
     def instructions(self) -> int:
-        """All that were done."""
+        """The number of all executed instructions."""
         return sum(self.at.values())
 
     @cached_property
     def own(self) -> dict[int, int]:
-        """Instructions of each function, without those that it called."""
+        """Instructions of each function, without called functions."""
         found: Counter[int] = Counter()
         for (function, _, _), times in self.at.items():
             found[function] += times
@@ -138,7 +138,7 @@ class Profile:
 
     @cached_property
     def totals(self) -> list[int]:
-        """Instructions of each node of the tree, with those below it."""
+        """Instructions of each node of the tree, with all nodes below it."""
         totals = [node.own for node in self.nodes]
         for number in range(len(totals) - 1, 0, -1):
             parent = self.nodes[number].parent
@@ -147,7 +147,7 @@ class Profile:
         return totals
 
     def _outermost(self) -> Iterator[int]:
-        """The nodes of which no ancestor is of the same function: what is counted once."""
+        """Yield the nodes without an ancestor of the same function, so that recursion is counted once."""
         above: list[frozenset[int]] = []
         for number, node in enumerate(self.nodes):
             inherited = above[node.parent] if number > 0 and node.parent < number else frozenset()
@@ -159,7 +159,7 @@ class Profile:
     # -- tables ----------------------------------------------------------------------------------------
 
     def by_function(self) -> list[FunctionRow]:
-        """Most own instructions first."""
+        """Return rows by function, most own instructions first."""
         total: Counter[int] = Counter()
         calls: Counter[int] = Counter()
         for number in self._outermost():
@@ -174,7 +174,7 @@ class Profile:
         return sorted(rows, key=lambda row: (-row.own, row.who, row.name))
 
     def place(self, function: int, pc: int) -> tuple[str, int]:
-        """File and line of an instruction."""
+        """Return file and line of an instruction."""
         one = self.functions[function]
         found = one.symbols.locate(pc - one.moved) if one.symbols is not None else None
         if found is None or found.file is None or found.line is None:
@@ -182,7 +182,7 @@ class Profile:
         return found.file, found.line
 
     def by_line(self) -> list[LineRow]:
-        """Most instructions first."""
+        """Return rows by line, most instructions first."""
         found: Counter[tuple[str, str, int]] = Counter()
         for (function, pc, _), times in self.at.items():
             found[(self.labels[self.functions[function].who], *self.place(function, pc))] += times
@@ -190,7 +190,7 @@ class Profile:
         return sorted(rows, key=lambda row: (-row.own, row.who, row.file, row.line))
 
     def by_inlined(self) -> list[FunctionRow]:
-        """As `by_function`, but what is inlined counts as the function that it is of, without a `total`."""
+        """Like `by_function`, but inlined code counts for the inlined function, and there is no `total`."""
         found: Counter[tuple[str, str]] = Counter()
         for (function, pc, _), times in self.at.items():
             one = self.functions[function]
@@ -201,7 +201,7 @@ class Profile:
         return sorted(rows, key=lambda row: (-row.own, row.who, row.name))
 
     def by_enclave(self) -> list[WhoRow]:
-        """Enclaves and processes, most instructions first; also those that only trapped."""
+        """Return enclaves and processes, most instructions first; also those that only trapped."""
         own: Counter[int] = Counter()
         for function, times in self.own.items():
             own[self.functions[function].who] += times
@@ -214,7 +214,7 @@ class Profile:
         return sorted(rows, key=lambda row: (-row.own, row.who))
 
     def edges(self) -> list[EdgeOut]:
-        """Calls between enclaves, most first."""
+        """Return calls between enclaves, most first."""
         rows = [
             EdgeOut(self.labels[one.caller], self.labels[one.callee], one.calls, one.pages, one.back)
             for one in self._edges
@@ -222,9 +222,9 @@ class Profile:
         return sorted(rows, key=lambda row: (-row.calls, row.caller, row.callee))
 
     def calls(self) -> dict[tuple[int, int, int], tuple[int, int]]:
-        """Calls by caller, address that they return to, callee: how often, instructions in it.
+        """Calls by caller, return address, callee: count, and instructions inside.
 
-        Of a function that is below itself what is inside is not counted again.
+        Recursive calls are not counted again inside.
         """
         outermost, found = set(self._outermost()), _pairs()
         for number, node in enumerate(self.nodes):
@@ -235,7 +235,7 @@ class Profile:
         return {key: (row[0], row[1]) for key, row in sorted(found.items())}
 
     def to_dict(self) -> dict[str, Any]:
-        """All tables as plain data, for JSON."""
+        """Return all tables as plain data, for JSON."""
         return {
             "instructions": self.instructions,
             "enclaves": [asdict(row) for row in self.by_enclave()],
@@ -251,7 +251,7 @@ def _pairs() -> defaultdict[tuple[int, int, int], list[int]]:
 
 
 def one_name(text: str) -> str:
-    """A name of the guest's, in one line."""
+    """Return a name chosen by the guest, on one line."""
     from pltvm.host.text import one_line
 
     return one_line(text)

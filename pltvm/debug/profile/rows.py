@@ -1,11 +1,11 @@
-"""What a counter gives, whoever counts: rows of numbers, of `who` and `function` by number."""
+"""The rows that both counters give: plain numbers, with `who` and `function` by number."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 
 class BlockRow(NamedTuple):
-    """Code that ran from `pc` on in one piece, `times` times."""
+    """Code from `pc` on that ran as a unit, `times` times."""
 
     who: int
     pc: int
@@ -15,9 +15,9 @@ class BlockRow(NamedTuple):
 
 
 class NodeRow(NamedTuple):
-    """A function as it was called: by the node `parent`, from the call that returns to `site`.
+    """A function with its call path: called by the node `parent`, from the call that returns to `site`.
 
-    `own` are the instructions that ran in it, `calls` how often it was entered.
+    `own` is the number of instructions in it, `calls` the number of entries.
     """
 
     parent: int
@@ -28,7 +28,7 @@ class NodeRow(NamedTuple):
 
 
 class EdgeRow(NamedTuple):
-    """Calls of `callee` by `caller`; pages that went there, and back."""
+    """Calls of `callee` by `caller`, with the pages that moved there and back."""
 
     caller: int
     callee: int
@@ -42,19 +42,19 @@ class Counter(Protocol):
 
     @property
     def lost(self) -> int:
-        """Blocks that ran and did not fit."""
+        """The number of blocks that ran but did not fit."""
 
     def forget(self) -> None:
-        """Others may have the registers now that were met."""
+        """Forget the owners of registers, as they may have changed."""
 
     def blocks(self) -> Iterator[BlockRow]:
-        """All code that ran."""
+        """Yield all code that ran."""
 
     def nodes(self) -> Iterator[NodeRow]:
-        """The tree of calls."""
+        """Yield the tree of calls."""
 
     def edges(self) -> Iterator[EdgeRow]:
-        """Calls from enclave to enclave."""
+        """Yield calls between enclaves."""
 
     def counts(self, who: int) -> tuple[list[int], list[int]]:
-        """Traps by cause, and calls by number."""
+        """Return traps by cause, and calls by number."""

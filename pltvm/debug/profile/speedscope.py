@@ -1,7 +1,7 @@
 """A profile as a file of speedscope (https://www.speedscope.app): a flame graph of instructions, one for each
 enclave and process.
 
-Stacks are those of the tree of calls, from the left most heavy to least; weights are instructions.
+Stacks are from the tree of calls, the heaviest on the left; weights are instructions.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ _SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
 
 
 def speedscope(profile: Profile, name: str) -> dict[str, Any]:
-    """The file as plain data, for JSON."""
+    """Return the file as plain data, for JSON."""
     frames: list[dict[str, Any]] = []
     frame_of: dict[int, int] = {}
     below: dict[int, list[int]] = defaultdict(list)

@@ -1,7 +1,6 @@
-"""The memory that a profile is counted in, as `native/profile.h` lays it out.
+"""The memory with the counts of a profile, in the layout of `native/profile.h`.
 
-All of it is allocated once; the pages that are never touched cost nothing. A test says that this is the same
-as the header.
+All of it is allocated once; pages that are never accessed cost nothing. A test compares this with the header.
 """
 
 import ctypes
@@ -28,7 +27,7 @@ OCALLS: Final = 128  # the first of them among the calls
 
 
 class Block(ctypes.Structure):
-    """Code that ran in one piece."""
+    """Code that ran as a unit."""
 
     _fields_ = [
         ("who", _U64), ("pc", _U64), ("where", _U64), ("size", _U32), ("instructions", _U32), ("times", _U64),
@@ -45,7 +44,7 @@ class Block(ctypes.Structure):
 
 
 class Node(ctypes.Structure):
-    """A function as it was called."""
+    """A function with its call path."""
 
     _fields_ = [("parent", _U32), ("function", _U32), ("site", _U64), ("self", _U64), ("calls", _U64)]
     parent: int
@@ -91,13 +90,13 @@ class Edge(ctypes.Structure):
 
 
 class Page(ctypes.Structure):
-    """Where a page of code lies, as long as nothing has trapped."""
+    """The physical address of a page of code, valid until the next trap."""
 
     _fields_ = [(name, _U64) for name in ("tag", "root", "epoch", "pa")]
 
 
 class Seen(ctypes.Structure):
-    """A block that was found."""
+    """A cached lookup of a block."""
 
     _fields_ = [
         *((name, _U64) for name in ("pc", "stamp", "times")),
@@ -137,10 +136,10 @@ class Table(ctypes.Structure):
         self._room("seen", Seen, SEEN)
         self._room("known", _POINTER, KNOWN)
         self.code_bytes = memoryview(self._room("code", ctypes.c_uint8, MOST_CODE)).cast("B")
-        self.block_count = self.node_count = 1  # the first of each is none
+        self.block_count = self.node_count = 1  # the first of each is a placeholder
 
     def _room(self, name: str, kind: Any, count: int) -> Any:
-        """An array of so many, of zeros, which the field of that name points to."""
+        """Allocate an array of zeros, and let the field of that name point to it."""
         room = mmap.mmap(-1, ctypes.sizeof(kind) * count)
         array = (kind * count).from_buffer(room)
         self._kept.append(room)

@@ -1,4 +1,4 @@
-"""A profile as tables for people."""
+"""Prints a profile as tables."""
 
 import os
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from rich.text import Text
 
 from pltvm.debug.profile.result import LineRow, Profile
 
-_WIDTH: Final = 100  # where the output is no terminal
+_WIDTH: Final = 100  # if the output is no terminal
 
 
 class _Trimmed:
-    """A stream without the spaces at the ends of lines, where it is none of a terminal."""
+    """A stream that removes spaces at the ends of lines, unless it is a terminal."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -32,7 +32,8 @@ class _Trimmed:
 
 
 def show(profile: Profile, by: str, limit: int, file: IO[str]) -> None:
-    """Print the table `by` function, line, enclave or inlined, of at most so many rows, and the others."""
+    """Print the table `by` function, line, enclave or inlined, with at most `limit` rows, and the other
+    tables."""
     console = Console(
         file=cast(IO[str], _Trimmed(file)), highlight=False, width=None if file.isatty() else _WIDTH
     )
@@ -95,7 +96,7 @@ def _table(
 
 
 def _traps(console: Console, profile: Profile) -> None:
-    """What asked the monitor or the host for something: their own work is in no count."""
+    """Print traps and calls, as the work of the monitor and the host is not in the counts."""
     table = _new(("traps", True), ("enclave", False), ("of these", False))
     for row in profile.by_enclave():
         parts = [f"{times:,} {name}" for name, times in row.calls.items()]

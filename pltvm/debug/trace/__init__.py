@@ -1,8 +1,8 @@
-"""Traces: all that happens on a machine, written to a file as it happens.
+"""Traces: all events of a machine, written to a file when they happen.
 
-    collect.py    Trace: watches a machine and hands on each event; what there is at the start
+    ~    collect.py    watches a machine and passes each event to a writer
     plain.py      events and snapshots as plain data
-    text.py       lines for people          jsonl.py      a JSON object a line, for programs
+    text.py       readable lines            jsonl.py      one JSON object per line, for programs
     perfetto.py   Chrome's Trace Event Format, for ui.perfetto.dev
 
 docs/tracing.md describes the formats.

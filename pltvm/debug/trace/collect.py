@@ -1,10 +1,9 @@
-"""A trace of a machine: watches it, and has each event written as it comes.
+"""Traces a machine: watches it, and has each event written when it happens.
 
     with tracing(machine, "run.jsonl"):
         enclave.run()
 
-What was written stays whatever ends the run, and memory does not grow with it. The same run gives the same
-bytes.
+Written events are kept however the run ends, and memory use does not grow. The same run gives the same bytes.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,13 +21,13 @@ from pltvm.view.events import Event
 
 
 class Writer(Protocol):
-    """What writes a trace in one format."""
+    """Writes a trace in one format."""
 
     def event(self, event: Event) -> None:
         """One more event."""
 
     def end(self, events: int) -> None:
-        """That was all, so many events."""
+        """End the trace after so many events."""
 
 
 FORMATS: Final[dict[str, Callable[[IO[str], Machine], Writer]]] = {
@@ -40,7 +39,7 @@ EXTENSIONS: Final = {".txt": "text", ".jsonl": "jsonl", ".json": "perfetto"}
 
 
 def format_of(path: Path, wanted: str | None = None) -> str:
-    """The format of a trace: the one that is wanted, or what the file's name says. Raises ArgumentError."""
+    """Return the format of a trace: `wanted`, or by the file's name. Raises ArgumentError."""
     if wanted is None:
         found = EXTENSIONS.get(path.suffix.lower())
         if found is None:
@@ -53,10 +52,10 @@ def format_of(path: Path, wanted: str | None = None) -> str:
 
 
 class TraceFile:
-    """A file for a trace in this format ("text", "jsonl", "perfetto"), else what its name says.
+    """A file for a trace in this format ("text", "jsonl", "perfetto"), by default that of its name.
 
-    It is made, or emptied, here: behind a wall around the process it could not be. Raises ArgumentError, and
-    PltvmError where it cannot be written.
+    It is made, or emptied, here, as that would not be possible behind the wall. Raises ArgumentError, and
+    PltvmError if it cannot be written.
     """
 
     def __init__(self, path: str | Path, wanted: str | None = None) -> None:
@@ -67,9 +66,9 @@ class TraceFile:
 
     @contextmanager
     def of(self, machine: Machine) -> Iterator[None]:
-        """Trace what happens on `machine` in the block, and close the file.
+        """Trace the events of `machine` in this context, and close the file.
 
-        What cannot be written any more ends the run with a PltvmError.
+        An error in writing ends the run with a PltvmError.
         """
         count = 0
 
@@ -90,5 +89,5 @@ class TraceFile:
 
 
 def tracing(machine: Machine, path: str | Path, wanted: str | None = None) -> AbstractContextManager[None]:
-    """Trace what happens in the block to a new file; see TraceFile."""
+    """Trace the events in this context to a new file; see TraceFile."""
     return TraceFile(path, wanted).of(machine)

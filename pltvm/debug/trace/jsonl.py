@@ -1,11 +1,11 @@
-"""A trace as JSON lines: one object a line, each with its `kind`.
+"""A trace as JSON lines: one object per line, each with its `kind`.
 
-    {"kind": "trace", "version": 1, "ram": …}     what the file is
-    {"kind": "snapshot", …}                        what there is: at the start, and after each way back
+    ~    {"kind": "trace", "version": 1, "ram": …}     the header
+    {"kind": "snapshot", …}                        the whole state: at the start, and after each restore
     {"kind": "call", "number": 17, …}              an event
-    {"kind": "end", "events": 244}                 missing where the run was torn away
+    {"kind": "end", "events": 244}                 missing if the process was killed
 
-`read` reads one, also of a run that is still going on.
+`read` reads a trace, also of a run in progress.
 """
 
 import json
@@ -40,14 +40,14 @@ class JsonLines:
             self._write(snapshot(self._machine))
 
     def end(self, events: int) -> None:
-        """That was all."""
+        """End the trace."""
         self._write({"kind": "end", "events": events})
 
 
 def read(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The objects of a trace; a last line that is not whole is left out.
+    """Yield the objects of a trace; an incomplete last line is left out.
 
-    Raises PltvmError for what is no trace, or of another version.
+    Raises PltvmError if it is no trace, or has another version.
     """
     torn = None
     for number, line in enumerate(lines, 1):

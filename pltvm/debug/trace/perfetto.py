@@ -5,9 +5,9 @@
     process "host"       a track a thread of the host program, or one for the host: who has the hart
     process "memory"     counters: pages by owner
 
-Flows lead along the chain, from a caller to its server and back. All else is a mark on the track of who had
-the hart. A microsecond is a tick of the machine's clock, and one more for each event: the clock stands still
-while an enclave computes. The file is an array that may lack its end, as the format allows.
+Flows lead along the chain, from a caller to its server and back. Other events are marks on the track that had
+the hart. A microsecond is a tick of the machine's clock, plus one for each event, as the clock does not
+advance while an enclave computes. The file is an array that may lack its end, as the format allows.
 """
 
 import json
@@ -33,7 +33,7 @@ class Perfetto:
     def __init__(self, file: IO[str], machine: Machine) -> None:
         self._file, self._machine = file, machine
         self._ts, self._clock = 0, machine.hart.clock
-        self._open: dict[tuple[int, int], list[str]] = {}  # slices of each track, the innermost last
+        self._open: dict[tuple[int, int], list[str]] = {}  # open slices of each track, the innermost last
         self._named: set[tuple[int, int, str]] = set()
         self._flow_ends = 0
         self._states: dict[tuple[int, int], str] = {}  # of each enclave's track
@@ -46,7 +46,7 @@ class Perfetto:
         self._begin()
 
     def _begin(self) -> None:
-        """What there is: at the start, or after the machine was put back."""
+        """Write the whole state, at the start or after a restore."""
         machine = self._machine
         for owner in self._pages:
             self._pages[owner] = 0
@@ -102,7 +102,7 @@ class Perfetto:
         self._open.pop(track, None)
 
     def _flow(self, name: str) -> Row:
-        """The fields of the two ends of a flow: each binds to the slice that was begun, or ended, last."""
+        """Return the fields of the two ends of a flow: each binds to the slice that began, or ended, last."""
         self._flow_ends += 1
         return {"name": name, "cat": "chain", "id": (self._flow_ends + 1) // 2}
 
@@ -142,7 +142,7 @@ class Perfetto:
     def _state(self, who: Who, state: str) -> None:
         track = self._track(who)
         if self._states.get(track) == state:
-            return  # a call or return has told already
+            return  # already shown by a call or return
         self._pop(track, "state")
         self._states[track] = state
         if not state:
@@ -186,7 +186,7 @@ class Perfetto:
                 del pages[owner]
 
     def end(self, _events: int) -> None:
-        """That was all."""
+        """End the trace."""
         self._ts += 1
         for track in list(self._open):
             self._close(track)

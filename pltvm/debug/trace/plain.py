@@ -1,7 +1,7 @@
-"""Events, and the state that they change, as plain data for JSON.
+"""Events and snapshots as plain data for JSON.
 
-Numbers that may need 64 bits are texts in hexadecimal, as many readers of JSON have 53: addresses, entries of
-tables, registers. Counts and small numbers are numbers.
+Numbers that may need 64 bits (addresses, page-table entries, registers) are texts in hexadecimal, as many
+readers of JSON have only 53 bits. Counts and small numbers are numbers.
 """
 
 from dataclasses import fields
@@ -25,7 +25,7 @@ _PLACES: Final = "places"
 
 
 def of_event(event: Event) -> Plain:
-    """One event: its kind, when, who and where, then the fields of its kind."""
+    """Return one event: its kind, time, context and place, then the fields of its kind."""
     row: Plain = {"kind": event.kind}
     for field in fields(event):
         name = field.name
@@ -54,7 +54,7 @@ def _shown(value: Any, in_hex: bool) -> Any:
 
 
 def of_owner(owner: Owner) -> str:
-    """An owner of pages: "host", "monitor", "enclave 3", "shared 0"."""
+    """Return an owner of pages: "host", "monitor", "enclave 3", "shared 0"."""
     return f"{owner.kind} {owner.number}" if owner.kind in ("enclave", "shared") else owner.kind
 
 

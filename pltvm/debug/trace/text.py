@@ -1,4 +1,4 @@
-"""A trace as lines for people: when, who, what, and where in the source."""
+"""A trace as readable lines: time, context, event, and source location."""
 
 from typing import IO, Final
 
@@ -33,8 +33,8 @@ class Text:
         self._line(str(event.clock), str(event.traps), str(event.who), what)
 
     def end(self, events: int) -> None:
-        """That was all."""
+        """End the trace."""
         self._line("", "", "", f"{events} events")
 
 
-_WITH_PLACE: Final = frozenset({"trap", "call", "return", "ocall"})  # others come of one of these
+_WITH_PLACE: Final = frozenset({"trap", "call", "return", "ocall"})  # other events are effects of these

@@ -1,4 +1,4 @@
-"""A step of a run in a sentence or two, for who sees such a thing for the first time."""
+"""Explains a step of a run in a sentence or two, for readers who are new to it."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -42,7 +42,7 @@ _OCALLS: Final = {
 
 
 def name_of(who: Row | None) -> str:
-    """Who it is, for people."""
+    """Return a name for display."""
     if who is None:
         return "the host"
     if who["kind"] == "host":
@@ -51,7 +51,7 @@ def name_of(who: Row | None) -> str:
 
 
 def pages(count: int) -> str:
-    """A number of pages."""
+    """Return a number of pages in words."""
     return "1 page" if count == 1 else f"{count} pages"
 
 
@@ -82,7 +82,7 @@ def _ocall(row: Row) -> str:
 
 
 def goes_on(who: Row, is_new: bool) -> str:
-    """A host call that gave an enclave the hart."""
+    """Explain a host call that gave an enclave the hart."""
     if is_new:
         return f"The host asks the monitor to start {name_of(who)}, which has the hart now."
     return f"The host has done its part, and asks the monitor to let {name_of(who)} go on."
@@ -122,13 +122,13 @@ _CAUSES: Final[dict[str, Callable[[Row], str]]] = {
 
 
 def sentence(row: Row) -> str:
-    """What happened, of an event that is a cause of others."""
+    """Explain an event that causes others."""
     text = _CAUSES[row["kind"]](row)
-    return f"T{text[1:]}" if text.startswith("the host") else text  # names stay as they are
+    return f"T{text[1:]}" if text.startswith("the host") else text  # names keep their case
 
 
 def effect(row: Row, why: str) -> str:
-    """What came of it; `why` is the kind of the cause. Owners of pages are named as people know them."""
+    """Explain an effect; `why` is the kind of the cause. Owners of pages have names for display."""
     return _EFFECTS[row["kind"]](row, why)
 
 

@@ -1,4 +1,4 @@
-"""The page: one HTML file with data, style and program in it, which asks for nothing else."""
+"""The page: one HTML file with data, style and program, which loads nothing else."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from pltvm.debug.view.story import Story
 
 
 class Page:
-    """A page for a browser: `str()` is the file. In a notebook it shows itself."""
+    """A page for a browser: `str()` is the file. Notebooks show it."""
 
     def __init__(self, story: Story, title: str, folders: Sequence[Path] = ()) -> None:
         plain = story.plain()
@@ -27,22 +27,23 @@ class Page:
         return f"<Page: {self.data['title']}, {len(self.data['steps'])} steps>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: the page in a frame of its own."""
+        """Return the page in a frame, for notebooks."""
         frame = "width:100%;height:52em;border:1px solid #888"
         title = escape(self.data["title"], quote=True)
         return f'<iframe title="{title}" style="{frame}" srcdoc="{escape(str(self), quote=True)}"></iframe>'
 
 
 def page_of_trace(lines: Iterable[str], title: str, folders: Sequence[Path] = ()) -> Page:
-    """The page of a trace in JSON lines; `folders` are where its sources are looked for.
+    """Return the page of a trace in JSON lines; its sources are searched for in `folders`.
 
-    Raises PltvmError for what is no trace.
+    Raises PltvmError if it is no trace.
     """
     return Page(Story(read(lines)), title, folders)
 
 
 def _template(data: dict[str, Any]) -> str:
-    """All parts in one file. The data cannot end the element that it is in, nor begin another one."""
+    """Return all parts in one file. The data are escaped, so that they cannot end their element or begin
+    another."""
     plain = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "@title@": escape(data["title"]),

@@ -1,8 +1,8 @@
-"""Lines of source for the places that a trace names, from folders in which the files are looked for.
+"""Finds the source lines for the places in a trace, in given folders.
 
-A trace has no sources, and names files without their folders. Of several files of a name that one counts
-which has the functions that the trace saw there, above the lines that it saw; and of those the first in the
-order of the folders.
+A trace has no sources, and names files without their folders. Of several files with the same name, the one is
+used that has the traced functions above the traced lines; of several such files, the first in the order of
+the folders.
 """
 
 import os
@@ -14,15 +14,15 @@ from typing import Final
 _PLACE: Final = re.compile(r"^([^+ ]*)\S* \(([^()/]+):(\d+)\)$")
 _MOST_FILES: Final = 200
 _MOST_BYTES: Final = 1 << 20
-_DEEP: Final = 4  # folders below each other
+_DEEP: Final = 4  # levels of folders
 _MOST_LOOKED_AT: Final = 20_000
 
 
-Seen = set[tuple[str, int]]  # functions, and lines of them
+Seen = set[tuple[str, int]]  # functions, with lines in them
 
 
 def find(wheres: Iterable[str], folders: Sequence[Path]) -> dict[str, list[str]]:
-    """The lines of each file that is named in one of `main+0x1c (caller.c:42)`, and found, by its name."""
+    """Return the lines of each file named in places such as `main+0x1c (caller.c:42)`, by name, if found."""
     wanted: dict[str, Seen] = {}
     for where in wheres:
         if found := _PLACE.match(where):
@@ -45,7 +45,7 @@ def find(wheres: Iterable[str], folders: Sequence[Path]) -> dict[str, list[str]]
 
 
 def _score(lines: list[str], seen: Seen) -> int:
-    """How many of the places may be in this file."""
+    """Return how many of the places may be in this file."""
     return sum(
         line <= len(lines) and any(re.search(rf"\b{re.escape(name)}\b", text) for text in lines[:line])
         for name, line in seen
@@ -62,7 +62,7 @@ def _unique(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _files(folder: Path, names: Collection[str]) -> list[Path]:
-    """Plain files of these names in a folder and those below it."""
+    """Return plain files of these names in a folder and those below it."""
     files, looked_at = [], 0
     for here, below, names_here in os.walk(folder):
         looked_at += len(names_here)

@@ -1,9 +1,9 @@
-"""A trace as a story: steps, each a cause with what came of it, and what the page needs to show any moment.
+"""Turns a trace into steps, each a cause with its effects, and the data to show any moment on the page.
 
-A trap and the call, ocall or return that it is are one step. Times are numbers of steps: the machine's clock
-stands still while nobody reads it.
+A trap and its call, ocall or return are one step. Times are numbers of steps, as the machine's clock does not
+advance by itself.
 
-All numbers fit into 53 bits, as a page reads them; addresses of more are texts.
+All numbers fit into 53 bits, as in JavaScript; larger addresses are texts.
 """
 
 from bisect import bisect_left
@@ -18,11 +18,11 @@ from pltvm.view.events import flags
 MOST_STEPS: Final = 20_000
 _PAGE: Final = 4096
 _ADDRESS: Final = (1 << 44) - 1
-_MERGED: Final = ("call", "ocall", "return", "fault")  # with the trap that they are
+_MERGED: Final = ("call", "ocall", "return", "fault")  # joined with their trap
 
 
 class Story:
-    """Reads the rows of a trace (`pltvm.debug.trace.jsonl.read`). Raises PltvmError for what is none."""
+    """Reads the rows of a trace (`pltvm.debug.trace.jsonl.read`). Raises PltvmError if it is no trace."""
 
     def __init__(self, rows: Iterable[Row], most: int = MOST_STEPS) -> None:
         self.steps: list[Row] = []
@@ -33,7 +33,7 @@ class Story:
         self.cut = False
         self._owners: list[tuple[int, int, str, str]] = []  # at the start: address, pages, owner, what
         self._ran: set[int] = set()  # lanes that have had the hart
-        self._asked: dict[int, Row] = {}  # by lane: the step at which it left the hart
+        self._asked: dict[int, Row] = {}  # by lane: the step at which it gave up the hart
         try:
             self._read(rows, most)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -60,7 +60,7 @@ class Story:
                 self._effect(row)
 
     def lane(self, who: Row | None) -> int:
-        """The number of the lane of an enclave, a process, or the host."""
+        """Return the number of the lane of an enclave, a process, or the host."""
         if who is None:
             return 0
         kind = str(who["kind"])
@@ -85,7 +85,7 @@ class Story:
         found = {"hart": self.lane(row["who"]), "enclaves": enclaves, "entries": entries}
         if not self.start:
             self.start, self._owners = found, owners
-        else:  # the machine was put back
+        else:  # the machine was restored
             step = self.steps[-1]
             step["again"] = found | {"owners": owners}
 
@@ -148,7 +148,7 @@ class Story:
             is_new = [lane, "running"] in step["states"] and lane not in self._ran
             step["say"] = explain.goes_on(row["after"], is_new)
         self._ran.add(lane)
-        # An ecall stands in a header: who reads wants to see where it is made, which is where it goes on.
+        # An ecall is in a header: the reader wants to see its caller, which is where the code goes on.
         waits = self._asked.pop(lane, None)
         if waits is not None and row["where"]:
             waits["then"] = row["where"]
@@ -158,7 +158,7 @@ class Story:
     # -- RAM ---------------------------------------------------------------------------------------------
 
     def _boundaries(self) -> list[int]:
-        """Addresses at which the owner changes at some moment."""
+        """Return the addresses at which the owner changes at some moment."""
         rows = list(self._owners)
         for step in self.steps:
             rows += [(pa, count, owner, "") for pa, count, owner in step["moves"]]
@@ -166,12 +166,12 @@ class Story:
         return sorted({at for pa, count, *_ in rows for at in (pa, pa + count * _PAGE)})
 
     def _pieces(self, pa: int, count: int) -> list[int]:
-        """The numbers of the pieces of RAM in a range."""
+        """Return the numbers of the pieces of RAM in a range."""
         first, end = bisect_left(self._cuts, pa), bisect_left(self._cuts, pa + count * _PAGE)
         return list(range(first, min(end, len(self._cuts) - 1)))
 
     def plain(self) -> Row:
-        """All of it, for JSON."""
+        """Return everything, for JSON."""
         owners: list[str] = []
         number_of: dict[str, int] = {}
 
@@ -213,13 +213,13 @@ class Story:
         }
 
     def _label(self, owner: str) -> str:
-        """An owner's name for people."""
+        """Return an owner's name for display."""
         lane = self._lane_of.get(owner)
         return str(self.lanes[lane]["label"]) if lane is not None else owner
 
 
 def _entry(pte: int) -> tuple[int, str]:
-    """Where an entry leads, and its letters; "table" for one of a table, "" for none."""
+    """Return the target of an entry, and its letters; "table" for one that points to a table, "" for none."""
     if not pte:
         return 0, ""
     return (pte >> 10 & _ADDRESS) * _PAGE, "table" if pte & 0xF == 1 else flags(pte)[1:5]

@@ -1,7 +1,7 @@
 """The time that programs see: it passes by instructions, so that a run repeats exactly.
 
-It is the hart's clock (10 ns a tick), and when nobody can run it jumps to the next deadline. With `real_time`
-it is the clock of the machine outside, and waiting really waits.
+It is the hart's clock (10 ns per tick), and jumps to the next deadline when no thread can run. With
+`real_time` it is the clock of the machine outside, and waiting takes real time.
 """
 
 import time
@@ -18,7 +18,7 @@ SYSCALL_TICKS: Final = 100
 
 @dataclass(slots=True)
 class ClockState:
-    """`skipped_ns`: the time that passed while nobody could run."""
+    """`skipped_ns` is the time that passed while no thread could run."""
 
     skipped_ns: int = 0
 
@@ -32,25 +32,26 @@ class Clock(Part[ClockState]):
         self.state = ClockState()
 
     def monotonic(self) -> int:
-        """Since the machine started."""
+        """Return the time since the machine started."""
         if self.real_time:
             return time.monotonic_ns()
         return self._hart.clock * TICK_NS + self.state.skipped_ns
 
     def offset(self) -> int:
-        """What to add to get the time since 1970."""
+        """Return the difference between the time since 1970 and monotonic time."""
         return time.time_ns() - time.monotonic_ns() if self.real_time else BOOT_NS
 
     def time_of_day(self) -> int:
-        """Since 1970."""
+        """Return the time since 1970."""
         return self.monotonic() + self.offset()
 
     def used(self) -> int:
-        """What has passed while somebody ran: for the processor time of threads."""
+        """Return the time that passed while threads ran, for their processor time."""
         return self._hart.clock * TICK_NS
 
     def pass_until(self, deadline: int) -> None:
-        """Nobody can run before `deadline`. Raises Interrupted when the run is to end while it waits."""
+        """Pass the time until `deadline`, as no thread can run before. Raises Interrupted if the run should
+        end."""
         wait = deadline - self.monotonic()
         if wait <= 0:
             return

@@ -1,4 +1,4 @@
-"""What to say when nobody will ever run again: each thread, what it waits for, and where."""
+"""Describes a deadlock: each thread, what it waits for, and where."""
 
 from pltvm.engine.context import A7
 from pltvm.host.linux import life
@@ -11,7 +11,7 @@ MOST_NAMED = 16  # threads
 
 
 def describe_deadlock(system: System) -> None:
-    """The end of the first process, with a report; when that has ended, nobody asks for the others."""
+    """End the first process, with a report; if it has ended already, no report is needed."""
     first = system.first
     if not first.alive:
         return

@@ -1,7 +1,7 @@
-"""What happens when a signal reaches a thread: a handler runs, the process ends, stops, or nothing.
+"""Delivers signals to threads: a handler runs, or the process ends, stops, or ignores the signal.
 
-A handler runs on a frame on the thread's own stack, that of Linux for riscv64 (`struct rt_sigframe`). So what
-a program may nest is bounded by its stack, and a handler may look at the registers, change them, or never
+A handler runs with a frame on the thread's own stack, as in Linux for riscv64 (`struct rt_sigframe`). So the
+nesting of handlers is limited by the stack, and a handler may read the registers, change them, or never
 return.
 
     sp  → siginfo    128    number, errno, code, and what the code says
@@ -42,7 +42,7 @@ _FAULTS: Final = {signals.SIGILL, signals.SIGTRAP, signals.SIGBUS, signals.SIGFP
 
 
 def deliver(system: System, thread: Thread) -> None:
-    """The thread is about to go on: let it handle the signals that wait for it."""
+    """Deliver pending signals to a thread that is about to go on."""
     while thread.state.alive and not thread.process.state.stopped:
         mask = signals.waiting(thread)
         info = signals.take(thread, mask) if mask else None
@@ -52,7 +52,8 @@ def deliver(system: System, thread: Thread) -> None:
 
 
 def force(system: System, thread: Thread, number: int, code: int, address: int) -> None:
-    """A signal for what the thread itself just did: one that it blocks or ignores ends the process."""
+    """Send a signal for an instruction of the thread itself: if it is blocked or ignored, the process
+    ends."""
     info = SignalInfo(number, code, address=address)
     handler = signals.action(thread.process, number).handler
     if handler == IGNORE or thread.state.signal_mask & signals.bit(number):
@@ -76,12 +77,13 @@ def _handle(system: System, thread: Thread, info: SignalInfo) -> None:
 
 
 def _interrupt(thread: Thread, action: Action, system: System) -> None:
-    """A handler runs: the system call that the thread waits in is over, or made anew after the handler."""
+    """Interrupt the thread's waiting system call for a handler: it is over, or made again after the
+    handler."""
     wait = thread.state.wait
     if wait is None:
         return
     done, thread.state.done = thread.state.done, 0
-    if done:  # of a write, or of a read that wants all: that is what it gives
+    if done:  # bytes done by a write, or by a read that waits for all: they are the result
         thread.answer(done)
         return
     if wait.restarts and action.flags & signals.SA_RESTART:
@@ -118,7 +120,7 @@ def _run_handler(system: System, thread: Thread, info: SignalInfo, action: Actio
 
 
 def pack_info(info: SignalInfo) -> bytes:
-    """`siginfo_t`, with what its code says."""
+    """Return a `siginfo_t`, with the fields for its code."""
     number, code = info.number, info.code
     if code == signals.SI_TIMER:
         return OF_TIMER.pack(OfTimer(number, 0, code, info.timer, info.overrun, info.value))
@@ -136,7 +138,8 @@ def on_alternate_stack(thread: Thread) -> bool:
 
 
 def _place(thread: Thread, alternate: bool) -> int | None:
-    """Where the frame goes: below the stack pointer, or at the top of the alternate stack; None: no room."""
+    """Return the place of the frame: below the stack pointer, or at the top of the alternate stack; None
+    without room."""
     base, flags, size = thread.state.alternate_stack
     nested = on_alternate_stack(thread)
     change = alternate and not nested and not flags & SS_DISABLE
@@ -150,7 +153,7 @@ def _saved(thread: Thread, mask: int) -> bytes:
 
 
 def give_back(system: System, thread: Thread) -> None:
-    """`rt_sigreturn`: the registers and the mask from the frame at the stack pointer."""
+    """Do `rt_sigreturn`: restore registers and mask from the frame at the stack pointer."""
     regs = thread.context.regs
     try:
         raw = thread.space.read(regs[SP] + _INFO, _UCONTEXT.size)

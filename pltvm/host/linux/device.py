@@ -1,4 +1,4 @@
-"""`/dev/penglai_enclave_dev`: what the driver does for Linux programs (§8, "the driver, ioctl by ioctl").
+"""`/dev/penglai_enclave_dev`: the driver's interface for Linux programs (§8, "the driver, ioctl by ioctl").
 
 `run` blocks its thread until the enclave ends; meanwhile the enclave shares the hart with the process's other
 threads, which may stop, resume or destroy it. Requests come in through `enclave_file`.
@@ -39,25 +39,25 @@ from pltvm.monitor.abi import (
 )
 
 MOST_ENCLAVES: Final = 4096  # of one program
-_GO_ON: Final = 1  # `rerun_reason`: it has returned its relay pages
+_GO_ON: Final = 1  # `rerun_reason`: the enclave has returned its relay pages
 _INSTANCE: Final = 1  # `is_shadow`
 
 
 @dataclass(slots=True)
 class Run:
-    """A thread in the run request: which one, for which enclave (the driver's id), where its struct is."""
+    """A run request: its thread, its enclave (the driver's id), and the address of its struct."""
 
     thread: int
     enclave: int
     address: int
     param: UserParam
-    value: int = 0  # what the enclave returned, once it has ended
-    waits: bool = False  # until a server has room
+    value: int = 0  # the enclave's return value, after its end
+    waits: bool = False  # whether it waits until a server has room
 
 
 @dataclass(slots=True)
 class DeviceState:
-    """What the device remembers. Enclaves are named by the driver's id."""
+    """The state of the device. Enclaves are named by the driver's id."""
 
     enclaves: dict[int, int] = field(default_factory=dict)  # by the id that programs know
     owners: dict[int, int] = field(default_factory=dict)  # the process that made it, by that id
@@ -76,7 +76,7 @@ class SavedDevice:
 
 
 def _kind_of(number: int) -> tuple[EnclaveType, int]:
-    """Type and slots that a request names; raises Refused."""
+    """Return type and slots in a request; raises Refused."""
     if number in (EnclaveType.NORMAL, EnclaveType.SERVER, EnclaveType.SHADOW):
         return EnclaveType(number), 0
     slots = abi.slots_of(number)
@@ -86,7 +86,7 @@ def _kind_of(number: int) -> tuple[EnclaveType, int]:
 
 
 class EnclaveDevice(Client):
-    """The device as all processes of a system see it: enclaves by id, and who is running them.
+    """The device, shared by all processes of a system: enclaves by id, and the threads that run them.
 
     `output` gets what the enclaves print.
     """
@@ -129,7 +129,7 @@ class EnclaveDevice(Client):
     # -- create and destroy --------------------------------------------------------------------------------
 
     def create(self, process: Process, param: UserParam) -> UserParam:
-        """ioctl 0: load the ELF that lies in user memory; gives the id."""
+        """ioctl 0: load the ELF in user memory; returns the id."""
         try:
             elf = read_elf(process.space.read, param.elf_ptr)
             template = param.type == EnclaveType.SHADOW
@@ -153,7 +153,7 @@ class EnclaveDevice(Client):
             raise Refused(EFAULT, f"there are {MOST_ENCLAVES} enclaves already")
 
     def _attach(self, param: UserParam) -> Span:
-        """The shared memory that a request names; none where there is no such."""
+        """Return the shared memory that a request names; an empty span if there is none."""
         return self.shm.part(param.shmid, param.shm_offset, param.shm_size) or NO_PAGES
 
     def _add(self, process: Process, enclave: DriverEnclave) -> int:
@@ -164,7 +164,7 @@ class EnclaveDevice(Client):
         return number
 
     def _find(self, number: int, is_shadow: int = 0) -> DriverEnclave:
-        """The living enclave, or instance, of this id; raises Refused."""
+        """Return the living enclave, or instance, with this id; raises Refused."""
         enclave = self.driver.table.find(self.state.enclaves.get(number, 0))
         if enclave is None or enclave.is_instance != (is_shadow == _INSTANCE):
             kind = "instance" if is_shadow == _INSTANCE else "enclave"
@@ -172,7 +172,7 @@ class EnclaveDevice(Client):
         return enclave
 
     def destroy(self, param: UserParam) -> UserParam:
-        """ioctl 5: end an enclave in whatever state; a run request for it, or for its chain, is over."""
+        """ioctl 5: end an enclave in any state; a run request for it, or for its chain, is over."""
         enclave = self._find(param.eid, param.is_shadow)
         try:
             self.driver.destroy(enclave)
@@ -198,14 +198,14 @@ class EnclaveDevice(Client):
         self.relays.tidy()
 
     def _end_of_thread(self, thread: Thread) -> None:
-        """A thread is over: so is the enclave that it runs."""
+        """End the enclave that an ended thread was running."""
         run = self.state.runs.pop(thread.state.enclave, None)
         enclave = self.driver.table.find(thread.state.enclave) if run is not None else None
         if enclave is not None:
             self._destroy_all([enclave])
 
     def _end_of_process(self, process: Process) -> None:
-        """A process is over: no enclave that it made outlives it."""
+        """End all enclaves that an ended process has made."""
         state, find = self.state, self.driver.table.find
         mine = [state.enclaves[number] for number, pid in state.owners.items() if pid == process.pid]
         if not mine:
@@ -213,7 +213,7 @@ class EnclaveDevice(Client):
         self._destroy_all(filter(None, map(find, mine)))
 
     def _destroy_all(self, enclaves: Iterable[DriverEnclave]) -> None:
-        """End these enclaves. A template stays for as long as an instance of another process's lives."""
+        """End these enclaves. A template stays as long as another process has a living instance of it."""
         for enclave in sorted(enclaves, key=lambda one: one.kind is EnclaveType.SHADOW):
             if enclave.alive:
                 with suppress(EnclaveError):
@@ -221,7 +221,7 @@ class EnclaveDevice(Client):
         self._after_an_end()
 
     def _close(self) -> None:
-        """The run is over: so are templates that were left."""
+        """End remaining templates at the end of the run."""
         self._destroy_all(filter(None, map(self.driver.table.find, self.state.enclaves.values())))
         self.shm.close()
         self.relays.close()
@@ -265,7 +265,8 @@ class EnclaveDevice(Client):
         return instance
 
     def _relay(self, param: UserParam) -> Span:
-        """The relay pages that a request names; size 0: all that are bound to the enclave's name (§7)."""
+        """Return the relay pages that a request names; size 0: all that are bound to the enclave's name
+        (§7)."""
         if param.relay_id <= 0:
             return NO_PAGES
         if param.relay_size == 0:
@@ -276,7 +277,7 @@ class EnclaveDevice(Client):
         return span
 
     def _enter(self, thread: Thread) -> bool:
-        """It is the turn of a thread whose enclave was paused: the enclave goes on."""
+        """Let the paused enclave of a thread go on, at the thread's turn."""
         run = self.state.runs[thread.state.enclave]
         enclave = self.driver.table.find(run.enclave)
         if enclave is not None and not self.driver.can_go_on(enclave):
@@ -305,12 +306,12 @@ class EnclaveDevice(Client):
         return self.system.go_on()
 
     def _park(self, run: Run) -> None:
-        """Its enclave waits for a server that is busy: the thread is not ready until that has room."""
+        """Make the thread wait until the server that its enclave waits for has room."""
         run.waits = True
         self.system.scheduler.park(run.thread)
 
     def _rouse(self) -> None:
-        """An enclave has run, or has ended: others that wait for a server may go on."""
+        """Let enclaves that wait for a server try again, as an enclave has run or ended."""
         scheduler = self.system.scheduler
         for enclave in self.driver.with_turn():
             run = self.state.runs.get(enclave.id)
@@ -351,7 +352,7 @@ class EnclaveDevice(Client):
         self.system.scheduler.finish_run(run.thread, result)
 
     def stop(self, param: UserParam) -> UserParam:
-        """ioctl 3: keep a started enclave from the hart."""
+        """ioctl 3: stop a started enclave."""
         enclave = self._find(param.eid, param.is_shadow)
         try:
             self.driver.stop(enclave)
@@ -361,11 +362,11 @@ class EnclaveDevice(Client):
         if run is not None:
             self.system.scheduler.park(run.thread)
             run.waits = False
-        self._rouse()  # whose place it was before
+        self._rouse()  # others may take its place in a queue
         return param
 
     def resume(self, param: UserParam) -> UserParam:
-        """ioctl 4: let a stopped enclave go on; the thread that runs it does."""
+        """ioctl 4: let a stopped enclave go on, with the thread that runs it."""
         enclave = self._find(param.eid, param.is_shadow)
         if not self.driver.unstop(enclave):
             raise Refused(EPERM, "the enclave is not stopped")
@@ -375,7 +376,7 @@ class EnclaveDevice(Client):
         return param
 
     def attest(self, param: AttestParam) -> AttestParam:
-        """ioctl 2: the report about an enclave."""
+        """ioctl 2: get the report on an enclave."""
         enclave = self._find(param.eid, param.is_shadow)
         try:
             report = building.attest(self.driver.kernel, enclave, param.nonce)
@@ -384,7 +385,7 @@ class EnclaveDevice(Client):
         return param._replace(report=abi.REPORT.pack(*report))
 
     def name_persistent(self, number: int) -> None:
-        """ioctl 0x18: the shared memory that sectors go through (§4)."""
+        """ioctl 0x18: name the shared memory for sectors (§4)."""
         if number < FIRST_MEMORY_ID:
             raise Refused(EPERM, f"{number:#x} is not an id of shared memory")
         try:

@@ -1,4 +1,4 @@
-"""The enclave device, opened: how a request is copied in, served, and copied back (§8)."""
+"""The open enclave device: copies requests in, serves them, and copies results back (§8)."""
 
 import stat
 from errno import EFAULT, EPERM
@@ -25,7 +25,7 @@ from pltvm.monitor.abi import Ioctl
 
 
 class Ready(NamedTuple):
-    """What `attach` prepared: an entry of `SharedIds`."""
+    """Memory prepared by `attach`: an entry of `SharedIds`."""
 
     kind: Kind
     id: int
@@ -33,7 +33,7 @@ class Ready(NamedTuple):
 
 
 class EnclaveFile(File):
-    """What `attach` prepared is mapped by the next mmaps of this descriptor."""
+    """The open device. Memory prepared by `attach` is mapped by the next mmaps of this descriptor."""
 
     kind = PATH
     mode = stat.S_IFCHR | 0o600
@@ -53,7 +53,7 @@ class EnclaveFile(File):
         return self.ready
 
     def pages_to_map(self, size: int) -> int:
-        """Physical address of the memory that was attached last; raises LinuxError if it is smaller."""
+        """Return the physical address of the memory attached last; raises LinuxError if it is smaller."""
         if self.ready is None:
             raise LinuxError(EPERM)
         entry = self._ids(self.ready.kind).of_serial(self.ready.id, self.ready.serial)
@@ -65,7 +65,8 @@ class EnclaveFile(File):
         return self._device.shm if kind is Kind.SHARED else self._device.relays
 
     def ioctl(self, thread: Thread, request: int, address: int) -> int | None:
-        """One request: the result, or None when the thread waits for an enclave; raises LinuxError."""
+        """Do a request; return the result, or None when the thread waits for an enclave. Raises
+        LinuxError."""
         device, space = self._device, thread.space
         number, size = request & 0xFF, request >> 16 & 0x3FFF
         layout = REQUESTS.get(number) if request >> 8 & 0xFF == abi.IOCTL_TYPE else None
@@ -94,7 +95,7 @@ class EnclaveFile(File):
         return result
 
     def _serve(self, thread: Thread, number: int, param: Any) -> tuple[int, Any]:
-        """The result of a request, and its struct as it is copied back."""
+        """Return the result of a request, and its struct to be copied back."""
         device = self._device
         if number == Ioctl.CREATE:
             return 0, device.create(thread.process, param)
@@ -115,7 +116,7 @@ class EnclaveFile(File):
     def _shared(
         self, ids: SharedIds, param: GetParam | AttachParam | DetachParam | IdParam
     ) -> tuple[int, GetParam | AttachParam | DetachParam | IdParam]:
-        """get, attach, detach, remove of shared memory or relay pages."""
+        """Do get, attach, detach or remove of shared memory or relay pages."""
         match param:
             case GetParam():
                 return ids.get(param.key, param.size), param

@@ -1,4 +1,4 @@
-"""How a system call fails: an error number of Linux, which it returns negated."""
+"""The error of a system call: an error number of Linux, which it returns negated."""
 
 from collections.abc import Callable
 from errno import EINVAL, EIO, ENOMEM
@@ -18,7 +18,7 @@ class LinuxError(Exception):
 
 
 def linux_errors(call: Callable[_P, _T]) -> Callable[_P, _T]:
-    """`call`, but what the real system or Python refuse raises LinuxError: a guest chose the arguments."""
+    """Wrap `call`: errors of the real system or Python become LinuxErrors, as a guest chose the arguments."""
 
     @wraps(call)
     def checked(*arguments: _P.args, **options: _P.kwargs) -> _T:

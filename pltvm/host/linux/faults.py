@@ -1,10 +1,10 @@
-"""Pages on demand: what a fault does, how many pages it brings, and who gets a copy.
+"""Demand paging: page faults, how many pages they map, and copy-on-write.
 
     fault → area → page of the process, of a memory object, or of the device → entry
 
-Pages are made when they are first touched, by the page-fault handler or by a system call that copies: one,
-and when faults follow each other more and more at a time. What a process writes of a file that it maps for
-itself, or of a page that it shares with others since a fork, is copied first.
+Pages are made when they are first accessed, by the page-fault handler or by a system call that copies: one,
+and more and more at a time if faults are at consecutive addresses. A page of a private file mapping, or one
+shared since a fork, is copied before it is written.
 """
 
 from array import array
@@ -23,10 +23,10 @@ from pltvm.host.linux.tables import LEAF_SHIFT, TablePage
 from pltvm.host.linux.user_memory import PTE_BITS, Denied, UserMemory
 from pltvm.host.plain import Part
 
-FIRST_WINDOW, LARGEST_WINDOW = 8, 512  # pages at a time, of the second fault in a row and later ones
+FIRST_WINDOW, LARGEST_WINDOW = 8, 512  # pages at a time, from the second consecutive fault on
 _AROUND: Final = 16 * PAGE
-_STREAMS: Final = 16  # rows of faults that are followed at a time
-_MOST_OF_FREE: Final = 8  # a window takes at most one part in so many of what is free
+_STREAMS: Final = 16  # streams of consecutive faults that are tracked
+_MOST_OF_FREE: Final = 8  # a window takes at most 1/8 of the free pages
 
 UNMAPPED: Final = Denied(11, 1)  # SIGSEGV, SEGV_MAPERR
 PROTECTED: Final = Denied(11, 2)  # SIGSEGV, SEGV_ACCERR
@@ -35,13 +35,13 @@ BEYOND_FILE: Final = Denied(7, 2)  # SIGBUS, BUS_ADRERR
 
 @dataclass(slots=True)
 class SpaceState:
-    """An address space, but for the entries of its tables; `break_start` … `break_end` is the heap."""
+    """An address space, except its page-table entries; `break_start` … `break_end` is the heap."""
 
     areas: list[Area] = field(default_factory=list)  # sorted, without overlaps
-    own: dict[int, int] = field(default_factory=dict)  # page address → page of RAM that is the process's own
-    flips: dict[int, int] = field(default_factory=dict)  # how often one turned executable, or back
-    streams: dict[int, int] = field(default_factory=dict)  # page that a row of faults comes to next → window
-    objects: dict[int, None] = field(default_factory=dict)  # numbers of those that areas show
+    own: dict[int, int] = field(default_factory=dict)  # page address → page of RAM owned by the process
+    flips: dict[int, int] = field(default_factory=dict)  # number of changes between writable and executable
+    streams: dict[int, int] = field(default_factory=dict)  # the next expected page of a stream → window
+    objects: dict[int, None] = field(default_factory=dict)  # numbers of objects shown by areas
     break_start: int = 0
     break_end: int = 0
     tables: list[TablePage] = field(default_factory=list)
@@ -49,16 +49,17 @@ class SpaceState:
 
 
 class Faults(UserMemory, Part[SpaceState]):
-    """The pages of an address space: of `frames`, and of `objects`."""
+    """The pages of an address space, from `frames` and `objects`."""
 
     frames: Frames
     objects: Objects
 
     def fault(self, va: int, access: int) -> Denied | None:
-        """Make the page at `va` present for `access` (READ, WRITE, EXEC); else which signal that gives.
+        """Make the page at `va` present for `access` (READ, WRITE, EXEC); return the signal if that is
+        denied.
 
-        Raises LinuxError(EFAULT) for memory that is an enclave's now: its entry exists without V, or the
-        monitor refuses one. Raises OutOfMemory.
+        Raises LinuxError(EFAULT) for memory that belongs to an enclave now: its entry exists without V, or
+        the monitor refuses an entry. Raises OutOfMemory.
         """
         page = va & -PAGE
         area = areas_of.find(self.state.areas, page)
@@ -84,18 +85,19 @@ class Faults(UserMemory, Part[SpaceState]):
         return None
 
     def _end_of(self, area: Area) -> int:
-        """The address from which on the area has no content."""
+        """Return the address at which the area's content ends."""
         if area.object:
             return min(area.end, area.start - area.offset + self.objects.of(area.object).end)
         return area.end
 
-    # -- pages that are there ------------------------------------------------------------------------------
+    # -- present pages -------------------------------------------------------------------------------------
 
     def _allow(self, page: int, area: Area, pte: int, access: int) -> Denied | None:
-        """A mapped page lacks what the area allows: W, as it is shared or unwritten, or one of W and X."""
+        """Give a mapped page a permission that its area allows: W, if shared or unwritten, or one of W and
+        X."""
         prot, pa = area.prot, sv39.pte_address(pte)
         if pte & PTE_BITS[access] & ~sv39.R or access == READ:
-            return PROTECTED  # not what was lacking
+            return PROTECTED  # the permission was not missing
         if area.object and page not in self.state.own and not (access == WRITE and area.copies):
             at = area.offset + page - area.start
             self.table.set_entry(page, self.objects.entry(area.object, at, pa, area, access))
@@ -106,7 +108,7 @@ class Faults(UserMemory, Part[SpaceState]):
                 return None
             pa = self._unshare(page, area)
         flags = _flags(prot, access)
-        if prot & (WRITE | EXEC) == WRITE | EXEC:  # one at a time, as stores to a page that is both are slow
+        if prot & (WRITE | EXEC) == WRITE | EXEC:  # one at a time, as stores to pages with both are slow
             flips = self.state.flips.get(page, 0)
             self.state.flips[page] = flips + 1
             if flips >= sv39.FLIPS_BEFORE_GIVING_UP and pa not in self.frames.state.users:
@@ -117,7 +119,8 @@ class Faults(UserMemory, Part[SpaceState]):
         return None
 
     def _unshare_row(self, page: int, area: Area) -> None:
-        """Map pages writable that are read-only since a fork: one, and in a row of faults more and more."""
+        """Map pages writable that are read-only since a fork: one, or more and more for consecutive
+        faults."""
         window, own = self.state.streams.pop(page, 1), self.state.own
         count, pages = self._room_for(window, page, area.end), [self._unshare(page, area)]
         for va in range(page + PAGE, page + count * PAGE, PAGE):
@@ -129,7 +132,7 @@ class Faults(UserMemory, Part[SpaceState]):
         self._expect(page + len(pages) * PAGE, window)
 
     def _unshare(self, page: int, area: Area) -> int:
-        """The process's own page at this address, for it alone."""
+        """Return the process's page at this address, unshared."""
         own = self.state.own
         pa = own.get(page)
         if pa is None:
@@ -143,10 +146,10 @@ class Faults(UserMemory, Part[SpaceState]):
         own[page] = new
         return new
 
-    # -- pages that are not --------------------------------------------------------------------------------
+    # -- missing pages -------------------------------------------------------------------------------------
 
     def _bring(self, page: int, area: Area, end: int, access: int) -> None:
-        """Map the page, and as many behind it as the row of faults so far lets us expect to be touched."""
+        """Map the page, and as many after it as the consecutive faults so far suggest."""
         window = self.state.streams.pop(page, 1)
         first, count = page, 1
         if area.object and access != WRITE:
@@ -161,8 +164,8 @@ class Faults(UserMemory, Part[SpaceState]):
         self._expect(first + len(entries) * PAGE, window)
 
     def _around(self, page: int, area: Area, end: int) -> tuple[int, int]:
-        """Where a row of pages of an object starts that are in RAM, and how many: it costs little to map what
-        is near, too."""
+        """Return start and number of pages of an object around `page` that are in RAM: mapping near pages too
+        costs little."""
         own, by = self.state.own, area.offset - area.start
         low, high = max(area.start, page & -_AROUND), min(end, (page & -_AROUND) + _AROUND)
         one, taken = self.objects.of(area.object), self.table.raw_entries(low, (high - low) // PAGE)
@@ -181,20 +184,20 @@ class Faults(UserMemory, Part[SpaceState]):
         return first, (stop - first) // PAGE
 
     def _room_for(self, window: int, page: int, end: int) -> int:
-        """How many pages of a window there is room for: in one leaf table, and in RAM."""
+        """Return how many pages of a window fit into one leaf table and into RAM."""
         end = min(end, (page | (1 << LEAF_SHIFT) - 1) + 1)
         free = self.frames.blocks.free_pages // _MOST_OF_FREE
         return max(min(window, (end - page) // PAGE, free), 1)
 
     def _expect(self, page: int, window: int) -> None:
-        """The row of faults goes on at this page, if it does."""
+        """Note the page at which a stream of faults would continue."""
         streams = self.state.streams
         streams[page] = min(max(2 * window, FIRST_WINDOW), LARGEST_WINDOW)
         if len(streams) > _STREAMS:
             del streams[next(iter(streams))]
 
     def _entries(self, page: int, area: Area, count: int, access: int) -> list[int]:
-        """Entries for up to `count` pages: of those that are there, or else new ones."""
+        """Return entries for up to `count` pages, existing or new ones."""
         own, users = self.state.own, self.frames.state.users
         writes = access == WRITE and area.is_private
         if area.object and page not in own and not writes:
@@ -220,7 +223,7 @@ class Faults(UserMemory, Part[SpaceState]):
         return [entry(number, offset + at * PAGE, pa, area, access) for at, pa in enumerate(pages)]
 
     def fill(self, va: int, data: bytes | memoryview) -> None:
-        """Put `data` where the process itself may not write: its program text."""
+        """Write `data` where the process itself may not: its program text."""
         view, own = memoryview(data), self.state.own
         while view:
             page = va & -PAGE
@@ -236,7 +239,7 @@ class Faults(UserMemory, Part[SpaceState]):
             va, view = va + n, view[n:]
 
     def _fill_row(self, page: int, view: memoryview) -> int:
-        """Likewise for whole pages of which there are none yet, as many as are in one piece of RAM."""
+        """Fill whole new pages, as many as are contiguous in RAM; return the number of bytes."""
         pages = self.frames.present(self.state.own, page, len(view) // PAGE)
         first, size = pages[0], len(pages) * PAGE
         self.memory.write(first, view[:size])
@@ -244,7 +247,7 @@ class Faults(UserMemory, Part[SpaceState]):
 
 
 def _flags(prot: int, access: int) -> int:
-    """The entry's flags; of a page that is to be writable and executable, for this access."""
+    """Return an entry's flags; for a page that should be writable and executable, those for this access."""
     flags = sv39.READ_ONLY_DATA
     if prot & WRITE and not (prot & EXEC and access == EXEC):
         flags |= sv39.W

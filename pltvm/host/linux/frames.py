@@ -1,9 +1,9 @@
-"""The pages of RAM that Linux processes have: taken from the kernel in large blocks, counted, given back.
+"""The pages of RAM of Linux processes: taken from the kernel in large blocks, counted, given back.
 
     block of 2ⁿ pages, from `Blocks`   │ in use │ in use │ spare │ in use │ …    goes back when none is in use
 
-A page has one user, or else `users` says how many: processes that were forked, until one of them writes. All
-processes of a machine's Linux share one `Frames`, and it names all their blocks for the audit.
+A page has one user, unless `users` has a number for it: forked processes share pages until one of them
+writes. All processes of a machine's Linux share one `Frames`, which names all their blocks for the audit.
 """
 
 from collections import deque
@@ -24,17 +24,17 @@ LARGEST: Final = 512  # pages taken at a time
 class FramesState:
     """Pages by their physical address."""
 
-    blocks: dict[int, int] = field(default_factory=dict)  # block → how many of its pages are in use
-    spare: dict[int, None] = field(default_factory=dict)  # pages of these blocks that are not, all clear
-    users: dict[int, int] = field(default_factory=dict)  # pages with more than one user → how many
-    scratch: int = 0  # for rows of page-table entries; 0 when there is no space
-    spaces: int = 0  # how many address spaces there are
+    blocks: dict[int, int] = field(default_factory=dict)  # block → number of its pages in use
+    spare: dict[int, None] = field(default_factory=dict)  # unused pages of these blocks, all clear
+    users: dict[int, int] = field(default_factory=dict)  # pages with more than one user → number of users
+    scratch: int = 0  # page for rows of page-table entries; 0 without address spaces
+    spaces: int = 0  # number of address spaces
 
 
 class Frames(Part[FramesState]):
     """The pages of all processes: new ones, or `saved`.
 
-    With `for_spaces` they are no part of the host any more when the last address space is gone.
+    With `for_spaces` they leave the host's parts when the last address space is gone.
     """
 
     def __init__(self, kernel: Kernel, saved: FramesState | None = None, for_spaces: bool = False) -> None:
@@ -43,7 +43,7 @@ class Frames(Part[FramesState]):
         self._holders = kernel.holders
         self.give_spare: Callable[[], bool] = lambda: (
             False
-        )  # called when there are no pages: whether any came
+        )  # called when no pages are left; returns whether it freed any
         self.state = copied(saved) if saved is not None else FramesState()
         kernel.holders.append(self._held)
 
@@ -51,19 +51,19 @@ class Frames(Part[FramesState]):
         return self.state.blocks
 
     def let_go(self) -> None:
-        """The pages are somebody else's affair from now on."""
+        """Leave the pages to another owner from now on."""
         self._holders.remove(self._held)
 
     def enter(self) -> None:
-        """There is one more address space; raises OutOfMemory."""
+        """Count one more address space; raises OutOfMemory."""
         if not self.state.scratch:
             self.state.scratch = self.take()
         self.state.spaces += 1
 
     def leave(self) -> None:
-        """There is one less."""
+        """Count one address space less."""
         state = self.state
-        state.spaces = max(state.spaces - 1, 0)  # 0 after the machine was put back to before there was one
+        state.spaces = max(state.spaces - 1, 0)  # it may be 0 after a restore to a time before the first one
         if not state.spaces:
             if state.scratch:
                 self.give((state.scratch,))
@@ -72,7 +72,7 @@ class Frames(Part[FramesState]):
                 self.let_go()
 
     def is_last(self) -> bool:
-        """Whether there is no more than one."""
+        """Whether there is at most one address space."""
         return self.state.spaces <= 1
 
     def scratch(self) -> int:
@@ -82,7 +82,7 @@ class Frames(Part[FramesState]):
     # -- taking ------------------------------------------------------------------------------------------
 
     def take(self) -> int:
-        """A clear page, with one user; raises OutOfMemory."""
+        """Take a clear page, with one user; raises OutOfMemory."""
         state = self.state
         if state.spare:
             page, _ = state.spare.popitem()
@@ -99,7 +99,7 @@ class Frames(Part[FramesState]):
         return page
 
     def take_run(self, most: int) -> Block:
-        """Clear pages in one piece, at most so many, and one at least; raises OutOfMemory."""
+        """Take contiguous clear pages, at least one and at most `most`; raises OutOfMemory."""
         order = min(most, LARGEST).bit_length() - 1
         while order > 0:
             try:
@@ -112,9 +112,9 @@ class Frames(Part[FramesState]):
         return Block(self.take(), 1)
 
     def present(self, there: dict[int, int], key: int, count: int) -> Sequence[int]:
-        """The pages that are `there` for up to `count` page addresses from `key` on, or else new ones.
+        """Return the pages in `there` for up to `count` page addresses from `key` on, or else new ones.
 
-        There will be one at least. Raises OutOfMemory.
+        Returns at least one. Raises OutOfMemory.
         """
         first = there.get(key)
         if first is not None:
@@ -133,7 +133,7 @@ class Frames(Part[FramesState]):
         return pages
 
     def share(self, pages: Collection[int]) -> None:
-        """Each of these pages has one user more."""
+        """Count one more user of each of these pages."""
         users = self.state.users
         if users.keys().isdisjoint(pages):
             users.update(dict.fromkeys(pages, 2))
@@ -144,7 +144,7 @@ class Frames(Part[FramesState]):
     # -- giving back -------------------------------------------------------------------------------------
 
     def give(self, pages: Iterable[int]) -> None:
-        """Each of these pages has one user less; those without any are free. Neighbours go together."""
+        """Count one user less of each of these pages; free those without users, contiguous ones together."""
         first = end = 0
         for page in self._unused(pages) if self.state.users else pages:
             if page != end:
@@ -156,7 +156,8 @@ class Frames(Part[FramesState]):
             self._free(first, end)
 
     def _unused(self, pages: Iterable[int]) -> list[int]:
-        """The pages that nobody uses any more now. One at a time only where more than two processes meet."""
+        """Return the pages without users now. They are handled one by one only if more than two processes
+        share."""
         users, pages = self.state.users, list(pages)
         counts = list(map(users.get, pages))
         kinds = set(counts)
@@ -176,7 +177,7 @@ class Frames(Part[FramesState]):
         return unused
 
     def _free(self, page: int, end: int) -> None:
-        """Nobody uses the pages up to `end`: whole blocks go back to the kernel."""
+        """Free the pages up to `end`; completely free blocks go back to the kernel."""
         state = self.state
         while page < end:
             block = self._block_of(page)

@@ -1,4 +1,4 @@
-"""What a futex is named by: its memory, so that all who see the same word wait for the same thing."""
+"""The keys of futexes: their memory, so that all threads that share a word wait for the same key."""
 
 from errno import EFAULT
 
@@ -8,7 +8,7 @@ from pltvm.host.linux.waits import Key
 
 
 def key_of(space: Space, address: int, private: bool = False) -> Key:
-    """The key of the word at `address`; `private` promises that no other process sees it.
+    """Return the key of the word at `address`; `private` promises that no other process uses it.
 
     Raises LinuxError(EFAULT).
     """
@@ -24,5 +24,6 @@ def key_of(space: Space, address: int, private: bool = False) -> Key:
 
 
 def pi_key(space: Space, address: int) -> Key:
-    """The key of those who wait for the lock with priority inheritance there: nobody else wakes them."""
+    """Return the key of threads that wait for the priority-inheritance lock there; only its unlock wakes
+    them."""
     return ("pi", *key_of(space, address))

@@ -37,7 +37,8 @@ from pltvm.host.symbols import Symbols
 CLONE_VM, CLONE_FILES, CLONE_SIGHAND, CLONE_VFORK = 0x100, 0x400, 0x800, 0x4000
 CLONE_PARENT, CLONE_THREAD, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x8000, 0x10000, 0x80000, 0x100000
 CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x200000, 0x1000000
-_CRASHES: Final = {signals.SIGILL, signals.SIGTRAP, signals.SIGBUS, signals.SIGSEGV}  # an instruction did it
+# caused by an instruction
+_CRASHES: Final = {signals.SIGILL, signals.SIGTRAP, signals.SIGBUS, signals.SIGSEGV}
 _COMM: Final = 15  # bytes of a thread's name
 
 
@@ -52,7 +53,7 @@ def start(
 ) -> Process:
     """Load the program `data`, with `arguments` (the first is its name), as the first process.
 
-    Raises ElfError for a program that cannot run here, OutOfMemory; then nothing is left of it.
+    Raises ElfError for a program that cannot run here, OutOfMemory; then nothing is left behind.
     """
     space, first = _load(system, Image(data), arguments, variables, arguments[0])
     pid = system.new_number()
@@ -74,9 +75,10 @@ def start(
 def _load(
     system: System, image: Image, arguments: Sequence[bytes], variables: Sequence[bytes], name: bytes
 ) -> tuple[Space, Context]:
-    """A program in memory of its own, found by `name`, and what its first thread starts with.
+    """Load a program, found by `name`, into a new address space; return it with the start of its first
+    thread.
 
-    Raises ElfError, LinuxError, OutOfMemory; then nothing is left of it.
+    Raises ElfError, LinuxError, OutOfMemory; then nothing is left behind.
     """
     space = Space(system.kernel, objects=system.objects)
     try:
@@ -92,7 +94,7 @@ def _load(
 
 
 def _path_of(system: System, name: bytes) -> bytes:
-    """Where the first program is for itself: beneath the root, or at its top if it comes from elsewhere."""
+    """Return the first program's own path: beneath the root, or at its top if the file is elsewhere."""
     try:
         return b"/" + system.fs.tree.inside(os.path.realpath(name), from_guest=False)
     except LinuxError:
@@ -101,7 +103,7 @@ def _path_of(system: System, name: bytes) -> bytes:
 
 def _call_it(system: System, process: Process, data: bytes, arguments: Sequence[bytes], path: bytes) -> None:
     state = process.state
-    if os.fsencode(PATH) in data:  # it runs enclaves, which print too
+    if os.fsencode(PATH) in data:  # the program runs enclaves, which print too
         system.stdin.shows_lines = system.stdout.shows_lines = system.stderr.shows_lines = True
     state.name, state.arguments, state.path = arguments[0] if arguments else b"", tuple(arguments), path
     state.symbols = Symbols(data)
@@ -119,7 +121,7 @@ def execute(
     variables: Sequence[bytes],
     path: bytes,
 ) -> None:
-    """Another program in the place of the calling one, whose other threads end.
+    """Replace the program of the calling process, whose other threads end.
 
     Raises ElfError, LinuxError, OutOfMemory as long as nothing has changed.
     """
@@ -151,7 +153,7 @@ def execute(
 
 
 def _become_leader(system: System, thread: Thread) -> None:
-    """The thread that is left of a process has the number of the process."""
+    """Give the remaining thread of a process the number of the process."""
     process, scheduler = thread.process, system.scheduler
     if thread.tid != process.pid:
         scheduler.threads.pop(thread.tid)
@@ -172,7 +174,7 @@ def clone(
     child_tid: int = 0,
     tls: int = 0,
 ) -> Thread:
-    """Start a thread, or a process that shares or copies what `flags` say; its first thread.
+    """Start a thread, or a process that shares or copies state by `flags`; return its first thread.
 
     Raises LinuxError, OutOfMemory.
     """
@@ -200,7 +202,7 @@ def clone(
     child.answer(0)
     if flags & CLONE_CHILD_CLEARTID:
         child.state.clear_tid = child_tid
-    with suppress(LinuxError, OutOfMemory):  # as Linux does: the thread is there, and nobody is told
+    with suppress(LinuxError, OutOfMemory):  # as in Linux: the thread exists, and the error is not reported
         if flags & CLONE_PARENT_SETTID:
             thread.space.write(parent_tid, number.to_bytes(4, "little"))
     with suppress(LinuxError, OutOfMemory):
@@ -210,7 +212,7 @@ def clone(
 
 
 def _fork(system: System, thread: Thread, flags: int) -> Process:
-    """A process like the one of `thread`, without threads."""
+    """Make a copy of the process of `thread`, without threads."""
     parent = thread.process
     space = parent.space.share() if flags & CLONE_VM else parent.space.fork()
     old, pid = parent.state, system.new_number()
@@ -243,7 +245,7 @@ def _fork(system: System, thread: Thread, flags: int) -> Process:
 
 
 def _use(system: System, descriptors: Mapping[int, Descriptor]) -> None:
-    """Open files have another user in each of these descriptors."""
+    """Count one more user of the open files of these descriptors."""
     for one in descriptors.values():
         system.open_files[one.file].users += 1
 
@@ -256,7 +258,7 @@ def _shares_files(system: System, process: Process) -> bool:
 
 
 def unshare_files(system: System, process: Process) -> None:
-    """Descriptors of its own, of the same files."""
+    """Give the process its own descriptors, of the same files."""
     if _shares_files(system, process):
         process.state.descriptors = dict(process.state.descriptors)
         _use(system, process.state.descriptors)
@@ -267,7 +269,7 @@ def unshare_files(system: System, process: Process) -> None:
 
 
 def end_thread(system: System, thread: Thread, code: int) -> None:
-    """The end of one thread: tell who waits for it. The last one ends the process."""
+    """End one thread, and wake threads that wait for it. The last one ends the process."""
     process = thread.process
     _bury(system, thread)
     if not process.threads:
@@ -275,7 +277,7 @@ def end_thread(system: System, thread: Thread, code: int) -> None:
 
 
 def _bury(system: System, thread: Thread) -> None:
-    """A thread is no more, but in the books of who waits for it."""
+    """Remove a thread from all tables."""
     for action in system.at_end_of_thread:
         action(thread)
     release_robust_locks(system, thread)
@@ -287,13 +289,13 @@ def _bury(system: System, thread: Thread) -> None:
 def _clear_tid(system: System, thread: Thread) -> None:
     address, thread.state.clear_tid = thread.state.clear_tid, 0
     if address:
-        with suppress(LinuxError, OutOfMemory):  # it ends all the same
+        with suppress(LinuxError, OutOfMemory):  # it ends in any case
             thread.space.write(address, bytes(4))
             system.scheduler.release(key_of(thread.space, address), 1)
 
 
 def end(system: System, process: Process, status: int, report: str = "") -> None:
-    """The end of a process, with a status as `wait4` gives it; `report` says what else ended it."""
+    """End a process, with a status as in `wait4`; `report` says what ended it other than itself."""
     state = process.state
     if state.status is not None:
         return
@@ -304,7 +306,7 @@ def end(system: System, process: Process, status: int, report: str = "") -> None
     if _shares_files(system, process):
         state.descriptors = {}
     for descriptor in list(state.descriptors):
-        with suppress(LinuxError):  # it is closed nevertheless
+        with suppress(LinuxError):  # it is closed in any case
             system.close(process, descriptor)
     system.open_files.give_up(state.folder)
     state.status, state.report = status, report
@@ -319,7 +321,7 @@ def end(system: System, process: Process, status: int, report: str = "") -> None
 
 
 def _report(system: System, process: Process, report: str) -> None:
-    """A line at the end of the run about a process that did not end well, of the first ones."""
+    """Keep a line for the end of the run about a process that failed; only the first ones are kept."""
     reports = system.state.reports
     if len(reports) < MOST_REPORTS:
         reports.append(f"process {process.pid} ({process.state.name.decode('utf-8', 'replace')}): {report}")
@@ -328,14 +330,14 @@ def _report(system: System, process: Process, report: str) -> None:
 
 
 def _give_back_borrowed(system: System, process: Process) -> None:
-    """It no longer uses the memory of the thread that made it by vfork, which goes on."""
+    """Let the thread go on that made this process by vfork, as its memory is no longer used."""
     lender, process.state.borrows = process.state.borrows, 0
     if lender:
         system.scheduler.release(("vfork", process.pid), 1, result=process.pid)
 
 
 def _leave_children(system: System, process: Process) -> None:
-    """Its children get another parent: the first process that takes orphans, or nobody here."""
+    """Give its children another parent: the nearest process that adopts orphans, or none here."""
     heir = _heir(system, process)
     for child in list(system.processes.values()):
         if child.state.parent == process.pid:
@@ -358,7 +360,7 @@ def _heir(system: System, process: Process) -> int:
 
 
 def _tell(system: System, process: Process, status: int) -> None:
-    """Tell the parent of the end; without one that wants to know it, nothing is left of the process."""
+    """Notify the parent of the end; without an interested parent, remove the process."""
     parent = system.processes.get(process.state.parent)
     ignores = parent is None or not parent.alive
     if parent is not None and parent.alive:
@@ -372,7 +374,7 @@ def _tell(system: System, process: Process, status: int) -> None:
 
 
 def reap(system: System, process: Process) -> None:
-    """Nothing is left of a process that has ended."""
+    """Remove a process that has ended."""
     parent = system.processes.get(process.state.parent)
     if parent is not None:
         parent.state.used_by_children += process.state.used + process.state.used_by_children
@@ -380,7 +382,7 @@ def reap(system: System, process: Process) -> None:
 
 
 def clean_up(system: System) -> None:
-    """After the run, however that ended: give everything back."""
+    """Free everything after the run, however it ended."""
     system.hart.set_time_slice(0)
     if system.scheduler.turns is not None:
         system.scheduler.turns.end()
@@ -395,7 +397,7 @@ def clean_up(system: System) -> None:
 
 
 def killed(system: System, thread: Thread, info: SignalInfo, why: str = "") -> None:
-    """A signal ends the process of `thread`; `why` says what else did."""
+    """End the process of `thread` by a signal; `why` adds another cause."""
     pc, number = thread.context.regs[PC], info.number
     report = f"killed by {signals.name(number)} at {thread.location()}"
     if number in _CRASHES:
@@ -404,5 +406,5 @@ def killed(system: System, thread: Thread, info: SignalInfo, why: str = "") -> N
         report += f": {why}, address {info.address:#x}"
     dumped = 0x80 if number in signals.DUMPS and thread.process.limit(Limit.CORE) else 0
     if number not in _CRASHES and thread.process.pid != system.state.first:
-        report = ""  # of a child somebody wanted it
+        report = ""  # another process killed the child on purpose
     end(system, thread.process, number | dumped, report)

@@ -1,4 +1,4 @@
-"""mremap: a mapping grows, shrinks or moves. Its pages move with it, and nothing is copied."""
+"""mremap: grows, shrinks or moves a mapping. Its pages move with it, and nothing is copied."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.space import Space, within
 
 MAYMOVE, FIXED = 1, 2
-_MORE_AREAS: Final = 2  # that a move can make
+_MORE_AREAS: Final = 2  # areas that a move can add
 
 
 def mremap(
@@ -23,9 +23,9 @@ def mremap(
     target: int,
     may_grow: Callable[[Area, int], None] = lambda _area, _size: None,
 ) -> int:
-    """Give the mapping at `start` another size, or another place; gives where it is. Raises LinuxError.
+    """Change the size or the address of the mapping at `start`; return its address. Raises LinuxError.
 
-    So does `may_grow` for an area that is not to have so many bytes more.
+    `may_grow` raises it too, for an area that must not grow by so many bytes.
     """
     old, new, fixed = pages_for(old_size) * PAGE, pages_for(new_size) * PAGE, bool(flags & FIXED)
     if flags & ~(MAYMOVE | FIXED) or (fixed and not flags & MAYMOVE) or start % PAGE or not (old and new):
@@ -66,7 +66,7 @@ def mremap(
 
 
 def _must_grow(area: Area) -> None:
-    """The device has no more."""
+    """Raise LinuxError for device memory, which cannot grow."""
     if area.shared is not None:
         raise LinuxError(EFAULT)
 
@@ -74,11 +74,11 @@ def _must_grow(area: Area) -> None:
 def _lengthen(space: Space, area: Area, end: int) -> None:
     offset = area.offset + area.end - area.start if area.object else area.offset
     space.must_have_room()
-    space.insert(replace(area, start=area.end, end=end, offset=offset))  # which makes one of the two
+    space.insert(replace(area, start=area.end, end=end, offset=offset))  # merges the two areas
 
 
 def _move(space: Space, start: int, size: int, target: int, new_size: int) -> None:
-    """Move an area, or a part of one, with its pages; the entries are made when they are touched."""
+    """Move an area, or a part of one, with its pages; entries are made when the pages are accessed."""
     area = space.area(start)
     assert area is not None
     with space.objects.kept(area.object):

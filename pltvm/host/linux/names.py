@@ -1,4 +1,4 @@
-"""Names of the system calls of riscv64 that no function has: they are not offered, or share one."""
+"""Names of those system calls of riscv64 that have no function of that name: not offered, or shared."""
 
 from typing import Final
 
@@ -45,5 +45,5 @@ _NAMES: Final = {
 
 
 def name_of_call(number: int, function: str = "") -> str:
-    """The name of a system call: one of these, or that of the function that has it alone, or its number."""
+    """Return the name of a system call: from this table, or that of its own function, or its number."""
     return _NAMES.get(number) or function or f"system call {number}"

@@ -1,12 +1,11 @@
-"""The pages of memory objects, and how they may be mapped: to be written or to be run, never both.
+"""The pages of memory objects, which are mapped either writable or executable, never both.
 
-    object of no file   MAP_SHARED | MAP_ANONYMOUS: pages are made when they are touched
-    object of a file    one for a (device, inode): its pages are read in, from the file, when they are needed
+    ~    object of no file   MAP_SHARED | MAP_ANONYMOUS: pages are made when they are accessed
+    object of a file    one per (device, inode): its pages are read from the file when they are needed
 
-The JIT does not see what is stored to code through another mapping. So a page of an object that any space can
-store to is executable in none, and the other way round: a fault turns it, and takes the entries that are in
-the way out of the tables of all spaces (`Viewer`). With its last executable entry goes the code that was
-translated.
+The JIT does not notice stores to code through another mapping. So a page of an object that is writable in any
+space is executable in none, and vice versa: a fault turns it, and removes the conflicting entries from the
+tables of all spaces (`Viewer`). When its last executable entry is removed, the translated code is discarded.
 """
 
 import os
@@ -21,17 +20,18 @@ from pltvm.host.linux.errors import linux_errors
 from pltvm.host.linux.frames import Frames
 from pltvm.host.plain import Part
 
-_PART: Final = 1 << 20  # bytes of a file that are in our memory at a time
+_PART: Final = 1 << 20  # bytes of a file that are read at a time
 FileKey = tuple[int, int]  # device, inode
 
 
 @dataclass(slots=True)
 class MemoryObject:
-    """`size` bytes, of which `pages` are there, by offset; behind the last page is SIGBUS.
+    """`size` bytes, of which `pages` are present, by offset; access beyond the last page gives SIGBUS.
 
-    `key` tells which file it is of, `changed` when that was written last, as its pages are. Of pages, by
-    offset: those that may be `stored` to now, those that may `run`, and those of a file that may differ from
-    it, with what was `written` to it last. `users` is how many address spaces show it.
+    `key` identifies its file, `changed` is the file's time of change when its pages were read. Pages by
+    offset: those that are mapped writable now (`stored`), those mapped executable (`run`), and those that may
+    differ from the file, with the content `written` to it last. `users` is the number of address spaces that
+    show it.
     """
 
     size: int
@@ -46,13 +46,13 @@ class MemoryObject:
 
     @property
     def end(self) -> int:
-        """The offset behind the last page."""
+        """The offset after the last page."""
         return pages_for(self.size) * PAGE
 
 
 @dataclass(slots=True)
 class ObjectsState:
-    """Objects by number; numbers of those of files, and of those that no space shows, oldest first."""
+    """Objects by number; the numbers of file objects, and of objects that no space shows, oldest first."""
 
     objects: dict[int, MemoryObject] = field(default_factory=dict)
     files: dict[FileKey, int] = field(default_factory=dict)
@@ -61,35 +61,35 @@ class ObjectsState:
 
 
 class Viewer(Protocol):
-    """An address space."""
+    """An address space that shows objects."""
 
     def hide(self, number: int, start: int, end: int) -> None:
-        """Take out the entries that show this range of an object."""
+        """Remove the entries that show this range of an object."""
 
     def cut_off(self, number: int, start: int) -> None:
-        """Likewise from this offset on, and what was copied of it."""
+        """Remove the entries from this offset on, and private copies of these pages."""
 
 
 class ObjectPages(Part[ObjectsState]):
-    """The pages of all objects, from `frames`. `viewers` are the spaces that there are."""
+    """The pages of all objects, from `frames`. `viewers` are all address spaces."""
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
         self.memory = frames.memory
         self.state = ObjectsState()
         self.viewers: dict[Viewer, None] = {}
-        self._files: dict[int, int] = {}  # descriptor, by number of the object
+        self._files: dict[int, int] = {}  # descriptors by object number
 
     def of(self, number: int) -> MemoryObject:
-        """The object of this number."""
+        """Return the object of this number."""
         return self.state.objects[number]
 
     # -- content -------------------------------------------------------------------------------------------
 
     def fill(self, number: int, offset: int, size: int) -> None:
-        """Have the pages of a range, as far as the file goes.
+        """Make the pages of a range present, as far as the file goes.
 
-        Raises OutOfMemory, LinuxError, and then has those that were there before.
+        Raises OutOfMemory, LinuxError, and then adds no pages.
         """
         one = self.of(number)
         added: list[int] = []
@@ -105,7 +105,7 @@ class ObjectPages(Part[ObjectsState]):
             raise
 
     def _read_in(self, number: int, missing: list[int]) -> None:
-        """The content of these pages, from the file."""
+        """Read the content of these pages from the file."""
         one, start = self.of(number), missing[0]
         data = memoryview(self._read(number, start, missing[-1] + PAGE - start))
         while missing:
@@ -123,7 +123,7 @@ class ObjectPages(Part[ObjectsState]):
         return os.pread(self._files[number], size, offset) if number in self._files else b""
 
     def present(self, number: int, offset: int, count: int) -> Sequence[int]:
-        """Physical addresses of up to `count` pages from `offset` on, of which at least one will be there.
+        """Return physical addresses of up to `count` pages from `offset` on, at least one.
 
         Raises OutOfMemory, LinuxError.
         """
@@ -135,7 +135,7 @@ class ObjectPages(Part[ObjectsState]):
     # -- entries -------------------------------------------------------------------------------------------
 
     def entry(self, number: int, offset: int, pa: int, area: Area, access: int) -> int:
-        """The entry for a page of an object in an area of it, for this access."""
+        """Return the entry for a page of an object in an area, for this access."""
         one = self.of(number)
         flags, stores = sv39.READ_ONLY_DATA, area.prot & WRITE and not area.copies
         if access == WRITE or (stores and access != EXEC and self._is_plain(one, offset)):
@@ -155,10 +155,10 @@ class ObjectPages(Part[ObjectsState]):
         return sv39.make_pte(pa, flags)
 
     def _is_plain(self, one: MemoryObject, offset: int) -> bool:
-        """Whether a page may be mapped writable before it is written: nobody waits for the first store."""
+        """Whether a page may be mapped writable before the first write, which then need not be noticed."""
         return offset in one.stored or (one.key is None and offset not in one.run)
 
     def hide(self, number: int, start: int, end: int) -> None:
-        """No space has entries for this range of the object."""
+        """Remove all spaces' entries for this range of the object."""
         for viewer in self.viewers:
             viewer.hide(number, start, end)

@@ -1,12 +1,13 @@
-"""Memory objects: what mappings of files show, and shared ones of none, the same pages to every process.
+"""Memory objects: the content of file mappings and of shared anonymous mappings, with the same pages in every
+process.
 
-An object lives while a space shows it; one of a file that nobody may write is kept for some time, as the next
-process is likely to run the same program (`MOST_UNUSED`). The file is kept open by a descriptor of our own,
-so that its inode stays its own.
+An object exists while a space shows it; one of a read-only file is kept for some time, as the next process is
+likely to run the same program (`MOST_UNUSED`). An internal descriptor keeps the file open, so that its inode
+is not reused.
 
-What mappings write gets to the file on `sync`, when it is read, and when the last space lets go. What read()
-and write() do to a file that has an object is told by who does it (`sync_file`, `wrote`, `resized`): without,
-they see each other's bytes late.
+Writes through mappings reach the file on `sync`, when it is read, and when the last space is gone. Code for
+read() and write() of a file with an object has to call `sync_file`, `wrote` and `resized`: otherwise each
+side would see the other's bytes late.
 """
 
 import fcntl
@@ -25,20 +26,20 @@ from pltvm.host.linux.frames import Frames
 from pltvm.host.linux.object_pages import FileKey, MemoryObject, ObjectPages, ObjectsState
 
 MOST_UNUSED: Final = 16  # files
-_UNUSED_SHARE: Final = 64  # and pages of them: one part in so many of RAM
-_MOST_REMEMBERED: Final = 256  # pages of which we know what was written last
+_UNUSED_SHARE: Final = 64  # unused pages are at most 1/64 of RAM
+_MOST_REMEMBERED: Final = 256  # pages whose last written content is kept
 
 
 class Objects(ObjectPages):
-    """The memory objects of all processes; their pages are from `frames`."""
+    """The memory objects of all processes, with pages from `frames`."""
 
     def __init__(self, frames: Frames) -> None:
         super().__init__(frames)
-        self._images: dict[int, tuple[int, bytes]] = {}  # files that were run, by number: when written, bytes
+        self._images: dict[int, tuple[int, bytes]] = {}  # executed files, by number: time of change, bytes
         frames.give_spare = self.drop_unused
 
     def save(self) -> ObjectsState:
-        """A copy of the state; raises SnapshotError while a file may be written by a mapping."""
+        """Return a copy of the state; raises SnapshotError while a mapping may write to a file."""
         for one in self.state.objects.values():
             if one.key is not None and one.writable:
                 raise SnapshotError("a file is mapped for shared writing: save when it is unmapped")
@@ -58,12 +59,12 @@ class Objects(ObjectPages):
     # -- life ----------------------------------------------------------------------------------------------
 
     def anonymous(self, size: int) -> int:
-        """A new object of no file; gives its number. It lives while a space has entered it."""
+        """Make an object of no file; return its number. It exists while a space has entered it."""
         return self._add(MemoryObject(size))
 
     @linux_errors
     def of_file(self, descriptor: int, writable: bool = False) -> int:
-        """The object of an open regular file, for a mapping that may, or may not, be written."""
+        """Return the object of an open regular file, for a mapping that is `writable` or not."""
         info = os.fstat(descriptor)
         key = info.st_dev, info.st_ino
         number = self.find(key)
@@ -88,7 +89,7 @@ class Objects(ObjectPages):
         return number
 
     def image(self, descriptor: int, read: Callable[[], bytes]) -> Image:
-        """A file that is to be run; its bytes are kept as long as it has an object, and is not written."""
+        """Return a file to be run; its bytes are kept as long as it has an object and is not written."""
         number = self.of_file(descriptor)
         one = self.of(number)
         if one.written:
@@ -109,7 +110,7 @@ class Objects(ObjectPages):
         return state.made
 
     def _look_again(self, number: int, info: os.stat_result) -> None:
-        """The file was written, by whom we do not know: have its bytes, but for what mappings wrote."""
+        """Read a file again that was written by another program; pages written by mappings are kept."""
         one = self.of(number)
         self.cut(number, info.st_size)
         for at, page in one.pages.items():
@@ -119,21 +120,22 @@ class Objects(ObjectPages):
         one.changed = info.st_mtime_ns
 
     def find(self, key: FileKey) -> int:
-        """The number of the object of this file; 0 when there is none."""
+        """Return the number of the object of this file, or 0."""
         return self.state.files.get(key, 0)
 
     def enter(self, number: int) -> None:
-        """One more space shows the object."""
+        """Count one more space that shows the object."""
         self.of(number).users += 1
         self.state.unused.pop(number, None)
 
     def leave(self, number: int) -> None:
-        """One space less: after the last one the file has what it wrote, and the pages go, or are unused."""
+        """Count one space less; after the last one, write changes to the file, and free the pages or keep
+        them unused."""
         one = self.of(number)
         one.users -= 1
         if one.users > 0:
             return
-        with suppress(LinuxError):  # nobody is left who could be told
+        with suppress(LinuxError):  # there is no process left to report it to
             self.sync(number)
         if one.key is None or one.writable:
             self._remove(number)
@@ -158,7 +160,7 @@ class Objects(ObjectPages):
             os.close(self._files.pop(number))
 
     def drop_unused(self) -> bool:
-        """Give back what nobody uses; whether there was any."""
+        """Free unused objects; return whether there were any."""
         unused = list(self.state.unused)
         for number in unused:
             self._remove(number)
@@ -166,7 +168,7 @@ class Objects(ObjectPages):
 
     @contextmanager
     def kept(self, number: int) -> Iterator[None]:
-        """Meanwhile the object lives; 0 is none."""
+        """Keep the object in this context; 0 is none."""
         if number:
             self.enter(number)
         try:
@@ -178,10 +180,10 @@ class Objects(ObjectPages):
     # -- the file -------------------------------------------------------------------------------------------
 
     def sync(self, number: int, start: int = 0, end: int | None = None) -> None:
-        """Write to the file what mappings wrote between two offsets; raises LinuxError.
+        """Write to the file what mappings have changed between two offsets; raises LinuxError.
 
-        It costs what was written since the last time: a page that is as it was then counts as clean, until it
-        is stored to again.
+        The cost depends on the pages written since the last time: an unchanged page counts as clean until the
+        next store.
         """
         one = self.of(number)
         if not one.written or number not in self._files:
@@ -210,7 +212,7 @@ class Objects(ObjectPages):
     @linux_errors
     def _write(self, descriptor: int, data: bytes, offset: int) -> None:
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-        if flags & os.O_APPEND:  # with which pwrite appends
+        if flags & os.O_APPEND:  # with it pwrite would append
             fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_APPEND)
         try:
             offset_end = offset + len(data)
@@ -221,17 +223,17 @@ class Objects(ObjectPages):
                 fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
 
     def shows_files(self) -> bool:
-        """Whether there is an object of any file."""
+        """Whether any file has an object."""
         return bool(self.state.files)
 
     def sync_file(self, key: FileKey) -> None:
-        """Before read() of this file: have in it what mappings wrote. Raises LinuxError."""
+        """Write the changes of mappings to this file, before read(). Raises LinuxError."""
         number = self.state.files.get(key)
         if number:
             self.sync(number)
 
     def wrote(self, key: FileKey, offset: int, data: bytes) -> None:
-        """After write() to this file, of `data` at `offset`: mappings show it."""
+        """Update mappings after write() of `data` at `offset` to this file."""
         number = self.find(key)
         if not number:
             return
@@ -245,20 +247,20 @@ class Objects(ObjectPages):
         self._was_changed(number)
 
     def _was_changed(self, number: int) -> None:
-        """The program has written the file."""
+        """Note that the program has written the file."""
         self._images.pop(number, None)
         if number in self._files:
             self.of(number).changed = os.fstat(self._files[number]).st_mtime_ns
 
     def resized(self, key: FileKey, size: int) -> None:
-        """After truncate() of this file: what lies behind its end reads as zero, or is no more."""
+        """Update mappings after truncate() of this file: content after its end is zero, or gone."""
         number = self.find(key)
         if number:
             self.cut(number, size)
             self._was_changed(number)
 
     def cut(self, number: int, size: int) -> None:
-        """The object has this size: pages behind its end are gone, from all spaces too."""
+        """Set the object's size: pages after its end are removed, from all spaces too."""
         one = self.of(number)
         end = one.end
         one.size = size

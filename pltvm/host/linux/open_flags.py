@@ -1,4 +1,4 @@
-"""The flags of `open`, as riscv64 has them: those of the machine that this runs on may differ."""
+"""The flags of `open` on riscv64; those of this machine may differ."""
 
 from typing import Final
 
@@ -16,5 +16,6 @@ NAMES: Final = {
     "O_NOFOLLOW": O_NOFOLLOW, "O_NOATIME": O_NOATIME, "O_CLOEXEC": O_CLOEXEC, "O_PATH": O_PATH,
     "__O_SYNC": O_SYNC, "__O_TMPFILE": O_TMPFILE,
 }  # fmt: skip
-ONLY_OPENING: Final = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC  # which a file does not keep
+# flags that an open file does not keep
+ONLY_OPENING: Final = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC
 SETTABLE: Final = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME  # by F_SETFL

@@ -1,14 +1,14 @@
-"""What is waited for outside of the machine: real sockets, and standard input that comes bit by bit.
+"""Waiting for the outside world: real sockets, and standard input.
 
-Each descriptor outside has a key for what can be read and one for room to write. The operating system is
-asked for changes only (epoll, edge-triggered), at each switch of threads; a change wakes the keys, and who
-waits for one looks again, and may find nothing. So the outside is waited for as all else is (`waits`): in a
-call, in `poll`, by an epoll of the program's.
+Each descriptor outside has a key for reading and one for writing. The operating system is asked only for
+changes (epoll, edge-triggered), at each switch of threads; a change wakes the keys, and waiting threads try
+again, perhaps in vain. So waiting for the outside works like all other waiting (`waits`): in a call, in
+`poll`, by an epoll of the program.
 
-    data comes → look → wake(("socket", 7, "in")) → the call of the thread that waits is made anew
+    ~    data comes → look → wake(("socket", 7, "in")) → the call of the waiting thread is made again
 
-When nobody can run, and somebody waits for one of these keys, the whole machine waits here. Without epoll, on
-systems other than Linux, nothing can be waited for.
+If no thread can run, and one waits for one of these keys, the whole machine waits here. On systems other than
+Linux, without epoll, this kind of waiting is not available.
 """
 
 import os
@@ -25,7 +25,7 @@ _CHANGES: Final = 1 << 31  # EPOLLET
 
 
 def is_null(descriptor: int) -> bool:
-    """Whether this descriptor of our own process is /dev/null."""
+    """Whether this descriptor of this process is /dev/null."""
     try:
         about = os.fstat(descriptor)
     except OSError:
@@ -36,7 +36,7 @@ def is_null(descriptor: int) -> bool:
 class Outside:
     """Descriptors of this process, and the keys that their changes wake.
 
-    `is_waited_for` says whether a thread waits for a key, be it by an epoll.
+    `is_waited_for` says whether a thread waits for a key, directly or by an epoll.
     """
 
     def __init__(self, waker: Waker, is_waited_for: Callable[[Key], bool]) -> None:
@@ -51,7 +51,7 @@ class Outside:
         return self._epoll is not None
 
     def add(self, descriptor: int, readable: Key, writable: Key) -> bool:
-        """Tell of its changes from now on; False for one that is always ready, as a file is."""
+        """Watch a descriptor from now on; return False for one that is always ready, like a file."""
         if self._epoll is None:
             return False
         try:
@@ -62,7 +62,7 @@ class Outside:
         return True
 
     def remove(self, descriptor: int) -> None:
-        """Before it is closed."""
+        """Stop watching a descriptor, before it is closed."""
         assert self._epoll is not None
         self._epoll.unregister(descriptor)
         for key in self._keys.pop(descriptor):
@@ -70,11 +70,11 @@ class Outside:
 
     @property
     def is_used(self) -> bool:
-        """Whether there is anything to look at."""
+        """Whether any descriptor is watched."""
         return bool(self._keys)
 
     def look(self) -> None:
-        """Wake whom something outside concerns, without waiting."""
+        """Wake the keys of changed descriptors, without waiting."""
         if not self._keys or self._epoll is None:
             return
         for descriptor, events in self._epoll.poll(0):
@@ -85,17 +85,18 @@ class Outside:
                 self._waker.wake(writable)
 
     def concerns(self) -> bool:
-        """Whether anybody waits for something outside."""
+        """Whether a thread waits for something outside."""
         return any(self._is_waited_for(key) for keys in self._keys.values() for key in keys)
 
     def wait(self, halt: Halt, seconds: float | None) -> None:
-        """Until something has changed, or the time is over. Raises Interrupted when the run is to end."""
+        """Wait until something has changed, or the time is over. Raises Interrupted if the run should end."""
         assert self._epoll is not None
         halt.wait(seconds, self._epoll.fileno())
 
 
 def events_of(descriptor: int, wanted: int) -> int:
-    """What a descriptor is ready for now: POLLIN …, of `wanted` and of those that are always told."""
+    """Return the events that a descriptor is ready for now: of `wanted`, and those that are always
+    reported."""
     poller = select.poll()
     poller.register(descriptor, wanted)
     return sum(events for _, events in poller.poll(0))

@@ -1,6 +1,6 @@
-"""What a process has, and what a thread of it has. Everything that they remember is plain data.
+"""Processes and threads, whose state is plain data.
 
-What happens to them is elsewhere: `life` starts and ends them, `scheduler` runs them, `signals` reach them.
+`life` starts and ends them, `scheduler` runs them, `signals` sends them signals.
 """
 
 from collections.abc import Mapping
@@ -20,17 +20,17 @@ from pltvm.host.linux.waits import Wait
 from pltvm.host.plain import copied
 from pltvm.host.symbols import Symbols
 
-MOST_FILES: Final = 512  # descriptors of a process: half of what this one usually may have
-SS_DISABLE: Final = 2  # a flag of stack_t: there is no alternate stack
-SS_AUTODISARM: Final = 1 << 31  # another: while a handler runs there, there is none
+MOST_FILES: Final = 512  # descriptors of a process: half of the usual limit of this process
+SS_DISABLE: Final = 2  # a flag of stack_t: no alternate stack
+SS_AUTODISARM: Final = 1 << 31  # another: it is disabled while a handler runs on it
 INFINITY: Final = (1 << 64) - 1
 FIRST_PID: Final = 100
 SIGKILL: Final = 9
-OUTER_PARENT: Final = 1  # who started the first process, and whose children orphans are
+OUTER_PARENT: Final = 1  # the parent of the first process, and of orphans
 
 
 class Limit(IntEnum):
-    """RLIMIT_…: those that mean something here."""
+    """RLIMIT_…: those that have an effect here."""
 
     FSIZE = 1
     DATA = 2
@@ -42,7 +42,7 @@ class Limit(IntEnum):
 
 
 class SignalInfo(NamedTuple):
-    """A signal that was sent: the fields of siginfo that its code says."""
+    """A sent signal: the fields of siginfo for its code."""
 
     number: int
     code: int = 0
@@ -50,12 +50,12 @@ class SignalInfo(NamedTuple):
     uid: int = 0
     value: int = 0  # sigval, or the status of a child
     address: int = 0
-    timer: int = 0  # whose the signal is, of SI_TIMER
+    timer: int = 0  # of SI_TIMER: the timer that sent it
     overrun: int = 0
 
 
 class Action(NamedTuple):
-    """What a signal does: `struct sigaction` of the kernel."""
+    """The action of a signal: `struct sigaction` of the kernel."""
 
     handler: int = 0
     flags: int = 0
@@ -78,15 +78,15 @@ class Timer:
     interval: int = 0
     thread: int = 0  # the thread that gets it; 0: the process
     clock: int = 1
-    overruns: int = 0  # of the signal that was delivered last
+    overruns: int = 0  # overruns of the signal delivered last
 
 
 @dataclass(slots=True)
 class ThreadState:
-    """What is known of a thread besides its registers, which are in its context; `registers` when saved.
+    """The state of a thread, except its registers, which are in its context; `registers` are set when saved.
 
-    In a system call that waits, or has been woken and is to be made anew, `wait` is set; `deadline` is when
-    such a call gives up.
+    In a system call that waits, or was woken and has to be made again, `wait` is set; `deadline` is the end
+    of that call's timeout.
     """
 
     tid: int
@@ -95,14 +95,14 @@ class ThreadState:
     clear_tid: int = 0  # user address to clear and wake at the end
     robust_list: int = 0
     signal_mask: int = 0  # bit n − 1 for signal n
-    saved_mask: int | None = None  # that comes back when the call with a mask of its own is over
+    saved_mask: int | None = None  # restored after a call with its own mask
     pending: list[SignalInfo] = field(default_factory=list)
     alternate_stack: tuple[int, int, int] = (0, SS_DISABLE, 0)  # as stack_t: address, flags, size
-    enclave: int = 0  # the driver's id of the one that it runs, and waits for in a system call
+    enclave: int = 0  # the driver's id of the enclave that it runs in a system call
     wait: Wait | None = None
     deadline: int | None = None
     policy: int = 0  # SCHED_…
-    done: int = 0  # bytes that a write which waits has written already
+    done: int = 0  # bytes already written by a waiting write
     used: int = 0  # ns of processor time
     alive: bool = True
     registers: bytes = b""
@@ -110,25 +110,25 @@ class ThreadState:
 
 @dataclass(slots=True)
 class ProcessState:
-    """What is known of a process itself.
+    """The state of a process itself.
 
-    `status` is set when it has ended, as `wait4` gives it; then `report` says what ended it if that was not
-    its own doing. `stopped` is the signal that stopped it, 0 while it runs; `news` is a status that its
-    parent has not heard of yet. Files are numbers of open files.
+    `status` is set at its end, as in `wait4`; then `report` says what ended it if it did not exit by itself.
+    `stopped` is the signal that stopped it, 0 while it runs; `news` is a status that its parent has not got
+    yet. Files are numbers of open files.
     """
 
     pid: int
     parent: int = OUTER_PARENT
     group: int = FIRST_PID
     session: int = FIRST_PID
-    name: bytes = b""  # of the program, as it was started
+    name: bytes = b""  # of the program, as given at the start
     path: bytes = b""  # from the root
     arguments: tuple[bytes, ...] = ()
     symbols: Symbols = field(default_factory=lambda: Symbols(b""))
     actions: dict[int, Action] = field(default_factory=dict)
     pending: list[SignalInfo] = field(default_factory=list)
     descriptors: dict[int, Descriptor] = field(default_factory=dict)
-    files_group: int = 0  # processes of one group have the same descriptors; 0: alone
+    files_group: int = 0  # processes of one group share descriptors; 0: none shared
     folder: int = 0  # the current one
     umask: int = 0o022
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)  # soft, hard; others are infinite
@@ -138,12 +138,12 @@ class ProcessState:
     report: str = ""
     stopped: int = 0
     news: int | None = None
-    exit_signal: int = 17  # that its parent gets at its end; 0: none, and `wait4` has to ask for it
+    exit_signal: int = 17  # sent to its parent at its end; 0: none, and `wait4` needs a flag
     nice: int = 0
-    io_priority: int = 0  # as `ioprio_get` gives it
+    io_priority: int = 0  # as in `ioprio_get`
     dumpable: bool = True
-    death_signal: int = 0  # that it gets when its parent ends
-    borrows: int = 0  # the thread that waits until it no longer uses its memory (vfork)
+    death_signal: int = 0  # sent to it when its parent ends
+    borrows: int = 0  # the thread whose memory it uses, and which waits (vfork)
     used: int = 0  # ns of processor time of threads that have ended
     used_by_children: int = 0
     has_executed: bool = False
@@ -171,13 +171,13 @@ class Process:
         return self.state.status is None
 
     def used(self) -> int:
-        """Processor time in ns, without its children."""
+        """Return processor time in ns, without its children."""
         return self.state.used + sum(thread.state.used for thread in self.threads.values())
 
     # -- descriptors -------------------------------------------------------------------------------------
 
     def file(self, descriptor: int) -> File:
-        """The open file of a descriptor; raises LinuxError(EBADF)."""
+        """Return the open file of a descriptor; raises LinuxError(EBADF)."""
         found = self.state.descriptors.get(descriptor)
         if found is None:
             raise LinuxError(EBADF)
@@ -189,11 +189,11 @@ class Process:
         return self._open_files[self.state.folder]
 
     def limit(self, which: int) -> int:
-        """The soft limit of a resource."""
+        """Return the soft limit of a resource."""
         return self.state.limits.get(which, (INFINITY, INFINITY))[0]
 
     def free_descriptor(self, lowest: int = 0) -> int:
-        """The lowest free descriptor from `lowest` on; raises LinuxError."""
+        """Return the lowest free descriptor from `lowest` on; raises LinuxError."""
         most = min(self.limit(Limit.NOFILE), MOST_FILES)
         if not 0 <= lowest < most:
             raise LinuxError(EINVAL)
@@ -203,7 +203,7 @@ class Process:
         raise LinuxError(EMFILE)
 
     def add(self, file: File, closes: bool = False, lowest: int = 0) -> int:
-        """A new descriptor for an open file: the lowest free one."""
+        """Add a descriptor for an open file: the lowest free one."""
         descriptor = self.free_descriptor(lowest)
         file.users += 1
         self.state.descriptors[descriptor] = Descriptor(file.number, closes)
@@ -221,7 +221,7 @@ class Thread:
 
     @property
     def tid(self) -> int:
-        """Its number, which no other thread or process has."""
+        """Its number, which is unique among threads and processes."""
         return self.state.tid
 
     @property
@@ -230,19 +230,19 @@ class Thread:
         return self.process.space
 
     def answer(self, value: int) -> None:
-        """Set the result of the system call it is in, which is over."""
+        """Set the result of its system call, which ends it."""
         self.context.regs[A0] = value & 0xFFFF_FFFF_FFFF_FFFF
         self.state.wait = self.state.deadline = None
 
     def deadline(self, clock: Clock, timeout: int) -> int:
-        """When the system call that it is in gives up, `timeout` ns after it was first made (monotonic)."""
+        """Return the end of its system call's timeout: `timeout` ns after it was first made (monotonic)."""
         if self.state.deadline is None:
             self.state.deadline = clock.monotonic() + timeout
         return self.state.deadline
 
     def code_at(self, pc: int) -> tuple[Symbols | None, int, str]:
-        """What describes the code at `pc`: symbols (None: it is of another file than the program), how far it
-        is from where they have it, and the name of the file."""
+        """Return the symbols for the code at `pc` (None if it is in another file than the program), the
+        distance from their addresses, and the name of the file."""
         area, state = self.space.area(pc), self.process.state
         if area is None or area.name in ("", shown(state.path), shown(state.name)):
             moved = PIE_BASE if PIE_BASE <= pc < PIE_BASE + BREAK_LIMIT else 0
@@ -250,18 +250,18 @@ class Thread:
         return None, area.start - area.offset, area.name
 
     def location(self, pc: int | None = None) -> str:
-        """Where it is in its program; or where this address is."""
+        """Return its place in the program, or the place of the given address."""
         pc = self.context.regs[PC] if pc is None else pc
         symbols, moved, name = self.code_at(pc)
         return f"{pc:#x} ({name}+{pc - moved:#x})" if symbols is None else str(symbols.locate(pc - moved))
 
     @property
     def is_killed(self) -> bool:
-        """Whether SIGKILL has been sent to it, and has not reached it yet."""
+        """Whether SIGKILL was sent to it and is still pending."""
         return any(one.number == SIGKILL for one in (*self.process.state.pending, *self.state.pending))
 
     def set_mask_for_call(self, mask: int) -> None:
-        """Block these signals alone until the call that it is in is over."""
+        """Set this signal mask until its present call is over."""
         if self.state.saved_mask is None:
             self.state.saved_mask = self.state.signal_mask
         self.state.signal_mask = mask
@@ -271,7 +271,7 @@ class Thread:
         return replace(copied(self.state), registers=bytes(self.context.regs))
 
     def load(self, saved: ThreadState, table: PageTable) -> None:
-        """Put the state back; its memory is that of `table`."""
+        """Restore the state; its memory is that of `table`."""
         if self.context.table is not table:
             self.context = Context(0, table=table)
         self.context.regs[:] = memoryview(saved.registers).cast("Q")

@@ -1,11 +1,11 @@
-"""Loading a Linux program: its segments, those of the interpreter that it names, and what a start needs.
+"""Loads a Linux program: its segments, those of its interpreter, and its first stack.
 
-    0x2A_0000_0000  a position independent program; one with fixed addresses is where it says
-    0x3F_F010_0000  its interpreter, ld.so: between what `mmap` gives and the stack
+    ~    0x2A_0000_0000  a position-independent program; others have fixed addresses
+    0x3F_F010_0000  its interpreter, ld.so: between the area of `mmap` and the stack
     0x3F_FFFF_F000  the end of the stack, and the page RETURN_PAGE
 
-All places are fixed, so that runs repeat. A program that has a memory object is mapped as by `mmap`: it is in
-RAM once, however many processes run it, and a page is copied when one of them writes it. The interpreter
+All addresses are fixed, so that runs repeat. A program with a memory object is mapped as by `mmap`: it is in
+RAM once for all processes that run it, and a page is copied when one of them writes to it. The interpreter
 finds the program by the auxiliary vector, and then maps the shared libraries itself, with system calls.
 """
 
@@ -25,7 +25,7 @@ from pltvm.host.linux.start_stack import STACK_SIZE, STACK_TOP, build_stack, che
 
 PIE_BASE: Final = 0x2A_0000_0000
 INTERPRETER_BASE: Final = MMAP_TOP
-RETURN_PAGE: Final = 0x3F_FFFF_F000  # `rt_sigreturn`, where a signal handler returns to
+RETURN_PAGE: Final = 0x3F_FFFF_F000  # has `rt_sigreturn`; signal handlers return to it
 _RETURN_CODE: Final = bytes.fromhex("9308b008 73000000")  # li a7, 139; ecall
 BREAK_LIMIT: Final = 16 << 30
 _HWCAP_IMAFDC: Final = sum(1 << ord(letter) - ord("A") for letter in "IMAFDC")
@@ -34,7 +34,7 @@ ReadFile = Callable[[bytes], Image]  # the file at a path in the program's root;
 
 
 class _Placed(NamedTuple):
-    """An ELF in memory: what is added to its addresses, its program headers (0: not mapped), its end."""
+    """An ELF in memory: offset of its addresses, its program headers (0: not mapped), its end."""
 
     base: int
     entry: int
@@ -53,10 +53,9 @@ def load_program(
 ) -> tuple[int, int]:
     """Map the program `image` (an ELF), its interpreter, its stack and RETURN_PAGE.
 
-    Gives the address to start at, which is the interpreter's if there is one, and the stack pointer. `random`
-    are the 16 bytes that the C library takes its canaries from. `name` is what the program was found by, else
-    the first argument. Raises ElfError for an ELF that cannot run, or whose interpreter cannot be had;
-    OutOfMemory.
+    Returns the start address, that of the interpreter if there is one, and the stack pointer. `random` are 16
+    bytes for the C library's canaries. `name` is the path by which the program was found, by default the
+    first argument. Raises ElfError for an ELF that cannot run, or whose interpreter is missing; OutOfMemory.
     """
     check_size([*arguments, *environment])
     elf = read_headers(image.data)
@@ -87,14 +86,14 @@ def load_program(
 
 
 def shown(path: bytes) -> str:
-    """The name of a program's areas."""
+    """Return the name of a program's areas."""
     return path.decode("utf-8", "replace").replace("\n", "\\012")
 
 
 def _read_interpreter(path: bytes, read_file: ReadFile) -> tuple[Headers, int]:
-    """The interpreter of that path, and the number of its memory object.
+    """Return the interpreter at that path, and the number of its memory object.
 
-    Raises ElfError, with what to do about it.
+    Raises ElfError, with advice.
     """
     shown = path_of(path)
     try:
@@ -120,7 +119,7 @@ def _place_interpreter(space: Space, elf: Headers, object: int, name: str) -> _P
 def _place(
     space: Space, elf: Headers, loads: list[Any], base: int, limit: int, name: str, object: int
 ) -> _Placed:
-    """Map the segments of the ELF `name`, `base` added to their addresses, up to the address `limit`.
+    """Map the segments of the ELF `name`, with `base` added to their addresses, up to the address `limit`.
 
     Raises ElfError, OutOfMemory.
     """
@@ -135,7 +134,7 @@ def _place(
             raise ElfError("has segments out of order or outside user memory")
         offset, length = segment["p_offset"], segment["p_filesz"]
         protection = _protection(segment["p_flags"])
-        if first < end:  # the last page of the segment before: it gets what both need
+        if first < end:  # the last page of the segment before: it gets the permissions of both
             shared = space.area(first)
             space.protect(first, PAGE, protection | (shared.prot if shared else 0))
             first = end
@@ -149,7 +148,7 @@ def _place(
             space.map(first, shown_to - first, protection, object=object, offset=at, copies=True, name=name)
         if shown_to < last:
             space.map(shown_to, last - shown_to, protection, name=name)
-        before = min(max(first - start, 0), length)  # in a page that is the one before's, too
+        before = min(max(first - start, 0), length)  # bytes in a page shared with the segment before
         space.fill(start, content[offset : offset + before])
         done = max(shown_to, start) - start
         space.fill(start + done, content[offset + done : offset + length])

@@ -1,4 +1,4 @@
-"""The requests of the enclave device (§8): number, name and struct of each, and a record of failed ones."""
+"""The requests of the enclave device (§8): their numbers, names and structs, and a record of failed ones."""
 
 import os
 from collections import Counter
@@ -16,7 +16,7 @@ _KEPT: Final = 100  # failed requests
 
 
 class Refused(LinuxError):
-    """A request fails with this error number, for this reason."""
+    """The failure of a request, with an error number and a reason."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(number)
@@ -33,7 +33,7 @@ class AttestParam(NamedTuple):
 
 
 class GetParam(NamedTuple):
-    """Of shm get and relay get; `size` in bytes."""
+    """The struct of shm get and relay get; `size` in bytes."""
 
     key: int
     size: int
@@ -41,7 +41,7 @@ class GetParam(NamedTuple):
 
 
 class AttachParam(NamedTuple):
-    """Of attach; `size` is written."""
+    """The struct of attach; `size` is written."""
 
     id: int
     addr: int
@@ -50,7 +50,7 @@ class AttachParam(NamedTuple):
 
 
 class DetachParam(NamedTuple):
-    """Of detach; `size` is written."""
+    """The struct of detach; `size` is written."""
 
     id: int
     addr: int
@@ -58,7 +58,7 @@ class DetachParam(NamedTuple):
 
 
 class IdParam(NamedTuple):
-    """Of remove, and of persistency init."""
+    """The struct of remove and of persistency init."""
 
     id: int
 
@@ -68,14 +68,14 @@ Param = UserParam | AttestParam | GetParam | AttachParam | DetachParam | IdParam
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a request is called, and the struct that it takes."""
+    """The name of a request, and its struct."""
 
     name: str
     struct: Struct
     kind: type[Any]
 
     def unpack(self, raw: bytes) -> Any:
-        """The struct at the start of `raw`."""
+        """Return the struct at the start of `raw`."""
         return self.kind(*self.struct.unpack_from(raw))
 
 
@@ -118,13 +118,13 @@ def _shown(value: Any) -> str:
 
 @dataclass(slots=True)
 class Failures:
-    """The requests of one program that failed: the first of them, and a count of each kind."""
+    """The failed requests of one program: the first ones, and a count of each kind."""
 
     kept: list[FailedRequest] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     def note(self, name: str, param: Param | None, refused: Refused) -> None:
-        """One more."""
+        """Add a failed request."""
         self.counts[name] += 1
         if len(self.kept) < _KEPT:
             fields = {} if param is None else {k: v for k, v in param._asdict().items() if k != "report"}

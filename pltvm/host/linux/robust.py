@@ -1,12 +1,12 @@
-"""Locks that a thread died with: robust mutexes, whose next owner hears of it (EOWNERDEAD).
+"""Robust mutexes: releases the locks of a thread that died; the next owner gets EOWNERDEAD.
 
-The C library keeps a list of them in user memory, as `set_robust_list` says where:
+The C library keeps a list of them in user memory, at the address of `set_robust_list`:
 
     head → next        the first entry, or the head itself
       +8   offset      from an entry to its lock word
       +16  pending     an entry that was just being locked or unlocked
 
-A bit of the entry's address says that it is of a mutex with priority inheritance.
+A bit of an entry's address marks a mutex with priority inheritance.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ WAITERS, OWNER_DIED, TID_MASK = 0x8000_0000, 0x4000_0000, 0x3FFF_FFFF
 
 
 def release_robust_locks(system: System, thread: Thread) -> None:
-    """Walk the list of a thread that ends; what is wrong with it ends the walk."""
+    """Walk the list of a thread that ends; an invalid entry ends the walk."""
     head, thread.state.robust_list = thread.state.robust_list, 0
     if not head:
         return
@@ -49,7 +49,7 @@ def _word(thread: Thread, address: int) -> int:
 
 
 def _release(system: System, thread: Thread, address: int, inherits: int, pending: bool) -> None:
-    """One lock: if the thread has it, its owner has died, and one who waits for it goes on."""
+    """Release one lock if the thread has it: mark it as OWNER_DIED, and wake one waiting thread."""
     space = thread.space
     if address % 4:
         return

@@ -1,8 +1,8 @@
-"""Which thread has the hart: round robin among those that are ready, of all processes.
+"""Decides which thread has the hart: round robin among the ready threads of all processes.
 
-There is one hart. A thread that waits is in a queue for each of its keys (`waits`), in the order of coming,
-or has a deadline. Alarms are deadlines that nobody waits for: `ring` is told. A process that is stopped has
-its threads held back.
+There is one hart. A waiting thread is in a queue for each of its keys (`waits`), in order of arrival, or has
+a deadline. Alarms are deadlines without a waiting thread: `ring` is called. Threads of a stopped process are
+held back.
 """
 
 import heapq
@@ -21,14 +21,14 @@ from pltvm.host.schedule import Policy, Why
 from pltvm.host.turns import UNLIMITED, SavedTurns, Turns
 
 TIME_SLICE: Final = 100_000  # instructions, 1 ms
-_QUIET_SLICES: Final = 20  # in a row that nobody else wanted
+_QUIET_SLICES: Final = 20  # consecutive slices at whose end no other thread was ready
 _BYTES_A_TICK: Final = 128
-_STALE_TIMERS: Final = 4096  # that are kept before they are thrown out
+_STALE_TIMERS: Final = 4096  # outdated timers that are kept before they are removed
 
 
 @dataclass(slots=True)
 class SchedulerState:
-    """Who runs and who waits for what. Threads are named by their tid; `current` is 0 for none."""
+    """The running, ready and waiting threads, by tid; `current` is 0 for none."""
 
     current: int = 0
     ready: deque[int] = field(default_factory=deque)
@@ -38,9 +38,9 @@ class SchedulerState:
     alarms: list[tuple[int, int, int, int]] = field(default_factory=list)  # deadline, order, process, which
     order: int = 0
     since: int = 0  # processor time of the clock when `current` got the hart
-    sliced: bool = False  # threads have the hart for a time slice each
-    quiet: int = 0  # slices in a row at whose end nobody else wanted it
-    yielded: bool = False  # the last one gave way by itself
+    sliced: bool = False  # whether threads run in time slices
+    quiet: int = 0  # consecutive slices at whose end no other thread was ready
+    yielded: bool = False  # the last thread yielded by itself
 
 
 @dataclass(slots=True)
@@ -53,11 +53,10 @@ class SavedScheduler:
 
 
 class Scheduler:
-    """Ready and waiting threads on `hart`; `current` is the one that has it.
+    """Ready and waiting threads on `hart`; `current` has the hart.
 
-    `enter` lets the enclave go on that a thread runs, once it is the thread's turn; False if there is nothing
-    to run after all. `ring` is called with process and number of an alarm that is due. With `share` a policy
-    decides whose turn it is.
+    `enter` lets a thread's enclave go on, at the thread's turn; it returns False if there is nothing to run.
+    `ring` is called with process and number of an alarm that is due. With `share` a policy decides the turns.
     """
 
     def __init__(self, hart: Hart, clock: Clock, outside: Outside) -> None:
@@ -81,13 +80,13 @@ class Scheduler:
         return self.state.current == tid
 
     def save(self) -> SavedScheduler:
-        """A copy of the state, and of the threads."""
+        """Return a copy of the state, and of the threads."""
         self._account()
         turns = self.turns.save() if self.turns is not None else None
         return SavedScheduler(copied(self.state), [thread.save() for thread in self.threads.values()], turns)
 
     def load(self, saved: SavedScheduler, threads: dict[int, Thread]) -> None:
-        """Put the state back; `threads` are all, as they were."""
+        """Restore the state; `threads` are all restored threads."""
         for tid, thread in self.threads.items():
             thread.state.alive = tid in threads
         self.threads = threads
@@ -99,13 +98,13 @@ class Scheduler:
     # -- threads -----------------------------------------------------------------------------------------
 
     def add(self, thread: Thread) -> None:
-        """A new thread, ready to run."""
+        """Add a new thread, ready to run."""
         self.threads[thread.tid] = thread
         self.state.ready.append(thread.tid)
         self._set_slice()
 
     def remove(self, thread: Thread) -> None:
-        """A thread that has ended."""
+        """Remove a thread that has ended."""
         self._account()
         self._forget(thread)
         self._leave(thread.tid)
@@ -116,7 +115,7 @@ class Scheduler:
         self._set_slice()
 
     def _leave(self, tid: int) -> None:
-        """The thread does not have the hart, if it did."""
+        """Take the hart from the thread, if it has it."""
         if self.state.current == tid:
             self._account()
             self.state.current = 0
@@ -130,19 +129,19 @@ class Scheduler:
         state.since = now
 
     def used_by(self, thread: Thread) -> int:
-        """Processor time of a thread in ns."""
+        """Return the processor time of a thread in ns."""
         self._account()
         return thread.state.used
 
     def _set_slice(self) -> None:
-        """Have time slices if they are needed now."""
+        """Switch time slices on if they are needed now."""
         if self._needs_slices():
             self.state.quiet = 0
             if not self.state.sliced:
                 self._slice(True)
 
     def _needs_slices(self) -> bool:
-        """Whether somebody else waits for the hart, or for what may come while a thread runs."""
+        """Whether another thread waits for the hart, or for an event that may come while a thread runs."""
         state = self.state
         others = len(self.threads) > 1
         return bool(state.alarms) or (others and bool(state.ready or state.timers or self.outside.is_used))
@@ -155,7 +154,7 @@ class Scheduler:
     # -- waiting -----------------------------------------------------------------------------------------
 
     def block(self, thread: Thread, wait: Wait) -> None:
-        """The current thread's system call waits, and is made anew once that is over."""
+        """Let the current thread's system call wait; it is made again afterwards."""
         state, thread.state.wait = self.state, wait
         if wait.deadline is not None:
             state.order += 1
@@ -174,22 +173,22 @@ class Scheduler:
             self._set_slice()
 
     def park(self, tid: int) -> None:
-        """Take a thread off every queue until `rouse`."""
+        """Remove a thread from every queue until `rouse`."""
         self._forget(self.threads[tid])
         self._leave(tid)
 
     def rouse(self, thread: Thread) -> None:
-        """Make a thread ready, whatever it waits for; a system call that it is in is made anew."""
+        """Make a thread ready, whatever it waits for; its system call is made again."""
         self._forget(thread)
         self.state.ready.append(thread.tid)
         self._set_slice()
 
     def wake(self, key: Key) -> None:
-        """Rouse all who wait for this."""
+        """Rouse all threads that wait for this key."""
         waiting, ready = self.state.waiting, self.state.ready
         if key not in waiting:
             return
-        for tid in waiting.pop(key):  # nobody who is in a queue is ready, or held
+        for tid in waiting.pop(key):  # threads in a queue are neither ready nor held
             wait = self.threads[tid].state.wait
             assert wait is not None
             if len(wait.keys) > 1:
@@ -199,8 +198,8 @@ class Scheduler:
         self._set_slice()
 
     def release(self, key: Key, most: int, bits: int = 0xFFFF_FFFF, result: int = 0) -> int:
-        """End the system calls of up to `most` threads that wait for this, those of common `bits`, with a
-        `result`; how many that were."""
+        """End the system calls of up to `most` threads that wait for this key with common `bits`, with
+        `result`; return their number."""
         released = 0
         for tid in list(self.state.waiting.get(key, ())):
             if released >= most:
@@ -213,7 +212,7 @@ class Scheduler:
         return released
 
     def requeue(self, source: Key, target: Key, most: int) -> int:
-        """Let up to `most` threads that wait for `source` wait for `target` instead; how many that were."""
+        """Let up to `most` threads that wait for `source` wait for `target` instead; return their number."""
         tids = list(self.state.waiting.get(source, ()))[: max(most, 0)]
         if source == target:
             return len(tids)
@@ -226,13 +225,13 @@ class Scheduler:
         return len(tids)
 
     def waiters(self, key: Key) -> list[Thread]:
-        """Who waits for this, in the order of coming."""
+        """Return the threads that wait for this key, in order of arrival."""
         return [self.threads[tid] for tid in self.state.waiting.get(key, ())]
 
     def finish_run(self, tid: int, result: int) -> None:
-        """The enclave that a thread ran is done with, and it goes on."""
+        """Let a thread go on whose run of an enclave is over."""
         thread = self.threads.get(tid)
-        if thread is None:  # it is over
+        if thread is None:  # the thread has ended
             return
         thread.state.enclave = 0
         thread.answer(result)
@@ -261,23 +260,23 @@ class Scheduler:
             del waiting[key]
 
     def set_alarm(self, deadline: int, process: int, which: int) -> None:
-        """Ring at this time; an alarm that no longer counts is for `ring` to find out."""
+        """Call `ring` at this time; `ring` has to ignore alarms that are no longer valid."""
         self.state.order += 1
         alarms = self.state.alarms
         heapq.heappush(alarms, (deadline, self.state.order, process, which))
         if len(alarms) % _STALE_TIMERS == 0:
             newest = {one[2:]: one for one in sorted(alarms, key=lambda one: one[1])}
-            alarms[:] = newest.values()  # setting a timer anew leaves what it was set to before
+            alarms[:] = newest.values()  # setting a timer again leaves its former entry
             heapq.heapify(alarms)
         self._set_slice()
 
     # -- switching ---------------------------------------------------------------------------------------
 
     def end_slice(self) -> None:
-        """The current thread's slice is over.
+        """End the current thread's slice.
 
-        With slices code runs several times slower, and when they begin or end the JIT drops all that it has
-        translated. So they end, but not before they were in vain for a while.
+        With slices code runs several times slower, and when they begin or end the JIT discards all translated
+        code. So slices are switched off, but only after they were not needed for a while.
         """
         state = self.state
         if self.turns is not None:
@@ -291,14 +290,14 @@ class Scheduler:
         self.rotate()
 
     def rotate(self) -> None:
-        """The current thread goes to the end of the queue."""
+        """Move the current thread to the end of the queue."""
         if self.state.current:
             self._account()
             self.state.ready.append(self.state.current)
             self.state.current, self.state.yielded = 0, self.turns is not None
 
     def copied(self, size: int) -> None:
-        """The current thread's call has copied so many bytes: that takes time, maybe all of its slice."""
+        """Account for bytes copied by the current thread's call: that takes time, perhaps its whole slice."""
         ticks = size // _BYTES_A_TICK
         if ticks:
             self.hart.clock += ticks
@@ -306,20 +305,20 @@ class Scheduler:
                 self.rotate()
 
     def hold(self, process: int) -> None:
-        """A process is stopped."""
+        """Hold back the threads of a stopped process."""
         if self.current is not None and self.current.process.pid == process:
             self.rotate()
 
     def let_go(self) -> None:
-        """A process goes on that was stopped."""
+        """Make held threads ready, whose process goes on."""
         held, self.state.held = self.state.held, deque()
         self.state.ready.extend(held)
         self._set_slice()
 
     def switch(self) -> bool:
-        """Give the hart to the next thread. False when none will ever be ready, or the run is to end.
+        """Give the hart to the next thread. False if none will ever be ready, or if the run should end.
 
-        Raises Interrupted when it is asked to end while it waits.
+        Raises Interrupted if it is asked to end while it waits.
         """
         state, hart, threads, outside = self.state, self.hart, self.threads, self.outside
         while not hart.halt.asked:
@@ -346,9 +345,9 @@ class Scheduler:
         return False
 
     def share(self, policy: Policy, most: int = UNLIMITED) -> Turns:
-        """From now on this policy decides, after slices that it says; time passes by what runs in them.
+        """Let a policy decide the turns from now on; time advances by the instructions in its slices.
 
-        After `most` instructions in all nobody runs any more; 0: no limit.
+        After `most` instructions in total no thread runs any more; 0: no limit.
         """
         self.turns = Turns(self.hart, policy, self._can_run, most, always=True)
         self.turns.begin()
@@ -356,28 +355,28 @@ class Scheduler:
 
     @property
     def is_spent(self) -> bool:
-        """Whether as many instructions have run as may run: told to `on_spent`, while all is as it is."""
+        """Whether the limit of instructions is reached; calls `on_spent`, before anything changes."""
         return self.turns is not None and self.turns.spent
 
     def _can_run(self) -> list[int]:
-        """Who can have the hart, by their numbers."""
+        """Return the threads that can have the hart, by number."""
         found = {self.state.current, *self.state.ready} - {0}
         return sorted(tid for tid in found if not self.threads[tid].process.state.stopped)
 
     def _next_by_turns(self, turns: Turns) -> int:
-        """Who is next, and no longer in the queue."""
+        """Take the next thread from the queue."""
         state = self.state
         why = Why.SLICE if turns.due else Why.YIELD if state.yielded else Why.OVER
         state.yielded = False
         tid = turns.choose(why)
-        if tid not in state.ready:  # all are stopped, or who was chosen is
+        if tid not in state.ready:  # all threads are stopped, or the chosen one is
             return state.ready.popleft()
         state.ready.remove(tid)
         turns.run(tid)
         return tid
 
     def look_at_time(self) -> None:
-        """Rouse whose deadline has come, and ring alarms."""
+        """Rouse threads whose deadline has passed, and ring alarms."""
         state = self.state
         now = self.clock.monotonic()
         while state.timers and state.timers[0][0] <= now:
@@ -391,7 +390,8 @@ class Scheduler:
                 self._set_slice()
 
     def _pass_time(self) -> bool:
-        """Nobody can run: go on to the next deadline, or what comes from outside. False if nothing will."""
+        """Pass the time to the next deadline, or event from outside, as no thread can run. False if none will
+        come."""
         timers, alarms = self.state.timers, self.state.alarms
         while timers and not self._is_due(timers[0]):
             heapq.heappop(timers)
@@ -406,7 +406,7 @@ class Scheduler:
         return True
 
     def _is_due(self, timer: tuple[int, int, int]) -> bool:
-        """Whether a timer is still that of its thread's wait."""
+        """Whether a timer still belongs to its thread's present wait."""
         thread = self.threads.get(timer[2])
         return (
             thread is not None

@@ -1,7 +1,7 @@
-"""Memory that a Linux program names by an id: shared with enclaves, or handed over to them (§8, 0x10 … 0x17).
+"""Memory that Linux programs name by an id: shared with enclaves, or handed over to them (§8, 0x10 … 0x17).
 
-`get` makes pages, or finds those of a key; `attach` and `detach` count; after `remove` nobody finds the id,
-and the pages go once they are neither attached nor mapped, and no enclave has them.
+`get` makes pages, or finds those of a key; `attach` and `detach` count; after `remove` the id is invalid, and
+the pages are freed when they are neither attached nor mapped, and no enclave has them.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from pltvm.host.spans import Span
 from pltvm.monitor.abi import FIRST_MEMORY_ID
 
 PRIVATE_KEY: Final = 0
-MOST_IDS: Final = 4096  # of one kind; as many as Linux has for System V's
+MOST_IDS: Final = 4096  # of one kind; as many as Linux allows for System V
 
 
 @dataclass(slots=True)
 class Entry:
-    """Pages at `pa`: how often they are attached, and whether they go away with their last user.
+    """Pages at `pa`: the number of attachments, and whether they are freed with their last user.
 
-    `id` is what the program calls them, which may be that of others later; `serial` is theirs alone.
+    The program names them by `id`, which may be reused later; `serial` is unique.
     """
 
     id: int
@@ -39,7 +39,7 @@ class Entry:
 
     @property
     def span(self) -> Span:
-        """Where the pages are."""
+        """The address range of the pages."""
         return Span(self.pa, self.size)
 
 
@@ -53,7 +53,7 @@ class SharedIdsState:
 class SharedIds(Part[SharedIdsState]):
     """Ids of one kind of pages. `is_mapped` says whether the program maps any of a range.
 
-    Relay pages are in one place: they can be attached once at a time.
+    Relay pages can have only one attachment at a time.
     """
 
     def __init__(self, kept: Kept, kind: Kind, is_mapped: Callable[[Span], bool]) -> None:
@@ -64,7 +64,7 @@ class SharedIds(Part[SharedIdsState]):
         self.state = SharedIdsState()
 
     def get(self, key: int, size: int) -> int:
-        """The id of pages of `size` bytes, a page multiple. Raises Refused."""
+        """Return the id of pages of `size` bytes, a page multiple. Raises Refused."""
         if not size or size % PAGE:
             raise Refused(EPERM, f"{size} bytes: not a page multiple")
         for entry in self.state.entries.values():
@@ -84,26 +84,26 @@ class SharedIds(Part[SharedIdsState]):
         return number
 
     def find(self, number: int) -> Entry:
-        """The entry of an id that is not removed; raises Refused."""
+        """Return the entry of an id that is not removed; raises Refused."""
         entry = self.state.entries.get(number)
         if entry is None or entry.removed:
             raise Refused(EPERM, f"there is no id {number:#x}")
         return entry
 
     def of_serial(self, number: int, serial: int) -> Entry | None:
-        """The entry of an id, if it is still the one of this serial."""
+        """Return the entry of an id, if it still has this serial."""
         entry = self.state.entries.get(number)
         return entry if entry is not None and entry.serial == serial else None
 
     def part(self, number: int, offset: int, size: int) -> Span | None:
-        """Physical address and bytes of whole pages; None where the id or the range does not exist."""
+        """Return a range of whole pages; None if the id or the range does not exist."""
         entry = self.state.entries.get(number)
         if entry is None or entry.removed or offset % PAGE or not size or size % PAGE:
             return None
         return Span(entry.pa + offset, size) if offset + size <= entry.size else None
 
     def attach(self, number: int) -> Entry:
-        """One more place where the pages are; raises Refused."""
+        """Count one more attachment; raises Refused."""
         entry = self.find(number)
         if self._alone and entry.attached:
             raise Refused(EPERM, f"{number:#x} is attached: relay pages are in one place")
@@ -111,7 +111,7 @@ class SharedIds(Part[SharedIdsState]):
         return entry
 
     def detach(self, number: int) -> int:
-        """One place less; the bytes of the pages. Raises Refused."""
+        """Count one attachment less; return the size of the pages. Raises Refused."""
         entry = self.state.entries.get(number)
         if entry is None or not entry.attached:
             raise Refused(EPERM, f"{number:#x} is not attached")
@@ -120,7 +120,7 @@ class SharedIds(Part[SharedIdsState]):
         return entry.size
 
     def remove(self, number: int) -> None:
-        """Let the pages go as soon as nobody uses them; raises Refused."""
+        """Free the pages as soon as they are unused; raises Refused."""
         entry = self.find(number)
         if self._alone and entry.attached:
             raise Refused(EPERM, f"{number:#x} is attached")
@@ -128,7 +128,7 @@ class SharedIds(Part[SharedIdsState]):
         self.tidy()
 
     def tidy(self) -> None:
-        """Free what is removed and no longer used; what an enclave still has stays until it ends."""
+        """Free removed pages that are no longer used; pages of an enclave stay until it ends."""
         for entry in [entry for entry in self.state.entries.values() if entry.removed and not entry.attached]:
             if not self._is_mapped(entry.span):
                 self._free(entry)
@@ -142,7 +142,8 @@ class SharedIds(Part[SharedIdsState]):
         return True
 
     def close(self) -> None:
-        """The process is over: nothing is mapped any more. What enclaves of others have is freed later."""
+        """Free the pages at the end of the process; those that other processes' enclaves have are freed
+        later."""
         for entry in list(self.state.entries.values()):
             if not self._free(entry):
                 del self.state.entries[entry.id]

@@ -1,4 +1,5 @@
-"""signalfd: signals that are read from a file. They are those of whoever reads, not of whoever made it."""
+"""signalfd: signals that are read from a file. They are the signals of the reading process, not of the
+maker."""
 
 from errno import EINVAL
 from typing import Any
@@ -31,7 +32,7 @@ class SignalFile(File):
         return self._system.scheduler.current
 
     def set_mask(self, mask: int) -> None:
-        """Take these from now on."""
+        """Read these signals from now on."""
         self.mask = mask
         if self._reader is not None:
             self._system.wake(("signal", self._reader.process.pid))
@@ -64,7 +65,7 @@ class SignalFile(File):
 
 
 def _told(info: SignalInfo) -> SignalfdSiginfo:
-    """What a reader is told of a signal; what belongs to other kinds of signals is 0."""
+    """Return a signal in the form for readers; fields of other kinds of signals are 0."""
     number, code, value = info.number, info.code, info.value
     child = number == signals.SIGCHLD and code > 0
     return SignalfdSiginfo(
@@ -88,5 +89,5 @@ def _told(info: SignalInfo) -> SignalfdSiginfo:
 
 
 def offer(system: System) -> None:
-    """Such files can be made again when a system is loaded."""
+    """Register the maker of these files for restores."""
     system.open_files.makers[KIND] = lambda mask, flags: SignalFile(system, mask, flags)

@@ -1,7 +1,7 @@
-"""Signals: their numbers, and how one is sent. `delivery` is what happens when it reaches a thread.
+"""Signals: their numbers, and sending them. `delivery` handles them in a thread.
 
-A signal that is sent waits in the pending set of its thread, or of its process, until a thread goes on that
-does not block it. A thread that waits in a system call is roused for it.
+A sent signal is in the pending set of its thread or its process until a thread that does not block it goes
+on. A thread that waits in a system call is roused for it.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ SIGNALS: Final = 64
 SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL = range(1, 10)
 SIGSEGV, SIGPIPE, SIGALRM, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP = 11, 13, 14, 15, 17, 18, 19, 20
 SIGTTIN, SIGTTOU, SIGURG, SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH, SIGSYS = 21, 22, 23, 25, 26, 27, 28, 31
-FIRST_QUEUED: Final = 32  # from here on each one that is sent is kept
+FIRST_QUEUED: Final = 32  # from this number on, each sent signal is queued
 MOST_PENDING: Final = 4096
 
 NAMES: Final = {
@@ -35,7 +35,7 @@ DUMPS: Final = frozenset({3, 4, 5, 6, 7, 8, 11, 24, 25, 31})
 
 
 def bit(number: int) -> int:
-    """Of a signal in a mask."""
+    """Return the bit of a signal in a mask."""
     return 1 << (number - 1)
 
 
@@ -44,12 +44,12 @@ _STOP_BITS: Final = sum(map(bit, STOPS))
 
 
 def name(number: int) -> str:
-    """SIGTERM and the like."""
+    """Return the name of a signal, such as SIGTERM."""
     return f"SIG{NAMES[number]}" if number in NAMES else f"signal {number}"
 
 
 def mask_of(pending: list[SignalInfo]) -> int:
-    """A pending set as a mask."""
+    """Return a pending set as a mask."""
     mask = 0
     for one in pending:
         mask |= bit(one.number)
@@ -57,18 +57,18 @@ def mask_of(pending: list[SignalInfo]) -> int:
 
 
 def action(process: Process, number: int) -> Action:
-    """What a signal does."""
+    """Return the action of a signal."""
     return process.state.actions.get(number, Action())
 
 
 def is_ignored(process: Process, number: int) -> bool:
-    """Whether nothing comes of it."""
+    """Whether the signal is ignored."""
     handler = action(process, number).handler
     return handler == IGNORE or (handler == DEFAULT and number in IGNORED)
 
 
 def waiting(thread: Thread) -> int:
-    """The signals that the thread would take now, as a mask."""
+    """Return the signals that the thread would take now, as a mask."""
     pending = thread.state.pending or thread.process.state.pending
     if not pending:
         return 0
@@ -77,7 +77,7 @@ def waiting(thread: Thread) -> int:
 
 
 def take(thread: Thread, mask: int) -> SignalInfo | None:
-    """The first pending signal of `mask`, of the thread before its process; it is pending no more."""
+    """Remove and return the first pending signal of `mask`; the thread's come before its process's."""
     for pending in (thread.state.pending, thread.process.state.pending):
         found = min((one.number for one in pending if bit(one.number) & mask), default=0)
         if found:
@@ -86,7 +86,7 @@ def take(thread: Thread, mask: int) -> SignalInfo | None:
 
 
 def send(system: System, process: Process, info: SignalInfo, thread: Thread | None = None) -> None:
-    """Send a signal to a process, or to one thread of it. Number 0 is none."""
+    """Send a signal to a process, or to one of its threads. Number 0 is none."""
     number = info.number
     if not number or not process.alive:
         return
@@ -108,13 +108,13 @@ def send(system: System, process: Process, info: SignalInfo, thread: Thread | No
 
 
 def broken_pipe(system: System, thread: Thread) -> None:
-    """A thread wrote where nobody reads any more."""
+    """Send SIGPIPE, as a thread wrote to a pipe or socket without a reader."""
     send(system, thread.process, SignalInfo(SIGPIPE, SI_USER, thread.process.pid), thread)
 
 
 def rouse(system: System, thread: Thread, number: int) -> None:
-    """There is a signal for a thread: what it waits for is interrupted; an enclave by SIGKILL alone, even one
-    that is stopped."""
+    """Interrupt a thread's wait for a signal; its run of an enclave, even a stopped one, is interrupted only
+    by SIGKILL."""
     state = thread.state
     if state.enclave:
         if number == SIGKILL:
@@ -128,7 +128,7 @@ def _blocks(thread: Thread, number: int) -> bool:
 
 
 def _drop_opposites(process: Process, number: int) -> None:
-    """A stop that is pending is undone by SIGCONT, and the other way round."""
+    """Remove pending stop signals at SIGCONT, and vice versa."""
     drop = _STOP_BITS if number == SIGCONT else bit(SIGCONT) if number in STOPS else 0
     if drop:
         for pending in _sets(process):
@@ -142,20 +142,20 @@ def _sets(process: Process) -> Iterator[list[SignalInfo]]:
 
 
 def forget(process: Process, number: int) -> None:
-    """A signal that is now ignored is pending no more."""
+    """Remove a pending signal that is ignored now."""
     for pending in _sets(process):
         pending[:] = [one for one in pending if one.number != number]
 
 
 def stop(system: System, process: Process, number: int) -> None:
-    """The process does not go on until SIGCONT."""
+    """Stop the process until SIGCONT."""
     process.state.stopped = number
     system.scheduler.hold(process.pid)
     tell_parent(system, process, CLD_STOPPED, number, number << 8 | 0x7F)
 
 
 def go_on(system: System, process: Process) -> None:
-    """SIGCONT, whatever else it does: a stopped process goes on."""
+    """Let a stopped process go on, at any SIGCONT."""
     if process.state.stopped:
         process.state.stopped = 0
         system.scheduler.let_go()
@@ -163,7 +163,7 @@ def go_on(system: System, process: Process) -> None:
 
 
 def tell_parent(system: System, process: Process, code: int, status: int, news: int) -> None:
-    """The state of a process has changed: SIGCHLD to its parent, and `news` for its `wait4`."""
+    """Send SIGCHLD to the parent of a process whose state has changed, and set `news` for its `wait4`."""
     process.state.news = news
     parent = system.processes.get(process.state.parent)
     if parent is None or not parent.alive:

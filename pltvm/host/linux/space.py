@@ -1,10 +1,10 @@
-"""The memory of a Linux process: its areas, its heap, and how it is forked and given back.
+"""The memory of a Linux process: its areas, its heap, forking and freeing it.
 
-An area is a range of addresses with one protection (`areas`); its pages are made when they are touched
-(`faults`). Entries get into the page table by monitor calls only.
+An area is a range of addresses with one protection (`areas`); its pages are made when they are accessed
+(`faults`). Page-table entries are set only by monitor calls.
 
-After `fork` both processes have the same pages, and no entry to write them: who writes gets a copy, or the
-page itself when the other one has let go of it.
+After `fork` both processes share the pages, without writable entries: a process that writes gets a copy, or
+the page itself if the other process no longer uses it.
 """
 
 from collections.abc import Collection, Iterable
@@ -44,10 +44,10 @@ MOST_AREAS: Final = 65530  # as on Linux
 
 
 class Space(Faults):
-    """Address space of a process: a new one, or `saved`. The heap is what `brk` moves.
+    """The address space of a process: a new one, or `saved`. `brk` changes the heap.
 
-    `objects` are the memory objects, and the pages, of all processes; a space that is given none has its
-    own. Raises OutOfMemory.
+    `objects` has the memory objects, and the pages, of all processes; without it the space has its own.
+    Raises OutOfMemory.
     """
 
     def __init__(
@@ -78,14 +78,15 @@ class Space(Faults):
     # -- life ----------------------------------------------------------------------------------------------
 
     def share(self) -> "Space":
-        """One more process has this space; each calls `free`."""
+        """Count one more process that has this space; each calls `free`."""
         self.state.users += 1
         return self
 
     def fork(self) -> "Space":
-        """A space with the same content, for a new process. Raises OutOfMemory, and then nothing changed.
+        """Return a space with the same content, for a new process. Raises OutOfMemory, and then changes
+        nothing.
 
-        Its entries are made as pages are touched, and those of this one with which it could write.
+        Its entries are made when pages are accessed; writable entries of this space are cleared.
         """
         self.table.must_have_room_for_another()
         child, state = Space(self.kernel, objects=self.objects), self.state
@@ -107,7 +108,7 @@ class Space(Faults):
         return child
 
     def free(self) -> None:
-        """One process less has it: the last one gives everything back."""
+        """Count one process less that has it: the last one frees everything."""
         self.state.users -= 1
         if self.state.users > 0:
             return
@@ -124,19 +125,19 @@ class Space(Faults):
     # -- areas -------------------------------------------------------------------------------------------
 
     def area(self, va: int) -> Area | None:
-        """The area that holds `va`."""
+        """Return the area that contains `va`, or None."""
         return areas_of.find(self.state.areas, va)
 
     def areas(self, start: int, end: int) -> list[Area]:
-        """The areas that touch the range, whole."""
+        """Return the whole areas that overlap the range."""
         return self.state.areas[areas_of.between(self.state.areas, start, end)]
 
     def overlaps(self, start: int, end: int) -> bool:
-        """Whether any area touches the range."""
+        """Whether any area overlaps the range."""
         return bool(self.areas(start, end))
 
     def is_mapped(self, start: int, end: int) -> bool:
-        """Whether all of the range lies in areas."""
+        """Whether the whole range is in areas."""
         for area in self.areas(start, end):
             if area.start > start:
                 return False
@@ -144,7 +145,7 @@ class Space(Faults):
         return start >= end
 
     def shows(self, span: Span) -> bool:
-        """Whether any area maps pages of this span that belong to someone else."""
+        """Whether any area maps pages of this span of device memory."""
         return any(
             area.shared is not None
             and area.shared < span.end
@@ -153,15 +154,15 @@ class Space(Faults):
         )
 
     def maps(self) -> str:
-        """The text of /proc/PID/maps."""
+        """Return the text of /proc/PID/maps."""
         return "".join(f"{area}\n" for area in self.state.areas)
 
     def size(self, start: int = 0, end: int = USER_END) -> int:
-        """Bytes of addresses that are mapped in a range."""
+        """Return the number of mapped bytes in a range."""
         return sum(min(area.end, end) - max(area.start, start) for area in self.areas(start, end))
 
     def data_size(self) -> int:
-        """Bytes of areas that only the process itself can write, but for its stack."""
+        """Return the bytes of private writable areas, without the stack."""
         return sum(
             area.end - area.start
             for area in self.state.areas
@@ -169,7 +170,7 @@ class Space(Faults):
         )
 
     def place(self, size: int) -> int:
-        """A free range of `size` bytes, as high as possible; raises LinuxError when there is none."""
+        """Return the highest free range of `size` bytes; raises LinuxError if there is none."""
         at = areas_of.free_range(self.state.areas, size)
         if at is None:
             raise LinuxError(ENOMEM)
@@ -188,9 +189,9 @@ class Space(Faults):
         may_write: bool = True,
         name: str = "",
     ) -> None:
-        """Make an area of whole pages, in place of whatever was there; LinuxError for one too many.
+        """Make an area of whole pages, replacing what was there; LinuxError beyond MOST_AREAS.
 
-        What else it is says `Area`.
+        Other arguments are those of `Area`.
         """
         end = start + pages_for(size) * PAGE
         with self.objects.kept(object):
@@ -199,7 +200,7 @@ class Space(Faults):
             self.insert(Area(start, end, prot, shared, object, offset, copies, may_write, name))
 
     def insert(self, area: Area) -> None:
-        """Make an area where there is none."""
+        """Add an area in a free range."""
         if area.object:
             self._show(area.object)
         areas_of.insert(self.state.areas, area)
@@ -210,7 +211,7 @@ class Space(Faults):
             self.objects.enter(number)
 
     def unmap(self, start: int, size: int) -> None:
-        """Remove a range: its pages go back to the kernel. LinuxError if that splits an area too many."""
+        """Remove a range, and free its pages. LinuxError if splitting areas exceeds MOST_AREAS."""
         end = start + pages_for(size) * PAGE
         split = self.area(start)
         if split is not None and split.start < start and end < split.end:
@@ -219,12 +220,12 @@ class Space(Faults):
             self.give_pages(start, end)
 
     def take_out(self, start: int, end: int) -> list[Area]:
-        """Take a range out of the areas, and the entries for it out of the table; the parts in it."""
+        """Remove a range from the areas, and its entries from the table; return the removed parts."""
         parts = areas_of.carve(self.state.areas, start, end)
         if parts:
             self._clear_entries(start, end)
         gone = {part.object: None for part in parts if part.object}
-        with suppress(LinuxError):  # what was to be removed is
+        with suppress(LinuxError):  # the range is removed in any case
             self.sync(start, end, parts)
         for number in gone:
             if not any(area.object == number for area in self.state.areas):
@@ -233,12 +234,12 @@ class Space(Faults):
         return parts
 
     def give_pages(self, start: int, end: int) -> None:
-        """The process's own pages of a range go back."""
+        """Free the process's own pages of a range."""
         own = self.state.own
         self.frames.give([own.pop(va) for va in within(own, start, end)])
 
     def drop(self, start: int, size: int) -> None:
-        """Forget what the pages of a range hold; they read as zero again, and as the object or file does."""
+        """Discard the pages of a range; they read as zero again, or as their object or file."""
         end = start + pages_for(size) * PAGE
         for area in self.areas(start, end):
             low, high = max(area.start, start), min(area.end, end)
@@ -246,13 +247,13 @@ class Space(Faults):
             self.give_pages(low, high)
 
     def at_fork(self, start: int, size: int, change: int, keeps: int) -> None:
-        """What a child has of a range: of what was said before, `keeps`, and `change`."""
+        """Set the effect of fork on a range: of the former bits those in `keeps`, plus `change`."""
         self.must_have_room()
         for part in areas_of.carve(self.state.areas, start, start + pages_for(size) * PAGE):
             self.insert(replace(part, at_fork=part.at_fork & keeps | change))
 
     def hide(self, number: int, start: int, end: int) -> None:
-        """Take out the entries that show this range of an object."""
+        """Remove the entries that show this range of an object."""
         if number in self.state.objects:
             for area in self.state.areas:
                 if area.object == number:
@@ -261,7 +262,7 @@ class Space(Faults):
                         self.table.clear(low, high)
 
     def cut_off(self, number: int, start: int) -> None:
-        """Likewise from this offset on, and what was copied of it."""
+        """Remove the entries from this offset on, and private copies of these pages."""
         if number in self.state.objects:
             for area in self.state.areas:
                 if area.object == number:
@@ -271,17 +272,17 @@ class Space(Faults):
                         self.give_pages(low, high)
 
     def sync(self, start: int, end: int, parts: Iterable[Area] | None = None) -> None:
-        """Write to files what was written to shared mappings of them in a range; raises LinuxError."""
+        """Write changes of shared file mappings in a range to the files; raises LinuxError."""
         for area in self.areas(start, end) if parts is None else parts:
             if area.object and not area.copies:
                 by = area.offset - area.start
                 self.objects.sync(area.object, max(start, area.start) + by, min(end, area.end) + by)
 
     def protect(self, start: int, size: int, prot: int) -> None:
-        """Change the protection of a range; raises LinuxError where part of it is not mapped.
+        """Change the protection of a range; raises LinuxError if a part of it is not mapped.
 
-        Entries are cleared and made anew, with the new protection, when the pages are touched. What is of the
-        device can not be executed.
+        Entries are cleared, and made again with the new protection when the pages are accessed. Device memory
+        cannot be executable.
         """
         end = start + pages_for(size) * PAGE
         self.must_have_room()
@@ -298,7 +299,7 @@ class Space(Faults):
             raise LinuxError(ENOMEM)
 
     def must_have_room(self, more: int = 1) -> None:
-        """LinuxError(ENOMEM) when there may not be so many areas more."""
+        """Raise LinuxError(ENOMEM) if so many more areas exceed MOST_AREAS."""
         if len(self.state.areas) + more > MOST_AREAS:
             raise LinuxError(ENOMEM)
 
@@ -311,7 +312,7 @@ class Space(Faults):
 
 
 def within(pages: Collection[int], start: int, end: int) -> list[int]:
-    """The pages of a range that are in the collection, whichever is cheaper to go through."""
+    """Return the pages of a range that are in the collection, iterating over the smaller of the two."""
     if (end - start) // PAGE < len(pages):
         return [va for va in range(start, end, PAGE) if va in pages]
     return sorted(va for va in pages if start <= va < end)

@@ -1,4 +1,4 @@
-"""The stack that a Linux program starts on: arguments, environment, auxiliary vector.
+"""Builds the first stack of a Linux program: arguments, environment, auxiliary vector.
 
 STACK_TOP ->  16 random bytes
               the texts of the environment and of the arguments, each with a NUL
@@ -26,7 +26,7 @@ _AT: Final = {
 
 
 def check_size(texts: Sequence[bytes]) -> None:
-    """Raises PltvmError for arguments and an environment that are more than a stack has room for."""
+    """Raise PltvmError if arguments and environment do not fit into a stack."""
     if sum(map(len, texts)) + 9 * len(texts) > MOST_ARGUMENTS:
         raise PltvmError(f"the arguments of the program have more than {MOST_ARGUMENTS >> 20} MiB")
 
@@ -40,10 +40,10 @@ def build_stack(
     random: bytes,
     executable: bool = False,
 ) -> int:
-    """Map the stack and put on it what the C library's start code reads; gives the stack pointer.
+    """Map the stack and write what the C library's start code reads; return the stack pointer.
 
-    `vector` is the auxiliary vector by the names of its keys, but for AT_EXECFN, the `name`, and AT_RANDOM,
-    the 16 bytes `random`. Texts have been through `check_size`. Raises OutOfMemory.
+    `vector` is the auxiliary vector by the names of its keys, without AT_EXECFN, which is `name`, and
+    AT_RANDOM, the 16 bytes `random`. Texts must have passed `check_size`. Raises OutOfMemory.
     """
     space.map(STACK_TOP - STACK_SIZE, STACK_SIZE, READ | WRITE | (EXEC if executable else 0), name="[stack]")
     texts = [random, *(one + b"\0" for one in (*environment, *arguments, name))]

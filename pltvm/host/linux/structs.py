@@ -1,7 +1,7 @@
 """The structs that system calls pass in memory, as named tuples laid out by `structs.h`.
 
-A class names the fields that the header gives it, in the order there; padding of the header (`pad…`, `rest`,
-`spare…`, `unused…`, `zero`) is none of them and is zero when written.
+A class has the fields of its struct in the header, in the same order, without padding (`pad…`, `rest`,
+`spare…`, `unused…`, `zero`), which is written as zero.
 """
 
 from functools import cache, cached_property
@@ -22,12 +22,12 @@ _PADDING: Final = ("pad", "rest", "spare", "unused", "zero")
 
 @cache
 def header() -> Any:
-    """What `structs.h` declares, an FFI of cffi."""
+    """Return the declarations of `structs.h` as an FFI of cffi."""
     return declared("pltvm.host.linux._structs", HEADER)
 
 
 class Layout(Generic[_T]):
-    """A struct of the header and the tuple that it is here. Nothing is read before it is first used."""
+    """A struct of the header and its tuple class. The header is read at the first use."""
 
     def __init__(self, kind: type[_T], name: str) -> None:
         self.kind = kind
@@ -35,7 +35,7 @@ class Layout(Generic[_T]):
 
     @cached_property
     def struct(self) -> Struct:
-        """How it lies in memory; raises TypeError where the tuple has other fields than the header."""
+        """Its memory layout; raises TypeError if the tuple has other fields than the header."""
         struct = header().typeof(f"struct {self.name}")
         text, names, end = "<", [], 0
         for field, info in struct.fields:
@@ -58,15 +58,15 @@ class Layout(Generic[_T]):
 
     @cached_property
     def size(self) -> int:
-        """Its bytes in memory."""
+        """Its size in bytes."""
         return self.struct.size
 
     def unpack(self, raw: bytes) -> _T:
-        """The struct at the start of `raw`."""
+        """Return the struct at the start of `raw`."""
         return self.kind(*self.struct.unpack_from(raw))
 
     def pack(self, value: _T) -> bytes:
-        """Its bytes."""
+        """Return its bytes."""
         return self.struct.pack(*value)
 
 
@@ -127,14 +127,14 @@ class PollFd(NamedTuple):
 
 
 class EpollEvent(NamedTuple):
-    """What epoll watches for or has seen, and the program's own word for it."""
+    """Events that epoll watches for or reports, and the program's own data."""
 
     events: int
     data: int
 
 
 class SignalfdSiginfo(NamedTuple):
-    """A signal as signalfd gives it."""
+    """A signal in the form of signalfd."""
 
     number: int
     error: int
@@ -162,7 +162,7 @@ class SetAndSize(NamedTuple):
 
 
 class SockaddrIn(NamedTuple):
-    """An address of IPv4; the port has its bytes as on the wire."""
+    """An IPv4 address; the port is in network byte order."""
 
     family: int
     port: bytes
@@ -170,7 +170,7 @@ class SockaddrIn(NamedTuple):
 
 
 class SockaddrIn6(NamedTuple):
-    """An address of IPv6."""
+    """An IPv6 address."""
 
     family: int
     port: bytes
@@ -200,7 +200,7 @@ class CmsgHdr(NamedTuple):
 
 
 class MmsgHdr(NamedTuple):
-    """A message of several, and how many bytes it had."""
+    """One of several messages, and its number of bytes."""
 
     name: int
     name_size: int
@@ -213,7 +213,7 @@ class MmsgHdr(NamedTuple):
 
 
 class UCred(NamedTuple):
-    """Who is at the other end."""
+    """The credentials of the peer."""
 
     pid: int
     uid: int
@@ -228,7 +228,7 @@ class Linger(NamedTuple):
 
 
 class Rusage(NamedTuple):
-    """What a process has used: processor time, and memory in KiB."""
+    """The resource usage of a process: processor time, and memory in KiB."""
 
     user_sec: int
     user_usec: int
@@ -259,7 +259,7 @@ class Stat(NamedTuple):
 
 
 class Statx(NamedTuple):
-    """The state of a file, and which of it is known."""
+    """The state of a file, with a mask of the known fields."""
 
     mask: int
     block: int
@@ -325,7 +325,7 @@ class Dirent(NamedTuple):
 
 
 class OpenHow(NamedTuple):
-    """How openat2 opens."""
+    """The arguments of openat2."""
 
     flags: int
     mode: int
@@ -333,7 +333,7 @@ class OpenHow(NamedTuple):
 
 
 class SigAction(NamedTuple):
-    """What a signal does."""
+    """The action of a signal."""
 
     handler: int
     flags: int
@@ -349,7 +349,7 @@ class Stack(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """siginfo of a signal that somebody sent."""
+    """siginfo of a signal sent by a process."""
 
     number: int
     error: int
@@ -371,7 +371,7 @@ class OfTimer(NamedTuple):
 
 
 class OfChild(NamedTuple):
-    """siginfo of SIGCHLD, and what waitid gives."""
+    """siginfo of SIGCHLD, and the result of waitid."""
 
     number: int
     error: int
@@ -384,7 +384,7 @@ class OfChild(NamedTuple):
 
 
 class OfFault(NamedTuple):
-    """siginfo of what an instruction did."""
+    """siginfo of a fault of an instruction."""
 
     number: int
     error: int
@@ -399,7 +399,7 @@ class SchedParam(NamedTuple):
 
 
 class SigEvent(NamedTuple):
-    """How a timer tells."""
+    """How a timer notifies its process."""
 
     value: int
     number: int
@@ -421,7 +421,7 @@ class CloneArgs(NamedTuple):
 
 
 class SysInfo(NamedTuple):
-    """What sysinfo tells; sizes in bytes."""
+    """The result of sysinfo; sizes in bytes."""
 
     uptime: int
     load1: int
@@ -440,7 +440,7 @@ class SysInfo(NamedTuple):
 
 
 class UtsName(NamedTuple):
-    """What uname tells."""
+    """The result of uname."""
 
     sysname: bytes
     nodename: bytes

@@ -1,7 +1,7 @@
-"""The Linux system of one run: its processes, and what they share: files, pipes, time, who runs next.
+"""The Linux system of one run: its processes, and their shared state: files, pipes, time, scheduling.
 
-`life` starts and ends processes, `signals` reach them, `calls` are what they ask for. All that is remembered
-is plain data of the parts, or in `SystemState`: see "Snapshots" in docs/design.md.
+`life` starts and ends processes, `signals` sends them signals, `calls` has their system calls. The whole
+state is plain data of the parts, or in `SystemState`: see "Snapshots" in docs/design.md.
 """
 
 import random
@@ -54,18 +54,18 @@ from pltvm.host.linux.waits import Key
 from pltvm.host.plain import copied, restored
 
 MOST_THREADS: Final = 1024  # of all processes together
-MOST_PROCESSES: Final = 4096  # with those that have ended, and that nobody has waited for
-MOST_REPORTS: Final = 100  # of processes that did not end well
-MOST_MISSING: Final = 1024  # numbers that are counted each for itself
-OTHERS: Final = -1  # all other numbers of system calls that are not offered
+MOST_PROCESSES: Final = 4096  # with ended ones that no parent has waited for
+MOST_REPORTS: Final = 100  # of processes that failed
+MOST_MISSING: Final = 1024  # numbers that are counted separately
+OTHERS: Final = -1  # counts all other numbers of system calls that are not offered
 
 
 @dataclass(slots=True)
 class SystemState:
-    """What is known of the whole. `first` is the process that was started from outside.
+    """The state of the whole system. `first` is the process that was started from outside.
 
-    `refused` counts system calls that are not offered, and what of those that are (by name); `bugs` lists
-    what went wrong in serving a program and never should: at most one, as that ends it.
+    `refused` counts system calls that are not offered, and unsupported options of others (by name); `bugs`
+    lists internal errors in serving a program: at most one, as it ends the program.
     """
 
     next_number: int = FIRST_PID  # of a process or thread
@@ -73,13 +73,13 @@ class SystemState:
     missing: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     bugs: list[str] = field(default_factory=list)
-    reports: list[str] = field(default_factory=list)  # of processes but the first that did not end well
+    reports: list[str] = field(default_factory=list)  # of processes that failed, except the first
     host_name: bytes = b"pltvm"
 
 
 @dataclass(slots=True)
 class SavedSystem:
-    """A system as plain data. `spaces` are the memories, `processes` say which is theirs by its place."""
+    """A system as plain data. `spaces` are the address spaces; `processes` refer to them by index."""
 
     system: SystemState
     processes: list[tuple[ProcessState, int]]
@@ -95,20 +95,20 @@ class SavedSystem:
     sockets: SocketsState
     locks: LocksState
     random: tuple[Any, ...]
-    devices: tuple[Any, ...]  # the state of their generator
+    devices: tuple[Any, ...]  # the state of the random generator
 
     def blocks(self) -> Iterable[int]:
-        """The blocks of RAM that its memories have."""
+        """Return the blocks of RAM of its address spaces."""
         return self.frames.blocks
 
 
 class Settings(TypedDict, total=False):
-    """How a system is set up.
+    """The options of a system.
 
-    `source` is what standard input gives, `output` and `errors` are where standard output and error go, all
-    called as of `output.of_caller`. `terminals` says which of the three are terminals outside. `descriptor`
-    is what `source` reads, if it is one: with `real_time` it is waited for as other files are. `net`: sockets
-    of the Internet are real.
+    `source` provides standard input, `output` and `errors` get standard output and error, all wrapped by
+    `output.of_caller`. `terminals` says which of the three are terminals outside. `descriptor` is the
+    descriptor that `source` reads, if any: with `real_time` threads wait for it as for other files. With
+    `net`, Internet sockets are real.
     """
 
     root: Path
@@ -123,7 +123,7 @@ class Settings(TypedDict, total=False):
 
 
 class System:
-    """Processes that see the files beneath a folder, on the machine of `kernel`."""
+    """A system of processes that see the files beneath a folder, on the machine of `kernel`."""
 
     def __init__(self, kernel: Kernel, settings: Settings, saved: "SavedSystem | None" = None) -> None:
         self.kernel = kernel
@@ -155,7 +155,7 @@ class System:
         self.go_on: Callable[[], bool] = lambda: False
 
     def _add_files(self, settings: Settings) -> None:
-        """The kinds of files that can be made again, and those that have a path of ours."""
+        """Add the kinds of files that can be restored, and internal files with a path."""
         output = settings.get("output", lambda _text: None)
         stdin, stdout, stderr = settings.get("terminals", (False, False, False))
         self.stdin = Input(settings.get("source", lambda _size: b""), stdin)
@@ -187,7 +187,7 @@ class System:
         add_tree(self.fs.nodes, self)
 
     def first_files(self) -> tuple[File, File, File]:
-        """What the first process begins with."""
+        """Return the standard streams of the first process."""
         null = self.open_files.makers["/dev/null"]
         return null(None, O_RDONLY) if self._reads_nothing else self.stdin, self.stdout, self.stderr
 
@@ -197,7 +197,7 @@ class System:
         return Terminal(self.stdin, self.stdout, flags)
 
     def add_node(self, path: str, maker: Maker) -> None:
-        """A file of our own at a path."""
+        """Add an internal file at a path."""
         self.open_files.makers[path] = maker
         self.fs.add_device(path, self._opener(path))
 
@@ -207,7 +207,7 @@ class System:
     # -- snapshots ---------------------------------------------------------------------------------------
 
     def save(self) -> SavedSystem:
-        """A copy of the state, of the parts too; raises SnapshotError."""
+        """Return a copy of the state, with that of the parts; raises SnapshotError."""
         socket_nodes.note(self.fs)
         spaces = list(dict.fromkeys(process.space for process in self.processes.values() if process.alive))
         processes = [
@@ -233,19 +233,20 @@ class System:
         )
 
     def check(self, saved: SavedSystem) -> None:
-        """Raises SnapshotError for a file that is not what it was, or input that was read since."""
+        """Raise SnapshotError for a changed file, or for input that was read since then."""
         self.stdin.check()
         for one in saved.files.files:
             if one.kind in ("file", "folder"):
                 self.fs.again(one.state, one.flags).close()
 
     def load(self, saved: SavedSystem) -> None:
-        """Put the state back, after `check`."""
+        """Restore the state, after `check`."""
         self.state = restored(self.state, saved.system)
         self.clock.load(saved.clock)
         self.fs.load(saved.disk)
         socket_nodes.make_again(self.fs)
-        self.open_files.load(saved.files)  # which closes what is open: before what that changes is put back
+        # it closes open files, so it comes before the state that closing changes
+        self.open_files.load(saved.files)
         self.pipes.load(saved.pipes)
         self.watches.load(saved.watches)
         self.network.sockets.load(saved.sockets)
@@ -253,12 +254,12 @@ class System:
         self.random.setstate(saved.random)
         self._generator.setstate(saved.devices)
         self._load_processes(saved)
-        self.wake(self.stdin.own[0])  # what has come meanwhile was told to nobody
+        self.wake(self.stdin.own[0])  # input that came meanwhile was not reported
         thread = self.scheduler.current
         self.hart.current = thread.context if thread is not None else self.kernel.context
 
     def _load_processes(self, saved: SavedSystem) -> None:
-        """Processes that were, in their memories; those that are used again where they can be."""
+        """Restore processes and their address spaces; existing spaces are used again where possible."""
         self.objects.frames.load(saved.frames)
         self.objects.load(saved.objects)
         old = list(dict.fromkeys(process.space for process in self.processes.values() if process.alive))
@@ -269,7 +270,7 @@ class System:
             space.load(memory)
         known, self.processes = self.processes, {}
         for state, number in saved.processes:
-            space = spaces[max(number, 0)]  # nobody looks at the memory of one that has ended
+            space = spaces[max(number, 0)]  # the memory of an ended process is not used
             process = known.get(state.pid) or Process(copied(state), space, self.open_files)
             process.state, process.space = restored(process.state, state), space
             process.threads = {}
@@ -286,7 +287,7 @@ class System:
         self.scheduler.load(saved.scheduler, threads)
 
     def _share_descriptors(self) -> None:
-        """Processes of a group have the same descriptors, not equal ones."""
+        """Make processes of a group share the same table of descriptors, not equal copies."""
         groups: dict[int, dict[int, Descriptor]] = {}
         for process in self.processes.values():
             if process.state.files_group and process.alive:
@@ -295,7 +296,7 @@ class System:
                 )
 
     def forget(self) -> None:
-        """The machine was put back to where there is no such system: it has no memory and no threads."""
+        """Drop all memory and threads, as the machine was restored to a time without this system."""
         for actions in (self.at_end_of_thread, self.at_end_of_process, self.at_end):
             actions.clear()
         self.objects.frames.load(FramesState())
@@ -313,13 +314,13 @@ class System:
     # -- for all parts -----------------------------------------------------------------------------------
 
     def wake(self, key: Key) -> None:
-        """Something with this key has changed: those that wait for it look again."""
+        """Wake threads and epolls that wait for this key, as it has changed."""
         self.scheduler.wake(key)
         if key in self.watches.state.by_key:
             self.watches.wake(key)
 
     def _is_waited_for(self, key: Key) -> bool:
-        """Whether a thread waits for this, be it by an epoll that watches it."""
+        """Whether a thread waits for this key, directly or by an epoll."""
         todo, seen = [key], {key}
         while todo:
             one = todo.pop()
@@ -331,26 +332,26 @@ class System:
         return False
 
     def now(self) -> int:
-        """Monotonic time in ns."""
+        """Return monotonic time in ns."""
         return self.clock.monotonic()
 
     def deadline(self, timeout: int) -> int:
-        """When the system call that is being served gives up, `timeout` ns after it was first made."""
+        """Return the end of the present system call's timeout: `timeout` ns after it was first made."""
         thread = self.scheduler.current
         return thread.deadline(self.clock, timeout) if thread is not None else self.now() + timeout
 
     def credentials(self) -> tuple[int, int, int]:
-        """Process, user and group of who is served."""
+        """Return process, user and group of the calling process."""
         thread = self.scheduler.current
         return (thread.process.pid if thread is not None else 0, 0, 0)
 
     def hold(self, file: int) -> None:
-        """An open file has one user more."""
+        """Add a user of an open file."""
         self.open_files[file].users += 1
 
     def let_go(self, file: int) -> None:
-        """One less; without any it is closed."""
-        with suppress(LinuxError):  # it is closed nevertheless
+        """Remove a user of an open file; the last one closes it."""
+        with suppress(LinuxError):  # it is closed in any case
             self.open_files.give_up(file)
 
     def _mark(self, epoll: int, target: Target) -> bool:
@@ -363,24 +364,24 @@ class System:
             file.forget(target)
 
     def _closed(self, number: int) -> None:
-        """An open file is closed for good."""
+        """Handle an open file that is closed for good."""
         self.watches.closed(number)
 
     def new_number(self) -> int:
-        """A number for a process or a thread, which no other one has had."""
+        """Return an unused number for a process or thread."""
         number = self.state.next_number
         self.state.next_number += 1
         return number
 
     def new_thread(self, process: Process, context: Context, number: int) -> Thread:
-        """A thread that starts with `context`, in the process's address space."""
+        """Make a thread that starts with `context`, in the process's address space."""
         self.give_memory(context, process.space)
         thread = Thread(ThreadState(number, process.pid), process, context)
         self.scheduler.add(thread)
         return thread
 
     def give_memory(self, context: Context, space: Space) -> None:
-        """What runs with these registers sees this memory."""
+        """Set the address space of a context."""
         satp = satp_for(space.table.root, 0)
         if not self.kernel.monitor.accepts_satp(satp):
             raise EngineError("the monitor refused the page table of a Linux process")
@@ -388,11 +389,11 @@ class System:
         context.regs[ctx.MSTATUS] |= MSTATUS_TVM
 
     def add_file(self, file: File) -> File:
-        """A file that was just opened; nobody uses it yet."""
+        """Add a file that was just opened, without users yet."""
         return self.open_files.add(file)
 
     def close(self, process: Process, descriptor: int) -> None:
-        """Close a descriptor, which is open; the file closes with its last one."""
+        """Close an open descriptor; the last one closes the file."""
         found = process.state.descriptors.pop(descriptor)
         self.locks.closed_by(process.pid, self.open_files[found.file])
         self.open_files.give_up(found.file)
@@ -403,11 +404,11 @@ class System:
         return self.processes[self.state.first]
 
     def count_missing(self, number: int) -> None:
-        """A system call that is not offered."""
+        """Count a system call that is not offered."""
         missing = self.state.missing
         known = number in missing or len(missing) < MOST_MISSING
         missing[number if known else OTHERS] += 1
 
     def refuse(self, what: str) -> None:
-        """Part of a system call is not offered: for the summary at the end."""
+        """Count an unsupported part of a system call, for the summary at the end."""
         self.state.refused[what] += 1

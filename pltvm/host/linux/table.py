@@ -3,8 +3,8 @@
     @system_call(62)
     def lseek(system: System, thread: Thread, file: Fd, offset: Signed, whence: Int) -> int: ...
 
-A function gives the result, or None when the thread's registers are as they should be already. It raises
-LinuxError for an error number, and Blocked to be called again later.
+A function returns the result, or None if the thread's registers are already set. It raises LinuxError for an
+error number, and Blocked to be called again later.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class SystemCall:
         self.run = _caller(function, [_decoder(kind) for kind in self.arguments.values()])
 
     def show(self, thread: Thread, words: list[int], result: int = 0) -> str:
-        """The call as strace shows it; `words` are its arguments."""
+        """Return the call as strace shows it; `words` are its arguments."""
         kinds, parts = list(self.arguments.values()), []
         for index, kind in enumerate(kinds):
             try:
@@ -51,7 +51,7 @@ class SystemCall:
         return f"{self.name}({', '.join(parts)})"
 
     def show_with_result(self, thread: Thread, words: list[int], result: int) -> str:
-        """The same, with what came out of it."""
+        """Return the call with its result, as strace shows it."""
         return f"{self.show(thread, words, result)} = {shown_result(result)}"
 
 
@@ -59,7 +59,7 @@ SYSTEM_CALLS: Final[dict[int, SystemCall]] = {}
 
 
 def system_call(*numbers: int) -> Callable[[_Function], _Function]:
-    """Put a function into the table, under its numbers of riscv64."""
+    """Add a function to the table, under its numbers on riscv64."""
 
     def add(function: _Function) -> _Function:
         for number in numbers:
@@ -70,14 +70,14 @@ def system_call(*numbers: int) -> Callable[[_Function], _Function]:
 
 
 def _decoder(kind: Kind) -> Callable[[Thread, int], Any] | None:
-    """None for what needs no decoding."""
+    """Return the decoder of a kind, None if it needs none."""
     return None if type(kind).decode is Kind.decode else kind.decode
 
 
 def _caller(
     function: Callable[..., int | None], decoders: list[Callable[[Thread, int], Any] | None]
 ) -> Callable[[Any, Thread, Registers], int | None]:
-    """A function of the registers, as quick as can be: one for each number of arguments."""
+    """Return a fast function of the registers: there is one form for each number of arguments."""
     plain: Callable[[Thread, int], Any] = lambda _thread, value: value  # noqa: E731
     d0, d1, d2, d3, d4, d5 = ([one or plain for one in decoders] + [plain] * 6)[:6]
     if not any(decoders):

@@ -1,9 +1,9 @@
-"""The page table of a Linux process, which lies in the PT area: many entries change in one monitor call.
+"""The page table of a Linux process, in the PT area; many entries are changed by one monitor call.
 
     root → middle table → leaf table → page          entries of one leaf table: 2 MiB of addresses
 
-Neighbouring entries are written as a row in a page of the host's own (`Frames.scratch`), from which the
-monitor copies them, after it has looked at each (§8 call 101, kind COPY).
+Consecutive entries are written as a row to a page of the host (`Frames.scratch`); the monitor checks each and
+copies them from there (§8 call 101, kind COPY).
 """
 
 from array import array
@@ -20,20 +20,20 @@ from pltvm.host.kernel import Kernel
 from pltvm.host.linux.errors import LinuxError
 from pltvm.monitor.abi import HostCall, SetPte, Status
 
-LEAF_SHIFT: Final = 21  # a leaf table's addresses
-_FEW_TABLES: Final = 16  # up to which each is looked up for itself
+LEAF_SHIFT: Final = 21  # log2 of the bytes mapped by a leaf table
+_FEW_TABLES: Final = 16  # up to so many tables are looked up one by one
 _NOTHING: Final = bytes(8 * ENTRIES)
 
 
 class TablePage(NamedTuple):
-    """A page of the PT area that a page table has: its level and physical address."""
+    """A page of the PT area used by a page table: its level and physical address."""
 
     level: int
     page: int
 
 
 class Row(NamedTuple):
-    """Neighbouring entries of one leaf table: the index of the first in RAM's words, and how many."""
+    """Consecutive entries of one leaf table: the index of the first in RAM's words, and their number."""
 
     first: int
     length: int
@@ -42,8 +42,8 @@ class Row(NamedTuple):
 class ProcessTable(PageTable):
     """A page table in the PT area: the same walk, but every change is a monitor call.
 
-    `pages` are those that it has, the root first; it takes more as it grows. `scratch` gives the physical
-    address of the page for rows of entries.
+    `pages` are its pages, the root first; it takes more when it grows. `scratch` returns the physical address
+    of the page for rows of entries.
     """
 
     def __init__(self, kernel: Kernel, pages: list[TablePage], scratch: Callable[[], int]) -> None:
@@ -52,8 +52,8 @@ class ProcessTable(PageTable):
         self.pages = pages
         if not pages:
             self._take(0)
-        super().__init__(kernel.hart.memory, pages[0].page, lambda: 0)  # what the MMU walks
-        # For copies, which look at an entry each: va >> LEAF_SHIFT → index in `all_words`, where it is known.
+        super().__init__(kernel.hart.memory, pages[0].page, lambda: 0)  # reads the table that the MMU walks
+        # For copies, each of which reads one entry: va >> LEAF_SHIFT → index in `all_words`, if known.
         self.leaf_tables, self.all_words = self._leaf_tables, self._words
 
     def _take(self, level: int) -> int:
@@ -62,25 +62,25 @@ class ProcessTable(PageTable):
         return page
 
     def must_have_room_for_another(self) -> None:
-        """Raises OutOfMemory where a process with as many tables of its own could not run."""
+        """Raise OutOfMemory if there are too few pages for another process with as many tables."""
         for level, count in Counter(one.level for one in self.pages).items():
             self._kernel.tables.must_have(level, count)
 
     def load(self, pages: list[TablePage]) -> None:
-        """Other tables, which RAM holds; none if there are to be none any more."""
+        """Use other tables, which are in RAM; none at the end."""
         self.pages = pages
         self.root = pages[0].page if pages else 0
         self.forget()
 
-    # -- looking -----------------------------------------------------------------------------------------
+    # -- lookup ------------------------------------------------------------------------------------------
 
     def raw_entry(self, va: int) -> int:
-        """The leaf entry for `va` even while the monitor hides it (V off); 0 when there is none."""
+        """Return the leaf entry for `va`, even while the monitor hides it (V off); 0 if there is none."""
         table = self._leaf_table(va, create=False)
         return self._words[table + (va >> PAGE_SHIFT & ENTRIES - 1)] if table >= 0 else 0
 
     def raw_entries(self, va: int, count: int) -> list[int]:
-        """`count` such entries from `va` on, all of one leaf table."""
+        """Return `count` such entries from `va` on, all in one leaf table."""
         table = self._leaf_table(va, create=False)
         if table < 0:
             return [0] * count
@@ -88,7 +88,7 @@ class ProcessTable(PageTable):
         return self._words[first : first + count].tolist()
 
     def rows(self, start: int, end: int) -> Iterator[Row]:
-        """The entries for a range, table by table; what no table holds is left out."""
+        """Yield the entries for a range, table by table; addresses without a table are left out."""
         for key in self._keys(start >> LEAF_SHIFT, end - 1 >> LEAF_SHIFT):
             table = self._leaf_table(key << LEAF_SHIFT, create=False)
             if table >= 0:
@@ -96,7 +96,8 @@ class ProcessTable(PageTable):
                 yield Row(table + (low >> PAGE_SHIFT & ENTRIES - 1), high - low >> PAGE_SHIFT)
 
     def _keys(self, first: int, last: int) -> Iterable[int]:
-        """The numbers of the leaf tables from `first` to `last`: of a large range only those that exist."""
+        """Return the numbers of the leaf tables from `first` to `last`; for a large range only existing
+        ones."""
         if last - first < _FEW_TABLES:
             return range(first, last + 1)
         words, base, found = self._words, self.memory.base, []
@@ -130,7 +131,7 @@ class ProcessTable(PageTable):
             self._set(slot, pte)
 
     def set_entries(self, va: int, entries: "array[int]") -> None:
-        """Set the entries from `va` on, all of one leaf table, which is made if need be."""
+        """Set the entries from `va` on, all in one leaf table, which is made if necessary."""
         if len(entries) == 1:
             self.set_entry(va, entries[0])
         else:
@@ -143,7 +144,7 @@ class ProcessTable(PageTable):
             self._clear(row.first, row.length)
 
     def clear_writable(self, start: int, end: int) -> None:
-        """Clear those for a range that have W."""
+        """Clear the writable entries for a range."""
         words, base = self._words, self.memory.base
         for index, count in self.rows(start, end):
             for first, stop in _runs([pte & sv39.W for pte in words[index : index + count].tolist()]):
@@ -157,7 +158,7 @@ class ProcessTable(PageTable):
             self._copy(self.memory.base + 8 * (index + first), _NOTHING[: 8 * (stop - first)])
 
     def _copy(self, slot: int, row: bytes) -> None:
-        """Set neighbouring entries."""
+        """Set consecutive entries."""
         if len(row) == 8:
             self._set(slot, int.from_bytes(row, "little"))
             return
@@ -181,7 +182,7 @@ class ProcessTable(PageTable):
 
 
 def _runs(flags: list[int]) -> Iterator[tuple[int, int]]:
-    """Where neighbours are all set: the first index, and the one behind the last."""
+    """Yield runs of set flags: the first index, and the one after the last."""
     count, at = len(flags), 0
     if all(flags):
         yield 0, count

@@ -1,4 +1,4 @@
-"""Timers that send signals: those of setitimer and timer_create. The scheduler rings; here it is heard."""
+"""Timers that send signals: those of setitimer and timer_create. The scheduler calls `ring`."""
 
 from pltvm.host.linux import signals
 from pltvm.host.linux.files.events import TimerFile
@@ -9,7 +9,7 @@ NO_SIGNAL = 0
 
 
 def arm(system: System, process: Process, which: int, deadline: int, interval: int) -> None:
-    """Set a timer: when it goes off next (monotonic ns; 0 turns it off), and then every `interval` ns."""
+    """Set a timer: its next expiration (monotonic ns; 0 turns it off), and then every `interval` ns."""
     timer = process.state.timers[which]
     timer.deadline, timer.interval, timer.overruns = deadline, interval, 0
     if deadline:
@@ -17,12 +17,12 @@ def arm(system: System, process: Process, which: int, deadline: int, interval: i
 
 
 def left(system: System, timer: Timer) -> int:
-    """Nanoseconds until it goes off; 0 if it is off."""
+    """Return the nanoseconds until it expires; 0 if it is off."""
     return max(timer.deadline - system.clock.monotonic(), 1) if timer.deadline else 0
 
 
 def ring(system: System, pid: int, which: int) -> None:
-    """It may be time for a timer: of a process, or (0) of the open file `which`."""
+    """Handle an alarm that may be due: a timer of a process, or (0) of the open file `which`."""
     if not pid:
         file = system.open_files.get(which)
         if isinstance(file, TimerFile):
@@ -32,7 +32,7 @@ def ring(system: System, pid: int, which: int) -> None:
     timer = process.state.timers.get(which) if process is not None else None
     now = system.clock.monotonic()
     if process is None or timer is None or not timer.deadline or timer.deadline > now:
-        return  # it was set anew, or is gone
+        return  # it was set again, or deleted
     missed = 0
     if timer.interval:
         missed = (now - timer.deadline) // timer.interval
@@ -48,7 +48,7 @@ def ring(system: System, pid: int, which: int) -> None:
     pending = (thread.state if thread is not None else process.state).pending
     for index, one in enumerate(pending):
         if one.code == signals.SI_TIMER and one.timer == which and one.number == timer.signal.number:
-            pending[index] = one._replace(overrun=one.overrun + 1 + missed)  # it has not come yet
+            pending[index] = one._replace(overrun=one.overrun + 1 + missed)  # its signal is still pending
             timer.overruns = pending[index].overrun
             return
     timer.overruns = missed

@@ -1,11 +1,11 @@
-"""What the host kernel does when a Linux process traps: system calls, page faults, time slices.
+"""Handles traps of Linux processes: system calls, page faults, time slices.
 
-All of it happens inside the hart's trap handler: a system call that blocks, or an enclave that a process
-runs, just puts another context on the hart. `run` returns when all processes have ended, or their run was
+Everything happens inside the hart's trap handler: a system call that blocks, or an enclave that a process
+runs, only puts another context on the hart. `run` returns when all processes have ended, or when the run was
 halted.
 
-Here is the boundary between what a guest asks for and this Python process: an error of serving it is an error
-number for the guest, or else, as it should not have come up, the end of the guest with a line that says so.
+Here is the boundary between requests of a guest and this Python process: an expected error in serving it is
+an error number for the guest; an unexpected one ends the guest, with a line that reports it as a bug.
 """
 
 import traceback
@@ -33,7 +33,7 @@ from pltvm.host.linux.table import Registers, SystemCall
 from pltvm.host.linux.waits import Blocked
 from pltvm.monitor.abi import MASK64
 
-_LONGEST_REPORT: Final = 200  # characters of an error's text
+_LONGEST_REPORT: Final = 200  # characters of an error text
 _ACCESS: Final = {Cause.FETCH_PAGE: EXEC, Cause.LOAD_PAGE: READ, Cause.STORE_PAGE: WRITE}
 _SIGNAL_OF: Final = {
     Cause.ILLEGAL: (signals.SIGILL, 1), Cause.BREAKPOINT: (signals.SIGTRAP, 1),
@@ -44,7 +44,7 @@ _KILLED_FOR_MEMORY: Final = 9
 
 
 class Traps:
-    """The traps of one system, from now on. `trace` gets a line for each system call."""
+    """Handles the traps of one system from now on. `trace` gets a line for each system call."""
 
     def __init__(self, system: System, trace: Callable[[str], None] | None = None) -> None:
         self.system = system
@@ -54,14 +54,14 @@ class Traps:
         self._scheduler = system.scheduler
         self._trace = trace
         self._serving: SystemCall | Cause | None = None
-        self.status: int | None = None  # how the first process ended, as `wait4` gives it
+        self.status: int | None = None  # status of the first process at its end, as in `wait4`
         system.go_on = self.go_on
         system.scheduler.ring = partial(timers.ring, system)
         signal_file.offer(system)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """No lines in the block."""
+        """Write no lines in this context."""
         trace, self._trace = self._trace, None
         try:
             yield
@@ -84,7 +84,7 @@ class Traps:
             life.clean_up(system)
 
     def _bug(self, error: Exception) -> None:
-        """An error that serving the guest should have handled: its end, and a line for who can mend it."""
+        """End the guest after an unexpected error in serving it, with a line that reports the bug."""
         state = self.system.state
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
@@ -97,10 +97,10 @@ class Traps:
             return f"system call {serving.number} ({serving.name})"
         return f"a trap, {serving.text}" if serving is not None else "its start"
 
-    # -- who runs next -----------------------------------------------------------------------------------
+    # -- the next thread ---------------------------------------------------------------------------------
 
     def go_on(self) -> bool:
-        """Let the next thread have the hart; False when all is over, or the run is to end."""
+        """Give the hart to the next thread; False when all have ended, or the run should end."""
         system, scheduler = self.system, self.system.scheduler
         while scheduler.threads and scheduler.switch():
             thread = scheduler.current
@@ -112,7 +112,7 @@ class Traps:
         return False
 
     def go_on_from_here(self) -> bool:
-        """As `go_on`, with the thread that has the hart, if one has it: after the state was put back."""
+        """Like `go_on`, but with the thread that has the hart, if any: after the state was restored."""
         scheduler = self.system.scheduler
         thread = scheduler.current
         if thread is None:
@@ -121,10 +121,10 @@ class Traps:
         return not thread.state.enclave or scheduler.enter(thread) or self.go_on()
 
     def _settle(self, thread: Thread) -> bool:
-        """Before a thread goes on: its signals, and a call that is to be made anew. True if it runs."""
+        """Deliver signals to a thread, and repeat its waiting call, before it goes on. True if it runs."""
         system, state, scheduler = self.system, thread.state, self._scheduler
         if state.enclave:
-            if thread.is_killed:  # then its enclave was not entered
+            if thread.is_killed:  # in that case its enclave was not entered
                 life.killed(system, thread, SignalInfo(signals.SIGKILL))
             return scheduler.state.current == state.tid
         while True:
@@ -144,7 +144,7 @@ class Traps:
     # -- traps -------------------------------------------------------------------------------------------
 
     def _trap(self, cause: int, context: Context) -> None:
-        """A trap of user mode: what the host kernel's trap vector does."""
+        """Handle a trap of user mode, as the host kernel's trap vector."""
         scheduler, loads = self._scheduler, self._kernel.loads
         thread = scheduler.threads[scheduler.state.current]
         if cause == _ECALL:
@@ -157,7 +157,7 @@ class Traps:
         elif cause != Cause.WFI:
             self._serving = Cause(cause)
             self._fault(thread, cause, context)
-        if self._kernel.loads != loads:  # in a callback
+        if self._kernel.loads != loads:  # a callback has restored the state
             if not self.go_on_from_here():
                 self._hart.stop()
             return
@@ -168,7 +168,7 @@ class Traps:
 
     def _system_call(self, thread: Thread, context: Context) -> None:
         system, regs, loads = self.system, context.regs, self._kernel.loads
-        self._counts.clock += SYSCALL_TICKS  # so that a program that polls the clock gets somewhere
+        self._counts.clock += SYSCALL_TICKS  # so that a program that polls the clock makes progress
         self._serving = call = SYSTEM_CALLS.get(regs[A7])
         if call is None:
             self._refuse(thread, regs)
@@ -183,14 +183,14 @@ class Traps:
             return
         except OSError as error:
             result = -(error.errno or EIO)
-        except (OverflowError, ValueError):  # an argument that no function of Python's takes
+        except (OverflowError, ValueError):  # an argument out of range for a Python function
             result = -EINVAL
         except (OutOfMemory, MemoryError):
             result = -ENOMEM
         if self._kernel.loads != loads:
             return
         state = thread.state
-        if state.wait is not None or state.deadline is not None:  # a call may not have had to wait
+        if state.wait is not None or state.deadline is not None:  # a call need not have waited
             state.wait = state.deadline = None
             state.done = 0
         if result is not None:
@@ -201,7 +201,7 @@ class Traps:
             state.signal_mask, state.saved_mask = state.saved_mask, None
 
     def _refuse(self, thread: Thread, regs: Registers) -> None:
-        """A call that is not offered."""
+        """Handle a call that is not offered."""
         number = regs[A7]
         self.system.count_missing(number)
         regs[A0] = -ENOSYS & MASK64
@@ -209,7 +209,7 @@ class Traps:
             self._trace(f"[{thread.tid}] {name_of_call(number)}(…) = {shown_result(regs[A0])}")
 
     def _wait(self, thread: Thread, blocked: Blocked) -> None:
-        """The call waits, unless there is a signal already."""
+        """Let the call wait, unless a signal is pending already."""
         self.system.scheduler.block(thread, blocked.wait)
         if signals.waiting(thread):
             self.system.scheduler.rouse(thread)
@@ -228,7 +228,7 @@ class Traps:
                 life.end(self.system, thread.process, _KILLED_FOR_MEMORY, f"killed: {error}")
                 return
             except LinuxError:
-                pass  # the memory is an enclave's now: unmapped from the host (§7)
+                pass  # the memory belongs to an enclave now and is unmapped from the host (§7)
         address = access.address if access else context.regs[PC]
         if self._kernel.spares(context, Cause(cause).text, Cause(cause)):
             return

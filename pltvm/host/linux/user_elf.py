@@ -1,4 +1,4 @@
-"""The ELF in a program's memory: the driver goes by its headers, not by the size that it is given (§8)."""
+"""Reads the ELF in a program's memory: its size follows from its headers, not from the given size (§8)."""
 
 from collections.abc import Callable
 from errno import EFAULT, EPERM
@@ -22,16 +22,16 @@ Read = Callable[[int, int], bytes]
 
 
 def read_elf(read: Read, address: int) -> bytes:
-    """The ELF at `address`, read by `read(address, bytes)`, up to where its headers say that it ends.
+    """Return the ELF at `address`, read by `read(address, bytes)`, up to the end given by its headers.
 
-    Raises Refused: with EPERM for one that asks for more memory than there may be, else with EFAULT.
+    Raises Refused: with EPERM if it needs more memory than allowed, else with EFAULT.
     """
     head = read(address, 64)
     identity, segments_at, sections_at, segment_size, segments, section_size, sections = _HEADER.unpack_from(
         head
     )
     if not identity.startswith(_ELF64) or segment_size != 56 or (sections and section_size != 64):
-        return head  # of no use: the loader says why
+        return head  # invalid: the loader reports the reason
     if max(segments_at, sections_at) > MAX_FILE:
         raise Refused(EFAULT, "the ELF's tables lie outside every file")
     end = max(64, segments_at + segments * segment_size)
@@ -59,5 +59,5 @@ def read_elf(read: Read, address: int) -> bytes:
         try:
             return read(address, with_symbols)
         except LinuxError:
-            pass  # what lies behind is for people: symbols
+            pass  # only symbols come after it
     return read(address, end)

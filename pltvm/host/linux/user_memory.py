@@ -1,6 +1,6 @@
-"""Copies between a process and the kernel: as the process itself could read and write, page by page.
+"""Copies between a process and the kernel, with the permissions of the process, page by page.
 
-Most copies lie in one page that is there: they cost a look at its entry and one at the page bitmap.
+Most copies are inside one present page: they read its entry and the page bitmap.
 """
 
 from abc import ABC, abstractmethod
@@ -22,24 +22,26 @@ _IN_PAGE: Final = PAGE - 1
 
 
 class Denied(NamedTuple):
-    """Why an access cannot be: the number of the signal, and its code."""
+    """The reason for a denied access: the number of the signal, and its code."""
 
     signal: int
     code: int
 
 
 class UserMemory(ABC):
-    """The memory of a process as system calls find it: `table`, whose pages `fault` makes present."""
+    """The memory of a process for system calls: `table`, whose pages `fault` makes present."""
 
     memory: HostMemory
     table: ProcessTable
 
     @abstractmethod
     def fault(self, va: int, access: int) -> Denied | None:
-        """Make the page at `va` present for `access` (READ, WRITE, EXEC); else why that is not allowed."""
+        """Make the page at `va` present for `access` (READ, WRITE, EXEC); return the reason if that is
+        denied."""
 
     def _locate(self, va: int, access: int) -> int:
-        """Physical address of `va`, made present; raises LinuxError(EFAULT) if the process may not."""
+        """Return the physical address of `va`, made present; raises LinuxError(EFAULT) if access is
+        denied."""
         pa = self.table.translate(va, PTE_BITS[access])
         if pa is None and 0 <= va < USER_END and self.fault(va, access) is None:
             pa = self.table.translate(va, PTE_BITS[access])
@@ -48,9 +50,9 @@ class UserMemory(ABC):
         return pa
 
     def read(self, va: int, size: int) -> bytes:
-        """`size` bytes of user memory; raises LinuxError(EFAULT)."""
+        """Read `size` bytes of user memory; raises LinuxError(EFAULT)."""
         if 0 < size <= PAGE - (va & _IN_PAGE):
-            table = self.table  # the plain case, without a call of `translate`
+            table = self.table  # the common case, without a call of `translate`
             first = table.leaf_tables.get(va >> LEAF_SHIFT)
             pte = table.all_words[first + (va >> PAGE_SHIFT & ENTRIES - 1)] if first is not None else 0
             if pte & _READABLE == _READABLE:
@@ -64,7 +66,7 @@ class UserMemory(ABC):
         return b"".join(parts)
 
     def write(self, va: int, data: bytes | memoryview) -> None:
-        """Put `data` into user memory; raises LinuxError(EFAULT)."""
+        """Write `data` to user memory; raises LinuxError(EFAULT)."""
         size = len(data)
         if 0 < size <= PAGE - (va & _IN_PAGE):
             table = self.table
@@ -82,7 +84,7 @@ class UserMemory(ABC):
             va, view = va + n, view[n:]
 
     def _stretch(self, va: int, size: int, access: int) -> tuple[int, int]:
-        """Where `va` is in RAM, and how many of `size` bytes from there on lie in one piece."""
+        """Return the place of `va` in RAM, and how many of `size` bytes are contiguous there."""
         pa = self._locate(va, access)
         done, translate, bits = PAGE - (va & _IN_PAGE), self.table.translate, PTE_BITS[access]
         while done < size and translate(va + done, bits) == pa + done:
@@ -90,7 +92,7 @@ class UserMemory(ABC):
         return pa, min(done, size)
 
     def string(self, va: int, limit: int = 4096) -> bytes:
-        """The NUL-terminated string at `va`, without the NUL; raises LinuxError."""
+        """Read the NUL-terminated string at `va`, without the NUL; raises LinuxError."""
         text = b""
         while len(text) < limit:
             part = self.read(va + len(text), PAGE - (va + len(text)) % PAGE)
@@ -101,5 +103,5 @@ class UserMemory(ABC):
         raise LinuxError(ENAMETOOLONG)
 
     def word(self, va: int) -> int:
-        """The u32 at `va`; raises LinuxError(EFAULT)."""
+        """Read the u32 at `va`; raises LinuxError(EFAULT)."""
         return int.from_bytes(self.read(va, 4), "little")

@@ -1,22 +1,22 @@
-"""What a thread waits for.
+"""The waits of threads.
 
-A system call that cannot be finished raises `Blocked`, with the keys of what would change that. Whoever
-changes it wakes the key, and then the call is made anew, with the same arguments, from the start: nothing of
-it has to be kept but its deadline. So what waits is plain data, and can be saved at any moment.
+A system call that cannot be finished raises `Blocked`, with the keys of events that would change that. Code
+that causes an event wakes the key, and then the call is made again from the start, with the same arguments:
+only its deadline has to be kept. So waits are plain data, and can be saved at any moment.
 """
 
 from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
-Key = tuple[Hashable, ...]  # the kind of thing, and which one: ("pipe", 7)
+Key = tuple[Hashable, ...]  # kind and number of an object: ("pipe", 7)
 
 
 class Wait(NamedTuple):
-    """What a thread waits for: one of `keys`, or `deadline` (monotonic ns; None: no end).
+    """The wait of a thread: for one of `keys`, or until `deadline` (monotonic ns; None: no end).
 
-    `restarts`: after a signal with SA_RESTART it is made anew; else it then fails with EINTR. `remaining` is
-    a user address where the time left goes then, as a timespec; 0 for none. `bits` are those of a futex.
-    With `firm` no signal but SIGKILL ends it: it ends by being released.
+    `restarts`: after a signal with SA_RESTART the call is made again; otherwise it fails with EINTR.
+    `remaining` is a user address for the remaining time as a timespec; 0 for none. `bits` are those of a
+    futex. With `firm`, only SIGKILL or a release ends it.
     """
 
     keys: tuple[Key, ...]
@@ -28,7 +28,7 @@ class Wait(NamedTuple):
 
 
 class Blocked(Exception):
-    """The system call waits for something, and is made anew when it may have come."""
+    """The system call has to wait, and is made again when the event may have come."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Blocked(Exception):
 
 
 class Waker(Protocol):
-    """Who knows the threads that wait."""
+    """Finds waiting threads."""
 
     def wake(self, key: Key) -> None:
-        """Something with this key has changed: those that wait for it look again."""
+        """Wake threads that wait for this key, as it has changed."""

@@ -110,7 +110,7 @@ def clone3(system: System, thread: Thread, address: Address, size: Size) -> int 
 
 
 def _clone(system: System, thread: Thread, flags: int, **where: int) -> int | None:
-    """What `clone` and `clone3` share: the caller of vfork waits until the child uses its memory no more."""
+    """Do `clone` or `clone3`. A caller of vfork waits until the child no longer uses its memory."""
     child = life.clone(system, thread, flags, **where)
     if not flags & CLONE_VFORK:
         return child.tid
@@ -122,7 +122,7 @@ def _clone(system: System, thread: Thread, flags: int, **where: int) -> int | No
 
 @system_call(221)
 def execve(system: System, thread: Thread, path: Path, arguments: Address, variables: Address) -> None:
-    """Run another program in the place of this one."""
+    """Replace the calling process's program."""
     _execute(system, thread, thread.process.folder, path, arguments, variables)
 
 
@@ -136,7 +136,7 @@ def execveat(
     variables: Address,
     flags: Annotated[int, Flags({"AT_EMPTY_PATH": 0x1000, "AT_SYMLINK_NOFOLLOW": 0x100})],
 ) -> None:
-    """The same, from a folder."""
+    """Like `execve`, with a path relative to a folder."""
     if not path and flags & 0x1000:
         raise LinuxError(ENOSYS)
     _execute(system, thread, folder, path, arguments, variables)
@@ -156,7 +156,7 @@ def _execute(system: System, thread: Thread, folder: File, path: bytes, argv: in
 def find_program(
     system: System, folder: File, path: bytes, arguments: list[bytes]
 ) -> tuple[Image, bytes, list[bytes]]:
-    """The program at `path`, or that of the `#!` line there: its file, its path, and its arguments."""
+    """Find the program at `path`, or that of its `#!` line: return its file, its path, and its arguments."""
     for _ in range(_DEEPEST_SCRIPT):
         image, real = system.fs.read_program(folder, path)
         data = image.data
@@ -172,7 +172,7 @@ def find_program(
 
 
 def _strings(thread: Thread, address: int) -> list[bytes]:
-    """An array of strings that ends with NULL."""
+    """Read an array of strings that ends with NULL."""
     found: list[bytes] = []
     size = 0
     while address:
@@ -207,7 +207,7 @@ def exit_group(system: System, thread: Thread, code: Int) -> None:
 
 @system_call(260)
 def wait4(system: System, thread: Thread, pid: Int, status: Address, flags: WaitFlags, usage: Address) -> int:
-    """Wait for news of a child."""
+    """Wait for a change of state of a child."""
     if flags & (WEXITED | WNOWAIT):
         raise LinuxError(EINVAL)
     child, news = _wait(system, thread, _by_pid(thread, pid), flags | WEXITED)
@@ -230,7 +230,7 @@ def waitid(
     flags: WaitFlags,
     usage: Address,
 ) -> int:
-    """The same, with a siginfo."""
+    """Like `wait4`, with a siginfo as the result."""
     if not flags & (WEXITED | WUNTRACED | WCONTINUED) or (kind == P_PID and number <= 0) or number < 0:
         raise LinuxError(EINVAL)
     group = number or thread.process.state.group
@@ -260,7 +260,7 @@ def _siginfo(child: Process, news: int) -> OfChild:
 
 
 def _by_pid(thread: Thread, pid: int) -> Callable[[Process], bool]:
-    """Which children `waitpid` means."""
+    """Return a test for the children that the pid of `wait4` selects."""
     if pid == -1:
         return lambda _child: True
     if pid > 0:
@@ -270,7 +270,7 @@ def _by_pid(thread: Thread, pid: int) -> Callable[[Process], bool]:
 
 
 def _is_meant(child: Process, flags: int) -> bool:
-    """A child that ends without SIGCHLD has to be asked for by a flag of its own."""
+    """Whether the flags select this child: one that ends without SIGCHLD needs its own flag."""
     if flags & _WALL:
         return True
     return (child.state.exit_signal == signals.SIGCHLD) != bool(flags & _WCLONE)
@@ -279,7 +279,8 @@ def _is_meant(child: Process, flags: int) -> bool:
 def _wait(
     system: System, thread: Thread, wanted: Callable[[Process], bool], flags: int
 ) -> tuple[Process | None, int]:
-    """A child with news, and the news; None if there is none and the flags allow that. Raises Blocked."""
+    """Return a child that has changed state, and its status; None if there is none and WNOHANG is set. Raises
+    Blocked."""
     own = thread.process.pid
     children = [
         one
@@ -310,7 +311,7 @@ def _wait(
 
 
 def process_of(system: System, thread: Thread, pid: int) -> Process:
-    """The process of this number, or the caller for 0; raises LinuxError(ESRCH)."""
+    """Return the process with this number, or the caller for 0; raises LinuxError(ESRCH)."""
     found = thread.process if pid == 0 else system.processes.get(pid)
     if found is None:
         thread_of_it = system.scheduler.threads.get(pid)
@@ -322,19 +323,19 @@ def process_of(system: System, thread: Thread, pid: int) -> Process:
 
 @system_call(172)
 def getpid(system: System, thread: Thread) -> int:
-    """The process."""
+    """Return the process's number."""
     return thread.process.state.pid
 
 
 @system_call(173)
 def getppid(system: System, thread: Thread) -> int:
-    """Its parent."""
+    """Return the parent's number."""
     return thread.process.state.parent
 
 
 @system_call(178)
 def gettid(system: System, thread: Thread) -> int:
-    """The thread."""
+    """Return the thread's number."""
     return thread.state.tid
 
 
@@ -363,13 +364,13 @@ def setpgid(system: System, thread: Thread, pid: Int, group: Int) -> int:
 
 @system_call(155)
 def getpgid(system: System, thread: Thread, pid: Int) -> int:
-    """The group of a process."""
+    """Return the group of a process."""
     return process_of(system, thread, pid).state.group
 
 
 @system_call(156)
 def getsid(system: System, thread: Thread, pid: Int) -> int:
-    """The session of a process."""
+    """Return the session of a process."""
     return process_of(system, thread, pid).state.session
 
 

@@ -1,4 +1,4 @@
-"""Signals: what they do, which are blocked, sending them, waiting for them."""
+"""Signals: actions, masks, sending, waiting."""
 
 from collections.abc import Iterable
 from errno import EAGAIN, EINVAL, ENOMEM, EPERM, ESRCH
@@ -67,7 +67,7 @@ How = Annotated[int, Choice({"SIG_BLOCK": 0, "SIG_UNBLOCK": 1, "SIG_SETMASK": 2}
 
 
 def read_mask(thread: Thread, address: int) -> int:
-    """A mask, without the signals that cannot be blocked."""
+    """Read a mask, without the signals that cannot be blocked."""
     return int.from_bytes(thread.space.read(address, _SET), "little") & ~NEVER_BLOCKED
 
 
@@ -75,7 +75,7 @@ def read_mask(thread: Thread, address: int) -> int:
 def rt_sigaction(
     system: System, thread: Thread, number: Signal, new: Address, old: Address, size: SetSize
 ) -> int:
-    """Set what a signal does."""
+    """Set the action of a signal."""
     process = thread.process
     if not number or (new and number in (signals.SIGKILL, signals.SIGSTOP)):
         raise LinuxError(EINVAL)
@@ -107,7 +107,7 @@ def rt_sigprocmask(system: System, thread: Thread, how: How, new: MaskAt, old: A
 
 @system_call(136)
 def rt_sigpending(system: System, thread: Thread, result: Address, size: Size) -> int:
-    """Which signals are blocked and pending."""
+    """Get the signals that are blocked and pending."""
     if size > _SET:
         raise LinuxError(EINVAL)
     pending = signals.mask_of(thread.state.pending) | signals.mask_of(thread.process.state.pending)
@@ -221,7 +221,7 @@ def _to_thread(system: System, thread: Thread, pid: int, tid: int, info: SignalI
 
 
 def _queued(thread: Thread, number: int, address: int, to_others: bool) -> SignalInfo:
-    """The siginfo that a program gives; it cannot claim to be the kernel's to others."""
+    """Read a program's siginfo; to other processes it cannot claim to come from the kernel."""
     given = SENT.unpack(thread.space.read(address, SENT.size))
     if to_others and (given.code >= 0 or given.code == signals.SI_TKILL):
         raise LinuxError(EPERM)
@@ -252,5 +252,5 @@ def rt_tgsigqueueinfo(
 
 @system_call(139)
 def rt_sigreturn(system: System, thread: Thread) -> None:
-    """Go on where the signal came."""
+    """Return from a signal handler."""
     delivery.give_back(system, thread)

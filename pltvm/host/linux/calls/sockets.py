@@ -39,7 +39,7 @@ class _SocketOf(FileOf):
 
 
 class _AddressAt(Data):
-    """The address of a socket's address; how long it is the next argument says."""
+    """A pointer to a socket's address; the next argument is its length."""
 
     @staticmethod
     def show_bytes(thread: Thread, value: int, size: int) -> str:
@@ -69,14 +69,14 @@ AcceptFlags = Annotated[int, Flags(_FLAGS)]
 
 
 def read_address(thread: Thread, address: int, size: int) -> bytes:
-    """An address as it is in memory; raises LinuxError."""
+    """Read an address from memory; raises LinuxError."""
     if not 0 <= size <= names.LONGEST:
         raise LinuxError(EINVAL)
     return thread.space.read(address, size)
 
 
 def write_address(thread: Thread, address: int, size_at: int, raw: bytes) -> None:
-    """Give an address, as far as there is room for it, and how long it is; raises LinuxError."""
+    """Write an address, as far as there is room for it, and its length; raises LinuxError."""
     room = int.from_bytes(thread.space.read(size_at, 4), "little", signed=True)
     if room < 0:
         raise LinuxError(EINVAL)
@@ -85,7 +85,7 @@ def write_address(thread: Thread, address: int, size_at: int, raw: bytes) -> Non
 
 
 def node_of(system: System, thread: Thread, name: Name) -> int:
-    """The inode that a name leads to, 0 if it is no path; raises LinuxError."""
+    """Return the inode of a name, 0 if it is no path; raises LinuxError."""
     if isinstance(name, UnixName) and name.path and not name.path.startswith(b"\0"):
         return socket_nodes.find(system.fs, thread.process.folder, name.path)
     return 0
@@ -93,7 +93,7 @@ def node_of(system: System, thread: Thread, name: Name) -> int:
 
 @system_call(198)
 def socket(system: System, thread: Thread, family: SocketFamily, kind: SocketType, protocol: Int) -> int:
-    """A socket without a name."""
+    """Make a socket without a name."""
     thread.process.free_descriptor()
     if family not in (names.AF_UNIX, names.AF_INET, names.AF_INET6) and family >= 0:
         system.refuse(f"sockets of family {family}")
@@ -105,8 +105,8 @@ def socket(system: System, thread: Thread, family: SocketFamily, kind: SocketTyp
 def socketpair(
     system: System, thread: Thread, family: SocketFamily, kind: SocketType, protocol: Int, result: Address
 ) -> int:
-    """Two sockets that are connected."""
-    thread.space.write(result, bytes(8))  # or nothing is made
+    """Make two connected sockets."""
+    thread.space.write(result, bytes(8))  # fails before anything is made
     files = system.network.pair(family, kind & _TYPES, protocol, kind & O_NONBLOCK)
     numbers = add_all(system, thread.process, files, bool(kind & O_CLOEXEC))
     thread.space.write(result, b"".join(number.to_bytes(4, "little") for number in numbers))
@@ -115,7 +115,7 @@ def socketpair(
 
 @system_call(200)
 def bind(system: System, thread: Thread, file: SocketFd, address: NameAt, size: Int) -> int:
-    """Give it a name."""
+    """Give a socket a name."""
     transport = file.transport
     name = transport.parse(file.contents, read_address(thread, address, size))
     if not isinstance(transport, Unix):
@@ -135,14 +135,14 @@ def bind(system: System, thread: Thread, file: SocketFd, address: NameAt, size: 
 
 @system_call(201)
 def listen(system: System, thread: Thread, file: SocketFd, backlog: Int) -> int:
-    """Take connections."""
+    """Let a socket accept connections."""
     file.transport.listen(file.socket, backlog)
     return 0
 
 
 @system_call(202)
 def accept(system: System, thread: Thread, file: SocketFd, address: Address, size: Address) -> int:
-    """Take the next connection."""
+    """Accept the next connection."""
     return _accept(system, thread, file, address, size, 0)
 
 
@@ -150,7 +150,7 @@ def accept(system: System, thread: Thread, file: SocketFd, address: Address, siz
 def accept4(
     system: System, thread: Thread, file: SocketFd, address: Address, size: Address, flags: AcceptFlags
 ) -> int:
-    """The same, with flags."""
+    """Like `accept`, with flags."""
     return _accept(system, thread, file, address, size, flags)
 
 
@@ -171,7 +171,7 @@ def _accept(system: System, thread: Thread, file: SocketFile, address: int, size
 
 @system_call(203)
 def connect(system: System, thread: Thread, file: SocketFd, address: NameAt, size: Int) -> int:
-    """Connect it."""
+    """Connect a socket."""
     raw = read_address(thread, address, size)
     if names.family_of(raw) == AF_UNSPEC:
         file.transport.disconnect(file.socket)
@@ -187,21 +187,21 @@ def connect(system: System, thread: Thread, file: SocketFd, address: NameAt, siz
 
 @system_call(204)
 def getsockname(system: System, thread: Thread, file: SocketFd, address: Address, size: Address) -> int:
-    """Its name."""
+    """Get the name of a socket."""
     write_address(thread, address, size, file.local_name())
     return 0
 
 
 @system_call(205)
 def getpeername(system: System, thread: Thread, file: SocketFd, address: Address, size: Address) -> int:
-    """The name of its peer."""
+    """Get the name of a socket's peer."""
     write_address(thread, address, size, file.remote_name())
     return 0
 
 
 @system_call(210)
 def shutdown(system: System, thread: Thread, file: SocketFd, how: Int) -> int:
-    """No more is received, sent, or both."""
+    """End receiving, sending, or both."""
     file.transport.shutdown(file.socket, how)
     return 0
 
@@ -227,7 +227,7 @@ def getsockopt(
     value: Address,
     size_at: Address,
 ) -> int:
-    """What an option is."""
+    """Get an option."""
     size = int.from_bytes(thread.space.read(size_at, 4), "little", signed=True)
     if size < 0:
         raise LinuxError(EINVAL)

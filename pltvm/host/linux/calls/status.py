@@ -1,4 +1,4 @@
-"""What is known of files: their state, access, permissions, owners, times; and of file systems."""
+"""Attributes of files: state, access, permissions, owners, times; and of file systems."""
 
 import os
 from errno import EACCES, EFAULT, EINVAL, ENODATA, EOPNOTSUPP, EPERM
@@ -40,7 +40,7 @@ AtFlags = Annotated[int, Flags(EMPTY_OR_LINK | {"AT_NO_AUTOMOUNT": AT_NO_AUTOMOU
 
 
 def pack_stat(status: Status) -> bytes:
-    """riscv64's `struct stat`."""
+    """Return riscv64's `struct stat`."""
     accessed, modified, changed = status.accessed, status.modified, status.changed
     return STAT.pack(
         Stat(
@@ -60,7 +60,7 @@ def _status(system: System, folder: File, path: bytes, flags: int) -> Status:
 
 @system_call(80)
 def fstat(system: System, thread: Thread, file: Fd, result: Buffer) -> int:
-    """The state of an open file."""
+    """Get the state of an open file."""
     thread.space.write(result, pack_stat(file.status()))
     return 0
 
@@ -69,7 +69,7 @@ def fstat(system: System, thread: Thread, file: Fd, result: Buffer) -> int:
 def newfstatat(
     system: System, thread: Thread, folder: Folder, path: Path, result: Buffer, flags: AtFlags
 ) -> int:
-    """The state of a path."""
+    """Get the state of the file at a path."""
     thread.space.write(result, pack_stat(_status(system, folder, path, flags)))
     return 0
 
@@ -90,7 +90,7 @@ def statx(
     mask: Unsigned,
     result: Buffer,
 ) -> int:
-    """The same in another form: all that `stat` tells, whatever was asked for."""
+    """Get the state in another form: all that `stat` has, whatever was requested."""
     if mask >> 31 or flags & 0x6000 == 0x6000:
         raise LinuxError(EINVAL)
     thread.space.write(result, _pack_statx(_status(system, folder, path, flags)))
@@ -111,7 +111,7 @@ def _pack_statx(one: Status) -> bytes:
 
 @system_call(43)
 def statfs(system: System, thread: Thread, path: Path, result: Buffer) -> int:
-    """The state of the file system that a path leads to: what programs may leave on it."""
+    """Get the state of the file system of a path; its free space is what programs may still write."""
     with system.fs.find(thread.process.folder, path) as place:
         thread.space.write(result, _pack_statfs(system, system.fs.status_at(place).device))
     return 0
@@ -119,7 +119,7 @@ def statfs(system: System, thread: Thread, path: Path, result: Buffer) -> int:
 
 @system_call(44)
 def fstatfs(system: System, thread: Thread, file: Fd, result: Buffer) -> int:
-    """Of that which an open file is on."""
+    """Get the state of the file system of an open file."""
     thread.space.write(result, _pack_statfs(system, file.status().device))
     return 0
 
@@ -141,7 +141,7 @@ def _pack_statfs(system: System, device: int) -> bytes:
 
 @system_call(48)
 def faccessat(system: System, thread: Thread, folder: Folder, path: Path, mode: Int) -> int:
-    """Whether a file may be read, written, executed."""
+    """Check whether a file may be read, written, executed."""
     return _access(system, folder, path, mode, 0)
 
 
@@ -154,7 +154,7 @@ def faccessat2(
     mode: Int,
     flags: Annotated[int, Flags(EMPTY_OR_LINK | {"AT_EACCESS": 0x200})],
 ) -> int:
-    """The same, with flags: of a link itself, and by the effective user, which is the same here."""
+    """Like `faccessat`, with flags: for a link itself, and by the effective user, who is the same here."""
     return _access(system, folder, path, mode, flags)
 
 
@@ -172,7 +172,7 @@ def _access(system: System, folder: File, path: bytes, mode: int, flags: int) ->
 
 @system_call(52)
 def fchmod(system: System, thread: Thread, file: Fd, mode: Mode) -> int:
-    """The permissions of an open file."""
+    """Set the permissions of an open file."""
     real = itself(not_only_a_path(file))
     if real is not None:
         _set_mode(system, real, mode)
@@ -186,7 +186,7 @@ def _set_mode(system: System, real: str, mode: int) -> None:
 
 @system_call(53)
 def fchmodat(system: System, thread: Thread, folder: Folder, path: Path, mode: Mode) -> int:
-    """Those of a path."""
+    """Set the permissions of the file at a path."""
     return _chmod(system, folder, path, mode, 0)
 
 
@@ -199,7 +199,7 @@ def fchmodat2(
     mode: Mode,
     flags: Annotated[int, Flags(EMPTY_OR_LINK)],
 ) -> int:
-    """The same, with flags; those of a link cannot be changed."""
+    """Like `fchmodat`, with flags; permissions of a link cannot be changed."""
     return _chmod(system, folder, path, mode, flags)
 
 
@@ -212,7 +212,7 @@ def _chmod(system: System, folder: File, path: bytes, mode: int, flags: int) -> 
 
 
 def _own(system: System, real: str | None, user: int, group: int) -> int:
-    """Root is the only one there is."""
+    """Accept only root as the owner, as there are no other users."""
     if {user, group} - {0, -1}:
         system.refuse("chown to others than root")
         raise LinuxError(EPERM)
@@ -223,7 +223,7 @@ def _own(system: System, real: str | None, user: int, group: int) -> int:
 
 @system_call(55)
 def fchown(system: System, thread: Thread, file: Fd, user: Int, group: Int) -> int:
-    """The owner of an open file."""
+    """Set the owner of an open file."""
     return _own(system, itself(not_only_a_path(file)), user, group)
 
 
@@ -237,7 +237,7 @@ def fchownat(
     group: Int,
     flags: Annotated[int, Flags(EMPTY_OR_LINK)],
 ) -> int:
-    """That of a path."""
+    """Set the owner of the file at a path."""
     with target(system, folder, path, flags) as real:
         return _own(system, real, user, group)
 
@@ -256,7 +256,7 @@ def utimensat(
     times: Address,
     flags: Annotated[int, Flags(EMPTY_OR_LINK)],
 ) -> int:
-    """Set the times of a path, or, without one, of an open file."""
+    """Set the times of the file at a path, or, without a path, of an open file."""
     now = system.fs.marks.now()
     wanted: list[int | None] = [now, now]
     is_explicit = False
@@ -286,12 +286,12 @@ def utimensat(
 
 
 # -- extended attributes -------------------------------------------------------------------------------------
-# There are none: nobody misses what does not matter to most programs that ask.
+# There are none. Most programs that ask for them work without.
 
 
 @system_call(8, 9, 14, 15)
 def getxattr(system: System, thread: Thread, path: Path, name: Path) -> int:
-    """No path has any: to read and to remove."""
+    """Read or remove an attribute of a path: there is none."""
     with system.fs.find(thread.process.folder, path) as place:
         place.kind  # noqa: B018  # it is there
     raise LinuxError(ENODATA)
@@ -299,7 +299,7 @@ def getxattr(system: System, thread: Thread, path: Path, name: Path) -> int:
 
 @system_call(10, 16)
 def fgetxattr(system: System, thread: Thread, file: Fd, name: Path) -> int:
-    """No open file has any."""
+    """Read or remove an attribute of an open file: there is none."""
     not_only_a_path(file)
     raise LinuxError(ENODATA)
 
@@ -321,7 +321,7 @@ def flistxattr(system: System, thread: Thread, file: Fd) -> int:
 
 @system_call(5, 6)
 def setxattr(system: System, thread: Thread, path: Path, name: Path) -> int:
-    """None can be given to a path."""
+    """Set an attribute of a path: not supported."""
     with system.fs.find(thread.process.folder, path) as place:
         place.kind  # noqa: B018  # it is there
     raise LinuxError(EOPNOTSUPP)
@@ -329,6 +329,6 @@ def setxattr(system: System, thread: Thread, path: Path, name: Path) -> int:
 
 @system_call(7)
 def fsetxattr(system: System, thread: Thread, file: Fd, name: Path) -> int:
-    """Nor to an open file."""
+    """Set an attribute of an open file: not supported."""
     not_only_a_path(file)
     raise LinuxError(EOPNOTSUPP)

@@ -59,7 +59,7 @@ def futex(
     second: Address,
     third: Unsigned,
 ) -> int:
-    """Wait for, wake up and move other threads."""
+    """Wait on a word, wake other threads, or move them to another word."""
     command, scheduler = operation & 0x7F, system.scheduler
     if address % 4:
         raise LinuxError(EINVAL)
@@ -102,7 +102,7 @@ _OPERATION_NAMES: Final = {number: name for name, number in _COMMANDS.items()}
 
 
 def _deadline(system: System, thread: Thread, operation: int, timeout: int) -> int | None:
-    """When a wait gives up: WAIT says for how long, all others until when."""
+    """Return the end of a wait: WAIT has a duration, all others a point in time."""
     if not timeout:
         return None
     time = nanoseconds(TIMESPEC.unpack(thread.space.read(timeout, TIMESPEC.size)))
@@ -112,7 +112,7 @@ def _deadline(system: System, thread: Thread, operation: int, timeout: int) -> i
 
 
 def _wait(system: System, thread: Thread, address: int, value: int, deadline: int | None, bits: int) -> int:
-    """Wait unless the word has another value by now. What ends the wait well answers the call itself."""
+    """Wait unless the word has another value. The thread that wakes this one sets the result of the call."""
     if thread.state.wait is not None and deadline is not None and system.clock.monotonic() >= deadline:
         raise LinuxError(ETIMEDOUT)
     if thread.space.word(address) != value:
@@ -124,7 +124,8 @@ def _wait(system: System, thread: Thread, address: int, value: int, deadline: in
 def _wake_op(
     system: System, thread: Thread, address: int, wakes: int, more: int, second: int, code: int
 ) -> int:
-    """Change the second word, wake up those of the first and, if its old value says so, of the second."""
+    """Change the second word; wake threads of the first word and, depending on the old value, of the
+    second."""
     if second % 4:
         raise LinuxError(EINVAL)
     operation, comparison = code >> 28 & 0xF, code >> 24 & 0xF
@@ -152,14 +153,15 @@ def _signed12(value: int) -> int:
 
 
 def _must_be_plain(system: System, thread: Thread, address: int) -> Key:
-    """The key of a word; raises LinuxError(EINVAL) if it is a lock that threads wait to be handed."""
+    """Return the key of a word; raises LinuxError(EINVAL) if threads wait for it as a lock with
+    inheritance."""
     if system.scheduler.waiters(pi_key(thread.space, address)):
         raise LinuxError(EINVAL)
     return key_of(thread.space, address)
 
 
 def _lock(system: System, thread: Thread, address: int, deadline: int | None, only_try: bool) -> int:
-    """Take the lock: its word has the owner's tid. Who waits gets it from the one that unlocks."""
+    """Take the lock, whose word has the owner's tid. A waiting thread gets it from the one that unlocks."""
     word = thread.space.word(address)
     owner = word & TID_MASK
     if owner == thread.tid:
@@ -180,7 +182,7 @@ def _lock(system: System, thread: Thread, address: int, deadline: int | None, on
 
 
 def _unlock(system: System, thread: Thread, address: int) -> int:
-    """Give the lock to the one that has waited longest."""
+    """Give the lock to the thread that has waited longest."""
     word = thread.space.word(address)
     if word & TID_MASK != thread.tid:
         raise LinuxError(EPERM)
@@ -195,19 +197,19 @@ def _unlock(system: System, thread: Thread, address: int) -> int:
     return 0
 
 
-# -- odds and ends -------------------------------------------------------------------------------------------
+# -- other calls ---------------------------------------------------------------------------------------------
 
 
 @system_call(96)
 def set_tid_address(system: System, thread: Thread, address: Address) -> int:
-    """Say what to clear when the thread ends."""
+    """Set the address to clear when the thread ends."""
     thread.state.clear_tid = address
     return thread.tid
 
 
 @system_call(99)
 def set_robust_list(system: System, thread: Thread, head: Address, size: Size) -> int:
-    """Say where the locks are listed that the thread may die with."""
+    """Set the list of robust locks of the thread."""
     if size != 24:
         raise LinuxError(EINVAL)
     thread.state.robust_list = head
@@ -216,7 +218,7 @@ def set_robust_list(system: System, thread: Thread, head: Address, size: Size) -
 
 @system_call(100)
 def get_robust_list(system: System, thread: Thread, tid: Int, head: Address, size: Address) -> int:
-    """Where they are."""
+    """Get the list of robust locks of a thread."""
     other = system.scheduler.threads.get(tid) if tid else thread
     if other is None:
         raise LinuxError(ESRCH)
@@ -227,14 +229,14 @@ def get_robust_list(system: System, thread: Thread, tid: Int, head: Address, siz
 
 @system_call(124)
 def sched_yield(system: System, thread: Thread) -> None:
-    """Let others run."""
+    """Let other threads run."""
     thread.answer(0)
     system.scheduler.rotate()
 
 
 @system_call(122)
 def sched_setaffinity(system: System, thread: Thread, pid: Int, size: Size, mask: Address) -> int:
-    """One processor, which has to be among those wanted."""
+    """Accept a set that contains the only processor."""
     process_of(system, thread, pid)
     if not thread.space.read(mask, min(size, 8))[:1] or not thread.space.read(mask, 1)[0] & 1:
         raise LinuxError(EINVAL)
@@ -243,7 +245,7 @@ def sched_setaffinity(system: System, thread: Thread, pid: Int, size: Size, mask
 
 @system_call(123)
 def sched_getaffinity(system: System, thread: Thread, pid: Int, size: Size, mask: Address) -> int:
-    """One processor."""
+    """Return the set with the only processor."""
     process_of(system, thread, pid)
     if size < 8 or size % 8:
         raise LinuxError(EINVAL)
@@ -253,7 +255,7 @@ def sched_getaffinity(system: System, thread: Thread, pid: Int, size: Size, mask
 
 @system_call(168)
 def getcpu(system: System, thread: Thread, cpu: Address, node: Address, unused: Word) -> int:
-    """The only one."""
+    """Return the only processor."""
     for address in (cpu, node):
         if address:
             thread.space.write(address, bytes(4))
@@ -272,7 +274,7 @@ def sched_setscheduler(
     policy: Policy,
     parameter: Annotated[SchedParam, In(SCHED_PARAM)],
 ) -> int:
-    """All threads take turns here: what would change that needs a right that nobody has."""
+    """Set a policy: only ordinary ones; real-time policies are refused."""
     target = thread_of(system, thread, pid)
     if policy in (1, 2):
         raise LinuxError(EPERM if 1 <= parameter.priority <= 99 else EINVAL)
@@ -283,7 +285,7 @@ def sched_setscheduler(
 
 
 def thread_of(system: System, thread: Thread, tid: int) -> Thread:
-    """The thread of this number, or the caller for 0; raises LinuxError(ESRCH)."""
+    """Return the thread with this number, or the caller for 0; raises LinuxError(ESRCH)."""
     found = system.scheduler.threads.get(tid) if tid else thread
     if found is None:
         raise LinuxError(ESRCH)
@@ -294,7 +296,7 @@ def thread_of(system: System, thread: Thread, tid: int) -> Thread:
 def sched_setparam(
     system: System, thread: Thread, pid: Int, parameter: Annotated[SchedParam, In(SCHED_PARAM)]
 ) -> int:
-    """There is only priority 0."""
+    """Accept only priority 0."""
     process_of(system, thread, pid)
     if parameter.priority:
         raise LinuxError(EINVAL)
@@ -303,13 +305,13 @@ def sched_setparam(
 
 @system_call(120)
 def sched_getscheduler(system: System, thread: Thread, pid: Int) -> int:
-    """What was set last."""
+    """Return the policy that was set last."""
     return thread_of(system, thread, pid).state.policy
 
 
 @system_call(121)
 def sched_getparam(system: System, thread: Thread, pid: Int, parameter: Address) -> int:
-    """Priority 0."""
+    """Return priority 0."""
     process_of(system, thread, pid)
     thread.space.write(parameter, bytes(4))
     return 0
@@ -329,7 +331,7 @@ def sched_get_priority_min(system: System, thread: Thread, policy: Policy) -> in
 
 @system_call(127)
 def sched_rr_get_interval(system: System, thread: Thread, pid: Int, result: Address) -> int:
-    """The slice: 1 ms."""
+    """Return the time slice: 1 ms."""
     process_of(system, thread, pid)
     thread.space.write(result, bytes(8) + (10**6).to_bytes(8, "little"))
     return 0
@@ -339,7 +341,7 @@ def sched_rr_get_interval(system: System, thread: Thread, pid: Int, result: Addr
 def membarrier(
     system: System, thread: Thread, command: Int, flags: Annotated[int, Flags({"CPU": 1})], cpu: Int
 ) -> int:
-    """One processor sees everything in order."""
+    """Do nothing: there is only one processor."""
     if command == 0:
         return 0x7F
     if command not in (1, 2, 4, 8, 16, 32, 64):

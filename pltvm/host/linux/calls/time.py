@@ -41,7 +41,7 @@ MOST_TIMERS: Final = 1024
 
 
 def now(system: System, thread: Thread, clock: int) -> int:
-    """The time of a clock in ns; raises LinuxError(EINVAL)."""
+    """Return the time of a clock in ns; raises LinuxError(EINVAL)."""
     if clock in OF_DAY:
         return system.clock.time_of_day()
     if clock == PROCESS:
@@ -51,7 +51,7 @@ def now(system: System, thread: Thread, clock: int) -> int:
         return system.scheduler.used_by(thread)
     if clock in (MONOTONIC, RAW, MONOTONIC_COARSE, BOOTTIME, 9):
         return system.clock.monotonic()
-    if clock < 0 and clock & 7 in (2, 6):  # of a process or a thread by its number: ~number << 3 | kind
+    if clock < 0 and clock & 7 in (2, 6):  # processor time of a process or thread: ~number << 3 | kind
         return _now_of(system, thread, ~(clock >> 3), bool(clock & 4))
     raise LinuxError(EINVAL)
 
@@ -71,14 +71,14 @@ def _now_of(system: System, thread: Thread, number: int, of_thread: bool) -> int
 
 @system_call(113)
 def clock_gettime(system: System, thread: Thread, clock: Clock, result: Address) -> int:
-    """The time."""
+    """Get the time."""
     thread.space.write(result, TIMESPEC.pack(timespec(now(system, thread, clock))))
     return 0
 
 
 @system_call(114)
 def clock_getres(system: System, thread: Thread, clock: Clock, result: Address) -> int:
-    """1 ns."""
+    """Get the resolution: 1 ns."""
     now(system, thread, clock)
     if result:
         thread.space.write(result, TIMESPEC.pack(Timespec(0, 1)))
@@ -89,14 +89,14 @@ def clock_getres(system: System, thread: Thread, clock: Clock, result: Address) 
 def clock_settime(
     system: System, thread: Thread, clock: Clock, time: Annotated[Timespec, In(TIMESPEC)]
 ) -> int:
-    """Nobody may."""
+    """Refuse to set a clock."""
     nanoseconds(time)
     raise LinuxError(EPERM if clock == REALTIME else EINVAL)
 
 
 @system_call(169)
 def gettimeofday(system: System, thread: Thread, result: Address, zone: Address) -> int:
-    """The time of day in seconds and microseconds."""
+    """Get the time of day in seconds and microseconds."""
     if result:
         thread.space.write(result, TIMEVAL.pack(timeval(system.clock.time_of_day())))
     if zone:
@@ -106,7 +106,7 @@ def gettimeofday(system: System, thread: Thread, result: Address, zone: Address)
 
 @system_call(153)
 def times(system: System, thread: Thread, result: Address) -> int:
-    """Processor time in hundredths of a second."""
+    """Get processor times in hundredths of a second."""
     system.scheduler.used_by(thread)
     if result:
         own, children = thread.process.used(), thread.process.state.used_by_children
@@ -121,7 +121,7 @@ def getrusage(
     who: Annotated[int, Choice({"RUSAGE_SELF": 0, "RUSAGE_CHILDREN": -1, "RUSAGE_THREAD": 1})],
     result: Address,
 ) -> int:
-    """Processor time and memory."""
+    """Get processor time and memory."""
     own = system.scheduler.used_by(thread)
     process = thread.process
     used = {0: process.used(), -1: process.state.used_by_children, 1: own}[who]
@@ -175,7 +175,7 @@ _OF_WHICH: Final = (signals.SIGALRM, signals.SIGVTALRM, signals.SIGPROF)
 
 @system_call(102)
 def getitimer(system: System, thread: Thread, which: Which, result: Address) -> int:
-    """What is left of a timer."""
+    """Get the remaining time of a timer."""
     thread.space.write(result, ITIMERVAL.pack(_interval(system, thread, which)))
     return 0
 
@@ -193,7 +193,7 @@ def setitimer(
     new: Annotated[IntervalVal | None, In(ITIMERVAL, optional=True)],
     old: Address,
 ) -> int:
-    """Set a timer; all three go by the time that passes, as a process alone on the hart has all of it."""
+    """Set a timer; all three kinds use the time that passes, as a process alone on the hart has all of it."""
     before = _interval(system, thread, which)
     given = new or IntervalVal(0, 0, 0, 0)
     value = from_timeval(Timeval(given.value_sec, given.value_usec))
@@ -262,7 +262,7 @@ def timer_settime(
     new: Annotated[IntervalSpec, In(ITIMERSPEC)],
     old: Address,
 ) -> int:
-    """Set it."""
+    """Set a timer."""
     timer = _timer(thread, number)
     value = nanoseconds(Timespec(new.value_sec, new.value_nsec))
     interval = nanoseconds(Timespec(new.interval_sec, new.interval_nsec))
@@ -279,20 +279,20 @@ def timer_settime(
 
 @system_call(108)
 def timer_gettime(system: System, thread: Thread, number: TimerId, result: Address) -> int:
-    """What is left of it."""
+    """Get the remaining time of a timer of timer_create."""
     thread.space.write(result, ITIMERSPEC.pack(_spec(system, _timer(thread, number))))
     return 0
 
 
 @system_call(109)
 def timer_getoverrun(system: System, thread: Thread, number: TimerId) -> int:
-    """How often it went off without anyone hearing of it, before its last signal."""
+    """Return how many expirations were not delivered before its last signal."""
     return _timer(thread, number).overruns
 
 
 @system_call(111)
 def timer_delete(system: System, thread: Thread, number: TimerId) -> int:
-    """It is no more."""
+    """Delete a timer."""
     _timer(thread, number)
     del thread.process.state.timers[number]
     return 0

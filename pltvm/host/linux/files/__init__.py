@@ -1,1 +1,1 @@
-"""Open files: `file` is what all are, `open_files` has them by number, and the others are the kinds."""
+"""Open files: `file` has their base class, `open_files` the table by number, the others are the kinds."""

@@ -1,9 +1,9 @@
-"""The streams that the first process begins with, and /dev/tty.
+"""The standard streams of the first process, and /dev/tty.
 
-They are what they are outside: terminals, or else pipes. But for programs that run enclaves (`shows_lines`)
-they always look like terminals to a C library, which then writes each line at once, so that what the program
-prints and what its enclaves print come in the order of time; asked whether they are terminals, as `ls` asks,
-they still say what is so outside (`is_terminal`).
+They are of the same kind as outside: terminals, or else pipes. But for programs that run enclaves
+(`shows_lines`) they always look like terminals to a C library, which then writes each line at once, so that
+output of the program and of its enclaves is in the right order. The ioctl by which `ls` asks for a terminal
+still gets the true answer (`is_terminal`).
 """
 
 import stat
@@ -28,7 +28,7 @@ _SIZE: Final = pack("<4H", 24, 80, 0, 0)
 
 
 class Console(File):
-    """What both directions have in common."""
+    """The common part of both directions."""
 
     mode = stat.S_IFCHR | 0o620
     is_terminal = False
@@ -78,19 +78,19 @@ class Output(Console):
 
 @runtime_checkable
 class Rewindable(Protocol):
-    """A source that can be read again from where it was."""
+    """A source that can be read again from a former position."""
 
     position: int
 
     def __call__(self, size: int) -> bytes:
-        """Up to so many bytes; none at its end."""
+        """Return up to `size` bytes; none at its end."""
 
 
 class Input(Console):
-    """Standard input: the bytes it was given, then the end.
+    """Standard input: the bytes of its source, then the end.
 
-    Reading waits for the world outside, and nobody runs meanwhile; but with a `descriptor`, which the system
-    then watches (`outside`), it is as with any other file.
+    Reading waits for the outside world, and no thread runs meanwhile. With a `descriptor`, which the system
+    then watches (`outside`), other threads run, as with any other file.
     """
 
     kind = STDIN
@@ -107,7 +107,7 @@ class Input(Console):
         return self.take(size, self)
 
     def take(self, size: int, file: File) -> bytes:
-        """Read it by a file that leads here."""
+        """Read it for a file that refers to it."""
         if size and not self.events():
             file.wait(*self.own[:1])
         self.was_read = True
@@ -133,7 +133,7 @@ class Input(Console):
             self._source.position = position
 
     def check(self) -> None:
-        """Raises SnapshotError once something was read that cannot be read again."""
+        """Raise SnapshotError if something was read that cannot be read again."""
         if self.was_read and not isinstance(self._source, Rewindable):
             raise SnapshotError("standard input: some was read, which cannot be read again: save before that")
 

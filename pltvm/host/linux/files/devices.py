@@ -14,7 +14,7 @@ DEVICES: Final = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}  #
 
 
 class Device(File):
-    """One of them; random bytes are those of the seeded `generator`, so that runs repeat."""
+    """One of these devices; random bytes are from the seeded `generator`, so that runs repeat."""
 
     mode = stat.S_IFCHR | 0o666
 
@@ -61,7 +61,7 @@ class Device(File):
 
 
 def makers(generator: random.Random) -> dict[str, Callable[[Any, int], File]]:
-    """How each of them is opened, by path."""
+    """Return the function that opens each of them, by path."""
 
     def maker(name: str) -> Callable[[Any, int], File]:
         return lambda _state, flags: Device(name, flags, generator)

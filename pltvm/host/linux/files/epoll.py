@@ -1,8 +1,8 @@
 """epoll: waiting for many files, at a cost that does not grow with their number.
 
-What is watched and what may be ready is plain data of the open file. An interest gets on the ready list
-when a key of its file is woken (`watches`), and is looked at when somebody waits. It stays there, at the end,
-while the file is ready; an edge-triggered one leaves once it was told, until its file wakes a key again.
+The interests and the ready list are plain data of the open file. An interest is added to the ready list when
+a key of its file is woken (`watches`), and is checked when a thread waits. It stays there, at the end, while
+the file is ready; an edge-triggered one leaves after it was reported, until its file wakes a key again.
 """
 
 from collections import deque
@@ -22,13 +22,13 @@ EPOLLEXCLUSIVE, EPOLLWAKEUP, EPOLLONESHOT, EPOLLET = 1 << 28, 1 << 29, 1 << 30, 
 _HOW: Final = EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET  # bits that are no events
 _WITH_EXCLUSIVE: Final = 0x1 | 0x4 | POLLERR | POLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE
 ADD, DELETE, MODIFY = 1, 2, 3
-DEEPEST: Final = 4  # how often one epoll watches another in a row
+DEEPEST: Final = 4  # longest chain of epolls that watch each other
 
 
 @dataclass(slots=True)
 class Interest:
-    """What is wanted of one target: `events` and how, none of them once a one-shot was told; `data` is the
-    program's own; `keys` are those of the file that tell of it; `queued`: it is on the ready list."""
+    """The interest in one target: `events` with options, none after a one-shot was reported; `data` belongs
+    to the program; `keys` are those of the file that report it; `queued`: it is on the ready list."""
 
     events: int
     data: int
@@ -38,14 +38,14 @@ class Interest:
 
 @dataclass(slots=True)
 class EpollState:
-    """What is watched, and what of it may be ready, first come first served."""
+    """The interests, and the queue of those that may be ready."""
 
     interests: dict[Target, Interest] = field(default_factory=dict)
     ready: deque[Target] = field(default_factory=deque)
 
 
 class EpollFile(File):
-    """An epoll. `files` are all open ones by number."""
+    """An epoll. `files` are all open files by number."""
 
     kind = "eventpoll"
     mode = 0o600
@@ -111,12 +111,12 @@ class EpollFile(File):
         self._look(target, file, events)
 
     def _look(self, target: Target, file: File, events: int) -> None:
-        """An interest is new: the file may be ready already."""
+        """Queue a new or changed interest if the file is ready already."""
         if file.events() & events and self.mark(target):
             self._waker.wake(self.key)
 
     def mark(self, target: Target) -> bool:
-        """The target may be ready; whether that is of interest."""
+        """Queue a target that may be ready; return whether there is an interest in it."""
         interest = self.state.interests.get(target)
         if interest is None or not interest.events & ~_HOW:
             return False
@@ -126,14 +126,14 @@ class EpollFile(File):
         return True
 
     def forget(self, target: Target) -> None:
-        """Watch it no longer."""
+        """Stop watching a target."""
         interest = self.state.interests.pop(target)
         if interest.queued:
             self.state.ready.remove(target)
         self._watches.remove(self.number, target, interest.keys)
 
     def _must_not_nest(self, file: "EpollFile") -> None:
-        """Raises LinuxError(ELOOP) if watching that makes a circle, or too long a row, of epolls."""
+        """Raise LinuxError(ELOOP) if watching this file makes a circle, or too long a chain, of epolls."""
         below, deep = self._row(file, lambda one: [number for number, _ in one.state.interests])
         _, high = self._row(self, lambda one: self._watches.epolls_of(one.number))
         if self in below or deep + 1 + high > DEEPEST:
@@ -142,7 +142,7 @@ class EpollFile(File):
     def _row(
         self, start: "EpollFile", after: "Callable[[EpollFile], Iterable[int]]"
     ) -> "tuple[set[EpollFile], int]":
-        """The epolls that come after one, itself too, and how long their longest row is."""
+        """Return the epolls reachable from one, with itself, and the length of their longest chain."""
         seen, row, length = {start}, {start}, 0
         while True:
             found = {self._files[number] for one in row for number in after(one)}
@@ -156,7 +156,7 @@ class EpollFile(File):
 
     @property
     def key(self) -> Key:
-        """What is woken when something may be ready."""
+        """The key that is woken when something may be ready."""
         return ("epoll", self.number)
 
     def keys(self) -> tuple[Key, ...]:
@@ -166,7 +166,7 @@ class EpollFile(File):
         return READABLE if self.ready(1) else 0
 
     def ready(self, most: int) -> list[tuple[Target, int]]:
-        """Up to `most` targets that are ready, with their events. Those found not to be leave the list."""
+        """Return up to `most` ready targets, with their events. Targets that are not ready leave the list."""
         state, files, found = self.state, self._files, list[tuple[Target, int]]()
         for target in list(state.ready) if most > 1 else _first(state.ready):
             interest = state.interests[target]
@@ -181,7 +181,7 @@ class EpollFile(File):
         return found
 
     def told(self, found: list[tuple[Target, int]]) -> None:
-        """The program knows of these now: they go to the end of the list, or are off it."""
+        """Note that these were reported: they go to the end of the list, or leave it."""
         state = self.state
         for target, _ in found:
             interest = state.interests[target]
@@ -209,6 +209,6 @@ def _keys(file: File, events: int) -> tuple[Key, ...]:
 
 
 def _first(ready: deque[Target]) -> Iterator[Target]:
-    """The first target as long as there is one, while the list shrinks."""
+    """Yield the first target as long as there is one; the list may shrink meanwhile."""
     while ready:
         yield ready[0]

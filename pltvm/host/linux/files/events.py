@@ -1,7 +1,7 @@
-"""Event files: a counter that is waited for (eventfd), and timers that are read (timerfd).
+"""Event files: counters that programs wait for (eventfd), and timers that are read (timerfd).
 
-A timer rings once; how often it went off since is worked out when it is read, and only then it rings again.
-So one that nobody reads does not keep a run alive that is stuck otherwise.
+A timer rings once; the number of expirations since then is computed when it is read, and only then it rings
+again. So a timer that is never read does not keep a deadlocked run alive.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,14 @@ SetAlarm = Callable[[int, int, int], None]  # deadline, process (0: an open file
 
 @dataclass(slots=True)
 class EventState:
-    """The count, and whether a read takes one of it or all."""
+    """The count, and whether a read takes one or all of it."""
 
     count: int = 0
     is_semaphore: bool = False
 
 
 class EventFile(File):
-    """A counter: what is written is added, what is read is taken. Reading waits for more than 0, writing for
+    """A counter: writing adds to it, reading takes from it. Reading waits while it is 0, writing waits for
     room below 2⁶⁴ − 1."""
 
     kind = "eventfd"
@@ -80,8 +80,8 @@ class EventFile(File):
 
 @dataclass(slots=True)
 class TimerState:
-    """A timer that is read: `deadline` (monotonic ns; 0: off), then every `interval` ns. Once it has gone off
-    `rang` is set, and `ticks` counts, until it is read."""
+    """The state of a timer: it expires at `deadline` (monotonic ns; 0: off), then every `interval` ns. After
+    the first expiration `rang` is set, and `ticks` counts, until it is read."""
 
     clock: int
     deadline: int = 0
@@ -91,7 +91,7 @@ class TimerState:
 
 
 class TimerFile(File):
-    """A timer: reading waits until it goes off, and gives how often it did."""
+    """A timer: reading waits until it expires, and gives the number of expirations."""
 
     kind = "timerfd"
     mode = 0o600
@@ -106,7 +106,7 @@ class TimerFile(File):
         self.state = copied(state)
 
     def set(self, deadline: int, interval: int) -> None:
-        """When it goes off next (monotonic ns; 0: never), and then every `interval` ns."""
+        """Set the next expiration (monotonic ns; 0: never), and the `interval` in ns."""
         self.state = TimerState(self.state.clock, deadline, interval)
         self._arm()
 
@@ -116,7 +116,7 @@ class TimerFile(File):
             self._set_alarm(deadline, 0, self.number)
 
     def ring(self) -> bool:
-        """It may be time; whether it is, or was."""
+        """Ring if the time has come; return whether it has."""
         state = self.state
         if not state.rang and state.deadline and state.deadline <= self._clock.monotonic():
             state.rang = True
@@ -125,7 +125,7 @@ class TimerFile(File):
         return state.rang
 
     def _catch_up(self) -> None:
-        """Count how often a timer that rang has gone off since, and let it ring again."""
+        """Count the expirations of a timer that rang, and let it ring again."""
         state = self.state
         if state.rang and state.interval:
             missed = (self._clock.monotonic() - state.deadline) // state.interval
@@ -135,7 +135,7 @@ class TimerFile(File):
             self._arm()
 
     def left(self) -> tuple[int, int]:
-        """Nanoseconds until it goes off (0: it does not), and its interval."""
+        """Return the nanoseconds until it expires (0: off), and its interval."""
         self.ring()
         self._catch_up()
         state = self.state

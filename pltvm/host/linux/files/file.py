@@ -1,7 +1,7 @@
-"""What every open file is: Linux calls it an open file description. Descriptors of processes share it.
+"""The base class of open files, which Linux calls open file descriptions. Descriptors share them.
 
-A kind of file overrides what it can do. What it cannot do at once raises `Blocked` with the file's keys, and
-whoever changes that wakes them; for a descriptor with O_NONBLOCK the system call makes EAGAIN of it.
+A kind of file overrides the operations that it has. An operation that cannot be done at once raises `Blocked`
+with the file's keys, which are woken when that may have changed; with O_NONBLOCK the call fails with EAGAIN.
 """
 
 import stat
@@ -14,17 +14,17 @@ from pltvm.host.linux.files.listing import Listing
 from pltvm.host.linux.open_flags import O_ACCESS, O_NONBLOCK, O_PATH, O_RDWR, O_WRONLY
 from pltvm.host.linux.waits import Blocked, Key
 
-DISK, DEVICES, ANONYMOUS = 1, 5, 6  # st_dev: of the root, of /dev, of what has no path
+DISK, DEVICES, ANONYMOUS = 1, 5, 6  # st_dev of files of the root, of /dev, and of files without a path
 
 POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 1, 2, 4, 8, 16, 32
 POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLRDHUP = 0x40, 0x80, 0x100, 0x200, 0x2000
-FIONREAD: Final = 0x541B  # an ioctl: how many bytes can be read
+FIONREAD: Final = 0x541B  # an ioctl: the number of bytes that can be read
 READABLE: Final = POLLIN | POLLRDNORM
 WRITABLE: Final = POLLOUT | POLLWRNORM
 
 
 class Status(NamedTuple):
-    """What `stat` tells of a file. Times in ns since 1970."""
+    """The attributes of a file for `stat`. Times are in ns since 1970."""
 
     mode: int
     inode: int = 0
@@ -40,12 +40,12 @@ class Status(NamedTuple):
 
     @property
     def blocks(self) -> int:
-        """Units of 512 bytes: whole blocks, for all of the size if nothing else is known."""
+        """The size on disk in units of 512 bytes: whole blocks for the size, if nothing else is known."""
         return -(-self.size // self.block) * (self.block // 512) if self.allocated is None else self.allocated
 
 
 class SavedFile(NamedTuple):
-    """An open file as plain data: `state` is what its kind needs to have it again."""
+    """An open file as plain data: its kind can make it again from `state`."""
 
     number: int
     kind: str
@@ -55,18 +55,18 @@ class SavedFile(NamedTuple):
 
 
 class File:
-    """Something open, of a `kind`. `number` names it, `users` counts descriptors and others who hold it.
+    """An open file of a `kind`. `number` names it, `users` counts descriptors and other references.
 
     Offsets and sizes are bytes; operations raise LinuxError or Blocked. `flags` are as F_GETFL gives them.
     """
 
     kind: ClassVar[str] = ""
     pollable: ClassVar[bool] = True  # whether epoll takes it: a file on disk is always ready
-    warns: bool = True  # whether a write that nobody will read is a signal, too
+    warns: bool = True  # whether a write without a reader also sends a signal
     mode: int = stat.S_IFREG | 0o600
     number = 0
     users = 0
-    listing: Listing | None = None  # of a folder: how far it was read
+    listing: Listing | None = None  # of a folder: the progress of reading it
 
     def __init__(self, flags: int = O_RDWR) -> None:
         self.flags = flags
@@ -74,23 +74,23 @@ class File:
     # -- bytes -------------------------------------------------------------------------------------------
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes from the current offset; b"" is the end."""
+        """Read up to `size` bytes from the current offset; b"" is the end."""
         raise LinuxError(EINVAL)
 
     def write(self, data: bytes) -> int:
-        """Write at the current offset; the number of bytes taken."""
+        """Write at the current offset; return the number of bytes written."""
         raise LinuxError(EINVAL)
 
     def read_at(self, size: int, offset: int) -> bytes:
-        """Up to `size` bytes at `offset`."""
+        """Read up to `size` bytes at `offset`."""
         raise LinuxError(ESPIPE)
 
     def write_at(self, data: bytes, offset: int) -> int:
-        """Write at `offset`; the number of bytes taken."""
+        """Write at `offset`; return the number of bytes written."""
         raise LinuxError(ESPIPE)
 
     def seek(self, offset: int, whence: int) -> int:
-        """Move the offset; gives the new one."""
+        """Move the offset; return the new one."""
         raise LinuxError(ESPIPE)
 
     def truncate(self, size: int) -> None:
@@ -98,69 +98,69 @@ class File:
         raise LinuxError(EINVAL)
 
     def must_read(self) -> None:
-        """Raises LinuxError(EBADF) unless it is open for reading."""
+        """Raise LinuxError(EBADF) unless it is open for reading."""
         if self.flags & O_ACCESS == O_WRONLY or self.flags & O_PATH:
             raise LinuxError(EBADF)
 
     def must_write(self) -> None:
-        """Raises LinuxError(EBADF) unless it is open for writing."""
+        """Raise LinuxError(EBADF) unless it is open for writing."""
         if self.flags & O_ACCESS not in (O_WRONLY, O_RDWR) or self.flags & O_PATH:
             raise LinuxError(EBADF)
 
     # -- waiting -----------------------------------------------------------------------------------------
 
     def events(self) -> int:
-        """What it is ready for: POLLIN …"""
+        """Return the events that it is ready for: POLLIN …"""
         return READABLE | WRITABLE
 
     def keys(self) -> tuple[Key, ...]:
-        """What is woken when `events` may have changed."""
+        """Return the keys that are woken when `events` may have changed."""
         return ()
 
     def keys_for(self, events: int) -> tuple[Key, ...]:
-        """The keys of those who want to hear of `events` alone; POLLERR and POLLHUP wake all keys."""
+        """Return the keys to wait for only these `events`; POLLERR and POLLHUP wake all keys."""
         return self.keys()
 
     def ready_at(self) -> int | None:
-        """When `events` changes by itself, in monotonic ns."""
+        """Return the time when `events` changes by itself, in monotonic ns, or None."""
         return None
 
     def changes(self) -> int:
-        """A count that goes up with each event: for those who want to hear of each only once."""
+        """Return a count that increases with each event, for edge-triggered interests."""
         return 0
 
     def wait(self, *keys: Key, **how: Any) -> NoReturn:
-        """Raises Blocked until `keys` (none: all) say something; LinuxError(EAGAIN) with O_NONBLOCK."""
+        """Raise Blocked to wait for `keys` (none: all); LinuxError(EAGAIN) with O_NONBLOCK."""
         if self.flags & O_NONBLOCK:
             raise LinuxError(EAGAIN)
         raise Blocked(*(keys or self.keys()), **how)
 
-    # -- what it is --------------------------------------------------------------------------------------
+    # -- attributes --------------------------------------------------------------------------------------
 
     def status(self) -> Status:
-        """What `fstat` tells."""
+        """Return its attributes."""
         return Status(self.mode, inode=self.number, device=ANONYMOUS)
 
     def name(self) -> bytes:
-        """What a link in /proc/self/fd says."""
+        """Return the target of its link in /proc/self/fd."""
         return b"anon_inode:[" + self.kind.encode() + b"]"
 
     def again(self, flags: int) -> "File":
-        """The same opened once more, as by its name in /proc/self/fd; raises LinuxError."""
+        """Open it again, as by its name in /proc/self/fd; raises LinuxError."""
         raise LinuxError(ENXIO)
 
     def request(self, request: int, argument: int) -> bytes:
-        """An ioctl without effect: the bytes that go to its argument."""
+        """Return the result of an ioctl without side effects: the bytes to write to its argument."""
         raise LinuxError(ENOTTY)
 
     # -- life --------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Nobody has it any more."""
+        """Close it, as it has no users any more."""
 
     def save(self) -> Any:
-        """The state that it takes to have it again, as plain data; raises SnapshotError."""
+        """Return the state from which it can be made again, as plain data; raises SnapshotError."""
         raise SnapshotError(f"the program has something open that cannot be saved: {self.kind}")
 
     def after_load(self, state: Any) -> None:
-        """It was made again from a saved state, by its kind; all other files are there."""
+        """Finish restoring it from its saved state, when all other files exist."""

@@ -1,7 +1,7 @@
 """A regular file or folder of the real file system, by its descriptor.
 
-What is saved of one is enough to open it again. A file that is open for writing is refused: what a run wrote
-into it since would stay there when the machine is put back.
+Its saved state is enough to open it again. Saving a file that is open for writing is refused: what a run
+wrote to it later would stay there after a restore.
 """
 
 import os
@@ -19,8 +19,8 @@ from pltvm.host.linux.files.listing import Entry, Listing
 from pltvm.host.linux.open_flags import O_ACCESS, O_APPEND, O_PATH, O_TRUNC, O_WRONLY
 
 LARGEST_OFFSET: Final = (1 << 63) - 1
-PART: Final = 1 << 20  # bytes of a file that are in our memory at a time when it is mapped
-KEPT_DESCRIPTORS: Final = 32  # of those that our own process may have
+PART: Final = 1 << 20  # bytes of a mapped file that are read at a time
+KEPT_DESCRIPTORS: Final = 32  # descriptors of this process that must stay free
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16  # of fallocate
 _UNREADABLE: Final = O_WRONLY | O_PATH
 _ZEROS: Final = bytes(1 << 16)
@@ -28,8 +28,8 @@ Key = tuple[int, int]  # device and inode of the real file
 
 
 def must_be_spare(descriptor: int, error: int = EMFILE, close: bool = False) -> None:
-    """Raises LinuxError if our own process runs short of them with this one, which is then closed; else, too,
-    with `close`."""
+    """Raise LinuxError if this process runs short of descriptors with this one, which is then closed. With
+    `close` it is closed in any case."""
     is_short = descriptor >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - KEPT_DESCRIPTORS
     if is_short or close:
         os.close(descriptor)
@@ -39,8 +39,8 @@ def must_be_spare(descriptor: int, error: int = EMFILE, close: bool = False) -> 
 
 @dataclass(frozen=True, slots=True)
 class SavedHostFile:
-    """A file by its path from the root of the program. `identity` is which file it was and, of a regular one,
-    its size and time of change; `names` are those of a folder that is being read, from `offset` on."""
+    """A file, by its path from the program's root. `identity` identifies the file and, if regular, its size
+    and time of change; `names` are the remaining entries of a folder that is being read, from `offset` on."""
 
     path: bytes
     offset: int
@@ -56,29 +56,29 @@ class Image(NamedTuple):
 
 
 class Mappings(Protocol):
-    """Who shows files in memory: hears of what is read and written, of files that are shown."""
+    """The owner of file mappings: it is notified of reads and writes of mapped files."""
 
     def shows_files(self) -> bool:
-        """Whether there is any."""
+        """Whether any file is mapped."""
 
     def find(self, key: Key) -> int:
-        """The number of what shows this file; 0 for nothing."""
+        """Return the number of the object that shows this file, or 0."""
 
     def image(self, descriptor: int, read: Callable[[], bytes]) -> Image:
-        """A file that is to be run; `read` gives its bytes."""
+        """Return a file to be run; `read` gives its bytes."""
 
     def sync_file(self, key: Key) -> None:
-        """Before a file is read."""
+        """Write back mappings, before a file is read."""
 
     def wrote(self, key: Key, offset: int, data: bytes) -> None:
-        """After a file was written."""
+        """Update mappings, after a file was written."""
 
     def resized(self, key: Key, size: int) -> None:
-        """After a file got another size."""
+        """Update mappings, after a file's size changed."""
 
 
 class NoMappings:
-    """Nobody does."""
+    """Used without file mappings."""
 
     def shows_files(self) -> bool:
         """Never."""
@@ -104,12 +104,11 @@ class NoMappings:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What the files of one root have in common.
+    """The common part of the files of one root.
 
-    `grow` lets a file reach up to an offset, `status` turns what the real system says of a file into what a
-    program is told, `path` gives the path from the root of a descriptor; all raise LinuxError. `written`
-    hears of each change of a file's content, `gone` of each file that was in memory and is no more; `listing`
-    tells what is in a folder.
+    `grow` lets a file grow up to an offset, `status` turns the real attributes of a file into those for
+    programs, `path` gives the path of a descriptor from the root; all raise LinuxError. `written` is called
+    for each change of a file's content, `gone` for each removed file in memory; `listing` lists a folder.
     """
 
     grow: Callable[[os.stat_result, int], None]
@@ -122,7 +121,7 @@ class Disk:
 
 
 class HostFile(File):
-    """A file by its descriptor; `flags` as it was opened with, `info` what the real system says of it."""
+    """A file by its descriptor; `flags` are those of `open`, `info` has its real attributes."""
 
     kind = "file"
     pollable = False
@@ -190,14 +189,14 @@ class HostFile(File):
         return done
 
     def parts(self, size: int, offset: int) -> Iterator[tuple[int, bytes]]:
-        """Up to `size` bytes at `offset` in small parts: how far from `offset`, and the bytes."""
+        """Yield up to `size` bytes at `offset` in small parts: distance from `offset`, and the bytes."""
         done = 0
         while done < size and (part := self.read_at(min(size - done, PART), offset + done)):
             yield done, part
             done += len(part)
 
     def image(self) -> Image:
-        """It as a program."""
+        """Return it as a program."""
         return self._mappings.image(self.descriptor, self._all)
 
     def _all(self) -> bytes:
@@ -232,7 +231,8 @@ class HostFile(File):
 
     @linux_errors
     def allocate(self, mode: int, offset: int, size: int) -> None:
-        """fallocate, as far as bytes tell: what has none yet reads as zero; holes and ranges are zeroed."""
+        """Do fallocate as far as it shows in the content: new bytes read as zero; holes and ranges are
+        zeroed."""
         self.must_write()
         if offset < 0 or size <= 0:
             raise LinuxError(EINVAL)
@@ -255,13 +255,13 @@ class HostFile(File):
         self._disk.written(info)
 
     def _zero(self, start: int, end: int) -> None:
-        """Write zeros where there are bytes: not into holes, which may be without end."""
+        """Write zeros over existing bytes, but not into holes, which may be huge."""
         position = os.lseek(self.descriptor, 0, os.SEEK_CUR)
         try:
             while start < end:
                 try:
                     start = os.lseek(self.descriptor, start, os.SEEK_DATA)
-                except OSError:  # there are none behind
+                except OSError:  # there are no bytes after it
                     break
                 stop = min(os.lseek(self.descriptor, start, os.SEEK_HOLE), end)
                 for at in range(start, stop, len(_ZEROS)):
@@ -275,7 +275,7 @@ class HostFile(File):
 
     @linux_errors
     def info(self) -> os.stat_result:
-        """What the real system says of it."""
+        """Its real attributes."""
         return os.fstat(self.descriptor)
 
     def status(self) -> Status:
@@ -286,11 +286,11 @@ class HostFile(File):
         return self._disk.path(self.descriptor)
 
     def may_be_reached(self) -> None:
-        """Raises LinuxError(EACCES) if it is no longer beneath the root."""
+        """Raise LinuxError(EACCES) if it is no longer beneath the root."""
         self._disk.path(self.descriptor)
 
     def emptied(self, flags: int) -> Self:
-        """The file, just opened with these flags: empty with O_TRUNC. Closed where that cannot be."""
+        """Return this newly opened file, truncated if `flags` have O_TRUNC; close it if that fails."""
         if flags & O_TRUNC and not flags & O_PATH:
             try:
                 self.truncate(0)
@@ -318,7 +318,7 @@ class HostFile(File):
 
     @property
     def identity(self) -> tuple[int, ...]:
-        """Which file it is and, of a regular one, its size and time of change."""
+        """Return what identifies the file and, if regular, its size and time of change."""
         info = self.info()
         is_file = stat.S_ISREG(info.st_mode)
         return info.st_dev, info.st_ino, *((info.st_size, info.st_mtime_ns) if is_file else ())
@@ -364,7 +364,8 @@ class HostFolder(HostFile):
 
 
 def real_flags(flags: int) -> int:
-    """What counts of the program's flags once the file is known, as this machine has them."""
+    """Return the program's flags that matter for a known file, with this machine's values."""
     if flags & O_PATH:
         return os.O_PATH | os.O_CLOEXEC
-    return flags & O_ACCESS | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # F_SETFL may take O_APPEND back
+    # O_APPEND is handled here, as F_SETFL may clear it
+    return flags & O_ACCESS | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY

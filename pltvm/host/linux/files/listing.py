@@ -1,6 +1,6 @@
-"""Reading a folder entry by entry: what it has is looked at when reading begins, in one order for all runs.
+"""Reads a folder entry by entry: it is listed when reading begins, in the same order in all runs.
 
-Offsets are numbers of entries, so `seekdir` leads to the same one. Going back to the start looks anew.
+Offsets are numbers of entries, so `seekdir` leads to the same entry. Going back to the start lists it again.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pltvm.host.linux.errors import LinuxError
 
 
 class Entry(NamedTuple):
-    """A name in a folder; `mode` tells its kind."""
+    """A name in a folder; `mode` has its kind."""
 
     name: bytes
     inode: int
@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
 
 class Listing:
-    """How far a folder was read: `offset`, of the entries `known`. `look` gives those that it has now."""
+    """The progress of reading a folder: `offset` in the entries `known`. `look` lists the folder now."""
 
     def __init__(self, look: Callable[[], list[Entry]]) -> None:
         self._look = look
@@ -27,13 +27,13 @@ class Listing:
         self.known: list[Entry] = []
 
     def rest(self) -> list[Entry]:
-        """The entries from the offset on; raises LinuxError."""
+        """Return the entries from the offset on; raises LinuxError."""
         if not self.offset or not self.known:
             self.known = self._look()
         return self.known[self.offset :]
 
     def seek(self, offset: int, whence: int) -> int:
-        """Move the offset; gives the new one."""
+        """Move the offset; return the new one."""
         if whence == 1:
             offset += self.offset
         elif whence != 0:

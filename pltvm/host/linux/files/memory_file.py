@@ -1,7 +1,7 @@
 """Files in memory: of memfd_create, and those with a name in /dev/shm (`fs.shm`).
 
-Each is one of the real system, so that it can be mapped and sealed like others, and lives as long as somebody
-has it open or it has a name. What is saved is its content.
+Each is a memfd of the real system, so that it can be mapped and sealed like others. It exists as long as it
+is open or has a name. Snapshots save its content.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ PART: Final = 1 << 20
 
 @dataclass(slots=True)
 class Memory:
-    """One file: the descriptor by which we keep it, open files and names of it, and the latter alone."""
+    """One file: its descriptor, the number of open files and names, and the number of names alone."""
 
     number: int
     name: bytes
@@ -33,7 +33,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class SavedMemory:
-    """All of one; `seals` as F_GET_SEALS gives them."""
+    """The saved state of one file; `seals` as for F_GET_SEALS."""
 
     number: int
     name: bytes
@@ -45,7 +45,7 @@ class SavedMemory:
 
 @dataclass(slots=True)
 class MemoryFilesState:
-    """All files, those with a name in /dev/shm by that, and the number of the next one."""
+    """All files, the names in /dev/shm, and the number of the next file."""
 
     files: list[SavedMemory] = field(default_factory=list)
     names: dict[bytes, int] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class MemoryFiles:
 
     @linux_errors
     def new(self, name: bytes, may_seal: bool) -> Memory:
-        """An empty one, that nobody uses yet."""
+        """Make an empty file without users."""
         memory = self._make(self._next, name, may_seal)
         self._next += 1
         return memory
@@ -79,7 +79,7 @@ class MemoryFiles:
 
     @linux_errors
     def open(self, memory: Memory, flags: int) -> "MemoryFile":
-        """Open one."""
+        """Open a file."""
         try:
             descriptor = os.open(f"/proc/self/fd/{memory.descriptor}", real_flags(flags))
             must_be_spare(descriptor)
@@ -89,13 +89,13 @@ class MemoryFiles:
         return MemoryFile(self, memory, descriptor, flags, self._disk).emptied(flags)
 
     def again(self, state: tuple[int, int], flags: int) -> "MemoryFile":
-        """One that was open, after `load`."""
+        """Open a saved file again, after `load`."""
         return self.open(self._files[state[0]], flags)
 
     # -- names -------------------------------------------------------------------------------------------
 
     def give_name(self, name: bytes, memory: Memory) -> None:
-        """Another name, in place of what has it."""
+        """Give a file a name, replacing the file that has it."""
         memory.users += 1
         memory.names += 1
         if name in self.names:
@@ -103,7 +103,7 @@ class MemoryFiles:
         self.names[name] = memory
 
     def take_name(self, name: bytes) -> None:
-        """A name less; raises LinuxError(ENOENT)."""
+        """Remove a name; raises LinuxError(ENOENT)."""
         memory = self.names.pop(name, None)
         if memory is None:
             raise LinuxError(ENOENT)
@@ -111,31 +111,31 @@ class MemoryFiles:
         self.leave(memory)
 
     def leave(self, memory: Memory) -> None:
-        """Somebody no longer uses it."""
+        """Remove one user of a file."""
         memory.users -= 1
         self._drop(memory)
 
     def _drop(self, memory: Memory) -> None:
-        """Without a user it is no more, and its room is free again."""
+        """Remove a file without users, and free its room."""
         if memory.users <= 0 and self._files.get(memory.number) is memory:
             del self._files[memory.number]
             os.close(memory.descriptor)
             self._disk.gone(memory.key)
 
     def close(self) -> None:
-        """Give all of them up."""
+        """Close all files."""
         for memory in self._files.values():
             os.close(memory.descriptor)
         self._files, self.names = {}, {}
 
     def keys(self) -> set[Key]:
-        """Which files of the real system they are."""
+        """Return the keys of the real files."""
         return {one.key for one in self._files.values()}
 
     # -- snapshots ---------------------------------------------------------------------------------------
 
     def save(self) -> MemoryFilesState:
-        """All of it as plain data."""
+        """Return all files as plain data."""
         files = [
             SavedMemory(
                 one.number,
@@ -150,7 +150,7 @@ class MemoryFiles:
         return MemoryFilesState(files, {name: one.number for name, one in self.names.items()}, self._next)
 
     def load(self, saved: MemoryFilesState) -> dict[Key, Key]:
-        """Have what was saved, which nobody has open yet; what each file's key has become."""
+        """Restore saved files, not open yet; return the new key for each old one."""
         self.close()
         self._next, keys = saved.next_number, {}
         for one in saved.files:
@@ -172,7 +172,7 @@ def _content(descriptor: int) -> bytes:
 
 
 class MemoryFile(HostFile):
-    """An open one."""
+    """An open file in memory."""
 
     kind = "memfd"
 
@@ -189,7 +189,7 @@ class MemoryFile(HostFile):
         return b"/memfd:" + self.memory.name + b" (deleted)"
 
     def may_be_reached(self) -> None:
-        """It is in no folder."""
+        """Do nothing, as it is in no folder."""
 
     def status(self) -> Status:
         return super().status()._replace(links=self.memory.names)
@@ -203,12 +203,12 @@ class MemoryFile(HostFile):
 
     @linux_errors
     def seals(self) -> int:
-        """F_GET_SEALS."""
+        """Do F_GET_SEALS."""
         return fcntl.fcntl(self.descriptor, fcntl.F_GET_SEALS)
 
     @linux_errors
     def add_seals(self, seals: int) -> int:
-        """F_ADD_SEALS."""
+        """Do F_ADD_SEALS."""
         return fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
 
     def save(self) -> Any:

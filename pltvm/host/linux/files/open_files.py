@@ -18,14 +18,14 @@ class OpenFilesState:
 
 
 class OpenFiles(Mapping[int, File]):
-    """Open files by number. `makers` are the kinds that can be made again; `on_close` hears of each that is
-    closed for good while the system runs."""
+    """Open files by number. `makers` make saved files again, by kind; `on_close` is called for each file that
+    is closed for good while the system runs."""
 
     def __init__(self) -> None:
         self._files: dict[int, File] = {}
         self._next = 1
         self.makers: dict[str, Maker] = {}
-        self.at_close: list[Callable[[File], None]] = []  # called when nobody has a file any more
+        self.at_close: list[Callable[[File], None]] = []  # called when a file has no users any more
 
     def __getitem__(self, number: int) -> File:
         return self._files[number]
@@ -37,14 +37,14 @@ class OpenFiles(Mapping[int, File]):
         return len(self._files)
 
     def add(self, file: File) -> File:
-        """Give a new file its number; nobody uses it yet."""
+        """Give a new file, without users yet, its number."""
         file.number = self._next
         self._next += 1
         self._files[file.number] = file
         return file
 
     def give_up(self, number: int) -> None:
-        """One user less; without any it is closed."""
+        """Remove one user of a file; the last one closes it."""
         file = self._files.get(number)
         if file is None:
             return
@@ -62,7 +62,7 @@ class OpenFiles(Mapping[int, File]):
             file.close()
 
     def save(self) -> OpenFilesState:
-        """All files as plain data; raises SnapshotError for what cannot be had again."""
+        """Return all files as plain data; raises SnapshotError for files that cannot be made again."""
         files = [
             SavedFile(number, file.kind, file.users, file.flags, file.save())
             for number, file in self._files.items()
@@ -70,7 +70,8 @@ class OpenFiles(Mapping[int, File]):
         return OpenFilesState(files, self._next)
 
     def load(self, saved: OpenFilesState) -> None:
-        """Close what is open, and have what was. Raises SnapshotError, and then nothing has changed."""
+        """Close all open files, and restore the saved ones. Raises SnapshotError, and then changes
+        nothing."""
         again: dict[int, File] = {}
         try:
             for one in saved.files:
@@ -79,7 +80,7 @@ class OpenFiles(Mapping[int, File]):
             for file in again.values():
                 file.close()
             raise
-        self.close_all()  # none is known by number meanwhile: what a file holds may now be another one
+        self.close_all()  # no file has a number meanwhile, as numbers held by files may change their meaning
         self._files, self._next = again, saved.next_number
         for one in saved.files:
             file = again[one.number]

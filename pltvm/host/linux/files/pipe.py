@@ -1,4 +1,4 @@
-"""Pipes, with and without a name: bytes that go from those who write to those who read, in order.
+"""Pipes, with and without a name: bytes that go from writers to readers, in order.
 
 A pipe is plain data in `Pipes`; its ends are files that name it. It is gone when both ends are closed.
 """
@@ -15,22 +15,22 @@ from pltvm.host.linux.waits import Key, Waker
 from pltvm.host.plain import Part
 
 ROOM: Final = 65536  # bytes of a new pipe
-WHOLE: Final = 4096  # PIPE_BUF: so many bytes are written all at once or not at all
+WHOLE: Final = 4096  # PIPE_BUF: up to so many bytes are written atomically
 PAGE: Final = 4096
 MOST_ROOM: Final = 1 << 20
-ROOM_OF_ALL: Final = 256 << 20  # bytes; new pipes beyond are small, and none grows
+ROOM_OF_ALL: Final = 256 << 20  # bytes; beyond it new pipes are small, and none can grow
 
 
 @dataclass(slots=True)
 class Pipe:
-    """The bytes in a pipe, and how many files read and write it. `changes` counts what happened to it."""
+    """The bytes in a pipe, and the number of files that read and write it. `changes` counts its events."""
 
     data: bytearray = field(default_factory=bytearray)
     room: int = ROOM
     readers: int = 0
     writers: int = 0
     changes: int = 0
-    had_writer: int = 0  # how many there have been: without any yet, the end of the bytes is no hang-up
+    had_writer: int = 0  # number of writers so far: before the first one, an empty pipe is no hang-up
     inode: int = 0  # of its name, 0 without one
 
 
@@ -51,7 +51,7 @@ class Pipes(Part[PipesState]):
         self.state = PipesState()
 
     def new(self, inode: int = 0) -> int:
-        """A pipe without ends; its number."""
+        """Make a pipe without ends; return its number."""
         number = self.state.next_number
         self.state.next_number += 1
         room = ROOM if self.state.room + ROOM <= ROOM_OF_ALL else PAGE
@@ -60,19 +60,19 @@ class Pipes(Part[PipesState]):
         return number
 
     def resize(self, pipe: Pipe, room: int) -> None:
-        """Give a pipe another size; raises LinuxError(EPERM) if there is no room for that."""
+        """Change the size of a pipe; raises LinuxError(EPERM) beyond the limit."""
         if room > pipe.room and self.state.room + room - pipe.room > ROOM_OF_ALL:
             raise LinuxError(EPERM)
         self.state.room += room - pipe.room
         pipe.room = room
 
     def pair(self, flags: int) -> "tuple[PipeEnd, PipeEnd]":
-        """A new pipe: the end to read from, and that to write to."""
+        """Make a pipe; return the end to read from, and the end to write to."""
         number = self.new()
         return PipeEnd(self, number, O_RDONLY | flags), PipeEnd(self, number, O_WRONLY | flags)
 
     def named(self, inode: int) -> int:
-        """The number of the pipe with a name in a folder; it is there while it is open."""
+        """Return the number of the pipe with this inode; the pipe exists while it is open."""
         for number, pipe in self.state.pipes.items():
             if pipe.inode == inode:
                 return number
@@ -109,7 +109,7 @@ class PipeEnd(File):
         return self._pipes.state.pipes[self.pipe]
 
     def _changed(self) -> None:
-        """Somebody came or went, or the pipe has another size: of interest to all."""
+        """Wake all waiting threads, as an end was opened or closed, or the size has changed."""
         self.contents.changes += 1
         for key in (self._for_readers, self._for_writers, ("pipe", self.pipe)):
             self._pipes.waker.wake(key)
@@ -148,7 +148,7 @@ class PipeEnd(File):
         was_full = pipe.room - len(pipe.data) < WHOLE
         part = bytes(pipe.data[:size])
         del pipe.data[:size]
-        if was_full:  # else nobody waited to write
+        if was_full:  # otherwise no writer was waiting
             pipe.changes += 1
             self._pipes.waker.wake(self._for_writers)
         return part
@@ -169,7 +169,7 @@ class PipeEnd(File):
         return min(len(data), room)
 
     def resize(self, room: int) -> int:
-        """F_SETPIPE_SZ: a power of two of bytes, at least `room`; gives it."""
+        """Do F_SETPIPE_SZ: set the size to a power of two, at least `room`; return it."""
         if not 0 < room <= MOST_ROOM:
             raise LinuxError(EINVAL)
         self._pipes.resize(self.contents, max(PAGE, 1 << (room - 1).bit_length()))

@@ -1,8 +1,8 @@
-"""Who is told when something wakes a key, besides the threads that wait for it: the interests of epolls.
+"""The interests of epolls: they are notified when a key is woken, in addition to waiting threads.
 
 An epoll that watches a file has entries here for the file's keys. When one is woken, the epoll notes that
-this file may be ready, and its own key is woken in turn, as another epoll may watch it. So nobody ever has
-to look at all the files that an epoll watches.
+this file may be ready, and its own key is woken in turn, as another epoll may watch it. So no code has to
+check all the files that an epoll watches.
 
     wake(("pipe", 7, "readers")) → by_key → mark(file 12, fd 5) of epoll 30 → wake(("epoll", 30)) → …
 """
@@ -18,13 +18,13 @@ from pltvm.host.plain import Part
 
 MOST_WATCHES: Final = 1 << 16  # of all epolls together, as /proc/sys/fs/epoll/max_user_watches
 
-Watch = tuple[int, int, int]  # the epoll and the file, by their numbers, and the descriptor
-Target = tuple[int, int]  # the file and the descriptor: what an interest belongs to
+Watch = tuple[int, int, int]  # the numbers of epoll and file, and the descriptor
+Target = tuple[int, int]  # file and descriptor of an interest
 
 
 @dataclass(slots=True)
 class WatchesState:
-    """Watches by key in the order of coming, and by file: its epolls with the descriptor."""
+    """Watches by key in the order of adding, and by file: its epolls with the descriptor."""
 
     by_key: dict[Key, dict[Watch, None]] = field(default_factory=dict)
     by_file: dict[int, dict[tuple[int, int], None]] = field(default_factory=dict)
@@ -32,8 +32,8 @@ class WatchesState:
 
 
 class Watches(Part[WatchesState]):
-    """All watches. `mark` tells an epoll that a target may be ready and gives whether it cares; `forget`
-    that a target's file is closed for good; `rouse` wakes threads."""
+    """All watches. `mark` tells an epoll that a target may be ready and returns whether it has an interest;
+    `forget` tells it that a target's file is closed for good; `rouse` wakes threads."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Watches(Part[WatchesState]):
         self.state = WatchesState()
 
     def add(self, epoll: int, target: Target, keys: tuple[Key, ...]) -> None:
-        """Tell `epoll` about the target from now on; raises LinuxError(ENOSPC)."""
+        """Notify `epoll` of the target from now on; raises LinuxError(ENOSPC)."""
         state = self.state
         if state.count >= MOST_WATCHES:
             raise LinuxError(ENOSPC)
@@ -57,7 +57,7 @@ class Watches(Part[WatchesState]):
         state.by_file.setdefault(target[0], {})[(epoll, target[1])] = None
 
     def remove(self, epoll: int, target: Target, keys: tuple[Key, ...]) -> None:
-        """It is no longer told."""
+        """Stop notifying it."""
         state = self.state
         state.count -= 1
         for key in keys:
@@ -71,11 +71,12 @@ class Watches(Part[WatchesState]):
             state.by_file.pop(target[0], None)
 
     def epolls_of(self, file: int) -> list[int]:
-        """Who watches a file."""
+        """Return the epolls that watch a file."""
         return [epoll for epoll, _ in self.state.by_file.get(file, ())]
 
     def wake(self, key: Key) -> None:
-        """Tell who watches this key, the latest first as Linux does, and who watches those: each once."""
+        """Notify the epolls that watch this key, the latest first as in Linux, and those that watch them:
+        each once."""
         by_key = self.state.by_key
         if key not in by_key:
             return
@@ -89,6 +90,6 @@ class Watches(Part[WatchesState]):
                     todo.append(own)
 
     def closed(self, file: int) -> None:
-        """An open file is closed for good: nobody watches it any more."""
+        """Remove the watches of a file that is closed for good."""
         for epoll, descriptor in list(self.state.by_file.get(file, ())):
             self._forget(epoll, (file, descriptor))

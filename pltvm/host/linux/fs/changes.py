@@ -1,7 +1,7 @@
-"""What changes folders, and what is known of files: making, linking, renaming, removing; modes and times.
+"""Changes of folders and attributes: making, linking, renaming, removing; modes and times.
 
-All of it is done through the descriptors of the places that a walk ended with, so whoever swaps names
-meanwhile is not followed: a name is changed in the folder that was found, a file by the descriptor of itself.
+Everything is done through descriptors of the places that a walk has found, so names that are swapped
+meanwhile have no effect: a name is changed in the folder that was found, a file by its own descriptor.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4  # of renameat2
 
 
 def place_itself(place: Place) -> str:
-    """A path of this process to what was found on the disk; raises LinuxError if it is not there."""
+    """Return a path of this process to the file found on the disk; raises LinuxError if there is none."""
     if isinstance(place.node, Opened):
         return itself(place.node.file)
     if isinstance(place.node, SharedFile):
@@ -34,14 +34,14 @@ def place_itself(place: Place) -> str:
 
 
 def itself(file: File) -> str:
-    """A path of this process to what is open; raises LinuxError(EPERM) for what is on no disk."""
+    """Return a path of this process to an open file; raises LinuxError(EPERM) if it is on no disk."""
     if not isinstance(file, HostFile):
         raise LinuxError(EPERM)
     return f"/proc/self/fd/{file.descriptor}"
 
 
 def _may_remove(place: Place) -> None:
-    """Raises LinuxError(EBUSY) for a folder of ours in the root, as for one where something is mounted."""
+    """Raise LinuxError(EBUSY) for a folder of nodes in the root, as for a mount point."""
     if isinstance(place.node, Folder) and place.node.path.count(b"/") == 1:
         raise LinuxError(EBUSY)
 
@@ -50,16 +50,16 @@ def _may_remove(place: Place) -> None:
 
 
 def _new_at(place: Place) -> int:
-    """The folder in which a name is to be made; raises LinuxError(EEXIST) if it is there."""
+    """Return the folder for a new name; raises LinuxError(EEXIST) if the name exists."""
     if place.node is not None or place.info is not None:
         raise LinuxError(EEXIST)
     return place.where
 
 
 def _note_new(fs: FileSystem, place: Place, mode: int | None) -> None:
-    """A name was made, with this mode, or as another one of what was there."""
+    """Note a new file with this mode, or (None) a new name of an existing file."""
     fs.marks.written(os.fstat(place.folder))
-    with suppress(OSError):  # somebody else has it by now
+    with suppress(OSError):  # another file may have the name by now
         info = os.stat(place.name, dir_fd=place.folder, follow_symlinks=False)
         if mode is None:
             fs.marks.changed(info)
@@ -79,7 +79,7 @@ def make_folder(fs: FileSystem, base: File, path: bytes, mode: int) -> None:
 
 @linux_errors
 def make_node(fs: FileSystem, base: File, path: bytes, mode: int) -> None:
-    """Make an empty file, or the name of a pipe or a socket: no device."""
+    """Make an empty file, or the name of a pipe or a socket; no devices."""
     kind = stat.S_IFMT(mode) or stat.S_IFREG
     if kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFDIR):
         raise LinuxError(EPERM)
@@ -95,8 +95,8 @@ def make_node(fs: FileSystem, base: File, path: bytes, mode: int) -> None:
 
 @linux_errors
 def make_link(fs: FileSystem, target: bytes, base: File, path: bytes) -> None:
-    """Make a link to a path. One from the root gets its real path on the disk, where it leads for all others
-    who see it; the program is told its own (`Tree.seen`)."""
+    """Make a link to a path. An absolute target is stored as its real path on the disk, so that the link
+    works for others too; the program sees its own path (`Tree.seen`)."""
     if not target:
         raise LinuxError(ENOENT)
     with fs.find_name(base, path) as place:
@@ -110,7 +110,7 @@ def make_link(fs: FileSystem, target: bytes, base: File, path: bytes) -> None:
 
 @linux_errors
 def link(fs: FileSystem, source: Place, base: File, path: bytes) -> None:
-    """Another name for what was found at `source`."""
+    """Make another name for the file found at `source`."""
     with fs.find_name(base, path) as place:
         if isinstance(place.above, SharedFolder) and isinstance(source.node, SharedFile):
             place.above.give_name(source.node, place.name)
@@ -127,7 +127,7 @@ def link(fs: FileSystem, source: Place, base: File, path: bytes) -> None:
 
 @linux_errors
 def link_open(fs: FileSystem, file: File, base: File, path: bytes) -> None:
-    """A name for what is open."""
+    """Make a name for an open file."""
     with fs.find_name(base, path) as place:
         folder = _new_at(place)
         if path.endswith(b"/"):
@@ -147,7 +147,7 @@ def _link_file(fs: FileSystem, real: str, place: Place, folder: int) -> None:
 
 @linux_errors
 def unlink(fs: FileSystem, base: File, path: bytes) -> None:
-    """Remove a name that is no folder."""
+    """Remove a name that is not a folder."""
     with fs.find_name(base, path) as place:
         if place.kind == stat.S_IFDIR:
             raise LinuxError(EISDIR)
@@ -176,8 +176,8 @@ def remove_folder(fs: FileSystem, base: File, path: bytes) -> None:
 
 @linux_errors
 def rename(fs: FileSystem, old_base: File, old: bytes, new_base: File, new: bytes, flags: int = 0) -> None:
-    """Give a file, folder or link another name, in place of what has it; or, by the flags, only if nobody
-    has it, or in exchange for that."""
+    """Rename a file, folder or link, replacing the file with the new name; or, by the flags, only if the name
+    is free, or by exchanging the two."""
     if flags & ~(NOREPLACE | EXCHANGE) or flags == NOREPLACE | EXCHANGE:
         raise LinuxError(EINVAL)
     with fs.find_name(old_base, old) as source, fs.find_name(new_base, new) as target:
@@ -207,7 +207,7 @@ def rename(fs: FileSystem, old_base: File, old: bytes, new_base: File, new: byte
 
 
 def _rename_in_memory(fs: FileSystem, source: Place, target: Place, flags: int) -> None:
-    """The same within /dev/shm."""
+    """Rename within /dev/shm."""
     assert isinstance(source.node, SharedFile)
     if not isinstance(target.node, SharedFile) and target.above is not fs.shm:
         raise LinuxError(EXDEV)
@@ -219,13 +219,13 @@ def _rename_in_memory(fs: FileSystem, source: Place, target: Place, flags: int) 
         fs.shm.swap(source.name, target.name)
     elif source.name != target.name:
         same = isinstance(target.node, SharedFile) and target.node.memory is source.node.memory
-        if not same:  # two names of one file both stay
+        if not same:  # two names of the same file both stay
             fs.shm.give_name(source.node, target.name)
             fs.shm.remove(source.name)
 
 
 def _renameat2() -> "ctypes._NamedFuncPointer | None":
-    """That of the C library here, if it has it: Python has not."""
+    """Return the C library's renameat2, if it has one: Python has none."""
     return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
@@ -239,15 +239,15 @@ def _rename_so(source: int, old: bytes, target: int, new: bytes, flags: int) -> 
         raise LinuxError(ctypes.get_errno() or EINVAL)
 
 
-# -- what is known of a file ---------------------------------------------------------------------------------
+# -- attributes ----------------------------------------------------------------------------------------------
 
 
 @linux_errors
 def set_mode(fs: FileSystem, real: str, mode: int) -> bool:
-    """The permissions of what this path of our process leads to: whether they got to the disk.
+    """Set the permissions of the file at this path of our process; return whether they reached the disk.
 
-    Behind the wall (`confine`) only those of what can be opened do. The others are what programs are told for
-    as long as this runs.
+    Behind the wall (`confine`) they do so only for files that can be opened. Otherwise they are stored here,
+    for this run.
     """
     info = os.stat(real)
     if stat.S_ISLNK(info.st_mode):
@@ -261,7 +261,7 @@ def set_mode(fs: FileSystem, real: str, mode: int) -> bool:
 
 
 def _set_mode_of_open(real: str, info: os.stat_result, mode: int) -> bool:
-    """The same by a descriptor: the wall refuses a change by path, which could lead anywhere."""
+    """Set them by a descriptor: the wall refuses a change by path, as the path could lead anywhere."""
     if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
         return False
     try:
@@ -279,8 +279,8 @@ def _set_mode_of_open(real: str, info: os.stat_result, mode: int) -> bool:
 
 @linux_errors
 def set_times(fs: FileSystem, real: str, accessed: int | None, modified: int | None, explicit: bool) -> None:
-    """The times of what it leads to, in ns (None: as they are). Those that the program chose itself
-    (`explicit`) get to the disk too."""
+    """Set the times of a file, in ns (None: unchanged). Times chosen by the program (`explicit`) are also
+    written to the disk."""
     info = os.stat(real)
     if explicit:
         os.utime(
@@ -294,7 +294,7 @@ def set_times(fs: FileSystem, real: str, accessed: int | None, modified: int | N
 
 
 def is_ours(place: Place) -> bool:
-    """Whether what was found is on no disk."""
+    """Whether the file found is on no disk."""
     node: Node | None = place.node
     if isinstance(node, Opened):
         return not isinstance(node.file, HostFile)

@@ -1,4 +1,4 @@
-"""A FIFO that was found by its name. It is never opened on the disk: a pipe of ours stands for it."""
+"""A FIFO found by its name. It is never opened on the disk: an internal pipe replaces it."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pltvm.host.linux.files.file import File, Status
 
 
 class Fifo(File):
-    """What a walk has found; `calls.fifos` opens it. `status` is that of the file on the disk."""
+    """The FIFO that a walk has found; `calls.fifos` opens it. `status` is that of the file on the disk."""
 
     kind = "fifo"
 
@@ -17,7 +17,7 @@ class Fifo(File):
 
     @property
     def inode(self) -> int:
-        """Its number, by which there is one pipe."""
+        """Its inode number; there is one pipe for it."""
         return self._status.inode
 
     def status(self) -> Status:

@@ -1,9 +1,9 @@
-"""The files beneath one folder, as all processes of a system see them: what is done by path.
+"""The files beneath one folder, shared by all processes of a system: operations by path.
 
-Where a path leads is decided in `paths`; here it is acted on, through the descriptors that the walk ends
-with. Other kinds of files (devices, pipes, sockets) can be seen, renamed and removed, but are never opened.
-Programs see the root as `/`. Some paths are not on any disk: `nodes` says what they are. What changes folders
-is in `changes`.
+`paths` resolves paths; the operations here use the descriptors that a walk ends with. Special files on the
+disk (devices, pipes, sockets) can be seen, renamed and removed, but are never opened.
+Programs see the root as `/`. Some paths are not on any disk: they are in `nodes`. Operations that change
+folders are in `changes`.
 """
 
 import os
@@ -41,13 +41,13 @@ from pltvm.host.linux.fs.room import Room, RoomState
 from pltvm.host.linux.fs.shm import DEVICE, SharedFolder
 from pltvm.host.linux.open_flags import O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE, O_TRUNC
 
-MOST_GROWTH: Final = 1 << 30  # bytes by which programs may make files grow, all together
-MOST_NEW: Final = 1 << 17  # files and folders that they may make
-_TRIES: Final = 100  # when what a path names comes and goes meanwhile
+MOST_GROWTH: Final = 1 << 30  # bytes by which programs may make files grow, in total
+MOST_NEW: Final = 1 << 17  # files and folders that they may make, in total
+_TRIES: Final = 100  # retries if a file comes and goes meanwhile
 
 
 class _Closed(File):
-    """Stands for a descriptor that is not open, where a path may not need it."""
+    """Replaces a folder descriptor that is not open, as the path may not need it."""
 
     def status(self) -> Status:
         raise LinuxError(EBADF)
@@ -58,7 +58,7 @@ CLOSED: Final = _Closed()
 
 @dataclass(slots=True)
 class SavedFileSystem:
-    """What is remembered of files, and what programs may still leave on the disk."""
+    """The marks of files, and the remaining room on the disk."""
 
     marks: MarksState
     room: RoomState
@@ -66,9 +66,9 @@ class SavedFileSystem:
 
 
 class FileSystem:
-    """What is beneath the folder `root`. Paths and errors as for Linux; everything raises LinuxError.
+    """The files beneath the folder `root`. Paths and errors as in Linux; everything raises LinuxError.
 
-    A path starts at `base`, an open folder. `mappings` are of files.
+    A path starts at `base`, an open folder. `mappings` are the file mappings.
     """
 
     def __init__(self, root: Path, clock: Clock, mappings: Mappings | None = None) -> None:
@@ -93,11 +93,11 @@ class FileSystem:
     # -- snapshots ---------------------------------------------------------------------------------------
 
     def save(self) -> SavedFileSystem:
-        """A copy of the state."""
+        """Return a copy of the state."""
         return SavedFileSystem(self.marks.save(), self.room.save(), self.memory.save())
 
     def load(self, saved: SavedFileSystem) -> None:
-        """Put the state back."""
+        """Restore the state."""
         self.marks.load(saved.marks)
         self.room.load(saved.room)
         keys = self.memory.load(saved.memory)
@@ -105,18 +105,18 @@ class FileSystem:
             _rename(known, keys)
 
     def changed_since(self, saved: SavedFileSystem) -> bool:
-        """Whether programs have changed something on the disk since."""
+        """Whether programs have changed something on the disk since then."""
         return bool(self.marks.changed_since(saved.marks) - self.memory.keys())
 
     def again(self, saved: SavedHostFile, flags: int) -> HostFile:
-        """A file that was open, opened again; raises SnapshotError if it is not the same."""
+        """Open a saved file again; raises SnapshotError if it is not the same file."""
         name = os.fsdecode(saved.path)
         try:
             with self.tree.find(None, saved.path, follow=False) as place:
                 descriptor = open_place(place, flags & ~O_TRUNC, 0, self.room)
         except LinuxError as error:
             raise SnapshotError(f"{name}: cannot be opened again: {os.strerror(error.number)}") from None
-        assert descriptor is not None  # nothing is made
+        assert descriptor is not None  # nothing is created
         file = self._opened(descriptor, flags)
         if file.identity != saved.identity:
             file.close()
@@ -124,7 +124,7 @@ class FileSystem:
         return file
 
     def node_again(self, state: tuple[bytes, int, bytes, tuple[Entry, ...]], flags: int) -> File:
-        """A node that was open, opened again, with the text that it had."""
+        """Open a saved node again, with its former text."""
         path, _, content, _ = state
         at: Node | None = self.nodes
         for name in [name for name in path.split(b"/") if name]:
@@ -133,7 +133,7 @@ class FileSystem:
         file.content = content
         return file
 
-    # -- what programs are told --------------------------------------------------------------------------
+    # -- attributes for programs -------------------------------------------------------------------------
 
     def _gone(self, key: Key) -> None:
         self.room.state.gone.append(key)
@@ -141,7 +141,7 @@ class FileSystem:
         self._give_back()
 
     def _give_back(self) -> None:
-        """The room of files in memory that are gone, once no mapping shows them any more."""
+        """Give back the room of removed files in memory, once no mapping shows them any more."""
         gone = self.room.state.gone
         for key in [key for key in gone if not self.disk.mappings.find(key)]:
             gone.remove(key)
@@ -160,7 +160,7 @@ class FileSystem:
         self.marks.made(os.fstat(memory.descriptor), mode)
 
     def _listing(self, descriptor: int) -> list[Entry]:
-        """What is in an open folder of the root, sorted; LinuxError(ENOENT) if it was removed."""
+        """Return the entries of an open folder of the root, sorted; LinuxError(ENOENT) if it was removed."""
         info = os.fstat(descriptor)
         if not info.st_nlink:
             raise LinuxError(ENOENT)
@@ -188,7 +188,7 @@ class FileSystem:
         return {name: Entry(name, self.marks.inode((device, inode)), kind) for name, inode, kind in rows}
 
     def _beneath(self, node: Node) -> list[Entry]:
-        """What is in the folder of the root that has the path of a node."""
+        """Return the entries of the root's folder with the path of a node."""
         folder = self.tree.beneath(node)
         if folder < 0:
             return []
@@ -198,18 +198,18 @@ class FileSystem:
             os.close(folder)
 
     def status_at(self, place: Place) -> Status:
-        """What a program is told of what a walk has found."""
+        """Return the attributes, for a program, of the file that a walk has found."""
         if place.node is not None:
             return place.node.status()
         status = self.marks.status(place.state)
-        if place.kind == stat.S_IFLNK:  # of the path that the program sees
+        if place.kind == stat.S_IFLNK:  # the length of the path that the program sees
             return status._replace(size=len(self.tree.seen(place.link())))
         return status
 
     # -- paths -------------------------------------------------------------------------------------------
 
     def add_device(self, path: str, opener: Callable[[int], File]) -> None:
-        """A device of our own at a path."""
+        """Add an internal device at a path."""
         *folders, name = os.fsencode(path).strip(b"/").split(b"/")
         at = self.nodes
         for folder in folders:
@@ -217,11 +217,11 @@ class FileSystem:
         at.add(Special(at.path_of(name), opener))
 
     def root(self) -> HostFolder:
-        """The root, opened."""
+        """Open the root."""
         return HostFolder(self.tree.open_root(), O_PATH, self.disk)
 
     def find(self, base: File, path: bytes, follow: bool = True, resolve: int = 0) -> Place:
-        """Where a path leads; a link at its end counts if `follow`. `resolve` is of openat2."""
+        """Resolve a path; a link at its end is followed if `follow`. `resolve` is that of openat2."""
         if path.startswith(b"/") and not resolve & IN_ROOT:
             return self.tree.find(None, path, follow, resolve)
         if base is CLOSED:
@@ -233,7 +233,7 @@ class FileSystem:
         return self.tree.find(base.descriptor, path, follow, resolve)
 
     def find_name(self, base: File, path: bytes) -> Place:
-        """The place of a name that is to be made, removed or given away: a link stands for itself."""
+        """Return the place of a name to be made, removed or renamed: a link at the end is not followed."""
         return self.find(base, path.rstrip(b"/") or path, follow=False)
 
     def _opened(self, descriptor: int, flags: int) -> HostFile:
@@ -241,14 +241,14 @@ class FileSystem:
         return (HostFolder if stat.S_ISDIR(info.st_mode) else HostFile)(descriptor, flags, self.disk, info)
 
     def open(self, base: File, path: bytes, flags: int, mode: int, resolve: int = 0) -> File:
-        """Open a file; what is there may be a `Fifo`, which is opened otherwise."""
+        """Open a file; the result may be a `Fifo`, which has to be opened by `calls.fifos`."""
         if flags & O_PATH:
             flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW
         elif flags & O_TMPFILE:
             with self.find(base, path, resolve=resolve) as place:
                 return self._made(open_nameless(place, flags, mode, self.room), flags, mode)
         if flags & O_CREAT and path.endswith(b"/"):
-            with self.find_name(base, path):  # what is wrong with the way there comes first
+            with self.find_name(base, path):  # errors of the path come first
                 raise LinuxError(EISDIR)
         follow = not (flags & O_NOFOLLOW or is_exclusive(flags))
         for _ in range(_TRIES):
@@ -287,7 +287,7 @@ class FileSystem:
         return HostFile(descriptor, flags, self.disk)
 
     def interpreter(self, path: bytes) -> Image:
-        """The file that starts a program, by its path from the root."""
+        """Return an interpreter, by its path from the root."""
         root = self.root()
         try:
             return self.read_program(root, path, executable=False)[0]
@@ -295,7 +295,7 @@ class FileSystem:
             root.close()
 
     def read_program(self, base: File, path: bytes, executable: bool = True) -> tuple[Image, bytes]:
-        """The content of a file that is to be executed, and its path from the root."""
+        """Return the content of a file to be executed, and its path from the root."""
         with self.find(base, path) as place:
             node = place.node
             kind = place.kind
@@ -318,13 +318,13 @@ class FileSystem:
             file.close()
 
     def status(self, base: File, path: bytes, follow: bool) -> Status:
-        """The state of what a path names."""
+        """Return the attributes of the file at a path."""
         with self.find(base, path, follow) as place:
             return self.status_at(place)
 
     @linux_errors
     def access(self, base: File, path: bytes, mode: int, follow: bool = True) -> None:
-        """Whether a file may be read (4), written (2), executed (1); raises LinuxError(EACCES) if not."""
+        """Raise LinuxError(EACCES) unless the file may be read (4), written (2), executed (1)."""
         with self.find(base, path, follow) as place:
             if place.node is not None:
                 file_mode = place.node.status().mode
@@ -337,19 +337,19 @@ class FileSystem:
                 raise LinuxError(EACCES)
 
     def read_link(self, base: File, path: bytes) -> bytes:
-        """Where a link points to."""
+        """Return the target of the link at a path."""
         with self.find(base, path, follow=False) as place:
             return self.link_at(place)
 
     @linux_errors
     def link_of(self, file: HostFile) -> bytes:
-        """Where a link points that is open itself; LinuxError(ENOENT) for what is no link."""
+        """Return the target of a link that is open itself; LinuxError(ENOENT) if it is no link."""
         if not stat.S_ISLNK(file.mode):
             raise LinuxError(ENOENT)
         return self.tree.seen(os.readlink(b"", dir_fd=file.descriptor))
 
     def link_at(self, place: Place) -> bytes:
-        """Where the link points to that a walk has found."""
+        """Return the target of the link that a walk has found."""
         if place.kind != stat.S_IFLNK:
             raise LinuxError(EINVAL)
         if isinstance(place.node, Link | Opened):
@@ -358,13 +358,13 @@ class FileSystem:
 
 
 def _rename(known: "dict[Key, Any]", keys: dict[Key, Key]) -> None:
-    """What is known of files that are others now."""
+    """Move entries for files to their new keys."""
     moved = {new: known.pop(old) for old, new in keys.items() if old in known}
     known.update(moved)
 
 
 def _kind(entry: "os.DirEntry[str]") -> int:
-    """S_IFREG … of an entry, by what the folder says of it."""
+    """Return S_IFREG … of an entry, from the folder's data."""
     if entry.is_symlink():
         return stat.S_IFLNK
     if entry.is_dir(follow_symlinks=False):

@@ -1,7 +1,7 @@
 """Locks of files: of ranges of bytes, by a process or an open file, and of whole files (flock).
 
-Nobody has to heed them but those who lock. Who waits for one waits for the keys here, and looks again when
-any lock of that file has changed.
+They are advisory. A thread that waits for a lock waits for the keys here, and tries again when any lock of
+that file has changed.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ Owner = tuple[str, int]  # ("process", pid) or ("file", number of the open file)
 
 
 class Lock(NamedTuple):
-    """A lock of the bytes from `start` to before `end`."""
+    """A lock of the bytes from `start` up to `end`."""
 
     start: int
     end: int
@@ -31,24 +31,25 @@ class Lock(NamedTuple):
 
 @dataclass(slots=True)
 class LocksState:
-    """Of ranges, and by flock: whether the open file with this number has it alone; by file."""
+    """By file: locks of ranges; and flock locks: whether the open file with this number has an exclusive
+    one."""
 
     ranges: dict[Key, list[Lock]] = field(default_factory=dict)
     whole: dict[Key, dict[int, bool]] = field(default_factory=dict)
 
 
 def key_of(file: File) -> Key:
-    """Which file it is, for all who have it open."""
+    """Return the key of a file, which is the same for all open files of it."""
     return file.key if isinstance(file, HostFile) else (-1, file.number)
 
 
 def range_key(key: Key) -> WaitKey:
-    """What is woken when locks of ranges of this file have changed."""
+    """Return the key that is woken when locks of ranges of this file have changed."""
     return ("lock", *key)
 
 
 def flock_key(key: Key) -> WaitKey:
-    """The same, of the whole file."""
+    """Return the key that is woken when flock locks of this file have changed."""
     return ("flock", *key)
 
 
@@ -62,7 +63,7 @@ class Locks(Part[LocksState]):
     # -- ranges --------------------------------------------------------------------------------------------
 
     def conflict(self, key: Key, wanted: Lock) -> Lock | None:
-        """The first lock of somebody else that does not go together with this one."""
+        """Return the first lock of another owner that conflicts with this one, or None."""
         for lock in self.state.ranges.get(key, ()):
             if (
                 lock.owner != wanted.owner
@@ -74,21 +75,21 @@ class Locks(Part[LocksState]):
         return None
 
     def set(self, key: Key, wanted: Lock) -> None:
-        """Have this lock, in place of what its owner had there."""
+        """Set this lock, replacing those of its owner in the range."""
         mine, others = self._without(key, wanted)
         for lock in [one for one in mine if one.writes == wanted.writes]:
-            if lock.end >= wanted.start and lock.start <= wanted.end:  # they touch
+            if lock.end >= wanted.start and lock.start <= wanted.end:  # adjacent or overlapping
                 mine.remove(lock)
                 wanted = wanted._replace(start=min(lock.start, wanted.start), end=max(lock.end, wanted.end))
         self._put(key, [*mine, *others, wanted])
 
     def unset(self, key: Key, range_: Lock) -> None:
-        """Have no lock in a range."""
+        """Remove an owner's locks in a range."""
         mine, others = self._without(key, range_)
         self._put(key, mine + others)
 
     def _without(self, key: Key, cut: Lock) -> tuple[list[Lock], list[Lock]]:
-        """The locks of an owner without a range, and those of the others."""
+        """Return the locks of an owner outside a range, and those of other owners."""
         mine: list[Lock] = []
         others: list[Lock] = []
         for lock in self.state.ranges.get(key, ()):
@@ -117,7 +118,7 @@ class Locks(Part[LocksState]):
     # -- whole files ---------------------------------------------------------------------------------------
 
     def lock_whole(self, file: File, alone: bool) -> bool:
-        """flock; False if somebody else has it, and then this one has none any more."""
+        """Do flock; return False if another open file has a lock, and then remove this one's."""
         key = key_of(file)
         held = self.state.whole.get(key, {})
         if held.get(file.number) == alone:
@@ -129,7 +130,7 @@ class Locks(Part[LocksState]):
         return True
 
     def unlock_whole(self, file: File) -> None:
-        """Have no lock by flock."""
+        """Remove the flock lock of an open file."""
         key = key_of(file)
         held = self.state.whole.get(key, {})
         if held.pop(file.number, None) is not None:
@@ -140,12 +141,12 @@ class Locks(Part[LocksState]):
     # -- the end -------------------------------------------------------------------------------------------
 
     def closed_by(self, process: int, file: File) -> None:
-        """A process closed one of its descriptors: it has no locks of that file any more."""
+        """Remove a process's locks of a file, as it closed one of its descriptors."""
         if self.state.ranges:
             self._release(key_of(file), ("process", process))
 
     def closed(self, file: File) -> None:
-        """Nobody has an open file any more."""
+        """Remove the locks of an open file that is closed for good."""
         if self.state.ranges:
             self._release(key_of(file), ("file", file.number))
         if self.state.whole:

@@ -1,9 +1,9 @@
-"""What programs are told of files in place of what the real system says, so that runs repeat.
+"""File attributes shown to programs instead of the real ones, so that runs repeat.
 
-Inode numbers go by the order in which files were first seen. A file that nobody touched in this run has one
-and the same time; who writes, makes or changes one leaves the time of the program's clock. A mode is kept
-here where the disk has another one: bits by which a program would run as somebody else never get there, nor
-what the wall around this process (`confine`) or its own umask keep from it.
+Inode numbers are in the order in which files were first seen. All files unchanged in this run have the same
+time; writing, making or changing a file sets the time of the program's clock. A mode is stored here if the
+disk has another one: set-user-ID bits are never written to the disk, nor bits that the wall around this
+process (`confine`) or its own umask refuse.
 """
 
 import os
@@ -16,15 +16,15 @@ from pltvm.host.linux.files.file import Status
 from pltvm.host.linux.files.host import Key
 from pltvm.host.plain import Part
 
-MOST_NUMBERS: Final = 1 << 17  # files that are remembered
-UNTOUCHED: Final = BOOT_NS - 86_400 * 10**9  # the times of a file that is as it was before
+MOST_NUMBERS: Final = 1 << 17  # files with marks
+UNTOUCHED: Final = BOOT_NS - 86_400 * 10**9  # the times of an unchanged file
 BLOCK: Final = 4096
 _SMALL: Final = 1 << 16  # bytes of a file in which holes are not looked for
 
 
 class Mark(NamedTuple):
-    """Of one file: its number, times in ns since 1970 (None: untouched), and its mode (None: that on the
-    disk)."""
+    """The mark of one file: inode number, times in ns since 1970 (None: unchanged), and mode (None: that on
+    the disk)."""
 
     inode: int
     accessed: int | None = None
@@ -35,8 +35,8 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True)
 class MarksState:
-    """The files that are remembered, by the real device and inode; the number of the next one; and those
-    that are names of sockets, with their paths (`socket_nodes`)."""
+    """The marks, by real device and inode; the next number; and the files that are names of sockets, with
+    their paths (`socket_nodes`)."""
 
     known: dict[Key, Mark] = field(default_factory=dict)
     next_inode: int = 2
@@ -44,14 +44,14 @@ class MarksState:
 
 
 class Marks(Part[MarksState]):
-    """What is remembered of files. With a clock that is real, so are times."""
+    """The marks of files. With a real clock, times are real too."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.state = MarksState()
 
     def of(self, key: Key) -> Mark:
-        """What is known of a file."""
+        """Return the mark of a file."""
         return self.state.known.get(key) or self._new(key)
 
     def _new(self, key: Key) -> Mark:
@@ -63,11 +63,11 @@ class Marks(Part[MarksState]):
         return mark
 
     def inode(self, key: Key) -> int:
-        """Its number."""
+        """Return its inode number."""
         return self.of(key).inode
 
     def status(self, info: os.stat_result) -> Status:
-        """What a program is told."""
+        """Return the attributes for a program."""
         mark = self.of((info.st_dev, info.st_ino))
         size = BLOCK if stat.S_ISDIR(info.st_mode) else info.st_size
         real = self._clock.real_time
@@ -83,7 +83,7 @@ class Marks(Part[MarksState]):
         )
 
     def changed_since(self, saved: MarksState) -> set[Key]:
-        """The files, and folders, that were written, made or changed since."""
+        """Return the files and folders that were written, made or changed since then."""
         known = saved.known
         return {
             key
@@ -92,11 +92,11 @@ class Marks(Part[MarksState]):
         }
 
     def now(self) -> int:
-        """The time that a change leaves."""
+        """Return the time for a change."""
         return self._clock.time_of_day()
 
     def made(self, info: os.stat_result, mode: int) -> None:
-        """A new file, which was to have this mode: its inode may be that of one that is gone."""
+        """Note a new file with the requested mode; a removed file may have had the same real inode."""
         key = info.st_dev, info.st_ino
         self.state.known.pop(key, None)
         self.state.sockets.pop(key, None)
@@ -105,18 +105,18 @@ class Marks(Part[MarksState]):
         self.state.known[key] = Mark(self._new(key).inode, now, now, now, kept)
 
     def written(self, info: os.stat_result) -> None:
-        """The content has changed."""
+        """Note that the content has changed."""
         key, now = (info.st_dev, info.st_ino), self.now()
         inode, accessed, _, _, mode = self.of(key)
         self.state.known[key] = Mark(inode, accessed, now, now, mode)
 
     def changed(self, info: os.stat_result) -> None:
-        """Something about it has: a mode, a name."""
+        """Note that an attribute has changed: a mode, a name."""
         key = info.st_dev, info.st_ino
         self.state.known[key] = self.of(key)._replace(changed=self.now())
 
     def timed(self, info: os.stat_result, accessed: int | None, modified: int | None) -> None:
-        """It was given times; None: not this one."""
+        """Note times set by a program; None: this one was not set."""
         key = info.st_dev, info.st_ino
         mark = self.of(key)
         self.state.known[key] = mark._replace(
@@ -126,18 +126,17 @@ class Marks(Part[MarksState]):
         )
 
     def permitted(self, info: os.stat_result, mode: int) -> None:
-        """It was given a mode."""
+        """Note a mode set by a program."""
         key = info.st_dev, info.st_ino
         self.state.known[key] = self.of(key)._replace(mode=mode, changed=self.now())
 
 
 def _allocated(info: os.stat_result, size: int) -> int | None:
-    """The blocks of a link, and of a large file that is mostly holes.
+    """Return the blocks of a link, and of a large sparse file.
 
-    Of others they follow from the size: what file systems say besides differs from one to the other, and from
-    one moment to the next.
+    For others they follow from the size: the real numbers differ between file systems and between moments.
     """
-    if stat.S_ISLNK(info.st_mode):  # in its inode
+    if stat.S_ISLNK(info.st_mode):  # stored in its inode
         return 0
     blocks = info.st_blocks & ~7
     return blocks if size > _SMALL and blocks * 1024 < size else None

@@ -1,11 +1,11 @@
-"""What is found at paths of our own, on no disk: /dev, /proc, and a little of /sys. One tree of nodes.
+"""Internal files, on no disk: /dev, /proc, and a little of /sys, as one tree of nodes.
 
-    Folder   names, some of which come and go        Text     a file whose content is made when it is opened
-    Link     leads to a path                         Special  a device, opened by a function
-    Opened   in /proc/PID/fd: leads to something open, whatever its path
+    ~    Folder   names, some of which come and go        Text     a file whose content is made when it is
+    opened Link     points to a path                        Special  a device, opened by a function
+    Opened   in /proc/PID/fd: points to an open file, whatever its path
 
-The walk (`paths`) goes through them by name; a folder of the root with the same path lies beneath, and shows
-what the tree does not have.
+The walk (`paths`) goes through them by name; a folder of the root with the same path is beneath, and shows
+the names that the tree does not have.
 """
 
 import stat
@@ -24,35 +24,36 @@ from pltvm.host.linux.open_flags import O_ACCESS, O_CREAT, O_DIRECTORY, O_EXCL, 
 
 DEVICES: Final = {b"proc": 4, b"sys": 3}  # st_dev, by the first name of the path
 _FIRST_INODE: Final = 2 << 32
-_LARGE: Final = 1 << 16  # bytes of a text that counts
-MOST_TEXT: Final = 64 << 20  # of all that do
+_LARGE: Final = 1 << 16  # bytes from which a text counts for the limit
+MOST_TEXT: Final = 64 << 20  # bytes of all these texts
 
 
 class Node:
-    """Something at an absolute `path`, of no disk."""
+    """An internal file at an absolute `path`."""
 
     mode = 0
-    is_listed = True  # in the root, which has it besides what is on the disk
+    is_listed = True  # whether the root lists it, in addition to the disk's files
 
     def __init__(self, path: bytes) -> None:
         self.path = path
 
     def status(self) -> Status:
-        """What `stat` tells."""
+        """Return its attributes."""
         device = DEVICES.get(self.path.split(b"/")[1], 1)
         return Status(self.mode, inode=_FIRST_INODE + crc32(self.path), device=device)
 
     def entry(self, name: bytes) -> Entry:
-        """What its folder tells, by which name."""
+        """Return its entry in a folder, with this name."""
         return Entry(name, self.status().inode, self.mode)
 
     def open(self, flags: int) -> File:
-        """Open it, with flags of the program's that fit its kind; raises LinuxError."""
+        """Open it, with flags that its kind allows; raises LinuxError."""
         return NodeFile(self, flags)
 
 
 class Folder(Node):
-    """A folder of `nodes` by name, and of what `more` finds by name; `list_more` gives the names of those."""
+    """A folder of `nodes` by name, and of nodes that `more` finds by name; `list_more` returns their
+    names."""
 
     mode = stat.S_IFDIR | 0o555
 
@@ -67,34 +68,34 @@ class Folder(Node):
         self._more, self._list_more = more, list_more
 
     def child(self, name: bytes) -> Node | None:
-        """What has this name."""
+        """Return the node with this name, or None."""
         return self.nodes.get(name) or self._more(name)
 
     def names(self) -> list[bytes]:
-        """All names."""
+        """Return all names."""
         return [*self.nodes, *self._list_more()]
 
     def path_of(self, name: bytes) -> bytes:
-        """The path of a name in it."""
+        """Return the path of a name in it."""
         return self.path.rstrip(b"/") + b"/" + name
 
     def folder(self, name: bytes) -> "Folder":
-        """The folder of this name, made if there is none."""
+        """Return the folder of this name; make it if there is none."""
         node = self.nodes.get(name)
         if not isinstance(node, Folder):
             self.nodes[name] = node = Folder(self.path_of(name))
         return node
 
     def add(self, node: Node) -> None:
-        """Put a node here, by the last name of its path."""
+        """Add a node here, by the last name of its path."""
         self.nodes[node.path.rsplit(b"/", 1)[-1]] = node
 
     def text(self, name: bytes, content: Callable[[], bytes]) -> None:
-        """A text here."""
+        """Add a text here."""
         self.add(Text(self.path_of(name), content))
 
     def link(self, name: bytes, target: Callable[[], bytes]) -> None:
-        """A link here."""
+        """Add a link here."""
         self.add(Link(self.path_of(name), target))
 
     def status(self) -> Status:
@@ -102,7 +103,7 @@ class Folder(Node):
 
 
 class Link(Node):
-    """A link to the path that `target` gives."""
+    """A link to the path that `target` returns."""
 
     mode = stat.S_IFLNK | 0o777
 
@@ -111,11 +112,11 @@ class Link(Node):
         self.target = target
 
     def open(self, flags: int) -> File:
-        raise LinuxError(ELOOP)  # nobody followed it
+        raise LinuxError(ELOOP)  # it was not followed
 
 
 class Opened(Node):
-    """What a descriptor names. Links of that sort are followed to the open file itself."""
+    """A link of /proc/PID/fd. Such links are followed to the open file itself."""
 
     mode = stat.S_IFLNK | 0o700
 
@@ -125,11 +126,11 @@ class Opened(Node):
         self.is_followed = is_followed
 
     def target(self) -> bytes:
-        """What the link says."""
+        """Return the text of the link."""
         return self.file.name()
 
     def followed(self) -> "Opened":
-        """At the end of a path: what it leads to."""
+        """Return the node for the open file, at the end of a path."""
         return Opened(self.path, self.file, True)
 
     def status(self) -> Status:
@@ -144,7 +145,7 @@ class Opened(Node):
 
 
 class Text(Node):
-    """A file with the text that `content` gives when it is opened."""
+    """A file with the text that `content` returns when it is opened."""
 
     mode = stat.S_IFREG | 0o444
 
@@ -175,8 +176,8 @@ class Special(Node):
 
 
 class NodeFile(File):
-    """A folder of nodes, or a text, opened; of anything, with O_PATH. `beneath` tells what is in the folder
-    of the root that has the same path."""
+    """An open folder of nodes, or an open text; with O_PATH any node. `beneath` lists the folder of the root
+    with the same path."""
 
     kind = "node"
 
@@ -189,7 +190,7 @@ class NodeFile(File):
         self._beneath = beneath
         self.offset = 0
         self.content = b""
-        self.is_kept = False  # the content, while it is open; else it is made anew for each read
+        self.is_kept = False  # whether the content is kept while it is open; else it is made for each read
         if isinstance(node, Folder):
             self.listing = Listing(lambda: self._look(node, beneath))
         elif isinstance(node, Text) and not flags & O_PATH:
@@ -260,13 +261,13 @@ class NodeFile(File):
 
 
 class Texts:
-    """The contents of texts that are open: large ones are kept up to MOST_TEXT bytes, the latest."""
+    """The contents of open texts: of large ones the latest are kept, up to MOST_TEXT bytes."""
 
     def __init__(self) -> None:
         self._kept: deque[ref[NodeFile]] = deque()
 
     def opened(self, file: File) -> None:
-        """One more; those that were opened first may have to be made anew."""
+        """Add an open text; contents of older ones may be dropped and made again."""
         if not isinstance(file, NodeFile) or len(file.content) < _LARGE:
             return
         self._kept.append(ref(file))
@@ -281,7 +282,7 @@ class Texts:
 
 
 def open_node(node: Node, flags: int, beneath: Callable[[Node], list[Entry]] = lambda _node: []) -> File:
-    """Open what a walk ended with; raises LinuxError."""
+    """Open the node that a walk has found; raises LinuxError."""
     kind = stat.S_IFMT(node.status().mode)
     if flags & O_DIRECTORY and kind != stat.S_IFDIR:
         raise LinuxError(ENOTDIR)

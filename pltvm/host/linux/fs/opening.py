@@ -1,4 +1,4 @@
-"""Opening what a walk has found: the flags of `open`, and which kinds of files may be opened at all."""
+"""Opens files that a walk has found: the flags of `open`, and the kinds of files that may be opened."""
 
 import os
 import stat
@@ -13,14 +13,14 @@ from pltvm.host.linux.open_flags import O_ACCESS, O_CREAT, O_DIRECTORY, O_EXCL, 
 
 __all__ = ["KEPT_DESCRIPTORS", "is_exclusive", "open_nameless", "open_place"]
 
-OF_MODE: Final = 0o1777  # of a mode, what gets to the disk: nothing there runs as somebody else
+OF_MODE: Final = 0o1777  # bits of a mode that reach the disk: no set-user-ID there
 
 
 @linux_errors
 def open_place(place: Place, flags: int, mode: int, room: Room) -> int | None:
-    """A descriptor of the file at `place`, made if it is not there and O_CREAT is set.
+    """Open the file at `place`, or make it if it does not exist and O_CREAT is set; return a descriptor.
 
-    None when someone else has made it meanwhile: walk again. Raises LinuxError.
+    Returns None if the file was made by another program meanwhile: walk again. Raises LinuxError.
     """
     if place.found is not None:
         return _open_found(place, flags, room)
@@ -37,7 +37,7 @@ def open_place(place: Place, flags: int, mode: int, room: Room) -> int | None:
 
 
 def _open_found(place: Place, flags: int, room: Room) -> int:
-    """Open what was found, by its descriptor, once it is known to be of a kind that may be opened."""
+    """Open the file found, by its descriptor, after checking that its kind may be opened."""
     kind = place.kind
     if flags & O_DIRECTORY and kind != stat.S_IFDIR:
         raise LinuxError(EEXIST if is_exclusive(flags) else ENOTDIR)
@@ -61,7 +61,8 @@ def _open_found(place: Place, flags: int, room: Room) -> int:
 
 @linux_errors
 def open_nameless(place: Place, flags: int, mode: int, room: Room) -> int:
-    """O_TMPFILE: a descriptor of a new file of this folder's disk, without a name. Raises LinuxError."""
+    """Do O_TMPFILE: return a descriptor of a new file without a name, on this folder's disk. Raises
+    LinuxError."""
     if not flags & O_DIRECTORY or not flags & O_ACCESS:
         raise LinuxError(EINVAL)
     if place.kind != stat.S_IFDIR:
@@ -75,5 +76,5 @@ def open_nameless(place: Place, flags: int, mode: int, room: Room) -> int:
 
 
 def is_exclusive(flags: int) -> bool:
-    """Whether the file must not be there: then a link in its place is not followed either."""
+    """Whether the file must not exist: then a link in its place is not followed either."""
     return flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL

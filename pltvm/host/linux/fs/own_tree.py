@@ -1,4 +1,4 @@
-"""The tree of paths of our own: /dev, /proc, and the few of /sys that programs read."""
+"""The tree of internal files: /dev, /proc, and the few of /sys that programs read."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from pltvm.host.linux.fs import proc
 from pltvm.host.linux.fs.nodes import Folder
 from pltvm.host.linux.fs.proc import Known
 
-RELEASE: Final = b"6.1.0"  # as `uname` tells it
+RELEASE: Final = b"6.1.0"  # as returned by `uname`
 _BOOT_ID: Final = b"5e3d1c9a-0f42-4b7e-9a61-2f0c8d7b6a15\n"
 _LINKS: Final = {
     b"fd": b"/proc/self/fd", b"stdin": b"/proc/self/fd/0", b"stdout": b"/proc/self/fd/1",
@@ -29,7 +29,7 @@ _SYS: Final = {
 
 
 def add_tree(root: Folder, system: Known) -> None:
-    """Put all of it into the folder of nodes in the root; devices are there already, or come later."""
+    """Add the tree to the root's folder of nodes; devices are added separately."""
     dev = root.folder(b"dev")
     for name, target in _LINKS.items():
         dev.link(name, lambda target=target: target)  # type: ignore[misc]

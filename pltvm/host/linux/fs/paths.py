@@ -1,12 +1,12 @@
-"""Where the paths of a Linux program lead: step by step through a folder that they never leave.
+"""Resolves the paths of a Linux program, name by name, without ever leaving the root folder.
 
-The kernel is asked for one name in one open folder at a time and follows no link: each step opens the name
-with O_PATH | O_NOFOLLOW, which has no effect on whatever is there. A link is read from the descriptor of the
-link itself and walked here; `..` counts only where it leads to a folder beneath the root. What the walk ends
-with are descriptors, so whoever renames or links meanwhile changes other walks, not the outcome of this one.
+The kernel looks up one name in one open folder at a time and follows no link: each step opens the name with
+O_PATH | O_NOFOLLOW, which has no effect on the file. A link is read from the descriptor of the link itself
+and walked here; `..` is allowed only if it leads to a folder beneath the root. The result of a walk are
+descriptors, so renames and links made meanwhile affect other walks, not the result of this one.
 
-Names of our own (`nodes`) come before those of the root, and are on no disk: a walk is in a folder of the
-root, in one of nodes, or in both where they have the same path.
+Internal names (`nodes`), which are on no disk, take precedence over those of the root: a walk is in a folder
+of the root, in one of nodes, or in both if they have the same path.
 """
 
 import os
@@ -34,9 +34,9 @@ _Id = tuple[int, int]  # device and inode: the same file
 
 
 class Tree:
-    """The folder `root` and all beneath it, by descriptor: it may be renamed. Raises PltvmError.
+    """The folder `root` and everything beneath it, by descriptor: it may be renamed. Raises PltvmError.
 
-    `nodes` is the folder of what is in it by our own doing.
+    `nodes` is the folder of internal files.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,8 +50,8 @@ class Tree:
             raise PltvmError(f"{error.filename or root}: {error.strerror}") from None
         self._names = {_names(os.fsencode(path)) for path in (real, os.path.abspath(root))}
         self._real = os.fsencode(real)
-        self.look = _look  # who replaces it sees each name that is walked through
-        # What the kernel shows of itself is no file: reading may block, and writing changes this process.
+        self.look = _look  # a replacement sees each name of a walk
+        # Files of the kernel (/proc and others): reading may block, and writing changes this process.
         self._kernels = {os.stat(path).st_dev for path in ("/proc", "/sys") if os.path.ismount(path)}
 
     @linux_errors
@@ -59,7 +59,7 @@ class Tree:
         """Walk `path` from the open folder `base` (None: the root); a link at its end counts if `follow`.
 
         A path with a slash at its end leads to a folder, and through a link. Raises LinuxError: EACCES for a
-        way out of the root. `resolve` forbids some ways (RESOLVE_…).
+        path out of the root. `resolve` has restrictions (RESOLVE_…).
         """
         if not path:
             raise LinuxError(ENOENT)
@@ -74,10 +74,10 @@ class Tree:
             raise
 
     def inside(self, path: bytes, from_guest: bool) -> bytes:
-        """An absolute path as one from the root on.
+        """Return an absolute path relative to the root.
 
-        The program's own start at the root, or are the real path of something beneath it. A link was made by
-        somebody who sees the real file system, so it has to lead beneath the root there.
+        The program's own paths start at the root, or are real paths beneath it. A link on the disk contains a
+        path of the real file system, so it has to lead beneath the root there.
         """
         names = _names(path)
         for root in self._names:
@@ -90,8 +90,8 @@ class Tree:
         return path.lstrip(b"/") or b"."
 
     def has(self, path: bytes) -> bool:
-        """Whether the first name of an absolute path is beneath the root: of links in a root that was made to
-        be the root of a system."""
+        """Whether the first name of an absolute path exists beneath the root, as in links of a folder that
+        was made to be the root of a system."""
         names = _names(path)
         if not names:
             return False
@@ -103,24 +103,24 @@ class Tree:
 
     @property
     def real(self) -> bytes:
-        """The real path of the root, at the start."""
+        """The real path of the root, as it was at the start."""
         return self._real
 
     def all_names(self) -> list[bytes]:
-        """The paths that absolute ones may begin with, sorted."""
+        """The prefixes that absolute paths may have, sorted."""
         return sorted(b"/" + b"/".join(names) for names in self._names)
 
     def also_known_as(self, paths: Iterable[bytes]) -> None:
-        """Absolute paths may begin with these, too."""
+        """Allow these prefixes of absolute paths too."""
         self._names |= {_names(path) for path in paths if path.startswith(b"/")}
 
     def outside(self, path: bytes) -> bytes:
-        """The absolute path of a program as those see it who see the real file system."""
+        """Return an absolute path of a program as a real path."""
         inside = self.inside(path, from_guest=True)
         return self._real.rstrip(b"/") + b"/" + (b"" if inside == b"." else inside)
 
     def seen(self, target: bytes) -> bytes:
-        """Where a link points to, as the program sees it: beneath the root it sees a path from the root."""
+        """Return a link's target as the program sees it: a path from the root if it is beneath the root."""
         if not target.startswith(b"/"):
             return target
         try:
@@ -131,7 +131,7 @@ class Tree:
 
     @linux_errors
     def path_of(self, descriptor: int) -> bytes:
-        """The path from the root of something open; LinuxError(EACCES) if it is not beneath it now."""
+        """Return the path of a descriptor from the root; LinuxError(EACCES) if it is not beneath it now."""
         path = os.fsencode(os.readlink(f"/proc/self/fd/{descriptor}"))
         root = os.fsencode(os.readlink(f"/proc/self/fd/{self._root}")).rstrip(b"/")
         if path != root and not path.startswith(root + b"/"):
@@ -139,11 +139,11 @@ class Tree:
         return path[len(root) :] or b"/"
 
     def open_root(self) -> int:
-        """Another descriptor for the root."""
+        """Return a new descriptor for the root."""
         return os.dup(self._root)
 
     def node(self, path: bytes) -> Folder:
-        """The folder of nodes with this path."""
+        """Return the folder of nodes with this path."""
         at = self.nodes
         for name in _names(path):
             next_one = at.child(name)
@@ -153,7 +153,7 @@ class Tree:
         return at
 
     def beneath(self, node: Node) -> int:
-        """The folder of the root that has the path of a node, opened; −1 for none. It follows no link."""
+        """Open the folder of the root that has the path of a node, without following links; −1 for none."""
         at = os.dup(self._root)
         try:
             for name in _names(node.path):
@@ -167,7 +167,7 @@ class Tree:
         return at
 
     def node_over(self, identity: _Id) -> Folder | None:
-        """The folder of nodes that lies over this one of the root, of those in the root itself."""
+        """Return the folder of nodes over this folder of the root, if it is directly in the root."""
         for node in self.nodes.nodes.values():
             try:
                 info = os.stat(node.path[1:], dir_fd=self._root, follow_symlinks=False)
@@ -178,20 +178,21 @@ class Tree:
         return None
 
     def check(self, info: os.stat_result) -> None:
-        """Raises LinuxError(EACCES) for what the kernel shows of itself."""
+        """Raise LinuxError(EACCES) for files of the kernel, such as /proc."""
         if info.st_dev in self._kernels:
             raise LinuxError(EACCES)
 
     def way_up(self, folder: int) -> set[_Id]:
-        """The folders from an open one up to the root; raises LinuxError(EACCES) if there is no way."""
-        if _identity(os.fstat(folder)) == self.id:  # where most walks begin
+        """Return the folders from an open one up to the root; raises LinuxError(EACCES) if it is not beneath
+        it."""
+        if _identity(os.fstat(folder)) == self.id:  # most walks begin at the root
             return {self.id}
         seen: set[_Id] = set()
         at = os.dup(folder)
         try:
             while len(seen) < DEEPEST:
                 here = _identity(os.fstat(at))
-                if here in seen:  # the top of the file system is in itself
+                if here in seen:  # the top of the file system is its own parent
                     break
                 seen.add(here)
                 if here == self.id:
@@ -205,8 +206,8 @@ class Tree:
 
 
 class _Walk:
-    """One walk: the folder it is in (−1: none on the disk), that of nodes, the names still to go, last first,
-    and folders known to be beneath the root."""
+    """One walk: its present folder (−1: none on the disk), its folder of nodes, the remaining names, last
+    first, and folders known to be beneath the root."""
 
     def __init__(self, tree: Tree, base: int | Folder | None, resolve: int = 0) -> None:
         self._tree = tree
@@ -227,12 +228,12 @@ class _Walk:
                 self._enter_node(base)
 
     def close(self) -> None:
-        """Give it up."""
+        """Close its descriptors."""
         if self.folder >= 0:
             os.close(self.folder)
 
     def push(self, path: bytes, from_guest: bool = False) -> None:
-        """Go this way next."""
+        """Walk this path next."""
         if path.startswith(b"/"):
             if self._resolve & BENEATH:
                 raise LinuxError(EXDEV)
@@ -247,7 +248,7 @@ class _Walk:
         self._todo += reversed(names)
 
     def go(self, follow: bool) -> Place:
-        """Walk all of it; the place at its end takes over the descriptors."""
+        """Walk to the end; the returned place takes over the descriptors."""
         while self._todo:
             name = self._todo.pop()
             if name == b"..":
@@ -263,7 +264,7 @@ class _Walk:
         return Place(self.folder, b".", here, os.fstat(here))
 
     def _step(self, name: bytes, follow: bool) -> Place | None:
-        """One name on; the place if the walk ends there."""
+        """Walk one name; return the place if the walk ends there."""
         if self.folder < 0:
             if self._todo:
                 raise LinuxError(ENOENT)
@@ -301,20 +302,21 @@ class _Walk:
             raise LinuxError(ELOOP)
 
     def _go_to_root(self) -> None:
-        """Where an absolute path begins."""
+        """Go to the start of absolute paths."""
         if self._resolve & IN_ROOT and isinstance(self._base, int):
             self._enter(os.dup(self._base))
             return
         self._enter(self._tree.open_root(), self._tree.nodes)
 
     def _is_at_base(self) -> bool:
-        """Whether this is where the walk began."""
+        """Whether the walk is at its start."""
         if isinstance(self._base, int):
             return self.folder >= 0 and _identity(os.fstat(self.folder)) == _identity(os.fstat(self._base))
         return self._node is (self._base or self._tree.nodes)
 
     def _up(self) -> None:
-        """To the folder above, which of the root is the root; LinuxError(EACCES) if it is not beneath it."""
+        """Go to the parent folder; the root is its own parent. LinuxError(EACCES) if it is not beneath the
+        root."""
         if self._resolve & (BENEATH | IN_ROOT) and self._is_at_base():
             if self._resolve & BENEATH:
                 raise LinuxError(EXDEV)
@@ -338,7 +340,7 @@ class _Walk:
     # -- nodes ---------------------------------------------------------------------------------------------
 
     def _node_called(self, name: bytes) -> Node | None:
-        """The node of this name. What is no folder in the root itself comes before one."""
+        """Return the node of this name, or None. At the end of a path, a file of the root itself hides it."""
         node = self._node.child(name) if self._node is not None else None
         if node is not None and self._node is self._tree.nodes and not self._todo:
             with suppress(FileNotFoundError):
@@ -347,7 +349,7 @@ class _Walk:
         return node
 
     def _step_node(self, node: Node, name: bytes, follow: bool) -> Place | None:
-        """On to a node; the place if the walk ends there."""
+        """Go to a node; return the place if the walk ends there."""
         if isinstance(node, Link) and (self._todo or follow):
             self._count_link()
             self.push(node.target(), from_guest=True)
@@ -380,7 +382,7 @@ class _Walk:
             self._known.add(_identity(os.fstat(folder)))
 
     def _enter_opened(self, node: Opened) -> None:
-        """Into a folder that is open, wherever it is by now."""
+        """Go to an open folder, wherever it is by now."""
         file = node.file
         if isinstance(file, NodeFile) and isinstance(file.node, Folder):
             self._enter_node(file.node)
@@ -394,7 +396,7 @@ class _Walk:
 
 
 def _look(name: bytes, folder: int) -> int:
-    """A descriptor of what has a name in an open folder; no link is followed."""
+    """Return a descriptor of a name in an open folder; links are not followed."""
     return os.open(name, _LOOK, dir_fd=folder)
 
 

@@ -1,4 +1,4 @@
-"""Where a walk ends: a name in an open folder, and what had it when the walk came by."""
+"""The end of a walk: a name in an open folder, and the file that had it at that moment."""
 
 import os
 import stat
@@ -12,12 +12,12 @@ from pltvm.host.linux.fs.nodes import Node
 
 @dataclass
 class Place:
-    """Where a path ends: `name` in the open folder `folder`, and what was there when the walk came by.
+    """The end of a path: `name` in the open folder `folder`, and the file that was there at that moment.
 
-    `found` is its descriptor (O_PATH) and `info` its state, both None when nothing was there. A path that
-    ends in the folder itself has the name `.`. Where nothing is in a folder of nodes, that is `above`. With a
-    `node` that is what was found, on no disk; `folder` is
-    −1 where there is none on the disk. Descriptors are closed at the end of a `with`.
+    `found` is its descriptor (O_PATH) and `info` its attributes, both None if nothing was there. A path that
+    ends in the folder itself has the name `.`. If `node` is set, that internal file was found; if nothing was
+    found in a folder of nodes, `above` is that folder. `folder` is −1 without a folder on the disk.
+    Descriptors are closed at the end of a `with`.
     """
 
     folder: int
@@ -29,12 +29,12 @@ class Place:
 
     @property
     def kind(self) -> int:
-        """What is there, as S_IFREG …; raises LinuxError(ENOENT)."""
+        """The kind of the file, as S_IFREG …; raises LinuxError(ENOENT)."""
         return stat.S_IFMT(self.node.status().mode if self.node is not None else self.state.st_mode)
 
     @property
     def where(self) -> int:
-        """The folder, to make or remove the name in it; raises LinuxError where it is not on the disk."""
+        """The folder, to make or remove the name in it; raises LinuxError if it is not on the disk."""
         if self.node is not None:
             raise LinuxError(EPERM)
         if self.folder < 0:
@@ -43,24 +43,24 @@ class Place:
 
     @property
     def state(self) -> os.stat_result:
-        """The state of what is there on the disk; raises LinuxError(ENOENT)."""
+        """The attributes of the file on the disk; raises LinuxError(ENOENT)."""
         if self.info is None:
             raise LinuxError(ENOENT if self.node is None else EPERM)
         return self.info
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Which file it is, by device and inode; nothing where nothing is."""
+        """Device and inode of the file; (0, 0) if nothing was found."""
         return (self.info.st_dev, self.info.st_ino) if self.info is not None else (0, 0)
 
     @property
     def itself(self) -> str:
-        """A path of this process to exactly what was found, whatever has its name by now."""
+        """Return a path of this process to exactly the file found, whatever has its name by now."""
         return f"/proc/self/fd/{self.found}"
 
     @linux_errors
     def link(self) -> bytes:
-        """Where the link that was found points to."""
+        """Return the target of the link found."""
         return os.readlink(b"", dir_fd=self.found)
 
     def __enter__(self) -> "Place":

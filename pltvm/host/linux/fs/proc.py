@@ -1,6 +1,6 @@
-"""/proc of processes: a folder for each, with what C libraries, runtimes and `ps` read of it.
+"""/proc: a folder for each process, with the files that C libraries, runtimes and `ps` read.
 
-Everything is made when it is opened, from what the system knows of the process then.
+Everything is made when it is opened, from the present state of the process.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,30 +29,30 @@ _LIMITS: Final = (
 
 
 class Known(Protocol):
-    """What has to be known of the system."""
+    """The part of the system that is needed."""
 
     processes: dict[int, Process]
     clock: Clock
 
     @property
     def open_files(self) -> Mapping[int, File]:
-        """By number."""
+        """The open files by number."""
 
     @property
     def scheduler(self) -> Any:
-        """Who runs: `current`."""
+        """The scheduler: its `current`."""
 
     @property
     def kernel(self) -> Any:
-        """`memory` and `blocks`."""
+        """The kernel: its `memory` and `blocks`."""
 
     @property
     def state(self) -> Any:
-        """`host_name`."""
+        """The state: its `host_name`."""
 
 
 def add_processes(proc: Folder, system: Known) -> None:
-    """The links to whoever looks, in /proc."""
+    """Add the links to the reading process and thread (`self`, `thread-self`) to /proc."""
 
     def current() -> Thread:
         thread: Thread = system.scheduler.current
@@ -63,12 +63,12 @@ def add_processes(proc: Folder, system: Known) -> None:
 
 
 def numbers(system: Known) -> list[bytes]:
-    """The names of the folders of all processes."""
+    """Return the names of the folders of all processes."""
     return [b"%d" % pid for pid in system.processes]
 
 
 def process_called(system: Known, name: bytes) -> Node | None:
-    """The folder of a process, or of a thread, by its number."""
+    """Return the folder of a process, or of a thread, by its number."""
     number = _number(name)
     process = system.processes.get(number)
     if process is not None:
@@ -84,7 +84,7 @@ def _number(name: bytes) -> int:
 
 
 class _OfProcess(Folder):
-    """The folder of a process, which may be open for longer than the process is there."""
+    """The folder of a process; it may stay open after the end of the process."""
 
     def __init__(self, path: bytes, system: Known, process: Process) -> None:
         super().__init__(path)
@@ -97,7 +97,7 @@ class _OfProcess(Folder):
 
 
 def _folder(system: Known, process: Process, path: bytes, thread: Thread | None = None) -> Folder:
-    """/proc/PID, or with a thread /proc/PID/task/TID."""
+    """Return /proc/PID, or with a thread /proc/PID/task/TID."""
     folder, state = _OfProcess(path, system, process), process.state
     who = thread or process.threads.get(process.pid)
     for name, content in {
@@ -136,7 +136,7 @@ def _folder(system: Known, process: Process, path: bytes, thread: Thread | None 
 
 
 def _as_long_as_alive(process: Process, path: Callable[[], bytes]) -> Callable[[], bytes]:
-    """Where a link leads to something that a process has while it lives."""
+    """Return a function for the target of a link that is valid while the process lives."""
 
     def target() -> bytes:
         if not process.alive:
@@ -262,12 +262,13 @@ def _limits(process: Process) -> bytes:
 
 
 def _environment(process: Process) -> bytes:
-    """What lies at the top of the stack above the arguments, as `start_stack` puts it there: first on top."""
+    """Return the environment from the top of the stack, above the arguments, as `start_stack` puts it
+    there."""
     if not process.alive:
         return b""
     try:
         size = 1 << 17
-        top = process.space.read(STACK_TOP - size, size - 16)  # above it are random bytes
+        top = process.space.read(STACK_TOP - size, size - 16)  # random bytes are above it
     except LinuxError:
         return b""
     texts, found = top.rstrip(b"\0").split(b"\0")[::-1], []

@@ -1,4 +1,4 @@
-"""How much a Linux program may leave on the disk."""
+"""Limits on what a Linux program may leave on the disk."""
 
 import os
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from pltvm.host.plain import Part
 
 @dataclass(slots=True)
 class RoomState:
-    """What is left: bytes, new files; and how long each file was at most, by device and inode. `gone` are
-    files in memory that nobody has any more, but mappings."""
+    """The remaining bytes and new files; and the largest size of each file so far, by device and inode.
+    `gone` are files in memory that only mappings still use."""
 
     left: int
     new: int
@@ -21,10 +21,10 @@ class RoomState:
 
 
 class Room(Part[RoomState]):
-    """`growth` bytes by which files may grow, all together, and `new` files and folders that may be made.
+    """Files may grow by `growth` bytes in total, and `new` files and folders may be made.
 
-    Growth is counted once for each file, up to the size it ever had: writing over, or cutting a file off and
-    writing it anew, takes nothing. Space of removed files does not come back, as someone may have them open.
+    Growth is counted once for each file, beyond its largest size so far: overwriting, or truncating and
+    writing again, costs nothing. The space of removed files does not come back, as they may still be open.
     """
 
     def __init__(self, growth: int, new: int) -> None:
@@ -32,9 +32,9 @@ class Room(Part[RoomState]):
         self.state = RoomState(growth, new)
 
     def grow(self, info: os.stat_result, end: int) -> None:
-        """Let the file with the state `info` reach up to `end` bytes.
+        """Let the file with the attributes `info` grow to `end` bytes.
 
-        Raises LinuxError: EFBIG for more than there ever was, ENOSPC for more than is left.
+        Raises LinuxError: EFBIG for more than the whole limit, ENOSPC for more than is left.
         """
         key = info.st_dev, info.st_ino
         before = max(self.state.highest.get(key, 0), info.st_size)
@@ -46,7 +46,7 @@ class Room(Part[RoomState]):
         self.state.highest[key] = max(end, before)
 
     def make(self, call: Callable[[], int | None]) -> int | None:
-        """Make a file (then `call` gives its descriptor), a folder or a name; raises LinuxError(ENOSPC)."""
+        """Make a file (then `call` returns its descriptor), a folder or a name; raises LinuxError(ENOSPC)."""
         if not self.state.new:
             raise LinuxError(ENOSPC)
         made = call()
@@ -56,9 +56,9 @@ class Room(Part[RoomState]):
         return made
 
     def forget(self, info: os.stat_result) -> None:
-        """A file is new: its inode may be that of one that is gone."""
+        """Forget the size of a new file's inode, which may have been used by a removed file."""
         self.state.highest.pop((info.st_dev, info.st_ino), None)
 
     def give_back(self, key: tuple[int, int]) -> None:
-        """A file in memory is no more: what it took is free again."""
+        """Give back the room of a removed file in memory."""
         self.state.left += self.state.highest.pop(key, 0)

@@ -1,4 +1,4 @@
-"""/dev/shm: names of files in memory, as shm_open and sem_open make them. It has no folders in it."""
+"""/dev/shm: names of files in memory, as made by shm_open and sem_open. It has no subfolders."""
 
 import stat
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _LONGEST: Final = 255
 
 
 class SharedFile(Node):
-    """A name there."""
+    """A name in /dev/shm."""
 
     def __init__(self, path: bytes, files: MemoryFiles, memory: Memory, state: Callable[[Memory], Status]):
         super().__init__(path)
@@ -40,8 +40,8 @@ class SharedFile(Node):
 
 
 class SharedFolder(Folder):
-    """The folder itself. `state` gives what programs are told of a file, `made` notes the mode of a new
-    one."""
+    """The folder itself. `state` returns a file's attributes for programs, `made` notes the mode of a new
+    file."""
 
     mode = stat.S_IFDIR | 0o1777
 
@@ -64,7 +64,7 @@ class SharedFolder(Folder):
         return None if memory is None else SharedFile(self.path_of(name), self._files, memory, self._state)
 
     def make(self, name: bytes, flags: int, mode: int) -> MemoryFile:
-        """A new file, opened."""
+        """Make and open a file."""
         _check(name)
         memory = self._files.new(name, may_seal=False)
         self._made(memory, mode)
@@ -72,16 +72,16 @@ class SharedFolder(Folder):
         return self._files.open(memory, flags)
 
     def give_name(self, node: SharedFile, name: bytes) -> None:
-        """Another name of one of its files, in place of what has it."""
+        """Give another name to one of its files, replacing the file that has it."""
         _check(name)
         self._files.give_name(name, node.memory)
 
     def remove(self, name: bytes) -> None:
-        """A name less."""
+        """Remove a name."""
         self._files.take_name(name)
 
     def swap(self, one: bytes, other: bytes) -> None:
-        """Two names are exchanged."""
+        """Exchange two names."""
         names = self._files.names
         names[one], names[other] = names[other], names[one]
 

@@ -1,5 +1,5 @@
-"""The names of sockets in folders. On the disk that is a socket without anybody behind it: who it belongs to
-is known by its inode, and those of programs outside lead nowhere.
+"""The names of sockets in folders. On the disk they are unconnected sockets: the socket of the system is
+found by the inode, and names made by programs outside lead nowhere.
 """
 
 import os
@@ -15,7 +15,7 @@ from pltvm.host.linux.fs.place import Place
 
 @linux_errors
 def make(fs: FileSystem, base: File, path: bytes, mode: int) -> int:
-    """Make one; its inode. Raises LinuxError(EADDRINUSE) if something has the name."""
+    """Make a socket's name; return its inode. Raises LinuxError(EADDRINUSE) if the name exists."""
     with fs.find_name(base, path) as place:
         if place.info is not None or place.node is not None:
             raise LinuxError(EADDRINUSE)
@@ -39,7 +39,7 @@ def _make(fs: FileSystem, place: Place, mode: int) -> tuple[int, int]:
 
 
 def find(fs: FileSystem, base: File, path: bytes) -> int:
-    """The inode of one; raises LinuxError(ECONNREFUSED) if that is no socket."""
+    """Return the inode of a socket's name; raises LinuxError(ECONNREFUSED) if it is no socket."""
     with fs.find(base, path) as place:
         if place.kind != stat.S_IFSOCK:
             raise LinuxError(ECONNREFUSED)
@@ -50,7 +50,7 @@ def find(fs: FileSystem, base: File, path: bytes) -> int:
 
 
 def note(fs: FileSystem) -> None:
-    """Before the state is saved: which paths still lead to them."""
+    """Before the state is saved, note which paths still lead to them."""
     sockets = fs.marks.state.sockets
     for key, path in sockets.items():
         if path and _at(fs, path) != key:
@@ -64,8 +64,7 @@ def _at(fs: FileSystem, path: bytes) -> tuple[int, int] | None:
 
 
 def make_again(fs: FileSystem) -> None:
-    """After the state was put back: those that were there then and are not now. That changes nothing of the
-    state but which real files they are."""
+    """After the state was restored, make missing names again. That changes only which real files they are."""
     state, room = fs.marks.state, fs.room.save()
     for key, path in list(state.sockets.items()):
         if not path or _at(fs, path) != (0, 0):

@@ -1,12 +1,12 @@
-"""Sockets among the processes of one system: plain data. With `--net` those of the Internet are real ones.
+"""Sockets among the processes of one system, as plain data. With `--net`, Internet sockets are real ones.
 
 names       addresses: of files, abstract ones, of IPv4 and IPv6
-socket      what one socket is, and a message that waits in it
-table       all sockets by number, who has which name and port; keys that are woken
-transport   what all kinds do alike: take what has come, accept, the end; `stream` what streams do
-unix        AF_UNIX: streams, datagrams, packets in sequence, with files that go along
+~    socket      one socket, and messages that wait in it
+    table       all sockets by number, their names and ports; keys that are woken
+    transport   the common part of all kinds: receive, accept, close; `stream` that of streams
+~    unix        AF_UNIX: streams, datagrams, sequenced packets, with passed files
 tcp, udp    AF_INET and AF_INET6, as far as the loopback interface goes
 options     setsockopt and getsockopt
 real        AF_INET and AF_INET6 with --net: sockets of the network outside
-file        the open file; `network` says which transport is behind it
+~    file        the open file; `network` finds its transport
 """

@@ -37,7 +37,7 @@ class SocketFile(File):
 
     @property
     def warns(self) -> bool:  # type: ignore[override]
-        """Only of a stream is its broken end a signal."""
+        """Whether writing to a broken connection sends a signal: only for streams."""
         return self.contents.is_stream
 
     def read(self, size: int) -> bytes:
@@ -66,11 +66,11 @@ class SocketFile(File):
         return Status(self.mode, inode=_INODES + self.socket)
 
     def local_name(self) -> bytes:
-        """Its name, for memory; raises LinuxError."""
+        """Return its name in memory layout; raises LinuxError."""
         return packed(self.contents.local, self.contents.family)
 
     def remote_name(self) -> bytes:
-        """That of its peer; raises LinuxError(ENOTCONN)."""
+        """Return its peer's name in memory layout; raises LinuxError(ENOTCONN)."""
         socket = self.contents
         if socket.state != State.CONNECTED:
             raise LinuxError(ENOTCONN)
@@ -78,11 +78,11 @@ class SocketFile(File):
         return packed(name if peer is None or name is not None else peer.local, socket.family)
 
     def set_option(self, level: int, number: int, raw: bytes) -> None:
-        """setsockopt; raises LinuxError."""
+        """Do setsockopt; raises LinuxError."""
         options.set_option(self.contents, level, number, raw)
 
     def get_option(self, level: int, number: int) -> bytes:
-        """getsockopt: all of the value; raises LinuxError."""
+        """Do getsockopt; return the whole value. Raises LinuxError."""
         return options.get_option(self.contents, level, number)
 
     def name(self) -> bytes:

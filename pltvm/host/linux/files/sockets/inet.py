@@ -1,4 +1,4 @@
-"""AF_INET and AF_INET6: what TCP and UDP do alike. There is the loopback interface, and nothing else."""
+"""AF_INET and AF_INET6: the common part of TCP and UDP. There is only the loopback interface."""
 
 from errno import EADDRNOTAVAIL, EINVAL, ENETUNREACH
 
@@ -46,7 +46,7 @@ class Inet(Inside):
             socket.local = InetName(LOOPBACK4 if is_v4(to) else LOOPBACK6, socket.local.port)
 
     def reachable(self, socket: Socket, name: Name) -> InetName:
-        """Where something goes that is sent to a name; raises LinuxError for what is outside."""
+        """Return the destination for a name; raises LinuxError for addresses outside."""
         assert isinstance(name, InetName)
         host = name.host
         if is_any(host):
@@ -58,13 +58,13 @@ class Inet(Inside):
         return InetName(host, name.port)
 
     def _must_suit(self, socket: Socket, host: bytes, error: int) -> None:
-        """IPv4 by an IPv6 socket is a matter of an option."""
+        """Raise LinuxError unless the socket can use this address: IPV6_V6ONLY forbids IPv4."""
         if is_v4(host) and only_v6(socket):
             raise LinuxError(error)
 
     @staticmethod
     def source(local: InetName, to: InetName) -> InetName:
-        """Where something comes from that goes there."""
+        """Return the source address of data sent to `to`."""
         if not is_any(local.host):
             return local
         return InetName(LOOPBACK4 if is_v4(to.host) else LOOPBACK6, local.port)

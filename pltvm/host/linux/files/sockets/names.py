@@ -1,6 +1,6 @@
-"""Addresses of sockets, and how they look in memory.
+"""Addresses of sockets, and their memory layout.
 
-A name of the Internet has 16 bytes, as in IPv6; one of IPv4 is mapped (::ffff:a.b.c.d).
+An Internet address has 16 bytes, as in IPv6; IPv4 addresses are mapped (::ffff:a.b.c.d).
 """
 
 from errno import EAFNOSUPPORT, EINVAL
@@ -28,7 +28,7 @@ class UnixName(NamedTuple):
 
 
 class InetName(NamedTuple):
-    """An address and a port; `scope` is the interface of an address that counts on one link only."""
+    """An address and a port; `scope` is the interface of a link-local address."""
 
     host: bytes
     port: int
@@ -39,14 +39,14 @@ Name = UnixName | InetName
 
 
 def family_of(raw: bytes) -> int:
-    """Of an address in memory; raises LinuxError(EINVAL) if it is too short to have one."""
+    """Return the family of an address in memory; raises LinuxError(EINVAL) if it is too short."""
     if len(raw) < 2:
         raise LinuxError(EINVAL)
     return int.from_bytes(raw[:2], "little")
 
 
 def unix_name(raw: bytes) -> UnixName:
-    """From memory; raises LinuxError."""
+    """Return the name for its memory layout; raises LinuxError."""
     if len(raw) > _UNIX or family_of(raw) != AF_UNIX:
         raise LinuxError(EINVAL)
     path = raw[2:]
@@ -54,7 +54,7 @@ def unix_name(raw: bytes) -> UnixName:
 
 
 def inet_name(raw: bytes, family: int) -> InetName:
-    """From memory, for a socket of a family; raises LinuxError."""
+    """Return the name for its memory layout, for a socket of a family; raises LinuxError."""
     if family == AF_INET:
         if len(raw) < SOCKADDR_IN.size:
             raise LinuxError(EINVAL)
@@ -71,7 +71,7 @@ def inet_name(raw: bytes, family: int) -> InetName:
 
 
 def packed(name: Name | None, family: int) -> bytes:
-    """For memory, as a socket of a family says it; None is no name."""
+    """Return the memory layout of a name for a socket of a family; None is no name."""
     if family == AF_UNIX:
         path = name.path if isinstance(name, UnixName) else b""
         end = b"\0" if path and not path.startswith(b"\0") else b""
@@ -86,12 +86,12 @@ def packed(name: Name | None, family: int) -> bytes:
 
 
 def is_v4(host: bytes) -> bool:
-    """Whether it is one of IPv4."""
+    """Whether it is an IPv4 address."""
     return host.startswith(MAPPED)
 
 
 def is_any(host: bytes) -> bool:
-    """Whether it stands for all addresses of this machine."""
+    """Whether it means all addresses of this machine."""
     return host in (ANY4, ANY6)
 
 
@@ -101,17 +101,17 @@ def is_loopback(host: bytes) -> bool:
 
 
 def is_multicast(host: bytes) -> bool:
-    """Whether it is one of a group."""
+    """Whether it is a multicast address."""
     return 224 <= host[12] < 240 if is_v4(host) else host[0] == 0xFF
 
 
 def is_broadcast(host: bytes) -> bool:
-    """Whether it means everybody."""
+    """Whether it is the broadcast address."""
     return host == MAPPED + b"\xff" * 4
 
 
 def shown(raw: bytes) -> str:
-    """An address in memory, as strace shows it."""
+    """Return an address in memory as strace shows it."""
     try:
         family = family_of(raw)
         if family == AF_UNIX:

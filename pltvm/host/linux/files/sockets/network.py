@@ -1,4 +1,4 @@
-"""All sockets of a system, and which transport is behind each."""
+"""All sockets of a system, with their transports."""
 
 from errno import EACCES, EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT
 from typing import TYPE_CHECKING, Any, Final
@@ -29,13 +29,13 @@ IPPROTO_ICMP: Final = 1
 
 
 def _real(sockets: Sockets, outside: Outside) -> "Real":
-    from pltvm.host.linux.files.sockets.real import Real  # and Python's own sockets, which few runs need
+    from pltvm.host.linux.files.sockets.real import Real  # loads Python's own sockets, which few runs need
 
     return Real(sockets, outside)
 
 
 class Network:
-    """All sockets, and the kinds that there are: with `outside` new ones of the Internet are real."""
+    """All sockets, and their kinds: with `outside`, new Internet sockets are real."""
 
     def __init__(self, host: Host, outside: Outside | None = None) -> None:
         self.sockets = Sockets(host)
@@ -52,25 +52,25 @@ class Network:
         }
 
     def file(self, number: int, flags: int = O_RDWR) -> "SocketFile":
-        """An open file of a socket."""
+        """Make an open file for a socket."""
         if self._real is not None and number in self._real:
             return self._real.file(number, flags)
         socket = self.sockets[number]
         return SocketFile(self.sockets, self._kinds[(socket.family, socket.type)], number, flags)
 
     def again(self, saved: Any, flags: int) -> "SocketFile":
-        """The file that was saved; its socket may not be there yet."""
+        """Make a saved file again; its socket may not exist yet."""
         number, family, kind = saved
         return SocketFile(self.sockets, self._kinds[(family, kind)], number, flags)
 
     def new(self, family: int, kind: int, protocol: int, flags: int) -> "SocketFile":
-        """A new socket; raises LinuxError for what is not offered."""
+        """Make a socket; raises LinuxError for kinds that are not offered."""
         kind, protocol = self._kind(family, kind, protocol)
         new = self.sockets.new if self._real is None or family == AF_UNIX else self._real.new
         return self.file(new(family, kind, protocol), O_RDWR | flags)
 
     def _kind(self, family: int, kind: int, protocol: int) -> tuple[int, int]:
-        """Type and protocol as they are kept."""
+        """Return type and protocol in the form that is stored."""
         if not 0 <= kind <= 10 or protocol < 0:
             raise LinuxError(EINVAL)
         if family == AF_UNIX:
@@ -92,7 +92,7 @@ class Network:
         return kind, usual
 
     def pair(self, family: int, kind: int, protocol: int, flags: int) -> "tuple[SocketFile, SocketFile]":
-        """Two sockets that are connected; raises LinuxError."""
+        """Make two connected sockets; raises LinuxError."""
         kind, protocol = self._kind(family, kind, protocol)
         if family != AF_UNIX:
             raise LinuxError(EOPNOTSUPP)

@@ -1,4 +1,4 @@
-"""Options of sockets: setsockopt and getsockopt. Those that change nothing here are remembered."""
+"""Options of sockets: setsockopt and getsockopt. Options without an effect here are stored."""
 
 from errno import EDOM, EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from typing import Final
@@ -40,7 +40,7 @@ _NUMBERS: Final = {12: 0, 18: 1, 36: 0, 42: -1, 46: 0, 47: -1, 49: 0}  # PRIORIT
 _READ_ONLY: Final = frozenset(
     {SO_TYPE, SO_ERROR, SO_PEERCRED, SO_SNDLOWAT, SO_PEERNAME, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN}
 )
-# Level → number → what it is at first.
+# Level → number → initial value.
 _REMEMBERED: Final[dict[int, dict[int, int]]] = {
     IPPROTO_TCP: {
         1: 0, 2: 536, 3: 0, 4: 7200, 5: 75, 6: 9, 7: 6, 8: 60, 9: 0, 10: 0, 12: 1, 18: 0, 23: 0, 25: -1,
@@ -67,7 +67,7 @@ def _int(raw: bytes) -> int:
 
 
 def set_option(socket: Socket, level: int, number: int, raw: bytes) -> None:
-    """setsockopt; raises LinuxError."""
+    """Do setsockopt; raises LinuxError."""
     if level != SOL_SOCKET:
         _set_other(socket, level, number, raw)
     elif number == SO_BINDTODEVICE:
@@ -96,7 +96,7 @@ def set_option(socket: Socket, level: int, number: int, raw: bytes) -> None:
 
 
 def _time(raw: bytes) -> int:
-    """ns; at least 1 for a time that is negative, as 0 is for ever."""
+    """Return a time in ns; at least 1 for a negative one, as 0 means forever."""
     if len(raw) < TIMEVAL.size:
         raise LinuxError(EINVAL)
     seconds, micros = TIMEVAL.unpack(raw)
@@ -106,7 +106,7 @@ def _time(raw: bytes) -> int:
 
 
 def _must_have(socket: Socket, level: int) -> dict[int, int]:
-    """The options of a level; raises LinuxError for a socket of another kind."""
+    """Return the options of a level; raises LinuxError for a socket of another kind."""
     if socket.family == AF_UNIX:
         raise LinuxError(EOPNOTSUPP)
     wrong = (
@@ -141,7 +141,7 @@ def _set_other(socket: Socket, level: int, number: int, raw: bytes) -> None:
 
 
 def get_option(socket: Socket, level: int, number: int) -> bytes:
-    """getsockopt: all of the value; raises LinuxError."""
+    """Do getsockopt; return the whole value. Raises LinuxError."""
     value = socket.options.get((level, number), 0)
     if level != SOL_SOCKET:
         return _get_other(socket, level, number)

@@ -1,8 +1,8 @@
-"""Sockets of the network outside (`--net`): each is one of this process that never waits.
+"""Sockets of the network outside (`--net`): each is a non-blocking socket of this process.
 
-What the program asks for is asked of the operating system, whose answer is the program's. A call that would
-wait raises Blocked with the keys that every socket has; `outside` wakes them. Only how long to wait
-(SO_RCVTIMEO, SO_SNDTIMEO) is remembered here.
+The program's calls are passed to the operating system, and its results to the program. A call that would wait
+raises Blocked with the keys that every socket has; `outside` wakes them. Only timeouts (SO_RCVTIMEO,
+SO_SNDTIMEO) are stored here.
 """
 
 import ctypes
@@ -35,11 +35,11 @@ from pltvm.host.linux.outside import Outside, events_of
 
 _POLLED: Final = READABLE | WRITABLE | POLLIN | POLLOUT | POLLPRI | POLLRDHUP
 _LARGEST_DATAGRAM: Final = 1 << 16
-_LARGEST_PART: Final = 1 << 20  # of a stream, taken at once
+_LARGEST_PART: Final = 1 << 20  # bytes of a stream received at once
 _SCOPE_AT: Final = 24  # in a sockaddr_in6
 _PEEK: Final = 2
 _LARGEST_OPTION: Final = 256  # bytes
-# By level: what is passed on, under the same number. None has an address of memory as its value.
+# By level: options passed on with the same number. None of their values contains a memory address.
 _PASSED: Final[dict[int, frozenset[int]]] = {
     SOL_SOCKET: frozenset(
         # REUSEADDR, ERROR, DONTROUTE, BROADCAST, KEEPALIVE, OOBINLINE, PRIORITY, REUSEPORT, RCVLOWAT,
@@ -60,7 +60,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """An error of the operating system is the program's."""
+    """Turn errors of the operating system into errors for the program."""
     try:
         yield
     except OSError as error:
@@ -68,7 +68,7 @@ def _answering() -> Iterator[None]:
 
 
 class Real(Transport):
-    """Streams and datagrams of the Internet, by the number of the socket."""
+    """Internet streams and datagrams, by the number of the socket."""
 
     def __init__(self, sockets: Sockets, outside: Outside) -> None:
         super().__init__(sockets)
@@ -79,11 +79,11 @@ class Real(Transport):
         return number in self._open
 
     def file(self, number: int, flags: int) -> "RealSocketFile":
-        """An open file of one of them."""
+        """Make an open file for a socket."""
         return RealSocketFile(self.sockets, self, number, flags)
 
     def new(self, family: int, kind: int, protocol: int) -> int:
-        """A new socket; its number. Raises LinuxError."""
+        """Make a socket; return its number. Raises LinuxError."""
         with _answering():
             opened = real.socket(family, kind, protocol)
         return self._add(opened, family, kind, protocol)
@@ -115,12 +115,12 @@ class Real(Transport):
         return name._replace(scope=int.from_bytes(raw[_SCOPE_AT:][:4], "little"))
 
     def local(self, number: int) -> InetName:
-        """The name of a socket."""
+        """Return the name of a socket."""
         with _answering():
             return _name(self._open[number].getsockname())
 
     def remote(self, number: int) -> InetName:
-        """That of its peer; raises LinuxError(ENOTCONN)."""
+        """Return the name of its peer; raises LinuxError(ENOTCONN)."""
         with _answering():
             return _name(self._open[number].getpeername())
 
@@ -140,7 +140,7 @@ class Real(Transport):
             raise LinuxError(error)
 
     def disconnect(self, number: int) -> None:
-        """Python's `connect` takes no address without a family."""
+        """Disconnect through the C library, as Python's `connect` takes no address without a family."""
         if _libc.connect(self._open[number].fileno(), bytes(16), 16):
             raise LinuxError(ctypes.get_errno())
 
@@ -187,7 +187,7 @@ class Real(Transport):
     def _wait(
         self, socket: Socket, number: int, what: str, option: int, at_once: bool, error: LinuxError
     ) -> NoReturn:
-        """What could not be done at once waits, and else fails."""
+        """Raise Blocked for a call that could not be done at once, or the error of another failure."""
         if error.number != EAGAIN:
             raise error
         self.sockets.block(socket, ("socket", number, what), option, at_once)
@@ -203,7 +203,7 @@ class Real(Transport):
     # -- options -----------------------------------------------------------------------------------------
 
     def passes(self, level: int, number: int) -> bool:
-        """Whether the operating system is asked about an option; else it is only remembered."""
+        """Whether an option is passed to the operating system; others are only stored."""
         return number in _PASSED.get(level, ())
 
     def set_option(self, number: int, level: int, option: int, raw: bytes) -> None:
@@ -217,13 +217,13 @@ class Real(Transport):
             return self._open[number].getsockopt(level, option, _LARGEST_OPTION)
 
     def request(self, number: int, request: int) -> bytes:
-        """An ioctl that gives a number."""
+        """Do an ioctl whose result is a number."""
         with _answering():
             return fcntl.ioctl(self._open[number], request, bytes(4))
 
 
 def _address(socket: Socket, name: Name) -> tuple[Any, ...]:
-    """For Python, an address of the socket's family."""
+    """Return an address of the socket's family in Python's form."""
     assert isinstance(name, InetName)
     if socket.family == AF_INET:
         return real.inet_ntoa(name.host[12:]), name.port
@@ -238,7 +238,7 @@ def _name(address: tuple[Any, ...]) -> InetName:
 
 
 class RealSocketFile(SocketFile):
-    """One of the network outside."""
+    """The open file of a socket of the network outside."""
 
     transport: Real
 

@@ -1,4 +1,4 @@
-"""What one socket is: plain data."""
+"""One socket, as plain data."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -16,25 +16,25 @@ BUFFER: Final = 212992  # bytes that may wait in a socket, as /proc/sys/net/core
 
 Credentials = tuple[int, int, int]  # process, user, group
 NOBODY: Final[Credentials] = (0, 0xFFFF_FFFF, 0xFFFF_FFFF)
-UNTOLD: Final[Credentials] = (0, 65534, 65534)  # of a message that nobody asked about in time
+UNTOLD: Final[Credentials] = (0, 65534, 65534)  # of a message whose sender was not requested in time
 
 
 class State(IntEnum):
-    """Where a socket is in its life. A datagram socket with a peer is CONNECTED."""
+    """The state of a socket. A datagram socket with a peer is CONNECTED."""
 
     NEW = 0
     LISTENING = 1
     CONNECTING = 2
     CONNECTED = 3
-    REFUSED = 4  # a connection that was asked for without waiting did not come about
+    REFUSED = 4  # a non-blocking connect has failed
     CLOSED = 5  # a connection that was broken
 
 
 @dataclass(slots=True)
 class Message:
-    """What waits to be received: bytes, who sent them, and the open files that go along, by number.
+    """A message that waits to be received: bytes, sender, and passed open files, by number.
 
-    `cost` is what it takes of the buffer, 0 in a stream, where only its bytes count.
+    `cost` is its overhead in the buffer, 0 in a stream, where only its bytes count.
     """
 
     data: bytearray
@@ -46,11 +46,11 @@ class Message:
 
 @dataclass(slots=True)
 class Socket:
-    """One end. `peer` is the other one, which may be gone already, 0 for none.
+    """One socket. `peer` is the other end, which may be closed already; 0 for none.
 
-    `ends_in`: nothing more will come; `ends_out`: nothing more can be sent. `error` is that of the past, for
-    whoever asks next. One that listens has `pending` connections, of which it takes `backlog` + 1, and
-    `callers` that wait for room there. `unheard`: the end of a connect that did not wait has not been told.
+    `ends_in`: nothing more will come; `ends_out`: nothing more can be sent. `error` is a pending error, for
+    the next call that reports it. A listening socket has `pending` connections, at most `backlog` + 1, and
+    `callers` that wait for room there. `unheard`: the end of a non-blocking connect has not been reported.
     `options` are by level and number.
     """
 
@@ -71,28 +71,28 @@ class Socket:
     callers: deque[int] = field(default_factory=deque)
     unheard: bool = False
     options: dict[tuple[int, int], int] = field(default_factory=dict)
-    owner: Credentials = NOBODY  # who listens with it, or connected it
+    owner: Credentials = NOBODY  # the process that listens with it, or connected it
     peer_owner: Credentials = NOBODY
     node: int = 0  # the inode of its path
     by_hand: bool = False  # its name was chosen by the program
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is one of bytes in order."""
+        """Whether it is a byte stream."""
         return self.type == SOCK_STREAM
 
     def option(self, number: int, default: int = 0) -> int:
-        """An option of SOL_SOCKET."""
+        """Return an option of SOL_SOCKET."""
         return self.options.get((SOL_SOCKET, number), default) if self.options else default
 
     @property
     def most_out(self) -> int:
-        """How many of its bytes may wait to be received."""
+        """The number of its bytes that may wait to be received."""
         return self.options.get((SOL_SOCKET, SO_SNDBUF), BUFFER) if self.options else BUFFER
 
 
 class Outgoing(NamedTuple):
-    """What is to be sent: bytes, where to (None: to the peer), with what and by whom."""
+    """A message to send: bytes, destination (None: the peer), passed files, and sender."""
 
     data: bytes
     to: Name | None = None
@@ -101,7 +101,7 @@ class Outgoing(NamedTuple):
 
 
 class Received(NamedTuple):
-    """What was taken: bytes, how many there were, and what came with them."""
+    """A received message: bytes, their full number, and what came with them."""
 
     data: bytes
     length: int = 0

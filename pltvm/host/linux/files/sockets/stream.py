@@ -1,4 +1,4 @@
-"""What streams do alike, and packets in sequence: they listen, accept, and have a peer until one closes."""
+"""The common part of streams and sequenced packets: they listen, accept, and have a peer until one closes."""
 
 from collections import deque
 from errno import EINVAL, EPIPE
@@ -16,11 +16,12 @@ from pltvm.host.linux.files.sockets.socket import (
 )
 from pltvm.host.linux.files.sockets.transport import MOST_BACKLOG, SHUT_RD, SHUT_WR, Inside
 
-MOST_PARTS: Final = 256  # of a stream, which are kept apart for their senders or files
+MOST_PARTS: Final = 256  # parts of a stream that are kept apart because of their senders or files
 
 
 class Connected(Inside):
-    """What connects before it sends. There is room, for `poll`, while `used` of `parts` of it are free."""
+    """A connection-oriented socket. For `poll` there is room while `used` of `parts` of the buffer are
+    free."""
 
     used, parts = 1, 4
 
@@ -47,14 +48,14 @@ class Connected(Inside):
         return connection
 
     def made_room(self, number: int, listener: Socket) -> None:
-        """One more connection can be taken."""
+        """Let a waiting caller connect, as there is room for one more connection."""
 
     def is_full(self, listener: Socket) -> bool:
-        """Whether it takes no more connections."""
+        """Whether there is no room for more connections."""
         return len(listener.pending) > listener.backlog
 
     def join(self, number: int, listening: int, local: Name | None) -> None:
-        """Connect a socket: its peer is a new one, which waits to be accepted, with the name `local`."""
+        """Connect a socket to a new peer with the name `local`, which waits to be accepted."""
         sockets = self.sockets
         socket, listener = sockets[number], sockets[listening]
         other = sockets.new(listener.family, listener.type, listener.protocol)
@@ -67,7 +68,7 @@ class Connected(Inside):
         sockets.wake(listening, "in")
 
     def pair(self, one: int, other: int) -> None:
-        """Two sockets are each other's peer."""
+        """Make two sockets each other's peer."""
         first, second = self.sockets[one], self.sockets[other]
         first.peer, second.peer = other, one
         first.peer_owner, second.peer_owner = second.owner, first.owner
@@ -92,7 +93,7 @@ class Connected(Inside):
             self.sockets.wake(socket.peer, "out")
 
     def send_bytes(self, number: int, socket: Socket, message: Outgoing, at_once: bool) -> int:
-        """As much as there is room for at the peer, which is there."""
+        """Send as much as there is room for at the peer, which exists; return the number of bytes."""
         sockets, size = self.sockets, len(message.data)
         peer = sockets.state.sockets[socket.peer]
         room = socket.most_out - peer.queued if len(peer.queue) < MOST_PARTS else 0
@@ -115,7 +116,7 @@ class Connected(Inside):
             self.sockets.wake(socket.peer, "in", "out")
 
     def close(self, number: int) -> None:
-        """The peer hears of the end, those who were not accepted likewise, and who waits for that."""
+        """Close a socket: notify its peer, connections that were not accepted, and waiting callers."""
         sockets = self.sockets
         socket = sockets[number]
         self.leave(number, socket)
@@ -130,12 +131,12 @@ class Connected(Inside):
         sockets.wake(number, "in", "out", "room")
 
     def leave(self, number: int, socket: Socket, abruptly: bool = False) -> None:
-        """Tell the peer that this end is closed, `abruptly` if it had something left to take."""
+        """Notify the peer that this end is closed, `abruptly` if it had unread data."""
 
     def refused(self, number: int) -> None:
-        """Who waited to be connected will not be."""
+        """Refuse a caller that waited for a connection."""
 
     def must_send(self, socket: Socket) -> None:
-        """Raises LinuxError(EPIPE) if it may not send any more."""
+        """Raise LinuxError(EPIPE) if it may not send any more."""
         if socket.ends_out:
             raise LinuxError(EPIPE)

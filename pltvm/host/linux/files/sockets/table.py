@@ -1,7 +1,7 @@
-"""All sockets by number, and who has which name: what the kinds of sockets share.
+"""All sockets by number, with their names: shared by the kinds of sockets.
 
-Keys: ("socket", n, "in") is woken when there is something to take, or to accept; "out" when there may be room
-to send; "room" when a message was taken from n, for those who send to it.
+Keys: ("socket", n, "in") is woken when there is something to receive or to accept; "out" when there may be
+room to send; "room" when a message was received from n, for sockets that send to it.
 """
 
 from dataclasses import dataclass, field
@@ -25,35 +25,35 @@ from pltvm.host.linux.files.sockets.socket import (
 from pltvm.host.linux.waits import Blocked, Key
 from pltvm.host.plain import Part
 
-FIRST_PORT, LAST_PORT = 32768, 60999  # that are given to who asks for none
-MOST_SOCKETS: Final = 1 << 16  # also those that nobody has accepted
+FIRST_PORT, LAST_PORT = 32768, 60999  # range of ports for sockets that request none
+MOST_SOCKETS: Final = 1 << 16  # with those not accepted yet
 MOST_QUEUED: Final = 256 << 20  # bytes in all sockets
 MOST_IN_FLIGHT: Final = 512  # files in messages
 
 
 class Host(Protocol):
-    """The system, as sockets see it."""
+    """The part of the system that sockets use."""
 
     def wake(self, key: Key) -> None:
-        """Something with this key has changed."""
+        """Wake threads that wait for this key."""
 
     def now(self) -> int:
-        """Monotonic time in ns."""
+        """Return monotonic time in ns."""
 
     def deadline(self, timeout: int) -> int:
-        """When the system call that is being served gives up, `timeout` ns after it was first made."""
+        """Return the end of the present system call's timeout: `timeout` ns after it was first made."""
 
     def credentials(self) -> Credentials:
-        """Of the process that is served."""
+        """Return the credentials of the calling process."""
 
     def hold(self, file: int) -> None:
-        """An open file has one user more."""
+        """Add a user of an open file."""
 
     def let_go(self, file: int) -> None:
-        """One less; without any it is closed."""
+        """Remove a user of an open file; the last one closes it."""
 
     def refuse(self, what: str) -> None:
-        """Part of a system call is not offered."""
+        """Note that a part of a system call is not offered."""
 
 
 @dataclass(slots=True)
@@ -78,11 +78,11 @@ class Sockets(Part[SocketsState]):
     def __init__(self, host: Host) -> None:
         self.host = host
         self.state = SocketsState()
-        self._dropped: list[int] = []  # files whose messages are gone, while they are closed
+        self._dropped: list[int] = []  # files of discarded messages, while they are being closed
         self._is_dropping = False
 
     def new(self, family: int, kind: int, protocol: int) -> int:
-        """A socket without a name; its number. Raises LinuxError(ENFILE)."""
+        """Make a socket without a name; return its number. Raises LinuxError(ENFILE)."""
         state = self.state
         if len(state.sockets) >= MOST_SOCKETS:
             raise LinuxError(ENFILE)
@@ -92,7 +92,7 @@ class Sockets(Part[SocketsState]):
         return number
 
     def get(self, number: int) -> Socket | None:
-        """One that may be gone."""
+        """Return a socket, or None if it is gone."""
         return self.state.sockets.get(number)
 
     def __getitem__(self, number: int) -> Socket:
@@ -101,13 +101,13 @@ class Sockets(Part[SocketsState]):
     # -- waiting -----------------------------------------------------------------------------------------
 
     def wake(self, number: int, *what: str) -> None:
-        """Wake those who wait for this of a socket."""
+        """Wake threads that wait for these keys of a socket."""
         for one in what:
             self.host.wake(("socket", number, one))
 
     def block(self, socket: Socket, key: Key, option: int, at_once: bool, late: int = EAGAIN) -> NoReturn:
-        """Wait for a key, as long as `option` (SO_RCVTIMEO, SO_SNDTIMEO) says; raises Blocked, or
-        LinuxError: EAGAIN if it is not to wait (`at_once`), `late` if it has."""
+        """Wait for a key, up to the timeout in `option` (SO_RCVTIMEO, SO_SNDTIMEO): raises Blocked, or
+        LinuxError: EAGAIN if it must not wait (`at_once`), `late` after the timeout."""
         if at_once:
             raise LinuxError(EAGAIN)
         timeout = socket.option(option)
@@ -121,7 +121,7 @@ class Sockets(Part[SocketsState]):
     # -- messages ----------------------------------------------------------------------------------------
 
     def put(self, number: int, message: Message) -> None:
-        """A message has come. Raises LinuxError: ENOBUFS, ETOOMANYREFS."""
+        """Deliver a message. Raises LinuxError: ENOBUFS, ETOOMANYREFS."""
         state, socket = self.state, self[number]
         size = message.cost or len(message.data)
         if state.queued + size > MOST_QUEUED:
@@ -142,21 +142,22 @@ class Sockets(Part[SocketsState]):
         self.host.wake(("socket", number, "in"))
 
     def sender(self, socket: Socket, to: Socket) -> Credentials:
-        """Who sends: told only if one of the two sockets wants that (SO_PASSCRED) by now, as Linux does."""
+        """Return the sender's credentials, only if one of the two sockets has SO_PASSCRED set by now, as in
+        Linux."""
         if (socket.options or to.options) and (socket.option(SO_PASSCRED) or to.option(SO_PASSCRED)):
             return self.host.credentials()
         return UNTOLD
 
     def took(self, socket: Socket, size: int) -> None:
-        """So many bytes of its buffer are free again."""
+        """Free so many bytes of its buffer."""
         socket.queued -= size
         self.state.queued -= size
 
     def landed(self, files: tuple[int, ...]) -> None:
-        """Files of a message have come to a process, or are closed: the message has them no more.
+        """Note that a message's files were passed to a process, or are closed.
 
-        A file that is closed by it may be a socket with messages: they follow one by one, not inside each
-        other.
+        A file closed by this may be a socket with messages: these are handled one after the other, without
+        recursion.
         """
         self.state.in_flight -= len(files)
         self._dropped += files
@@ -170,7 +171,7 @@ class Sockets(Part[SocketsState]):
             self._is_dropping = False
 
     def forget(self, number: int) -> None:
-        """A socket is no more; nor are its messages and its name."""
+        """Remove a socket, with its messages and its name."""
         socket = self.state.sockets.pop(number)
         self.state.queued -= socket.queued
         self._free_name(number, socket)
@@ -191,7 +192,7 @@ class Sockets(Part[SocketsState]):
             self.release_port(number, socket)
 
     def release_port(self, number: int, socket: Socket) -> None:
-        """It has its port no more."""
+        """Release its port."""
         assert isinstance(socket.local, InetName)
         key = (socket.protocol, socket.local.port)
         users = self.state.ports.get(key, [])
@@ -202,7 +203,7 @@ class Sockets(Part[SocketsState]):
         socket.local = None
 
     def take_port(self, number: int, socket: Socket, name: InetName) -> None:
-        """Give it an address, and a port if it has asked for none. Raises LinuxError(EADDRINUSE)."""
+        """Give it an address, and a free port if it requests none. Raises LinuxError(EADDRINUSE)."""
         port = name.port or self._free_port(socket)
         name = InetName(name.host, port)
         for other in self.on_port(socket.protocol, port):
@@ -212,7 +213,7 @@ class Sockets(Part[SocketsState]):
         self.state.ports.setdefault((socket.protocol, port), []).append(number)
 
     def on_port(self, protocol: int, port: int) -> list[int]:
-        """The sockets there, in the order of coming."""
+        """Return the sockets on a port, in the order of binding."""
         return self.state.ports.get((protocol, port), [])
 
     def _free_port(self, socket: Socket) -> int:
@@ -226,19 +227,19 @@ class Sockets(Part[SocketsState]):
 
 
 def _goes_on(socket: Socket, last: Message, message: Message) -> bool:
-    """Whether nobody can tell two parts of a stream from one."""
+    """Whether two parts of a stream can be joined without a visible difference."""
     if last.files or message.files:
         return False
     return last.sender == message.sender or not socket.option(SO_PASSCRED)
 
 
 def only_v6(socket: Socket) -> bool:
-    """Whether it has nothing to do with IPv4."""
+    """Whether it does not use IPv4."""
     return bool(socket.options.get((IPPROTO_IPV6, IPV6_V6ONLY)))
 
 
 def covers(socket: Socket, bound: InetName, host: bytes) -> bool:
-    """Whether what goes to an address is for a socket that is bound like this."""
+    """Whether data for an address goes to a socket that is bound like this."""
     if not is_any(bound.host):
         return bound.host == host
     return is_v4(host) if is_v4(bound.host) else not (is_v4(host) and only_v6(socket))

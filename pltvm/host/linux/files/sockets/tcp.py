@@ -1,6 +1,6 @@
-"""TCP over the loopback interface. Nothing is lost on the way, and nothing takes time.
+"""TCP over the loopback interface, without losses and delays.
 
-A connection is there as soon as it is asked for, if somebody listens and has room for it.
+A connection exists at once if a socket listens and has room for it.
 """
 
 from errno import (
@@ -37,7 +37,7 @@ _GONE = (State.NEW, State.REFUSED, State.CLOSED)
 
 
 class Tcp(Inet, Connected):
-    """A stream of the Internet."""
+    """An Internet stream."""
 
     used, parts = 2, 3
     out = WRITABLE
@@ -78,7 +78,7 @@ class Tcp(Inet, Connected):
             raise LinuxError(error)
 
     def _call(self, number: int, socket: Socket, name: InetName) -> None:
-        """Ask for a connection: it is there, refused, or comes when there is room for it."""
+        """Request a connection: it exists at once, is refused, or is made when there is room for it."""
         self.bind_if_new(number, socket, name.host)
         socket.remote, socket.error, socket.unheard = name, 0, True
         socket.ends_in = socket.ends_out = False
@@ -93,7 +93,8 @@ class Tcp(Inet, Connected):
             self.join(number, listening, name)
 
     def _listener(self, number: int, name: InetName) -> int | None:
-        """Who listens there: for this address rather than for all; of several the next in turn."""
+        """Return the listening socket: one for this address rather than for all; of several the next in
+        turn."""
         sockets = self.sockets
         found = []
         for other in sockets.on_port(sockets[number].protocol, name.port):
@@ -146,14 +147,14 @@ class Tcp(Inet, Connected):
         socket.ends_in = socket.ends_out = socket.unheard = False
 
     def _give_up_port(self, number: int, socket: Socket) -> None:
-        """One that was not chosen is for one connection."""
+        """Release a port that the program did not choose: it is for one connection only."""
         if not socket.by_hand and isinstance(socket.local, InetName):
             self.sockets.release_port(number, socket)
 
     # -- bytes -------------------------------------------------------------------------------------------
 
     def must_receive(self, socket: Socket) -> None:
-        """What is left of a connection that was broken can be taken, and its error heard."""
+        """Allow receiving the rest of a broken connection, and its error."""
         if socket.state in (State.NEW, State.LISTENING):
             raise LinuxError(ENOTCONN)
         if socket.state == State.CLOSED and socket.error == EPIPE:
@@ -171,7 +172,7 @@ class Tcp(Inet, Connected):
             error, socket.error = socket.error or EPIPE, 0
             raise LinuxError(error)
         peer = sockets.get(socket.peer)
-        if peer is None:  # it has closed: what it does not take breaks the connection
+        if peer is None:  # it has closed: data that it cannot receive breaks the connection
             if message.data:
                 self._broken(number, socket, EPIPE)
             return len(message.data)
@@ -180,7 +181,7 @@ class Tcp(Inet, Connected):
     # -- the end -----------------------------------------------------------------------------------------
 
     def shut(self, number: int, socket: Socket, how: int) -> None:
-        """Only the end of what is sent is told."""
+        """Shut down; the peer is notified only of the end of sending."""
         if socket.state in _GONE:
             raise LinuxError(ENOTCONN)
         if socket.state == State.LISTENING:
@@ -216,7 +217,7 @@ class Tcp(Inet, Connected):
             self.sockets.wake(socket.peer, "in", "out")
 
     def _broken(self, number: int, socket: Socket, error: int) -> None:
-        """A connection was broken by the other side."""
+        """Break a connection, as the other side has done it."""
         socket.state, socket.error = State.CLOSED, error
         socket.ends_in = socket.ends_out = True
         self.sockets.wake(number, "in", "out")

@@ -1,7 +1,7 @@
-"""What a kind of socket can do, and what those inside of the machine do alike: a kind says how it is bound,
-connected and sent through.
+"""The interface of kinds of sockets, and the common part of those inside the machine: a kind implements
+binding, connecting and sending.
 
-`at_once` says that a call does not wait. All raise LinuxError, or Blocked.
+With `at_once` a call does not wait. All raise LinuxError, or Blocked.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ from pltvm.host.linux.files.sockets.table import Sockets
 
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 MOST_BACKLOG: Final = 4096
-MESSAGE: Final = 768  # what a message takes of a buffer besides its bytes
+MESSAGE: Final = 768  # overhead of a message in a buffer, in bytes
 
 
 class Transport(ABC):
@@ -37,7 +37,7 @@ class Transport(ABC):
 
     @abstractmethod
     def parse(self, socket: Socket, raw: bytes) -> Name:
-        """An address in memory."""
+        """Return the name for an address in memory."""
 
     @abstractmethod
     def bind(self, number: int, name: Name) -> None:
@@ -45,56 +45,57 @@ class Transport(ABC):
 
     @abstractmethod
     def connect(self, number: int, name: Name, at_once: bool) -> None:
-        """Connect it with who has a name."""
+        """Connect it to the socket with this name."""
 
     @abstractmethod
     def disconnect(self, number: int) -> None:
-        """Undo that, as connecting to no address does."""
+        """Disconnect it, as connecting to no address does."""
 
     def listen(self, number: int, backlog: int) -> None:
-        """Take connections."""
+        """Accept connections from now on."""
         raise LinuxError(EOPNOTSUPP)
 
     def accept(self, number: int, at_once: bool) -> int:
-        """The number of a connection that has come."""
+        """Return the number of a new connection."""
         raise LinuxError(EOPNOTSUPP)
 
     @abstractmethod
     def send(self, number: int, message: Outgoing, at_once: bool) -> int:
-        """Send it, or of a stream as much as there is room for; how many bytes that were."""
+        """Send a message, or as much as there is room for in a stream; return the number of bytes."""
 
     @abstractmethod
     def receive(self, number: int, size: int, at_once: bool, peek: bool = False) -> Received:
-        """Up to `size` bytes, of a datagram its beginning; none at the end. `peek` leaves them there."""
+        """Receive up to `size` bytes, or the start of a datagram; none at the end. `peek` does not remove
+        them."""
 
     @abstractmethod
     def shutdown(self, number: int, how: int) -> None:
-        """SHUT_RD, SHUT_WR, SHUT_RDWR."""
+        """Do SHUT_RD, SHUT_WR or SHUT_RDWR."""
 
     @abstractmethod
     def events(self, number: int) -> int:
-        """What it is ready for."""
+        """Return the events that it is ready for."""
 
     @abstractmethod
     def close(self, number: int) -> None:
-        """Nobody has it any more."""
+        """Close it."""
 
 
 class Inside(Transport):
-    """One whose messages wait in the machine."""
+    """A socket whose messages wait in the machine."""
 
     out: int = WRITABLE  # the events of room
 
     @abstractmethod
     def has_room(self, number: int, socket: Socket) -> bool:
-        """Whether sending does not have to wait."""
+        """Whether sending need not wait."""
 
     @abstractmethod
     def shut(self, number: int, socket: Socket, how: int) -> None:
-        """No more is received, sent, or both: tell the peer."""
+        """End receiving, sending, or both, and notify the peer."""
 
     def is_unconnected(self, socket: Socket) -> bool:
-        """Whether it should be connected and is not: that is POLLHUP."""
+        """Whether it needs a connection and has none, which is POLLHUP."""
         return False
 
     def shutdown(self, number: int, how: int) -> None:
@@ -125,7 +126,7 @@ class Inside(Transport):
 
     @abstractmethod
     def must_receive(self, socket: Socket) -> None:
-        """Raises LinuxError for a socket to which nothing can come."""
+        """Raise LinuxError if nothing can be received."""
 
     def receive(self, number: int, size: int, at_once: bool, peek: bool = False) -> Received:
         sockets = self.sockets
@@ -146,7 +147,7 @@ class Inside(Transport):
         return self._take_message(number, socket, size, peek)
 
     def _raise_error(self, socket: Socket) -> None:
-        """An error of the past is raised once."""
+        """Raise a pending error, once."""
         error, socket.error = socket.error, 0
         if error:
             raise LinuxError(error)
@@ -163,8 +164,8 @@ class Inside(Transport):
         return Received(data, len(message.data), message.source, message.files, message.sender)
 
     def _take_bytes(self, number: int, socket: Socket, size: int, peek: bool) -> Received:
-        """Bytes of one message or several: of one sender, if that is asked for, and up to the first that
-        brings files."""
+        """Take bytes of one or several messages: of one sender, if senders are requested, and up to the first
+        message with files."""
         queue, queued, first = socket.queue, socket.queued, socket.queue[0]
         if len(first.data) > size or len(queue) == 1 or first.files:
             data, files = bytes(first.data[:size]), first.files
@@ -185,7 +186,7 @@ class Inside(Transport):
         return Received(data, len(data), None, files, first.sender)
 
     def _several(self, socket: Socket, size: int) -> list[tuple[Message, int]]:
-        """The messages that one call takes, and how many bytes of each."""
+        """Return the messages that one call takes, and the number of bytes of each."""
         first, of_one, taken = socket.queue[0], socket.option(SO_PASSCRED), list[tuple[Message, int]]()
         for message in socket.queue:
             if not size or (of_one and message.sender != first.sender):
@@ -198,10 +199,10 @@ class Inside(Transport):
         return taken
 
     def _freed(self, socket: Socket, before: int) -> None:
-        """There is more room in a stream than before."""
+        """Wake senders if there is more room in a stream than before."""
         raise NotImplementedError
 
     def must_have_peer(self, socket: Socket) -> None:
-        """Raises LinuxError(EDESTADDRREQ) for a datagram that nobody is named for."""
+        """Raise LinuxError(EDESTADDRREQ) for a datagram without a destination."""
         if socket.state != State.CONNECTED:
             raise LinuxError(EDESTADDRREQ)

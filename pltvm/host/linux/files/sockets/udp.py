@@ -1,4 +1,5 @@
-"""UDP over the loopback interface. What nobody takes is lost; a sender that is connected hears of it."""
+"""UDP over the loopback interface. Datagrams without a receiver are lost; a connected sender gets an
+error."""
 
 from errno import EACCES, ECONNREFUSED, EINVAL, EMSGSIZE, ENETUNREACH, ENOTCONN, EPIPE
 from typing import Final
@@ -32,7 +33,7 @@ LARGEST: Final = 65507  # bytes of a datagram
 
 
 class Udp(Inet):
-    """Datagrams of the Internet."""
+    """Internet datagrams."""
 
     out = WRITABLE | POLLWRBAND
 
@@ -99,7 +100,8 @@ class Udp(Inet):
         return size
 
     def _receiver(self, source: InetName, to: InetName, protocol: int) -> int | None:
-        """Who gets it: the one that is bound, and connected, most closely; the latest of several."""
+        """Return the receiver: the socket with the most specific binding and connection, the latest of
+        several."""
         best, found = -1, list[int]()
         for number in self.sockets.on_port(protocol, to.port):
             socket = self.sockets[number]

@@ -34,7 +34,7 @@ _OVERHEAD: Final = 32
 
 
 class Unix(Inside):
-    """What all three have in common: names. Paths are turned into inodes by who calls."""
+    """The common part of all three: names. Callers turn paths into inodes."""
 
     out = WRITABLE | POLLWRBAND
 
@@ -42,7 +42,7 @@ class Unix(Inside):
         return unix_name(raw)
 
     def bind(self, number: int, name: Name, node: int = 0) -> None:
-        """An abstract name, one that is made up, or a path with its inode."""
+        """Bind to an abstract name, a generated one, or a path with its inode."""
         assert isinstance(name, UnixName)
         state, socket = self.sockets.state, self.sockets[number]
         if socket.local is not None:
@@ -66,12 +66,12 @@ class Unix(Inside):
                 return UnixName(path)
 
     def bind_if_seen(self, number: int, socket: Socket) -> None:
-        """A socket that wants credentials has a name."""
+        """Give a name to a socket that wants credentials."""
         if socket.option(SO_PASSCRED) and socket.local is None:
             self.bind(number, UnixName(b""))
 
     def find(self, socket: Socket, name: UnixName, node: int) -> int:
-        """Who has a name, or a path by its inode, and is of the same kind; raises LinuxError."""
+        """Return the socket of the same kind with a name, or with a path by its inode; raises LinuxError."""
         state = self.sockets.state
         if not name.path:
             raise LinuxError(EINVAL)
@@ -85,7 +85,7 @@ class Unix(Inside):
 
 
 class UnixConnected(Unix, Connected):
-    """Streams, and what is like them but keeps messages apart."""
+    """Streams and sequenced packets."""
 
     def connect(self, number: int, name: Name, at_once: bool, node: int = 0) -> None:
         assert isinstance(name, UnixName)
@@ -122,7 +122,7 @@ class UnixConnected(Unix, Connected):
         self.sockets.wake(socket.peer, "in", "out")
 
     def _peer_of(self, socket: Socket) -> Socket:
-        """Who takes what is sent; raises LinuxError(EPIPE)."""
+        """Return the receiving peer; raises LinuxError(EPIPE)."""
         self.must_send(socket)
         peer = self.sockets.get(socket.peer)
         if peer is None or peer.ends_in:
@@ -131,7 +131,7 @@ class UnixConnected(Unix, Connected):
 
 
 class UnixStream(UnixConnected):
-    """Bytes in order."""
+    """Byte streams."""
 
     def must_receive(self, socket: Socket) -> None:
         if socket.state != State.CONNECTED:
@@ -148,7 +148,7 @@ class UnixStream(UnixConnected):
 
 
 class UnixPackets(UnixConnected):
-    """Messages in order."""
+    """Sequenced packets."""
 
     def must_receive(self, socket: Socket) -> None:
         if socket.state != State.CONNECTED:
@@ -168,7 +168,7 @@ class UnixPackets(UnixConnected):
 
 
 class UnixDatagrams(Unix):
-    """Messages to whoever is named."""
+    """Datagrams."""
 
     def must_receive(self, socket: Socket) -> None:
         pass
@@ -183,7 +183,7 @@ class UnixDatagrams(Unix):
         self.sockets.wake(number, "out")
 
     def pair(self, one: int, other: int) -> None:
-        """Two sockets are each other's peer."""
+        """Make two sockets each other's peer."""
         for number, peer in ((one, other), (other, one)):
             socket = self.sockets[number]
             socket.peer, socket.state = peer, State.CONNECTED
