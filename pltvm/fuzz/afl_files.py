@@ -1,4 +1,4 @@
-"""The names and text files of AFL++ 4, as its own tools and others read them.
+"""The file names and text files of AFL++ 4, as read by its own tools and others.
 
 File names are `id:000003,src:000001,time:1234,execs:5678,op:havoc,rep:2`: src is the id of the input it was
 made from, time is in milliseconds. Seeds end in `orig:NAME` instead, and crashes have `sig:11` after the id.
@@ -26,16 +26,16 @@ _ID: Final = re.compile(r"id:(\d{1,18})(?!\d)", re.ASCII)
 
 @dataclass(frozen=True)
 class Progress:
-    """What the statistics tell beyond `Counts`. Inputs are counted; 0 for what does not apply."""
+    """Statistics besides `Counts`. Values are numbers of inputs unless noted; 0 if not applicable."""
 
-    speed: float = 0.0  # executions a second, lately
+    speed: float = 0.0  # recent executions per second
     current: int = 0  # index of the input that is mutated
     favored: int = 0  # inputs that suffice for all edges
     pending: int = 0  # inputs that were not mutated yet
     pending_favored: int = 0
     rounds_without_finds: int = 0
-    variable: int = 0  # inputs that do not always run the same way
-    stability: float = 1.0  # part of the edges that do not vary
+    variable: int = 0  # inputs whose runs vary
+    stability: float = 1.0  # share of the edges that do not vary
     timeout_ms: int = 0
     slowest_ms: int = 0
     dictionary: int = 0  # words found in the target
@@ -43,11 +43,11 @@ class Progress:
 
 @dataclass
 class Tally:
-    """What the folder itself knows. Times are Unix seconds, 0 for never."""
+    """Data of the folder itself. Times are Unix seconds, 0 for never."""
 
-    started: float = 0.0  # such that now − started is the run time, earlier runs included
+    started: float = 0.0  # now − started is the run time, including earlier runs
     corpus: int = 0
-    found: int = 0  # inputs that are no seeds
+    found: int = 0  # inputs other than seeds
     imported: int = 0
     depth: int = 0
     crashes: int = 0
@@ -62,13 +62,13 @@ class Tally:
 
 
 def ids(names: Iterable[str]) -> dict[int, str]:
-    """The inputs among the files of a folder: id → file name, in the order of the ids."""
+    """Return the inputs among the files of a folder: id → file name, in the order of ids."""
     matches = [match for match in map(_ID.match, names) if match]
     return dict(sorted((int(match[1]), match.string) for match in matches))
 
 
 def seed_name(number: int, time_ms: int, executions: int, name: str) -> str:
-    """The file name of a seed that was called `name`; a name that AFL++ gave keeps its end only."""
+    """Return the file name of a seed with this `name`; of a name given by AFL++ only the end is kept."""
     start = f"id:{number:06},time:{time_ms},execs:{executions},orig:"
     return start + _cut(_safe(name).rpartition(",orig:")[2] or "seed", _LONGEST_NAME - len(start))
 
@@ -84,7 +84,7 @@ def found_name(
     operation: str = "havoc",
     repeat: int = 0,
 ) -> str:
-    """The file name of any other input: found by `operation`, or imported from an `instance`."""
+    """Return the file name of another input: found by `operation`, or imported from an `instance`."""
     fields = [f"id:{number:06}"]
     if signal is not None:
         fields.append(f"sig:{signal:02}")
@@ -101,7 +101,7 @@ def found_name(
 
 
 def origin(name: str) -> tuple[int, str]:
-    """Id of the input that this one was made from (−1: none), and the operation: seed, sync, havoc …"""
+    """Return the id of the parent input (−1: none), and the operation: seed, sync, havoc …"""
     head, seed, _ = name.partition(",orig:")
     fields = dict(field.partition(":")[::2] for field in head.split(","))
     source = fields.get("src", "").partition("+")[0]  # splicing has two: src:000001+000002
@@ -112,12 +112,12 @@ def origin(name: str) -> tuple[int, str]:
 
 
 def _safe(name: str) -> str:
-    """A name that is one printable part of a path."""
+    """Return the name as one printable component of a path."""
     return "".join(letter if letter.isprintable() and letter != "/" else "_" for letter in name)
 
 
 def _cut(name: str, size: int) -> str:
-    """At most so many bytes of a name."""
+    """Return at most `size` bytes of a name."""
     return name.encode()[:size].decode("utf-8", "ignore")
 
 
@@ -127,7 +127,7 @@ def _cut(name: str, size: int) -> str:
 def fuzzer_stats(
     counts: Counts, progress: Progress, tally: Tally, now: float, command: Sequence[str], banner: str
 ) -> str:
-    """The text of fuzzer_stats. The order of the keys and their meaning are AFL++'s."""
+    """Return the text of fuzzer_stats, with AFL++'s keys in AFL++'s order."""
     run_time = max(now - tally.started, 0.0)
     values = {
         "start_time": int(tally.started),
@@ -180,7 +180,7 @@ def fuzzer_stats(
 
 
 def plot_line(counts: Counts, progress: Progress, tally: Tally, now: float) -> str:
-    """A line of plot_data, for PLOT_HEADER."""
+    """Return a line of plot_data, with the columns of PLOT_HEADER."""
     values = [int(max(now - tally.started, 0.0)), counts.rounds, progress.current, tally.corpus]
     values += [progress.pending, progress.pending_favored]
     crashes = [tally.crashes, tally.hangs, tally.depth]
@@ -189,32 +189,32 @@ def plot_line(counts: Counts, progress: Progress, tally: Tally, now: float) -> s
 
 
 def parse_stats(text: str) -> dict[str, str]:
-    """The keys and values of a fuzzer_stats."""
+    """Return the keys and values of a fuzzer_stats."""
     lines = (line.partition(":") for line in text.splitlines())
     return {key.strip(): value.strip() for key, colon, value in lines if colon}
 
 
 def number(stats: dict[str, str], key: str) -> float:
-    """A number of fuzzer_stats; 0 when it is missing, damaged, or longer than any of a campaign."""
+    """Return a number of fuzzer_stats; 0 if it is missing, damaged, or too long."""
     text = stats.get(key, "").removesuffix("%")
     return float(text) if re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", text, re.ASCII) else 0.0
 
 
 def counts_of(stats: dict[str, str]) -> Counts:
-    """The counts that a fuzzer_stats was written from."""
+    """Return the counts in a fuzzer_stats."""
     keys = ("execs_done", "edges_found", "total_edges", "cycles_done")
     executions, edges, map_size, rounds = (int(number(stats, key)) for key in keys)
     return Counts(executions, number(stats, "exec_seconds"), edges, map_size, rounds)
 
 
 def fuzzer_setup(command: Sequence[str]) -> str:
-    """The text of fuzzer_setup: the command line, quoted for a shell."""
+    """Return the text of fuzzer_setup: the command line, quoted for a shell."""
     quoted = ("'" + word.replace("'", "'\\''") + "'" for word in command)
     return f"# environment variables:\n# command line:\n{' '.join(quoted)}\n"
 
 
 def readme(command: Sequence[str]) -> str:
-    """The text of README.txt in crashes/."""
+    """Return the text of README.txt in crashes/."""
     return (
         f"Command line used to find this crash:\n\n{' '.join(command)}\n\n"
         "Each file is an input. Its report is in ../reports, under the same id. To see it happen again:\n\n"
@@ -227,7 +227,7 @@ def _coverage(counts: Counts) -> str:
 
 
 def _peak_memory() -> int:
-    """MiB that this process, or the largest of its children that ended, had in memory at most."""
+    """Return the peak memory, in MiB, of this process or the largest of its ended children."""
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return max(resource.getrusage(user).ru_maxrss for user in users) // unit

@@ -1,7 +1,7 @@
-"""The memory that the fuzzing loop works on, as `arena.h` lays it out, for C and Python alike.
+"""The memory that the fuzzing loop works on, in the layout of `arena.h`, for C and Python.
 
-The numbers are a structure of ctypes that lies on it, the other parts memoryviews. The header is read by
-cffi's parser; the annotations here say the same names to mypy, and a test that they are the same.
+The numbers are a ctypes structure that lies on it, the other parts are memoryviews. cffi's parser reads the
+header; the annotations here give the same names to mypy, and a test compares them.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ MOST_SLOTS: Final = _SIZES["MOST_SLOTS"]
 
 
 class State(ctypes.Structure):
-    """The numbers; what they mean is said in the header."""
+    """The numbers; the header has their meaning."""
 
     _fields_ = [(name, _TYPES[field.type.cname]) for name, field in _HEADER.typeof("struct state").fields]
 
@@ -86,7 +86,7 @@ class State(ctypes.Structure):
 
 
 class Arena:
-    """Numbers, and the other parts by their names; and guest RAM with its copy, once they are there."""
+    """The numbers, and the other parts by name; later also guest RAM and its copy."""
 
     state: State
     rng: memoryview
@@ -111,49 +111,50 @@ class Arena:
             end = field.offset + _HEADER.sizeof(field.type)
             setattr(self, name, whole[field.offset : end].cast(_FORMATS[field.type.item.cname]))
         self.address = ctypes.addressof(self.state)
-        self._as_parameter_ = ctypes.c_void_p(self.address)  # what C functions get
+        self._as_parameter_ = ctypes.c_void_p(self.address)  # passed to C functions
         self.ram = self.copy = memoryview(b"")
         self.ram_words = self.ram.cast("Q")
 
     def use(self, base: int, ram: memoryview, copy: memoryview) -> None:
-        """Guest RAM, which starts at physical address `base`, and what it is to be again. Both stay there."""
+        """Set guest RAM, which starts at physical address `base`, and the copy to restore. Their addresses
+        are fixed."""
         self.ram, self.copy, self.ram_words = ram, copy, ram.cast("Q")
         self.state.base = base
         self.state.ram, self.state.copy = _address_of(ram), _address_of(copy)
 
     def seed(self, words: Iterable[int]) -> None:
-        """The state of the random number generator, as `havoc.seed_state` gives it."""
+        """Set the state of the random number generator, from `havoc.seed_state`."""
         for index, word in enumerate(words):
             self.rng[index] = word
 
     def input(self) -> bytes:
-        """The input of the last execution."""
+        """Return the input of the last execution."""
         return bytes(self.buffer[: self.state.size])
 
     def set_input(self, data: bytes) -> None:
-        """Execute this one; `place` has still to put it where it is read."""
+        """Set the next input; `place` still has to put it where it is read."""
         self.buffer[: len(data)] = data
         self.state.size = len(data)
 
     def set_parent(self, data: bytes) -> None:
-        """Mutate this one from now on."""
+        """Set the input to mutate from now on."""
         self.parent[: len(data)] = data
         self.state.parent_size = len(data)
 
     def set_corpus(self, inputs: list[bytes]) -> None:
-        """What mutations splice with: the last ones, as many as there is room for."""
+        """Set the inputs for splicing: the last ones, as many as there is room for."""
         self.state.inputs = _pack(inputs, self.corpus, self.bounds)
 
     def set_tokens(self, tokens: list[bytes]) -> None:
-        """The dictionary."""
+        """Set the dictionary."""
         self.state.words = _pack(tokens, self.tokens, self.token_bounds)
 
     def reach(self, feature: int) -> None:
-        """Count something that is no edge as one: a number below MOST_FEATURES."""
+        """Count a feature like an edge: a number below MOST_FEATURES."""
         self.count(FEATURES + feature)
 
     def count(self, edge: int) -> None:
-        """An edge was taken once more."""
+        """Count an edge once more."""
         count = self.map[edge]
         if count == 0:
             self.touched[self.state.taken] = edge
@@ -167,7 +168,7 @@ def _address_of(memory: memoryview) -> int:
 
 
 def _pack(items: list[bytes], area: memoryview, bounds: memoryview) -> int:
-    """Put the last ones end to end, and where each starts; how many there was room for."""
+    """Store the last items end to end, with their offsets; return how many there was room for."""
     kept: list[bytes] = []
     room = len(area)
     for item in reversed(items[-(len(bounds) - 1) :]):

@@ -1,6 +1,7 @@
-"""A batch of executions that the native core goes on with by itself: `struct batch` of native/batch.h.
+"""A batch of executions that the native core runs by itself: `struct batch` of native/batch.h.
 
-Python prepares it, and gets every execution that is not plain. Without the core it only counts what is left.
+Python prepares it, and handles all but the common executions. Without the core it only counts the remaining
+ones.
 """
 
 import ctypes
@@ -21,11 +22,12 @@ _U64: Final = ctypes.c_uint64
 _POINTER: Final = ctypes.c_void_p
 
 
-TO_BEGIN, TO_SEND = 4, 5  # of `found`: Python is to begin the next execution, or to make the next call
+# values of `found`: Python has to begin the next execution, or to make the next call
+TO_BEGIN, TO_SEND = 4, 5
 
 
 class Batch(ctypes.Structure):
-    """See the header, of which a test says that this is the same."""
+    """See the header; a test checks that both are the same."""
 
     _fields_ = [
         ("arena", _POINTER),
@@ -91,7 +93,8 @@ class Batch(ctypes.Structure):
         entry: Any,
         contexts: Iterable[Context],
     ) -> None:
-        """Executions of `target` start with the registers `entry`. Edges of `contexts` are counted apart."""
+        """Prepare executions of `target` that start with the registers `entry`. Edges of each of `contexts`
+        are counted separately."""
         self.arena, self.calls = arena.address, ctypes.addressof(calls)
         self.target, self.clock = target.address, hart.clock
         self.entry[:] = entry
@@ -99,15 +102,15 @@ class Batch(ctypes.Structure):
             self.regions[index] = context.address
 
     def pass_on(self, slots: Sequence[int], **places: int) -> None:
-        """An input is several calls: see the header for `places`."""
+        """Prepare for inputs of several calls: see the header for `places`."""
         self._slots = array("Q", slots)
         self.slots, self.slot_count = self._slots.buffer_info()
         for name, value in places.items():
             setattr(self, name, value)
 
     def watch_log(self, memory: Memory, always: Sequence[int], tables: Iterable[int]) -> None:
-        """RAM's log is as it is at the snapshot now. `always` are the numbers of the pages in it that are to
-        be compared, `tables` the physical addresses of page tables."""
+        """Take RAM's log as it is now as that of the snapshot. `always` are the numbers of pages in the log
+        that have to be compared, `tables` the physical addresses of page tables."""
         self._logged, self._always = bytearray(memory.dirty), array("Q", always)
         self._tables = bytearray(len(memory.dirty))
         for pa in tables:
@@ -116,7 +119,7 @@ class Batch(ctypes.Structure):
         self.always, self.always_count = self._always.buffer_info()
 
     def answer_for(self, hart: Hart, handler: Handler) -> None:
-        """From now on the core goes on with executions, as long as ecalls are this handler's."""
+        """Let the core run executions from now on, as long as ecalls have this handler."""
         core = native.core
         if hart.has_core and core is not None:
             self.monitor = ctypes.cast(core.pltvm_answer, ctypes.c_void_p)

@@ -1,9 +1,9 @@
-"""Files beneath a folder that the user named and somebody else may have filled.
+"""Files beneath a folder that the user named and that others may have filled.
 
-No link in it is followed, and nothing but plain files is read or written: each component of a path is opened
-by itself, without following, beneath the one before it. The named folder itself may be a link.
+No link in it is followed, and only plain files are read or written: each component of a path is opened by
+itself, without following links, beneath the one before. The named folder itself may be a link.
 
-All functions raise OSError, and PltvmError for what is in place but no plain file or folder.
+All functions raise OSError, and PltvmError if the path is neither a plain file nor a folder.
 """
 
 import os
@@ -18,12 +18,12 @@ from pltvm.errors import PltvmError
 MOST_TEXT: Final = 16 << 20  # bytes of a text file
 MOST_INPUT: Final = 1 << 20  # bytes of an input; the largest that a campaign writes has 32 KiB
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a FIFO must not hold us up
+_FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: opening a FIFO must not wait
 
 
 @contextmanager
 def opened(root: Path, folder: Path) -> Iterator[int]:
-    """The descriptor of `folder`, which is `root` or beneath it."""
+    """Open `folder`, which is `root` or beneath it, and yield its descriptor."""
     descriptor = os.open(root, _FOLDER)
     try:
         for part in folder.relative_to(root).parts:
@@ -39,7 +39,7 @@ def opened(root: Path, folder: Path) -> Iterator[int]:
 
 
 def make_folder(root: Path, folder: Path) -> None:
-    """Make a folder unless it is there; the one that it is in has to be."""
+    """Make a folder unless it exists; its parent has to exist."""
     with opened(root, folder.parent) as parent, suppress(FileExistsError):
         os.mkdir(folder.name, dir_fd=parent)
     with opened(root, folder):
@@ -47,13 +47,13 @@ def make_folder(root: Path, folder: Path) -> None:
 
 
 def plain_files(root: Path, folder: Path) -> list[str]:
-    """The names of the plain files in a folder, sorted; links and all else are left out."""
+    """Return the names of the plain files in a folder, sorted; links and others are left out."""
     with opened(root, folder) as descriptor, os.scandir(descriptor) as entries:
         return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
 
 
 def read(root: Path, path: Path, most: int) -> bytes | None:
-    """The content of a file of at most so many bytes; None if there is none."""
+    """Return the content of a file of at most `most` bytes; None if there is no file."""
     try:
         with opened(root, path.parent) as folder, _plain(folder, path, os.O_RDONLY) as file:
             size = os.fstat(file).st_size
@@ -65,11 +65,11 @@ def read(root: Path, path: Path, most: int) -> bytes | None:
 
 
 def write(root: Path, path: Path, data: bytes, scratch: Path) -> None:
-    """Write a file as `scratch`, which no other writer uses, and rename it: it is whole or as it was."""
+    """Write a file atomically, as `scratch`, which no other writer uses, and rename it."""
     with opened(root, scratch.parent) as away, opened(root, path.parent) as folder:
         _must_be_plain(folder, path)
         with suppress(FileNotFoundError):
-            os.unlink(scratch.name, dir_fd=away)  # of a process that was killed
+            os.unlink(scratch.name, dir_fd=away)  # left by a killed process
         try:
             create(away, scratch.name, data)
             os.replace(scratch.name, path.name, src_dir_fd=away, dst_dir_fd=folder)
@@ -80,7 +80,7 @@ def write(root: Path, path: Path, data: bytes, scratch: Path) -> None:
 
 
 def create(folder: int, name: str, data: bytes) -> None:
-    """Write a file that must not be there yet, in the folder with this descriptor."""
+    """Write a new file, which must not exist, in the folder with this descriptor."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, 0o666, dir_fd=folder)
     try:
         _write_all(descriptor, data)
@@ -89,13 +89,13 @@ def create(folder: int, name: str, data: bytes) -> None:
 
 
 def append(root: Path, path: Path, data: bytes) -> None:
-    """Add to the end of a file that is there."""
+    """Append to an existing file."""
     with opened(root, path.parent) as folder, _plain(folder, path, os.O_WRONLY | os.O_APPEND) as file:
         _write_all(file, data)
 
 
 def cut_last_line(root: Path, path: Path, longest: int) -> bool:
-    """Cut off what a file has behind its last line end; False if there is no file, or no line, in it.
+    """Cut an incomplete last line off a file; return False if there is no file, or no complete line in it.
 
     No line is longer than `longest` bytes.
     """
@@ -113,7 +113,7 @@ def cut_last_line(root: Path, path: Path, longest: int) -> bool:
 
 @contextmanager
 def _plain(folder: int, path: Path, flags: int) -> Iterator[int]:
-    """The descriptor of a file that is there and a plain one."""
+    """Open an existing plain file, and yield its descriptor."""
     _must_be_plain(folder, path)
     descriptor = os.open(path.name, flags | _FILE, dir_fd=folder)
     try:
@@ -125,7 +125,7 @@ def _plain(folder: int, path: Path, flags: int) -> Iterator[int]:
 
 
 def _must_be_plain(folder: int, path: Path) -> None:
-    """What is in place of a file must be a plain one: this finds the words, opening it checks again."""
+    """Raise a clear error if the path is no plain file; opening checks it again."""
     _must_not_be_a_link(folder, path.name, path)
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
@@ -139,7 +139,7 @@ def _must_not_be_a_link(folder: int, name: str, path: Path) -> None:
 
 
 def _read_all(descriptor: int, size: int) -> bytes:
-    """At most so many bytes, also of a file that grows meanwhile."""
+    """Read at most `size` bytes, also of a file that grows meanwhile."""
     parts = []
     while size and (part := os.read(descriptor, size)):
         parts.append(part)

@@ -1,7 +1,7 @@
-"""A server, and the hostile callers that feed it. Here: one call of an input; `sequences` has several.
+"""A server, fed by hostile callers. Here an input is one call; `sequences` has several calls.
 
-The callers are proxies, as of `Enclave.call`, whose code never runs: what they do is written into their
-registers, and the monitor takes it as the call of an enclave, which it is.
+The callers are proxies, as in `Enclave.call`, but their code never runs: a call is written into their
+registers, and the monitor takes it as a call of an enclave, which it is.
 """
 
 from array import array
@@ -21,37 +21,37 @@ from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, Ocall
 
-STRUCT: Final = abi.STACK_TOP - PAGE + 64  # in a caller's stack
+STRUCT: Final = abi.STACK_TOP - PAGE + 64  # the call struct, in a caller's stack
 
 
 class Caller(Client):
-    """A started enclave that makes the calls it is told, with `memory` bytes to pass."""
+    """A started enclave that makes given calls, with `memory` bytes to pass."""
 
     def __init__(self, machine: Machine, number: int, memory: int) -> None:
         super().__init__()
         self.machine = machine
         name, client = f"client {number}", next_number(machine.driver.clients)
         self.inner = proxy.create(machine.driver, client, name, name=name.encode())
-        self._ecall = machine.hart.handlers[Cause.ECALL_U]  # the monitor's own
+        self._ecall = machine.hart.handlers[Cause.ECALL_U]  # the monitor's own handler
         self.enclave = machine.monitor.state.enclaves[self.inner.eid]
         self.context = self.enclave.context
         self.number = number
         self.size = memory
-        self.va = 0  # of the memory that it passes; 0 while it has none
-        self.passes = False  # whether its last call did
-        self.next: Caller | None = None  # who runs on when this one yields
+        self.va = 0  # address of the memory to pass; 0 while it has none
+        self.passes = False  # whether its last call passed memory
+        self.next: Caller | None = None  # goes on when this one yields
         machine.driver.clients[self.inner.client] = self
         machine.driver.start(self.inner)
         if not self.get_memory():
             raise PltvmError("the machine has too little memory for fuzzing: give it more (--ram)")
 
     def paused(self, _enclave: DriverEnclave, _status: int) -> bool:
-        called = self.enclave.innermost != self.enclave.at  # a server yields, and runs on
+        called = self.enclave.innermost != self.enclave.at  # a server that yields goes on
         following = self if called else self.next
         return following is not None and self.machine.driver.go_on(following.inner)
 
     def ecall(self, number: int, *arguments: int) -> None:
-        """Make a call; afterwards whoever the monitor chose has the hart."""
+        """Make a call; afterwards the context chosen by the monitor has the hart."""
         regs = self.context.regs
         for index, value in enumerate(arguments):
             regs[A0 + index] = value & abi.MASK64
@@ -59,14 +59,14 @@ class Caller(Client):
         self._ecall(self.context)
 
     def get_memory(self) -> bool:
-        """Have memory to pass; False if the machine has no more."""
+        """Get memory to pass; return False if the machine has no more."""
         self.ecall(Call.OCALL, Ocall.MMAP, 0, self.size)
         self.va = self.context.regs[A0]
         return bool(self.va)
 
     @property
     def pa(self) -> int:
-        """Where the memory lies in RAM, in one piece."""
+        """The physical address of the memory, which is contiguous."""
         pa = self.enclave.space.table.translate(self.va)
         assert pa is not None
         return pa
@@ -79,7 +79,7 @@ class Caller(Client):
         self.ecall(Call.CALL, handle, STRUCT)
 
     def results(self) -> Response:
-        """What came back from a call."""
+        """Return the results of a call."""
         space = self.enclave.space
         raw = space.table.read(STRUCT, abi.CALL_STRUCT.size)
         assert raw is not None
@@ -94,7 +94,7 @@ class Caller(Client):
 
 
 class OneCall(Target):
-    """Layout `call`: the snapshot is at the first instruction of the server in a call."""
+    """The layout `call`: the snapshot is at the first instruction of the server in a call."""
 
     last_call = Call.RETURN
 
@@ -149,7 +149,7 @@ class OneCall(Target):
         return True
 
     def _response(self, raw: bytes) -> Response:
-        """What the caller would get, without the return being made."""
+        """Return what the caller would get, without making the return."""
         _, value, request, size, response, response_size = abi.CALL_STRUCT.unpack(raw)
         memory, space = [], self.enclave.space
         if request == self._request and size >= self.options.memory:

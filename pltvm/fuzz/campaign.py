@@ -1,11 +1,11 @@
-"""A campaign: rounds on a growing corpus, until it is told to stop. It alone writes to the output folder.
+"""A campaign: runs rounds on a growing corpus until it has to stop. Only it writes to the output folder.
 
     generation 0      generation 1
     round 0/0 ╮       round 1/0 ╮
     round 0/1 ┼ merge round 1/1 ┼ merge …
     round 0/2 ╯       round 1/2 ╯
 
-All rounds of a generation start from the same corpus. What they find is merged in their order: an input joins
+All rounds of a generation start from the same corpus. Their results are merged in order: an input is added to
 the corpus if it still reaches something new. So the same seed and number of workers give the same campaign,
 also when it is stopped and resumed, or loses workers.
 """
@@ -27,14 +27,14 @@ from pltvm.fuzz.status import Found, Snapshot, Status
 from pltvm.fuzz.store import OutputFolder, Progress
 from pltvm.fuzz.worker import ROUND, Job, Round, Stage, Worker
 
-_PATIENCE: Final = 5.0  # seconds without anything new, after which that is said
-_MANY: Final = 10_000  # executions of a campaign that is over, likewise
-_READ: Final = MOST_BYTES + 1  # of a seed, so that one that is too long is noticed
+_PATIENCE: Final = 5.0  # seconds without new coverage, after which there is a note
+_MANY: Final = 10_000  # executions of an ended campaign without new coverage, for the same note
+_READ: Final = MOST_BYTES + 1  # bytes read of a seed: one more, to notice seeds that are too long
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop; 0: never. `seconds` are of the clock, all of them count from the start of this run."""
+    """When to stop; 0: never. `seconds` are real time; all limits count from the start of this run."""
 
     seconds: float = 0.0
     executions: int = 0
@@ -58,7 +58,7 @@ class Campaign:
         self.worker, self.pool, self.folder, self.status = worker, pool, folder, status
         self.seed = seed
         self.words = tuple(words)
-        self.work = work  # of one round
+        self.work = work  # the work of one round
         self.counts = folder.saved_counts()
         self.counts.map_size = EDGES_EACH * (1 + len(worker.options.servers))
         self.findings: list[Finding] = []
@@ -69,13 +69,13 @@ class Campaign:
         self._before = self.counts.executions
         self._run_before = self.counts.seconds
         self._dry = 0  # rounds without a new input
-        self._said: set[str] = set()  # what notes were about
+        self._said: set[str] = set()  # subjects of notes already given
         self._idle_said = False
 
     # -- seeds ---------------------------------------------------------------------------------------------
 
     def load(self, seeds: Sequence[tuple[str, bytes]]) -> None:
-        """Start from what the folder has, and these files (name, content)."""
+        """Load the folder's inputs, and these seeds (name, content)."""
         queue = self.folder.queue()
         self.worker.use(tuple(entry.data for entry in queue))
         self._generation = self.counts.rounds // self.pool.size
@@ -108,7 +108,8 @@ class Campaign:
     # -- rounds --------------------------------------------------------------------------------------------
 
     def run(self, limits: Limits) -> None:
-        """Go on until a limit is reached, or KeyboardInterrupt, which is passed on when all is written."""
+        """Run until a limit is reached, or KeyboardInterrupt, which is raised again after everything is
+        written."""
         try:
             self._show(0.0)
             while not self._is_over(limits):
@@ -131,7 +132,8 @@ class Campaign:
             self._write(0.0)
 
     def _jobs(self, limits: Limits) -> list[Job]:
-        """A generation: a round for each worker, or fewer and shorter ones where few executions are left."""
+        """Return a generation: a round for each worker, or fewer and shorter ones if few executions are
+        left."""
         size = self.pool.size
         if not limits.executions:
             return [self._job(number) for number in range(size)]
@@ -146,12 +148,12 @@ class Campaign:
         return Job(self.worker.options, corpus, seed, self.work, known, self.words, stage, executions)
 
     def _merge(self, result: Round, old: int) -> None:
-        """Take what is still new of a round that started from the first `old` inputs of the corpus."""
+        """Add what is still new from a round that started from the first `old` inputs of the corpus."""
         counts = self.counts
         counts.executions += result.executions
         counts.rounds += 1
         self._dry += 1
-        indexes = {index: index for index in range(old)}  # in the queue, by index in the round
+        indexes = {index: index for index in range(old)}  # index in the round → index in the queue
         for index, entry in enumerate(result.entries, old):
             if self.worker.accept(entry.data):
                 indexes[index] = len(self.worker.corpus) - 1
@@ -165,14 +167,14 @@ class Campaign:
         self._say(result.notes)
 
     def _say(self, notes: dict[str, str]) -> None:
-        """What may be wrong with the set-up, each once."""
+        """Show notes on the set-up, each once."""
         for about, text in notes.items():
             if about not in self._said:
                 self._said.add(about)
                 self.status.note(f"{text} (--server {about}=FILE.elf)")
 
     def _say_if_idle(self) -> None:
-        """That nothing new was reached since the campaign began, once; not of one that goes on."""
+        """Note once that a new campaign has reached nothing new since its begin; not for a resumed one."""
         if self._last_path is None and not self._known and not self.findings and not self._idle_said:
             self._idle_said = True
             self.status.note(
@@ -188,7 +190,7 @@ class Campaign:
             self.status.finding(finding, path, self.counts.seconds)
 
     def _count(self, finding: Finding) -> None:
-        """Show it among the findings, as of now."""
+        """Count a finding."""
         old = self._found.get(finding.kind, Found(finding.kind, 0, 0.0))
         self._found[finding.kind] = Found(finding.kind, old.total + 1, self.counts.seconds)
 
@@ -203,7 +205,7 @@ class Campaign:
     # -- showing -------------------------------------------------------------------------------------------
 
     def snapshot(self, speed: float) -> Snapshot:
-        """How far the campaign is."""
+        """Return the progress of the campaign."""
         counts = self.counts
         return Snapshot(
             target=self.label,
@@ -231,7 +233,7 @@ class Campaign:
 
 
 def read_seeds(path: Path | None) -> list[tuple[str, bytes]]:
-    """The files of a folder, or one file, as seeds; PltvmError if there are none."""
+    """Return the files of a folder, or one file, as seeds; PltvmError if there are none."""
     if path is None:
         return []
     try:

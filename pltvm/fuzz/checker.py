@@ -1,12 +1,12 @@
-"""What the memory checker of `pltvm build --check` prints before it ends an enclave, for the finding.
+"""Reads the report that the memory checker of `pltvm build --check` prints before it ends an enclave.
 
     heap-use-after-free: read of 4 bytes at 0x2fffe01060
       in last at list.c:31
       freed in drop at list.c:22 < main at list.c:40
       allocated in make at list.c:9 < main at list.c:38
 
-It ends in a function that is named for what was wrong (guest/lib/check/stop.S). Text of a guest is not to be
-trusted: only what follows such a title is taken, and little of it.
+It ends in a function named after the error (guest/lib/check/stop.S). A guest's text is not trusted: only
+lines after such a title are taken, up to a limit.
 """
 
 from typing import Final
@@ -26,11 +26,11 @@ _TITLES: Final = {
     },
 }
 _MOST_LINES: Final = 8
-_LONGEST: Final = 400  # letters
+_LONGEST: Final = 400  # characters
 
 
 def report_in(printed: bytes, function: str) -> list[str]:
-    """The lines of the checker's last report in what was printed, when `function` is one that it ends in."""
+    """Return the lines of the checker's last report in printed text, if `function` is one that it ends in."""
     title = _TITLES.get(function)
     if title is None:
         return []

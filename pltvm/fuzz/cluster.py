@@ -1,8 +1,8 @@
-"""Rounds on a Dask cluster. Workers need pltvm with its `fuzz` extra, and the ELF files at the same paths.
+"""Runs rounds on a Dask cluster. Workers need pltvm, and the ELF files at the same paths.
 
-Nothing that was found depends on the cluster: the campaign's process has the corpus, writes every input and
-finding as soon as its round is back, and runs rounds again that the cluster has lost. While there is no
-scheduler, or no worker, it waits for one, and after a while runs the rounds itself.
+Results do not depend on the cluster: the campaign's process has the corpus, writes every input and finding as
+soon as its round is back, and repeats rounds that the cluster has lost. Without a scheduler or a worker it
+waits, and after a while runs the rounds itself.
 """
 
 import logging
@@ -14,9 +14,10 @@ from pltvm.errors import PltvmError
 from pltvm.fuzz import stopping
 from pltvm.fuzz.worker import Job, Round, run_job
 
-PATIENCE: Final = 30.0  # seconds without a scheduler until rounds are run here, and between two looks for one
-_CONNECTING: Final = 5.0  # seconds that a look takes at most
-_PAUSE: Final = 0.2  # seconds between two looks at first
+# seconds without a scheduler until rounds are run here, and between later attempts to connect
+PATIENCE: Final = 30.0
+_CONNECTING: Final = 5.0  # timeout of an attempt, in seconds
+_PAUSE: Final = 0.2  # seconds between the first attempts
 _RETRIES: Final = 10  # of a round that fails
 _MOST_ROUNDS: Final = 256  # at a time
 
@@ -29,10 +30,10 @@ class Cluster:
             import distributed
         except ImportError:
             raise PltvmError("--scheduler needs Dask: pip install 'pltvm[cluster]'") from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is our affair
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # lost rounds are handled here
         self._distributed = distributed
         self._address, self._patience = address, patience
-        self._try_at = self._alone_at = 0.0  # when to look for a scheduler again, and to run rounds here
+        self._try_at = self._alone_at = 0.0  # when to try to connect again, and when to run rounds here
         try:
             self._client: Any = self._connected()
         except (OSError, ValueError) as error:
@@ -44,7 +45,7 @@ class Cluster:
         return self._distributed.Client(self._address, timeout=timeout, set_as_default=False)
 
     def run(self, jobs: Sequence[Job]) -> list[Round]:
-        """Run all of the jobs, whatever happens to the cluster meanwhile."""
+        """Run all jobs, whatever happens to the cluster meanwhile."""
         rounds: dict[int, Round] = {}
         while len(rounds) < len(jobs):
             waiting = [index for index in range(len(jobs)) if index not in rounds]
@@ -63,7 +64,7 @@ class Cluster:
         return [rounds[index] for index in range(len(jobs))]
 
     def _is_connected(self) -> bool:
-        """Whether there is a connection, perhaps a new one."""
+        """Whether there is a connection; tries to make one."""
         if self._client is None and time.monotonic() >= self._try_at:
             try:
                 with stopping.waiting():
@@ -75,7 +76,7 @@ class Cluster:
         return self._client is not None
 
     def _collect(self, jobs: Sequence[Job], waiting: Sequence[int], rounds: dict[int, Round]) -> None:
-        """Submit, and note what comes back as it comes; raises when the connection is lost."""
+        """Submit jobs and collect their rounds; raises when the connection is lost."""
         client, as_completed = self._client, self._distributed.as_completed
         patience = max(self._patience, 1)
         futures = {
@@ -84,7 +85,8 @@ class Cluster:
         while futures:
             try:
                 for future in as_completed(list(futures), loop=client.loop, timeout=patience):
-                    rounds[futures[future]] = future.result(timeout=patience)  # who has it may just have died
+                    # the worker that has it may just have died
+                    rounds[futures[future]] = future.result(timeout=patience)
                     del futures[future]
             except TimeoutError:
                 if not client.nthreads():
@@ -92,7 +94,7 @@ class Cluster:
                     return
 
     def _lose(self, patience: float) -> None:
-        """Go on without this connection: for so long waiting for another one, then alone."""
+        """Drop this connection: wait for another one for `patience` seconds, then go on alone."""
         self._drop_client()
         self._alone_at = time.monotonic() + patience
         self._try_at = 0.0 if patience else self._alone_at + self._patience
@@ -103,5 +105,5 @@ class Cluster:
             client.close(timeout=1)
 
     def close(self) -> None:
-        """Disconnect; the cluster stays."""
+        """Disconnect; the cluster keeps running."""
         self._drop_client()

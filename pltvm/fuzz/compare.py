@@ -1,8 +1,8 @@
-"""Getting past comparisons: put into the input what the program has compared it with (as RedQueen does).
+"""Solves comparisons: puts values into the input that the program has compared it with (as RedQueen does).
 
-A pair is what one compare saw. Where one side is in the input, as number or as text, the other side is put.
-Nothing is known of where in the input an operand comes from; `colorize` gives inputs in which that is clear,
-because its bytes are random.
+A pair has the operands of one compare. If one operand is in the input, as a number or a text, it is replaced
+by the other. The place in the input that an operand comes from is unknown; `colorize` gives inputs with
+random bytes, in which it is clear.
 """
 
 import random
@@ -12,37 +12,37 @@ from typing import Final, NamedTuple
 
 from pltvm.monitor import abi
 
-MOST: Final = 400  # candidates of one call
-_PLACES: Final = 32  # where one pattern is replaced, at most
-_STACK: Final = range(abi.STACK_TOP - abi.DEFAULT_STACK, abi.STACK_TOP)  # addresses, so no tokens
+MOST: Final = 400  # candidates per call
+_PLACES: Final = 32  # largest number of places at which one pattern is replaced
+# addresses of the stack, which are no tokens
+_STACK: Final = range(abi.STACK_TOP - abi.DEFAULT_STACK, abi.STACK_TOP)
 _BITS: Final = (1 << 64) - 1
 
 
 class Pair(NamedTuple):
     """The two operands of one compare: numbers of `width` bytes, or byte strings with width 0.
 
-    A string ends where the program stopped to look, or before its NUL.
+    A string ends where the program stopped comparing, or before its NUL.
     """
 
     width: int
     left: int | bytes
     right: int | bytes
-    signed: bool = (
-        False  # then the highest bit of `width` bytes is the sign, also of an int that is not negative
-    )
+    signed: bool = False  # if set, the highest bit of `width` bytes is the sign, also for a non-negative int
 
     def number(self, value: int) -> int:
-        """A number as a 64-bit register holds it."""
+        """Return a number as in a 64-bit register."""
         sign = 1 << 8 * self.width - 1
         return (value + sign & 2 * sign - 1) - sign & _BITS if self.signed else value & _BITS
 
 
 class _Edit(NamedTuple):
-    """Replace data[at : at + old] by `new`. Edits sort by promise: of two, the smaller one is tried first."""
+    """Replace data[at : at + old] by `new`. Edits are ordered: smaller ones are more promising and come
+    first."""
 
-    weight: int  # −bytes of the match that mean something
+    weight: int  # −significant bytes of the match
     length: int  # −bytes of the match
-    rank: int  # of several ways to do the same
+    rank: int  # order of equivalent edits
     nth: int  # place of several
     pair: int  # index
     at: int
@@ -51,9 +51,9 @@ class _Edit(NamedTuple):
 
 
 def candidates(data: bytes, pairs: Iterable[Pair], limit: int = 1 << 16) -> Iterator[bytes]:
-    """Inputs that may turn out equal, or just smaller or larger, at one of the compares; likely ones first.
+    """Yield inputs that may be equal, or just smaller or larger, at one of the compares; likely ones first.
 
-    At most `MOST`, each once, none above `limit` bytes. Bytes that the input lacks count as zeros.
+    At most `MOST`, each once, none above `limit` bytes. Missing bytes of the input count as zeros.
     """
     edits: list[_Edit] = []
     for index, pair in enumerate(dict.fromkeys(pairs)):
@@ -75,7 +75,7 @@ def candidates(data: bytes, pairs: Iterable[Pair], limit: int = 1 << 16) -> Iter
 
 
 def _places(data: bytes, pattern: bytes, length: int) -> list[int]:
-    """Where a pattern is that starts in the first `length` bytes, aligned places first, at most `_PLACES`."""
+    """Return the places of a pattern in the first `length` bytes, aligned ones first, at most `_PLACES`."""
     found: list[int] = []
     at = data.find(pattern)
     while 0 <= at <= length and len(found) < 4 * _PLACES:
@@ -86,7 +86,7 @@ def _places(data: bytes, pattern: bytes, length: int) -> list[int]:
 
 
 def _encode(value: int, width: int) -> bytes | None:
-    """A number in so many bytes, little endian, if zeros or the sign make it the 64-bit one again."""
+    """Return a number in `width` bytes, little endian, if zero or sign extension gives it back; else None."""
     value &= _BITS
     if value >> 8 * width and (value + (1 << 8 * width - 1)) & _BITS >= 1 << 8 * width - 1:
         return None
@@ -94,16 +94,17 @@ def _encode(value: int, width: int) -> bytes | None:
 
 
 def _meaning(value: int) -> int:
-    """Bytes of a number that are neither leading zeros nor sign."""
+    """Return the number of significant bytes, without leading zeros or sign."""
     value &= _BITS
     return min((value.bit_length() + 7) // 8, ((value ^ _BITS).bit_length() + 7) // 8)
 
 
 def _number_edits(data: bytes, index: int, width: int, old: int, new: int) -> Iterator[_Edit]:
-    """Replace a number: of each width it fits in, both byte orders, and as decimal text."""
+    """Yield replacements of a number: in each width that it fits in, both byte orders, and as decimal
+    text."""
     padded = data + bytes(8)
     weight = -_meaning(old)
-    # What was compared may be the input's number less a small constant: then both are off by the same.
+    # The operand may be the input's number minus a small constant: then both are off by the same.
     changes = [(0, 0), (0, 1), (0, -1)]
     if weight <= -2:
         changes += [(by, by) for by in (1, -1, 2, -2)]
@@ -123,10 +124,10 @@ def _number_edits(data: bytes, index: int, width: int, old: int, new: int) -> It
 
 
 def _text_edits(data: bytes, index: int, old: bytes, new: bytes) -> Iterator[_Edit]:
-    """Replace the longest beginning of a string that is in the data by another string.
+    """Yield replacements of the longest prefix of a string that is in the data by another string.
 
-    As long as that beginning, so that what follows stays in place, or by overwriting what follows; then with
-    a NUL after it. An empty string is a NUL, or the end of the data.
+    The replacement has the length of the prefix, so that what follows stays in place, or overwrites what
+    follows, then with a NUL after it. An empty string is a NUL, or the end of the data.
     """
     if old == new:
         return
@@ -147,7 +148,7 @@ def _text_edits(data: bytes, index: int, old: bytes, new: bytes) -> Iterator[_Ed
 
 
 def tokens_of(pairs: Iterable[Pair]) -> list[bytes]:
-    """Values of compares that are worth a place in a dictionary, each once.
+    """Return compared values that are useful in a dictionary, each once.
 
     Numbers above 255 that are neither small negative ones nor addresses in the stack, in 2, 4 or 8 bytes;
     strings from 2 bytes, without the NULs at their end.
@@ -166,10 +167,11 @@ def tokens_of(pairs: Iterable[Pair]) -> list[bytes]:
 
 
 def colorize(data: bytes, same: Callable[[bytes], bool], seed: int, tries: int = 32) -> bytes:
-    """Data with as many random bytes as `same` lets pass, which says whether an input takes the same path.
+    """Return the data with as many random bytes as possible; `same` says whether an input takes the same
+    path.
 
-    Ranges are tried from large to small: one that changes the path is halved. `same` is called `tries` times
-    at most. The length stays.
+    Ranges are tried from large to small: one that changes the path is halved. `same` is called at most
+    `tries` times. The length stays the same.
     """
     rng = random.Random(seed)
     ranges = [(-len(data), 0)] if data else []  # −length and start

@@ -1,7 +1,7 @@
-"""Which edges inputs reach, and the fewest inputs that reach all of them: `pltvm showmap` and `pltvm cmin`.
+"""Finds the edges that inputs reach, and a minimal set of inputs for them: `pltvm showmap` and `pltvm cmin`.
 
-A tuple is an edge, or one of the features that count as one, with a class of how often it was taken, as AFL
-has them: 1, 2, 3, 4–7, 8–15, 16–31, 32–127, more. So what is told apart here is what a campaign tells apart.
+A tuple is an edge, or a feature that counts as one, with AFL's class of its count: 1, 2, 3, 4–7, 8–15, 16–31,
+32–127, more. A campaign distinguishes the same tuples.
 """
 
 import re
@@ -21,9 +21,9 @@ Edges = dict[int, int]
 
 
 def reached(target: Target, data: bytes) -> tuple[Edges, Execution]:
-    """What one execution reaches, also one in which something is wrong.
+    """Return what one execution reaches, also one with a problem.
 
-    What the target has seen before is forgotten.
+    The target forgets the coverage seen before.
     """
     seen = target.arena.seen
     seen[:] = bytes(MAP_SIZE)
@@ -44,25 +44,25 @@ def merge(one: Edges, other: Edges) -> None:
 
 
 def tuples(edges: Edges) -> set[tuple[int, int]]:
-    """Edges with one class each."""
+    """Return edges with one class each."""
     return {(edge, 1 << bit) for edge, classes in edges.items() for bit in range(8) if classes >> bit & 1}
 
 
 def classes_of(edges: Edges) -> dict[int, int]:
-    """Edge → class from 1 to 8, the highest in which it was taken, as afl-showmap says it; no features."""
+    """Return edge → highest class, from 1 to 8, as in afl-showmap; without features."""
     return {edge: classes.bit_length() for edge, classes in sorted(edges.items()) if edge < FEATURES}
 
 
 def as_text(edges: Edges) -> str:
-    """The map as afl-showmap writes it: `EDGE:CLASS` a line."""
+    """Return the map in the format of afl-showmap: `EDGE:CLASS` per line."""
     return "".join(f"{edge:06}:{number}\n" for edge, number in classes_of(edges).items())
 
 
 def fewest(inputs: Mapping[str, tuple[int, set[tuple[int, int]]]]) -> list[str]:
-    """The names of inputs that reach all tuples, as afl-cmin chooses them.
+    """Return the names of inputs that reach all tuples, chosen as by afl-cmin.
 
-    `inputs` are bytes and tuples by name. Rare tuples first: of each that is still missing the smallest input
-    that has it. That is not always the fewest there could be, but close to that.
+    `inputs` are sizes and tuples by name. For each missing tuple, rare ones first, the smallest input that
+    has it is taken. The result is not always minimal, but close to that.
     """
     order = sorted(inputs, key=lambda name: (inputs[name][0], name))
     best: dict[tuple[int, int], str] = {}
@@ -81,7 +81,7 @@ def fewest(inputs: Mapping[str, tuple[int, set[tuple[int, int]]]]) -> list[str]:
 
 
 def _needed(chosen: Sequence[str], inputs: Mapping[str, tuple[int, set[tuple[int, int]]]]) -> list[str]:
-    """The chosen ones without those that others have made needless, large ones first."""
+    """Return the chosen inputs without those that others have made redundant, large ones first."""
     times = Counter(one for name in chosen for one in inputs[name][1])
     kept = set(chosen)
     for name in sorted(chosen, key=lambda name: (-inputs[name][0], name)):

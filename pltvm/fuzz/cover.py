@@ -1,4 +1,4 @@
-"""Which blocks of code the inputs of a corpus run, as modules of `pltvm.coverage`."""
+"""Finds the blocks of code that the inputs of a corpus run, as modules of `pltvm.coverage`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from pltvm.fuzz.worker import open_target
 
 
 def cover(options: Options, inputs: Sequence[bytes], sources: Sequence[Path] = ()) -> list[Module]:
-    """Run the inputs and note the blocks of the target and the servers that it calls, each a module."""
+    """Run the inputs and return the blocks of the target and of the servers that it calls, as modules."""
     seen: list[dict[int, tuple[int, int]]] = [{} for _ in range(1 + len(options.servers))]
 
     def note(target: Target, pc: int, size: int) -> None:

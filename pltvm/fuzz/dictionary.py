@@ -1,4 +1,4 @@
-"""Words that inputs are likely to need: values that the target compares with, or from a file of AFL."""
+"""Words that inputs are likely to need: values compared by the target, or from an AFL dictionary."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from pltvm.host.plain_file import read_plain
 
 
 class Dictionary:
-    """Byte strings that inputs are likely to need, each once; those that do not fit are left out."""
+    """Byte strings that inputs are likely to need, each once; strings beyond the limits are left out."""
 
     MOST: Final = 512
     LONGEST: Final = 64  # bytes of one
@@ -27,7 +27,7 @@ class Dictionary:
         return iter(self._tokens)
 
     def add(self, token: bytes) -> bool:
-        """True if the token is new and was taken."""
+        """Add a token; return True if it is new and was taken."""
         if not 1 <= len(token) <= self.LONGEST or token in self._tokens or len(self._tokens) >= self.MOST:
             return False
         self._tokens[token] = None
@@ -40,7 +40,7 @@ _TOKEN_PART: Final = re.compile(rb'\\x([0-9a-fA-F]{2})|\\([\\"])|([^\\"])')
 
 
 def read_dictionary(path: Path) -> list[bytes]:
-    """The tokens of a dictionary file of AFL: lines `name="value"`, `"value"` or `# comment`.
+    """Return the tokens of an AFL dictionary file: lines `name="value"`, `"value"` or `# comment`.
 
     In a value `\\xNN`, `\\"` and `\\\\` stand for one byte. PltvmError tells the line that is wrong.
     """

@@ -1,4 +1,4 @@
-"""What one execution gives to who asked for it: how new it was, and what was wrong."""
+"""The result of one execution: how new its coverage is, and its problem."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,19 +9,20 @@ from pltvm.monitor.fault import Fault
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong in one execution. `key` is quickly made, and mostly the same for the same bug."""
+    """A problem in one execution. `key` is cheap, and usually the same for the same bug."""
 
     kind: str
     key: tuple[object, ...]
     words: str
     fault: Fault | None = None
     stack: tuple[int, ...] = ()  # program counters, innermost first
-    cause: Cause | None = None  # of the trap that it is
+    cause: Cause | None = None  # of its trap
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution: 2 new edges, 1 known ones more or less often, 0 nothing new; the path's hash."""
+    """One execution. `new`: 2 for new edges, 1 for new counts of known edges, 0 for nothing new; and its
+    path's hash."""
 
     new: int
     path: int
@@ -29,5 +30,5 @@ class Execution:
     blocks: int
 
 
-# Gets what is new or wrong: the input, what is new as in `Execution`, the problem.
+# Gets executions with new coverage or a problem: the input, `new` as in `Execution`, the problem.
 Interesting = Callable[[bytes, int, Problem | None], None]

@@ -1,4 +1,4 @@
-"""A problem in words: what kind of bug it is, a signature, and a report with symbols."""
+"""Explains a problem: the kind of bug, a signature, and a report with symbols."""
 
 import hashlib
 from dataclasses import replace
@@ -14,12 +14,12 @@ from pltvm.host.report import FaultReport
 from pltvm.host.text import hexdump
 from pltvm.monitor.abi import MASK64
 
-_FRAMES: Final = 3  # that make the signature
-_STACK_GUARD: Final = 1 << 20  # bytes below a stack that only one that is used up gets to
-_NEAR: Final = 4096  # bytes from a number of the input to an address made of it
+_FRAMES: Final = 3  # frames in a signature
+_STACK_GUARD: Final = 1 << 20  # bytes below a stack: accesses there mean that it is used up
+_NEAR: Final = 4096  # largest distance between a number of the input and an address derived from it
 _SMALL: Final = 1 << 16  # numbers below are no addresses
 _SHOWN: Final = 256  # bytes of the input
-# Functions in which the line where a bug shows says nothing.
+# Functions whose lines are not useful in a signature.
 _LIBRARY: Final = frozenset((
     "memcpy", "memmove", "memset", "memcmp",
     "strlen", "strcpy", "strncpy", "strcat", "strcmp", "strncmp", "strchr",
@@ -38,7 +38,7 @@ _ADVICE: Final = {
 
 
 def explain(target: Target, data: bytes, problem: Problem) -> Finding:
-    """The finding that a problem is, if it was described in full."""
+    """Return the finding for a problem that was described in full."""
     kind = kind_of(target, data, problem)
     frames = [_frame(target, problem, pc) for pc in problem.stack]
     marks = [*_what(problem, kind), *_marks(problem, frames)]
@@ -53,10 +53,9 @@ def explain(target: Target, data: bytes, problem: Problem) -> Finding:
 
 
 def _what(problem: Problem, kind: str) -> tuple[str, str]:
-    """Kind and cause in a signature.
+    """Return kind and cause for a signature.
 
-    One place is one bug, whether the address that it uses was a number of the input in one execution and none
-    in the next, and whether it loads or stores there.
+    One place is one bug, whether or not its address is a number of the input, and whether it loads or stores.
     """
     fault = problem.fault
     if kind == results.POINTER or (kind == results.FAULT and fault and fault.address not in (None, fault.pc)):
@@ -65,9 +64,10 @@ def _what(problem: Problem, kind: str) -> tuple[str, str]:
 
 
 def _marks(problem: Problem, frames: list[str]) -> list[str]:
-    """The innermost frames in a signature: each the function, or the address where there are no symbols.
+    """Return the innermost frames for a signature: functions, or addresses without symbols.
 
-    Where a wild jump went says nothing, and only code that loads or stores is known to be none.
+    The target of a wild jump is not useful, and only frames that load or store are certainly not such
+    targets.
     """
     marks = [_function(frame) for frame in frames[:_FRAMES]]
     fault = problem.fault
@@ -77,12 +77,12 @@ def _marks(problem: Problem, frames: list[str]) -> list[str]:
 
 
 def _function(frame: str) -> str:
-    """The function of a frame, or its address."""
+    """Return the function of a frame, or its address."""
     return frame.split("+")[0].split(" ")[0]
 
 
 def kind_of(target: Target, data: bytes, problem: Problem) -> str:
-    """What kind of bug a fault shows."""
+    """Return the kind of bug that a fault shows."""
     fault = problem.fault
     if problem.kind != results.FAULT or fault is None:
         return problem.kind
@@ -100,7 +100,7 @@ def kind_of(target: Target, data: bytes, problem: Problem) -> str:
 
 
 def _is_of_input(address: int, data: bytes) -> bool:
-    """Whether 8 bytes of the input are a number close to the address."""
+    """Whether 8 bytes of the input are a number near the address."""
     if address < _SMALL or len(data) < 8:
         return False
     ends = (len(data) - (len(data) - start) % 8 for start in range(8))
@@ -130,7 +130,7 @@ def _report(
     if checked:
         lines += [*checked, ""]
     if problem.fault is not None:
-        # The callers' code never runs: there is nothing to say of where they are.
+        # The callers' code never runs, so their place is not shown.
         fault = problem.fault
         own = tuple(one for one in fault.activations if target.known(one.eid) is not None)
         fault = replace(fault, activations=own)
@@ -146,6 +146,6 @@ def _report(
 
 
 def _stack(frames: list[str]) -> list[str]:
-    """The frames, where no fault tells more."""
+    """Return the frames as text, if there is no fault report."""
     lines = [f"stack, innermost first (from return addresses, at most {DEPTH}):"]
     return [*lines, *([f"  {frame}" for frame in frames] or ["  (unknown)"]), ""]

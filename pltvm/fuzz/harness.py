@@ -1,4 +1,4 @@
-"""A harness: a Python file that says what an input does, where the ready-made layouts do not fit.
+"""Harnesses: Python files that define what an input does, if the built-in layouts do not fit.
 
     from pltvm.engine.context import A0
     from pltvm.fuzz.callers import OneCall
@@ -21,7 +21,7 @@ from pltvm.fuzz.target import Target
 
 
 def load_harness(path: str) -> type[Target]:
-    """The class `Harness` of a file; PltvmError if there is none."""
+    """Return the class `Harness` of a file; PltvmError if there is none."""
     spec = spec_from_file_location("pltvm_harness", path)
     if spec is None or spec.loader is None:
         raise PltvmError(f"{path}: is not a Python file")
@@ -38,7 +38,8 @@ def load_harness(path: str) -> type[Target]:
 
 @contextmanager
 def errors_of(path: str) -> Iterator[None]:
-    """What a harness raises in the block is a PltvmError that names its line; `path` "": there is none."""
+    """Turn errors of a harness in this context into a PltvmError that names its line; `path` "" is no
+    harness."""
     try:
         yield
     except PltvmError:

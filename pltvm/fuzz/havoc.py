@@ -5,26 +5,26 @@ This is the reference of `native/havoc.c`, which does the same for the loop that
 
 from typing import Final, Literal, TypeAlias
 
-# Values that programs treat in a special way; those of a narrower field come first.
+# Values that programs often treat specially; those for narrower fields come first.
 _INTERESTING: Final = (
     *(0, 1, 16, 32, 64, 100, 127, -128, -1),
     *(128, 255, 256, 512, 1000, 1024, 4096, 32767, -32768, -129),
     *(32768, 65535, 65536, 100663045, 2147483647, -2147483648, -100663046, -32769),
     *(1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, -(1 << 63), -(1 << 31) - 1, -4096),
 )
-_INTERESTING_FOR: Final = {1: 9, 2: 19, 4: 27, 8: 34}  # how many, by width
+_INTERESTING_FOR: Final = {1: 9, 2: 19, 4: 27, 8: 34}  # number of them, by width
 _MASK: Final = (1 << 64) - 1
 
 Random: TypeAlias = memoryview  # four u64
 Buffer: TypeAlias = bytearray | memoryview
 Order: TypeAlias = Literal["little", "big"]
 
-# Queue and dictionary: the n byte strings of each end to end, from and to its n + 1 offsets.
+# Queue and dictionary: each has n byte strings end to end, and n + 1 offsets.
 Stock: TypeAlias = tuple[memoryview, memoryview, memoryview, memoryview]
 
 
 def seed_state(seed: int) -> list[int]:
-    """The state of a random number generator: four outputs of splitmix64."""
+    """Return the state of a random number generator: four outputs of splitmix64."""
     state = []
     for step in range(1, 5):
         word = (seed + step * 0x9E3779B97F4A7C15) % (1 << 64)
@@ -35,7 +35,7 @@ def seed_state(seed: int) -> list[int]:
 
 
 def next64(rng: Random) -> int:
-    """64 random bits (xoshiro256++)."""
+    """Return 64 random bits (xoshiro256++)."""
     s0, s1, s2, s3 = rng
     total = s0 + s3 & _MASK
     s2 ^= s0
@@ -48,12 +48,12 @@ def next64(rng: Random) -> int:
 
 
 def below(rng: Random, bound: int) -> int:
-    """A number 0 … `bound` − 1; `bound` is 1 … 2³²."""
+    """Return a number 0 … `bound` − 1; `bound` is 1 … 2³²."""
     return (next64(rng) >> 32) * bound >> 32
 
 
 def pick(rng: Random, bounds: memoryview) -> tuple[int, int]:
-    """Start and end of one of the parts, (0, 0) if there is none."""
+    """Return start and end of one of the parts, (0, 0) if there is none."""
     if len(bounds) < 2:
         return 0, 0
     index = below(rng, len(bounds) - 1)
@@ -61,7 +61,7 @@ def pick(rng: Random, bounds: memoryview) -> tuple[int, int]:
 
 
 def block_length(rng: Random, most: int) -> int:
-    """A number 1 … `most` of bytes, small ones more often."""
+    """Return a number of bytes, 1 … `most`, small ones more often."""
     how = below(rng, 64)
     top = 8 if how < 32 else 32 if how < 48 else 64 if how < 60 else 128 if how < 63 else most
     return 1 + below(rng, min(top, most))
@@ -170,7 +170,7 @@ def change_words(rng: Random, buffer: Buffer, start: int, end: int) -> None:
 
 
 def change_in_place(rng: Random, buffer: Buffer, start: int, end: int, stock: Stock) -> None:
-    """One change of buffer[start:end], not empty, that keeps its size."""
+    """Makes one change in buffer[start:end], which is not empty, that keeps the size."""
     corpus, bounds, tokens, token_bounds = stock
     length = end - start
     at = start + below(rng, length)
@@ -185,7 +185,7 @@ def change_in_place(rng: Random, buffer: Buffer, start: int, end: int, stock: St
     elif op < 8:
         at = start + below(rng, length - width + 1)
         change_number(rng, buffer, at, width)
-    elif op == 8:  # a length field, of what follows it or of everything
+    elif op == 8:  # a length field, for the rest after it or for everything
         at = start if below(rng, 4) == 0 else start + below(rng, length - width + 1)
         rest = length if below(rng, 4) == 0 else end - at - width
         write(buffer, at, width, rest + max(below(rng, 4) - 1, 0) - 1)
@@ -212,7 +212,7 @@ def change_in_place(rng: Random, buffer: Buffer, start: int, end: int, stock: St
 
 
 def grow(rng: Random, buffer: Buffer, start: int, end: int, size: int, limit: int, stock: Stock) -> int:
-    """Inserts up to `limit` − `size` bytes, more than 0, into buffer[start:end]; the new size."""
+    """Inserts at least 1 and up to `limit` − `size` bytes into buffer[start:end]; returns the new size."""
     corpus, bounds, tokens, token_bounds = stock
     at = start + below(rng, end - start + 1)
     op = below(rng, 8)
@@ -224,7 +224,7 @@ def grow(rng: Random, buffer: Buffer, start: int, end: int, size: int, limit: in
         count = min(last - first, limit - size)
         move(buffer, at, at + count, size - at)
         copy(tokens if op < 2 else corpus, first, buffer, at, count)
-    elif op < 6 and start < end:  # a copy of what is there
+    elif op < 6 and start < end:  # a copy of existing bytes
         count = block_length(rng, min(end - start, limit - size))
         first = start + below(rng, end - start - count + 1)
         if first < at < first + count:
@@ -239,7 +239,8 @@ def grow(rng: Random, buffer: Buffer, start: int, end: int, size: int, limit: in
 
 
 def havoc(rng: Random, buffer: Buffer, start: int, end: int, size: int, limit: int, stock: Stock) -> int:
-    """One change of buffer[start:end]; what follows up to `size` moves along. The new size."""
+    """Makes one change in buffer[start:end]; bytes after it, up to `size`, move along. Returns the new
+    size."""
     op = below(rng, 16)
     if (op < 4 or start == end) and size < limit:
         return grow(rng, buffer, start, end, size, limit, stock)
@@ -255,12 +256,12 @@ def havoc(rng: Random, buffer: Buffer, start: int, end: int, size: int, limit: i
 
 
 def crossover(rng: Random, buffer: Buffer, start: int, size: int, limit: int, stock: Stock) -> int:
-    """Replaces what follows some place by what follows one in another input; the new size."""
+    """Replaces the rest after some place by the rest of another input; returns the new size."""
     first, last = pick(rng, stock[1])
     if last - first <= start or size <= start:
         return size
     at = start + below(rng, size - start)
-    source = first + at  # mostly the same place
+    source = first + at  # usually the same place
     if source >= last or below(rng, 4) == 0:
         source = first + start + below(rng, last - first - start)
     count = min(last - source, limit - at)

@@ -1,4 +1,4 @@
-"""An enclave, and the hostile host that feeds it: relay pages, shared memory, lies in answer to ocalls."""
+"""An enclave, fed by a hostile host: relay pages, shared memory, false answers to ocalls."""
 
 from array import array
 from typing import Any, Final
@@ -25,7 +25,7 @@ _MOST_RANDOM: Final = 1 << 16
 
 
 class Hosted(Target):
-    """Layouts `relay`, `shm`, `ocalls`: the snapshot is at the first instruction of the enclave."""
+    """The layouts `relay`, `shm`, `ocalls`: the snapshot is at the first instruction of the enclave."""
 
     last_call = Call.EXIT
 
@@ -45,9 +45,9 @@ class Hosted(Target):
             raise PltvmError(f"{self.created.name}: the monitor refused to run it")
         self.entry = memoryview(array("Q", self.enclave.context.regs))
         self._race: Race | None = None
-        self._returned = 0  # by the enclave
+        self._returned = 0  # the enclave's return value
         self._answers = b""
-        self._said = [0]  # bytes of the answers that are used up
+        self._said = [0]  # used bytes of the answers
         if OCALLS in self.options.channels:
             for number, serve in list(driver.serving.items()):
                 if number in (*_MEMORY_OCALLS, *_SECTOR_OCALLS, Ocall.GET_RANDOM):
@@ -76,7 +76,7 @@ class Hosted(Target):
             self._expect_race(layout.split_race(self.arena.input())[0])
 
     def _place_parts(self) -> None:
-        """Put the channels' parts of the input where they belong."""
+        """Put the parts of the input into their channels."""
         parts = layout.split_channels(self.arena.input(), self.options.channels)
         self.batch.changed = True
         room, memory = self.options.memory, self.machine.memory
@@ -108,7 +108,7 @@ class Hosted(Target):
         self.state.budget = self.options.blocks - race.when
 
     def end(self, problem: Problem | None) -> None:
-        if self._race is not None:  # it was over before that: only the blocks that ran count
+        if self._race is not None:  # the execution ended before: only the blocks that ran count
             self.state.budget += self.options.blocks - self._race.when
             self._race = None
         if problem is None and self.secrets:
@@ -116,16 +116,16 @@ class Hosted(Target):
         self._returned = 0
         super().end(problem)
 
-    # -- lies ------------------------------------------------------------------------------------------------
+    # -- false answers ---------------------------------------------------------------------------------------
 
     def _next(self, count: int) -> bytes:
-        """The next bytes of the answers."""
+        """Return the next bytes of the answers."""
         at = self._said[0]
         self._said[0] = at + count
         return self._answers[at : at + count]
 
     def _lying(self, number: int, serve: Serve) -> Serve:
-        """The driver's answer to an ocall, or a lie."""
+        """Return a function that gives the driver's answer to an ocall, or a false one."""
         driver = self.machine.driver
 
         def answer(enclave: DriverEnclave, arg0: int, arg1: int) -> tuple[int, int]:
@@ -155,7 +155,7 @@ class Hosted(Target):
         return True
 
     def _look_for_secret(self) -> Problem | None:
-        """In what the host can read however the enclave ends."""
+        """Look for the secret in memory that the host can read however the enclave ends."""
         texts = [self._returned.to_bytes(8, "little")]
         texts += [
             self.memory.read(pages.pa, self.options.memory)

@@ -1,15 +1,16 @@
-"""How the bytes of an input reach the enclave: the ways an attacker has.
+"""How the bytes of an input reach the enclave, by kind of attacker.
 
     call     a hostile caller        u64 req_arg | request memory; up to 8 bytes: a call without memory
     calls    several such calls      messages: u64 req_arg | u16 size | u8 client | u8 – | size bytes
     relay    a hostile host          content of the relay pages
     shm      a hostile host          u32 when | u32 at | u64 value | content of the shared memory;
                                      after `when` blocks of code `value` is written at `at` (when ≠ 0)
-    ocalls   a lying host (Iago)     for each ocall a byte: 0 honest, 1 refused, 2 odd (twice the block that
-                                     was asked for, half the random numbers), 3 hostile data, which follows
-                                     in the input; honest when the input is used up
+    ~    ocalls   a lying host (Iago)     for each ocall a byte: 0 honest, 1 refused, 2 odd (twice the
+    requested
+                                     block, half the random numbers), 3 hostile data, which follows in the
+                                     input; honest when the input is used up
 
-All numbers are little endian, and any bytes are an input: what is missing is zero, what is too long is cut.
+All numbers are little endian, and any bytes are a valid input: missing bytes are zero, surplus ones are cut.
 An enclave can have several channels: all but the last of them are then preceded by their u16 length.
 """
 
@@ -34,7 +35,7 @@ class Message(NamedTuple):
 
 
 class Race(NamedTuple):
-    """What a hostile host writes into shared memory while the enclave runs; `when` 0: nothing."""
+    """A write of a hostile host to shared memory while the enclave runs; `when` 0: none."""
 
     when: int  # blocks of code
     at: int
@@ -42,12 +43,12 @@ class Race(NamedTuple):
 
 
 def split_call(data: bytes) -> Message:
-    """An input of `call`."""
+    """Split an input of `call`."""
     return Message(int.from_bytes(data[: CALL_HEADER.size], "little"), data[CALL_HEADER.size :])
 
 
 def split_calls(data: bytes, most: int, clients: int) -> list[Message]:
-    """An input of `calls`: at most so many messages, of clients 0 … `clients` − 1."""
+    """Split an input of `calls` into at most `most` messages of clients 0 … `clients` − 1."""
     messages: list[Message] = []
     at = 0
     while at < len(data) and len(messages) < most:
@@ -60,19 +61,19 @@ def split_calls(data: bytes, most: int, clients: int) -> list[Message]:
 
 
 def join_calls(messages: list[Message]) -> bytes:
-    """The input that `split_calls` splits into these messages."""
+    """Return the input that `split_calls` splits into these messages."""
     return b"".join(
         MESSAGE.pack(argument, len(memory), client) + memory for argument, memory, client in messages
     )
 
 
 def split_race(data: bytes) -> tuple[Race, bytes]:
-    """An input of `shm`."""
+    """Split an input of `shm`."""
     return Race(*RACE.unpack(data[: RACE.size].ljust(RACE.size, b"\0"))), data[RACE.size :]
 
 
 def split_channels(data: bytes, channels: tuple[str, ...]) -> dict[str, bytes]:
-    """The parts of an input for each of the channels, in their order."""
+    """Return the parts of an input for each of the channels, in order."""
     parts, at = {}, 0
     for channel in channels[:-1]:
         (size,) = _LENGTH.unpack(data[at : at + _LENGTH.size].ljust(_LENGTH.size, b"\0"))

@@ -1,4 +1,4 @@
-"""The fuzzing loop: the steps of `turn`, in C where there is the native core, which does the same."""
+"""The fuzzing loop: the steps of `turn`, or the same in C with the native core."""
 
 import ctypes
 from collections.abc import Callable
@@ -23,9 +23,9 @@ turn: Final[Callable[[Arena], int]] = core.pltvm_fuzz_turn if core else python.t
 
 
 def watch(hart: Hart, arena: Arena, looked_at: bool = False) -> None:
-    """Count edges, and blocks down to the end of the budget: then there is Cause.WFI.
+    """Count edges, and count down blocks to the end of the budget, which gives Cause.WFI.
 
-    Before any guest code has run, as `Hart.watch_blocks`. `looked_at`: by a debugger.
+    To be called before any guest code has run, like `Hart.watch_blocks`. `looked_at`: under a debugger.
     """
     if core is None:
         block = python.block_looked_at if looked_at else python.block

@@ -1,8 +1,8 @@
 """New inputs from old ones: `mutate` is called by the loop that executes inputs.
 
-One call stacks 1 to 32 small changes, about four on average, as AFL's havoc stage does. Inputs with a header
-get it changed by whole fields; inputs that are messages (layout `calls`) are changed as such. Everything is
-drawn from `rng`, so one seed gives one sequence of inputs.
+One call stacks 1 to 32 small changes, about four on average, like AFL's havoc stage. A header is changed by
+whole fields; inputs of messages (layout `calls`) are changed by messages too. Everything is drawn from `rng`,
+so one seed gives one sequence of inputs.
 
 This is the reference of `native/mutate.c`, which does the same for that loop.
 """
@@ -29,12 +29,13 @@ from pltvm.fuzz.layout import MESSAGE
 HEAD: Final = MESSAGE.size  # bytes of a message before its memory
 SIZE_AT: Final = 8  # offset of its u16 size
 CLIENT_AT: Final = 10
-MOST_MEMORY: Final = 0xFFFF  # bytes that the size can tell
-_STACKS: Final = ((14, 1), (40, 2), (54, 4), (60, 8), (63, 16), (64, 32))  # below so much of 64: how many
+MOST_MEMORY: Final = 0xFFFF  # largest value of the size
+# (threshold of 64, number of changes)
+_STACKS: Final = ((14, 1), (40, 2), (54, 4), (60, 8), (63, 16), (64, 32))
 
 
 def span(data: Buffer, at: int, end: int) -> int:
-    """Bytes of the message at a place, header and all; `end` cuts it."""
+    """Return the size of the message at a place, with its header; `end` cuts it."""
     if at + HEAD > end:
         return end - at
     memory = data[at + SIZE_AT] + 256 * data[at + SIZE_AT + 1]
@@ -42,7 +43,8 @@ def span(data: Buffer, at: int, end: int) -> int:
 
 
 def seek(data: Buffer, at: int, end: int, index: int) -> tuple[int, int]:
-    """Where the message of that index starts, or the last border, and how many messages are before it."""
+    """Return the start of the message with that index, or the last border, and the number of messages before
+    it."""
     count = 0
     while count < index and at < end:
         at += span(data, at, end)
@@ -51,13 +53,13 @@ def seek(data: Buffer, at: int, end: int, index: int) -> tuple[int, int]:
 
 
 def set_size(buffer: Buffer, at: int, length: int) -> None:
-    """Writes the header's size of a message that is so long."""
+    """Writes the size field of a message with this length."""
     buffer[at + SIZE_AT] = (length - HEAD) & 0xFF
     buffer[at + SIZE_AT + 1] = (length - HEAD) >> 8
 
 
 def tidy(buffer: Buffer, size: int, limit: int) -> int:
-    """Makes any bytes messages that are whole: the last one ends where the input ends. The new size."""
+    """Makes whole messages of any bytes: the last one ends at the end of the input. Returns the new size."""
     at = 0
     while at < size:
         length = span(buffer, at, size)
@@ -73,7 +75,8 @@ def tidy(buffer: Buffer, size: int, limit: int) -> int:
 
 
 def add_message(rng: Random, buffer: Buffer, at: int, size: int, limit: int, stock: Stock) -> int:
-    """Puts a message at a border: one of the same input, one of another input, or a new one. The new size."""
+    """Inserts a message at a border: one of the same input, of another input, or a new one. Returns the new
+    size."""
     room = limit - size
     if room < HEAD:
         return size
@@ -112,7 +115,7 @@ def swap_messages(buffer: Buffer, one: int, two: int, size: int) -> None:
 
 
 def resize_message(rng: Random, buffer: Buffer, at: int, size: int, limit: int) -> int:
-    """Cuts or extends the memory of the message at `at`; the new size."""
+    """Cuts or extends the memory of the message at `at`; returns the new size."""
     length = span(buffer, at, size)
     most = min(HEAD + MOST_MEMORY, length + limit - size)
     wanted = HEAD + block_length(rng, most - HEAD + 1) - 1
@@ -126,7 +129,7 @@ def resize_message(rng: Random, buffer: Buffer, at: int, size: int, limit: int) 
 
 
 def change_messages(rng: Random, buffer: Buffer, size: int, limit: int, stock: Stock) -> int:
-    """One change of whole messages (see `tidy`) to others; the new size."""
+    """Makes one change to whole messages (see `tidy`); returns the new size."""
     count = seek(buffer, 0, size, size)[1]
     op = below(rng, 16)
     if op < 3 or count == 0:
@@ -170,7 +173,8 @@ def mutate(
     stock: Stock,
     calls: bool,
 ) -> int:
-    """Changes the input buffer[:size] in place; its new size, at most `limit` bytes, which buffer must have.
+    """Changes the input buffer[:size] in place; returns its new size, at most `limit`, which buffer must
+    have.
 
     `header` bytes at the start are fields. `calls`: the input is messages, and stays so 15 times of 16.
     """

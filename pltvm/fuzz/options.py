@@ -1,4 +1,4 @@
-"""What is fuzzed, and how: the options of a campaign, the same in every process of it."""
+"""The options of a campaign, which are the same in every process of it."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,32 +11,32 @@ from pltvm.fuzz.results import REFUSAL, STALE
 from pltvm.monitor.abi import NAME_SIZE
 
 SERVER, ENCLAVE = "server", "enclave"
-DERIVED_KEY: Final = "derived-key"  # as a secret: what the enclave gets from call 88
-OPT_IN: Final = (REFUSAL, STALE)  # oracles that are right for some protocols only
+DERIVED_KEY: Final = "derived-key"  # as a secret: the keys that the enclave gets from call 88
+OPT_IN: Final = (REFUSAL, STALE)  # oracles that are valid only for some protocols
 MOST_CALLS: Final = 64
 MOST_CLIENTS: Final = 4
-MOST_SERVERS: Final = 7  # beside the target
+MOST_SERVERS: Final = 7  # besides the target
 MOST_BLOCKS: Final = 1 << 40
-MOST_BYTES: Final = 32 << 10  # of an input: half of what the buffers in `arena` have room for
+MOST_BYTES: Final = 32 << 10  # of an input: half the size of the buffers in `arena`
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options that decide what an input does. All sizes are in bytes."""
+    """Options that affect what an input does. All sizes are in bytes."""
 
     elf: str  # path
     kind: str = SERVER
-    name: str = ""  # of the server; default: that of the file
+    name: str = ""  # of the server; default: the name of the file
     servers: tuple[tuple[str, str], ...] = ()  # further ones, as name and path
-    calls: int = 1  # of a server, at most, for one input
+    calls: int = 1  # largest number of calls of a server in one input
     clients: int = 1
     channels: tuple[str, ...] = (layout.RELAY,)  # of an enclave
-    memory: int = PAGE  # that is passed, or shared
+    memory: int = PAGE  # passed or shared memory
     secret: str = ""  # a symbol, hexadecimal bytes, or DERIVED_KEY
     oracles: tuple[str, ...] = ()
-    blocks: int = 1_000_000  # of code, after which a run is a hang
+    blocks: int = 1_000_000  # blocks of code after which a run counts as a hang
     ram: int = 64 << 20
-    limit: int = 0  # of an input; default: what fits
+    limit: int = 0  # largest size of an input; default: what fits
     harness: str = ""  # path of a Python file
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Options:
 
     @property
     def server_name(self) -> str:
-        """Under what name callers find the target."""
+        """The name by which callers find the target."""
         return self.name or Path(self.elf).stem[:NAME_SIZE]
 
     @property
@@ -86,7 +86,7 @@ class Options:
 
     @property
     def header(self) -> int:
-        """Bytes at the start of an input that are numbers."""
+        """The number of bytes at the start of an input that are fields."""
         if self.kind == SERVER:
             return 0 if self.calls > 1 else layout.CALL_HEADER.size
         return layout.RACE.size if self.channels == (layout.SHM,) else 0
@@ -101,12 +101,12 @@ class Options:
         return min(len(self.channels) * (self.memory + layout.RACE.size), MOST_BYTES)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the options as plain data."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Options":
-        """From what `to_dict` gave, also by way of JSON; PltvmError for anything else."""
+        """Return the options that `to_dict` returned, also via JSON; PltvmError for anything else."""
         try:
             values = dict(data)
             values["servers"] = tuple((str(name), str(path)) for name, path in values.get("servers", ()))
@@ -117,5 +117,6 @@ class Options:
                 if one.type in (int, str) and type(values.get(one.name, one.default)) is not one.type:
                     raise TypeError(f"{one.name} is {values.get(one.name)!r}")
             return cls(**values)
-        except (TypeError, ValueError) as error:  # an ArgumentError too: nobody has given these
+        # an ArgumentError too, as these are no arguments of the user
+        except (TypeError, ValueError) as error:
             raise PltvmError(f"these are not the options of a campaign: {error}") from None

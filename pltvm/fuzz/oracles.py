@@ -1,9 +1,9 @@
-"""What is wrong with an execution that ended well: what the other side got, and what changed.
+"""Checks executions that ended without a fault: what the other side got, and what changed.
 
-secret         8 bytes of the secret, in a response, in printed text, or in memory that the host reads
-other-client   the token that fills the memory of another client, in a response
-stale          the paint of unused stack, in a response (opt in)
-refusal        a negative result, and yet memory of the server is not as before the call (opt in)
+~    secret         8 bytes of the secret in a response, in printed text, or in memory that the host can read
+    other-client   the token that fills the memory of another client, in a response
+    stale          the paint of unused stack, in a response (opt in)
+    refusal        a negative result although the call has changed memory of the server (opt in)
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pltvm.fuzz.results import OTHER_CLIENT, REFUSAL, STALE
 from pltvm.fuzz.secret import WINDOW, shows
 from pltvm.fuzz.target import Target
 
-_PAINT: Final = bytes.fromhex("f57a1ed1")  # over and over
+_PAINT: Final = bytes.fromhex("f57a1ed1")  # repeated
 _SAVED_REGISTERS: Final = 256  # bytes at the top of a stack
 _SIGN: Final = 1 << 63
 
@@ -24,28 +24,28 @@ class Readable(Protocol):
     """RAM, or a copy of it."""
 
     def read(self, pa: int, size: int) -> bytes:
-        """`size` bytes at physical address `pa`."""
+        """Return `size` bytes at physical address `pa`."""
 
 
 class Response(NamedTuple):
-    """What a call gives its caller: a number, and memory."""
+    """The result of a call: a number, and memory."""
 
     value: int
     memory: tuple[bytes, ...]
 
 
 def token_of(client: int) -> bytes:
-    """Eight bytes that fill the memory of a client behind what the input says."""
+    """Return the eight bytes that fill the memory of a client after the bytes of the input."""
     return hashlib.sha256(b"client %d" % client).digest()[:WINDOW]
 
 
 def needed(target: Target) -> bool:
-    """Whether there is anything to look for in a response."""
+    """Whether responses have to be checked."""
     return bool(target.secrets or target.options.oracles or target.options.clients > 1)
 
 
 def paint_stack(target: Target) -> None:
-    """Fill the unused stack of the server, so that what was never written can be told."""
+    """Fill the unused stack of the server, so that unwritten memory can be recognized."""
     if STALE in target.options.oracles:
         low, high = target.stack_range()
         for va in range(low, high - PAGE, PAGE):
@@ -56,7 +56,7 @@ def paint_stack(target: Target) -> None:
 def check(
     target: Target, response: Response, data: bytes, client: int, before: dict[int, bytes] | None = None
 ) -> Problem | None:
-    """What is wrong with a response to `client` on the input `data`."""
+    """Return the problem of a response to `client` on the input `data`, or None."""
     texts = (response.value.to_bytes(8, "little"), *response.memory)
     if target.secrets:
         problem = target.find_secret(texts, data, "a response")
@@ -77,9 +77,9 @@ def check(
 
 
 def writable(target: Target, content: Readable | None = None) -> dict[int, bytes]:
-    """The pages that the server may write and keeps: by address, without stack and what was passed to it.
+    """Return the writable pages that the server keeps, by address, without its stack and passed memory.
 
-    As they are, or as they are in another copy of RAM.
+    Their content is the present one, or that of another copy of RAM.
     """
     memory = content or target.machine.memory
     pages = {va: memory.read(pa, PAGE) for va, pa in target.own_pages}

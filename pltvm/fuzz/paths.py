@@ -1,4 +1,4 @@
-"""Where things are in a campaign's folder, and reading and writing them so that a kill does no harm."""
+"""The paths in a campaign's folder, and reading and writing files there so that a kill does no harm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _README: Final = "README.txt"  # in crashes/
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things are in one instance's folder."""
+    """The paths in one instance's folder."""
 
     root: Path
 
@@ -45,14 +45,14 @@ class Paths:
         return self.root / CAMPAIGN
 
     def report_of(self, file: Path) -> Path:
-        """The report for people of an input in `crashes` or `hangs`."""
+        """Return the path of the text report of an input in `crashes` or `hangs`."""
         return self.reports / f"{file.name.partition(',')[0]}.txt"
 
 
 def find_campaign(file: Path) -> tuple[dict[str, Any], Paths]:
-    """The options of the campaign that a file belongs to, and where the rest of it is.
+    """Return the options of the campaign that a file belongs to, and its paths.
 
-    Looks in the file's folder and all above it. Raises PltvmError when none has a sound campaign.json. It
+    It searches the file's folder and all above it. Raises PltvmError when none has a valid campaign.json. It
     changes nothing and needs no lock, so it works while the campaign runs.
     """
     for folder in file.absolute().parents:
@@ -64,7 +64,7 @@ def find_campaign(file: Path) -> tuple[dict[str, Any], Paths]:
 
 
 def lock(root: Path, folder: Path) -> int:
-    """Lock a folder beneath `root`, as afl-fuzz does; that lasts as long as the descriptor it gives."""
+    """Lock a folder beneath `root`, like afl-fuzz; the lock lasts as long as the returned descriptor."""
     with beneath.opened(root, folder) as opened:
         descriptor = os.dup(opened)
     try:
@@ -79,7 +79,7 @@ def lock(root: Path, folder: Path) -> int:
 
 
 def read_options(root: Path, path: Path) -> dict[str, Any]:
-    """The content of a campaign.json beneath `root`. Raises PltvmError when it is damaged."""
+    """Return the content of a campaign.json beneath `root`. Raises PltvmError when it is damaged."""
     with suppress(ValueError, RecursionError):
         options = json.loads(read_text(root, path))
         if isinstance(options, dict):
@@ -88,7 +88,7 @@ def read_options(root: Path, path: Path) -> dict[str, Any]:
 
 
 def read_input(root: Path, path: Path) -> bytes:
-    """An input beneath `root`. Raises PltvmError."""
+    """Return an input beneath `root`. Raises PltvmError."""
     with errors_about(path):
         data = beneath.read(root, path, beneath.MOST_INPUT)
         if data is None:
@@ -97,23 +97,23 @@ def read_input(root: Path, path: Path) -> bytes:
 
 
 def inputs_of(folder: Path) -> list[Path]:
-    """The inputs of a campaign whose output `folder` is, or those that are in it. Raises PltvmError.
+    """Return the inputs of the campaigns in an output `folder`, or all files in it. Raises PltvmError.
 
-    In a folder that no campaign has filled, all plain files are inputs.
+    In a folder without a campaign, all plain files are inputs.
     """
     queues = [one / "queue" for one in _instances(folder, "queue")]
     return [file for place in queues or [folder] for file in _inputs_in(folder, place)]
 
 
 def findings_of(folder: Path) -> list[Path]:
-    """The inputs in a folder that were found to show a bug: those of its campaigns, or all."""
+    """Return the inputs in a folder that show a bug: those of its campaigns, or all files."""
     kinds = ("crashes", "hangs")
     places = [one / kind for one in _instances(folder, *kinds) for kind in kinds if (one / kind).is_dir()]
     return [file for place in places or [folder] for file in _inputs_in(folder, place)]
 
 
 def _instances(folder: Path, *parts: str) -> list[Path]:
-    """The folder of a campaign, or those of several of them that are in it: each has one of the parts."""
+    """Return the folder of a campaign, or the folders of the campaigns in it: each has one of the parts."""
     if any((folder / part).is_dir() for part in parts):
         return [folder]
     if not folder.is_dir():
@@ -123,7 +123,7 @@ def _instances(folder: Path, *parts: str) -> list[Path]:
 
 
 def _inputs_in(root: Path, folder: Path) -> list[Path]:
-    """The inputs right in a folder beneath `root`."""
+    """Return the inputs directly in a folder beneath `root`."""
     if not folder.is_dir():
         return []
     with errors_about(folder):
@@ -133,7 +133,7 @@ def _inputs_in(root: Path, folder: Path) -> list[Path]:
 
 
 def read_text(root: Path, path: Path) -> str:
-    """The text of a file beneath `root`; nothing if there is none. Raises PltvmError."""
+    """Return the text of a file beneath `root`; "" if there is none. Raises PltvmError."""
     with errors_about(path):
         return (beneath.read(root, path, beneath.MOST_TEXT) or b"").decode("utf-8", "replace")
 

@@ -1,7 +1,7 @@
-"""Where rounds are run: in this process, in several, or on a cluster.
+"""Runs rounds: in this process, in several processes, or on a cluster.
 
-A round gives the same wherever it runs (see `worker`). So a worker that dies, or a scheduler, costs time
-only: its rounds are run again.
+A round gives the same result wherever it runs (see `worker`). So a worker or scheduler that dies only costs
+time: its rounds are run again.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ from pltvm.fuzz.cluster import Cluster
 from pltvm.fuzz.worker import Job, Round, Worker, run_job
 
 MOST_PROCESSES: Final = 256
-_TRIES: Final = 5  # to run a round whose process dies
+_TRIES: Final = 5  # attempts to run a round whose process dies
 
 
 class Pool(Protocol):
@@ -30,7 +30,7 @@ class Pool(Protocol):
     size: int  # rounds at a time
 
     def run(self, jobs: Sequence[Job]) -> list[Round]:
-        """Run all of the jobs; the rounds in their order."""
+        """Run all jobs; return the rounds in their order."""
 
     def close(self) -> None:
         """Stop the workers."""
@@ -49,14 +49,15 @@ class Here:
         return [self._worker.run(job) for job in jobs]
 
     def close(self) -> None:
-        """Nothing is to be stopped."""
+        """Do nothing."""
 
 
 def _begin(wall: Sequence[str] | None) -> None:
-    """Leave Ctrl-C to the parent, and end with it, however it ends; confine this process, see `Processes`."""
+    """Set up a process: leave Ctrl-C to the parent, end when the parent ends, and confine it, see
+    `Processes`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if wall is not None:
-        confine(wall)  # the parent has said what could not be had
+        confine(wall)  # the parent has reported the gaps
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -68,7 +69,7 @@ def _end_with(parent: BaseProcess) -> None:
 
 
 class Processes:
-    """Rounds in so many processes of this machine. With a `wall` these can read its files, and no others."""
+    """Runs rounds in so many processes of this machine. With a `wall` they can read only its files."""
 
     def __init__(self, size: int, wall: Sequence[str] | None = None) -> None:
         if not 1 <= size <= MOST_PROCESSES:
@@ -82,7 +83,7 @@ class Processes:
         return ProcessPoolExecutor(self.size, context, _begin, (self._wall,))
 
     def run(self, jobs: Sequence[Job]) -> list[Round]:
-        """Run all of the jobs; those of a process that dies again."""
+        """Run all jobs; those of a process that dies are repeated."""
         rounds: dict[int, Round] = {}
         for _ in range(_TRIES):
             waiting = [index for index in range(len(jobs)) if index not in rounds]
@@ -103,14 +104,14 @@ class Processes:
         raise PltvmError(f"worker processes died {_TRIES} times in a row: is there enough memory?")
 
     def close(self) -> None:
-        """End the processes; a round that runs is given up."""
+        """End the processes; running rounds are dropped."""
         for process in list((self._pool._processes or {}).values()):
             process.terminate()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def open_pool(processes: int, scheduler: str, worker: Worker, wall: Sequence[str] | None = None) -> Pool:
-    """The pool that the command line asks for; `worker` is that of this process. `wall`: see `Processes`."""
+    """Return the pool for these options; `worker` is that of this process. `wall`: see `Processes`."""
     if scheduler:
         return Cluster(scheduler)
     return Processes(processes, wall) if processes != 1 else Here(worker)

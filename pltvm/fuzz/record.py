@@ -1,12 +1,12 @@
-"""Seeds from a recorded run: what enclaves and the host send each other, as files that the fuzzer reads.
+"""Records seeds from a run: the data that enclaves and the host send each other, as files for the fuzzer.
 
-    DIR/kv-store/000000         a call of the server of that name, in the layout `call`
-    DIR/kv-store.calls/000000   all its calls one after the other, in the layout `calls`
+    ~    DIR/kv-store/000000         a call of the server with that name, in the layout `call`
+    DIR/kv-store.calls/000000   all its calls in order, in the layout `calls`
     DIR/caller.elf.relay/000000 the relay pages that an enclave starts with, `relay`
     DIR/caller.elf.shm/000000   the memory that it shares with the host, `shm` (the header says: no race)
 
-Recording replaces, on one machine, the monitor's handler of ecalls and its front door for the host. A machine
-that is not recorded does nothing for it.
+Recording replaces, on one machine, the monitor's handler of ecalls and its entry for the host. Other machines
+have no cost for it.
 """
 
 import hashlib
@@ -40,15 +40,15 @@ _STARTS: Final = (HostCall.RUN, HostCall.RUN_SHADOW)
 
 
 class _Sequence:
-    """The calls of one server so far, and who made them."""
+    """The calls of one server so far, with their callers."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.size = 0
-        self.clients: dict[int, int] = {}  # number in the file by eid
+        self.clients: dict[int, int] = {}  # eid → number in the file
 
     def add(self, caller: int, argument: int, memory: bytes) -> bytes | None:
-        """Add a call; gives the sequence before it as a file when that is full."""
+        """Add a call; return the sequence before it as a file when that is full."""
         size = layout.MESSAGE.size + len(memory)
         full = None
         if self.messages and (self.size + size > MOST_BYTES or len(self.messages) == MOST_CALLS):
@@ -61,11 +61,11 @@ class _Sequence:
 
 
 class Recorder:
-    """Notes what is sent on a machine from now on, until `write`."""
+    """Records data sent on a machine from now on, until `write`."""
 
     def __init__(self, machine: Machine) -> None:
         self._state, self._driver = machine.monitor.state, machine.driver
-        self._inputs: dict[str, dict[bytes, None]] = {}  # by folder, in their order, each once
+        self._inputs: dict[str, dict[bytes, None]] = {}  # by folder, in order, each once
         self._left = MOST_KEPT
         self._sequences: dict[str, _Sequence] = {}
         handlers, monitor = machine.hart.handlers, cast(Any, machine.monitor)
@@ -85,7 +85,7 @@ class Recorder:
             self._note_call(caller, callee)
 
     def _note_call(self, caller: Enclave, callee: Enclave) -> None:
-        """What a server gets, as its registers say at its first instruction."""
+        """Record what a server gets, from its registers at its first instruction."""
         regs = callee.context.regs
         argument, memory = regs[A0], _content(callee, regs[A1], regs[A2])
         name = callee.name.decode("latin-1")
@@ -107,7 +107,7 @@ class Recorder:
         return status
 
     def _note_start(self, enclave: Enclave) -> None:
-        """What an enclave that the host runs gets, as its registers say."""
+        """Record what an enclave gets when the host runs it, from its registers."""
         known = self._driver.running
         label = Path(known.label if known else "").name or "enclave"
         regs = enclave.context.regs
@@ -126,9 +126,9 @@ class Recorder:
             self._inputs.setdefault(folder, inputs)[data] = None
 
     def write(self, folder: Path) -> int:
-        """Write it all beneath a folder, and say how many files are new.
+        """Write everything beneath a folder, and return the number of new files.
 
-        What is in the folder stays, and is not written again. Raises PltvmError.
+        Existing files stay, and equal ones are not written again. Raises PltvmError.
         """
         for name, sequence in self._sequences.items():
             self._note(name, CALLS, layout.join_calls(sequence.messages))
@@ -154,21 +154,21 @@ class Recorder:
 
 @contextmanager
 def recording(machine: Machine, folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Record what happens in the block, and say so, also when it ends with an error."""
+    """Record in this context, and report the result, also when it ends with an error."""
     recorder, there = Recorder(machine), _identity(folder)
     try:
         yield
     finally:
         if (
             _identity(folder) != there
-        ):  # a host program may have it in its own folder, and rename a link there
+        ):  # it may be in a host program's folder, which could rename a link there
             raise PltvmError(f"{folder}: has been replaced: nothing is recorded")
         count = recorder.write(folder)
         say(f"recorded {count} new input{'s' * (count != 1)} in {folder}")
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """Which folder it is, made if need be. Raises PltvmError."""
+    """Return the identity of the folder; make it if necessary. Raises PltvmError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         info = os.stat(folder)
@@ -178,7 +178,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _content(enclave: Enclave, va: int, size: int) -> bytes:
-    """Memory of an enclave without the zeros at its end; at least one byte if it has any."""
+    """Return memory of an enclave without trailing zeros; at least one byte if there is any."""
     if not size:
         return b""
     content = enclave.space.table.read(va, min(size, _MOST_MEMORY)) or b""
@@ -186,5 +186,5 @@ def _content(enclave: Enclave, va: int, size: int) -> bytes:
 
 
 def _file_name(name: str) -> str:
-    """A name that an enclave has, as that of a folder: nothing in it leads elsewhere."""
+    """Return an enclave's name as a safe folder name."""
     return re.sub(r"[^\w.+-]|^\.+", "_", name, flags=re.ASCII)[:_LONGEST_NAME] or "_"

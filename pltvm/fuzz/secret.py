@@ -1,6 +1,6 @@
-"""What nobody else may see: the secret that the options mark, and whether bytes show a part of it.
+"""The secret that the options mark, and the check whether bytes contain a part of it.
 
-A window of bytes that is in the input too proves nothing, and is not looked for.
+A window of bytes that is also in the input proves nothing, and is ignored.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,19 +13,19 @@ from pltvm.host.symbols import Symbols
 from pltvm.monitor.attest import measurement_of
 from pltvm.monitor.state import Enclave, State
 
-WINDOW: Final = 8  # bytes that do not meet by chance
-_KEY_BYTES: Final = 32  # of a derived key, to be looked for
+WINDOW: Final = 8  # bytes: enough to exclude equality by chance
+_KEY_BYTES: Final = 32  # bytes of a derived key that are searched for
 
 
 class Secret(NamedTuple):
-    """Texts to look for, none if nothing is marked; the address that a symbol gives, else 0."""
+    """Texts to search for, none if nothing is marked; and the address of the symbol, else 0."""
 
     texts: tuple[bytes, ...] = ()
     address: int = 0
 
 
 def marked(options: Options, state: State, enclave: Enclave, symbols: Symbols | None) -> Secret:
-    """The secret of an enclave that was just created. Raises PltvmError for what marks none."""
+    """Return the secret of an enclave that was just created. Raises PltvmError for an invalid mark."""
     text = options.secret
     if not text:
         return Secret()
@@ -48,10 +48,10 @@ def marked(options: Options, state: State, enclave: Enclave, symbols: Symbols | 
 
 
 def windows(texts: Iterable[bytes]) -> list[bytes]:
-    """All pieces by which a part of these texts is known."""
+    """Return all windows of these texts."""
     return [text[at : at + WINDOW] for text in texts for at in range(len(text) - WINDOW + 1)]
 
 
 def shows(pieces: Sequence[bytes], texts: Iterable[bytes], data: bytes) -> bool:
-    """Whether a piece is in one of the texts, and not in the input `data`."""
+    """Whether one of the pieces is in one of the texts, but not in the input `data`."""
     return any(piece in text and piece not in data for text in texts for piece in pieces)

@@ -1,8 +1,8 @@
-"""A server that keeps state, and sequences of calls: layout `calls`.
+"""A server with state, fed by sequences of calls: the layout `calls`.
 
-The snapshot is in a call of client 0. A call that is like the one before it (same client, memory passed, and
-plainly given back) leaves the monitor as it is, so it is not made: the request gets its new content, and the
-server starts anew. All other calls and returns are made by the monitor.
+The snapshot is in a call of client 0. A call like the one before it (same client, memory passed and simply
+given back) does not change the monitor, so it is not really made: the request gets its new content, and the
+server starts again. The monitor makes all other calls and returns.
 """
 
 from array import array
@@ -21,11 +21,11 @@ from pltvm.fuzz.target import Target
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
 
-_COST: Final = 4_000  # of one more call, in blocks of code
+_COST: Final = 4_000  # cost of one more call, in blocks of code
 
 
 class Sequence(Target):
-    """One to so many calls, of one client or several."""
+    """One or more calls, of one or several clients."""
 
     last_call = Call.RETURN
 
@@ -47,12 +47,12 @@ class Sequence(Target):
                 self.callers[-1].ecall(Call.YIELD)
             self.callers.append(Caller(self.machine, number, self._size))
             self.callers[-1].output = self.printed
-        self.turns = [self.callers[-1]]  # who has the hart, as the only element
+        self.turns = [self.callers[-1]]  # the caller of the present call, as the only element
         self._call(self._turn_of(0), Message(0, b"\0"))
         if self.hart.current is not self.enclave.context:
             raise PltvmError(f"{self.created.name}: the monitor refused to call it")
         self.entry = memoryview(array("Q", self.enclave.context.regs))
-        served = self.batch  # what it passes: where, and whether anything
+        served = self.batch  # the passed memory: its place, and whether there is any
         self._first = served.request, served.place
         memory, table = self.memory, self.enclave.space.table
         self._slots = [
@@ -102,12 +102,12 @@ class Sequence(Target):
             self._send()
 
     def _split(self, data: bytes) -> None:
-        """This is the input."""
+        """Set the input."""
         options = self.options
         self._messages = layout.split_calls(data, options.calls, options.clients) or [Message(0, b"")]
 
     def _catch_up(self) -> None:
-        """If the core has begun this execution: which call is served now."""
+        """Find the present call, if the core has begun this execution."""
         batch = self.batch
         if batch.begun:
             batch.begun = False
@@ -121,18 +121,18 @@ class Sequence(Target):
         self._send()
 
     def _note_sent(self, message: Message) -> None:
-        """It is on its way; where it ends the next one starts."""
+        """Note that a message is sent; the next one starts at its end."""
         self.state.sent += 1
         self.state.next += layout.MESSAGE.size + len(message.memory)
 
     def _call_again(self, message: Message) -> None:
-        """The same client's next call."""
+        """Make the same client's next call."""
         self._note_sent(message)
         self.state.work += _COST
         at = self.batch.place
         content = message.memory[: self._size]
         self.memory.bytes[at : at + self._size] = content + self._fillers[message.client][len(content) :]
-        for slot in self._slots:  # written since the snapshot
+        for slot in self._slots:  # pages written since the snapshot
             self.memory.words[slot] |= D
         if REFUSAL in self.options.oracles:
             self._before = oracles.writable(self)
@@ -142,7 +142,8 @@ class Sequence(Target):
         self.state.region = self.state.previous = 0
 
     def _return_first(self) -> None:
-        """Undo the call of the snapshot: the server gives the request back, by a struct in unused stack."""
+        """Undo the call of the snapshot: the server returns the request, with a struct in its unused
+        stack."""
         self.batch.changed = True
         table, (va, _) = self.enclave.space.table, self.stack_range()
         unused = table.read(va, abi.CALL_STRUCT.size) or b""
@@ -154,7 +155,7 @@ class Sequence(Target):
         self.turns[0].results()
 
     def _send(self) -> None:
-        """Have the monitor make the next call, or end."""
+        """Make the next call by the monitor, or end."""
         self.batch.changed = True
         while self.state.sent < len(self._messages):
             message = self._messages[self.state.sent]
@@ -166,8 +167,9 @@ class Sequence(Target):
         self.end(None)
 
     def _call(self, caller: Caller, message: Message) -> None:
-        """Have a caller call, if the server and others have left it memory to pass."""
-        self.hart.translations_changed()  # the switch to the caller and back is not loaded, so does not flush
+        """Let a caller make a call, if it still has memory to pass."""
+        # the switch to the caller and back is never loaded, so it would not flush
+        self.hart.translations_changed()
         if not caller.va and not caller.get_memory():
             return
         content = message.memory[: self._size]
@@ -221,11 +223,11 @@ class Sequence(Target):
         return True
 
     def _return(self, context: Context) -> None:
-        """A return that is not plain: made by the monitor, which may refuse it."""
+        """Let the monitor make a return that is not simple; it may refuse it."""
         self.batch.changed = True
         self.to_monitor(context)
         if self.hart.current is context:
-            return  # the server goes on
+            return  # refused: the server goes on
         caller = self.turns[0]
         response = caller.results()
         loop.part(self.arena, caller.number, self.keep)

@@ -1,16 +1,16 @@
-"""Shorter and plainer inputs that do the same: all the way for `pltvm tmin`, in part for a campaign."""
+"""Shortens and simplifies inputs that still do the same: fully for `pltvm tmin`, partly for a campaign."""
 
 import math
 from collections.abc import Callable
 
-# Whether an input still does what it is kept for.
+# Says whether an input still does the same.
 Same = Callable[[bytes], bool]
 
 
 def least(data: bytes, same: Same) -> bytes:
-    """An input of which no byte can be left out, or be zero instead, so that it still does the same.
+    """Return an input in which no byte can be removed or set to zero without changing what it does.
 
-    Not the shortest that there is: that would take to try all of them.
+    It is not the shortest possible one, which would need trying all inputs.
     """
     while True:
         before = data
@@ -20,7 +20,7 @@ def least(data: bytes, same: Same) -> bytes:
 
 
 def cut(data: bytes, same: Same, tries: float = math.inf) -> bytes:
-    """The input without parts that it does not need, large ones first; asks at most so many times."""
+    """Return the input without unneeded parts, large ones first; calls `same` at most `tries` times."""
     size = max(len(data) // 2, min(len(data), 1))
     while size and tries > 0:
         at = len(data) - size
@@ -35,7 +35,7 @@ def cut(data: bytes, same: Same, tries: float = math.inf) -> bytes:
 
 
 def zero(data: bytes, same: Same, tries: float = math.inf) -> bytes:
-    """The input with zeros where its values do not matter; asks at most so many times."""
+    """Return the input with zeros where its values do not matter; calls `same` at most `tries` times."""
     size = max(len(data) // 2, min(len(data), 1))
     while size and tries > 0:
         for at in range(0, len(data), size):

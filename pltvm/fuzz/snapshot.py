@@ -1,8 +1,8 @@
-"""The machine before its input is read, and the two ways back to that.
+"""The machine before its input is read, and the two ways to restore it.
 
-The light way is for executions in which only guest code did something: the pages that it has written, as the
-D bits of leaf entries tell, are copied back (`turn.restore`). The full way is
-`Machine.restore`. Both cost what the execution has touched.
+The light way is for executions in which only guest code wrote: the written pages, by the D bits of leaf
+entries, are copied back (`turn.restore`). The full way is `Machine.restore`. The cost of both depends on the
+pages touched.
 """
 
 import mmap
@@ -20,9 +20,9 @@ _ZEROS: Final = bytes(PAGE)
 
 
 class Snapshot:
-    """The machine as it is now; `put_back` puts back what else belongs to it, after the full way.
+    """The state of the machine; `put_back` is called after the full way, to restore what else belongs to it.
 
-    From now on the D bit of a watched leaf entry means: written since the snapshot.
+    From now on the D bit of a watched leaf entry means that its page was written since the snapshot.
     """
 
     def __init__(self, machine: Machine, arena: Arena, put_back: Callable[[], None]) -> None:
@@ -30,7 +30,7 @@ class Snapshot:
         self.memory = machine.memory
         self.arena = arena
         self._put_back = put_back
-        self._both: list[int] = []  # pages that may be executable and written
+        self._both: list[int] = []  # pages that may be both executable and written
         self._flips = machine.hart.flips
         self._saved = machine.snapshot()
         self._pages = self._saved.engine.pages
@@ -38,14 +38,16 @@ class Snapshot:
         self.copy = _laid_out(self._pages, self.memory.size)
         arena.use(self.memory.base, self.memory.bytes, self.copy)
         dirty = self.memory.dirty
-        always = [number for number in range(len(dirty)) if dirty[number]]  # pages that RAM's log always has
+        # pages that are always in RAM's log
+        always = [number for number in range(len(dirty)) if dirty[number]]
         self._logged = len(always)
         running = machine.monitor.state.running
-        registers = running.pages[1] if running is not None else -1  # every execution starts with all of them
+        # every execution sets all of them at its start
+        registers = running.pages[1] if running is not None else -1
         self.compared = [number for number in always if number != registers]
 
     def _watch(self) -> None:
-        """Note where the leaf entries of writable pages are; their D bits are clear."""
+        """Find the leaf entries of writable pages, and clear their D bits."""
         memory, arena, count = self.memory, self.arena, 0
         state = self.machine.monitor.state
         for enclave in state.enclaves.values():
@@ -65,12 +67,12 @@ class Snapshot:
         arena.state.watched = count
 
     def read(self, pa: int, size: int) -> bytes:
-        """`size` bytes at physical address `pa` as they were."""
+        """Return `size` bytes at physical address `pa` at the snapshot."""
         at = pa - self.memory.base
         return bytes(self.copy[at : at + size])
 
     def is_light(self) -> bool:
-        """Whether the monitor and the host have written nothing since: the light way back will do."""
+        """Whether monitor and host have written nothing since then, so that the light way is enough."""
         return self.memory.dirty.count(1) == self._logged and all(
             bytes(self.memory.bytes[number << PAGE_SHIFT : (number + 1) << PAGE_SHIFT])
             == self._pages.get(number, _ZEROS)
@@ -78,12 +80,12 @@ class Snapshot:
         )
 
     def light(self) -> None:
-        """Undo what guest code did."""
+        """Undo writes of guest code."""
         loop.restore(self.arena)
         self.after_light()
 
     def after_light(self) -> None:
-        """What the loop cannot do: tell the hart."""
+        """Notify the hart after the light way, which the loop cannot do."""
         hart = self.machine.hart
         hart.clock = self._saved.engine.clock
         hart.translations_changed()
@@ -91,13 +93,13 @@ class Snapshot:
 
     def _forget_flipped(self) -> None:
         hart = self.machine.hart
-        if hart.flips != self._flips:  # the loop has put back what ran in these pages
+        if hart.flips != self._flips:  # the loop has restored pages that had code
             self._flips = hart.flips
             for page in self._both:
                 hart.forget_code(page, PAGE)
 
     def full(self) -> None:
-        """Undo what guest code, monitor and host did."""
+        """Undo changes of guest code, monitor and host."""
         loop.restore(self.arena)
         self.machine.restore(self._saved)
         self._put_back()
@@ -105,7 +107,7 @@ class Snapshot:
 
 
 def _laid_out(pages: Mapping[int, bytes], size: int) -> memoryview:
-    """RAM of so many bytes with these pages; the others are zero, and cost nothing till they are read."""
+    """Return RAM of `size` bytes with these pages; others are zero, and cost nothing until they are read."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
     ram = memoryview(mmap.mmap(-1, size, flags=flags))
     for number, content in pages.items():

@@ -1,8 +1,7 @@
-"""Who called whom, without debug information: return addresses on the stack.
+"""Backtraces without debug information: return addresses on the stack.
 
-A word counts as a return address when it points behind a call instruction in an executable page. Old ones
-that a function has not overwritten count too, so what is deep down may be wrong; the innermost few seldom
-are.
+A word counts as a return address if it points after a call instruction in an executable page. Old words that
+were not overwritten count too, so outer frames may be wrong; the innermost few rarely are.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ _SCANNED: Final = 2048  # bytes of stack
 
 
 def stack_of(context: Context, memory: Memory) -> tuple[int, ...]:
-    """Program counters, innermost first: of the instruction, then of the calls that led to it."""
+    """Return program counters, innermost first: of the instruction, then of the calls that led to it."""
     regs, table = context.regs, context.table
     if table is None:
         return (regs[PC],)
@@ -33,7 +32,7 @@ def stack_of(context: Context, memory: Memory) -> tuple[int, ...]:
 
 
 def _words(table: PageTable, memory: Memory, sp: int) -> Iterator[int]:
-    """The u64 on the stack, up to its end."""
+    """Yield the u64 on the stack, up to its end."""
     sp &= -8
     for va in range(sp, sp + _SCANNED, 8):
         pa = table.translate(va, R)
@@ -43,7 +42,7 @@ def _words(table: PageTable, memory: Memory, sp: int) -> Iterator[int]:
 
 
 def _call_before(table: PageTable, memory: Memory, address: int) -> int:
-    """The address of the call instruction that returns to `address`; 0 if there is none."""
+    """Return the address of the call instruction that returns to `address`, or 0."""
     if address & 1 or address < 4 or address >> 39:
         return 0
     halves = []

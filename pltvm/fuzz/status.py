@@ -1,10 +1,10 @@
-"""What a campaign shows while it runs: a screen on a terminal, else a line now and then, or JSON lines.
+"""Shows the progress of a campaign: a screen on a terminal, else a line now and then, or JSON lines.
 
-    screen      on stderr when that is a terminal: a panel that stays, and above it what was found, which
-                stays in the terminal's history. Drawn when `update` is called, four times a second at most;
+    ~    screen      on stderr if that is a terminal: a panel at the bottom, and above it the findings, which
+                stay in the terminal's history. Drawn when `update` is called, at most four times a second;
                 there is no thread.
-    lines       on stderr when it is none: one every few seconds
-    --json      on stdout, one object a line with "event": status, finding or note; see `Snapshot`
+    lines       on stderr otherwise: one every few seconds
+    --json      on stdout, one object per line with "event": status, finding or note; see `Snapshot`
 
 Text from a target (summaries, names) is shown without control characters, so that it cannot move the cursor.
 """
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-SCREEN_INTERVAL: Final = 0.25  # seconds between two pictures
+SCREEN_INTERVAL: Final = 0.25  # seconds between two updates of the screen
 LINE_INTERVAL: Final = 5.0  # seconds between two lines, of text or JSON
 WIDTH: Final = 80  # columns, at most
-_TWO_COLUMNS: Final = 70  # columns, from which on there is room for two grids beside each other
+_TWO_COLUMNS: Final = 70  # columns from which there is room for two grids side by side
 
 
 class Found(NamedTuple):
-    """How many findings of a kind, and the run time in seconds when the last one came."""
+    """The number of findings of a kind, and the run time in seconds of the last one."""
 
     kind: str
     total: int
@@ -44,24 +44,24 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How far a campaign is. Times are seconds of run time, earlier runs of the campaign included."""
+    """The progress of a campaign. Times are seconds of run time, including earlier runs of the campaign."""
 
     target: str
     run_time: float
     executions: int
-    speed: float  # executions a second, lately
+    speed: float  # recent executions per second
     queue: int  # inputs
     edges: int
-    map_size: int = 0  # edges that can be told apart
+    map_size: int = 0  # edges that can be distinguished
     findings: tuple[Found, ...] = ()
     rounds: int = 0
     workers: int = 1
-    last_path: float | None = None  # when the last input joined the queue
-    stability: float | None = None  # 0 … 1; None: not known
+    last_path: float | None = None  # when the last input was added to the queue
+    stability: float | None = None  # 0 … 1; None: unknown
 
     @property
     def average(self) -> float:
-        """Executions a second since the campaign began."""
+        """Executions per second since the campaign began."""
         return self.executions / self.run_time if self.run_time > 0 else 0.0
 
     @property
@@ -69,16 +69,16 @@ class Snapshot:
         return sum(found.total for found in self.findings if found.kind == HANG)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data, for JSON."""
+        """Return everything as plain data, for JSON."""
         findings = {found.kind: {"count": found.total, "last": found.last} for found in self.findings}
         return {**asdict(self), "findings": findings, "average": self.average, "hangs": self.hangs}
 
 
 class Status:
-    """Shows a campaign; a context manager. `update` as often as you like: it shows only what is due.
+    """Shows a campaign; a context manager. `update` may be called at any rate: it shows only what is due.
 
-    The streams and the clock (seconds) are for tests; `terminal` decides between screen and lines, by default
-    by what stderr is.
+    The streams and the clock (seconds) are for tests; `terminal` chooses between screen and lines, by default
+    depending on stderr.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Status:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Show where the campaign got to, and leave the terminal as it was."""
+        """Show the final progress, and restore the terminal."""
         try:
             if self._last is not None and self._last is not self._shown:
                 self._show(self._last)
@@ -117,7 +117,7 @@ class Status:
                 self._screen.stop()
 
     def update(self, snapshot: Snapshot) -> None:
-        """Say how far the campaign is."""
+        """Show the progress of the campaign."""
         self._last = snapshot
         now = self._clock()
         if now >= self._due:
@@ -125,7 +125,7 @@ class Status:
             self._show(snapshot)
 
     def finding(self, finding: Finding, path: Path | None = None, run_time: float | None = None) -> None:
-        """Say that something was found, in which file it is, and when; shown at once."""
+        """Show a finding at once, with its file and time."""
         if self._json:
             file = None if path is None else str(path)
             self._emit("finding", {**finding.to_dict(), "file": file}, run_time)
@@ -134,7 +134,7 @@ class Status:
         self._say(f"found {finding.kind}: {finding.summary}", where, "bold red", run_time)
 
     def note(self, text: str) -> None:
-        """Say something else, such as that a worker was lost; shown at once."""
+        """Show another message at once, for example that a worker was lost."""
         if self._json:
             self._emit("note", {"text": text})
         else:
@@ -150,7 +150,7 @@ class Status:
             print(one_line(line(snapshot)), file=self._err, flush=True)
 
     def _time(self, run_time: float | None) -> float:
-        """When something is: by default when it was last said how far the campaign is."""
+        """Return the run time, by default that of the last update."""
         if run_time is not None:
             return run_time
         return self._last.run_time if self._last else 0.0
@@ -161,7 +161,7 @@ class Status:
         print(text, file=self._out, flush=True)
 
     def _say(self, text: str, rest: str, style: str, run_time: float | None = None) -> None:
-        """A line that stays, with the run time before it."""
+        """Show a permanent line, with the run time before it."""
         at = clock_time(self._time(run_time))
         if self._screen:
             self._screen.say(at, one_line(text), one_line(rest), style)
@@ -170,7 +170,7 @@ class Status:
 
 
 class _Screen:
-    """The panel, and the lines above it."""
+    """The panel, and the permanent lines above it."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -202,12 +202,12 @@ class _Screen:
             if len(start) + len(end) <= console.width:
                 console.print(start + end)
             else:
-                console.print(start)  # between words; a path is one, however long
+                console.print(start)  # break between words; a path is one word, however long
                 console.print(Text(rest.strip(), "dim"), soft_wrap=True, end="\n" if rest else "")
 
 
 def panel(snapshot: Snapshot, console: Console) -> RenderableType:
-    """The picture of a campaign, 80 columns wide or less."""
+    """Return the panel of a campaign, at most 80 columns wide."""
     from rich.columns import Columns
     from rich.console import Group
     from rich.panel import Panel
@@ -255,7 +255,7 @@ def panel(snapshot: Snapshot, console: Console) -> RenderableType:
 
 
 def rows(snapshot: Snapshot) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """What the two columns of the panel say: how much was done, and what it gave."""
+    """Return the two columns of the panel: work done, and results."""
     left = [
         ("run time", clock_time(snapshot.run_time)),
         ("executions", f"{snapshot.executions:,}"),
@@ -276,7 +276,7 @@ def rows(snapshot: Snapshot) -> tuple[list[tuple[str, str]], list[tuple[str, str
 
 
 def line(snapshot: Snapshot) -> str:
-    """The same as one line."""
+    """Return the same as one line."""
     kinds = ", ".join(f"{found.kind} {found.total}" for found in snapshot.findings)
     parts = [
         f"{clock_time(snapshot.run_time)}  {snapshot.executions:,} executions",
@@ -294,7 +294,7 @@ def _last_new(snapshot: Snapshot) -> str:
 
 
 def clock_time(seconds: float) -> str:
-    """Seconds as 0:01:30, or 2 d 03:04:05."""
+    """Return seconds as 0:01:30, or 2 d 03:04:05."""
     minutes, second = divmod(int(max(seconds, 0)), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -302,7 +302,7 @@ def clock_time(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """A time that has passed, in its largest unit."""
+    """Return a past duration in its largest unit."""
     for name, unit in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= unit:
             return f"{seconds // unit:.0f} {name} ago"

@@ -1,8 +1,8 @@
-"""Ctrl-C: an exception only where nothing is half done.
+"""Handles Ctrl-C: raises an exception only where no operation is half done.
 
-Python's own handler raises KeyboardInterrupt wherever Python runs next. While the JIT runs that is in a
-callback of C, where an exception can get lost. So here the handler only takes a note, unless the process
-waits, or the user insists.
+Python's own handler raises KeyboardInterrupt wherever Python runs next. While the JIT runs, that is in a
+callback of C, where an exception can get lost. So this handler only sets a flag, unless the process is
+waiting, or the user presses Ctrl-C again.
 """
 
 import signal
@@ -24,7 +24,7 @@ def _note(_signal: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def noted() -> Iterator[None]:
-    """Take Ctrl-C as a request meanwhile. In another thread than the main one it changes nothing."""
+    """Take Ctrl-C as a request in this context. It has no effect in threads other than the main one."""
     global requested
     requested = False
     ours = (
@@ -43,7 +43,7 @@ def noted() -> Iterator[None]:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """No guest code runs meanwhile: a request is an exception at once."""
+    """Raise at once at a request in this context, as no guest code runs."""
     global _waiting
     _waiting = True
     try:
@@ -54,6 +54,6 @@ def waiting() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if it was requested."""
+    """Raise KeyboardInterrupt if there was a request."""
     if requested:
         raise KeyboardInterrupt

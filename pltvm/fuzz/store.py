@@ -1,16 +1,16 @@
-"""The output folder of a campaign, laid out as AFL++ 4 does, so that its tools read it.
+"""The output folder of a campaign, in the layout of AFL++ 4, so that its tools can read it.
 
     OUT/default/              one instance; a campaign on one machine has one
         queue/                inputs: id:000003,src:000001,time:1234,execs:5678,op:havoc,rep:2
         crashes/  hangs/      inputs that show a bug; ids are counted through both folders
         fuzzer_stats  plot_data  cmdline  fuzzer_setup
-        reports/              ours: id:000003.txt for people and id:000003.json, for each crash and hang
+        ~        reports/              ours: id:000003.txt and id:000003.json, for each crash and hang
         campaign.json         ours: the options, for a replay and to resume
 
-Every file is written under another name and then renamed: it is whole or absent, whenever the process ends.
-Somebody else may have made the folder: no link in it is followed, see `beneath`.
-The report comes before its input, so an input always has one. The folder is locked (flock) while a campaign
-uses it; the lock ends with the process, and a forked child does not hold it.
+Every file is written under another name and then renamed: it is complete or absent, whenever the process
+ends. Others may have made the folder: no link in it is followed, see `beneath`.
+The report is written before its input, so an input always has one. The folder is locked (flock) while a
+campaign uses it; the lock ends with the process, and forked children do not hold it.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ from pltvm.fuzz.results import FAULT, HANG, STACK, Counts, Entry, Finding
 
 __all__ = ["OutputFolder", "Paths", "Progress", "find_campaign", "read_about"]
 
-_NEW: Final = ".new"  # what is being written; hidden, so no tool takes it for an input
-_SIGABRT, _SIGSEGV = 6, 11  # what an oracle finds looks like what a sanitizer does
+_NEW: Final = ".new"  # a file being written; hidden, so that no tool takes it for an input
+_SIGABRT, _SIGSEGV = 6, 11  # findings of oracles look like those of a sanitizer
 _LONGEST_LINE: Final = 4096  # bytes, of plot_data
 _NO_PROGRESS: Final = Progress()
 
 
 class OutputFolder:
-    """The folder of one instance, opened for a new campaign or one that goes on. A context manager.
+    """The folder of one instance, opened for a new or a resumed campaign. A context manager.
 
-    `options` are the campaign's, plain JSON: to resume, they have to be the same, so what may change from run
-    to run (how many workers) does not belong in them. `command` and `target` are for AFL++'s files: the whole
-    command line, and that of the target. `clock` gives Unix seconds; it is used for fuzzer_stats alone, and
-    file names have the time that the caller gives.
+    `options` are the campaign's, as plain JSON: to resume, they have to be the same, so values that may
+    change between runs (the number of workers) are not part of them. `command` and `target` are for AFL++'s
+    files: the whole command line, and that of the target. `clock` returns Unix seconds; it is used only for
+    fuzzer_stats; file names have times given by the caller.
 
-    Raises PltvmError when the folder holds something else, is used by another campaign, cannot be written, or
+    Raises PltvmError when the folder has other content, is used by another campaign, cannot be written, or
     belongs to a campaign with other options.
     """
 
@@ -96,7 +96,7 @@ class OutputFolder:
         self.close()
 
     def close(self) -> None:
-        """Let another campaign use the folder. Everything is on disk already."""
+        """Unlock the folder. Everything is on disk already."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -104,7 +104,7 @@ class OutputFolder:
     # ---- reading ----
 
     def queue(self) -> list[Entry]:
-        """The inputs in the order of their ids; `parent` is an index in this list. `blocks` is 0."""
+        """Return the inputs in the order of their ids; `parent` is an index in this list. `blocks` is 0."""
         names = self._ids(self.paths.queue)
         index = {number: at for at, number in enumerate(names)}
         entries = []
@@ -115,13 +115,13 @@ class OutputFolder:
         return entries
 
     def findings(self) -> list[Finding]:
-        """What was found so far, in the order of the ids."""
+        """Return the findings so far, in the order of ids."""
         folders = (self.paths.crashes, self.paths.hangs)
         files = {number: folder / name for folder in folders for number, name in self._ids(folder).items()}
         return [_read_finding(self._out, self.paths, files[number]) for number in sorted(files)]
 
     def saved_counts(self) -> Counts:
-        """How far the campaign was at the last fuzzer_stats before the folder was opened."""
+        """Return the progress in the last fuzzer_stats before the folder was opened."""
         return afl_files.counts_of(self._before)
 
     # ---- writing ----
@@ -131,8 +131,8 @@ class OutputFolder:
     ) -> Path:
         """Add an input to the queue and return its file; its index is its place in `queue()`.
 
-        `time_ms` is how far the campaign is, by default what the executions took. `name` is a seed's file
-        name, or the instance that an input was imported from; `repeat` is how many mutations were stacked.
+        `time_ms` is the run time of the campaign, by default that of its executions. `name` is a seed's file
+        name, or the instance that an input was imported from; `repeat` is the number of stacked mutations.
         """
         number = self._numbers[-1] + 1 if self._numbers else 0
         at = _milliseconds(counts, time_ms)
@@ -167,9 +167,9 @@ class OutputFolder:
     ) -> Path | None:
         """Keep an input that shows a bug, with its report, and return its file.
 
-        None, and nothing is written, when a finding of the same signature is there already. `parent` is the
-        index in the queue of the input that it was made from, −1 for none. Of `details`, what is no JSON is
-        kept as text.
+        Returns None, and writes nothing, if there is a finding with the same signature. `parent` is the index
+        in the queue of the input that it was made from, −1 for none. Values in `details` that are not JSON
+        are stored as text.
         """
         if finding.signature in self._signatures:
             return None
@@ -202,14 +202,14 @@ class OutputFolder:
         return file
 
     def write_stats(self, counts: Counts, progress: Progress = _NO_PROGRESS) -> None:
-        """Write fuzzer_stats anew; not before the first input and execution: afl-whatsup divides by both."""
+        """Write fuzzer_stats; only after the first input and execution, as afl-whatsup divides by both."""
         if self._numbers and counts.executions > 0:
             banner = os.path.basename(self._target[0]) if self._target else ""
             text = afl_files.fuzzer_stats(counts, progress, self._tally, self._clock(), self._command, banner)
             self._write(self.paths.root / "fuzzer_stats", encode(text))
 
     def append_plot(self, counts: Counts, progress: Progress = _NO_PROGRESS) -> None:
-        """Add a line to plot_data; afl-plot needs two. One that a kill cut off is removed on resume."""
+        """Add a line to plot_data; afl-plot needs two. An incomplete line is removed on resume."""
         path = self.paths.root / "plot_data"
         line = afl_files.plot_line(counts, progress, self._tally, self._clock())
         with errors_about(path):
@@ -218,7 +218,7 @@ class OutputFolder:
     # ---- inside ----
 
     def _check_and_make(self) -> None:
-        """Make the folder if it is ours to make. Changes nothing before that is known."""
+        """Make the folder if allowed; changes nothing before that is checked."""
         out, root = self._out, self.paths.root
         there = os.path.lexists(root)
         for folder in (out, root):
@@ -238,12 +238,12 @@ class OutputFolder:
         beneath.make_folder(out, root)
 
     def _open(self, options: dict[str, Any]) -> None:
-        """Read what is there, make what is missing."""
+        """Read existing files, and make missing ones."""
         paths = self.paths
         wanted = json.loads(json.dumps(options))  # tuples become lists, as in the file
         if os.path.lexists(paths.campaign):
             _compare(paths.root, read_options(self._out, paths.campaign), wanted)
-        else:  # first of all, so that a folder without it is known to be empty
+        else:  # written first, so that a folder without it is known to be empty
             self._write(paths.campaign, encode(json.dumps(wanted, indent=2) + "\n"))
         for folder in (paths.queue, paths.crashes, paths.hangs, paths.reports):
             beneath.make_folder(self._out, folder)
@@ -256,7 +256,7 @@ class OutputFolder:
         self._count()
 
     def _count(self) -> None:
-        """What the files tell, and the times of fuzzer_stats, which may be a little older than they are."""
+        """Count the files, and read the times of fuzzer_stats, which may be a little older."""
         self._numbers: list[int] = []  # the id of each input of the queue
         self._depths: list[int] = []
         run_time = afl_files.number(self._before, "run_time")
@@ -277,7 +277,7 @@ class OutputFolder:
             tally.executions_at_crash = int(done - since)
 
     def _note_entry(self, number: int, parent: int, operation: str) -> None:
-        """Count an input. A seed's depth is 1, as AFL++ counts."""
+        """Count an input. A seed has depth 1, as in AFL++."""
         depth = self._depths[parent] + 1 if 0 <= parent < len(self._depths) else 1
         self._numbers.append(number)
         self._depths.append(depth)
@@ -288,7 +288,7 @@ class OutputFolder:
         tally.depth = max(tally.depth, depth)
 
     def _id_of(self, index: int) -> int | None:
-        """The id of an input of the queue, for `src`."""
+        """Return the id of an input of the queue, for `src`."""
         return self._numbers[index] if 0 <= index < len(self._numbers) else None
 
     def _ids(self, folder: Path) -> dict[int, str]:
@@ -304,7 +304,7 @@ _OPEN: weakref.WeakSet[OutputFolder] = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
-    """A child that outlives its parent must not keep the folder locked."""
+    """Close locks in a forked child, which must not keep the folder locked after its parent has ended."""
     for folder in list(_OPEN):
         folder.close()
 
@@ -313,7 +313,7 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _compare(root: Path, known: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raises PltvmError that names the options in which they differ."""
+    """Raise a PltvmError that names the options that differ."""
     missing = object()
     differ = [
         f"{key} {known.get(key)!r}, not {wanted.get(key)!r}"
@@ -325,7 +325,7 @@ def _compare(root: Path, known: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def _about(finding: Finding) -> str:
-    """A finding as JSON, but for its report and its input, which have files of their own."""
+    """Return a finding as JSON, without its report and its input, which have their own files."""
     return json.dumps(finding.to_dict(), indent=2, skipkeys=True, default=_plain) + "\n"
 
 
@@ -334,7 +334,7 @@ def _plain(value: Any) -> str:
 
 
 def read_about(out: Path, path: Path) -> dict[str, Any]:
-    """What the JSON file of a finding beneath `out` says; nothing when it is missing or damaged."""
+    """Return the JSON file of a finding beneath `out`; {} if it is missing or damaged."""
     with suppress(ValueError, RecursionError):
         content = json.loads(read_text(out, path))
         return content if isinstance(content, dict) else {}
@@ -342,7 +342,7 @@ def read_about(out: Path, path: Path) -> dict[str, Any]:
 
 
 def _read_finding(out: Path, paths: Paths, file: Path) -> Finding:
-    """A finding from its files. Without its report, which someone may delete, less of it is known."""
+    """Read a finding from its files. Without its report, which users may delete, it is incomplete."""
     report = paths.report_of(file)
     about = read_about(out, report.with_suffix(".json"))
     details = about.get("details")

@@ -1,8 +1,8 @@
 """The target at the moment before its input is read, and executions from there.
 
-An execution ends in a trap: the server returns, the enclave exits, something is wrong. While a batch runs,
-the trap handler itself looks at what came out, goes back to the snapshot and starts the next execution, so
-that the JIT is not left. What kind of attacker feeds the target is in the subclasses: `callers` and `hosts`.
+An execution ends in a trap: the server returns, the enclave exits, or there is a problem. While a batch runs,
+the trap handler itself checks the results, restores the snapshot and starts the next execution, so that the
+JIT is not left. Subclasses implement the attacker that feeds the target: `callers` and `hosts`.
 """
 
 import ctypes
@@ -34,25 +34,26 @@ from pltvm.monitor.fault import unknown_call
 from pltvm.monitor.monitor import ENCLAVE_CALLS
 from pltvm.monitor.state import Enclave as MonitorEnclave
 
-_ECALL_BLOCKS: Final = 200  # that a call counts as: a loop of calls is a hang too
-_MOST_TEXT: Final = 64 << 10  # bytes that are kept of what is printed
+_ECALL_BLOCKS: Final = 200  # blocks that a call counts as: a loop of calls is a hang too
+_MOST_TEXT: Final = 64 << 10  # bytes of printed text that are kept
 
-# Gets the target, pc, and bytes of the block or instruction.
+# Gets the target, pc, and size of the block or instruction.
 Watch = Callable[["Target", int, int], None]
 
 
 class Target:
-    """The machine of a campaign. Subclasses say how it gets to the snapshot and what an input does."""
+    """The machine of a campaign. Subclasses define how it gets to the snapshot and what an input does."""
 
-    last_call: Call  # with which the enclave ends an execution
-    entry: memoryview  # the registers that each starts with, but for its argument
+    last_call: Call  # the call by which the enclave ends an execution
+    entry: memoryview  # the registers at the start of each, except its argument
 
     def __init__(
         self, options: Options, watch: Watch | None = None, blocks: bool = False, looked_at: bool = False
     ) -> None:
-        """`watch` is called at each instruction, or block, with its pc and bytes: that is slow.
+        """Create the target. `watch` is called at each instruction, or block, with its pc and size: that is
+        slow.
 
-        `looked_at`: by a debugger, which stops executions and goes back in them.
+        `looked_at`: under a debugger, which stops executions and goes back in them.
         """
         self.options, self._looked_at = options, looked_at
         self.layouts = options.channels if options.kind == ENCLAVE else (options.layout,)
@@ -86,22 +87,22 @@ class Target:
             id(self.monitor.state.enclaves[one.eid].context): index
             for index, one in enumerate((self.created, *self.servers))
         }
-        self.noticed: Problem | None = None  # that did not end the execution
-        self.batch = Batch()  # what the core needs of all this to go on by itself
+        self.noticed: Problem | None = None  # a problem that did not end the execution
+        self.batch = Batch()  # the data for the core to go on by itself
         self._interesting: Interesting = lambda _data, _new, _problem: None
         self._one: Execution | None = None
         self._single = False
         self.keep = True
-        self.whole = False  # whether what an execution reaches that goes wrong is kept too
-        self.may_stop = False  # at Ctrl-C
+        self.whole = False  # whether coverage of executions with problems is kept too
+        self.may_stop = False  # whether Ctrl-C may end an execution
         self._ended = False
         self.detail = False  # whether problems are described in full
-        self.text = bytearray()  # what was printed in the last execution that was described in full
-        self.seen: set[tuple[object, ...]] = set()  # keys of problems that need no more description
+        self.text = bytearray()  # printed text of the last execution that was described in full
+        self.seen: set[tuple[object, ...]] = set()  # keys of problems that need not be described again
         self._saved_handlers = dict(self.hart.handlers)
         self.prepare()
         self._take_traps()
-        self.own_pages = [  # of the ELF that can be written: virtual and physical address
+        self.own_pages = [  # writable pages of the ELF: virtual and physical address
             (leaf.va, pte_address(leaf.pte))
             for leaf in self.enclave.space.table.leaves()
             if self.enclave.space.table.writable(leaf.pte) and leaf.va < abi.HEAP_BASE
@@ -110,7 +111,7 @@ class Target:
         self._share()
 
     def _share(self) -> None:
-        """Have the native core go on with executions that are plain."""
+        """Let the native core run common executions."""
         batch, state = self.batch, self.monitor.state
         contexts = [state.enclaves[one.eid].context for one in (self.created, *self.servers)]
         batch.prepare(self.hart, self.arena, state.core, contexts[0], self.entry, contexts)
@@ -119,18 +120,18 @@ class Target:
         batch.kbuffer = self.prints_for() if self._plain else 0
         tables = (pa for one in state.enclaves.values() for pa in one.space.table.tables())
         batch.watch_log(self.memory, self.snapshot.compared, tables)
-        self.monitor.set_host_vector(self.machine.driver.control_is_back)  # Python serves whatever is left
+        self.monitor.set_host_vector(self.machine.driver.control_is_back)  # Python serves the rest
         batch.answer_for(self.hart, self._on_ecall)
 
     def _take_traps(self) -> None:
-        """From now on the monitor gets only the traps that are passed on to it."""
+        """Take over all traps; the monitor gets only those that are passed on to it."""
         handlers = self.hart.handlers
         for cause in self._saved_handlers:
             handlers[cause] = self._fault_handler(Cause(cause))
         handlers[Cause.ECALL_U] = self._on_ecall
         handlers[Cause.WFI] = self._on_wfi
         handlers[Cause.INTERRUPT] = self._on_interrupt
-        self.hart.on_error = lambda _error, _context: False  # one in the fuzzer is not the target's
+        self.hart.on_error = lambda _error, _context: False  # errors of the fuzzer are not the target's
 
     # -- for subclasses ------------------------------------------------------------------------------------
 
@@ -140,29 +141,30 @@ class Target:
         return self.machine.create(self.options.elf, name=name, type=kind)
 
     def watch_edges(self) -> None:
-        """Count edges, and blocks down to the end of the budget."""
+        """Count edges, and count down blocks to the end of the budget."""
         loop.watch(self.hart, self.arena)
 
     def prepare(self) -> None:
-        """Bring the machine to where the input is read."""
+        """Run the machine up to where the input is read."""
         raise NotImplementedError
 
     def save(self) -> object:
-        """What of the subclass belongs to the snapshot."""
+        """Return the subclass's part of the snapshot."""
         return None
 
     def load(self, saved: object) -> None:
-        """Put back what `save` gave."""
+        """Restore what `save` returned."""
 
     def now(self) -> object:
-        """What of an execution in progress is not in the machine: for `go_back`."""
+        """Return the state of an execution in progress that is not in the machine, for `go_back`."""
         arena = self.arena
         edges = [(edge, arena.map[edge]) for edge in arena.touched[: self.state.taken]]
         numbers = bytes(self.state), bytes(self.batch), edges
         return numbers, self.noticed, bytes(self.text), self.save()
 
     def go_back(self, then: Any) -> None:
-        """The machine was put back to where it was when `now` gave this, in the same execution."""
+        """Restore the state that `now` returned, as the machine was restored to that moment of the same
+        execution."""
         (state, batch, edges), self.noticed, self.text[:], saved = then
         arena = self.arena
         for edge in arena.touched[: self.state.taken]:
@@ -178,17 +180,17 @@ class Target:
         return self.state.budget < 0
 
     def is_just(self, made: type["Target"]) -> bool:
-        """Whether this is `made`, and no harness of somebody's that does something else on the way."""
+        """Whether this is exactly `made`, or a harness that changes nothing during executions."""
         kinds = type(self).__mro__
         own = {name for kind in kinds[: kinds.index(made)] for name in vars(kind) if name[:2] != "__"}
-        return own <= {"create", "prepare", "watch_edges"}  # which are over by then
+        return own <= {"create", "prepare", "watch_edges"}  # these run only before executions
 
     def is_plain(self) -> bool:
-        """Whether nobody looks at executions: the core may begin them, by `entry`, and end them."""
+        """Whether executions are not observed: then the core may begin them, by `entry`, and end them."""
         return False
 
     def prints_for(self) -> int:
-        """The kbuffer of who prints while the target runs: its physical address."""
+        """Return the physical address of the kbuffer for text printed while the target runs."""
         return 0
 
     def begin(self) -> None:
@@ -196,17 +198,18 @@ class Target:
         raise NotImplementedError
 
     def over(self, context: Context) -> bool:
-        """The enclave made its last call: end the execution. False when the monitor has to decide."""
+        """End the execution at the enclave's last call. Return False if the monitor has to handle the
+        call."""
         raise NotImplementedError
 
     def out_of_blocks(self, context: Context) -> None:
-        """The budget is used up."""
+        """End an execution whose budget is used up."""
         self.end(self.problem(HANG, context, f"still runs after {self.options.blocks:,} blocks of code"))
 
     # -- executions ----------------------------------------------------------------------------------------
 
     def execute(self, data: bytes, keep: bool = True, detail: bool = False) -> Execution:
-        """One execution of `data`. Unless `keep`, what it reaches counts as new another time too.
+        """Execute `data` once. Unless `keep`, its coverage counts as new the next time too.
 
         `detail`: describe a problem in full, whether its key is known or not.
         """
@@ -217,7 +220,7 @@ class Target:
         self.batch.left, self.batch.plain = 0, False
         kbuffer = self.batch.kbuffer
         if detail:
-            self.batch.kbuffer = 0  # the core throws away what is printed: have Python print
+            self.batch.kbuffer = 0  # the core discards printed text: let Python handle it
         self._start()
         self._single, self.detail, self.batch.kbuffer = False, False, kbuffer
         return self._result()
@@ -227,7 +230,7 @@ class Target:
         return self._one
 
     def fuzz(self, parent: bytes, count: int, interesting: Interesting) -> None:
-        """So many executions of mutations of `parent`; `interesting` is told of new and wrong ones."""
+        """Execute `count` mutations of `parent`; `interesting` gets those with new coverage or a problem."""
         self.arena.set_parent(parent)
         self._interesting, self.keep = interesting, True
         self.batch.left, self.batch.plain = count - 1, self._plain
@@ -235,7 +238,7 @@ class Target:
         self._start()
 
     def attempt(self, data: bytes, interesting: Interesting) -> None:
-        """Execute this input; as `fuzz`."""
+        """Execute this input; like `fuzz`."""
         execution = self.execute(data)
         if execution.new or execution.problem:
             interesting(data, execution.new, execution.problem)
@@ -243,16 +246,16 @@ class Target:
     def _set_input(self, data: bytes) -> None:
         self.arena.set_input(data)
         loop.place(self.arena)
-        if self._looked_at:  # snapshots are made on the way: they have what has been put there
+        if self._looked_at:  # snapshots are made meanwhile, and have to include what was written
             self.memory.touch(self.memory.base + self.state.place, pages_for(self.state.room))
 
     def _start(self) -> None:
         self._ended = False
         self._begin()
         while not self._ended:
-            with interrupts.Watch(self.hart, None):  # Ctrl-C, where a campaign does not take it
+            with interrupts.Watch(self.hart, None):  # handles Ctrl-C, if no campaign does
                 self.hart.run()
-            if not self._ended:  # the enclave waits for something that the host does not give
+            if not self._ended:  # the enclave waits for something that the host does not provide
                 self.end(None)
 
     def _begin(self) -> None:
@@ -267,14 +270,14 @@ class Target:
         self.begin()
 
     def end(self, problem: Problem | None) -> None:
-        """The execution is over: look at what came out, go back to the snapshot, go on with the batch."""
+        """End the execution: check its results, restore the snapshot, go on with the batch."""
         arena, batch = self.arena, self.batch
         problem = problem or self.noticed
         if problem is not None and self.monitor.spared(self.hart.current, problem.words, problem.cause):
-            return  # a debugger has looked, and has it go on, or back
+            return  # a debugger lets it go on, or goes back
         if (batch.by_python or batch.asked) and not batch.changed:
             batch.changed = not self.snapshot.is_light()
-        if batch.left and problem is None and not batch.changed and not self.state.part_new:  # as most do
+        if batch.left and problem is None and not batch.changed and not self.state.part_new:  # the usual case
             new = loop.turn(arena)
             self.snapshot.after_light()
             if not new:
@@ -289,7 +292,8 @@ class Target:
         self._go_on()
 
     def _take_over(self) -> None:
-        """The core has ended an execution that has reached something new, or begins no such input."""
+        """Take over from the core, which has ended an execution with new coverage, or cannot begin the next
+        input."""
         found, self.batch.found = self.batch.found, 0
         if found == TO_SEND:
             self.go_on_sending()
@@ -302,17 +306,17 @@ class Target:
             self._go_on()
 
     def go_on_sending(self) -> None:
-        """The core has taken a call as over, and cannot make the next one."""
+        """Make the next call, which the core cannot make."""
         raise NotImplementedError
 
     def _forget_core(self) -> None:
-        """An execution is begun here: the core has done nothing of it."""
+        """Begin an execution in Python: reset the core's part."""
         batch = self.batch
         batch.asked = batch.by_python = batch.changed = batch.begun = False
         batch.flips = self.hart.flips
 
     def _go_on(self) -> None:
-        """With the next execution of the batch, if there is one."""
+        """Go on with the next execution of the batch, if there is one."""
         if self.batch.left:
             self.batch.left -= 1
             loop.advance(self.arena)
@@ -322,7 +326,7 @@ class Target:
             self.hart.stop()
 
     def _end_with(self, problem: Problem | None) -> int:
-        """The end of an execution that was the only one, or went wrong, or changed the monitor."""
+        """End a single execution, or one with a problem, or one that changed the monitor."""
         state = self.state
         state.executions += 1
         blocks = self.options.blocks - state.budget
@@ -379,7 +383,7 @@ class Target:
             self._saved_handlers[Cause.WFI](context)
 
     def _on_interrupt(self, _context: Context) -> None:
-        """Someone wants the campaign to stop: the execution is dropped."""
+        """Drop the execution, as the campaign should stop."""
         loop.classify(self.arena, False)
         self.batch.changed = True
         self.snapshot.full()
@@ -394,7 +398,7 @@ class Target:
         return handler
 
     def problem(self, kind: str, context: Context, words: str, cause: Cause | None = None) -> Problem:
-        """What is wrong where `context` is now."""
+        """Return a Problem at the present place of `context`."""
         regs = context.regs
         key = (kind, cause, regs[PC] if kind != HANG else 0, regs[RA] if kind != HANG else 0)
         if key in self.seen and not self.detail:
@@ -406,29 +410,29 @@ class Target:
         return Problem(kind, key, words, fault, stack, cause)
 
     def stack_range(self) -> tuple[int, int]:
-        """Lowest and highest address of the target's stack."""
+        """Return the lowest and highest address of the target's stack."""
         return abi.STACK_TOP - abi.DEFAULT_STACK, abi.STACK_TOP
 
     def running_index(self) -> int:
-        """Whose code runs: 0 the target's, else that of so many-th further server."""
+        """Return which code runs: 0 for the target, else the number of the further server."""
         return self._regions.get(id(self.hart.current), 0)
 
     def symbols_of(self, eid: int) -> Symbols | None:
-        """The symbols of the enclave with this number, for reports."""
+        """Return the symbols of the enclave with this eid, for reports."""
         return next((one.inner.symbols for one in (self.created, *self.servers) if one.eid == eid), None)
 
     def known(self, eid: int) -> tuple[str, Symbols | None] | None:
-        """The name and the symbols of the enclave with this number, for reports."""
+        """Return name and symbols of the enclave with this eid, for reports."""
         made = next((one for one in (self.created, *self.servers) if one.eid == eid), None)
         return None if made is None else (made.name, made.inner.symbols)
 
     def where(self, address: int) -> str:
-        """An address of the target in words."""
+        """Describe an address of the target."""
         symbols = self.created.inner.symbols
         return str(symbols.locate(address)) if symbols else f"{address:#x}"
 
     def printed(self, text: bytes) -> None:
-        """The host prints this for an enclave."""
+        """Handle text that the host prints for an enclave."""
         if self.detail:
             self.text += text[: _MOST_TEXT - len(self.text)]
         if self.secrets:
@@ -436,7 +440,7 @@ class Target:
             self.noticed = self.noticed or problem
 
     def find_secret(self, texts: Sequence[bytes], data: bytes, where: str) -> Problem | None:
-        """What is wrong where any of the texts, which an execution of `data` gave, shows the secret."""
+        """Return a Problem if any of the texts, which an execution of `data` gave, contains the secret."""
         if secret.shows(secret.windows(self.secrets), texts, data):
             return self.problem(SECRET, self.enclave.context, f"its secret is in {where}")
         return None

@@ -1,8 +1,8 @@
-"""A slow execution that is looked at: which values are compared, and which code runs.
+"""Slow, observed executions: finds compared values, and the code that runs.
 
-A target of its own, as code that was translated with a hook on every instruction stays slow. Values come
-from the instructions that compilers compare with (branches, subtractions, set-less-than, exclusive or), and
-from the arguments of `memcmp`, `strcmp` and their like, which are found by their symbols.
+It uses a separate target, as code that was translated with a hook on every instruction stays slow. Values
+come from instructions that compilers use to compare (branches, subtractions, set-less-than, exclusive or),
+and from the arguments of `memcmp`, `strcmp` and similar functions, which are found by their symbols.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from pltvm.fuzz.compare import Pair
 from pltvm.fuzz.target import Target, Watch
 from pltvm.monitor.abi import PAGE
 
-MOST_PAIRS: Final = 4_000  # of one execution
+MOST_PAIRS: Final = 4_000  # pairs of one execution
 MOST_AT_ONE_PLACE: Final = 24
 _LONGEST_STRING: Final = 64
 _STRING_FUNCTIONS: Final = {
@@ -23,12 +23,12 @@ _STRING_FUNCTIONS: Final = {
 }  # fmt: skip  # whether a2 is a number of bytes
 _MASK: Final = (1 << 64) - 1
 
-# From registers, to the two values that are compared; None: no compare.
+# Returns the two compared values, given the registers; None: no compare.
 Compare = Callable[[memoryview], tuple[int, int]]
 
 
 class Tracer:
-    """Looks at executions; `open_with` makes it a target that nobody else uses."""
+    """Observes executions; `open_with` makes a separate target for it."""
 
     def __init__(self, open_with: Callable[[Watch], Target]) -> None:
         self.target = target = open_with(self.on_code)
@@ -43,13 +43,13 @@ class Tracer:
         self._counts: dict[int, int] = {}
 
     def pairs(self, data: bytes) -> list[Pair]:
-        """The values that an execution of `data` compares."""
+        """Return the values that an execution of `data` compares."""
         self._pairs, self._counts = [], {}
         self.target.execute(data, keep=False)
         return list(dict.fromkeys(self._pairs))
 
     def on_code(self, target: Target, pc: int, _size: int) -> None:
-        """An instruction is about to run."""
+        """Observe an instruction that is about to run."""
         if target.hart.current is not target.enclave.context or len(self._pairs) >= MOST_PAIRS:
             return
         if pc not in self._compares:
@@ -83,7 +83,7 @@ class Tracer:
 
 
 def compare_of(code: bytes) -> Compare | None:
-    """What the instruction compares: values of two registers, or of one and a constant."""
+    """Return the compare of an instruction: of two registers, or of one and a constant."""
     if len(code) < 2:
         return None
     half = int.from_bytes(code[:2], "little")

@@ -1,4 +1,4 @@
-"""All findings of a folder, run once more: which are still there, and which of them are the same bug."""
+"""Replays all findings of a folder: finds those that still show, and groups those of the same bug."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _UNKNOWN: Final = ""
 
 @dataclass(frozen=True)
 class Replayed:
-    """One input, what a campaign said of it, and what it does now.
+    """One input, with the campaign's report of it, and the present result.
 
-    `then` is the kind that was reported, "" where nobody says; `now` what is found, None for nothing.
+    `then` is the reported kind, "" if unknown; `now` is the present finding, None for none.
     """
 
     file: Path
     size: int  # bytes
     then: str
-    signature: str  # that was reported
+    signature: str  # as reported
     now: Finding | None
 
     @property
     def outcome(self) -> str:
-        """How it compares: SAME, OTHER or NOTHING."""
+        """The comparison: SAME, OTHER or NOTHING."""
         if self.now is None:
             return NOTHING
         return SAME if self.signature in (_UNKNOWN, self.now.signature) else OTHER
@@ -53,13 +53,13 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Group:
-    """Inputs that show what is probably the same bug, the shortest one first."""
+    """Inputs that probably show the same bug, the shortest first."""
 
     inputs: tuple[Replayed, ...]
 
     @property
     def finding(self) -> Finding:
-        """That of the shortest input."""
+        """The finding of the shortest input."""
         finding = self.inputs[0].now
         assert finding is not None
         return finding
@@ -79,9 +79,9 @@ class Group:
 def replay_all(
     folder: Path, worker_of: Callable[[Path], Worker], progress: Callable[[int, int], None]
 ) -> Iterator[Replayed]:
-    """Run each finding in a folder once more: crashes and hangs of its campaigns, or all files in it.
+    """Replay each finding in a folder: crashes and hangs of its campaigns, or all files in it.
 
-    `worker_of` gives what a file is to be run with; `progress` is told how many are done, of how many.
+    `worker_of` returns the worker for a file; `progress` is called with the number done and the total.
     """
     files = findings_of(folder)
     for done, file in enumerate(files):
@@ -93,7 +93,7 @@ def replay_all(
 
 
 def _reported(folder: Path, file: Path) -> tuple[str, str]:
-    """Kind and signature that the campaign's report has; "" where there is none."""
+    """Return kind and signature in the campaign's report; "" if there is none."""
     if file.parent.name not in ("crashes", "hangs") or not afl_files.ids([file.name]):
         return "", ""
     paths = Paths(file.parent.parent)
@@ -103,7 +103,7 @@ def _reported(folder: Path, file: Path) -> tuple[str, str]:
 
 
 def groups_of(replayed: list[Replayed]) -> list[Group]:
-    """The findings that are there, the same ones together, those with most inputs first."""
+    """Return the present findings in groups of equal ones, those with most inputs first."""
     found: dict[str, list[Replayed]] = {}
     for one in replayed:
         if one.now is not None:

@@ -1,10 +1,10 @@
-"""The steps of the fuzzing loop, on an arena: what is done for every block of code, and every execution.
+"""The steps of the fuzzing loop, on an arena: for every block of code, and for every execution.
 
     block       counts edges, and blocks down to the end of the budget
-    turn        new edges?  clear the map; copy back the pages that the run has written;
+    ~    turn        new edges?  clear the map; copy back the pages written by the run;
                 mutate the parent input; put the result where the enclave reads it
 
-This is the reference of `native/turn.c`, and what runs without the native core; `loop` chooses.
+This is the reference for `native/turn.c`, used without the native core; `loop` chooses.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _GOLDEN: Final = 0x9E3779B97F4A7C15
 
 
 def block(arena: Arena, pause: Callable[[], None], pc: int, _size: int) -> None:
-    """A block of code is about to run; at the end of the budget `pause` keeps it from that."""
+    """Count a block of code that is about to run; at the end of the budget `pause` stops it."""
     state = arena.state
     state.budget -= 1
     if state.budget < 0:
@@ -34,7 +34,7 @@ def block(arena: Arena, pause: Callable[[], None], pc: int, _size: int) -> None:
 
 
 def block_looked_at(arena: Arena, pause: Callable[[], None], pc: int, size: int) -> None:
-    """Likewise with a debugger: the rest of a block that it was stopped in is no block. See `looked`."""
+    """Do the same under a debugger: the rest of a block after a stop is not counted. See `looked`."""
     state = arena.state
     again, state.begun, state.begun_size, state.again = state.again, pc, size, 0
     if pc != again:
@@ -42,7 +42,7 @@ def block_looked_at(arena: Arena, pause: Callable[[], None], pc: int, size: int)
 
 
 def _class_of(count: int) -> int:
-    """AFL's classes of how often an edge was taken, as one bit."""
+    """Return AFL's class of an edge's count, as one bit."""
     if count < 4:
         return (0, 1, 2, 4)[count]
     return 8 << sum(count >= limit for limit in (8, 16, 32, 128))
@@ -52,9 +52,9 @@ _CLASSES: Final = bytes(map(_class_of, range(256)))
 
 
 def classify(arena: Arena, keep: bool) -> int:
-    """What the last run reached: 2 new edges, 1 a new feature or edges more or less often, 0 nothing new.
+    """Classify the last run: 2 for new edges, 1 for a new feature or new counts of edges, 0 for nothing new.
 
-    The map is cleared. Unless `keep`, what is new stays new.
+    Clears the map. Unless `keep`, new coverage stays new.
     """
     state = arena.state
     new = path = edges = 0
@@ -76,17 +76,17 @@ def classify(arena: Arena, keep: bool) -> int:
 
 
 def mix(one: int, two: int) -> int:
-    """A hash of two hashes, of 63 bits."""
+    """Return a 63-bit hash of two hashes."""
     value = one * _GOLDEN + two + 1 & MASK64
     return (value ^ value >> 32) >> 1
 
 
 def part(arena: Arena, client: int, keep: bool) -> None:
-    """A call of an execution is over: `classify` what it reached by itself.
+    """End one call of an execution: `classify` its own coverage.
 
-    Count as reached: this kind of call after the kind of the call before it. The kind is who calls, and which
-    edges the call takes. So an input that gets a server into another state is kept, though it runs no code
-    that others do not.
+    The pair of this call's kind and the kind of the call before counts as a feature. The kind depends on the
+    client and on the edges of the call. So an input that brings a server into another state is kept, even if
+    it runs no new code.
     """
     state = arena.state
     state.part_new = max(state.part_new, classify(arena, keep))
@@ -97,7 +97,7 @@ def part(arena: Arena, client: int, keep: bool) -> None:
 
 
 def restore(arena: Arena) -> None:
-    """Copy back the pages that were written since the snapshot, as their leaf entries tell."""
+    """Copy back the pages written since the snapshot, by their leaf entries."""
     state, words = arena.state, arena.ram_words
     dirty = 0
     watched = state.watched
@@ -113,9 +113,9 @@ def restore(arena: Arena) -> None:
 
 
 def deeper(arena: Arena, keep: bool) -> int:
-    """1 if a run has written as many pages as none before, 0 if not: so that deep recursion is found.
+    """Return 1 if a run has written more pages than any before, else 0: this finds deep recursion.
 
-    The numbers of pages are in the map of edges seen, at its end. To be called after `restore`.
+    The numbers of pages are at the end of the map of seen edges. To be called after `restore`.
     """
     state = arena.state
     pages = min(state.dirty, MOST_PAGES)
@@ -129,7 +129,7 @@ def deeper(arena: Arena, keep: bool) -> int:
 
 
 def place(arena: Arena) -> None:
-    """Put the input into the memory where the enclave reads it, if it is one piece."""
+    """Put the input into the memory where the enclave reads it, if it has a single part."""
     state = arena.state
     size, skip, at = state.size, state.skip, state.place
     if skip:
@@ -143,7 +143,7 @@ def place(arena: Arena) -> None:
 
 
 def stock_of(arena: Arena) -> Stock:
-    """What mutations take bytes from."""
+    """Return the stock of bytes for mutations."""
     state = arena.state
     corpus = arena.corpus, arena.bounds[: state.inputs + 1]
     tokens = arena.tokens, arena.token_bounds[: state.words + 1]
@@ -151,7 +151,7 @@ def stock_of(arena: Arena) -> Stock:
 
 
 def advance(arena: Arena) -> None:
-    """The next input: a mutation of the parent, put in place."""
+    """Make the next input, a mutation of the parent, and put it in place."""
     state, size = arena.state, arena.state.parent_size
     arena.buffer[:size] = arena.parent[:size]
     messages = bool(state.calls)
@@ -160,9 +160,9 @@ def advance(arena: Arena) -> None:
 
 
 def turn(arena: Arena) -> int:
-    """After a run that ended as most do: `classify`, `restore`, and `advance` unless there is something new.
+    """Finish an ordinary run: `classify`, `restore`, and `advance` unless there is new coverage.
 
-    0 when the next execution can start, else what is new.
+    Returns 0 when the next execution can start, else the class of the new coverage.
     """
     state = arena.state
     state.executions += 1

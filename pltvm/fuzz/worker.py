@@ -1,7 +1,7 @@
-"""One round of a campaign: so much work on a corpus, from a seed. What it gives depends on nothing else.
+"""One round of a campaign: an amount of work on a corpus, from a seed. Its result depends on nothing else.
 
-That is what makes a campaign safe to spread: a round whose process or machine dies is done again elsewhere
-and finds the same.
+Therefore a campaign can be distributed safely: a round whose process or machine dies is repeated elsewhere,
+with the same result.
 """
 
 import random
@@ -31,31 +31,31 @@ from pltvm.monitor import abi
 
 _BATCH: Final = 256  # executions of one parent
 _TRIMS: Final = 32  # executions to shorten an input
-_SHORT: Final = 32  # bytes that are not worth it
-_COST_LIGHT: Final = 4_000  # of an execution, beside its blocks, in blocks
-_COST_SINGLE: Final = 12_000  # of one outside of a batch
+_SHORT: Final = 32  # inputs up to this size are not shortened
+_COST_LIGHT: Final = 4_000  # overhead of an execution, in blocks
+_COST_SINGLE: Final = 12_000  # overhead of one outside a batch
 _COST_FULL: Final = 90_000
 ROUND: Final = 150_000_000  # work of a round, in blocks: about half a second
 _LATEST: Final = 8
 _COMPARED_SHARE: Final = 0.3  # of a round's work, for inputs made of compared values
-_LONGER: Final = 64  # zeros behind an input, where the program may look for more
+_LONGER: Final = 64  # zeros after an input, where the program may read more
 
 
 class Stage(Enum):
-    """Where in a campaign a round is."""
+    """The stage of a campaign that a round belongs to."""
 
-    FIRST = auto()  # nobody has looked at what the program compares the seeds with: it does
+    FIRST = auto()  # this round looks at what the program compares the seeds with
     LATER = auto()
 
     @classmethod
     def of(cls, rounds: int) -> "Stage":
-        """The stage after so many rounds."""
+        """Return the stage after so many rounds."""
         return cls.LATER if rounds else cls.FIRST
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a round starts from."""
+    """The input of a round."""
 
     options: Options
     corpus: tuple[bytes, ...]
@@ -64,15 +64,15 @@ class Job:
     known: frozenset[str] = frozenset()  # signatures of findings
     words: tuple[bytes, ...] = ()  # of the dictionary
     stage: Stage = Stage.LATER
-    executions: int | None = None  # at most so many, and exactly so many where the work would allow for more
+    executions: int | None = None  # the largest number, reached exactly if the work allows it
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a round found: inputs with new edges (`parent` counts through corpus and these), and findings.
+    """The result of a round: inputs with new edges (`parent` is an index in corpus and these), and findings.
 
-    `executions` are those that looked for something: shortening inputs and making reports is beside that.
-    `notes` say what may be wrong with the set-up, by what they are about.
+    `executions` counts those that search; shortening inputs and making reports are not included. `notes` are
+    hints on the set-up, by subject.
     """
 
     entries: tuple[Entry, ...]
@@ -83,13 +83,13 @@ class Round:
 
 
 class _Enough(Exception):
-    """As many executions were made as were wanted."""
+    """The wanted number of executions is reached."""
 
 
 def open_target(
     options: Options, watch: Watch | None = None, blocks: bool = False, looked_at: bool = False
 ) -> Target:
-    """The target that these options describe; see `Target` for the rest."""
+    """Create the target for these options; see `Target` for the other arguments."""
     if options.harness:
         return load_harness(options.harness)(options, watch, blocks)
     if options.kind == SERVER:
@@ -98,15 +98,15 @@ def open_target(
 
 
 class Worker:
-    """A target, and all that is kept from round to round in one process."""
+    """A target, and the state kept between rounds in one process."""
 
     def __init__(self, options: Options, looked_at: bool = False) -> None:
         self.options = options
         with errors_of(options.harness):
             self.target = open_target(options, looked_at=looked_at)
-        self._most: int | None = None  # executions of the target, after which a round is over
+        self._most: int | None = None  # count of executions at which a round is over
         self._tracer: Tracer | None = None
-        self.corpus: list[bytes] = []  # whose edges are in `_seen`
+        self.corpus: list[bytes] = []  # inputs whose edges are in `_seen`
         self._seen = bytearray(MAP_SIZE)
         self._edges = 0
         self._own_words = self._words_of_target()
@@ -114,7 +114,7 @@ class Worker:
     # -- coverage ------------------------------------------------------------------------------------------
 
     def use(self, corpus: tuple[bytes, ...]) -> None:
-        """Count the edges of this corpus as seen, and no others."""
+        """Take exactly the edges of this corpus as seen."""
         if list(corpus[: len(self.corpus)]) != self.corpus:
             self.corpus, self._edges = [], 0
             self._seen[:] = bytes(MAP_SIZE)
@@ -125,7 +125,7 @@ class Worker:
         self._remember_edges()
 
     def accept(self, data: bytes) -> int:
-        """Add an input to the corpus if it reaches something new: as `Execution.new`, 0 if not added."""
+        """Add an input to the corpus if it has new coverage; return `Execution.new`, 0 if not added."""
         self._forget_other_edges()
         with errors_of(self.options.harness):
             execution = self.target.execute(data)
@@ -137,7 +137,7 @@ class Worker:
 
     @property
     def edges(self) -> int:
-        """Different edges that the corpus reaches."""
+        """The number of edges that the corpus reaches."""
         return self._edges
 
     def _forget_other_edges(self) -> None:
@@ -151,7 +151,7 @@ class Worker:
     # -- a round -------------------------------------------------------------------------------------------
 
     def run(self, job: Job) -> Round:
-        """One round. Ctrl-C ends it, see `stopping`."""
+        """Run one round. Ctrl-C ends it, see `stopping`."""
         self.target.may_stop = True
         try:
             with errors_of(self.options.harness):
@@ -160,7 +160,7 @@ class Worker:
             self.target.may_stop = False
 
     def notes(self) -> dict[str, str]:
-        """What may be wrong with the set-up, by what it is about, and was not said yet."""
+        """Return new hints on the set-up, by subject."""
         return self.target.machine.driver.unknown_names.take()
 
     def _run(self, job: Job) -> Round:
@@ -174,7 +174,7 @@ class Worker:
         old = len(inputs)
         dictionary = Dictionary((*job.words, *self._own_words))
         problems: list[bytes] = []
-        fresh: list[int] = []  # indexes of inputs whose compares were not looked at
+        fresh: list[int] = []  # indexes of inputs whose compares were not examined yet
         parent = 0
         operation = "havoc"
 
@@ -190,7 +190,7 @@ class Worker:
 
         fresh.extend(range(old) if job.stage is Stage.FIRST else [])
         work = compared = 0
-        given = (0, 0)  # inputs and words that mutations know of
+        given = (0, 0)  # numbers of inputs and words that mutations use
         self._most = None if job.executions is None else before + job.executions
         while work < job.work and self._left(1):
             done = state.executions
@@ -213,26 +213,26 @@ class Worker:
             compared += cost if compares else 0
         executions = state.executions - before
         findings = self._findings(problems, job.known)
-        shift = old - len(job.corpus)  # the empty input is no part of an empty corpus
+        shift = old - len(job.corpus)  # for an empty corpus, the empty input is not counted
         entries = tuple(
             Entry(self._trim(entry.data), entry.parent - shift, entry.operation) for entry in inputs[old:]
         )
         return Round(entries, findings, executions, state.edges, self.notes())
 
     def _left(self, wanted: int) -> int:
-        """How many of the wanted executions may still be made."""
+        """Return how many of the wanted executions may still be made."""
         if self._most is None:
             return wanted
         return max(min(wanted, self._most - self.target.state.executions), 0)
 
     def _execute(self, data: bytes) -> int:
-        """An execution that looks for something; its path."""
+        """Do a searching execution; return its path."""
         if not self._left(1):
             raise _Enough
         return self.target.execute(data, keep=False).path
 
     def _choose(self, rng: random.Random, count: int) -> int:
-        """An input to mutate: half the time one of the latest."""
+        """Choose an input to mutate: half the time one of the latest."""
         if count > _LATEST and rng.random() < 0.5:
             return count - 1 - rng.randrange(min(_LATEST, count))
         return rng.randrange(count)
@@ -244,7 +244,7 @@ class Worker:
         dictionary: Dictionary,
         interesting: Callable[[bytes, int, Problem | None], None],
     ) -> None:
-        """Put what the program compares the input with into the input."""
+        """Put values that the program compares the input with into the input."""
         target = self.target
         if self._tracer is None:
             self._tracer = Tracer(lambda watch: open_target(self.options, watch))
@@ -265,41 +265,43 @@ class Worker:
                         raise _Enough
                     target.attempt(candidate, interesting)
 
-    # -- after it ------------------------------------------------------------------------------------------
+    # -- afterwards ----------------------------------------------------------------------------------------
 
     def _trim(self, data: bytes) -> bytes:
-        """A shorter input with the same path."""
+        """Return a shorter input with the same path."""
         if len(data) <= _SHORT:
             return data
         path = self.target.execute(data, keep=False).path
         return cut(data, lambda other: self.target.execute(other, keep=False).path == path, _TRIMS)
 
     def _findings(self, problems: list[bytes], known: frozenset[str]) -> tuple[Finding, ...]:
-        """The problems, each bug once, with short inputs and a report."""
+        """Return findings for the problems, each bug once, with short inputs and a report."""
         found: dict[str, Finding] = {}
         for data in problems:
             finding = self.explain(data)
             if finding is None or finding.signature in known:
                 continue
             other = found.get(finding.signature)
-            if other is None or (finding.kind == POINTER and other.kind != POINTER):  # which says more
+            # POINTER is more specific
+            if other is None or (finding.kind == POINTER and other.kind != POINTER):
                 found[finding.signature] = finding
         return tuple(self.explain(self.minimise(finding)) or finding for finding in found.values())
 
     def explain(self, data: bytes) -> Finding | None:
-        """The finding that an execution of `data` is, if it is one."""
+        """Return the finding of an execution of `data`, or None."""
         with errors_of(self.options.harness):
             problem = self.target.execute(data, keep=False, detail=True).problem
             return explain(self.target, data, problem) if problem is not None else None
 
     def minimise(self, finding: Finding) -> bytes:
-        """A short input of the same kind and signature, with zeros where the value does not matter."""
+        """Return a short input with the same kind and signature, with zeros where the value does not
+        matter."""
         tries = 30 if finding.kind == HANG else 200
 
         return zero(cut(finding.data, self.shows(finding), tries), self.shows(finding), tries)
 
     def shows(self, finding: Finding) -> Same:
-        """Whether an input shows the same finding."""
+        """Return a test whether an input shows the same finding."""
 
         def same(data: bytes) -> bool:
             other = self.explain(data)
@@ -308,10 +310,10 @@ class Worker:
         return same
 
     def _words_of_target(self) -> tuple[bytes, ...]:
-        """Words for every dictionary: addresses that mean something in the target."""
+        """Return words for every dictionary: meaningful addresses in the target."""
         low, high = self.target.stack_range()
         entry = self.target.enclave.entry
-        nowhere = (abi.HEAP_BASE + abi.MMAP_TOP) // 2  # what is mapped last in either direction
+        nowhere = (abi.HEAP_BASE + abi.MMAP_TOP) // 2  # the address mapped last from both directions
         addresses = [entry, low, high - 64, nowhere]
         if self.target.secrets:
             place = self.target.secret_address
@@ -319,11 +321,11 @@ class Worker:
         return tuple(address.to_bytes(8, "little") for address in addresses)
 
 
-_kept = threading.local()  # the worker of each thread: a target is for one at a time
+_kept = threading.local()  # one worker per thread, as a target cannot be shared
 
 
 def run_job(job: Job) -> Round:
-    """One round, in whatever process and thread this is; its target is kept for the next one."""
+    """Run one round in this process and thread; its target is kept for the next one."""
     worker: Worker | None = getattr(_kept, "worker", None)
     if worker is None or worker.options != job.options:
         worker = _kept.worker = Worker(job.options)
