@@ -1,15 +1,16 @@
-"""The guest compiler: C with the libraries in `guest/` in, ELFs out; and what makes the package itself.
+"""The guest compiler: makes ELFs from C and the libraries in `guest/`; also builds parts of the package
+itself.
 
-Nothing here knows of the machine.
+Nothing here imports the machine.
 
-guest      what comes with the package: headers, examples, attacks, and their ELFs
+~    guest      files of the package: headers, examples, attacks, and their ELFs
 zig        the compiler of ziglang
 enclave    enclaves                          host       host programs, for two C libraries
-arguments  a compiler's command line         objects    what object files say that decides how they are linked
-library    what enclaves are linked with     check      the memory checker
+~    arguments  a compiler's command line         objects    properties of object files that affect linking
+    library    the libraries of enclaves         check      the memory checker
 project    a new project
-strip      what nobody reads is taken out of ELFs, with lief
-core       the native core: the C of the package as one library
-layout     what C headers lay out, parsed before anyone waits for it
-rebuild    the committed ELFs made anew: `python -m pltvm.build`
+~    strip      removes unused parts of ELFs, with lief
+    core       builds the native core: the C of the package as one library
+    layout     parses the layouts in C headers ahead of time
+    rebuild    makes the committed ELFs again: `python -m pltvm.build`
 """

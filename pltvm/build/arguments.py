@@ -1,8 +1,8 @@
-"""A command line of `pltvm build`, which is that of a C compiler, taken apart.
+"""Parses a command line of `pltvm build`, which is that of a C compiler.
 
-sources, objects, archives, -l and what is for the linker    in their order: `Arguments.inputs`
--o, -O, -g, -c -S -E                                         once: the last one counts
-everything else                                              goes to the compiler as it stands
+~    sources, objects, archives, -l and other linker options      in their order: `Arguments.inputs`
+    -o, -O, -g, -c -S -E                                         once: the last one counts
+    everything else                                              is passed to the compiler unchanged
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ SOURCES: Final = C | CXX | ASSEMBLY
 
 _LEVELS: Final = ("0", "1", "2", "3", "s", "z")
 _MODES: Final = frozenset(("-c", "-S", "-E", "-fsyntax-only", "-M", "-MM"))
-# Options with an argument of their own behind them, where it is not joined to them.
+# Options whose argument is the next word, unless it is joined to them.
 _TAKES_ONE: Final = frozenset((
     "-I", "-D", "-U", "-include", "-imacros", "-isystem", "-iquote", "-idirafter",
     "-Xclang", "-mllvm", "-Xpreprocessor", "-Xassembler", "-MF", "-MT", "-MQ", "-x", "--param", "-arch",
@@ -38,20 +38,20 @@ _LINKER: Final = (
     "-nodefaultlibs",
     "-nostart",
 )
-_ALWAYS_THERE: Final = ("-lc", "-lm", "-lgcc", "-lpltvm")  # what is needed of them is linked anyway
+_ALWAYS_THERE: Final = ("-lc", "-lm", "-lgcc", "-lpltvm")  # needed parts of them are linked anyway
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a command line asks for."""
+    """A parsed command line."""
 
     inputs: tuple[str, ...]  # files, and options of the linker
     flags: tuple[str, ...]  # of the compiler
     output: Path | None = None
     opt: str = "-O2"
-    debug: str = "-g1"  # line tables; -g is all there is, -g0 nothing
-    mode: str = ""  # an ELF, or what one of -c -S -E makes
-    asks: bool = False  # a question about the compiler, such as --version
+    debug: str = "-g1"  # line tables; -g is full information, -g0 none
+    mode: str = ""  # "" for an ELF, else one of -c -S -E
+    asks: bool = False  # whether it is a query of the compiler, such as --version
 
     @property
     def files(self) -> list[Path]:
@@ -64,12 +64,12 @@ class Arguments:
         return [one for one in self.inputs if Path(one).suffix in SOURCES and one[0] != "-"]
 
     def default_output(self) -> Path:
-        """Where an ELF goes if nobody says."""
+        """Return the default path of the ELF."""
         return self.files[0].with_suffix(".elf")
 
 
 def parse(line: Sequence[str]) -> Arguments:
-    """Take a command line apart. Raises BuildError for one that says nothing to compile, or ends too soon."""
+    """Parse a command line. Raises BuildError if there is nothing to compile, or an argument is missing."""
     inputs: list[str] = []
     flags: list[str] = []
     output, opt, debug, mode, asks = None, "-O2", "-g1", "", False
@@ -111,7 +111,7 @@ def _argument(word: str, rest: list[str]) -> str:
 
 
 def _is_debug(word: str) -> bool:
-    """Whether it says how much debug information there is to be: -g, -g0 … -g3, -ggdb."""
+    """Whether the word sets the amount of debug information: -g, -g0 … -g3, -ggdb."""
     return word in ("-g", "-ggdb") or (len(word) == 3 and word[2].isdigit())
 
 

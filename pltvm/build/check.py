@@ -1,11 +1,11 @@
-"""The memory checker of `pltvm build --check`: how a program is compiled for it, and what is linked.
+"""The memory checker of `pltvm build --check`: compiler flags, and the libraries to link.
 
 The compiler's address instrumentation calls `__asan_…` before each load and store, and its checks for
-undefined behaviour call `__ubsan_…` when they fail; `guest/lib/check` answers. What is found is printed, and
-ends the enclave with a breakpoint in a function named for it: that is what a run and the fuzzer report.
+undefined behaviour call `__ubsan_…` when they fail; `guest/lib/check` implements these. An error is printed,
+and ends the enclave by a breakpoint in a function named after it, which a run and the fuzzer report.
 
-A program cannot read its own symbols. So it is linked twice: the second time with a table of what the places
-of its calls are called, which lies behind the code and moves none of it.
+A program cannot read its own symbols. So it is linked twice: the second time with a table of names for its
+return addresses, which is after the code and does not move it.
 """
 
 from bisect import bisect_right
@@ -16,11 +16,11 @@ from typing import Final
 from pltvm.build import guest, library
 from pltvm.errors import BuildError
 
-Locate = Callable[[int], str]  # what is at an address of the code
+Locate = Callable[[int], str]  # describes an address of the code
 Symbols = Callable[[bytes], Locate]  # for an ELF
 
-_OFFSET: Final = 0x20_0000_0000  # as guest/lib/check/shadow.c has it
-_FRAMES: Final = ("-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer")  # for who called whom
+_OFFSET: Final = 0x20_0000_0000  # as in guest/lib/check/shadow.c
+_FRAMES: Final = ("-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer")  # for backtraces
 _ADDRESS: Final = (
     "asan-instrumentation-with-call-threshold=0",  # each access by a call: the shadow is in several places
     "asan-max-inline-poisoning-size=0",  # and so is that of the stack
@@ -32,7 +32,7 @@ _ADDRESS: Final = (
 _OF_LIBRARY: Final = (
     "asan-stack=0",
     "asan-globals=0",
-)  # its accesses alone: they are to the program's memory
+)  # only instruments accesses, which are to the program's memory
 _TABLE: Final = '.section .rodata.check_names, "a"\n.balign 8\n.globl __check_names, __check_names_end\n'
 
 
@@ -52,7 +52,7 @@ def library_flags() -> list[str]:
 
 
 def runtime(flags: Sequence[str], made: Path, output: Path, cache: Path) -> Path:
-    """The archive of `guest/lib/check`, which stands before the SDK's library: it has a malloc of its own."""
+    """Make the archive of `guest/lib/check`, to be linked before the SDK's library: it has its own malloc."""
     folder = guest.guest_dir() / "lib" / "check"
     return library.archive(
         [*flags, *_FRAMES], [*folder.glob("*.c"), *folder.glob("*.S")], made, output, cache
@@ -60,7 +60,7 @@ def runtime(flags: Sequence[str], made: Path, output: Path, cache: Path) -> Path
 
 
 def names(elf: bytes, into: Path, symbols: Symbols | None = None) -> Path:
-    """The table of what the places behind calls are called, as assembly."""
+    """Write the table of names for return addresses, as assembly."""
     locate = (symbols or _functions)(elf)
     texts: dict[str, int] = {}
     rows = [(pc, texts.setdefault(locate(pc - 2), len(texts))) for pc in _behind_calls(elf)]
@@ -75,8 +75,8 @@ def names(elf: bytes, into: Path, symbols: Symbols | None = None) -> Path:
 
 
 def _behind_calls(elf: bytes) -> Iterator[int]:
-    """Where calls return to: behind each instruction that may be one."""
-    binary = _parsed(elf)  # what is in it lives as long as this
+    """Yield possible return addresses: those after each instruction that may be a call."""
+    binary = _parsed(elf)  # objects from it are valid as long as this
     text = binary.get_section(".text")
     if text is None:
         return
@@ -90,7 +90,7 @@ def _behind_calls(elf: bytes) -> Iterator[int]:
 
 
 def _functions(elf: bytes) -> Locate:
-    """Function names, for callers who know no lines."""
+    """Return function names, for callers without line numbers."""
     binary = _parsed(elf)
     symbols = ((one.value, str(one.name)) for one in binary.symtab_symbols if one.is_function and one.value)
     found = sorted(symbols)

@@ -1,9 +1,9 @@
-"""Makes the native core (`pltvm.native`): with the system's C compiler, else with the one of `ziglang`.
+"""Builds the native core (`pltvm.native`): with the system's C compiler, else with that of `ziglang`.
 
-`ziglang` also makes it for other machines than this one, which `TARGETS` lists.
+`ziglang` can also build it for the other machines in `TARGETS`.
 
-The package's own build calls this too, where nothing of the package is installed yet: so it needs the
-standard library alone.
+The package's own build calls this too, when no dependency is installed yet: so it needs only the standard
+library.
 """
 
 import os
@@ -21,16 +21,16 @@ ROOMS: Final = ("engine", "monitor", "fuzz", "coverage", "debug", "explore")
 _FLAGS: Final = ("-std=c11", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing")
 STRICT: Final = ("-Wall", "-Wextra", "-Werror")  # for tests: other compilers may warn of other things
 NAME: Final = "_core.so"  # on macOS too, where Python's own libraries end like that
-# As a build asks for it: where there is none, the package is built without the core.
+# For a build: without a compiler, the package is built without the core.
 ZIGLANG: Final = "ziglang==0.17.1; platform_machine in 'x86_64 AMD64 aarch64 arm64'"
 
 
 class CoreError(Exception):
-    """No library was made; the text says why."""
+    """No library was made; the message has the reason."""
 
 
 class Target(NamedTuple):
-    """A machine that the library can be made for: as zig calls it, and as the name of a wheel does."""
+    """A machine that the library can be built for: its name for zig, and in the name of a wheel."""
 
     zig: str
     wheel: str
@@ -45,12 +45,12 @@ TARGETS: Final = {
 
 
 def sources(package: Path = PACKAGE) -> list[Path]:
-    """The C files, sorted."""
+    """Return the C files, sorted."""
     return sorted(path for room in ROOMS for path in (package / room / "native").glob("*.c"))
 
 
 def system_compiler() -> list[str]:
-    """The command of this system's C compiler: $CC or cc, if it can compile; else nothing."""
+    """Return the command of this system's C compiler: $CC or cc, if it works; else []."""
     for name in (os.environ.get("CC", ""), "cc"):
         words = name.split()
         if words and shutil.which(words[0]):
@@ -63,7 +63,8 @@ def system_compiler() -> list[str]:
 
 
 def compiler(target: str = "") -> list[str]:
-    """The command of a C compiler for one of TARGETS or, without one, for this machine. Raises CoreError."""
+    """Return the command of a C compiler for one of TARGETS, by default for this machine. Raises
+    CoreError."""
     if target and target not in TARGETS:
         raise CoreError(f"there is no target {target!r}: write one of {', '.join(TARGETS)}")
     if not target and (command := system_compiler()):
@@ -76,7 +77,7 @@ def compiler(target: str = "") -> list[str]:
 
 
 def build(output: Path, target: str = "", package: Path = PACKAGE, flags: Sequence[str] = ("-O2",)) -> Path:
-    """Compile the library to `output`, which is whole or as it was. Raises CoreError."""
+    """Compile the library to `output`, atomically. Raises CoreError."""
     command = [*compiler(target), *_FLAGS, *flags, f"-I{package}", *map(str, sources(package))]
     if target.startswith("macos") or (not target and sys.platform == "darwin"):
         command.append(f"-Wl,-install_name,@rpath/{output.name}")

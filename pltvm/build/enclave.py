@@ -1,12 +1,12 @@
-"""Build enclaves from C, C++ and assembly with the SDK in `guest/`: its headers, library and linker script.
+"""Builds enclaves from C, C++ and assembly with the SDK in `guest/`: its headers, library and linker script.
 
-A file at a time is compiled. Then all of it is linked, with more of the libraries when the linker asks:
+Files are compiled one by one. Then they are linked, with more of the libraries if the linker needs them:
 
     compile each source ─▶ objects ─▶ link with the SDK ─┬─▶ ELF
                                         ▲                ├─ symbols are missing: + runtime, + extras, + cxx
                                         ╰────────────────┴─ constructors, thread variables: + startup.c
 
-So a program that asks for none of it gets the same bytes as if there were none.
+So a program that needs none of these libraries has the same bytes as if they did not exist.
 """
 
 import subprocess
@@ -25,18 +25,18 @@ from pltvm.errors import BuildError
 FLAGS: Final = (
     # An integer-only RV64 CPU without an operating system, fixed addresses.
     *(*library.MACHINE, "-ffreestanding", "-fno-builtin"),
-    # Nothing that needs run-time support, and functions that can be left out.
+    # Nothing that needs run-time support; unused functions can be removed.
     *("-fno-stack-protector", "-fno-asynchronous-unwind-tables"),
     *("-ffunction-sections", "-fdata-sections"),
-    # zig turns assertions off when it optimizes; here that takes a define.
+    # zig turns assertions off when it optimizes; here that needs a define.
     "-UNDEBUG",
-    # No path of this machine in the result: with the prefix maps below.
+    # With the prefix maps below, no path of this machine is in the result.
     "-fdebug-compilation-dir=.",
 )
-_UNCHECKED: Final = "-fno-sanitize=all"  # zig lets no flag behind it turn a check on again
+_UNCHECKED: Final = "-fno-sanitize=all"  # with zig, no later flag can turn a check on again
 _OF_C: Final = ("-std=gnu17", *zig.OLD_C)
 _LINK: Final = ("-nostdlib", "-static", "-Wl,--gc-sections")
-_STARTUP: Final = "startup.c"  # linked as it is, where it is needed
+_STARTUP: Final = "startup.c"  # linked from its source, if needed
 _MISSING, _OF_LIBCXX = "undefined symbol", "std::"
 
 
@@ -53,9 +53,9 @@ def build_enclave(
     """Compile C, C++ or assembly files with the SDK into one enclave ELF, and return its path.
 
     `opt` is the compiler's optimisation flag. With `debug` the ELF has line tables, so that a fault report
-    can name the source line. A define of `None` has no value. `flags` are further ones of a C compiler and
-    its linker. `checked` has memory errors found, see `pltvm.build.check`. The compiler's warnings go to
-    stderr; its errors raise `BuildError`.
+    can name the source line. A define with value `None` has no value. `flags` are further flags of a C
+    compiler and its linker. With `checked` memory errors are detected, see `pltvm.build.check`. The
+    compiler's warnings go to stderr; its errors raise `BuildError`.
     """
     asked = arguments.parse([*map(str, sources), *zig.defining(defines), *flags])
     asked = replace(asked, opt=opt, debug=asked.debug if debug else "-g0", output=output)
@@ -63,9 +63,9 @@ def build_enclave(
 
 
 def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | None = None) -> list[Path]:
-    """Do what a command line asks for, and return the files that it made: none where it is text on stdout.
+    """Run a command line, and return the files that it made: none if the result is text on stdout.
 
-    `symbols` says what is at the addresses of a checked program; without it, only functions are named.
+    `symbols` describes the addresses of a checked program; without it, only functions are named.
     Raises BuildError.
     """
     if not zig.is_installed():
@@ -85,14 +85,14 @@ def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | N
 
 
 def answer(asked: Arguments) -> int:
-    """Have the compiler answer a question about itself, and give its exit status."""
+    """Let the compiler answer a query about itself, and return its exit status."""
     with tempfile.TemporaryDirectory(prefix="pltvm-build-") as folder:
         command = [*zig.command("cc", *TARGET), *asked.flags]
         return subprocess.run(command, env=zig.environment(zig.cache_dir(folder))).returncode
 
 
 class _Build:
-    """One command line being done, with a folder for what is in between."""
+    """One command line in progress, with a folder for intermediate files."""
 
     def __init__(self, asked: Arguments, checked: bool, symbols: check.Symbols | None, scratch: Path) -> None:
         self.asked, self.checked, self.symbols, self.scratch = asked, checked, symbols, scratch
@@ -101,12 +101,12 @@ class _Build:
         self.sdk = guest.guest_dir()
         parents = (Path(one).resolve().parent for one in asked.sources)
         self.maps = zig.prefix_maps({self.sdk, self.sdk / "examples", *parents})
-        # No folder of a program is in the flags of the SDK, so that the compiler finds it in its cache.
+        # The flags of the SDK contain no folder of the program, so that the compiler's cache can be used.
         self.sdk_maps = zig.prefix_maps({self.sdk})
         self.debug = ["-g0"] if asked.debug == "-g0" else ["-gdwarf-4", asked.debug]
 
     def compile_only(self) -> list[Path]:
-        """What -c, -S and -E make: of each source a file, or text on stdout."""
+        """Do -c, -S or -E: make a file of each source, or text on stdout."""
         asked = self.asked
         if asked.output is not None and len(asked.sources) > 1:
             raise BuildError(f"{asked.mode} with -o takes one source")
@@ -128,11 +128,11 @@ class _Build:
         return made
 
     def link(self) -> bytes:
-        """Compile, and link with what turns out to be needed; the ELF."""
+        """Compile, and link with the needed libraries; return the ELF."""
         from pltvm.build.strip import strip
 
         inputs = self._objects()
-        # Objects stand before what the SDK has as sources.
+        # Objects come before sources of the SDK.
         common = [
             *FLAGS,
             _UNCHECKED,
@@ -178,13 +178,14 @@ class _Build:
         return made
 
     def _linked(self, command: Sequence[str]) -> tuple[bytes, str]:
-        """The ELF, and what the linker says."""
+        """Return the ELF, and the linker's messages."""
         elf = self.scratch / "enclave.elf"
         warnings = zig.run([*command, "-o", str(elf)], elf, self.output, self.cache, here=True)
         return elf.read_bytes(), warnings
 
     def _objects(self) -> list[str]:
-        """What is linked, in the order of the command line, with an object in the place of each source."""
+        """Return the inputs of the linker in the order of the command line, with an object for each
+        source."""
         inputs = []
         for number, name in enumerate(self.asked.inputs):
             if name not in self.asked.sources:
@@ -199,7 +200,8 @@ class _Build:
         return inputs
 
     def _compile(self, source: Path) -> list[str]:
-        """The command for one source: our flags first, so that those of the command line count."""
+        """Return the command for one source: our flags first, so that those of the command line take
+        precedence."""
         assembly, cxx = source.suffix in ASSEMBLY, source.suffix in CXX
         language = () if assembly else library.CXX if cxx else _OF_C
         return [
@@ -210,7 +212,7 @@ class _Build:
         ]
 
     def _libraries(self, common: list[str], inputs: list[str]) -> list[Path]:
-        """The SDK's archive: with floating point in printf, and with checks, where they are wanted."""
+        """Return the SDK's archives: with floating point in printf, and with checks, if needed."""
         files = [Path(one) for one in inputs if not one.startswith("-") and Path(one).is_file()]
         if "_printf_float" in inputs or objects.print_floats(files):
             common = [*common, "-DPLTVM_FLOATS"]

@@ -1,4 +1,4 @@
-"""What comes with the package in `guest/`: the SDK, examples, attacks, and the ELFs made of them."""
+"""The files in `guest/`, which are part of the package: the SDK, examples, attacks, and their ELFs."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ class Example(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """What it does: the first sentence of the comment that its file starts with."""
+        """Its description: the first sentence of the comment at the start of its file."""
         text = self.source.read_text(encoding="utf-8").removeprefix("/*").partition("*/")[0]
         lines = (line.strip().removeprefix("*").strip() for line in text.splitlines())
         paragraph = " ".join(takewhile(bool, lines))
@@ -37,57 +37,58 @@ class HostExample(NamedTuple):
 
 
 class Group(Enum):
-    """What an attack program is. The value stands before the dash in the name of its file."""
+    """The kind of an attack program. The value is the part of its file name before the dash."""
 
     KERNEL = "s"  # runs in S-mode, in the place of the host kernel
     ENCLAVE = "e"
     SERVERS = "c"  # an enclave, and two servers made of the same ELF
-    SLOTS = "t"  # likewise, and the first server is a concurrent one
+    SLOTS = "t"  # the same, but the first server is a concurrent one
 
 
 class AttackSource(NamedTuple):
-    """The C file of an attack program, and what it is."""
+    """The C file of an attack program, and its kind."""
 
     source: Path
     group: Group
 
 
 def guest_dir() -> Path:
-    """The directory with `include/`, `lib/`, `examples/` and `elf/`: the checkout's or the package's."""
+    """Return the directory with `include/`, `lib/`, `examples/` and `elf/`: the checkout's or the
+    package's."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "_guest"
     return installed if installed.is_dir() else package.parent / "guest"
 
 
 def examples() -> dict[str, Example]:
-    """The examples by name, for instance `hello-world`."""
+    """Return the examples by name, for instance `hello-world`."""
     guest = guest_dir()
     sources = sorted((guest / "examples").glob("*.c"))
     return {source.stem: Example(source, guest / "elf" / f"{source.stem}.elf") for source in sources}
 
 
 def attacks() -> list[AttackSource]:
-    """The attack programs that `pltvm selftest` runs, in its order: by name."""
+    """Return the attack programs of `pltvm selftest`, in its order: by name."""
     folder = guest_dir() / "attacks"
     found = [AttackSource(one, group) for group in Group for one in folder.glob(f"{group.value}-*.c")]
     return sorted(found, key=lambda attack: attack.source)
 
 
 def attack_elf(name: str) -> Path:
-    """The ELF of an attack program, or of `victim`."""
+    """Return the ELF of an attack program, or of `victim`."""
     return guest_dir() / "elf" / "attacks" / f"{name}.elf"
 
 
 def proxy() -> Example:
-    """The enclave that calls servers for a program outside, see `pltvm.host.proxy`."""
+    """Return the enclave that calls servers for a Python program, see `pltvm.host.proxy`."""
     guest = guest_dir()
     return Example(guest / "proxy" / "proxy.c", guest / "elf" / "proxy.elf")
 
 
 def copy_examples(dest: Path, *, built: bool = False) -> list[Path]:
-    """Copy the examples' sources into a directory, made if needed. A file already there is an error.
+    """Copy the examples' sources to a directory, made if needed. An existing file is an error.
 
-    With `built` also what was made of them: `NAME.elf` of enclaves, and host programs, those for glibc.
+    With `built` also the built files: `NAME.elf` of enclaves, and host programs for glibc.
     """
     sources = sorted((guest_dir() / "examples").glob("*.[ch]"))
     if built:
@@ -105,17 +106,17 @@ def copy_examples(dest: Path, *, built: bool = False) -> list[Path]:
 
 
 def host_dir() -> Path:
-    """The directory with the host library's `include/` and `lib/`, and `examples/`."""
+    """Return the directory with the host library's `include/` and `lib/`, and `examples/`."""
     return guest_dir() / "host"
 
 
 def host_elf_dir() -> Path:
-    """The directory with the prebuilt ELFs of host programs: `glibc/`, `musl/` and enclaves for them."""
+    """Return the directory with the prebuilt host programs: `glibc/`, `musl/` and enclaves for them."""
     return guest_dir() / "elf" / "host"
 
 
 def host_examples() -> dict[str, HostExample]:
-    """The example host programs by name, for instance `test-caller`."""
+    """Return the example host programs by name, for instance `test-caller`."""
     sources = sorted((host_dir() / "examples").glob("*.c"))
     return {
         source.stem: HostExample(source, {libc: host_elf_dir() / libc / source.stem for libc in LIBCS})

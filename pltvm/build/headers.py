@@ -1,4 +1,5 @@
-"""What C headers of the package declare, for Python: from the module that the build made, or parsed anew."""
+"""The declarations of the package's C headers, for Python: from the module made by the build, or parsed
+now."""
 
 from importlib import import_module
 from pathlib import Path
@@ -7,7 +8,7 @@ from zlib import crc32
 
 
 def declared(module: str, header: Path) -> Any:
-    """What a header declares, an FFI of cffi: of `module` if that was made of this very header."""
+    """Return a header's declarations as an FFI of cffi: from `module` if that was made of this header."""
     try:
         built = import_module(module)
         if crc32(header.read_bytes()) == built.CHECKSUM:

@@ -1,12 +1,12 @@
-"""Build Linux host programs from C with the host library in `guest/host/`.
+"""Builds Linux host programs from C with the host library in `guest/host/`.
 
 A host program is a static RV64 executable, for one of two C libraries:
 
     musl    soft float (lp64), by the compiler of `ziglang`: `pip install 'pltvm[build]'`
     glibc   hard float (lp64d), by Debian's cross compiler: `apt-get install gcc-riscv64-linux-gnu …`
 
-The same sources and the same tools give the same bytes. The ziglang release is pinned; which cross compiler
-made the glibc ELFs is told by `guest/elf/host/glibc/TOOLCHAIN`.
+The same sources and tools give the same bytes. The ziglang release is pinned;
+`guest/elf/host/glibc/TOOLCHAIN` names the cross compiler of the glibc ELFs.
 """
 
 import hashlib
@@ -31,7 +31,8 @@ _FLAGS: Final = (
 _GLIBC_FLAGS: Final = ("-march=rv64gc", "-mabi=lp64d", "-Wl,--strip-debug")
 _MUSL_FLAGS: Final = (
     *("-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+c", "-mabi=lp64", "-fno-sanitize=all"),
-    # Without line tables zig's linker leaves the symbols out too; with them, we take out the tables alone.
+    # Without line tables zig's linker leaves out the symbols too; so we keep the tables, and remove only
+    # them.
     *("-g1", "-fdebug-compilation-dir=."),
     "-Wno-deprecated-non-prototype",  # printHex: see penglai-enclave.h
 )
@@ -89,7 +90,8 @@ def _compiler(libc: Libc) -> list[str]:
 
 
 def toolchain() -> str | None:
-    """What makes the bytes of glibc programs: versions of compiler and linker, hashes of C library files.
+    """Return what determines the bytes of glibc programs: versions of compiler and linker, hashes of
+    libraries.
 
     None when there is no cross compiler, or it has no C library.
     """
@@ -103,7 +105,7 @@ def toolchain() -> str | None:
     lines = [ask("--version").splitlines()[0], *linker.stdout.splitlines()[:1]]
     for name in ("libc.a", "crt1.o", "libgcc.a"):
         file = Path(ask(f"-print-file-name={name}"))
-        if not file.is_absolute():  # gcc gives the bare name of what it does not find
+        if not file.is_absolute():  # gcc prints only the name of a missing file
             return None
         lines.append(f"{name} sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}")
     return "\n".join(lines) + "\n"

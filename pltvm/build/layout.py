@@ -1,9 +1,9 @@
-"""Layouts of C structs: what cffi's parser finds in a header, which takes it tens of milliseconds.
+"""Layouts of C structs: parses headers with cffi, which takes tens of milliseconds.
 
-So the package's build makes a module of each header of HEADERS, which `headers` takes if it can.
+So the package's build makes a module of each header in HEADERS, which `headers` uses if possible.
 
-The package's own build calls this too, where nothing of the package is installed yet: so it needs the
-standard library and cffi alone.
+The package's own build calls this too, when no other dependency is installed yet: so it needs only the
+standard library and cffi.
 """
 
 import os
@@ -18,11 +18,11 @@ PACKAGE: Final = Path(__file__).resolve().parents[1]
 HEADERS: Final = {
     "monitor/_records.py": "monitor/records.h",
     "host/linux/_structs.py": "host/linux/structs.h",
-}  # of the package: modules, and what they are made of
+}  # modules of the package, and their headers
 
 
 def parse(header: Path) -> FFI:
-    """What a header declares."""
+    """Return a header's declarations."""
     declared = FFI()
     lines = header.read_text("utf-8").splitlines()
     declared.cdef("\n".join(line for line in lines if not line.startswith("#")))
@@ -30,12 +30,12 @@ def parse(header: Path) -> FFI:
 
 
 def build_all(into: Path, package: Path = PACKAGE) -> dict[str, Path]:
-    """Make all modules beneath the folder `into`; gives the files by their path in the package."""
+    """Make all modules beneath the folder `into`; return the files by their path in the package."""
     return {name: build(into / name, package / header) for name, header in HEADERS.items()}
 
 
 def build(output: Path, header: Path) -> Path:
-    """Write the module, whole or not at all: `ffi`, and the `CHECKSUM` of the header that it was made of."""
+    """Write the module, atomically: `ffi`, and the `CHECKSUM` of its header."""
     declared = parse(header)
     declared.set_source("pltvm." + output.stem, None, compiler_verbose=0)
     output.parent.mkdir(parents=True, exist_ok=True)

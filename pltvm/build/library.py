@@ -1,13 +1,13 @@
-"""The libraries that an enclave is linked with, each made when it is needed: the compiler caches them.
+"""The libraries of enclaves, each made when it is needed; the compiler caches them.
 
-    sdk       guest/lib: what every enclave gets
-    runtime   what a compiler leaves to its own library: floating point and division of 128 bits, in software
-    extras    what a C program may also ask for, from the sources of musl that come with ziglang (MIT):
-              math.h, strtod, how floating point numbers are printed, setjmp.h, calendars of time.h
-    cxx       what headers of C++ leave to a library, from the sources of libc++ that come with ziglang
+    ~    sdk       guest/lib: linked with every enclave
+    runtime   the compiler's own library: floating point and division of 128 bits, in software
+    extras    further functions of C, from the sources of musl that come with ziglang (MIT): math.h,
+              strtod, printing of floating-point numbers, setjmp.h, calendars of time.h
+    cxx       the library of the C++ headers, from the sources of libc++ that come with ziglang
 
-Nothing of the others is a part of this package: they are compiled from where ziglang is installed. All
-are archives, of which only the files that are needed get linked.
+Except the first, none is part of this package: they are compiled from the installed ziglang. All are
+archives, of which only needed files are linked.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from pltvm.build import guest, zig
 
 TARGET: Final = ("-target", "riscv64-freestanding-none", "-mcpu=generic_rv64+m+a+c")
 MACHINE: Final = ("-mabi=lp64", "-mcmodel=medany", "-fno-pic", "-mno-relax")
-# For zig itself: the flags decide. Without -funwind-tables there is a .debug_frame, which stays.
+# For zig itself. Without -funwind-tables there is a .debug_frame, which stays.
 _ARCHIVE: Final = (
     *("-OReleaseFast", "-fno-PIC", "-fno-compiler-rt"),
     *("-fno-sanitize-c", "-fno-stack-check", "-funwind-tables"),
@@ -32,7 +32,7 @@ _MUSL_FLAGS: Final = (
     *(*MACHINE, "-std=c99", "-Os", "-g0", "-w", "-fno-builtin", "-fno-sanitize=all"),
     *("-fno-stack-protector", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables"),
     *("-frounding-math", "-D_XOPEN_SOURCE=700"),
-    # The SDK has these: musl's are for what else is taken of it.
+    # The SDK has these; musl's are for other files from musl.
     *("-Dvfprintf=__musl_vfprintf", "-Dwctomb=__musl_wctomb", "-Dstrftime=__musl_strftime"),
 )
 _MUSL_HEADERS: Final = ("arch/riscv64", "arch/generic", "src/include", "src/internal", "src/time")
@@ -49,7 +49,7 @@ _ZIG: Final = (
     *("-fno-PIC", "-mcmodel=medany", "-fno-compiler-rt"),
     *("-fstrip", "-ffunction-sections", "-fdata-sections"),
 )
-# zig has some functions of math.h in its own language, as a part of a larger file: this is for them alone.
+# zig has some functions of math.h in its own language, in a larger file: this selects only them.
 _ZIG_MATH: Final = """\
 pub const panic = @import("std").debug.no_panic;
 pub inline fn symbol(comptime function: *const anyopaque, comptime name: []const u8) void {
@@ -68,7 +68,7 @@ _LIBCXX: Final = {
     **{"HAS_NO_STD_MODULES": "", "PSTL_BACKEND_SERIAL": "", "DISABLE_VISIBILITY_ANNOTATIONS": ""},
     **{"HARDENING_MODE": "2", "HARDENING_MODE_DEFAULT": "2", "ASSERTION_SEMANTIC_DEFAULT": "2"},
 }  # fmt: skip
-# What a file in C++ is compiled with: the headers are libc++'s, as for a machine without threads.
+# Flags for files in C++: the headers are libc++'s, configured without threads.
 CXX: Final = (
     *("-std=gnu++20", "-nostdinc++", "-fno-exceptions", "-fno-rtti"),
     *(f"-D_LIBCPP_{name}={value}" if value else f"-D_LIBCPP_{name}" for name, value in _LIBCXX.items()),
@@ -77,20 +77,20 @@ _CXX_FILES: Final = ("algorithm.cpp", "hash.cpp", "memory.cpp", "string.cpp", "v
 
 
 def archive(flags: Sequence[str], files: Iterable[Path], made: Path, output: Path, cache: Path) -> Path:
-    """An archive of files, compiled with `flags`."""
+    """Make an archive of files, compiled with `flags`."""
     command = ["build-lib", *TARGET, *_ARCHIVE, f"-femit-bin={made}"]
     zig.run(zig.command(*command, "-cflags", *flags, "--", *map(str, sorted(files))), made, output, cache)
     return made
 
 
 def sdk(flags: Sequence[str], made: Path, output: Path, cache: Path, without: Sequence[str] = ()) -> Path:
-    """The archive of `guest/lib`, but for the files that are named."""
+    """Make the archive of `guest/lib`, without the files in `without`."""
     files = (path for path in (guest.guest_dir() / "lib").glob("*.c") if path.name not in without)
     return archive(flags, files, made, output, cache)
 
 
 def runtime(made: Path, output: Path, cache: Path) -> Path:
-    """The archive of what comes with zig for its compiler. Making it the first time takes some three seconds.
+    """Make the archive of the compiler's own library. The first time this takes some three seconds.
 
     As `-rtlib=compiler-rt` would link it, but without line tables: those name where ziglang was when
     the compiler's cache was filled, so that the same sources gave other bytes.
@@ -100,7 +100,7 @@ def runtime(made: Path, output: Path, cache: Path) -> Path:
 
 
 def extras(scratch: Path, output: Path, cache: Path) -> Path:
-    """The archive of what comes from musl. Making it the first time takes some ten seconds."""
+    """Make the archive of musl's functions. The first time this takes some ten seconds."""
     made, musl = scratch / "extras.a", zig.library_dir() / "libc" / "musl"
     (scratch / "zig" / "c").mkdir(parents=True)
     (scratch / "zig" / "c.zig").write_text(_ZIG_MATH)
@@ -117,7 +117,7 @@ def extras(scratch: Path, output: Path, cache: Path) -> Path:
 
 
 def _of_zig(command: list[str], folder: Path, name: str, made: Path, output: Path, cache: Path) -> Path:
-    """What becomes of a source in zig's own language, which its compiler does not keep in its cache."""
+    """Compile a source in zig's own language, which its compiler does not cache."""
     command = [*command, *_ZIG]
     digest = hashlib.sha256("\0".join([version("ziglang"), *command, _ZIG_MATH]).encode()).hexdigest()
     kept = cache / "libraries" / f"{name}-{digest[:16]}{made.suffix}"
@@ -130,7 +130,7 @@ def _of_zig(command: list[str], folder: Path, name: str, made: Path, output: Pat
 
 
 def cxx(flags: Sequence[str], made: Path, output: Path, cache: Path) -> Path:
-    """The archive of what comes from libc++."""
+    """Make the archive of libc++."""
     source = zig.library_dir() / "libcxx" / "src"
     files = [source / name for name in _CXX_FILES if (source / name).is_file()]
     own = ("-w", "-g0", "-D_LIBCPP_BUILDING_LIBRARY", f"-I{source}")

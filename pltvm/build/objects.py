@@ -1,4 +1,4 @@
-"""What object files and ELFs say that decides how they are linked."""
+"""Properties of object files and ELFs that affect linking."""
 
 import re
 import struct
@@ -11,18 +11,18 @@ _AR_HEADER: Final = 60
 _TLS: Final = 7  # PT_TLS
 _PROGRAM_HEADER: Final = 56
 _COUNT_AT: Final = 0x38  # of e_phnum
-# A conversion of printf or scanf that takes a floating point number.
+# A conversion of printf or scanf for a floating-point number.
 _FLOAT: Final = re.compile(rb"%[-+ #0']*(?:\d+|\*)?(?:\.(?:\d+|\*)?)?[lL]?[aAeEfFgG]")
 _AT_START: Final = frozenset((".init_array", ".fini_array", ".tdata"))
 
 
 def print_floats(files: Sequence[Path]) -> bool:
-    """Whether text in any of these objects and archives is a format for floating point numbers."""
+    """Whether any of these objects and archives contains a format for floating-point numbers."""
     return any(_FLOAT.search(text) for file in files for one in _members(file) for text in _data(one))
 
 
 def has_startup(elf: bytes) -> bool:
-    """Whether something is to be done before the entry function: constructors, or variables of the thread."""
+    """Whether something has to run before the entry function: constructors, or setup of thread variables."""
     from lief import ELF
 
     binary = ELF.parse(elf)
@@ -30,7 +30,7 @@ def has_startup(elf: bytes) -> bool:
 
 
 def without_tls_header(elf: bytes) -> bytes:
-    """The ELF without PT_TLS, the last program header: the original loader would map what it names."""
+    """Return the ELF without PT_TLS, the last program header, which the original loader would map."""
     start, count = struct.unpack_from("<Q", elf, 0x20)[0], struct.unpack_from("<H", elf, _COUNT_AT)[0]
     last = start + (count - 1) * _PROGRAM_HEADER
     if struct.unpack_from("<I", elf, last)[0] != _TLS:
@@ -42,7 +42,7 @@ def without_tls_header(elf: bytes) -> bytes:
 
 
 def _members(file: Path) -> Iterator[bytes]:
-    """The objects in an archive, or the one that the file is."""
+    """Yield the objects in an archive, or the file itself."""
     content = file.read_bytes()
     if not content.startswith(_AR):
         yield content
@@ -55,7 +55,7 @@ def _members(file: Path) -> Iterator[bytes]:
 
 
 def _data(content: bytes) -> Iterator[bytes]:
-    """The sections of an object that get loaded and are no code."""
+    """Yield the loaded data sections of an object."""
     if not content.startswith(b"\x7fELF\x02\x01") or len(content) < 64:
         return
     table, size, count = *struct.unpack_from("<Q", content, 0x28), *struct.unpack_from("<HH", content, 0x3A)

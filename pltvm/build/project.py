@@ -1,4 +1,4 @@
-"""A new project: server, client, host program, tests and what runs them, from `guest/project`."""
+"""Makes a new project from `guest/project`: server, client, host program, tests, and a CI workflow."""
 
 import re
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Final
 from pltvm.build import guest
 from pltvm.errors import BuildError
 
-_PLACES: Final = {"ci.yml": ".github/workflows/ci.yml"}  # where else than beside the others a file goes
+_PLACES: Final = {"ci.yml": ".github/workflows/ci.yml"}  # files that go to another folder
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,14}")  # of a server, at most 16 bytes, and of a Python module
 
 
 def create(folder: Path) -> list[Path]:
-    """Make a project in a folder, which is called as its server is; the files, as they are made.
+    """Make a project in a folder named like its server; return the files made.
 
-    Raises BuildError for a name that no server can have, and when a file is there already.
+    Raises BuildError if the name is not valid for a server, or if a file exists already.
     """
     name = folder.name
     if not _NAME.fullmatch(name):

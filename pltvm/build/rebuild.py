@@ -1,4 +1,4 @@
-"""The committed ELFs made anew. The same tools give the same bytes, and tests compare."""
+"""Makes the committed ELFs again. The same tools give the same bytes, and tests compare them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from pltvm.build.enclave import build_enclave
 from pltvm.build.guest import LIBCS, Group, Libc
 from pltvm.build.host import build_host, toolchain
 
-_ATTACKS = ("-Wno-infinite-recursion",)  # one of them wants its stack to end
+_ATTACKS = ("-Wno-infinite-recursion",)  # one of them overflows its stack on purpose
 
 
 def rebuild_examples(into: Path) -> list[Path]:
@@ -18,7 +18,8 @@ def rebuild_examples(into: Path) -> list[Path]:
 
 
 def rebuild_attacks(into: Path) -> list[Path]:
-    """Build the attack programs into a directory; those of the kernel with the code in their folder."""
+    """Build the attack programs into a directory; kernel programs are linked with the start code in their
+    folder."""
     folder = guest.guest_dir() / "attacks"
     kernel_code = [folder / "supervisor.S", folder / "forge.c", folder / "puppet.S"]
     programs = [

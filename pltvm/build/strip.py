@@ -1,12 +1,13 @@
-"""Takes out of a linked ELF what nobody reads; what gets loaded stays where it is, byte for byte.
+"""Removes unused parts of a linked ELF; loaded bytes and their places do not change.
 
-So an enclave's measurement stays too. (Host programs load their headers: what these say of sections changes.)
+So an enclave's measurement does not change either. (Host programs load their headers, whose fields on
+sections change.)
 
-The compilers leave hundreds of local labels in the symbol table, and zig's linker can drop neither them nor,
-without the symbols, debug information. lief takes them out. It leaves holes where they were: then all
-sections that do not get loaded move up behind those that do.
+The compilers leave hundreds of local labels in the symbol table; zig's linker can remove neither these nor
+debug information without the symbols. lief removes them, which leaves holes: then all sections that are not
+loaded are moved up, after the loaded ones.
 
-Loads lief: for those who build, at the time they do.
+lief is imported only when something is built.
 """
 
 from typing import Final
@@ -19,7 +20,8 @@ _SECTION_HEADER: Final = 64  # bytes
 
 
 def strip(elf: bytes, *, debug: bool) -> bytes:
-    """The ELF without local labels: local symbols without a type. With `debug` also without `.debug_*`."""
+    """Return the ELF without local labels (local symbols without a type); with `debug` also without
+    `.debug_*`."""
     binary = _parsed(elf)
     local, untyped = ELF.Symbol.BINDING.LOCAL, ELF.Symbol.TYPE.NOTYPE
     labels = [
@@ -37,11 +39,11 @@ def strip(elf: bytes, *, debug: bool) -> bytes:
 
 
 def _close_up(elf: bytes) -> bytes:
-    """The ELF without holes between the sections that do not get loaded."""
+    """Return the ELF without holes between sections that are not loaded."""
     binary = _parsed(elf)
     behind = [one for one in binary.sections if one.offset and not one.has(ELF.Section.FLAGS.ALLOC)]
     loaded = [one for one in binary.segments if one.type == ELF.Segment.TYPE.LOAD]
-    # The one segment for a section that does not get loaded: it moves along.
+    # The only segment for a section that is not loaded: it moves with the section.
     attributes = [one for one in binary.segments if one.type == ELF.Segment.TYPE.RISCV_ATTRIBUTES]
     end = max(one.file_offset + one.physical_size for one in loaded)
     for section in sorted(behind, key=lambda one: one.offset):

@@ -1,6 +1,6 @@
-"""The compiler of the `ziglang` package: `pip install 'pltvm[build]'` is all it takes.
+"""Runs the compiler of the `ziglang` package: `pip install 'pltvm[build]'` installs it.
 
-The same sources give the same bytes, whatever directory they, the SDK or the caller are in.
+The same sources give the same bytes, independent of the directories of sources, SDK and caller.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from typing import Final
 from pltvm.build import guest
 from pltvm.errors import BuildError
 
-# For older C, which the original SDK's programs are written in: what compilers then only warned about.
+# For the older C of the original SDK's programs: constructs that older compilers only warned about.
 OLD_C: Final = (
     *("-Wno-error=implicit-function-declaration", "-Wno-error=implicit-int"),
     *("-Wno-error=int-conversion", "-Wno-error=incompatible-pointer-types"),
@@ -24,21 +24,21 @@ Defines = Mapping[str, str | int | None]
 
 
 def is_installed() -> bool:
-    """Whether there is the package."""
+    """Whether the package is installed."""
     return importlib.util.find_spec("ziglang") is not None
 
 
 def library_dir() -> Path:
-    """Where the package keeps headers, and sources of libraries."""
+    """Return the package's folder of headers and library sources."""
     import ziglang
 
     return Path(ziglang.__file__).parent / "lib"
 
 
 def include_paths(cxx: bool = False) -> list[str]:
-    """Where an enclave's headers are: the SDK's, and those of musl and libc++ for what the SDK has none of.
+    """Return the header folders for enclaves: the SDK's, then those of musl and libc++ for other headers.
 
-    libc++ wants all of a C library, so in C++ musl's headers come first; the functions are the same.
+    libc++ needs a complete C library, so in C++ musl's headers come first; the functions are the same.
     """
     sdk, libc = guest.guest_dir() / "include", library_dir() / "libc" / "include"
     musl = [libc / "riscv64-linux-musl", libc / "generic-musl"]
@@ -50,15 +50,15 @@ def include_paths(cxx: bool = False) -> list[str]:
 
 
 def command(*arguments: str) -> list[str]:
-    """The compiler with these arguments."""
+    """Return the command of the compiler with these arguments."""
     return [sys.executable, "-m", "ziglang", *arguments]
 
 
 def environment(cache: Path, objects: Path | None = None) -> dict[str, str]:
-    """What the compiler finds in its environment: its caches.
+    """Return the compiler's environment, with its caches.
 
-    For an object from the cache it does not say again what it warned of. With `objects`, an empty folder, it
-    looks for objects there and makes all of them anew.
+    The compiler does not repeat warnings for an object from its cache. With `objects`, an empty folder, it
+    uses that as the cache, and makes all objects again.
     """
     places = {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(objects or cache)}
     return os.environ | {"LC_ALL": "C"} | places
@@ -73,9 +73,9 @@ def run(
     here: bool = False,
     objects: Path | None = None,
 ) -> str:
-    """Run a compiler, which makes a file; returns its warnings, or raises BuildError with its errors.
+    """Run a compiler; return its warnings, or raise BuildError with its errors.
 
-    `here`: in the current folder, which paths in the command are relative to; `objects`: see `environment`.
+    `here`: in the current folder, for relative paths in the command; `objects`: see `environment`.
     """
     result = subprocess.run(
         command, cwd=None if here else cache, env=environment(cache, objects),
@@ -87,7 +87,7 @@ def run(
 
 
 def found(sources: Iterable[Path]) -> list[Path]:
-    """The files' whole paths. Raises BuildError for one that there is not."""
+    """Return the files' absolute paths. Raises BuildError for a missing one."""
     resolved = [source.resolve() for source in sources]
     for source in resolved:
         if not source.is_file():
@@ -96,12 +96,13 @@ def found(sources: Iterable[Path]) -> list[Path]:
 
 
 def defining(defines: Defines | None) -> list[str]:
-    """Flags for definitions; one of `None` has no value."""
+    """Return flags for definitions; `None` is a definition without a value."""
     return [f"-D{k}" if v is None else f"-D{k}={v}" for k, v in (defines or {}).items()]
 
 
 def prefix_maps(directories: set[Path]) -> list[str]:
-    """Flags that make the paths in line tables relative. The last match wins: the innermost directory's.
+    """Return flags that make the paths in line tables relative. The last match wins, so inner folders come
+    last.
 
     Files that come with the compiler, as headers of C++, are in a folder `COMPILER` then.
     """
@@ -110,7 +111,7 @@ def prefix_maps(directories: set[Path]) -> list[str]:
 
 
 def cache_dir(scratch: str | Path) -> Path:
-    """Where the compiler keeps its objects: in the user's cache or, if that is read only, in `scratch`."""
+    """Return the compiler's cache folder: in the user's cache or, if that is read-only, in `scratch`."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
     elif sys.platform == "darwin":

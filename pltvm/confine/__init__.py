@@ -1,13 +1,12 @@
-"""An outer wall: a process that runs somebody else's program gives up all that it does not need.
+"""An outer wall: a process that runs an untrusted program gives up all rights that it does not need.
 
     landlock    files and folders, TCP, signals to processes outside
-    seccomp     sockets, starting programs, other processes, what Landlock does not look at
+    ~    seccomp     sockets, starting programs, other processes, and what Landlock does not check
 
-Guest programs are kept in by the monitor's tables and by the checks of the host's services. The wall is for
-the day when one of these, or Unicorn, has a flaw: then guest code acts as this process, and this process can
-do nothing but what is listed here. The commands `pltvm run` and `pltvm fuzz` build it for themselves, before
-guest code runs. In the Python API nothing does, as cannot go back: call `confine`, in a process of its
-own.
+The monitor's tables and the checks of the host's services confine guest programs. The wall is for the case
+that one of these, or Unicorn, has a flaw: then guest code acts as this process, and this process can do only
+what is listed here. The commands `pltvm run` and `pltvm fuzz` build it for themselves, before guest code
+runs. The Python API does not, as it cannot be undone: call `confine` in a separate process.
 """
 
 import errno
@@ -22,7 +21,7 @@ from pltvm.confine.landlock import EXECUTE, LINKS, READ, READ_DIR, READ_FILE, WR
 
 _Paths = Iterable[str | os.PathLike[str]]
 
-# Of the system: shared libraries, and what they read; locales, time zone, number of processors.
+# System files: shared libraries, and the files that they read; locales, time zone, number of processors.
 _LIBRARIES: Final = (
     "/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/nix/store",
 )  # fmt: skip
@@ -30,10 +29,10 @@ _SYSTEM: Final = (
     "/etc/ld.so.cache", "/etc/localtime", "/usr/share/locale", "/usr/share/zoneinfo",
     "/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/dev/urandom",
 )  # fmt: skip
-_NAMES: Final = (  # where hosts of a network are looked up
+_NAMES: Final = (  # files for looking up hosts of a network
     "/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/run/systemd/resolve",
 )  # fmt: skip
-_SEMAPHORES: Final = "/dev/shm"  # of multiprocessing
+_SEMAPHORES: Final = "/dev/shm"  # for multiprocessing
 
 
 def confine(
@@ -44,16 +43,16 @@ def confine(
     network: bool = False,
     spawn: bool = False,
 ) -> tuple[str, ...]:
-    """Confine this process, and all that it starts, for good; gives what could not be had, in words.
+    """Confine this process, and all that it starts, permanently; return the gaps, in words.
 
-    What stays: `read`, files and folders to read; `write`, files and folders to read and write (in folders
-    also to make, move and remove files and folders, no devices or links); `links`, folders in which links and
-    named pipes may be made, too; what is open; the files of Python and of its packages, to read. What is not
-    there when this is called can not be made later, unless its folder is in `write` or `links`. `network`:
-    sockets stay. `spawn`: Python may be started, and semaphores made, for
-    processes of `multiprocessing`; they are confined too.
+    Still allowed are: reading the files and folders in `read`; reading and writing those in `write` (in
+    folders also making, moving and removing files and folders, but no devices or links); making links and
+    named pipes in the folders in `links`; open files; reading the files of Python and its packages. A file
+    that does not exist when this is called cannot be made later, unless its folder is in `write` or `links`.
+    With `network` sockets are allowed. With `spawn` Python may be started, and semaphores made, for processes
+    of `multiprocessing`, which are confined too.
 
-    An empty tuple says that the wall stands. It never raises for a kernel that lacks something.
+    An empty tuple means that there are no gaps. It never raises if the kernel lacks a feature.
     """
     missing = []
     read = [*read, *(_NAMES if network else ())]
@@ -76,9 +75,9 @@ def confine(
 
 
 def _of_python(spawn: bool) -> list[tuple[str | os.PathLike[str], int]]:
-    """What the interpreter and its packages need, also for modules that are imported later.
+    """Return rules for the files of the interpreter and its packages, also for later imports.
 
-    The current folder is in `sys.path` for some ways to start; that is no reason to read all of it.
+    The current folder is in `sys.path` in some cases; that is no reason to allow reading all of it.
     """
     run = EXECUTE if spawn else 0
     package = Path(__file__).parents[1]
@@ -86,7 +85,7 @@ def _of_python(spawn: bool) -> list[tuple[str | os.PathLike[str], int]]:
     folders = {path for path in sys.path if path and os.path.abspath(path) != here}
     rules: list[tuple[str | os.PathLike[str], int]] = [(path, READ) for path in sorted(folders)]
     rules += [(path, READ) for path in (os.path.dirname(os.__file__), package, package.parent / "guest")]
-    rules.append((package.parent, READ_DIR))  # where modules are looked for, in a checkout
+    rules.append((package.parent, READ_DIR))  # the folder searched for modules, in a checkout
     rules += [(path, READ | run) for path in (*_LIBRARIES, f"{sys.base_prefix}/lib")]
     rules += [(path, READ) for path in (*_SYSTEM, f"{sys.prefix}/pyvenv.cfg")]
     rules.append((os.devnull, READ_FILE | WRITE_FILE))

@@ -1,11 +1,11 @@
-"""Landlock: from now on, only these files, and no TCP. Three system calls; see `landlock(7)`.
+"""Landlock: allows only given files, and no TCP, from then on. Three system calls; see `landlock(7)`.
 
-Why this is no package: `landlock` knows files only, `py-landlock` nothing after ABI 7; `landlockpy`, the best
-of them, is some months old. Each starts a process (`ldconfig`) to find libc, and takes 5 ms of the 190 that a
-short `pltvm run` takes; this takes one.
+No package is used for it: `landlock` supports only files, `py-landlock` nothing after ABI 7; `landlockpy`,
+the best of them, is only some months old. Each starts a process (`ldconfig`) to find libc, and takes 5 ms of
+the 190 of a short `pltvm run`; this takes one.
 
-Each version (ABI) of Landlock in a kernel knows some more rights. Rights that it does not know are not
-asked for: `gaps` says what that leaves open.
+Each version (ABI) of Landlock in a kernel supports some more rights. Unsupported rights are not requested:
+`gaps` says what that leaves open.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ READ_FILE: Final = 1 << 2
 READ_DIR: Final = 1 << 3
 REMOVE_DIR: Final = 1 << 4
 REMOVE_FILE: Final = 1 << 5
-MAKE_DIR: Final = 1 << 7  # bits 6 and 11: to make devices. Nobody gets those
+MAKE_DIR: Final = 1 << 7  # bits 6 and 11, to make devices, are never given
 MAKE_REG: Final = 1 << 8
 MAKE_SOCK: Final = 1 << 9
 MAKE_FIFO: Final = 1 << 10
@@ -35,12 +35,12 @@ WRITE: Final = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DI
 LINKS: Final = WRITE | MAKE_SYM | MAKE_FIFO | MAKE_SOCK
 
 _OF_A_FILE: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
-_FILE_RIGHTS: Final = (0, 13, 14, 15, 15, 16)  # how many bits each ABI knows; 16 from 5 on
+_FILE_RIGHTS: Final = (0, 13, 14, 15, 15, 16)  # number of bits of each ABI; 16 from 5 on
 _TCP: Final = 0b11  # bind and connect, ABI 4
 _SCOPES: Final = 0b11  # abstract Unix sockets and signals of processes outside, ABI 6
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on all architectures
-_VERSION: Final = 1  # flag: say the ABI
+_VERSION: Final = 1  # flag: return the ABI
 _PATH_BENEATH: Final = 1
 _ALL_THREADS: Final = 1 << 3  # flag, ABI 8
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -49,7 +49,7 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def call(number: int, *arguments: object) -> int:
-    """A system call; raises OSError."""
+    """Make a system call; raises OSError."""
     plain = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
     result = int(_libc.syscall(ctypes.c_long(number), *plain))
     if result < 0:
@@ -59,14 +59,14 @@ def call(number: int, *arguments: object) -> int:
 
 
 def no_new_privileges() -> None:
-    """What the kernel wants first: no program that is started gains rights (set-uid)."""
+    """Set that started programs gain no rights (set-uid), which the kernel requires first."""
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
 def abi() -> int:
-    """The version that the kernel has; 0 if none, or if it is switched off."""
+    """Return the kernel's version of Landlock; 0 if none, or if it is switched off."""
     try:
         return call(_CREATE_RULESET, None, 0, _VERSION)
     except OSError as error:
@@ -76,7 +76,7 @@ def abi() -> int:
 
 
 def gaps(version: int, threads: int) -> list[str]:
-    """What `restrict` leaves open with this ABI, in a process that has so many threads."""
+    """Return what `restrict` leaves open with this ABI, in a process with so many threads."""
     open_still = []
     if version < 3:
         open_still.append(f"Landlock {version} of this kernel lets files be truncated")
@@ -86,10 +86,11 @@ def gaps(version: int, threads: int) -> list[str]:
 
 
 def restrict(rules: Iterable[tuple[str | os.PathLike[str], int]], *, network: bool = False) -> None:
-    """Refuse this thread, and all that it starts, what `rules` (a path and its rights) do not allow.
+    """Restrict this thread, and all that it starts, to `rules` (a path and its rights).
 
-    Rights of a folder are those of all in it. What is not there is left out. `network`: TCP stays. With ABI 8
-    this is for all threads of the process. There is no way back. Raises OSError, and then nothing is changed.
+    Rights of a folder apply to everything in it. Missing paths are left out. With `network` TCP is allowed.
+    With ABI 8 this is for all threads of the process. It cannot be undone. Raises OSError, and then changes
+    nothing.
     """
     version = abi()
     if not version:
@@ -110,15 +111,15 @@ def restrict(rules: Iterable[tuple[str | os.PathLike[str], int]], *, network: bo
 def _allow(ruleset: int, path: str | os.PathLike[str], rights: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except (OSError, ValueError):  # ValueError: it may be named by a file of somebody else's, with a NUL
-        return  # nor can it be opened later
+    except (OSError, ValueError):  # ValueError: an untrusted file may name a path with a NUL
+        return  # it cannot be opened later either
     try:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
             rights &= _OF_A_FILE
         if rights:
             call(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, place), 0)
     except OSError as error:
-        if error.errno != errno.EBADFD:  # a pipe or socket: Landlock leaves those alone
+        if error.errno != errno.EBADFD:  # a pipe or socket, which Landlock does not restrict
             raise
     finally:
         os.close(place)

@@ -1,15 +1,16 @@
-"""seccomp: from now on, the kernel refuses these system calls. For what Landlock does not look at.
+"""seccomp: the kernel refuses given system calls from then on, for what Landlock does not check.
 
-The filter is a program for the kernel's packet filter: it gets the number of each call and says yes or no.
+The filter is a program for the kernel's packet filter: it gets the number of each call and allows or refuses
+it.
 
-    load architecture    other than ours → refuse: numbers mean something else there
+    ~    load architecture    other than ours → refuse: numbers have other meanings there
     load number          x32 (bit 30)    → refuse: the same calls under other numbers
                          in the list     → refuse
     of ioctl, load the request; the two that type into a terminal → refuse
     allow
 
-Why this is no package: `pyseccomp` needs libseccomp, which many machines do not have; `seccompy` is some
-months old, lets calls by x32 numbers pass, and takes 10 ms to import and load.
+No package is used for it: `pyseccomp` needs libseccomp, which many machines do not have; `seccompy` is only
+some months old, lets calls by x32 numbers pass, and takes 10 ms to import and load.
 """
 
 import ctypes
@@ -23,7 +24,7 @@ from typing import Final
 from pltvm.confine.landlock import call, no_new_privileges
 
 # Numbers on x86_64, and on machines with the generic ones. -1: there is no such call.
-NETWORK: Final = {"socket": (41, 198)}  # of any family; a pair of sockets is no way out
+NETWORK: Final = {"socket": (41, 198)}  # of any family; a pair of sockets gives no access
 EXEC: Final = {"execve": (59, 221), "execveat": (322, 281)}
 ALWAYS: Final = {
     # other ways to files and the network, past this filter
@@ -31,15 +32,15 @@ ALWAYS: Final = {
     # other processes
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "pidfd_getfd": (438, 438),
-    # whose files are and who may read them: Landlock does not look at that
+    # owners and permissions of files, which Landlock does not check
     "chmod": (90, -1), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, -1), "lchown": (94, -1), "fchownat": (260, 54),
     "setxattr": (188, 5), "lsetxattr": (189, 6), "removexattr": (197, 14), "lremovexattr": (198, 15),
-    # what is mounted where
+    # mounts
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
     "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsmount": (432, 432),
     "mount_setattr": (442, 442), "unshare": (272, 97), "setns": (308, 268),
-    # the kernel itself, and parts of it that had many flaws
+    # the kernel itself, and parts of it that had many vulnerabilities
     "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
     "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142),
     "swapon": (167, 224), "swapoff": (168, 225), "settimeofday": (164, 170), "clock_settime": (227, 112),
@@ -51,7 +52,7 @@ ALWAYS: Final = {
 _IOCTL: Final = (16, 29)
 _TYPING: Final = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _SECCOMP: Final = (317, 277)
-MACHINES: Final = {  # its number in the kernel's audit, and which column is its
+MACHINES: Final = {  # its number in the kernel's audit, and its column in the table
     "x86_64": (0xC000_003E, 0),
     "aarch64": (0xC000_00B7, 1),
     "riscv64": (0xC000_00F3, 1),
@@ -59,7 +60,7 @@ MACHINES: Final = {  # its number in the kernel's audit, and which column is its
 _X32: Final = 1 << 30
 
 _LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER_AT, _ARCH_AT, _REQUEST_AT = 0, 4, 24  # in what a filter sees; the low half of the second argument
+_NUMBER_AT, _ARCH_AT, _REQUEST_AT = 0, 4, 24  # in the data of a filter; the low half of the second argument
 _ALLOW: Final = 0x7FFF_0000
 _REFUSE: Final = 0x0005_0000 | errno.EPERM
 _SET_FILTER, _ALL_THREADS = 1, 1
@@ -70,7 +71,7 @@ class _Program(ctypes.Structure):
 
 
 def program(names: Iterable[str], machine: str) -> bytes:
-    """The filter that refuses these calls of a `machine` of MACHINES."""
+    """Return the filter that refuses these calls on a `machine` of MACHINES."""
     known = {**NETWORK, **EXEC, **ALWAYS}
     audit, column = MACHINES[machine]
     numbers = [number for name in names if (number := known[name][column]) >= 0]
@@ -81,21 +82,21 @@ def program(names: Iterable[str], machine: str) -> bytes:
     refuse, allow = len(steps) + 1, len(steps)
     code = []
     for at, (operation, value) in enumerate(steps):
-        yes, no = refuse - at - 1, 0  # how many steps to skip
+        yes, no = refuse - at - 1, 0  # number of instructions to skip
         if operation == _LOAD:
             yes = 0
-        elif at == 1:  # our own architecture goes on
+        elif at == 1:  # our own architecture: go on
             yes, no = 0, refuse - at - 1
-        elif at == allow - 4:  # an ioctl goes on, all others are through
+        elif at == allow - 4:  # an ioctl: go on; all others are allowed
             yes, no = 0, allow - at - 1
         code.append(struct.pack("=HBBI", operation, yes, no, value))
     return b"".join([*code, *(struct.pack("=HBBI", _RETURN, 0, 0, value) for value in (_ALLOW, _REFUSE))])
 
 
 def refuse(names: Iterable[str]) -> None:
-    """Have these calls fail with EPERM in all threads of this process, and in all that it starts.
+    """Make these calls fail with EPERM in all threads of this process, and in all that it starts.
 
-    There is no way back. Raises OSError, and then nothing is changed.
+    It cannot be undone. Raises OSError, and then changes nothing.
     """
     machine = os.uname().machine
     if machine not in MACHINES or sys.maxsize < 1 << 32:

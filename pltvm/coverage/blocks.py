@@ -1,6 +1,7 @@
-"""Counts the blocks of code that enclaves run, in a hook of the engine; `native/blocks.h` says how.
+"""Counts the blocks of code that enclaves run, in a hook of the engine; see `native/blocks.h`.
 
-The hook comes before any guest code has run, as it sees none that was translated before. It stays for good.
+The hook has to be added before any guest code has run, as it does not see code translated before. It is
+permanent.
 """
 
 import ctypes
@@ -42,9 +43,9 @@ class _Table(ctypes.Structure):
 
 
 class BlockCounts:
-    """The counts of one machine on which no guest code has run yet, which it does not keep alive.
+    """The counts of one machine, on which no guest code has run yet; it does not keep the machine alive.
 
-    `rows` are room for different blocks, a power of two: when they are full they are added up.
+    `rows` is the room for different blocks, a power of two; when it is full, the rows are added up.
     """
 
     def __init__(self, machine: Machine, rows: int = ROWS) -> None:
@@ -64,7 +65,7 @@ class BlockCounts:
         hart.watch_blocks(function.value or 0, ctypes.addressof(self._table), keep=self)
 
     def take(self) -> Counts:
-        """What was counted since the last time."""
+        """Return and reset the counts since the last call."""
         self._empty()
         counts, self._counts = self._counts, {}
         return counts
@@ -83,7 +84,7 @@ class BlockCounts:
         blocks[block] = blocks.get(block, 0) + count
 
     def _empty(self) -> None:
-        """The rows are free again."""
+        """Add up the rows and empty them."""
         table = self._table
         if table is not None:
             for number in self._taken[: table.used]:

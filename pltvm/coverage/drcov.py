@@ -1,4 +1,4 @@
-"""drcov files: blocks for a disassembler. Version 2, as DynamoRIO writes it: Lighthouse for one reads it."""
+"""drcov files: blocks for disassemblers, in version 2 as written by DynamoRIO and read by Lighthouse."""
 
 from collections.abc import Sequence
 from struct import Struct
@@ -13,10 +13,10 @@ _MOST_MODULES: Final = 1 << 16
 
 
 def drcov(modules: Sequence[Module]) -> bytes:
-    """The bytes of a drcov file: a table of the modules, and the blocks that ran.
+    """Return the bytes of a drcov file: a table of the modules, and the blocks that ran.
 
-    A block longer than 65,535 bytes is written as several. Raises ValueError for more than 65,536 modules or
-    one of 4 GiB, which the format has no numbers for.
+    A block longer than 65,535 bytes is written as several. Raises ValueError for more than 65,536 modules, or
+    a module of 4 GiB, which the format cannot represent.
     """
     if len(modules) > _MOST_MODULES or any(module.end - module.start > 1 << 32 for module in modules):
         raise ValueError("drcov has room for 65,536 modules of at most 4 GiB")

@@ -1,7 +1,8 @@
 """lcov `.info` files: lines of source and functions. genhtml, IDEs, diff-cover and CI services read them.
 
-An instruction ran as often as the blocks that hold it, all together; a line as often as the instruction of it
-that ran most. Lines with code that never ran are listed with 0. ELFs that share a source file are added up.
+An instruction ran as often as all blocks that contain it together; a line as often as its most frequent
+instruction. Lines with code that never ran are listed with 0. Counts of ELFs that share a source file are
+added up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pltvm.host.text import one_line
 
 
 class _Times:
-    """How often each instruction ran, as a list of addresses from which a number holds."""
+    """How often each instruction ran, as a list of addresses from which a count is valid."""
 
     def __init__(self, module: Module) -> None:
         changes: Counter[int] = Counter()
@@ -31,20 +32,20 @@ class _Times:
         self._counts = list(accumulate(changes[at] for at in self._starts))
 
     def most(self, start: int, end: int) -> int:
-        """That of the instruction in [start, end) that ran most."""
+        """Return the count of the most frequent instruction in [start, end)."""
         first = max(bisect_right(self._starts, start) - 1, 0)
         return max(self._counts[first : bisect_left(self._starts, end)], default=0)
 
 
 class SourceFile:
-    """What is known about one file: times of its lines, and of its functions with the line they start at."""
+    """The coverage of one file: counts of its lines, and of its functions with their start lines."""
 
     def __init__(self) -> None:
         self.lines: dict[int, int] = {}
         self.functions: dict[str, tuple[int, int]] = {}
 
     def record(self, name: str) -> Iterator[str]:
-        """The lines of its record, functions and lines in the order of the source."""
+        """Yield the lines of its record, functions and lines in the order of the source."""
         functions = sorted((line, function, count) for function, (line, count) in self.functions.items())
         yield f"SF:{name}"
         yield from (f"FN:{line},{function}" for line, function, _ in functions)
@@ -58,11 +59,11 @@ class SourceFile:
 
     @property
     def reached(self) -> tuple[int, int]:
-        """How many of its lines ran, and how many have code."""
+        """Return how many of its lines ran, and how many have code."""
         return sum(count > 0 for count in self.lines.values()), len(self.lines)
 
     def add(self, other: SourceFile) -> None:
-        """Add what another run has reached of it."""
+        """Add the counts of another run."""
         for line, count in other.lines.items():
             self.lines[line] = self.lines.get(line, 0) + count
         for name, (line, count) in other.functions.items():
@@ -74,7 +75,7 @@ Files = dict[str, SourceFile]
 
 
 def text(files: Files) -> str:
-    """The text of an lcov file, one record for each source file."""
+    """Return the text of an lcov file, one record for each source file."""
     lines: list[str] = []
     for name in sorted(files):
         lines.append("TN:")
@@ -83,18 +84,18 @@ def text(files: Files) -> str:
 
 
 def lcov(modules: Iterable[Module]) -> str:
-    """That of modules; empty when no ELF has line tables."""
+    """Return the lcov text of modules; empty if no ELF has line tables."""
     return text(source_files(modules))
 
 
 def add(files: Files, others: Files) -> None:
-    """Add what others have reached."""
+    """Add the counts of other files."""
     for name, file in others.items():
         files.setdefault(name, SourceFile()).add(file)
 
 
 def to_plain(files: Files) -> list[Any]:
-    """All of it as lists of texts and numbers, for JSON."""
+    """Return everything as lists of texts and numbers, for JSON."""
     return [
         [name, [list(one) for one in file.lines.items()],
          [[function, *one] for function, one in file.functions.items()]]
@@ -103,7 +104,7 @@ def to_plain(files: Files) -> list[Any]:
 
 
 def from_plain(plain: Iterable[Any]) -> Files:
-    """What `to_plain` was given."""
+    """Return the files from the result of `to_plain`."""
     files: Files = {}
     for name, lines, functions in plain:
         files[name] = file = SourceFile()
@@ -113,7 +114,7 @@ def from_plain(plain: Iterable[Any]) -> Files:
 
 
 def source_files(modules: Iterable[Module]) -> Files:
-    """What ran of each source file."""
+    """Return the coverage of each source file."""
     files: Files = {}
     for module in modules:
         _add_module(files, module)
@@ -121,7 +122,7 @@ def source_files(modules: Iterable[Module]) -> Files:
 
 
 def _add_module(files: Files, module: Module) -> None:
-    """Add what ran of one ELF to what is known about the source files."""
+    """Add the counts of one ELF to those of the source files."""
     times = _Times(module)
     paths: dict[str, str] = {}
     ran: dict[tuple[str, int], int] = {}
@@ -145,13 +146,13 @@ def _add_module(files: Files, module: Module) -> None:
 
 
 def _row_at(rows: list[Span], address: int) -> Span | None:
-    """The row that an address belongs to; rows are sorted."""
+    """Return the row of an address; rows are sorted."""
     index = bisect_right(rows, address, key=lambda row: row.start) - 1
     return rows[index] if index >= 0 and address < rows[index].end else None
 
 
 def _find_source(name: str, folders: Sequence[Path]) -> str:
-    """Where a file is: its absolute path if it is in one of the folders, else what the line table says."""
+    """Return the absolute path of a file if it is in one of the folders, else the path in the line table."""
     name = one_line(name, "_")
     for folder in folders:
         path = os.path.abspath(folder / name)

@@ -1,7 +1,8 @@
-"""What the enclaves of machines run, from their first instruction on: `Recorder.watch` each machine.
+"""Records what the enclaves of machines run, from their first instruction on: see `Recorder.watch`.
 
-Blocks are counted by eid, which no other enclave gets until the machine is put back. Whose an eid was is
-noted when an enclave ends, or the machine is put back. A machine that is no more has left its counts here.
+Blocks are counted by eid, which is not reused until the machine is restored. The ELF of an eid is looked up
+when the enclave ends, or when the machine is restored. When a machine is deleted, its counts are already
+here.
 """
 
 import os
@@ -27,29 +28,29 @@ Ran = Counter[tuple[int, int]]  # pc, bytes → times
 
 
 class Found(NamedTuple):
-    """What ran of the sources that are there; and the names of files of which no source was found."""
+    """The coverage of existing sources; and the names of files whose source was not found."""
 
     files: Files
     missing: tuple[str, ...]
 
 
 class Recorder:
-    """Counts for any number of machines.
+    """Records coverage of any number of machines.
 
-    Sources that line tables name are looked for in the folders that `folders_of` gives for the file of an ELF
-    (None: it was given as bytes), in that of the ELF and the one above it, and in the current folder. What
-    comes with pltvm is left out.
+    Sources are searched for in the folders that `folders_of` returns for the file of an ELF (None: given as
+    bytes), in the ELF's folder and its parent, and in the current folder. Sources that come with pltvm are
+    left out.
     """
 
     def __init__(self, folders_of: Callable[[Path | None], Iterable[Path]] = lambda _elf: ()) -> None:
         self._folders_of = folders_of
         self._ran: dict[bytes, Ran] = {}
-        self._names: dict[bytes, Path] = {}  # of ELFs that were files
+        self._names: dict[bytes, Path] = {}  # of ELFs given as files
         self._watched: dict[int, _Watched] = {}
         self._contents: dict[tuple[object, ...], bytes] = {}
 
     def watch(self, machine: Machine) -> None:
-        """Count what this machine runs, on which nothing has run yet."""
+        """Record what this machine runs; nothing may have run on it yet."""
         watched = _Watched(self, machine)
         self._watched[id(watched)] = watched
         weakref.finalize(machine, self._over, id(watched)).atexit = False
@@ -58,12 +59,13 @@ class Recorder:
         self._watched.pop(number).settle()
 
     def add(self, elf: bytes, blocks: dict[tuple[int, int], int]) -> None:
-        """These blocks of an ELF ran so often."""
+        """Add counts of blocks of an ELF."""
         if elf:
             self._ran.setdefault(elf, Counter()).update(blocks)
 
     def content(self, path: Source) -> bytes:
-        """The bytes of an ELF; of a file those of now, as it may be another one later; b"" if it is gone."""
+        """Return the bytes of an ELF; those of a file are read now, as it may change later; b"" if it is
+        gone."""
         if isinstance(path, bytes):
             return path
         try:
@@ -77,7 +79,7 @@ class Recorder:
         return self._contents[key]
 
     def modules(self) -> list[Module]:
-        """What ran so far of each ELF."""
+        """Return the coverage of each ELF so far."""
         for watched in list(self._watched.values()):
             watched.settle()
         return [self._module(content, ran) for content, ran in self._ran.items()]
@@ -89,18 +91,18 @@ class Recorder:
         return Module.of(content, _one_for_each_pc(ran), str(path or ""), folders)
 
     def found(self) -> Found:
-        """What ran so far of each source file."""
+        """Return the coverage of each source file so far."""
         return of_users(lcov.source_files(self.modules()))
 
 
 class _Watched:
-    """One machine, which it does not keep alive."""
+    """One recorded machine, which it does not keep alive."""
 
     def __init__(self, recorder: Recorder, machine: Machine) -> None:
         self._recorder = recorder
         self._counts = BlockCounts(machine)
         self._table: EnclaveTable = machine.driver.table
-        self._elves: dict[int, bytes] = {}  # of enclaves that have ended, by eid
+        self._elves: dict[int, bytes] = {}  # ELFs of ended enclaves, by eid
         self._table.on_removed, self._table.on_put_back = self._note, self.settle
 
     def _note(self, enclave: DriverEnclave) -> None:
@@ -108,7 +110,7 @@ class _Watched:
             self._elves[enclave.eid] = self._recorder.content(enclave.symbols.source)
 
     def settle(self) -> None:
-        """Give the recorder what was counted. Afterwards an eid may be another enclave's."""
+        """Pass the counts to the recorder. Afterwards an eid may belong to another enclave."""
         for enclave in self._table.state.living.values():
             self._note(enclave)
         for eid, blocks in self._counts.take().items():
@@ -118,7 +120,8 @@ class _Watched:
 
 
 def _one_for_each_pc(ran: Ran) -> dict[int, tuple[int, int]]:
-    """pc → bytes and times. Where blocks of several lengths start, what is behind the shorter is one more."""
+    """Return pc → (bytes, times), one block per pc. Of blocks with the same start, the part of a longer one
+    after the end of a shorter one becomes another block."""
     blocks: dict[int, tuple[int, int]] = {}
     left = sorted(ran.items(), reverse=True)
     while left:
@@ -135,7 +138,7 @@ def _one_for_each_pc(ran: Ran) -> dict[int, tuple[int, int]]:
 
 
 def of_users(files: Files) -> Found:
-    """Without the files that come with pltvm or with its compiler, and those that are not there."""
+    """Return the files without those of pltvm or its compiler, and without missing ones."""
     left_out = [guest.guest_dir().resolve() / name for name in ("lib", "include", "proxy")]
     kept: Files = {}
     missing = []

@@ -1,7 +1,7 @@
-"""For tests of enclaves: a plugin of pytest, which every installation of pltvm brings along.
+"""The pytest plugin for tests of enclaves; it is part of every installation of pltvm.
 
-plugin     options, and what a failed test shows of its enclaves: reports and output
-fixtures   machines, and enclaves that are built from sources beside the test
-building   … once: a folder of ELFs that all tests and workers share
-cov        --pltvm-cov: which lines of enclaves the tests ran
+~    plugin     options, and reports and output of enclaves in failed tests
+    fixtures   machines, and enclaves that are built from sources beside the test
+    building   builds them once: a folder of ELFs shared by all tests and workers
+    cov        --pltvm-cov: the lines of enclaves that the tests ran
 """

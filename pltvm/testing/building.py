@@ -1,11 +1,12 @@
-"""Enclaves built from sources, once for the same content: in the user's cache, for all tests and workers.
+"""Builds enclaves from sources, once for the same content: in the user's cache, for all tests and workers.
 
-    <cache>/elves/<sources, flags, SDK>/headers            what they included last time, from where they are
+    ~    <cache>/elves/<sources, flags, SDK>/headers            the headers included last time, with paths
                                        /<headers>/NAME.elf
-                                       /lock               held (flock) while one is looked for, or built
+                                       ~                                       /lock               held
+                                       (flock) during lookup and build
 
-So a changed file is another ELF, in a folder of its own, and a test never sees one that is half written. What
-nobody asked for in 30 days goes.
+So a changed file gives another ELF, in its own folder, and a test never sees a half-written one. ELFs that
+were not used for 30 days are removed.
 """
 
 import fcntl
@@ -34,13 +35,13 @@ _KEPT: Final = 30 * 24 * 3600  # seconds
 _CHECK: Final = "--check"
 _WITH_PATH: Final = ("-I", "-iquote", "-isystem", "-idirafter", "-include", "-L")
 
-folders: Final[dict[Path, list[Path]]] = {}  # of an ELF that was built here: where its sources are
+folders: Final[dict[Path, list[Path]]] = {}  # the source folders of ELFs built here
 
 
 class Builder:
     """Builds enclaves from sources in a folder: the fixture `pltvm_build`.
 
-    `flags` are further ones of the compiler, as for `pltvm build`; `check`: with the memory checker.
+    `flags` are further compiler flags, as for `pltvm build`; `check`: with the memory checker.
     """
 
     def __init__(self, folder: Path, flags: Sequence[str] = (), check: bool = False) -> None:
@@ -49,9 +50,9 @@ class Builder:
     def __call__(
         self, *sources: str | os.PathLike[str], flags: Sequence[str] = (), check: bool | None = None
     ) -> Path:
-        """The ELF of C, C++, assembly or object files, relative to the test's own folder.
+        """Return the ELF of C, C++, assembly or object files, relative to the test's own folder.
 
-        `flags` come behind those of the ini file; `check` overrules `--pltvm-check`. Raises BuildError.
+        `flags` come after those of the ini file; `check` overrides `--pltvm-check`. Raises BuildError.
         """
         if isinstance(flags, str):
             raise BuildError(f"flags is {flags!r}: give a list of them")
@@ -65,7 +66,7 @@ class Builder:
 
 
 def _absolute(flags: Sequence[str], folder: Path) -> Iterator[str]:
-    """The same flags, with paths relative to the folder made whole."""
+    """Yield the flags, with paths relative to the folder made absolute."""
     takes = False
     for word in flags:
         option = next((one for one in _WITH_PATH if word.startswith(one) and word != one), "")
@@ -77,7 +78,7 @@ def _absolute(flags: Sequence[str], folder: Path) -> Iterator[str]:
 
 
 def built(asked: Arguments, checked: bool) -> Path:
-    """The ELF that a command line makes, from the cache if it is there. Raises BuildError."""
+    """Return the ELF of a command line, from the cache if possible. Raises BuildError."""
     if not asked.files:
         raise BuildError("no source file to build an enclave of")
     sources = zig.found(asked.files)
@@ -107,7 +108,7 @@ def _build(asked: Arguments, checked: bool, elf: Path) -> None:
 
 
 def _included(asked: Arguments, source: Path, place: Path) -> list[str]:
-    """The headers of the user's that a source includes."""
+    """Return the user's headers that a source includes."""
     if source.suffix not in SOURCES:
         return []
     with tempfile.TemporaryDirectory(dir=place, prefix=".new-") as scratch:
@@ -118,7 +119,7 @@ def _included(asked: Arguments, source: Path, place: Path) -> list[str]:
 
 
 def _headers(place: Path) -> list[str]:
-    """Those of last time; nothing if there was none."""
+    """Return the headers included last time; [] if unknown."""
     with suppress(OSError, ValueError):
         found = json.loads((place / "headers").read_text())
         if isinstance(found, list):
@@ -127,7 +128,7 @@ def _headers(place: Path) -> list[str]:
 
 
 def _digest_of(files: Sequence[str], folder: Path) -> str:
-    """Of what files are called from the folder, and of their contents; of one that is gone too."""
+    """Return the digest of files' names, relative to the folder, and contents; also of missing files."""
     digest = hashlib.sha256()
     for file in files:
         try:
@@ -139,7 +140,7 @@ def _digest_of(files: Sequence[str], folder: Path) -> str:
 
 
 def _key(asked: Arguments, checked: bool, sources: Sequence[Path]) -> str:
-    """The same for the same project in another folder."""
+    """Return the cache key, which is the same for the same project in another folder."""
     words = (*asked.flags, asked.opt, asked.debug, *(one for one in asked.inputs if one[0] == "-"))
     here = os.getcwd() if _depends_on_folder(words) else ""
     folder = sources[0].parent
@@ -154,7 +155,7 @@ def _depends_on_folder(words: Sequence[str]) -> bool:
 
 @functools.cache
 def _tools() -> str:
-    """The SDK, the compiler, and how it is asked."""
+    """Return the identity of the SDK, the compiler, and its flags."""
     sdk, driver = guest.guest_dir(), Path(guest.__file__).parent
     files = [*(sdk / "include").rglob("*"), *(sdk / "lib").rglob("*"), sdk / "enclave.ld"]
     try:
@@ -168,7 +169,7 @@ def _tools() -> str:
 def _cache() -> Path:
     with tempfile.TemporaryDirectory(prefix="pltvm-") as scratch:
         cache = zig.cache_dir(scratch)
-    if cache == Path(scratch):  # the user's is read only
+    if cache == Path(scratch):  # the user's cache is read-only
         cache = Path(tempfile.gettempdir()) / f"pltvm-{os.getuid()}" / "zig"
     elves = cache.with_name("elves")
     elves.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -177,7 +178,7 @@ def _cache() -> Path:
 
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
-    """Nobody else looks for the same ELF in the block, or builds it."""
+    """Lock lookup and build of the same ELF in this context."""
     place.mkdir(exist_ok=True)
     descriptor = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -188,7 +189,7 @@ def _locked(place: Path) -> Iterator[None]:
 
 
 def _forget_old(own: Path) -> None:
-    """What nobody has asked for in a while goes; not `own`, which is asked for now."""
+    """Remove ELFs that were not used for long; not `own`, which is used now."""
     oldest = time.time() - _KEPT
     for place in own.parent.iterdir():
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""`--pltvm-cov`: which lines of enclaves the tests ran, of all machines and workers, as one lcov file."""
+"""`--pltvm-cov`: the lines of enclaves that the tests ran, on all machines and workers, as one lcov file."""
 
 import json
 import os
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pltvm.coverage.recorder import Recorder
 
 NAME: Final = "lcov.info"
-_SENT: Final = "pltvm_cov"  # what a worker of pytest-xdist sends
-_SHOWN: Final = 5  # names of sources that are not there
+_SENT: Final = "pltvm_cov"  # key of the data sent by a pytest-xdist worker
+_SHOWN: Final = 5  # names of missing sources
 
 
 class Coverage:
-    """A plugin that is registered where coverage is asked for."""
+    """The plugin that is registered if coverage is requested."""
 
     def __init__(self, config: pytest.Config, place: str) -> None:
         self._config = config
@@ -30,7 +30,7 @@ class Coverage:
         self._recorder: Recorder | None = None
         self._files: Files = {}
         self._missing: set[str] = set()
-        self._lost = 0  # workers that have sent nothing
+        self._lost = 0  # workers that have sent no data
         self._error = ""
         machine_made.append(self._watch)
 
@@ -52,7 +52,7 @@ class Coverage:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """A worker sends what it has counted; who has none, or waited for them, writes the file."""
+        """Send the counts in a worker; in the main process, write the file."""
         if self._recorder is not None:
             files, missing = self._recorder.found()
             self._add(files, missing)
@@ -66,7 +66,7 @@ class Coverage:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker has ended."""
+        """Take the data of a worker that has ended."""
         from pltvm.coverage.lcov import from_plain
 
         sent = getattr(node, "workeroutput", {}).get(_SENT)
@@ -93,7 +93,7 @@ class Coverage:
             self._error = f"{self.path}: {error}" if isinstance(error, OSError) else str(error)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """A line for each file."""
+        """Print a line for each file."""
         show = terminalreporter.write_line
         terminalreporter.section("coverage of enclaves")
         rows = [(name, *file.reached) for name, file in sorted(self._files.items())]
@@ -114,6 +114,6 @@ class Coverage:
 
 
 def _shown(name: str, config: pytest.Config) -> str:
-    """A path, relative to where pytest was started if it is there."""
+    """Return a path, relative to the folder where pytest was started if it is in there."""
     folder = config.invocation_params.dir
     return os.path.relpath(name, folder) if Path(name).is_relative_to(folder) else name

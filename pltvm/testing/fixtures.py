@@ -1,11 +1,11 @@
-"""The fixtures. Their names begin with `pltvm_`: `machine` or `build` may well be names of the project's own.
+"""The fixtures. Their names begin with `pltvm_`, as a project may have its own `machine` or `build`.
 
 pltvm_machine          a new machine for each test
-pltvm_module_machine   one for all tests of a file, put back after each test to how it was before
-pltvm_build            enclaves from sources beside the test, built once
+~    pltvm_module_machine   one for all tests of a file, restored after each test
+    pltvm_build            enclaves from sources beside the test, built once
 
-What a fixture of the module's own (`scope="module"`) makes on the module's machine is made once, and every
-test finds it as it was made: a snapshot is taken before what is the test's own, and restored behind it.
+Enclaves that a module fixture (`scope="module"`) makes on the module's machine are made once, and every test
+finds them as they were made: a snapshot is taken before each test's own part, and restored after it.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ MARK = "pltvm_machine"
 
 
 def _new(request: pytest.FixtureRequest) -> "Machine":
-    """A machine with the options of the closest mark."""
+    """Make a machine with the options of the closest mark."""
     from pltvm import Machine
 
     mark = request.node.get_closest_marker(MARK)
@@ -39,13 +39,13 @@ def pltvm_machine(request: pytest.FixtureRequest) -> "Machine":
 
 @pytest.fixture(scope="module")
 def pltvm_module_machine(request: pytest.FixtureRequest) -> "Machine":
-    """One machine for all tests of the file, put back after each; options as `pytestmark` of the file."""
+    """One machine for all tests of the file, restored after each; options by `pytestmark` of the file."""
     return _new(request)
 
 
 @pytest.fixture(autouse=True)
 def _pltvm_put_back(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Behind each test, the module's machine is what it was before it."""
+    """Restore the module's machine after each test."""
     if "pltvm_module_machine" not in request.fixturenames:
         yield
         return
@@ -57,7 +57,7 @@ def _pltvm_put_back(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def pltvm_build(request: pytest.FixtureRequest) -> "Builder":
-    """Builds an enclave: `pltvm_build("server.c", flags=["-DX"])` gives the path of its ELF."""
+    """Builds an enclave: `pltvm_build("server.c", flags=["-DX"])` returns the path of its ELF."""
     from pltvm.testing.building import Builder
 
     config = request.config

@@ -1,10 +1,10 @@
-"""The plugin: its options, and what a failed test shows of the enclaves that ran in it.
+"""The plugin: its options, and the data on enclaves shown by failed tests.
 
-assert result.fault is None         the comparison shows the whole report, not its first line
-any other failure                   a section "fault reports" has those that were made during the test
-                                    a section "enclave output" what enclaves printed
+~    assert result.fault is None         the comparison shows the whole report, not its first line
+    any other failure                   a section "fault reports" has the reports made during the test,
+                                        a section "enclave output" the text printed by enclaves
 
-Nothing of a machine is loaded before a test does so.
+No module of the machine is imported before a test does so.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pltvm.listeners import machine_made
-from pltvm.testing.fixtures import (  # pytest finds them here
+from pltvm.testing.fixtures import (  # for pytest to find them
     MARK,
     _pltvm_put_back,
     pltvm_build,
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["_pltvm_put_back", "pltvm_build", "pltvm_machine", "pltvm_module_machine"]
 
-_PROXY: Final = 2  # pltvm.host.clients.PROXY, which is not loaded for that
+_PROXY: Final = 2  # pltvm.host.clients.PROXY, not imported for that
 _CALLED: Final = "servers, called from Python"
-_MOST_OUTPUT: Final = 64 << 10  # bytes that a failure shows: the last ones
+_MOST_OUTPUT: Final = 64 << 10  # bytes shown by a failure: the last ones
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options."""
+    """Add the options."""
     group = parser.getgroup("pltvm", "enclaves (pltvm)")
     group.addoption(
         "--pltvm-cov", nargs="?", const="lcov.info", metavar="FILE|DIR",
@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to listen."""
+    """Register listeners."""
     config.addinivalue_line(
         "markers", f"{MARK}(**options): options of the test's machine, as of pltvm.Machine"
     )
@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """The whole text where a report is compared."""
+    """Show the whole text of a compared report."""
     for one in (left, right):
         if type(one).__name__ == "FaultReport" and type(one).__module__ == "pltvm.host.report":
             return [f"{left!r} {op} {right!r}", *str(one).splitlines()]
@@ -71,17 +71,17 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 
 
 def _latest() -> list[Any]:
-    """The latest reports; none where nothing has run an enclave, which is not loaded for that."""
+    """Return the latest reports; none if no enclave has run, without importing the module for that."""
     module = sys.modules.get("pltvm.host.report")
     return list(module.latest) if module is not None else []
 
 
 class _Shown:
-    """Notes what enclaves do during a test, to show it if that fails."""
+    """Records reports and output of enclaves during a test, to show them if it fails."""
 
     def __init__(self) -> None:
         self._before: list[Any] = []  # reports
-        self._printed: list[tuple[str, bytes]] = []  # in whose run
+        self._printed: list[tuple[str, bytes]] = []  # with the enclave whose run it was
         self._size = 0
         machine_made.append(self._listen)
 
@@ -100,14 +100,14 @@ class _Shown:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
-        """A test begins."""
+        """Begin a test."""
         self._before, self._printed, self._size = _latest(), [], 0
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Add to its failure; also of a class of unittest, whose failures are no exceptions here."""
+        """Add sections to its failure, also for unittest classes, whose failures are no exceptions here."""
         report = yield
         if report.failed:
             told = report.longreprtext
@@ -120,7 +120,7 @@ class _Shown:
         return report
 
     def _output(self) -> str:
-        """What was printed, with who ran where that changes."""
+        """Return the printed text, with the enclave's name where it changes."""
         parts = []
         for label, texts in groupby(self._printed, lambda one: one[0]):
             text = b"".join(text for _, text in texts)[-_MOST_OUTPUT:].decode("utf-8", "replace")
