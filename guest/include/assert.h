@@ -1,4 +1,4 @@
-/* assert: a condition that does not hold is printed, and the enclave faults. */
+/* assert: if the condition is false, it is printed and the enclave faults. */
 #undef assert /* may be included again, with or without NDEBUG */
 
 #ifdef NDEBUG

@@ -1,4 +1,4 @@
-/* Kinds of characters, in the C locale: what is not ASCII belongs to none. */
+/* Kinds of characters, in the C locale: characters outside ASCII belong to none. */
 #ifndef PLTVM_CTYPE_H
 #define PLTVM_CTYPE_H
 

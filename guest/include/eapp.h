@@ -1,6 +1,6 @@
-/* What an enclave program can ask of the secure monitor and, through it, of the host.
+/* The calls of an enclave program to the secure monitor and, through it, to the host.
  *
- * A program has one entry function. It gets no arguments; the registers at entry say what it was given:
+ * A program has one entry function. It gets no arguments; the registers at entry have its inputs:
  *
  *     int EAPP_ENTRY main()
  *     {
@@ -57,7 +57,7 @@ struct shm_stat_t {
 
 enum eapp_key_kind { EAPP_ENCLAVE_KEY = 0, EAPP_STORAGE_KEY = 1 };
 
-/* Leaving, and asking who one is (ABI section 3). */
+/* Exit, yield, and identity (ABI section 3). */
 void eapp_return(unsigned long value) __attribute__((noreturn)); /* exit, call 99; a server must not use it */
 void eapp_yield(void);                                           /* let the host run, call 89 */
 unsigned long get_enclave_id(void);                              /* own eid, call 90 */
@@ -73,15 +73,15 @@ void server_return(struct call_enclave_arg_t *arg) __attribute__((noreturn)); /*
 long get_report(const char *name, struct report_t *report, unsigned long nonce); /* name 0: oneself, call 94 */
 long eapp_derive_key(enum eapp_key_kind kind, void *key, size_t size);           /* call 88 */
 
-/* Memory (ABI section 4). Ask for whole pages; a mapping can be bigger than was asked for. */
+/* Memory (ABI section 4). Request whole pages; a mapping can be larger than requested. */
 void *eapp_mmap(void *address, size_t size);    /* zeroed pages, or NULL; address NULL: anywhere, ocall 1 */
-long eapp_munmap(void *address, size_t size);   /* the whole mapping goes, ocall 2 */
+long eapp_munmap(void *address, size_t size);   /* removes the whole mapping, ocall 2 */
 void *eapp_sbrk(long size);                     /* heap top after the change, or (void *)-1, ocall 4 */
 #define eapp_unmap eapp_munmap
 
 /* Relay pages (ABI section 7). */
 long split_mem_region(unsigned long address, unsigned long size, unsigned long split_address); /* call 92 */
-long asyn_enclave_call(const char *name, struct call_enclave_arg_t *arg); /* req pages go to name, call 93 */
+long asyn_enclave_call(const char *name, struct call_enclave_arg_t *arg); /* sends the req pages to name, call 93 */
 long eapp_return_relay_page(void);                                        /* to the host, ocall 7 */
 
 /* Storage and randomness from the host, which is not trusted (ABI section 4). */

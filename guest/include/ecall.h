@@ -1,4 +1,4 @@
-/* The raw enclave call: what every function of the SDK comes down to.
+/* The raw enclave call, which every function of the SDK uses.
  *
  * An enclave program uses eapp.h instead. Tests that send wrong numbers or pointers on purpose use this file.
  * Numbers: ABI section 3 (enclave calls) and section 4 (ocalls).

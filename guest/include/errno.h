@@ -2,7 +2,7 @@
 #ifndef PLTVM_ERRNO_H
 #define PLTVM_ERRNO_H
 
-/* Of each slot of a concurrent server its own: lib/lock.h. 0 at every entry. */
+/* Separate for each slot of a concurrent server: lib/lock.h. 0 at every entry. */
 #define errno (*(int *)0x37ffffff00UL)
 
 #define EPERM 1

@@ -1,4 +1,4 @@
-/* How a client and the file system server talk.
+/* The protocol between a client and the file system server.
  *
  * The server is a server enclave called "filesystem". One request is one call_enclave:
  *
@@ -55,7 +55,7 @@ enum fs_flags {
     FS_CREATE = 4,     /* make the file if there is none; the flags below and this one need FS_CAN_WRITE */
     FS_EXCLUSIVE = 8,  /* with FS_CREATE: fail if there is one */
     FS_TRUNCATE = 16,  /* empty it */
-    FS_APPEND = 32,    /* write at the end, wherever that is then */
+    FS_APPEND = 32,    /* write at the end that the file has then */
     FS_ALL_FLAGS = 63,
 };
 
@@ -74,7 +74,7 @@ struct fs_entry {
 };
 
 /* The client's side, in lib/fs_client.c: one function an operation; stdio.h is made from these. The result is the
- * operation's; -ENODEV when there is no server, -EBUSY when it does not get free, -EIO when it misbehaves.
+ * operation's; -ENODEV when there is no server, -EBUSY when it stays busy, -EIO when it misbehaves.
  */
 long fs_open(const char *name, uint64_t flags);
 long fs_close(long handle);

@@ -1,4 +1,4 @@
-/* How a client and the key-value server talk.
+/* The protocol between a client and the key-value server.
  *
  * The server is a server enclave called "kv-store". One request is one call_enclave:
  *

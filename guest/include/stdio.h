@@ -1,9 +1,9 @@
 /* The part of <stdio.h> that makes sense in an enclave.
  *
- * stdout and stderr print through the host, line by line: what has no newline yet waits for one, for fflush, or for
- * the end of the program. (eapp_print prints at once, and the host adds the newline that a message lacks.) Files are those of the server
- * enclave called "filesystem" (fs_protocol.h; examples/fs-server.c is one). Without it fopen gives NULL and errno is
- * ENODEV. Files are buffered; fclose, fflush and the end of the program write what is still in the buffer.
+ * stdout and stderr print through the host, line by line: text without a newline waits for one, for fflush, or for the
+ * end. (eapp_print prints at once, and the host adds a missing newline.) Files are those of the server enclave called
+ * "filesystem" (fs_protocol.h; examples/fs-server.c is one). Without it fopen gives NULL and errno is ENODEV. Files are
+ * buffered; fclose, fflush and the end of the program write what is still in the buffer.
  */
 #ifndef PLTVM_STDIO_H
 #define PLTVM_STDIO_H

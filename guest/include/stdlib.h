@@ -15,7 +15,7 @@ void free(void *memory);
 
 void abort(void) __attribute__((noreturn));
 void exit(int status) __attribute__((noreturn));
-void _Exit(int status) __attribute__((noreturn)); /* without the functions that atexit got */
+void _Exit(int status) __attribute__((noreturn)); /* without calling the functions of atexit */
 int atexit(void (*function)(void));               /* also called for EAPP_RETURN */
 
 int atoi(const char *text);
@@ -33,7 +33,7 @@ int abs(int value);
 long labs(long value);
 long long llabs(long long value);
 
-int rand(void); /* repeats from run to run; eapp_get_random is the host's randomness */
+int rand(void); /* the same in each run; eapp_get_random gives the host's random bytes */
 void srand(unsigned seed);
 
 void qsort(void *array, size_t count, size_t size, int (*compare)(const void *, const void *));

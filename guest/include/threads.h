@@ -1,10 +1,10 @@
-/* What a concurrent server needs: several callers are in it at once, each in a slot, and its memory is that of all.
+/* Support for concurrent servers, which several callers use at once, each in its own slot; all share the memory.
  *
- * A slot has registers, a stack and variables marked _Thread_local of its own, which start anew with each call. All
- * else is shared: what two slots may use at once needs a lock, or is atomic (<stdatomic.h>, or __atomic_…). malloc,
- * printf and files have a lock already. None of this is the original's: see docs/interface.md.
+ * Each slot has its own registers, stack and variables marked _Thread_local, which are reset at each call. Everything
+ * else is shared: data that two slots may use at once need a lock, or atomics (<stdatomic.h>, or __atomic_…). malloc,
+ * printf and files have a lock already. The original has none of this: see docs/interface.md.
  *
- * A lock stays taken whose owner is destroyed in the middle, as its caller may be at any moment; so does a place in the
+ * A lock stays taken if its owner is destroyed, which can happen with its caller at any moment; so does a place in the
  * queue of a mutex.
  */
 #ifndef PLTVM_THREADS_H
@@ -16,39 +16,39 @@
 extern "C" {
 #endif
 
-/* In which slot this call is, from 0 to the server's number of slots; 0 in what is no concurrent server. Call 63. */
+/* The slot of this call, from 0 to the server's number of slots - 1; 0 outside concurrent servers. Call 63. */
 unsigned long slot_id(void);
 
-/* As call_enclave, but while the server has no room the caller waits, behind those that came before. -3 if that would
- * never end: all who could make room wait for one another. Call 64. */
+/* Like call_enclave, but while the server has no room the caller waits, in order of arrival. -3 if the wait would never
+ * end, as all callers that could make room wait for one another. Call 64. */
 long call_enclave_wait(unsigned long handle, struct call_enclave_arg_t *arg);
 
-/* For a few instructions: who waits keeps the hart, until its time slice is over. */
+/* For a few instructions: a waiting slot keeps the hart until its time slice is over. */
 struct spinlock {
     unsigned taken;
 };
 #define SPINLOCK_INIT {0}
 void spin_lock(struct spinlock *lock);
-int spin_trylock(struct spinlock *lock); /* whether it is taken now */
+int spin_trylock(struct spinlock *lock); /* 1 if this call has taken it, else 0 */
 void spin_unlock(struct spinlock *lock);
 
-/* Who waits lets the host run others, and gets it in the order of coming. */
+/* A waiting slot lets the host run others, and gets the mutex in order of arrival. */
 struct mutex {
-    unsigned next, serving; /* numbers, as of a counter in an office */
+    unsigned next, serving; /* ticket numbers */
 };
 #define MUTEX_INIT {0, 0}
 void mutex_lock(struct mutex *mutex);
-int mutex_trylock(struct mutex *mutex); /* whether it is taken now */
+int mutex_trylock(struct mutex *mutex); /* 1 if this call has taken it, else 0 */
 void mutex_unlock(struct mutex *mutex);
 
-/* The first who comes calls the function; those that come meanwhile wait for its end. */
+/* The first caller calls the function; others wait until it has returned. */
 struct once {
     unsigned state;
 };
 #define ONCE_INIT {0}
 void call_once(struct once *once, void (*function)(void));
 
-/* That this header is used says that _Thread_local variables are to be each slot's own: lib/startup.c. */
+/* Using this header makes _Thread_local variables separate for each slot: lib/startup.c. */
 extern const char __eapp_has_slots;
 static const char *const __eapp_uses_slots __attribute__((used)) = &__eapp_has_slots;
 

@@ -1,4 +1,4 @@
-/* time.h, as far as it is about now. An enclave has no clock that it could trust: clock() counts the machine's own
+/* time.h for the present time. An enclave has no clock that it can trust: clock() counts the machine's own
  * counter in microseconds, and time() knows no date. Calendars are musl's: see pltvm/build/library.py.
  */
 #include <time.h>

@@ -1,4 +1,4 @@
-/* What compilers of C++ call: new and delete, destructors of statics, and statics inside of functions.
+/* Functions that C++ compilers call: new and delete, destructors of statics, and statics inside functions.
  *
  * The names are those of the Itanium C++ ABI. There are no exceptions: new without memory ends the enclave, and
  * new (std::nothrow) gives NULL.
@@ -75,7 +75,7 @@ void __cxa_pure_virtual(void)
     abort();
 }
 
-/* Destructors run last first, each at the turn of its atexit. Where atexit takes no more, neither for others, the
+/* Destructors run last first, each at the turn of its atexit. When atexit takes no more, also from others, the
  * further ones run with the last that got a turn.
  */
 struct destructor {
@@ -113,7 +113,7 @@ int __cxa_atexit(void (*function)(void *object), void *object, void *library)
     return 0;
 }
 
-/* A static inside of a function: the first byte of its guard says that it is made. While it is made the SDK's lock is
+/* A static inside a function: the first byte of its guard says that it is made. While it is made the SDK's lock is
  * taken: slots of a concurrent server wait for one another. */
 int __cxa_guard_acquire(unsigned char *guard)
 {

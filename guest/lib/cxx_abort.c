@@ -1,4 +1,4 @@
-/* How checks in the headers of libc++ end a program, and where functions that would throw do. */
+/* Ends a program for checks in the headers of libc++, and for functions that would throw. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

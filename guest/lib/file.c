@@ -3,7 +3,7 @@
  *     file     ...............|bbbbbbbbbbbbbbbbb|..........
  *                             ^ start   ^ at    ^ start + filled
  *
- * The buffer holds either what was read (at says how far the program has come) or what is to be written (unwritten;
+ * The buffer holds either bytes read (at is the program's position) or bytes to be written (unwritten;
  * at == filled). The server keeps no position: each request says where.
  */
 #include "file.h"
@@ -33,7 +33,7 @@ static int fail(FILE *file, long result)
     return EOF;
 }
 
-/* Writes what is unwritten, and forgets what was read ahead: then start is where the program is. */
+/* Writes unwritten bytes, and drops bytes read ahead: then start is the program's position. */
 static int settle(FILE *file)
 {
     size_t done = 0;
@@ -42,7 +42,7 @@ static int settle(FILE *file)
         uint64_t place = file->start + done;
         long count = fs_write(file->handle, &place, file->buffer + done, file->filled - done);
 
-        if (count <= 0) { /* what could not be written is lost, or the program would never get on */
+        if (count <= 0) { /* bytes that could not be written are lost, or the program could never go on */
             file->unwritten = false;
             file->start += done;
             file->at = file->filled = 0;

@@ -2,9 +2,9 @@
  *
  *     %[-+ 0#][width|*][.precision|.*][hh h l ll z j t L](d i u x X o c s p a e f g A E F G %)
  *
- * Floating point is by far the largest part of a printf, and enclaves have no FPU. So it is there, from musl, in
+ * Floating point is by far the largest part of a printf, and enclaves have no FPU. So it is included, from musl, in
  * programs with a format for it (PLTVM_FLOATS: pltvm/build/enclave.py). Without it, and for an unknown conversion, the
- * conversion is printed as it stands; its argument is taken, so those that follow are what they should be.
+ * conversion is printed unchanged; its argument is consumed, so that the following arguments are right.
  */
 #include "format.h"
 
@@ -255,7 +255,7 @@ int format(void (*put)(void *sink, char c), void *sink, const char *text, va_lis
         case '\0':
             emit_bytes(&out, start, (int)(at - start));
             return out.count;
-        default: /* without floating point a double is one, too, in the place of a long */
+        default: /* without floating point a double counts as one too, in place of a long */
             (void)va_arg(args, long);
             emit_bytes(&out, start, (int)(at - start) + 1);
         }

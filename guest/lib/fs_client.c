@@ -6,7 +6,7 @@
 #include "lock.h"
 
 #define DATA_SIZE (2 * PAGE_SIZE)
-#define TRIES 1000 /* of a server that serves a client which the host keeps from running */
+#define TRIES 1000 /* for a server that is busy with a client which the host does not run */
 
 static struct fs_request *request; /* NULL: no pages yet, or the server kept them */
 static unsigned char *data;
@@ -32,7 +32,7 @@ static long put_name(char *field, const char *name)
     return 0;
 }
 
-/* Sends the request. The server is found anew each time: it can have been replaced. */
+/* Sends the request. The server is looked up each time: it may have been replaced. */
 static long send(enum fs_operation operation)
 {
     struct call_enclave_arg_t arg = {

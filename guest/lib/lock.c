@@ -1,7 +1,7 @@
 /* The lock of the SDK: see lock.h. It holds the number of the slot that has it.
  *
- * A call may be broken off at any moment, as its caller is destroyed. The lock is then had by the next call in the same
- * slot, which is the first one that comes, or nearly.
+ * A call may end at any moment, when its caller is destroyed. The next call in the same slot, which usually comes soon,
+ * then has the lock.
  */
 #include "lock.h"
 

@@ -1,4 +1,4 @@
-/* What a slot of a concurrent server has of its own in the SDK, and the one lock for what the SDK has once.
+/* The SDK's state for each slot of a concurrent server, and the lock for the SDK's common state.
  *
  *     EAPP_STACK_TOP - 256 -> | error | depth | who |      start.S leaves 0 here, in the place of x0, at every entry
  *
@@ -27,7 +27,7 @@ static inline int has_slots(void)
     return at != 0;
 }
 
-void __eapp_take_lock(void); /* as often as one likes; lets the host run while another slot has it */
+void __eapp_take_lock(void); /* recursive; lets the host run while another slot has it */
 void __eapp_give_lock(int *unused);
 
 /* At the start of a function: the lock is this slot's until it returns. */

@@ -2,7 +2,7 @@
  *
  *     block:  | size in bytes, header included | next free block, or USED | memory given out ... |
  *
- * malloc takes the first block that is large enough and cuts off what is too much; free puts a block back and
+ * malloc takes the first block that is large enough and cuts off the surplus; free puts a block back and
  * joins it with its neighbours. Sizes and addresses are multiples of 16, the size of the header.
  *
  * The heap grows by at least 15 pages at a time: the host takes a power-of-two block of pages and keeps one for its

@@ -1,4 +1,4 @@
-/* Names under which other C libraries' headers, and objects that were made with them, ask for what is here. */
+/* Names by which headers of other C libraries, and objects compiled with them, refer to functions here. */
 #include <errno.h>
 #include <stdlib.h>
 

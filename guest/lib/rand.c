@@ -1,4 +1,4 @@
-/* Pseudo-random numbers: the same from run to run, and good for no secret. */
+/* Pseudo-random numbers: the same in each run, and not usable for secrets. */
 #include <stdint.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
-/* What comes before the entry function of a program with constructors, or with variables of the thread.
+/* Runs before the entry function of a program with constructors, or with thread variables.
  *
- * It is linked only then, and takes the place of the entry function for start.S: see enclave.ld. A server comes by at
+ * It is linked only then, and takes the place of the entry function for start.S: see enclave.ld. A server comes here at
  * every call. Its constructors run at the first; tp has to be set each time, as registers do not last.
  *
  *     tp -> .tdata, .tbss      where they are linked: an enclave is one thread; but with threads.h a copy of them on

@@ -1,4 +1,4 @@
-/* Locks of concurrent servers, and what these have to do with calls: threads.h. */
+/* Locks of concurrent servers, and their calls: threads.h. */
 #include "threads.h"
 
 #include "ecall.h"

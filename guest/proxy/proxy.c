@@ -1,11 +1,11 @@
-/* The proxy: an enclave that calls servers for a program outside, which cannot.
+/* The proxy: an enclave that calls servers for a Python program, which cannot call them itself.
  *
- * Memory shared with the host has a page for orders and, behind it, a window through which data goes in parts:
+ * Memory shared with the host has a page for orders, followed by a window that passes data in parts:
  *
  *     host      writes an order into the mailbox, `busy` 1 │ lets the proxy run
  *     proxy     takes the steps of it, in this order       │ `busy` 0, and yields
  *
- * The host is pltvm/host/proxy.py. The proxy believes all that it is told: it has nothing to protect.
+ * The host is pltvm/host/proxy.py. The proxy trusts the host, as it has nothing to protect.
  */
 #include <string.h>
 
@@ -15,8 +15,8 @@ enum step {
     TAKE = 1,   /* fresh memory of `size` bytes to pass */
     FILL = 2,   /* `count` bytes of the window go to `offset` of it */
     CALL = 4,   /* the server `handle`, with `argument` and that memory */
-    FETCH = 8,  /* what came back, or with `of_request` what was passed, from `offset` on: a window of it */
-    DROP = 16,  /* what came back is given to the host; not if there is more to fetch than was in this order */
+    FETCH = 8,  /* a window, from `offset` on, of the returned memory, or with `of_request` of the passed memory */
+    DROP = 16,  /* give the returned memory to the host; not if there is more to fetch than in this order */
 };
 
 struct mailbox {

@@ -1,6 +1,6 @@
-/* What the enclave device takes: requests and their structures. ABI section 8 ("ABI" is docs/penglai-abi.md).
+/* The requests of the enclave device, and their structures. ABI section 8 ("ABI" is docs/penglai-abi.md).
  *
- * A host program normally needs none of this, but penglai-enclave.h, which includes it. Every request takes the
+ * Host programs normally use penglai-enclave.h, which includes this file. Every request takes the
  * address of its structure; the driver copies it in, works on the copy, and copies it back.
  */
 #ifndef PENGLAI_ENCLAVE_IOCTL_H
@@ -106,7 +106,7 @@ struct penglai_shmctl_param {
 
 #define PENGLAI_ENCLAVE_IOC_PERSISTENCY_INIT PENGLAI_IOR(0x18, int32_t)
 
-/* Not the original's: a server that several callers may be in at once, in 8 slots, or in so many (1 to 64). */
+/* Not in the original: a server for several callers at once, with 8 slots, or with so many (1 to 64). */
 #define CONCURRENT_SERVER CONCURRENT_SERVER_ENCLAVE
 #define CONCURRENT_SERVER_OF(slots) ((enclave_type_t)(CONCURRENT_SERVER_ENCLAVE | (slots) << 8))
 

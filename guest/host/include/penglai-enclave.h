@@ -1,4 +1,4 @@
-/* Enclaves for Linux programs: what a host program can do with the enclave device. ABI sections 5 to 8.
+/* Enclaves for Linux programs: the functions that use the enclave device. ABI sections 5 to 8.
  *
  *     struct elf_args elf;
  *     struct enclave_args args;
@@ -50,10 +50,10 @@ int elf_args_init(struct elf_args *elf, const char *filename);
 int elf_valid(const struct elf_args *elf); /* 1: it is a 64-bit RISC-V ELF file; 0: no */
 void elf_args_destroy(struct elf_args *elf);
 
-/* -- what an enclave is created with ----------------------------------------------------------------------- */
+/* -- parameters of a new enclave --------------------------------------------------------------------------- */
 
 struct enclave_args {
-    char name[NAME_LEN]; /* of servers, and of enclaves that get relay pages: no other living one's */
+    char name[NAME_LEN]; /* of servers, and of enclaves that get relay pages: unique among living ones */
     enclave_type_t type;
     unsigned long stack_size;
     int shmid; /* memory to share with it, or 0 */
@@ -78,21 +78,21 @@ struct PLenclave {
 };
 
 int PLenclave_init(struct PLenclave *enclave);
-int PLenclave_finalize(struct PLenclave *enclave); /* closes the device, no more */
+int PLenclave_finalize(struct PLenclave *enclave); /* only closes the device */
 
 int PLenclave_create(struct PLenclave *enclave, struct elf_args *elf, struct enclave_args *args);
 
 /* Run an enclave to its end: 0, and user_param.retval is what it returned, or RELAY_PAGE. Each run of a shadow template
- * makes an instance of it; threads that do so at the same time had better each use a copy of the struct. */
+ * makes an instance of it; threads that do so at the same time should each use a copy of the struct. */
 int PLenclave_run(struct PLenclave *enclave);
-int PLenclave_stop(struct PLenclave *enclave); /* keep a running enclave from running on */
+int PLenclave_stop(struct PLenclave *enclave); /* stop a running enclave until it is resumed */
 int PLenclave_resume(struct PLenclave *enclave);
-int PLenclave_destruct(struct PLenclave *enclave); /* one that has ended already is no error */
+int PLenclave_destruct(struct PLenclave *enclave); /* no error if it has ended already */
 int PLenclave_attest(struct PLenclave *enclave, uint64_t nonce);
 
-/* Relay pages for the next run: a part of what PLenclave_schrodinger_get gave. Size 0: what is bound to its name. */
+/* Relay pages for the next run: a part of the pages of PLenclave_schrodinger_get. Size 0: those bound to its name. */
 int PLenclave_set_mem_arg(struct PLenclave *enclave, int id, unsigned long offset, unsigned long size);
-/* The next run goes on with an enclave for which PLenclave_run has returned RELAY_PAGE. */
+/* Let the next run go on with an enclave for which PLenclave_run has returned RELAY_PAGE. */
 int PLenclave_set_rerun_arg(struct PLenclave *enclave, int reason);
 
 /* -- memory shared with enclaves, and relay ("Schrodinger") pages, which are in one place only --------------- */
@@ -107,7 +107,7 @@ void *PLenclave_schrodinger_at(int id, void *where);
 int PLenclave_schrodinger_dt(int id, void *address);
 int PLenclave_schrodinger_ctl(int id);
 
-/* The sectors that enclaves read and write go through this shared memory: ABI section 4. */
+/* Name the shared memory by which sectors of enclaves are passed: ABI section 4. */
 int PLenclave_persistency_init(int shmid);
 int eapp_persistency_init(int shmid); /* the same under its other name */
 

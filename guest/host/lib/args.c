@@ -1,4 +1,4 @@
-/* What an enclave is created from: its ELF file, and its parameters. */
+/* The ELF file and the parameters of a new enclave. */
 #include "internal.h"
 
 #include <elf.h>

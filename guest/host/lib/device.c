@@ -1,4 +1,4 @@
-/* The enclave device: opening it, saying what went wrong, and the layout of what it takes (ABI section 8). */
+/* The enclave device: opening it, printing errors, and the layout of its requests (ABI section 8). */
 #include "internal.h"
 
 #include <errno.h>

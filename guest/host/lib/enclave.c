@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What is known of an enclave. Of a shadow template: of it, and of the instance that ran last. */
+/* The data of an enclave; for a shadow template also those of the instance that ran last. */
 enum {
     NONE,    /* not created, or destroyed */
     ALIVE,   /* can be run, or is running; a template always is */

@@ -1,4 +1,4 @@
-/* printHex: bytes in hexadecimal. Weak, as many programs bring their own: see penglai-enclave.h. */
+/* printHex: bytes in hexadecimal. Weak, as many programs have their own: see penglai-enclave.h. */
 #include "internal.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* Memory shared with enclaves, and relay pages: get, attach, detach, remove (ABI sections 7 and 8).
  *
  * Attaching is a request that prepares the pages, then an mmap of the same descriptor. So each call opens the device
- * for itself: threads cannot map each other's pages, and a mapping outlives its descriptor. Nothing is kept here: the
- * driver knows sizes, and what is attached.
+ * again: threads cannot map each other's pages, and a mapping outlives its descriptor. No state is kept here: the
+ * driver knows sizes and attachments.
  */
 #include "internal.h"
 

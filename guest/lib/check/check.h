@@ -1,4 +1,4 @@
-/* The memory checker's run-time support: what the files of this folder know of each other.
+/* The memory checker's run-time support: declarations shared by the files of this folder.
  *
  * The compiler's address instrumentation calls __asan_loadN and __asan_storeN before each access. A byte of shadow says
  * of 8 bytes whether they may be used, as its documentation has it:
@@ -10,10 +10,10 @@
  *     0xf5     in the frame of a function that has returned    0xf8   in a variable whose scope was left
  *
  *     shadow.c   where the shadow of an address is, and the accesses    heap.c    malloc, with gaps and quarantine
- *     frames.c   frames that outlive their function                     report.c  what was wrong, in words
+ *     frames.c   frames that outlive their function                     report.c  the report of an error
  *     undefined.c   the checks for undefined behaviour                  stop.S    the end
  *
- * Memory that is not of the program's image, its stack or its heap has no shadow: every access to it is good.
+ * Memory outside the program's image, stack and heap has no shadow: every access to it is allowed.
  */
 #ifndef PLTVM_CHECK_H
 #define PLTVM_CHECK_H
@@ -36,7 +36,7 @@
 
 #define CALLS 4 /* that are kept of who allocated or freed something */
 
-/* Where a check was called from: what the registers are set to before the enclave stops. */
+/* The caller of a check: the registers are set to these values before the enclave stops. */
 struct caller {
     uintptr_t pc;
     uintptr_t sp;

@@ -1,4 +1,4 @@
-/* Frames of functions in memory of the heap, so that what points into one that has returned is told.
+/* Frames of functions in heap memory, so that pointers into a frame that has returned are detected.
  *
  * The compiler asks for a frame of 64 << class bytes when a function begins. When it returns, its code poisons the frame
  * and sets the byte to 0 that the last word of the frame points to. Frames are used in turn, so each rests for a while.

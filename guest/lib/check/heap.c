@@ -3,8 +3,8 @@
  *     arena:  | struct arena | shadow | block | block | ... unused |
  *     block:  | struct block (poisoned) | memory given out ... | gap (poisoned), at least GAP bytes |
  *
- * The first arena is in the image, the others are mappings of their own. Freed blocks wait in a queue until more than QUARANTINE bytes do; then they are
- * given out again for sizes of the same class. Blocks are never split or joined.
+ * The first arena is in the image, others are mappings. Freed blocks wait in a queue until more than QUARANTINE bytes
+ * do; then they are given out again for sizes of the same class. Blocks are never split or joined.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +148,7 @@ static void *allocate(size_t size, struct caller caller)
     return block + 1;
 }
 
-/* Longest waiting blocks may be given out again, as more wait than should. */
+/* The oldest waiting blocks may be given out again, as too many bytes wait. */
 static void release(void)
 {
     while (waiting > QUARANTINE) {

@@ -1,4 +1,4 @@
-/* What was wrong, in words: printed before the enclave stops.
+/* The report of an error, printed before the enclave stops.
  *
  *     heap-use-after-free: read of 4 bytes at 0x2fffe01060
  *       in last at list.c:31
@@ -51,7 +51,7 @@ static void print_block(uintptr_t bad)
 {
     struct block *block = block_near(bad);
 
-    /* What lies before a block is the header of it, and the gap of the one before it: that is likelier meant. */
+    /* Before a block are its header and the gap of the block before: an access there more likely meant the latter. */
     if (!block || block->state == BLOCK_FREE || block->state == BLOCK_OF_FRAMES)
         return;
 

@@ -204,7 +204,7 @@ void __asan_allocas_unpoison(uintptr_t top, uintptr_t bottom)
         unpoison(top, bottom - top);
 }
 
-/* What libc++ says of a vector: its elements end at `now`, and its memory at `end`. */
+/* libc++ reports a vector: its elements end at `now`, and its memory at `end`. */
 void __sanitizer_annotate_contiguous_container(uintptr_t start, uintptr_t end, uintptr_t before, uintptr_t now)
 {
     uintptr_t rest = (now + GRANULE - 1) & -(uintptr_t)GRANULE;

@@ -1,4 +1,4 @@
-/* Where a checked enclave ends: the host reports a breakpoint in a function that is named for what was wrong.
+/* The end of a checked enclave: the host reports a breakpoint in a function that is named after the error.
  *
  * pc, sp and frame of the code that was checked are in a0, a1 and a2. With them in ra, sp and s0 whoever looks at the
  * registers finds that code as the caller.

@@ -1,4 +1,4 @@
-/* The compiler's checks for undefined behaviour: what it found is printed, with file and line, and the enclave stops. */
+/* The compiler's checks for undefined behaviour: prints the error, with file and line, and stops the enclave. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -11,7 +11,7 @@ struct place {
 
 struct type {
     uint16_t kind; /* 0: an integer */
-    uint16_t info; /* of an integer: is it signed, and the logarithm of its bits */
+    uint16_t info; /* of an integer: signedness, and log2 of its bits */
     char name[];
 };
 
