@@ -1,4 +1,4 @@
-"""The commands. Thin: each turns its options into calls of the package and shows what comes back.
+"""The commands: each turns its options into calls of the package and shows the result.
 
     run        run, demo                    attest     measure, attest, verify
     build      info, build, examples        fuzz       fuzz, cov
@@ -6,16 +6,16 @@
     new        new                          call       call
     debug      debug                        replay     replay
     profile    profile                      view       view
-    around     run, with something around
-    running    what runs a program do       beside     what is put beside a run
-    findings   one input of the fuzzer's    debugger   --gdb
-    app        all of them, and what stands before one
-    options    what several commands have   targets    what is fuzzed, as options
-    tables     tables, and how far it is    covered    --cov
+    ~    around     commands that extend run
+    running    runs a program                beside     additions to a run, such as --trace
+    findings   runs one fuzzer input         debugger   --gdb
+    app        the list of commands, and options before them
+    options    shared options                targets    options for fuzz targets
+    tables     tables and progress           covered    --cov
     streams    standard input, output and error
 
-An enclave's own output goes to stdout as it appears; everything else goes to stderr, unless it is what was
-asked for. Exit status 0 when the enclave ran to its end, else 1; 2 for a command line that makes no sense.
+An enclave's own output goes to stdout when it is printed; everything else goes to stderr, except requested
+results. The exit status is 0 if the enclave ran to its end, else 1; 2 for an invalid command line.
 """
 
 import gc
@@ -34,7 +34,7 @@ def _command() -> None:
 
 def main() -> None:
     """The `pltvm` command: every error of ours is one line and exit status 1, or 2 for wrong usage."""
-    gc.disable()  # until the command begins: imports make no garbage, and looking for some takes 8 ms
+    gc.disable()  # until the command begins: imports make no garbage, and a collection takes 8 ms
     try:
         streams.run(_command)
     finally:

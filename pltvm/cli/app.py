@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and what may stand before one."""
+"""The command line as a whole: the list of commands, and options before them."""
 
 import atexit
 import gc
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-# The commands as --help lists them, with the file that each is in.
+# The commands in the order of --help, each with its file.
 _FILES: Final = {
     "run": "run",
     "call": "call",
@@ -36,16 +36,16 @@ _FILES: Final = {
 }
 
 
-_LEAST: Final = 20  # columns that help is made for
+_LEAST: Final = 20  # smallest number of columns for help
 
 
 def _width() -> int:
-    """Columns of help: those of the terminal, 78 at most."""
+    """Return the number of columns for help: those of the terminal, at most 78."""
     return max(min(get_terminal_size().columns - 2, 78), _LEAST)
 
 
 class _Formatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
-    """Help in which options leave room for what they mean, on narrow terminals too."""
+    """Formats help so that options leave room for their texts, on narrow terminals too."""
 
     def write_dl(self, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
         super().write_dl(rows, min(col_max, self.width // 2 - 6), col_spacing)
@@ -56,7 +56,7 @@ class _Context(typer.Context):
 
 
 class _Commands(TyperGroup):
-    """Its commands are imported when they are asked for: one to run it, all of them for --help."""
+    """A group whose commands are imported when needed: one to run it, all of them for --help."""
 
     context_class = _Context
 
@@ -105,7 +105,7 @@ def options(
         return
     gc.freeze()
     gc.enable()
-    # The interpreter looks for garbage before it ends, which takes longer than a short run. (Other commands
-    # import lief, and that complains of what is left.)
+    # The interpreter collects garbage before it ends, which takes longer than a short run. (Other commands
+    # import lief, which prints warnings about remaining objects.)
     if _FILES.get(ctx.invoked_subcommand or "") == "run":
         atexit.register(gc.freeze)

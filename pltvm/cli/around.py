@@ -1,4 +1,4 @@
-"""A command that runs what `pltvm run` runs, with its options, and puts something around that."""
+"""Commands that run what `pltvm run` runs, with its options, and add something around it."""
 
 from typing import Any, Final
 
@@ -7,11 +7,11 @@ import typer
 from pltvm.cli import run
 from pltvm.cli.options import refuse_given
 
-_SHARED: Final = "pltvm.around"  # in click's `meta`: what `run` was given
+_SHARED: Final = "pltvm.around"  # in click's `meta`: the options and arguments of `run`
 
 
 class AroundRun(run.RunCommand):
-    """The options and arguments of `run`, without those in `left_out`, and its own."""
+    """A command with the options and arguments of `run`, without those in `left_out`, and its own."""
 
     left_out: tuple[str, ...] = ()
 
@@ -23,20 +23,20 @@ class AroundRun(run.RunCommand):
         self.params = [*(one for one in self.run.params if one.name in self.shared), *self.params]
 
     def invoke(self, ctx: Any) -> None:
-        """Call the function with its own options; those of `run` wait in `ctx.meta`."""
+        """Call the function with its own options; those of `run` are in `ctx.meta`."""
         ctx.meta[_SHARED] = {name: value for name, value in ctx.params.items() if name in self.shared}
         ctx.params = {name: value for name, value in ctx.params.items() if name not in self.shared}
         super().invoke(ctx)
 
 
 def given(ctx: Any) -> dict[str, Any]:
-    """What `run` was given, by name: `file`, `args` and options."""
+    """Return the options and arguments of `run`, by name: `file`, `args` and others."""
     shared: dict[str, Any] = ctx.meta[_SHARED]
     return shared
 
 
 def run_it(ctx: Any, **others: Any) -> None:
-    """Run as `run` does, with what it was given and `others`: options that the command has left out."""
+    """Do `run`, with its given options and `others`, which the command has left out."""
     command: AroundRun = ctx.command
     missing = {one.name for one in command.run.params} - command.shared
     ctx.params = dict.fromkeys(missing) | {"json": False} | given(ctx) | others
@@ -44,7 +44,7 @@ def run_it(ctx: Any, **others: Any) -> None:
 
 
 def refuse_options(ctx: Any, why: str, but: tuple[str, ...]) -> None:
-    """Raises ArgumentError where an option of `run` is given that is none of these."""
+    """Raise ArgumentError if an option of `run` is given that is not in `but`."""
     names = [name for name in given(ctx) if name not in ("file", "args", *but)]
     ctx.params |= given(ctx)
     refuse_given(ctx, why, *names)

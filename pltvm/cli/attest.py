@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-# Of a concurrent server the measurement is that of a server.
+# The measurement of a concurrent server is that of a server.
 _KINDS: Final = {kind.name.lower(): kind for kind in EnclaveType if kind is not EnclaveType.CONCURRENT_SERVER}
 
 
 def parse_nonce(text: str | int) -> int:
-    """A u64, decimal or with 0x."""
+    """Parse a u64, decimal or with 0x."""
     try:
         number = int(text) if isinstance(text, int) else int(text, 0)
     except ValueError:
@@ -60,7 +60,7 @@ def parse_kind(text: str | EnclaveType) -> EnclaveType:
 
 
 def _hex_of(text: str, size: int, what: str) -> bytes:
-    """`size` bytes in hex: the text itself, or what the file of that name holds."""
+    """Parse `size` bytes in hex, from the text itself, or from the file of that name."""
     if not re.fullmatch(r"[0-9a-fA-F]*", text) and Path(text).is_file():
         text = read_small(Path(text)).decode("ascii", "replace").strip()
     if not re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", text):
@@ -69,12 +69,12 @@ def _hex_of(text: str, size: int, what: str) -> bytes:
 
 
 def parse_device_key(text: str) -> bytes:
-    """A public key: 128 hex digits, or a file that holds them."""
+    """Parse a public key: 128 hex digits, or a file with them."""
     return _hex_of(text, 64, "device key")
 
 
 def parse_measurement(text: str) -> bytes:
-    """A measurement: 64 hex digits, or a file that holds them."""
+    """Parse a measurement: 64 hex digits, or a file with them."""
     return _hex_of(text, 32, "measurement")
 
 
@@ -97,7 +97,7 @@ Which = Annotated[Digest, typer.Option("--digest", help="Digest of the original 
 
 
 def _refuse_idle(ctx: typer.Context, kind: EnclaveType, stack_size: int) -> None:
-    """Options that this kind of enclave does not have."""
+    """Refuse options that have no effect for this kind of enclave."""
     check_stack(stack_size)
     if kind is not EnclaveType.NORMAL:
         refuse_given(ctx, "is for enclaves that the host runs (--type normal)", "shm")
@@ -117,7 +117,7 @@ def _show(fields: dict[str, Any], as_json: bool) -> None:
 def _enclave(
     elf: str, kind: EnclaveType, stack_size: int, shm: bytes | None, digest: Digest, keys: "Keys | None"
 ) -> "Enclave":
-    """An enclave in a machine of its own; a server needs a name, which is not measured."""
+    """Create an enclave in a new machine; a server needs a name, which is not measured."""
     from pltvm.machine import Machine
     from pltvm.monitor.keys import DEVELOPMENT
 

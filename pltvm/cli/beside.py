@@ -1,7 +1,7 @@
-"""What is put beside a run: --record, --record-run, --cov, --trace and --gdb; and what other commands add.
+"""Additions to a run: --record, --record-run, --cov, --trace and --gdb; and those of other commands.
 
-Each is made before the process is confined, where its files and sockets can be, and put in place around the
-run. Where none is wanted nothing is imported for it.
+Each is made before the process is confined, when files and sockets can still be made, and is active around
+the run. Modules for unused ones are not imported.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 Around = Callable[[Machine], AbstractContextManager[Any]]
 
-ADDED: Final = "pltvm.beside"  # in click's `meta`: what another command that runs `run` puts around it
+ADDED: Final = "pltvm.beside"  # in click's `meta`: additions of another command that runs `run`
 
 
 @dataclass(slots=True)
 class Beside:
-    """All that is beside one run. `added` are put in place when the machine is made, the rest around the run.
+    """All additions to one run. `added` are active from the creation of the machine, the others around the
+    run.
 
-    Raises ArgumentError, PltvmError where something cannot be had.
+    Raises ArgumentError, or PltvmError if something is not available.
     """
 
     file: str
@@ -42,7 +43,7 @@ class Beside:
     tape: "Tape | None" = None
     kernel: bool = False
     debugger: Door | None = None
-    history: int = 0  # bytes that the debugger has to go back
+    history: int = 0  # size of the debugger's history in bytes
     added: list[Around] = field(default_factory=list)
 
     @classmethod
@@ -50,7 +51,7 @@ class Beside:
         cls, ctx: typer.Context, file: str, trace: Path | None, trace_format: str | None, gdb: str | None,
         **others: Any,
     ) -> "Beside":  # fmt: skip
-        """What the command line asks for: files are made, and the debugger's door is opened."""
+        """Return the additions of a command line: makes their files, and the debugger's socket."""
         added: list[Around] = list(ctx.meta.get(ADDED, ()))
         if trace is not None:
             from pltvm.debug.trace.collect import TraceFile
@@ -62,12 +63,12 @@ class Beside:
 
     @property
     def folders(self) -> list[Path]:
-        """What it writes to, behind the wall, beside the folder of `record`."""
+        """Return the folders written to behind the wall, besides that of `record`."""
         return folders_of(self.cov)
 
     @contextmanager
     def making(self, machine: Machine) -> Iterator[None]:
-        """Around all that is done with a machine: what is created on it, too."""
+        """Context manager around all use of a machine, including creation of enclaves."""
         with ExitStack() as stack:
             for around in self.added:
                 stack.enter_context(around(machine))
@@ -75,7 +76,7 @@ class Beside:
 
     @contextmanager
     def running(self, machine: Machine) -> Iterator[None]:
-        """Around the run."""
+        """Context manager around the run."""
         with ExitStack() as stack:
             if self.record is not None:
                 from pltvm.fuzz.record import recording
@@ -89,7 +90,7 @@ class Beside:
 
 @contextmanager
 def taped(machine: Machine | None, tape: "Tape | None") -> Iterator[None]:
-    """Around a run that may be recorded, or be the replay of one."""
+    """Context manager around a run that may be recorded or replayed."""
     if tape is None:
         yield
         return
@@ -112,7 +113,7 @@ def tape_for(
     arguments: Sequence[str] = (),
     **given: bytes | None,
 ) -> "Tape | None":
-    """What records a run into a file, if one is named: all files that it needs are read here."""
+    """Return a Recording to a file, if one is named; all files that it needs are read here."""
     if path is None:
         return None
     from pltvm.debug.packed import Case

@@ -13,7 +13,7 @@ from pltvm.host.text import one_line
 from pltvm.monitor.abi import DEFAULT_STACK
 
 app = typer.Typer(rich_markup_mode=None)
-_PRINTS: Final = ("-E", "-M", "-MM", "-fsyntax-only")  # what makes no file
+_PRINTS: Final = ("-E", "-M", "-MM", "-fsyntax-only")  # options that make no file
 
 
 @app.command()
@@ -41,7 +41,7 @@ def info(
         print(fit(about.text(narrow=is_narrow())))
 
 
-# No -h for the parser, which would find it in -larchive, too.
+# No -h for the parser, which would also find it in -larchive.
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 def build(
     ctx: typer.Context,
@@ -83,7 +83,7 @@ def build(
         raise typer.Exit(answer(asked))
     try:
         made = drive(asked, checked=check, symbols=places_of)
-    except BuildError as error:  # the compiler's lines are as many as they are
+    except BuildError as error:  # the compiler's messages can have many lines
         say("\n".join(map(one_line, f"pltvm: {error}".splitlines())))
         raise typer.Exit(1) from None
     if json:

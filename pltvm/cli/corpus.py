@@ -26,7 +26,7 @@ _In = Annotated[Path, typer.Option("-i", metavar="DIR|FILE", help="Folder of inp
 def _confine(
     wanted: bool, workers: Workers, root: Path, files: list[Path], *written: Path, folder: Path | None = None
 ) -> None:
-    """Let this process touch what the inputs are run with, the inputs beneath `root`, and what it writes."""
+    """Confine this process to the files of the targets, the inputs beneath `root`, and its output."""
     if folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _show_groups(folder: Path, groups: "list[Group]") -> None:
 
 
 def _show_replayed(folder: Path, replayed: "list[Replayed]", groups: "list[Group]") -> None:
-    """The inputs, each with the number of its group, and how many are left."""
+    """Print the inputs, each with the number of its group, and the number of remaining ones."""
     number = {one.file: str(at) for at, group in enumerate(groups, 1) for one in group.inputs}
     tables.show(
         "inputs",
@@ -307,7 +307,7 @@ def _reach(
     take: "Callable[[Path, Edges, str | None], None]",
     quiet: bool,
 ) -> None:
-    """Run each input; `take` gets it, the edges that it reaches, and the kind of finding that it is."""
+    """Run each input; `take` gets it, the edges that it reaches, and the kind of its finding."""
     from pltvm.fuzz.corpus import reached
     from pltvm.fuzz.paths import read_input
 

@@ -1,4 +1,4 @@
-"""The option `--cov` of commands that run enclaves: which lines ran, as lcov."""
+"""The option `--cov` of commands that run enclaves: the lines that ran, as lcov."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,12 +22,13 @@ _SHOWN: Final = 5  # names
 
 
 def folders_of(path: Path | None) -> list[Path]:
-    """What has to be writable behind the wall."""
+    """Return the folders that have to be writable behind the wall."""
     return [] if path is None else [path.resolve().parent]
 
 
 def covered(machine: Machine, path: Path | None) -> AbstractContextManager[None]:
-    """What enclaves run in the block goes to the file, if there is one; nothing has run before it."""
+    """Write the coverage of enclaves in this context to the file, if there is one; nothing may have run
+    before."""
     if path is None:
         return nullcontext()
     from pltvm.coverage.recorder import Recorder

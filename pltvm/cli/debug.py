@@ -20,7 +20,7 @@ from pltvm.errors import ArgumentError, PltvmError
 
 app = typer.Typer(rich_markup_mode=None)
 
-_PATIENCE: Final = 60  # seconds that gdb waits for the run to be there
+_PATIENCE: Final = 60  # seconds that gdb waits for the run
 _RUN: Final = {
     "ignore_unknown_options": True,
     "allow_extra_args": True,
@@ -91,14 +91,14 @@ def debug(
 
 
 def _is_recording(arguments: list[str]) -> bool:
-    """Whether FILE is one; what stands before FILE is an option, or the value of one."""
+    """Whether FILE is a recording; words before FILE are options or their values."""
     from pltvm.debug.packed import is_recording
 
     return is_recording(next((one for one in arguments if not one.startswith("-")), ""))
 
 
 def _gdb(run: list[str], commands: list[str], batch: bool) -> NoReturn:
-    """The run is a process of its own, which gdb neither starts nor ends: it goes on when gdb lets it go."""
+    """Start gdb, and the run as a separate process, which gdb neither starts nor ends: it may outlive gdb."""
     from pltvm.debug.gdb.files import script
 
     gdb = found(GDBS, "gdb")
@@ -120,7 +120,7 @@ def _gdb(run: list[str], commands: list[str], batch: bool) -> NoReturn:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         status = client.wait()
         with suppress(OSError), socket_module.socket(socket_module.AF_UNIX) as nobody:
-            nobody.connect(path)  # if gdb never came, somebody has to for the run to end
+            nobody.connect(path)  # if gdb never connected, connect instead, so that the run ends
         server.wait()
     raise typer.Exit(status if status >= 0 else 128 - status)
 
@@ -142,6 +142,6 @@ def _lldb(run: list[str], commands: list[str], batch: bool) -> None:
 
 
 def _pass_on(lines: IO[str]) -> None:
-    """What the run says of itself."""
+    """Pass the run's messages on."""
     for line in lines:
         print(line, end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Where a debugger is listened to, and what the commands do around a run that one looks at."""
+"""Listens for a debugger, and connects it with a run, for commands."""
 
 import os
 import shutil
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pltvm.machine import Machine
 
 STDIO: Final = "-"
-HISTORY: Final = 256 << 20  # bytes, unless others are named
+HISTORY: Final = 256 << 20  # bytes, by default
 SOCKET: Final = "unix:"
-NUMBER: Final = "fd:"  # of a socket that is listened at
+NUMBER: Final = "fd:"  # prefix for a listening socket's descriptor
 WAITS: Final = "pltvm: {} waits for a debugger: target remote {}"
 GDBS: Final = ("gdb-multiarch", "riscv64-linux-gnu-gdb", "riscv64-unknown-elf-gdb", "riscv64-elf-gdb", "gdb")
 LLDBS: Final = ("lldb", *(f"lldb-{version}" for version in range(21, 13, -1)))
@@ -40,19 +40,20 @@ History = Annotated[
 
 
 def check_history(history: int, gdb: str | None) -> None:
-    """Raises ArgumentError for --history where no debugger is."""
+    """Raise ArgumentError for --history without a debugger."""
     if history and gdb is None:
         raise ArgumentError("--history: only debuggers use it: add --gdb, or run pltvm debug")
 
 
 class WithGdb(TyperCommand):
-    """A command whose `--gdb` may stand without a port: any that is free."""
+    """A command whose `--gdb` may be given without a port: then any free one is used."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, self._with_port(args, ctx.allow_interspersed_args))
 
     def _with_port(self, args: list[str], all_of_them: bool) -> list[str]:
-        """The arguments, where `--gdb` without a port has one; else up to the first that is no option."""
+        """Return the arguments, with a port for a `--gdb` without one; unless `all_of_them`, only up to the
+        first word that is no option."""
         values = {name for one in self.params for name in one.opts if not getattr(one, "is_flag", False)}
         given, rest = [], list(args)
         while rest:
@@ -72,10 +73,10 @@ def _is_door(text: str) -> bool:
 
 
 class Door:
-    """Where the debugger comes in: a port of this machine (`0`: any), `unix:PATH`, or `-`, standard input;
+    """The connection for a debugger: a port of this machine (`0`: any), `unix:PATH`, or `-`, standard input;
     for `pltvm debug`, `fd:NUMBER`.
 
-    Made before the process is confined. Raises ArgumentError, and PltvmError where it is not to be had.
+    It is made before the process is confined. Raises ArgumentError, and PltvmError if it cannot be made.
     """
 
     def __init__(self, text: str) -> None:
@@ -86,7 +87,7 @@ class Door:
         self.kills = text == STDIO or text.startswith((SOCKET, NUMBER))
         if text == STDIO:
             self._link = Link(os.dup(0), os.dup(1))
-            os.dup2(2, 1)  # what guests print is no packet
+            os.dup2(2, 1)  # output of guests must not mix with packets
             sink = os.open(os.devnull, os.O_RDONLY)
             os.dup2(sink, 0)
             os.close(sink)
@@ -102,7 +103,7 @@ class Door:
     def client(self, file: str) -> "Link":
         """Wait for the debugger."""
         if self._listener is None:
-            self._link.begin()  # by a thread, which is to be behind the wall too
+            self._link.begin()  # starts a thread, which has to be behind the wall too
             return self._link
         if self._is_said:
             say(WAITS.format(one_line(file), self._listener.address))
@@ -112,13 +113,13 @@ class Door:
             raise PltvmError("stopped by Ctrl-C: no debugger came") from None
 
     def close(self) -> None:
-        """Nobody is waited for any more."""
+        """Stop waiting."""
         if self._listener is not None:
             self._listener.close()
 
 
 def door(text: str | None) -> Door | None:
-    """Where the debugger comes in, if one is wanted."""
+    """Return the connection for a debugger, if one is wanted."""
     return Door(text) if text is not None else None
 
 
@@ -131,10 +132,10 @@ def attached(
     history: int = 0,
     partner: "Partner | None" = None,
 ) -> Iterator[None]:
-    """A debugger looks at the run of `file` in the block, and gets its exit status.
+    """Let a debugger look at the run of `file` in this context; it gets the exit status.
 
-    `kernel`: it is a kernel program. `history`: bytes that the debugger has to go back, 0: it can not; then
-    `partner` goes back with the machine.
+    `kernel`: it is a kernel program. `history`: size of the history in bytes, 0 for none; `partner` goes back
+    with the machine.
     """
     if door is None:
         yield
@@ -161,7 +162,7 @@ def attached(
 
 
 def found(names: tuple[str, ...], wanted: str) -> str:
-    """The program that is there of these. Raises PltvmError."""
+    """Return the first of these programs that is installed. Raises PltvmError."""
     for name in names:
         if path := shutil.which(name):
             return path
@@ -172,5 +173,5 @@ def found(names: tuple[str, ...], wanted: str) -> str:
 
 
 def command(arguments: list[str]) -> list[str]:
-    """The command line of this program with other arguments."""
+    """Return the command line of this program with other arguments."""
     return [sys.executable, "-m", "pltvm.cli", *arguments]

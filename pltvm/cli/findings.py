@@ -1,4 +1,4 @@
-"""One input of the fuzzer's, run once: its report, and a recording of that for `pltvm replay`."""
+"""Runs one input of the fuzzer once: shows its report, and records the run for `pltvm replay`."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ FOUND: Final = 3  # exit status when there are findings
 
 
 def replay_input(file: Path, workers: Workers, confine: bool, json: bool, record_run: Path | None) -> int:
-    """Show the report on one input, and record that if a file is named; the exit status."""
+    """Show the report on one input, and record the run if a file is named; return the exit status."""
     from pltvm.fuzz.paths import read_input
 
     data, options = read_input(file.parent, file), workers.options_of(file)
@@ -51,7 +51,7 @@ def _tape(path: Path, options: "Options", data: bytes, name: str, json: bool) ->
 
 
 def show_finding(worker: "Worker", data: bytes, file: Path, json: bool) -> int:
-    """Show the report on one input, which is this file's; the exit status."""
+    """Show the report on one input, the content of `file`; return the exit status."""
     try:
         finding = worker.explain(data)
     except KeyboardInterrupt:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pltvm.fuzz.options import Options
 
 app = typer.Typer(rich_markup_mode=None)
-# Options of campaigns, of which a replay has none.
+# Options of campaigns, which a replay does not have.
 _OF_CAMPAIGNS: Final = (
     *("seeds", "out", "dictionary", "seconds", "executions", "findings", "seed", "processes", "scheduler"),
 )
@@ -88,7 +88,7 @@ def fuzz(
 def _build_wall(
     wanted: bool, options: "Options", out: Path, processes: int, scheduler: str
 ) -> list[str] | None:
-    """Build the wall of a campaign; what its processes may read, None when there is to be no wall."""
+    """Build the wall of a campaign; return what its processes may read, None without a wall."""
     if not wanted:
         return None
     files = files_of(options)

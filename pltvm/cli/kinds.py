@@ -1,7 +1,7 @@
-"""What `pltvm run` does with each kind of file: a kernel program, a host program, one enclave or several.
+"""Runs each kind of file for `pltvm run`: a kernel program, a host program, one enclave or several.
 
-Each refuses the options that would do nothing, prepares what is put beside the run, confines the process, and
-runs. All raise typer.Exit with the exit status, and ArgumentError for what makes no sense.
+Each refuses options without an effect, prepares additions to the run, confines the process, and runs. All
+raise typer.Exit with the exit status, and ArgumentError for invalid options.
 """
 
 import os
@@ -30,18 +30,20 @@ from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import name_of
 from pltvm.host.elf_kind import Decision, Kind
 
-SHOW: Final = "pltvm.show"  # in click's `meta`: what gets the output of guests, for a command that runs this
-# Options that mean something for one kind of program only.
+# in click's `meta`: the function for output of guests, set by a command that runs this
+SHOW: Final = "pltvm.show"
+# Options that are valid for only one kind of program.
 _OF_HOSTS: Final = ("root", "real_time", "net", "verbose")
 _OF_ENCLAVES: Final = ("server", "shm", "relay", "name", "stack_size")
 _OF_TURNS: Final = ("callers", "quantum", "schedule", "races")
 _NOT_RACED: Final = ("record_run", "gdb", "record", "cov", "trace", "disk")
-_NOT_RECORDED: Final = ("keys", "real_time", "net", "record", "gdb")  # secrets, the world, other notes
+# secrets, the outside world, other recordings
+_NOT_RECORDED: Final = ("keys", "real_time", "net", "record", "gdb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a command line says: the fields have the names of the options of `pltvm run`."""
+    """The parsed command line: the fields have the names of the options of `pltvm run`."""
 
     ctx: typer.Context
     file: str
@@ -77,7 +79,7 @@ class Run:
     json: bool
 
     def go(self, decision: Decision) -> NoReturn:
-        """Run the file as what it is."""
+        """Run the file as its kind."""
         if self.record_run is not None:
             self._refuse("does not go with --record-run: see docs/recordings.md", *_NOT_RECORDED)
         if decision.kind is Kind.KERNEL:
@@ -160,7 +162,7 @@ class Run:
                 run_enclave(machine, enclave, self._manner, decision)
 
     def _others(self, decision: Decision) -> list[str]:
-        """Further enclaves, which are where a host program has its arguments."""
+        """Return further enclaves, which are in the place of a host program's arguments."""
         others = self.args or []
         no_file = next((one for one in others if not os.path.isfile(one)), None)
         if no_file is not None:
@@ -188,7 +190,7 @@ class Run:
 
     @property
     def _options(self) -> dict[str, Any]:
-        """What a recording says of every kind of run."""
+        """Return the options that a recording stores for every kind of run."""
         return {
             "ram": self.ram, "timeout": self.timeout, "json": self.json, "exit_code": self.exit_code,
             "as": self.as_kind,

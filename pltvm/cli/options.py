@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their texts mean."""
+"""Options shared by several commands, and the parsing of their values."""
 
 import os
 import re
@@ -23,7 +23,7 @@ _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def parse_size(text: str | int) -> int:
-    """`512M`, `2G`, `64K` or plain bytes → bytes; a default is a number already."""
+    """Parse `512M`, `2G`, `64K` or plain bytes; a default is a number already."""
     if isinstance(text, int):
         return text
     match = re.fullmatch(r"(\d{1,18})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
@@ -33,10 +33,11 @@ def parse_size(text: str | int) -> int:
 
 
 def file_or_text(option: str, value: str | None) -> bytes | None:
-    """What a value of `option` stands for: `@FILE` a file, `text:…` what follows, else a file or a text.
+    """Return the content for a value of `option`: `@FILE` is a file, `text:…` a text, others a file or a
+    text.
 
-    A bare word that is the name of a file is that file. One that looks like a name, and is none, is an
-    ArgumentError: the name as content is what nobody means.
+    A bare word that names a file is that file. One that looks like a file name, but names none, is an
+    ArgumentError, as the name itself is never the intended content.
     """
     if value is None:
         return None
@@ -55,9 +56,9 @@ def file_or_text(option: str, value: str | None) -> bytes | None:
 
 
 def refuse_given(ctx: typer.Context, why: str, *names: str) -> None:
-    """Raises ArgumentError where one of these options was given, which would do nothing.
+    """Raise ArgumentError if one of these options was given, as it would have no effect.
 
-    `names` are those of the command's parameters; `why` completes "--option …".
+    `names` are those of parameters; `why` completes "--option …".
     """
     for parameter in ctx.command.params:
         if parameter.name in names and is_given(ctx, parameter.name):
@@ -65,7 +66,7 @@ def refuse_given(ctx: typer.Context, why: str, *names: str) -> None:
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether the command line has this option, whatever its value."""
+    """Whether the command line has this option, with any value."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -77,7 +78,7 @@ _SLOTS: Final = re.compile(rf"(.+?){_CONCURRENT}(?:=([0-9]+))?", re.DOTALL)
 def parse_servers(pairs: Iterable[str], concurrent: bool = True) -> list[tuple[str, str]]:
     """`--server NAME=FILE[,concurrent[=SLOTS]]` as names and paths, each name once. Raises ArgumentError.
 
-    What `kind_of_server` takes stands behind the name of a concurrent one. Unless `concurrent` there is none.
+    The name of a concurrent server has a suffix for `kind_of_server`. Without `concurrent` it is refused.
     """
     servers: dict[str, tuple[str, str]] = {}
     for pair in pairs:
@@ -99,7 +100,7 @@ def parse_servers(pairs: Iterable[str], concurrent: bool = True) -> list[tuple[s
 
 
 def kind_of_server(name: str) -> dict[str, Any]:
-    """What `Machine.create` is to be told of a server with this name from `parse_servers`."""
+    """Return arguments of `Machine.create` for a server with this name from `parse_servers`."""
     found = _SLOTS.fullmatch(name)
     if found is None:
         return {"name": name, "type": EnclaveType.SERVER}
@@ -108,13 +109,13 @@ def kind_of_server(name: str) -> dict[str, Any]:
 
 
 def check_stack(size: int) -> None:
-    """Raises ArgumentError for a --stack-size that no enclave can have."""
+    """Raise ArgumentError for an invalid --stack-size."""
     if not 0 < size <= MAX_STACK:
         raise ArgumentError(f"--stack-size {size}: a stack has 1 byte to {MAX_STACK >> 20} MiB")
 
 
 def check_name(name: str, option: str = "--name") -> None:
-    """Raises ArgumentError for what is no name of an enclave."""
+    """Raise ArgumentError for an invalid name of an enclave."""
     if (size := len(os.fsencode(name))) > NAME_SIZE:
         raise ArgumentError(f"{option} {name!r}: the name has {size} bytes; at most {NAME_SIZE} are possible")
 
@@ -129,10 +130,10 @@ def build_wall(
     links: Iterable[str | Path] = (),
     **keeps: bool,
 ) -> None:
-    """Confine this process before it runs somebody else's program, and say what could not be had.
+    """Confine this process before it runs an untrusted program, and report the gaps.
 
-    Arguments as of `pltvm.confine.confine`. `folder` and `file` are for output: behind the wall they could
-    not be made, so they are made here. Raises PltvmError when the folder can not.
+    Arguments as for `pltvm.confine.confine`. `folder` and `file` are for output: they are made here, as they
+    could not be made behind the wall. Raises PltvmError if the folder cannot be made.
     """
     if not wanted:
         return
@@ -144,7 +145,7 @@ def build_wall(
         except OSError as error:
             raise PltvmError(f"{folder}: cannot be written: {error.strerror}") from None
     if file is not None and not file.exists():
-        with suppress(OSError):  # then it is for those who write to it to say so
+        with suppress(OSError):  # writing to it reports the error
             file.touch()
     missing = confine(
         read, [*write, *(path for path in (folder, file) if path is not None)], links=links, **keeps
@@ -154,33 +155,33 @@ def build_wall(
 
 
 def read_small(path: Path) -> bytes:
-    """The bytes of a file that holds a report or a key. Raises PltvmError, also for what has no end."""
+    """Return the bytes of a file with a report or a key. Raises PltvmError, also if it is too large."""
     return read_plain(path, _SMALL)
 
 
 def refuse_host_program(file: str | os.PathLike[str]) -> None:
-    """Raises PltvmError for what is a Linux program beyond doubt, where only an enclave makes sense."""
+    """Raise PltvmError for a file that is certainly a Linux program, where only an enclave is valid."""
     decision = decide(file)
     if decision.kind is Kind.LINUX_PROGRAM and decision.sure:
         raise PltvmError(f"{name_of(file)}: is a host program, not an enclave: it {decision.reasons[0]}")
 
 
 def parse_kind(text: str) -> Kind:
-    """What a file is to be taken for (--as)."""
+    """Parse the kind of a file (--as)."""
     if text not in CHOICES:
         raise ArgumentError(f"--as {text}: write one of {', '.join(CHOICES)}")
     return Kind(text)
 
 
 def one_of(*words: str) -> Callable[[str], list[str]]:
-    """What a shell offers for an option that takes one of these words."""
+    """Return shell completion for an option that takes one of these words."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 def file_behind(mark: str) -> Callable[[str], list[str]]:
-    """What a shell offers for a value with a file in it, behind the first `mark`: files, once that is there.
+    """Return shell completion for a value with a file after the first `mark`.
 
-    Some shells take what is behind it for a word, and offer files themselves.
+    Some shells take the part after it as a word, and complete files themselves.
     """
 
     def offer(incomplete: str) -> list[str]:
@@ -191,16 +192,16 @@ def file_behind(mark: str) -> Callable[[str], list[str]]:
 
 
 def file_in_bash(ctx: typer.Context, incomplete: str) -> list[str]:
-    """What a shell offers for a word that bash takes for one of its own: the FILE of `--shm @FILE`.
+    """Return completion for a word that bash splits off: the FILE of `--shm @FILE`.
 
-    It puts that in the place of `@FILE`, which means the same. For the rest it offers files itself.
+    bash replaces `@FILE` by it, which has the same meaning. Other values are completed by bash itself.
     """
     behind = any(str(ctx.params.get(name) or "").endswith("@") for name in ("shm", "relay"))
     return list(_files(incomplete)) if behind else []
 
 
 def _files(path: str) -> Iterator[str]:
-    """The files whose paths start so, with a slash behind folders."""
+    """Yield the files whose paths start with this, with a slash after folders."""
     folder, name = os.path.split(path)
     with suppress(OSError):
         for one in sorted(os.listdir(folder or ".")):

@@ -33,7 +33,7 @@ def _collector(machine: Machine) -> "Collector":
 
 
 def _check(by: str, outputs: Sequence[str]) -> None:
-    """Raises ArgumentError for what no table or file can be."""
+    """Raise ArgumentError for unknown tables or formats."""
     if by not in _BY:
         raise ArgumentError(f"--by {by}: write one of {', '.join(_BY)}")
     for name in outputs:
@@ -50,7 +50,7 @@ def _is_callgrind(name: str) -> bool:
 
 
 def _opened(outputs: Sequence[str]) -> list[tuple[str, IO[str]]]:
-    """The files, open: behind the wall they could not be made. Raises PltvmError."""
+    """Open the files, as they could not be made behind the wall. Raises PltvmError."""
     files: list[tuple[str, IO[str]]] = []
     for name in outputs:
         try:
@@ -122,5 +122,5 @@ def profile(
         run_it(ctx)
     finally:
         profile = found[0].profile() if found else None
-        if profile is not None and profile.instructions:  # else the line that says why is enough
+        if profile is not None and profile.instructions:  # otherwise the error message is enough
             _show(profile, name, by, limit, files, json)

@@ -1,4 +1,4 @@
-"""The command `pltvm replay`: a run that was recorded, once more, on this machine."""
+"""The command `pltvm replay`: repeats a recorded run."""
 
 import os
 import shutil
@@ -59,7 +59,7 @@ def replay(
 def again(
     file: Path, confine: bool, gdb: str | None = None, history: int = 0, around: Around | None = None
 ) -> None:
-    """Run a recording again, and leave with its exit status; `around` is around all that its machine does.
+    """Repeat a recording, and exit with its status; `around` is a context around all use of its machine.
 
     Raises PltvmError.
     """
@@ -72,15 +72,15 @@ def again(
     with _room(packed.case) as work:
         try:
             _Again(packed, work, confine, debugger, history, around).run()
-        except ArgumentError as error:  # nobody has given these on a command line
+        except ArgumentError as error:  # these are no arguments of the user
             raise PltvmError(f"{packed.name}: cannot be run: {error}") from None
 
 
 @contextmanager
 def _room(case: "Case") -> Iterator[Path | None]:
-    """A folder for what is to be on a disk, if anything is: gone when the replay is.
+    """Provide a folder for files that the replay needs, if any; it is removed at the end of the replay.
 
-    A process of its own has it: behind the wall nobody could take it away.
+    A separate process removes it, as this one could not do so behind the wall.
     """
     if case.kind in ("enclave", "kernel") and "disk" not in case.given:
         yield None
@@ -116,7 +116,7 @@ class _Again:
         self._around = [around] if around is not None else []
 
     def run(self) -> None:
-        """Leaves with the exit status of the recorded run, or raises PltvmError."""
+        """Replay, and exit with the status of the recorded run, or raise PltvmError."""
         runs = {
             "enclave": self._enclave,
             "host": self._host,
@@ -155,7 +155,7 @@ class _Again:
 
     @property
     def _compares(self) -> bool:
-        """A debugger may change what happens, so nothing is compared then."""
+        """Whether the replay is compared: not under a debugger, which may change the run."""
         return self._debugger is None
 
     @property

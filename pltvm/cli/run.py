@@ -38,14 +38,15 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 class RunCommand(WithGdb):
-    """`run`, which looks at FILE before it decides whose the rest of the command line is.
+    """The command `run`, which reads FILE to decide to which program the rest of the command line belongs.
 
-    What follows a host program belongs to it. An enclave takes no arguments, so options for pltvm may come
+    Words after a host program belong to it. An enclave takes no arguments, so options for pltvm may come
     before and after it.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.allow_interspersed_args = ctx.resilient_parsing  # then a shell completes the line: of either kind
+        # for shell completion, which has to work for both kinds
+        ctx.allow_interspersed_args = ctx.resilient_parsing
         rest = super().parse_args(ctx, args)
         found = ctx.params
         if (
@@ -60,7 +61,7 @@ class RunCommand(WithGdb):
 
 
 def _decide(ctx: Any, file: str, as_kind: str | None, supervisor: bool, **_: object) -> Decision:
-    """What the file is: what the command line says, or else what it seems to be, looked at once."""
+    """Return the kind of the file: from the command line, or detected once."""
     if as_kind is None:
         if supervisor:
             return Decision(Kind.KERNEL)
@@ -75,7 +76,7 @@ def _decide(ctx: Any, file: str, as_kind: str | None, supervisor: bool, **_: obj
     return Decision(parse_kind(as_kind))
 
 
-_DECISION: Final = "pltvm.decision"  # in what the context keeps
+_DECISION: Final = "pltvm.decision"  # in click's `meta`
 
 
 @app.command(cls=RunCommand)

@@ -1,6 +1,6 @@
-"""What commands do that run something: make a machine and what is on it, run that, and show how it ended.
+"""The common part of commands that run something: make a machine and its enclaves, run them, show the result.
 
-`run_enclave`, `run_host` and `run_kernel` leave with an exit status (typer.Exit), whatever happened.
+`run_enclave`, `run_host` and `run_kernel` always exit with a status (typer.Exit).
 """
 
 import os
@@ -30,8 +30,8 @@ from pltvm.machine import DEFAULT_RAM, Machine
 print_output = MayBeLate(print_at_once)
 
 SUPERVISOR_RAM: Final = 64 << 20
-# Exit statuses with --exit-code, where there is no value of the program's: those that a shell shows for a
-# program that crashed (SIGSEGV) or was stopped by Ctrl-C (SIGINT), and that of timeout(1).
+# Exit statuses with --exit-code, if the program gave no value: those of a shell for a program that crashed
+# (SIGSEGV) or was stopped by Ctrl-C (SIGINT), and that of timeout(1).
 _CRASHED, _TOO_LATE, _CTRL_C = 139, 124, 130
 _STATUSES: Final = {FAULTED: _CRASHED, INTERRUPTED: _TOO_LATE}
 HOW_TO_GIVE: Final = " (--server NAME=ELF)"
@@ -39,9 +39,9 @@ HOW_TO_GIVE: Final = " (--server NAME=ELF)"
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a run is done and shown.
+    """Options for running and showing.
 
-    Its time limit in seconds, JSON instead of text, the value as exit status; `show` gets what guests print.
+    Time limit in seconds, JSON instead of text, the value as exit status; `show` gets output of guests.
     """
 
     limit: float | None = None
@@ -51,22 +51,22 @@ class Manner:
 
     @property
     def output(self) -> Callable[[bytes], None] | None:
-        """What gets the output of guests as it comes; None: it is in the JSON."""
+        """Return the function for output of guests; None if it is in the JSON."""
         return None if self.as_json else self.show
 
     def stopped(self, name: str, place: FaultReport | None = None) -> NoReturn:
-        """Ctrl-C ended the run of `name`, and found it there."""
+        """Report that Ctrl-C ended the run of `name` at `place`, and exit."""
         say(one_line(f"pltvm: {name}: stopped by Ctrl-C"))
         _say_place(place)
         raise typer.Exit(_CTRL_C if self.exit_code else 1) from None
 
     def too_late(self, name: str) -> None:
-        """The time limit did."""
+        """Report that the time limit ended the run of `name`."""
         say(f"pltvm: {name}: still running after {self.limit:g} s (--timeout), stopped")
 
 
 def machine_of(ram: int, keys: Path | None, disk: Path | None) -> Machine:
-    """A machine with the keys of a file, made if need be, or with the development keys."""
+    """Make a machine with the keys of a file, which is made if necessary, or with the development keys."""
     if keys is None:
         return Machine(ram, disk=disk)
     from pltvm import keyfile
@@ -75,13 +75,13 @@ def machine_of(ram: int, keys: Path | None, disk: Path | None) -> Machine:
 
 
 def kernel_machine(ram: int) -> Machine:
-    """A machine for a kernel program."""
-    return Machine(SUPERVISOR_RAM if ram == DEFAULT_RAM else ram)  # all of it gets mapped, page by page
+    """Make a machine for a kernel program."""
+    return Machine(SUPERVISOR_RAM if ram == DEFAULT_RAM else ram)  # all of RAM is mapped, page by page
 
 
 @contextmanager
 def hinting(decision: Decision) -> Iterator[None]:
-    """Errors about the file say what it was taken for, if that may have been wrong."""
+    """Add the detected kind to errors about the file in this context, if it may be wrong."""
     try:
         yield
     except ElfError as error:
@@ -100,7 +100,7 @@ def create_all(
     name: str,
     stack_size: int,
 ) -> Enclave:
-    """Create an enclave, and before that the servers, by name, that it calls."""
+    """Create the servers that an enclave calls, by name, and then the enclave."""
     memory = create_servers(machine, servers, content, has_disk)
     with hinting(decision):
         return machine.create(elf, name=name, stack_size=stack_size, shm=memory, relay=handed)
@@ -109,19 +109,19 @@ def create_all(
 def create_servers(
     machine: Machine, servers: Sequence[tuple[str, Source]], content: bytes | None, has_disk: bool
 ) -> SharedMemory | None:
-    """Create the servers, by name; the memory that those who call them share with the host."""
+    """Create the servers, by name; return the memory that their callers share with the host."""
     memory: SharedMemory | None = None
-    if content is not None or has_disk:  # sectors go through it
+    if content is not None or has_disk:  # sectors are passed in it
         memory = machine.shm(content or SECTOR)
         machine.use_for_persistency(memory)
     for server_name, server in servers:
-        shared = memory if has_disk else None  # servers share it where sectors are meant
+        shared = memory if has_disk else None  # servers share it only for sectors
         machine.create(server, shm=shared, **kind_of_server(server_name))
     return memory
 
 
 def run_enclave(machine: Machine, enclave: Enclave, manner: Manner, decision: Decision) -> NoReturn:
-    """Run an enclave, show how that ended, and leave with an exit status."""
+    """Run an enclave, show how that ended, and exit with a status."""
     try:
         result = enclave.run(manner.limit, manner.output)
     except KeyboardInterrupt:
@@ -154,7 +154,7 @@ def run_enclave(machine: Machine, enclave: Enclave, manner: Manner, decision: De
 
 
 def run_kernel(file: str, elf: Source, machine: Machine, manner: Manner, decision: Decision) -> NoReturn:
-    """Run a kernel program in S-mode, and leave with an exit status."""
+    """Run a kernel program in S-mode, and exit with a status."""
     with hinting(decision):
         try:
             result = machine.supervise(elf, on_output=manner.output, timeout=manner.limit)
@@ -187,7 +187,7 @@ def run_host(
     verbose: bool,
     **options: Any,
 ) -> NoReturn:
-    """Run a Linux host program, and leave with its exit status; options as of `run_program`."""
+    """Run a Linux host program, and exit with its status; options as for `run_program`."""
     from pltvm.host.linux.runner import run_program
 
     given: dict[str, Any] = {"source": 0, "terminals": (os.isatty(0), os.isatty(1), os.isatty(2))} | options
@@ -241,6 +241,6 @@ def _say_place(place: FaultReport | None) -> None:
 
 
 def say_what_is_lost(machine: Machine) -> None:
-    """Say so where sectors were written, and are gone."""
+    """Print a note if written sectors are lost."""
     if machine.driver.services.disk.is_lost:
         say("pltvm: sectors were written and are not kept: name a file for them (--disk)")

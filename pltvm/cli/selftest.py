@@ -19,14 +19,14 @@ _WIDTH: Final = 100
 
 
 def line(outcome: "Outcome", width: int) -> str:
-    """One outcome as a row of the table, and what went wrong below it."""
+    """Return one outcome as a row of the table, with the problem below it."""
     result = "stopped" if outcome.stopped else "NOT STOPPED"
     row = f"{outcome.name:{width}}  {result:11}  {outcome.attempts:5}  {outcome.mechanism}"
     return row if outcome.stopped else f"{row}\n{'':{width}}  {outcome.detail}"
 
 
 def _offer(incomplete: str) -> list[str]:
-    """The attacks that a shell offers."""
+    """Return the attacks for shell completion."""
     from pltvm.selftest import attacks
 
     return [attack.name for attack in attacks() if attack.name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""Several enclaves at once, for the commands that run them: what they are, and how that ended.
+"""Runs several enclaves at once, for commands: their options, and showing the results.
 
 pltvm run A.elf B.elf             two chains
 pltvm run A.elf --callers 3       three of the same
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from pltvm.host.together import Results
 
 MOST_CALLERS: Final = 1000
-FOUND: Final = 3  # exit status when there are races, as of `pltvm fuzz` when there are findings
+FOUND: Final = 3  # exit status for races, as of `pltvm fuzz` for findings
 _RACE: Final = "race: two chains touch the same bytes, one writes, and nothing orders them"
-_SHOWN: Final = 2000  # letters of a schedule
+_SHOWN: Final = 2000  # characters of a schedule
 
 
 @dataclass(slots=True)
 class Several:
-    """Enclaves to run at once, and by which schedule; `elves` are further ones, behind the first, by name.
+    """Enclaves to run at once, and their schedule; `elves` are those after the first, by name.
 
-    Raises ArgumentError for what makes no sense.
+    Raises ArgumentError for invalid options.
     """
 
     callers: int | None = None
@@ -49,14 +49,14 @@ class Several:
         if self.callers is not None and not 1 <= self.callers <= MOST_CALLERS:
             raise ArgumentError(f"--callers {self.callers}: it must be 1 to {MOST_CALLERS}")
         policy_of(self.schedule, self.quantum)
-        if self.wanted:  # before the wall, behind which what is compiled cannot be kept
+        if self.wanted:  # before the wall, as compiled modules cannot be written behind it
             import pltvm.host.together
         if self.races:
             import pltvm.explore.look  # noqa: F401
 
     @property
     def wanted(self) -> bool:
-        """Whether anything of it was asked for."""
+        """Whether several enclaves were requested."""
         return (
             bool(self.elves)
             or self.races
@@ -75,7 +75,7 @@ class Several:
         has_disk: bool,
         stack_size: int,
     ) -> list[Enclave]:
-        """Create the servers, and all that call them. Each caller has what `handed` is for itself."""
+        """Create the servers and all callers. Each caller gets its own pages of `handed`."""
         memory = create_servers(machine, servers, content, has_disk)
         first = [(file, elf)] * (self.callers or 1)
         made = []
@@ -88,7 +88,7 @@ class Several:
         return made
 
     def run(self, machine: Machine, enclaves: Sequence[Enclave], manner: Manner) -> NoReturn:
-        """Run them, show how that ended, and leave with an exit status: 0 if all have come to their ends."""
+        """Run them, show how that ended, and exit with a status: 0 if all ran to their ends."""
         races: list[list[str]] = []
         try:
             if self.races:
@@ -122,21 +122,21 @@ class Several:
 
 
 def schedule_text(option: str | None) -> str | None:
-    """What --schedule says, which may be in a file."""
+    """Return the schedule of --schedule, which may be in a file."""
     if option is None or not option.startswith("@"):
         return option
     return (file_or_text("--schedule", option) or b"").decode("ascii", "replace").strip()
 
 
 def must_be_enclave(file: str) -> None:
-    """Raises ArgumentError for what is none, among several."""
+    """Raise ArgumentError unless the file is an enclave."""
     decision = decide(file)
     if decision.kind is not Kind.ENCLAVE or (decision.server and not decision.exits):
         raise ArgumentError(f"{file}: only enclaves that a host runs can run at once, and this is not one")
 
 
 def show(enclaves: Sequence[Enclave], results: "Results", manner: Manner) -> None:
-    """Say how a run has ended, chain by chain."""
+    """Show how a run has ended, chain by chain."""
     for enclave, result in zip(enclaves, results, strict=True):
         for note in result.notes:
             say(one_line(f"pltvm: {enclave.name}: {note}{HOW_TO_GIVE}"))
@@ -162,7 +162,7 @@ def show(enclaves: Sequence[Enclave], results: "Results", manner: Manner) -> Non
 
 
 def to_dict(enclaves: Sequence[Enclave], results: "Results") -> dict[str, Any]:
-    """All of it as plain data, for JSON."""
+    """Return everything as plain data, for JSON."""
     return {
         "end": results.end,
         "schedule": results.schedule,

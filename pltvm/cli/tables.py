@@ -1,4 +1,4 @@
-"""Tables for people, and how far long work is: as wide as the terminal, plain where there is none."""
+"""Tables, and progress of long work: as wide as the terminal, plain without one."""
 
 import os
 import re
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pltvm.host.report import FaultReport
 
-_NARROW: Final = 64  # columns below which a row becomes some lines
+_NARROW: Final = 64  # columns below which a row is shown as several lines
 _UNLIMITED: Final = 10_000
 _REGISTERS: Final = re.compile(r"(?: +\w+ [0-9a-f]{16}){2,4}")
 _REGISTER: Final = 23  # columns
@@ -26,21 +26,23 @@ _INTERVAL: Final = 5.0  # seconds between two lines
 
 
 def clock(seconds: float) -> str:
-    """How long something has taken, as hours, minutes and seconds: 0:01:30."""
+    """Return a duration as hours, minutes and seconds: 0:01:30."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def console(stream: IO[str]) -> "Console":
-    """rich's, which knows NO_COLOR and TERM; what is no terminal gets whole lines, without colours."""
+    """Return rich's console, which respects NO_COLOR and TERM; other streams get unwrapped lines without
+    colours."""
     from rich.console import Console
 
-    width = get_terminal_size().columns if stream.isatty() else _UNLIMITED  # rich knows no size of a dumb one
+    # rich finds no size for a dumb terminal
+    width = get_terminal_size().columns if stream.isatty() else _UNLIMITED
     return Console(file=stream, highlight=False, soft_wrap=False, width=width, emoji=False, markup=False)
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout; columns whose name ends in ">" stand to the right.
+    """Print a table on stdout; columns whose name ends in ">" are right-aligned.
 
     On a narrow terminal each row is a paragraph instead, with a line for each cell.
     """
@@ -75,7 +77,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def is_narrow() -> bool:
-    """Whether stdout is a terminal with little room for tables."""
+    """Whether stdout is a narrow terminal."""
     return sys.stdout.isatty() and console(sys.stdout).width < _NARROW
 
 
@@ -85,10 +87,10 @@ def say_report(report: "FaultReport") -> None:
 
 
 def fit(text: str, stream: IO[str] | None = None) -> str:
-    """The text as it is, or on a terminal (stdout, or `stream`) with long lines broken between words.
+    """Return the text, for a terminal (stdout, or `stream`) with long lines broken between words.
 
-    What goes on is below what follows the first gap of two spaces: the second column. A row of registers
-    becomes two or four.
+    Continuation lines are indented to the second column, after the first gap of two spaces. A row of
+    registers becomes two or four rows.
     """
     stream = stream or sys.stdout
     width = console(stream).width if stream.isatty() else _UNLIMITED
@@ -107,9 +109,9 @@ def _broken(line: str, width: int) -> list[str]:
 
 
 class Counting:
-    """How far work of many steps is, on stderr: a bar on a terminal, else a line now and then.
+    """Shows the progress of work in many steps on stderr: a bar on a terminal, else a line now and then.
 
-    A context manager; nothing is shown of what takes no time.
+    A context manager; nothing is shown for short work.
     """
 
     def __init__(self, what: str, *, quiet: bool = False) -> None:
@@ -138,7 +140,7 @@ class Counting:
             self._bar.stop()
 
     def __call__(self, done: int, total: int | None = None, more: str = "") -> None:
-        """So many steps are done, of `total`; `more` says what has come of it."""
+        """Show that `done` of `total` steps are done; `more` describes the results so far."""
         now = time.monotonic()
         if self._bar is not None:
             if now - self._said > 0.1 or done == total:

@@ -1,7 +1,7 @@
-"""What is fuzzed, as options of a command: the same ones for all commands that run inputs.
+"""The options for fuzz targets, the same for all commands that run inputs.
 
-A command declares `target: Given` and gets the rest by `@takes_target`. What it runs is TARGET.elf with these
-options, or else that of the campaign whose folder the inputs are in.
+A command declares `target: Given` and gets the options by `@takes_target`. It runs TARGET.elf with these
+options, or else the target of the campaign whose folder the inputs are in.
 """
 
 import inspect
@@ -33,7 +33,7 @@ _ORACLES: Final = ("refusal", "stale")
 
 @dataclass(frozen=True)
 class Given:
-    """The target and its options, as they are given: parameters of a command."""
+    """The target and its options as parameters of a command."""
 
     elf: Annotated[
         Path | None,
@@ -106,9 +106,9 @@ class Given:
     ] = None
 
     def options(self, ctx: typer.Context) -> "tuple[Options, str]":
-        """The options that these are, and what speaks against --as; "" for nothing.
+        """Return the Options, and the evidence against --as; "" for none.
 
-        Raises ArgumentError for what makes no sense.
+        Raises ArgumentError for invalid options.
         """
         from pltvm.fuzz.options import Options
 
@@ -131,7 +131,7 @@ class Given:
         return options, doubt
 
 
-# What goes with TARGET.elf. (A campaign's harness has to be named as well, as it is a program.)
+# Options that need TARGET.elf. (A campaign's harness has to be named too, as it is a program.)
 _OF_TARGETS: Final = tuple(one.name for one in fields(Given) if one.name not in ("elf", "harness"))
 
 
@@ -139,7 +139,7 @@ _BY_NAME: Final = inspect.Parameter.KEYWORD_ONLY
 
 
 def takes_target(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with all parameters of `Given` in the place of its parameter `target`."""
+    """Return the command with all parameters of `Given` instead of its parameter `target`."""
     signature = inspect.signature(command)
     parameters: list[inspect.Parameter] = []
     for one in signature.parameters.values():
@@ -162,12 +162,12 @@ def takes_target(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class Workers:
-    """What each input is run with: by the options of the command line, or of its campaign."""
+    """The worker for each input, by the options of the command line, or of its campaign."""
 
     def __init__(self, ctx: typer.Context, given: Given) -> None:
         self._given = given
         self._options: Options | None = None
-        self._campaigns: dict[Path, Options] = {}  # by the folder of an input; kept for behind the wall
+        self._campaigns: dict[Path, Options] = {}  # by the folder of an input; read before the wall
         self._workers: dict[Options, Worker] = {}
         if given.elf is None:
             why = "needs TARGET.elf; without one, the options are those of the inputs' campaign"
@@ -178,7 +178,7 @@ class Workers:
                 print(one_line(f"pltvm: {doubt}"), file=typer.get_text_stream("stderr"))
 
     def options_of(self, file: Path) -> "Options":
-        """The options with which an input is run."""
+        """Return the options for an input."""
         if self._options is not None:
             return self._options
         if file.parent not in self._campaigns:
@@ -186,7 +186,7 @@ class Workers:
         return self._campaigns[file.parent]
 
     def of(self, file: Path) -> "Worker":
-        """What an input is run with; the same for all inputs with the same options."""
+        """Return the worker for an input, the same for all inputs with the same options."""
         from pltvm.fuzz.worker import Worker
 
         options = self.options_of(file)
@@ -196,13 +196,13 @@ class Workers:
 
 
 def files_of(options: "Options") -> list[str]:
-    """What a target is made of: behind a wall it can be read."""
+    """Return the files of a target, which have to be readable behind the wall."""
     harness = [os.path.dirname(options.harness)] if options.harness else []
     return [options.elf, *(path for _, path in options.servers), *harness]
 
 
 def campaign_options(file: Path, harness: Path | None) -> "Options":
-    """The options of the campaign that a file belongs to. A harness is code: it runs only if it is named."""
+    """Return the options of a file's campaign. A harness is code, so it runs only if it is named."""
     from pltvm.fuzz.options import Options
     from pltvm.fuzz.store import find_campaign
 
@@ -217,10 +217,10 @@ def campaign_options(file: Path, harness: Path | None) -> "Options":
 
 
 def _kind_of(target: Path, decision: Decision, wanted: str | None) -> str:
-    """`server` or `enclave`: what the command line says, or else what the file calls.
+    """Return `server` or `enclave`: from the command line, or else by the calls in the file.
 
-    Raises ArgumentError for what is neither, or shows neither: an enclave that is called as a server, or the
-    other way round, gives findings that are none.
+    Raises ArgumentError if it is neither, or unclear: an enclave that is called as a server, or vice versa,
+    gives false findings.
     """
     if decision.kind in (Kind.LINUX_PROGRAM, Kind.KERNEL) and (wanted is None or decision.sure):
         what = NAMES[decision.kind]
@@ -240,7 +240,7 @@ def _kind_of(target: Path, decision: Decision, wanted: str | None) -> str:
 
 
 def _refuse_idle(ctx: typer.Context, kind: str) -> None:
-    """Options that do nothing for this kind of target."""
+    """Refuse options without an effect for this kind of target."""
     if kind == "server":
         refuse_given(ctx, "is for enclaves that a host runs (--as enclave); callers feed a server", "channel")
     elif kind == "enclave":
@@ -248,7 +248,7 @@ def _refuse_idle(ctx: typer.Context, kind: str) -> None:
 
 
 def _doubt(decision: Decision, kind: str) -> str:
-    """What speaks against what the command line says that the target is; "" for nothing."""
+    """Return the evidence against the kind given on the command line; "" for none."""
     if kind == "server" and decision.exits:
         return (
             "--as server: it ends as an enclave does (call 99), and never returns as a server does (call 95)"

@@ -1,4 +1,4 @@
-"""The command `pltvm view`: a page that shows a run, of a trace, or of what it runs first."""
+"""The command `pltvm view`: makes a page of a trace, or of a program that it runs first."""
 
 import os
 import sys
@@ -13,14 +13,14 @@ from pltvm.cli.streams import say
 from pltvm.errors import PltvmError
 from pltvm.host.plain_file import writing
 
-_TRACE: Final = b'{"kind":"trace"'  # how a trace begins
-_NOTHING: Final = 3  # lines of a trace in which nothing happens: what it is, the start, the end
+_TRACE: Final = b'{"kind":"trace"'  # the start of a trace
+_NOTHING: Final = 3  # lines of a trace without events: header, snapshot, end
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 class ViewCommand(AroundRun):
-    """`view`: makes of a trace what it makes of a run, and so leaves out what says where one goes."""
+    """The command `view`, with the options of `run` except --trace, as it makes the trace itself."""
 
     left_out = ("trace", "trace_format", "record", "json")
 
@@ -73,9 +73,9 @@ def _replay(file: str, trace: Path, confine: bool) -> None:
 
 
 class _Page:
-    """The page that is made, in a file that can be written: that is known before anything is run.
+    """The page to be made, in a file that is checked to be writable before anything is run.
 
-    Raises PltvmError. A file that was not there is there only once it is a page.
+    Raises PltvmError. A new file appears only when the page is complete.
     """
 
     def __init__(self, path: Path, title: str, folders: list[Path]) -> None:
@@ -87,7 +87,7 @@ class _Page:
                 path.unlink()
 
     def write(self, trace: Path) -> None:
-        """Make it of this trace. Raises PltvmError."""
+        """Make the page of this trace. Raises PltvmError."""
         from pltvm.debug.view import page_of_trace
 
         try:
@@ -110,11 +110,11 @@ def _is_trace(file: str) -> bool:
         with open(file, "rb") as opened:
             return os.path.isfile(file) and opened.read(len(_TRACE)) == _TRACE
     except OSError:
-        return False  # `run` says what is wrong with it
+        return False  # `run` reports the error
 
 
 def _in_a_child(function: Any) -> int:
-    """The exit status of a command in a process of its own, which may wall itself in: this one goes on."""
+    """Run a command in a child process, which may confine itself, and return its exit status."""
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -123,7 +123,7 @@ def _in_a_child(function: Any) -> int:
     while True:
         try:
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        except KeyboardInterrupt:  # which the child has got too, and ends by
+        except KeyboardInterrupt:  # the child has got it too, and ends
             continue
 
 
@@ -142,7 +142,7 @@ def _be_child(function: Any) -> NoReturn:
 
 
 def _exiting(function: Any) -> NoReturn:
-    """typer's way to leave as Python's."""
+    """Turn typer's exit into Python's."""
     try:
         function()
     except typer.Exit as error:

@@ -1,21 +1,21 @@
-/* The memory that the fuzzing loop works on, all of it beside guest RAM and the copy of RAM.
+/* The memory that the fuzzing loop works on, besides guest RAM and its copy.
  *
- * This is the one place that says how it looks. Python reads it (arena.py), native code includes it.
+ * This header alone defines its layout. Python reads it (arena.py), native code includes it.
  *
  *   ┌──────────────────────┐
  *   │ struct state         │  numbers: of this execution, of the input, of all executions
- *   │ rng      4 u64       │  where the sequence of inputs is
+ *   │ rng      4 u64       │  the state of the sequence of inputs
  *   ├──────────────────────┤
  *   │ map      u8  an edge │  how often this execution took it, at most 255
- *   │ seen     u8  an edge │  classes of numbers that earlier ones have shown
- *   │ touched  u32         │  the edges that are not 0 in `map`
+ *   │ seen     u8  an edge │  classes of counts seen in earlier ones
+ *   │ touched  u32         │  the edges with a count in `map`
  *   ├──────────────────────┤
- *   │ buffer   parent      │  bytes: the input, and the one that it is a mutation of
+ *   │ buffer   parent      │  bytes: the input, and its parent
  *   ├──────────────────────┤
- *   │ slots    entries     │  leaf entries of writable pages: where, as an index of u64 in RAM, and what
+ *   │ slots    entries     │  leaf entries of writable pages: index of u64 in RAM, and value
  *   ├──────────────────────┤
- *   │ corpus   bounds      │  inputs end to end, and where each starts, and the last one ends
- *   │ tokens   token_bounds│  likewise the dictionary
+ *   │ corpus   bounds      │  inputs end to end, with start of each and end of the last
+ *   │ tokens   token_bounds│  the dictionary, in the same form
  *   └──────────────────────┘
  *
  * `map` and `seen`, by edge:
@@ -23,7 +23,7 @@
  *   │ of the target │ of server 1 │ … │ of server 7 │ features          │ numbers of pages: `seen` only │
  *   0               64 Ki                           FEATURES            MAP_SIZE − 256           MAP_SIZE
  *
- * A feature is no edge and counts as one, like a call of one kind after one of another.
+ * A feature counts like an edge: for example a call of one kind after one of another.
  */
 
 #ifndef PLTVM_ARENA_H

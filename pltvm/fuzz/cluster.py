@@ -1,4 +1,4 @@
-"""Runs rounds on a Dask cluster. Workers need pltvm, and the ELF files at the same paths.
+"""Runs rounds on a Dask cluster. Workers need pltvm with its `cluster` extra, and the ELFs at the same paths.
 
 Results do not depend on the cluster: the campaign's process has the corpus, writes every input and finding as
 soon as its round is back, and repeats rounds that the cluster has lost. Without a scheduler or a worker it

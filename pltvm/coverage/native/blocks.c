@@ -1,6 +1,6 @@
-/* The hook for coverage: each block of code of an enclave counts once more. As coverage/blocks.py does it.
+/* The hook for coverage: counts each block of code of an enclave, as coverage/blocks.py does.
  *
- * In C as it is called a hundred million times a second.
+ * In C because it is called a hundred million times a second.
  */
 
 #include "coverage/native/blocks.h"
@@ -9,7 +9,7 @@
 API void pltvm_cover_block(void *engine, uint64_t pc, uint32_t size, struct block_table *blocks) {
     (void)engine;
     uint64_t running = globals_of(blocks->hart)->running;
-    if (!running) return; /* a program of the host's, or its kernel */
+    if (!running) return; /* a program of the host, or its kernel */
     uint32_t eid = enclave_at(blocks->hart, running)->eid;
     uint64_t hash = (pc ^ (uint64_t)eid << 40 ^ (uint64_t)size << 56) * 0x9E3779B97F4A7C15u;
     uint64_t at = hash >> 32 & (blocks->rows - 1);

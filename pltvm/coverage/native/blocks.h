@@ -1,4 +1,4 @@
-/* Blocks of code that were run, counted by enclave: what Python gives to the hook of blocks.c, and looks at.
+/* Counts of executed blocks by enclave: shared by Python and the hook in blocks.c.
  *
  * `table` is a hash table with linear probing; a row whose count is 0 is free. `full` empties it.
  */
@@ -16,9 +16,9 @@ struct block_row {
 struct block_table {
     struct hart *hart;
     struct block_row *table;
-    uint32_t *taken;                /* numbers of the rows that are not free */
+    uint32_t *taken;                /* numbers of the used rows */
     uint64_t rows;                  /* a power of two */
-    uint64_t used, most;            /* rows: never more than `most`, which is less than all */
+    uint64_t used, most;            /* used rows: at most `most`, which is less than all rows */
     void (*full)(void);
 };
 

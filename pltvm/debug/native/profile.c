@@ -1,6 +1,6 @@
-/* Counts blocks of code, and follows calls: what debug/profile/count.py does, and says.
+/* Counts blocks of code, and tracks calls: does what debug/profile/count.py does, which describes it.
  *
- * In C as every block of code that runs is counted.
+ * In C because every block of code that runs is counted.
  */
 
 #include "debug/native/profile.h"
@@ -21,7 +21,7 @@ static void take_out(struct profile *profile, struct stack *stack);
 
 /* -- blocks ------------------------------------------------------------------------------------------- */
 
-/* Where code at `pc` lies in RAM, 0 where user mode cannot execute it. */
+/* The physical address of code at `pc`, 0 if user mode cannot execute it. */
 static uint64_t place_of(struct profile *profile, uint64_t pc) {
     struct hart *hart = profile->hart;
     uint64_t root = root_of(hart->registers[SATP]), tag = pc >> 12;
@@ -36,7 +36,7 @@ static uint64_t place_of(struct profile *profile, uint64_t pc) {
     return page->pa ? page->pa | (pc & (PAGE - 1)) : 0;
 }
 
-/* Copy code as the context that runs has it mapped; what is not mapped stays zero. */
+/* Copy code as mapped in the running context; unmapped bytes stay zero. */
 static void copy_code(struct profile *profile, uint64_t pc, uint64_t size, uint8_t *to) {
     while (size) {
         uint64_t part = PAGE - (pc & (PAGE - 1)), pa = place_of(profile, pc);
@@ -54,7 +54,7 @@ static int is_same(struct profile *profile, const struct block *block) {
     return !memcmp(now, profile->code + block->code, block->size);
 }
 
-/* x1 and x5 hold where a call returns to. */
+/* x1 and x5 hold return addresses. */
 static int is_link(unsigned reg) { return reg == 1 || reg == 5; }
 
 static uint32_t end_of(uint32_t word) {
@@ -71,7 +71,7 @@ static uint32_t end_of(uint32_t word) {
     return is_link(rs1) ? ENDS_RETURN : ENDS_PLAIN;
 }
 
-/* Count the instructions, and see what the last one does. */
+/* Count the instructions, and classify the last one. */
 static void decode(struct block *block, const uint8_t *code) {
     uint32_t at = 0, word = 0, low = 0;
     while (at + 2 <= block->size) {
@@ -86,7 +86,7 @@ static void decode(struct block *block, const uint8_t *code) {
     block->end = end_of(word);
 }
 
-/* The row of a block of the context that runs; block 0 if there is no room. */
+/* The row of a block of the running context; block 0 if there is no room. */
 static struct block *block_at(struct profile *profile, uint64_t pc, uint32_t size) {
     uint64_t who = profile->stack->who, where = place_of(profile, pc);
     uint64_t slot = mix(pc ^ where << 20, who << 32 | size);
@@ -145,7 +145,7 @@ static uint64_t node_of(struct profile *profile, uint64_t parent, uint32_t funct
     }
 }
 
-/* Instructions that were counted since belong to the node so far. */
+/* Add the instructions counted since then to the present node. */
 static void flush(struct profile *profile) {
     profile->nodes[profile->stack->node].self += profile->own;
     profile->own = 0;
@@ -157,7 +157,7 @@ static void enter(struct profile *profile, struct stack *stack, uint32_t functio
     profile->nodes[stack->node].calls++;
 }
 
-/* Find the node for a block that comes after another one. */
+/* Find the node for a block, given the block before it. */
 static void follow(struct profile *profile, struct stack *stack, uint64_t pc, uint32_t function) {
     if (profile->end == ENDS_CALL && profile->after != pc) {
         if (stack->depth < MOST_FRAMES) {
@@ -195,7 +195,7 @@ static struct stack *stack_of(struct profile *profile, uint64_t pc) {
     return *known;
 }
 
-/* Somebody else may run next: put away what belongs to who ran. */
+/* Store the state of the running context, as another one may run next. */
 static void put_away(struct profile *profile) {
     struct stack *stack = profile->stack;
     if (stack != NULL) {
@@ -240,7 +240,7 @@ static struct seen *look_up(struct profile *profile, uint64_t pc, uint32_t size)
     return seen;
 }
 
-/* Count a block in the node that it is of. */
+/* Count a block in its node. */
 static inline void count_here(struct profile *profile, struct seen *seen) {
     seen->times++;
     profile->running = seen;
@@ -262,7 +262,7 @@ static inline int is_known(const struct profile *profile, const struct seen *see
     return seen->pc == pc && seen->stamp == profile->stamp && seen->size == size;
 }
 
-/* A block that is not known, or comes after a call, a return, or another function. */
+/* A block that is unknown, or comes after a call, a return, or another function. */
 __attribute__((noinline)) static void count_slowly(uint64_t pc, uint32_t size, struct profile *profile) {
     struct seen *seen = place_in_seen(profile, pc);
     if (!is_known(profile, seen, pc, size)) {
@@ -272,7 +272,7 @@ __attribute__((noinline)) static void count_slowly(uint64_t pc, uint32_t size, s
     count(profile, seen);
 }
 
-/* Unicorn calls it at each block. What is usual needs no register saved. */
+/* Unicorn calls it at each block. The usual case need not save registers. */
 API void pltvm_profile_block(void *engine, uint64_t pc, uint32_t size, struct profile *profile) {
     (void)engine;
     struct seen *seen = place_in_seen(profile, pc);
@@ -281,20 +281,20 @@ API void pltvm_profile_block(void *engine, uint64_t pc, uint32_t size, struct pr
     else count_slowly(pc, size, profile);
 }
 
-/* The block that runs was left at `pc`: count what ran of it. */
+/* Count the part that ran of a block that was left at `pc`. */
 API void pltvm_profile_left(struct profile *profile, uint64_t pc) {
     struct seen *seen = profile->running;
     if (seen == NULL || pc - seen->pc >= seen->size) return;
     profile->running = NULL;
     seen->times--;
-    profile->own -= seen->instructions; /* it may be below zero until the node has it */
+    profile->own -= seen->instructions; /* it may be negative until it is added to the node */
     profile->end = ENDS_PLAIN;
     if (pc != seen->pc) count(profile, look_up(profile, seen->pc, (uint32_t)(pc - seen->pc)));
     profile->running = NULL;
     profile->end = ENDS_PLAIN;
 }
 
-/* What was counted is in its rows from now on. */
+/* Move all counts to their rows. */
 API void pltvm_profile_flush(struct profile *profile) {
     if (profile->stack != NULL) flush(profile);
     for (uint64_t i = 0; i < SEEN; i++) {
@@ -303,7 +303,7 @@ API void pltvm_profile_flush(struct profile *profile) {
     }
 }
 
-/* System calls of host programs that make and end programs, and enclaves: ioctl, exit, clone, execve. */
+/* System calls of host programs that start or end processes and enclaves: ioctl, exit, clone, execve. */
 static int may_change(uint64_t number) {
     return number == 29 || number == 93 || number == 94 || number == 220 || number == 221 || number == 281 ||
            number == 435;
@@ -323,7 +323,7 @@ static void count_call(struct profile *profile, uint64_t caller, uint64_t callee
 
 static uint64_t pages_of(const struct region *region) { return region == NULL ? 0 : region->size / PAGE; }
 
-/* Pages that a server's return has given the enclave that runs now, as its struct at `va` tells. */
+/* Pages that a server's return has given the running enclave, by its struct at `va`. */
 static uint64_t pages_back(struct hart *hart, struct enclave *caller, uint64_t va) {
     struct call_struct told;
     for (uint64_t i = 0; i < sizeof told; i += 8) {
@@ -352,7 +352,7 @@ API void pltvm_profile_trap(void *engine, uint32_t cause, struct profile *profil
     int is_call = 0, changes = 0;
     stack->counts->causes[cause % CAUSES]++;
     if (cause == ECALL_U) {
-        uint64_t a0, a6; /* in one call, as each costs more than all else here */
+        uint64_t a0, a6; /* in one call, as each call costs more than everything else here */
         const int ids[] = {hart->ids[A0], hart->ids[A6], hart->ids[A7]};
         void *values[] = {&a0, &a6, &number};
         hart->read_batch(hart->engine, ids, values, 3);
@@ -372,7 +372,7 @@ API void pltvm_profile_trap(void *engine, uint32_t cause, struct profile *profil
     if (hart->registers == registers && !changes) {
         if (profile->stack == NULL) return; /* Python has made an enclave, and `forget` was called */
         if (!by_core) profile->stamp = 0;
-        if (cause == ILLEGAL) { /* done by the core, which saves no registers, or by Python, which has */
+        if (cause == ILLEGAL) { /* done by the core, which saves no registers, or by Python, which has saved them */
             uint64_t by = (by_core ? hart_register(hart, PC) : registers[PC]) - pc;
             if (by == 2 || by == 4) {
                 count(profile, look_up(profile, pc, (uint32_t)by));
@@ -399,7 +399,7 @@ API void pltvm_profile_trap(void *engine, uint32_t cause, struct profile *profil
 /* Another one may run next. */
 API void pltvm_profile_leave(struct profile *profile) { put_away(profile); }
 
-/* Others may have the registers now that were met. */
+/* Forget the owners of registers, as they may have changed. */
 API void pltvm_profile_forget(struct profile *profile) {
     memset(profile->known, 0, KNOWN * sizeof *profile->known);
     put_away(profile);

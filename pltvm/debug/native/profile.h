@@ -1,10 +1,10 @@
-/* What the profile counts in, as native/profile.c and Python (`debug/profile/table.py`) share it.
+/* The counts of a profile, shared by native/profile.c and Python (`debug/profile/table.py`).
  *
- * Python allocates all of it, once; pages of it that are never touched cost nothing.
+ * Python allocates all of it, once; pages that are never accessed cost nothing.
  *
  *   who ◀── stack ──▶ node ──▶ parent …      blocks, found by who, pc, physical address and size
  *            │
- *            ╰─ frames: where calls return to, and the node that they return to
+ *            ╰─ frames: return addresses of calls, and their nodes
  */
 
 #ifndef PLTVM_PROFILE_H
@@ -17,7 +17,7 @@ enum profile_sizes {
     BLOCK_SLOTS = 1 << 20,
     MOST_NODES = 1 << 19,
     NODE_SLOTS = 1 << 20,
-    MOST_FRAMES = 512,          /* calls of one thread that are followed at a time */
+    MOST_FRAMES = 512,          /* open calls of one thread that are tracked */
     MOST_CODE = 1 << 26,        /* bytes of all blocks */
     KNOWN = 256,
     SEEN = 1 << 14,
@@ -30,18 +30,18 @@ enum profile_sizes {
 /* How a block ends, by the register conventions of the ABI. */
 enum block_end { ENDS_PLAIN, ENDS_CALL, ENDS_RETURN };
 
-/* Code that ran from `pc` on in one piece: `times` times. */
+/* Code from `pc` on that ran as a unit, `times` times. */
 struct block {
-    uint64_t who, pc, where;    /* where: physical, 0 where nothing is mapped for user mode */
+    uint64_t who, pc, where;    /* where: physical address, 0 if not mapped for user mode */
     uint32_t size, instructions;/* size in bytes */
     uint64_t times;
     uint64_t code;              /* its bytes, in `code` */
-    uint64_t seen;              /* when its bytes were compared last, as a number of translations */
+    uint64_t seen;              /* the number of translations when its bytes were last compared */
     uint32_t function, end;
     uint32_t length, dead;      /* length: bytes of the last instruction; dead: its code has been replaced */
 };
 
-/* A function as it was called: by `parent`, from the call that returns to `site`. */
+/* A function with its call path: called by `parent`, from the call that returns to `site`. */
 struct node {
     uint32_t parent, function;
     uint64_t site;
@@ -64,7 +64,7 @@ struct stack {
     uint64_t who;
     struct who *counts;
     uint64_t number;            /* no other one has it */
-    uint64_t end, after;        /* how the block that it ran last ends, and where */
+    uint64_t end, after;        /* how and where its last block ended */
     uint64_t depth, node, root;
     struct frame frames[512];
 };
@@ -78,19 +78,19 @@ struct page {
     uint64_t tag, root, epoch, pa;
 };
 
-/* A block that was found and is as it was, for as long as the stamp is the same; `times` are not in its row yet. */
+/* A cached block, valid while the stamp is the same; `times` are not in its row yet. */
 struct seen {
     uint64_t pc, stamp, times;
     uint32_t block, size, instructions, function, end, filler[5];
 };
 
 struct profile {
-    /* What each block needs. `own` are instructions that are not in the node yet. */
+    /* Data for each block. `own` are instructions not added to the node yet. */
     uint64_t stamp, salt;       /* stamp: of who runs and what is known, 0 where that is to be found out */
     uint64_t end, function, own, after;
-    uint64_t refresh;           /* another thread wants the TLB flushed, and has set the stamp to 0 */
+    uint64_t refresh;           /* another thread has asked for a TLB flush, and set the stamp to 0 */
     struct seen *seen;
-    struct seen *running;       /* the block that runs, NULL when it was settled */
+    struct seen *running;       /* the running block, NULL when it was settled */
 
     struct hart *hart;
     void (*trap)(void *engine, uint32_t cause, void *data);     /* who had the traps before */
@@ -109,9 +109,9 @@ struct profile {
 
     uint64_t block_count, node_count, edge_count, code_used;    /* block 0 and node 0 are none */
     uint64_t lost;              /* blocks that ran and did not fit */
-    uint64_t epoch;             /* changes with traps and translations: what is mapped where may have changed */
+    uint64_t epoch;             /* changes with traps and translations, as mappings may have changed */
     uint64_t translated;        /* blocks that Unicorn has translated */
-    struct stack *stack;        /* of who runs, NULL where that is to be found */
+    struct stack *stack;        /* of the running context, NULL if unknown */
 };
 
 #endif

@@ -1,9 +1,9 @@
-/* A whole execution, and the next one, without Python: what fuzz/target.py does in the plain case.
+/* Runs whole executions, one after the other, without Python: does what fuzz/target.py does in the common case.
  *
- * The enclave ends an execution by a call. Here that is looked at, RAM put back, the next input made and the
- * enclave entered again, inside the trap. Calls of the monitor that the core answers are answered on the way.
- * All else goes to Python as it was: a fault, a call that needs Python, an oracle that looks, something new.
- * In C as the way through Python takes longer than most targets run.
+ * The enclave ends an execution by a call. Then, inside the trap, coverage is checked, RAM is restored, the next
+ * input is made, and the enclave is entered again. Monitor calls that the core can answer are answered meanwhile.
+ * Everything else goes to Python unchanged: a fault, a call that needs Python, an oracle, new coverage.
+ * In C because going through Python takes longer than most targets run.
  */
 
 #include "fuzz/native/batch.h"
@@ -40,7 +40,7 @@ static void copy_back(struct hart *hart, const struct batch *batch, uint64_t pag
     memcpy(hart->ram + (page << 12), copy + (page << 12), PAGE);
 }
 
-/* Pages that were written by entries which the monitor has moved: only the tables in the log tell. */
+/* Pages written through entries that the monitor has moved: only the tables in the log show them. */
 static void restore_moved(struct hart *hart, const struct batch *batch) {
     for (uint64_t page = next_logged(hart, 0); page < hart->size >> 12; page = next_logged(hart, page + 1)) {
         if (!batch->tables[page]) continue;
@@ -58,7 +58,7 @@ static void restore_logged(struct hart *hart, const struct batch *batch) {
     memcpy(hart->dirty, batch->logged, hart->size >> 12);
 }
 
-/* The target starts anew, with the input that is in place; 0, with `found` set, if that is for Python. */
+/* Start the target with the input in place; 0, with `found` set, if Python has to do it. */
 static int begin(struct hart *hart, struct batch *batch) {
     struct state *state = &batch->arena->state;
     int how = 1;
@@ -81,7 +81,7 @@ static int begin(struct hart *hart, struct batch *batch) {
         return 0;
     }
     if (how == 1) hart_switch(hart, batch->target); /* which flushes: D bits were cleared */
-    hart->told = SWITCHED; /* Python may have seen another one run since; nobody wants the text */
+    hart->told = SWITCHED; /* Python may have run another context since then; the text is not needed */
     return 1;
 }
 
@@ -89,7 +89,7 @@ static int begin(struct hart *hart, struct batch *batch) {
 static int finish(struct hart *hart, struct batch *batch) {
     struct state *state = &batch->arena->state;
     if (!batch->plain || batch->by_python || batch->changed) return 0;
-    if (hart->flips != batch->flips) return 0; /* what was translated of those pages has to go */
+    if (hart->flips != batch->flips) return 0; /* the translated code of those pages has to be discarded */
     uint64_t va = hart_register(hart, A0);
     if ((va & (PAGE - 1)) > PAGE - sizeof(struct call_struct)) return 0;
     const struct call_struct *results = translate(hart, root_of(batch->target[SATP]), va, PTE_R);
@@ -125,7 +125,7 @@ static int finish(struct hart *hart, struct batch *batch) {
     return begin(hart, batch);
 }
 
-/* A call that is the monitor's: answered by its part of the core, or not. */
+/* A call for the monitor: its part of the core may answer it. */
 static int ask_monitor(struct hart *hart, struct batch *batch, uint32_t cause) {
     struct state *state = &batch->arena->state;
     struct calls *calls = batch->calls;

@@ -1,4 +1,4 @@
-/* A batch of executions, as the core and Python (fuzz/batch.py) share it. Python owns it. */
+/* A batch of executions, shared by the core and Python (fuzz/batch.py). Python owns it. */
 
 #ifndef PLTVM_BATCH_H
 #define PLTVM_BATCH_H
@@ -6,24 +6,24 @@
 #include "engine/native/hart.h"
 #include "fuzz/arena.h"
 
-/* What the core leaves to Python, where it is not something that is new. */
-enum { TO_BEGIN = 4, TO_SEND };   /* the next execution, whose input is there; the next call of this one */
+/* What the core leaves to Python, besides new coverage. */
+enum { TO_BEGIN = 4, TO_SEND };   /* the next execution, whose input is in place; the next call of this one */
 
-enum { ECALL_BLOCKS = 200 };      /* that a call counts as: see fuzz/target.py */
+enum { ECALL_BLOCKS = 200 };      /* blocks that a call counts as: see fuzz/target.py */
 
 struct batch {
     struct arena *arena;
 
-    /* The monitor: its part of the core, and what that works on. */
+    /* The monitor: its part of the core, with its data. */
     answer_function *monitor;
     void *calls;
-    uint64_t kbuffer;       /* of who is printed for, if what is printed does not matter; 0: Python prints */
+    uint64_t kbuffer;       /* of the printing chain, if the text is not needed; 0: Python prints */
 
-    /* The target: its registers, and with which call it ends an execution. */
+    /* The target: its registers, and the call by which it ends an execution. */
     uint64_t *target;
     uint64_t last_call;
-    uint64_t *regions[REGIONS];     /* registers of the enclaves whose edges are counted apart */
-    uint64_t entry[SLOTS];          /* what each execution starts with, but for its argument */
+    uint64_t *regions[REGIONS];     /* registers of the enclaves whose edges are counted separately */
+    uint64_t entry[SLOTS];          /* registers at the start of each execution, except its argument */
     uint64_t clock;
 
     /* Where an input is several calls: how many at most; who makes and who serves them, by their records; where
@@ -44,17 +44,17 @@ struct batch {
     const uint8_t *tables;
 
     /* Now. */
-    uint64_t plain;         /* whether executions may end here: nobody looks at what comes out */
+    uint64_t plain;         /* whether executions may end here: results need not be checked */
     uint64_t left;          /* executions, after this one */
-    uint64_t asked;         /* the monitor was asked for something, and the core has answered */
-    uint64_t by_python;     /* … or Python has: then it goes back, too */
-    uint64_t changed;       /* and it is known that more than RAM has to go back */
-    uint64_t flips;         /* of the hart, when Python last threw away code that had flipped */
+    uint64_t asked;         /* the monitor was called, and the core has answered */
+    uint64_t by_python;     /* … or Python has answered: then Python restores, too */
+    uint64_t changed;       /* and more than RAM has to be restored */
+    uint64_t flips;         /* of the hart, when Python last discarded code of flipped pages */
     uint64_t begun;         /* the core has begun this execution */
-    uint64_t found;         /* it is over, and RAM is as it was: what it reached that is new; or from above */
+    uint64_t found;         /* the execution is over, and RAM is restored: its new coverage; or a value from above */
 };
 
-/* Whether all that was written since the snapshot can be put back here: no page of code is in it. */
+/* Whether all writes since the snapshot can be restored here: no page with code is among them. */
 int batch_is_data(const struct hart *hart);
 
 #endif

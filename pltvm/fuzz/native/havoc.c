@@ -1,13 +1,13 @@
 /* Small changes to bytes: the operations that mutate.c stacks.
  *
- * C because every execution needs about four of them: in Python they take longer than the execution. This is
- * fuzz/havoc.py line by line, and what the functions do is said there. Draws from `rng` are statements of
- * their own: C does not say in which order the arguments of a call are computed.
+ * In C because every execution needs about four of them: in Python they take longer than the execution. This is
+ * fuzz/havoc.py line by line; the functions are described there. Draws from `rng` are separate statements, as C
+ * does not define the order in which arguments are computed.
  */
 
 #include "fuzz/native/havoc.h"
 
-/* Values that programs treat in a special way; those of a narrower field come first. */
+/* Values that programs often treat specially; those for narrower fields come first. */
 static const uint64_t INTERESTING[] = {
     0, 1, 16, 32, 64, 100, 127, -(uint64_t)128, -(uint64_t)1,
     128, 255, 256, 512, 1000, 1024, 4096, 32767, -(uint64_t)32768, -(uint64_t)129,
@@ -142,7 +142,7 @@ static void change_words(uint64_t *rng, uint8_t *buffer, int64_t start, int64_t 
     }
 }
 
-/* A length field, of what follows it or of everything. */
+/* A length field, for the rest after it or for everything. */
 static void write_length(uint64_t *rng, uint8_t *buffer, int64_t start, int64_t end, int64_t width) {
     int64_t length = end - start, at = start;
     if (below(rng, 4) != 0) at = start + below(rng, length - width + 1);

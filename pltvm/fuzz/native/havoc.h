@@ -1,4 +1,4 @@
-/* Random numbers, and small changes to bytes: what havoc.c has for mutate.c. */
+/* Random numbers, and small changes to bytes, for mutate.c. */
 
 #ifndef PLTVM_HAVOC_H
 #define PLTVM_HAVOC_H

@@ -1,7 +1,7 @@
 /* New inputs from old ones: by whole fields, by whole messages, and by bytes.
  *
- * C because every execution has an input of its own. This is fuzz/mutate.py line by line, and what the
- * functions do is said there. One seed gives one sequence of inputs, the same as in Python.
+ * In C because every execution has a new input. This is fuzz/mutate.py line by line; the functions are described
+ * there. One seed gives one sequence of inputs, the same as in Python.
  *
  * A message: u64 argument | u16 size | u8 client | u8 – | size bytes of memory
  */
@@ -17,7 +17,7 @@ static int64_t span(const uint8_t *data, int64_t at, int64_t end) {
     return least(HEAD + memory, end - at);
 }
 
-/* Where so many messages behind `at` the next one starts, or where there are no more. */
+/* The place after so many messages from `at`, or the end if there are fewer. */
 static int64_t seek(const uint8_t *data, int64_t at, int64_t end, int64_t index) {
     for (; index > 0 && at < end; index--) at += span(data, at, end);
     return at;

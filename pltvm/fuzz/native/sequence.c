@@ -1,6 +1,6 @@
-/* The calls of an input that are like the one before: what fuzz/sequences.py does for them.
+/* Calls of an input that are like the one before: does what fuzz/sequences.py does for them.
  *
- * In C as there are several in each execution, and the server runs for less time than Python would take.
+ * In C because each execution has several, and the server runs for less time than Python would take.
  */
 
 #include "fuzz/native/sequence.h"
@@ -12,7 +12,7 @@ enum { HEAD = 12, SIZE_AT = 8, COST = 4000 }; /* of a message, and of one more c
 
 struct message {
     uint64_t argument;
-    int64_t start, length; /* of its memory, as far as the input goes */
+    int64_t start, length; /* of its memory, limited by the end of the input */
 };
 
 /* The next message; 0 if there is none. */
@@ -31,13 +31,13 @@ static int next_message(const struct batch *batch, struct message *message) {
     return 1;
 }
 
-/* A call has plainly given its request back, so that nothing has to be moved for a next one like it. */
+/* Whether a call has simply returned its request, so that nothing has to move for another call like it. */
 static int is_like_the_next(const struct batch *batch, const struct call_struct *results) {
     return batch->passes && results->req_vaddr == batch->request && results->req_size == batch->room &&
            !results->resp_vaddr;
 }
 
-/* What a message passes, with zeros behind it. */
+/* Write the memory of a message, with zeros after it. */
 static void fill(const struct batch *batch, uint8_t *memory, const struct message *message) {
     size_t room = (size_t)batch->room, length = (size_t)message->length < room ? (size_t)message->length : room;
     memcpy(memory, batch->arena->buffer + message->start, length);
@@ -51,11 +51,11 @@ static void note_sent(struct batch *batch, const struct message *message) {
     state->region = state->previous = 0;
 }
 
-/* A call like the one before: nothing is moved, the target's registers are those that it starts with. */
+/* Make a call like the one before: nothing moves, and the target gets its first registers. */
 static void call_again(struct hart *hart, struct batch *batch, const struct message *message) {
     struct state *state = &batch->arena->state;
     fill(batch, hart->ram + batch->place, message);
-    /* Said by D bits, as of guest code: the monitor has changed nothing. */
+    /* Note it by D bits, like writes of guest code: the monitor has changed nothing. */
     for (uint64_t i = 0; i < batch->slot_count; i++) ((uint64_t *)(void *)hart->ram)[batch->slots[i]] |= PTE_D;
     note_sent(batch, message);
     state->work += COST;
@@ -64,7 +64,7 @@ static void call_again(struct hart *hart, struct batch *batch, const struct mess
     batch->target[A1] = batch->request;
 }
 
-/* Have the monitor take the target's call as over; 0 if that is for Python. */
+/* Let the monitor end the target's call; 0 if Python has to do it. */
 static int give_back(struct hart *hart, struct batch *batch) {
     struct state *state = &batch->arena->state;
     hart->above = batch->calls;
@@ -77,7 +77,7 @@ static int give_back(struct hart *hart, struct batch *batch) {
     return 1;
 }
 
-/* Have the caller, which has the hart, make the call of the next message. */
+/* Let the caller, which has the hart, make the call of the next message. */
 static int send(struct hart *hart, struct batch *batch, const struct message *message) {
     struct enclave *caller = enclave_at(hart, batch->caller);
     struct call_struct *where = translate(hart, caller->root, batch->struct_va, PTE_R | PTE_W);
@@ -116,7 +116,7 @@ int sequence_begin(struct hart *hart, struct batch *batch) {
         call_again(hart, batch, &message);
         return 1;
     }
-    /* The call of the snapshot is undone: its request goes back, by a structure in stack that nobody uses. */
+    /* Undo the call of the snapshot: its request goes back, with a struct in unused stack. */
     struct enclave *server = enclave_at(hart, batch->server);
     struct call_struct *unused = translate(hart, server->root, batch->unused_va, PTE_R | PTE_W), before;
     if (unused == NULL) return 0;
@@ -140,7 +140,7 @@ int sequence_next(struct hart *hart, struct batch *batch, const struct call_stru
         hart_load(hart);
         return 1;
     }
-    /* Behind that the execution must be able to end here. */
+    /* After that the execution must be able to end here. */
     if (!batch->left || !batch_is_data(hart) || !give_back(hart, batch)) return -1;
     if (!more) return 0;
     pltvm_fuzz_part(batch->arena, 0, 1);

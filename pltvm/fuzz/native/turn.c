@@ -1,11 +1,11 @@
-/* The fuzzing loop: what is done for every block of code that runs, and for every execution.
+/* The steps of the fuzzing loop: for every block of code that runs, and for every execution.
  *
  *   block hook   counts edges, and blocks down to the end of the budget
  *   turn         new edges?  clear the map; copy back the pages that the run has written;
  *                mutate the parent input; put the result where the enclave reads it
  *
- * C because the block hook is called a million times a second, and an execution takes less time than ten
- * lines of Python. This is fuzz/turn.py line by line, and what the functions do is said there.
+ * In C because the block hook is called a million times a second, and an execution takes less time than ten
+ * lines of Python. This is fuzz/turn.py line by line; the functions are described there.
  */
 
 #include "engine/native/api.h"

@@ -1,4 +1,4 @@
-/* What Linux for riscv64 passes in memory: the structs of system calls, flat. `structs` reads this file.
+/* The structs that system calls of Linux for riscv64 pass in memory, flattened. `structs` reads this file.
  *
  * Names are those of the kernel's headers, without their prefixes (st_, si_, …). Arrays of char are bytes.
  */
