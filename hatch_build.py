@@ -1,7 +1,7 @@
-"""The package's own build: makes the native core and the layouts of structs first, which go into the wheel.
+"""The package's own build: makes the native core and the layouts of structs, which are part of the wheel.
 
-With PLTVM_TARGET, one of `pltvm.build.core.TARGETS`, the wheel is for that machine. An editable install gets
-what is made in its own folder; a wheel gets it from elsewhere, and the folder stays as it is.
+With PLTVM_TARGET, one of `pltvm.build.core.TARGETS`, the wheel is for that machine. An editable install has
+these files in the source folder; for a wheel they are made elsewhere, and the source folder is not changed.
 """
 
 import importlib.util
@@ -15,14 +15,15 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
-_OLDEST_GLIBC = 17  # 2.17, of manylinux2014: pip asks for none that is older
+_OLDEST_GLIBC = 17  # 2.17, of manylinux2014: the oldest that pip supports
 
 
 class Natives(BuildHookInterface[Any]):
-    """A wheel with the library is for one platform and any Python; without, for both."""
+    """Sets the tags of wheels: with the library for one platform and any Python; without it for any
+    platform."""
 
     def dependencies(self) -> list[str]:
-        """ziglang, where it is the only compiler."""
+        """Return ziglang, if it is the only compiler."""
         core = self._builder("core")
         return [core.ZIGLANG] if self._target or not core.system_compiler() else []
 
@@ -53,7 +54,7 @@ class Natives(BuildHookInterface[Any]):
         return os.environ.get("PLTVM_TARGET", "")
 
     def _builder(self, name: str) -> ModuleType:
-        """A file of `pltvm.build`, without the package, of which nothing is installed here."""
+        """Load a file of `pltvm.build` without the package, whose dependencies are not installed here."""
         path = Path(self.root) / "pltvm" / "build" / f"{name}.py"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
@@ -64,7 +65,7 @@ class Natives(BuildHookInterface[Any]):
 
 
 def _platform(library: Path) -> str:
-    """The platform of a library made here: on Linux with the oldest glibc that has all it asks for."""
+    """Return the platform of a library made here: on Linux with the oldest glibc that has what it needs."""
     own = list(platform_tags())
     asked = [int(minor) for minor in re.findall(rb"\0GLIBC_2\.(\d+)", library.read_bytes())]
     needed = f"manylinux_2_{max([_OLDEST_GLIBC, *asked])}_"

@@ -1,8 +1,9 @@
-"""What mkdocs is told beside mkdocs.yml: pages that are made of files outside of docs/, and links to them.
+"""Extends mkdocs.yml: adds pages made of files outside docs/, and links to them.
 
-    README.md, CONTRIBUTING.md, CHANGELOG.md    pages of the site; on GitHub readers look there first
-    commands.md                                 what each command says to --help
-    ../pltvm/engine/hart.py                     a link to a source becomes its path: the site has no sources
+    README.md, CONTRIBUTING.md, CHANGELOG.md    are pages of the site too; on GitHub they are at the top
+    commands.md                                 the help of each command
+    ../pltvm/engine/hart.py                     links to sources become plain paths, as the site has no
+    sources
 
 mkdocs calls the functions that begin with `on_`.
 """
@@ -26,7 +27,7 @@ _LINK: Final = re.compile(r"\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)]*)?\)")
 
 
 def on_config(config: Any) -> Any:
-    """A page may be named in nav before there is one: what is not there is left out."""
+    """Remove missing pages from nav."""
     config.nav = list(_present(config.nav))
     return config
 
@@ -43,12 +44,12 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links out of docs/ lead to pages of the site, or become the path that they name."""
+    """Turn links out of docs/ into links to pages of the site, or into plain paths."""
     return markdown if page.file.generated_by else with_links(markdown, ROOT / "docs")
 
 
 def with_links(text: str, folder: Path) -> str:
-    """The text of a file in `folder`, with its links as they are in the site."""
+    """Return the text of a file in `folder`, with links for the site."""
 
     def changed(match: re.Match[str]) -> str:
         words, target, anchor = match[1], match[2], match[3] or ""
@@ -63,7 +64,7 @@ def with_links(text: str, folder: Path) -> str:
 
 
 def commands() -> str:
-    """A page with the help of each command, as a terminal of 88 columns shows it."""
+    """Return a page with the help of each command, as in a terminal of 88 columns."""
     import typer
 
     sys.path.insert(0, str(ROOT))
@@ -82,7 +83,7 @@ def commands() -> str:
 
 
 def _present(nav: list[Any]) -> Iterator[Any]:
-    """The entries of nav, without pages that there are not and sections that have none then."""
+    """Yield the entries of nav, without missing pages and empty sections."""
     for entry in nav:
         ((title, value),) = entry.items() if isinstance(entry, dict) else ((None, entry),)
         if isinstance(value, list):

@@ -1,5 +1,4 @@
-"""Functions that get each new machine before anything runs on it: test runners use them for output and
-coverage.
+"""Functions that get each new machine before anything runs on it, for test runners.
 
 A separate file, so that registering one does not load the machine.
 """

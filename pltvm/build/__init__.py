@@ -1,5 +1,4 @@
-"""The guest compiler: makes ELFs from C and the libraries in `guest/`; also builds parts of the package
-itself.
+"""The guest compiler: makes ELFs from C and the libraries in `guest/`; also builds parts of the package.
 
 Nothing here imports the machine.
 

@@ -1,5 +1,4 @@
-"""The declarations of the package's C headers, for Python: from the module made by the build, or parsed
-now."""
+"""The declarations of the package's C headers, for Python: from the build's module, or parsed now."""
 
 from importlib import import_module
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""The results of fuzzing: inputs worth keeping, findings, and counts. Plain data, to be sent between
-processes."""
+"""The results of fuzzing: inputs worth keeping, findings, and counts. Plain data for all processes."""
 
 from dataclasses import dataclass, field
 from typing import Any

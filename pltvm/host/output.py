@@ -1,5 +1,4 @@
-"""The output of guests: passed on when it is printed, and kept up to a limit, so that no guest fills host
-memory.
+"""The output of guests: passed on when it is printed, and kept up to a limit.
 
 The file also handles errors of callbacks. An error raised by a function of the caller has to reach the
 caller, through code that serves guests and would take it for an error in serving them. So it travels as a

@@ -1,5 +1,4 @@
-"""Reads and writes files that users name: never waits at a pipe, never reads without end, writes
-atomically."""
+"""Reads files that users name, without waiting or endless reading, and writes files atomically."""
 
 import os
 import stat

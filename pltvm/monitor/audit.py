@@ -1,5 +1,4 @@
-"""The monitor's self-check: derives the owner of every page from the living enclaves, and compares with the
-bitmap.
+"""The monitor's self-check: derives the owner of every page from the enclaves, and compares with the bitmap.
 
 Not part of any call: tests and the debug switch run it whenever the host has control.
 """

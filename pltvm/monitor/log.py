@@ -91,8 +91,8 @@ class Trap(NamedTuple):
 class Differs(BaseException):
     """A trap differs from the expected one. It is no Exception, so that no handler of errors catches it.
 
-    `now` is the trap that came, `before` the last expected trap with a row that matched, and `expected` the
-    trap that should have come as number `number`; None if there should have been none.
+    `now` is the trap that came. `expected` is the next expected trap that has a row, None if no more should
+    come. `since` is the number of the last trap with a matching row: the first difference comes after it.
     """
 
     def __init__(self, now: Trap, expected: Trap | None, since: int) -> None:

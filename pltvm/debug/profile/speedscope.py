@@ -1,5 +1,4 @@
-"""A profile as a file of speedscope (https://www.speedscope.app): a flame graph of instructions, one for each
-enclave and process.
+"""A profile as a file of speedscope (https://www.speedscope.app): a flame graph for each enclave and process.
 
 Stacks are from the tree of calls, the heaviest on the left; weights are instructions.
 """

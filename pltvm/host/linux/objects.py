@@ -1,5 +1,4 @@
-"""Memory objects: the content of file mappings and of shared anonymous mappings, with the same pages in every
-process.
+"""Memory objects: the content of file mappings and shared anonymous ones, shared by all processes.
 
 An object exists while a space shows it; one of a read-only file is kept for some time, as the next process is
 likely to run the same program (`MOST_UNUSED`). An internal descriptor keeps the file open, so that its inode

@@ -1,5 +1,4 @@
-"""signalfd: signals that are read from a file. They are the signals of the reading process, not of the
-maker."""
+"""signalfd: signals that are read from a file. They are those of the reading process."""
 
 from errno import EINVAL
 from typing import Any

@@ -1,5 +1,7 @@
-"""The names of sockets in folders. On the disk they are unconnected sockets: the socket of the system is
-found by the inode, and names made by programs outside lead nowhere.
+"""The names of sockets in folders.
+
+On the disk they are unconnected sockets: the socket of the system is found by the inode, and names made by
+programs outside lead nowhere.
 """
 
 import os

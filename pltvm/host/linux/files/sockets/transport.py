@@ -1,5 +1,6 @@
-"""The interface of kinds of sockets, and the common part of those inside the machine: a kind implements
-binding, connecting and sending.
+"""The interface of kinds of sockets, and the common part of those inside the machine.
+
+Kinds implement binding, connecting and sending.
 
 With `at_once` a call does not wait. All raise LinuxError, or Blocked.
 """

@@ -1,5 +1,4 @@
-"""UDP over the loopback interface. Datagrams without a receiver are lost; a connected sender gets an
-error."""
+"""UDP over the loopback interface. Datagrams without a receiver are lost; connected senders get an error."""
 
 from errno import EACCES, ECONNREFUSED, EINVAL, EMSGSIZE, ENETUNREACH, ENOTCONN, EPIPE
 from typing import Final
