@@ -1,7 +1,7 @@
 """`python -m pltvm.build core|enclaves|hosts [DIRECTORY]`: makes built files again, in place or elsewhere.
 
 core       the native core, with the system's C compiler or that of ziglang; and the layouts of structs
-~    enclaves   examples and attacks; always with the compiler of ziglang
+enclaves   examples and attacks; always with the compiler of ziglang
 hosts      host programs and the enclaves made for them; glibc's need Debian's cross compiler
 """
 

@@ -1,8 +1,8 @@
 """Parses a command line of `pltvm build`, which is that of a C compiler.
 
-~    sources, objects, archives, -l and other linker options      in their order: `Arguments.inputs`
-    -o, -O, -g, -c -S -E                                         once: the last one counts
-    everything else                                              is passed to the compiler unchanged
+sources, objects, archives, -l and other linker options      in their order: `Arguments.inputs`
+-o, -O, -g, -c -S -E                                         once: the last one counts
+everything else                                              is passed to the compiler unchanged
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The libraries of enclaves, each made when it is needed; the compiler caches them.
 
-    ~    sdk       guest/lib: linked with every enclave
+    sdk       guest/lib: linked with every enclave
     runtime   the compiler's own library: floating point and division of 128 bits, in software
     extras    further functions of C, from the sources of musl that come with ziglang (MIT): math.h,
               strtod, printing of floating-point numbers, setjmp.h, calendars of time.h

@@ -1,7 +1,7 @@
 """An outer wall: a process that runs an untrusted program gives up all rights that it does not need.
 
     landlock    files and folders, TCP, signals to processes outside
-    ~    seccomp     sockets, starting programs, other processes, and what Landlock does not check
+    seccomp     sockets, starting programs, other processes, and what Landlock does not check
 
 The monitor's tables and the checks of the host's services confine guest programs. The wall is for the case
 that one of these, or Unicorn, has a flaw: then guest code acts as this process, and this process can do only

@@ -3,7 +3,7 @@
 The filter is a program for the kernel's packet filter: it gets the number of each call and allows or refuses
 it.
 
-    ~    load architecture    other than ours → refuse: numbers have other meanings there
+    load architecture    other than ours → refuse: numbers have other meanings there
     load number          x32 (bit 30)    → refuse: the same calls under other numbers
                          in the list     → refuse
     of ioctl, load the request; the two that type into a terminal → refuse

@@ -1,6 +1,6 @@
 """Goes back in time: as a run repeats exactly, an earlier snapshot is restored and run again.
 
-    ~    go_to(N)        restores the last checkpoint before N, and runs N − its position instructions again
+    go_to(N)        restores the last checkpoint before N, and runs N − its position instructions again
     back_to_break   goes stretch by stretch from now to the beginning: each is run again from its
                     checkpoint, noting the blocks that contain one of the places (`Counter.look_for`)
     back_to_write   the same, noting the blocks in which, or in whose trap, bytes changed (`Counter.watch`)

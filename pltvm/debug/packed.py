@@ -1,8 +1,8 @@
 """A recording as a file: a zip, with a manifest in JSON that lists its contents.
 
-    ~    manifest.json   versions of this format, pltvm and Unicorn; what was run, how, and how it ended
+    manifest.json   versions of this format, pltvm and Unicorn; what was run, how, and how it ended
     elf/0 …         the program, and the servers, in the order of the manifest
-    ~    shm, relay, disk, input, stdin/0 …    inputs of the run
+    shm, relay, disk, input, stdin/0 …    inputs of the run
     tree            what a host program found beneath its root: rows of JSON (`rooted`)
     tree/0 …        the contents of files there
     traps           the rows of its log (`pltvm.monitor.log`), column by column

@@ -1,6 +1,6 @@
 """Records and replays runs: inputs from outside are recorded, or given again, and traps are compared.
 
-    ~    Recording    around a run: packs its inputs, its log of traps, and hashes of its output
+    Recording    around a run: packs its inputs, its log of traps, and hashes of its output
     Replay       around the same run in another process: ends it at the first trap that differs
 
 Both have the same interface for the command: `options` for a host program, `running` around the run.

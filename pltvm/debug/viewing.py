@@ -41,8 +41,8 @@ class ThreadView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One address space and its threads. `number` is what debuggers call a process; `moved` is what is added
-    to the addresses of its ELF; `eid` is that of an enclave, and `slot` which one of a concurrent server."""
+    """One address space and its threads. `number` is the process number for debuggers; `moved` is the offset
+    of its ELF's addresses; `eid` is that of an enclave, and `slot` the slot of a concurrent server."""
 
     number: int
     name: str
@@ -70,9 +70,9 @@ class Views:
         return getattr(self.machine.kernel.program, "system", None)
 
     def all(self) -> list[View]:
-        """All of them: processes first, then enclaves in the order of their creation.
+        """Return all views: processes first, then enclaves in the order of creation.
 
-        Slots of a concurrent server have stacks of their own at the same addresses: each is one.
+        Each slot of a concurrent server is a view: slots have their own stacks, at the same addresses.
         """
         return [*self._processes(), *self._kernel(), *map(self._of_enclave, self._slots())]
 

@@ -61,7 +61,7 @@ def where(view: View, pc: int) -> str:
 
 
 def _enclave(views: Views, view: View | None) -> "Enclave | None":
-    """The enclave of a view."""
+    """Return the enclave, or slot, of a view, or None."""
     found = views.machine.enclaves.get(view.eid) if view is not None and view.eid is not None else None
     return found.slots[view.slot] if found is not None and view is not None and view.slot else found
 

@@ -6,10 +6,10 @@ computations in Python check regularly.
 
 While a debugger has stopped the run (`standing`), time does not count for limits.
 
-    ~    user                                           checks by
-    ~    the hart, and schedulers                       asked
-    ~    code that waits for a time or a file           wait, which raises Interrupted
-    ~    a digest over much memory                      check, which raises it too
+    user                                           checks by
+    the hart, and schedulers                       asked
+    code that waits for a time or a file           wait, which raises Interrupted
+    a digest over much memory                      check, which raises it too
 """
 
 import os

@@ -46,7 +46,7 @@ class TimeSlice:
         self._used, self._began = used, self._set
 
     def left(self) -> int:
-        """Return how many instructions are left; 0 without slices, −1 if this one is over and another begins."""
+        """Return how many instructions are left; 0 without slices, −1 if it is over and the next begins."""
         left = self.length - self.used
         if self._began != self._set or left <= 0:
             self.begin()

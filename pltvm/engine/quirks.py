@@ -1,19 +1,19 @@
 """The differences between Unicorn and a RISC-V CPU, and their corrections.
 
-    ~    Unicorn                                                           corrected by
+    Unicorn                                                           corrected by
     gives pc + 4 at a trap, whatever the instruction's length         `settle`
     is slow on pages that are writable and executable                 `settle`: they flip between the two
-    ~    lacks counters that are the same in each run                      `settle`, from one clock
+    lacks counters that are the same in each run                      `settle`, from one clock
     refuses `wfi` in user mode                                        `settle`
-    ~    reports some illegal words as fetch faults of the page before     `settle`
+    reports some illegal words as fetch faults of the page before     `settle`
     lacks Zba, Zbb, Zbs and Zicond                                    `settle`, by `emulate`
-    ~    skips Zcb silently                                                `skipped` makes it trap; `settle`
+    skips Zcb silently                                                `skipped` makes it trap; `settle`
     fails at an entry that points outside RAM                         `pmp`, which refuses it, and `settle`
     ends the run at `wfi`, and at `ebreak`                            `cause_of_end`
-    ~    finds code by addresses as the current privilege maps them        `remove_code`
+    finds code by addresses as the current privilege maps them        `remove_code`
     shows mstatus only in M-mode, fcsr only with floating point on    `supervisor`
     skips some floating-point instructions when it is off             `context`: it is on
-    ~    stops inside atomic instructions                                  `leaving`
+    stops inside atomic instructions                                  `leaving`
     flushes when the ASID changes, and at no other time               `Hart._load`
     misses some stores to code through another mapping                `Hart.watch_aliases`
     enlarges its TLB only when that is flushed                        `tlb_tuning`

@@ -5,8 +5,8 @@ when it has been translated and has not run yet. If it has such an instruction, 
 its place while the block is translated again; then RAM is as before, and the block traps there. No guest runs
 in between.
 
-    ~    translated, seen here -> illegal word put in, translation discarded, pc written, which leaves the
-    block translated again      -> the word put back; the block runs up to the trap
+    translated, seen here -> illegal word put in, translation discarded, pc written: the block is left
+    translated again      -> the word put back; the block runs up to the trap
 """
 
 import ctypes

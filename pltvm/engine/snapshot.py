@@ -1,6 +1,6 @@
 """Saves RAM and CPU at one moment, and restores them; the cost depends on the pages touched.
 
-    ~    save        copies the pages written since the last save or restore, over the last snapshot
+    save        copies the pages written since the last save or restore, over the last snapshot
     restore     copies those pages back, and the pages in which the two snapshots differ
 
 RAM's own log (`Memory.dirty`) has the pages written through it. Pages written by guest code are in the D bits

@@ -1,7 +1,7 @@
 """The fuzzer, which finds bugs in enclaves: `pltvm fuzz`.
 
 Executions, from the snapshot back to it
-    ~    options     the target and the options of a campaign
+    options     the target and the options of a campaign
     layout      how the bytes of an input reach the enclave
     target      the machine just before the input is read, and executions from there
     execution   the result of one: new coverage, or a problem
@@ -13,11 +13,11 @@ Executions, from the snapshot back to it
     arena       the memory that these work on
     havoc       changes to bytes                             mutate  changes to whole inputs
 Problems
-    ~    secret      data that no other party may see             oracles checks of responses and memory
-    stack       backtraces                                   explain turns a problem into a finding, with a
-    report checker     reads reports of the memory checker
+    secret      data that no other party may see             oracles checks of responses and memory
+    stack       backtraces                                   explain turns a problem into a finding
+    checker     reads reports of the memory checker
 A campaign
-    ~    results     the results, as plain data
+    results     the results, as plain data
     trace       finds compared values                        compare makes inputs of them
     dictionary  words for inputs                              record  seeds from a run of other programs
     worker      one round                                    pool    rounds in processes, `cluster` on Dask
@@ -26,6 +26,6 @@ A campaign
     store       the output folder, in AFL++'s form (`afl_files`), at `paths`
     cover       blocks that a corpus reaches, for `pltvm.coverage`
 Afterwards
-    ~    corpus      edges of inputs, minimizing a corpus         shorten  minimizing an input
+    corpus      edges of inputs, minimizing a corpus         shorten  minimizing an input
     triage      replays all findings, and groups equal ones
 """

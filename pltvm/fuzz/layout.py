@@ -5,10 +5,9 @@
     relay    a hostile host          content of the relay pages
     shm      a hostile host          u32 when | u32 at | u64 value | content of the shared memory;
                                      after `when` blocks of code `value` is written at `at` (when ≠ 0)
-    ~    ocalls   a lying host (Iago)     for each ocall a byte: 0 honest, 1 refused, 2 odd (twice the
-    requested
-                                     block, half the random numbers), 3 hostile data, which follows in the
-                                     input; honest when the input is used up
+    ocalls   a lying host (Iago)     for each ocall a byte: 0 honest, 1 refused, 2 odd (twice the
+                                     requested block, half the random numbers), 3 hostile data, which follows
+                                     in the input; honest when the input is used up
 
 All numbers are little endian, and any bytes are a valid input: missing bytes are zero, surplus ones are cut.
 An enclave can have several channels: all but the last of them are then preceded by their u16 length.

@@ -1,9 +1,9 @@
 """Checks executions that ended without a fault: what the other side got, and what changed.
 
-~    secret         8 bytes of the secret in a response, in printed text, or in memory that the host can read
-    other-client   the token that fills the memory of another client, in a response
-    stale          the paint of unused stack, in a response (opt in)
-    refusal        a negative result although the call has changed memory of the server (opt in)
+secret         8 bytes of the secret in a response, in printed text, or in memory that the host can read
+other-client   the token that fills the memory of another client, in a response
+stale          the paint of unused stack, in a response (opt in)
+refusal        a negative result although the call has changed memory of the server (opt in)
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Records seeds from a run: the data that enclaves and the host send each other, as files for the fuzzer.
 
-    ~    DIR/kv-store/000000         a call of the server with that name, in the layout `call`
+    DIR/kv-store/000000         a call of the server with that name, in the layout `call`
     DIR/kv-store.calls/000000   all its calls in order, in the layout `calls`
     DIR/caller.elf.relay/000000 the relay pages that an enclave starts with, `relay`
     DIR/caller.elf.shm/000000   the memory that it shares with the host, `shm` (the header says: no race)

@@ -1,6 +1,6 @@
 """Shows the progress of a campaign: a screen on a terminal, else a line now and then, or JSON lines.
 
-    ~    screen      on stderr if that is a terminal: a panel at the bottom, and above it the findings, which
+    screen      on stderr if that is a terminal: a panel at the bottom, and above it the findings, which
                 stay in the terminal's history. Drawn when `update` is called, at most four times a second;
                 there is no thread.
     lines       on stderr otherwise: one every few seconds

@@ -4,7 +4,7 @@
         queue/                inputs: id:000003,src:000001,time:1234,execs:5678,op:havoc,rep:2
         crashes/  hangs/      inputs that show a bug; ids are counted through both folders
         fuzzer_stats  plot_data  cmdline  fuzzer_setup
-        ~        reports/              ours: id:000003.txt and id:000003.json, for each crash and hang
+        reports/              ours: id:000003.txt and id:000003.json, for each crash and hang
         campaign.json         ours: the options, for a replay and to resume
 
 Every file is written under another name and then renamed: it is complete or absent, whenever the process

@@ -1,7 +1,7 @@
 """The steps of the fuzzing loop, on an arena: for every block of code, and for every execution.
 
     block       counts edges, and blocks down to the end of the budget
-    ~    turn        new edges?  clear the map; copy back the pages written by the run;
+    turn        new edges?  clear the map; copy back the pages written by the run;
                 mutate the parent input; put the result where the enclave reads it
 
 This is the reference for `native/turn.c`, used without the native core; `loop` chooses.

@@ -1,8 +1,8 @@
 """The host kernel's self-check: free lists, taken blocks and page bitmap must agree.
 
-    ~    RAM after the monitor = free blocks + taken blocks, without overlap
-    ~    a free block           every page is public, and held by no enclave
-    ~    a taken block          is known to exactly one part of the host, or away with an enclave
+    RAM after the monitor = free blocks + taken blocks, without overlap
+    a free block           every page is public, and held by no enclave
+    a taken block          is known to exactly one part of the host, or away with an enclave
     a private page         is in a taken block
 
 Not part of any call: tests run it whenever the host has control. The monitor has its own (`monitor.audit`).

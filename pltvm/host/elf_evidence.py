@@ -3,7 +3,7 @@
 A file can be stripped, linked anywhere and made by any toolchain, so no single fact decides. Weights are
 added up for each kind in `elf_kind`. What they mean:
 
-    ~    100  unique: an interpreter, a note that names the operating system
+    100  unique: an interpreter, a note that names the operating system
      60  specific: names of its library, numbers of its calls
      30  unlikely in other kinds
      10  usual, no more: its link address, traces of a C toolchain

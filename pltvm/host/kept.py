@@ -1,6 +1,6 @@
 """Pages that the host keeps for enclaves: shared with one, shared with many, or handed over (§7).
 
-    ~    OWN       pages of one enclave: freed after its end, when they are back
+    OWN       pages of one enclave: freed after its end, when they are back
     SHARED    pages for any number of enclaves, until they are freed
     RELAY     relay pages: accessible only while the host owns them; they outlive the enclaves that have them
 

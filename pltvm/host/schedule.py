@@ -1,6 +1,6 @@
 """Decides which chain or thread runs next: policies, and schedules as text.
 
-    ~    round robin   the next one in order, after a slice of so many instructions
+    round robin   the next one in order, after a slice of so many instructions
     random        any one, after slices of random length, by a seed
     PCT           the one with the highest priority; at d − 1 points a priority drops ("probabilistic
                   concurrency testing", Burckhardt et al. 2010)

@@ -1,6 +1,6 @@
 """Finds the caller of a function by call frame information of the compiler (DWARF §6.4).
 
-    ~    .debug_frame, .eh_frame:   CIE  common data of several functions: registers, factors, first rules
+    .debug_frame, .eh_frame:   CIE  common data of several functions: registers, factors, first rules
                                FDE  the addresses of one function, and a program of rules
 
 The program is run up to the address in question. Its result are rules: how to compute the CFA, which is sp

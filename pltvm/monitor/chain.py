@@ -1,6 +1,6 @@
 """The chain: an enclave that the host runs, the server that it calls, the one that this calls … (§5).
 
-    ~    host ──begin──▶ top ──push──▶ server ──push──▶ server        innermost: runs, or waits for the host
+    host ──begin──▶ top ──push──▶ server ──push──▶ server        innermost: runs, or waits for the host
          ◀──pause──────────────────────────────────╯ ╰──pop──▶
 
 Each record of a chain names its `top`, and the record of the top names the innermost enclave. There is one

@@ -5,7 +5,7 @@ data that a call writes (printed text, data for a file of a Linux program). So t
 done the same up to there, for any observer outside. W/X flips and reads of counters do not count as traps
 here.
 
-    ~    rows    one trap each: its place, and the sum up to it. There are at most MOST_ROWS: in a longer run
+    rows    one trap each: its place, and the sum up to it. There are at most MOST_ROWS: in a longer run
     only
             every second trap has a row, or every fourth …
 """

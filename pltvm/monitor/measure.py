@@ -2,7 +2,7 @@
 
     entry point   u64
     per page, in the order of the page tables:
-        ~        u64 address, u8 bits 63…56 of the entry      only if the page before is not mapped
+        u64 address, u8 bits 63…56 of the entry      only if the page before is not mapped
         4096 bytes
     nonce         u64; 0 at creation
 

@@ -1,13 +1,11 @@
 """The owner of each page of RAM: one u32 per page, in a bitmap in guest RAM (§8).
 
     31        30     29     28 … 0
-    ~    private | shared | both | private: the owner's number; public: the number of enclave mappings and
-    mailboxes
-                              that hold it (30 … 0)
+    private | shared | both | private: the owner's number; public: the number of enclave mappings
+                              and mailboxes that hold it (30 … 0)
 
     owner   0 monitor | eid + 1 enclave | with `shared`: the number of a memory shared between enclaves
-    ~    both    the owner wants the page writable and executable; it has one permission at a time
-    (engine/sv39.py)
+    both    the owner wants the page writable and executable; it has one at a time (engine/sv39.py)
 
 A public page belongs to the host. It cannot become private while an enclave holds it (as kbuffer, shared
 memory or mailbox). A private page belongs to exactly one owner.

@@ -1,6 +1,6 @@
 """Memory shared between enclaves, out of the host's reach (§3 calls 84, 83; §4 ocalls 9, 10, 11).
 
-    ~    below 0x40_0000_0000, growing down: one mapping per segment, in each enclave that has it attached
+    below 0x40_0000_0000, growing down: one mapping per segment, in each enclave that has it attached
 
 It works like System V's: a segment is found by its key and exists without users; `destroy` removes the key at
 once, and the memory when the last user has detached or ended. The pages of a segment have their own owner

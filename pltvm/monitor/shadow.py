@@ -1,6 +1,6 @@
 """Shadow enclaves (§6): a template that never runs, and instances that start from a copy of it.
 
-    ~    template   its block; read-only pages are shared with the instances and remain the template's
+    template   its block; read-only pages are shared with the instances and remain the template's
     instance   | registers | tables | copies of the writable pages | stack | pages left for tables |
 
 Once made, an instance is a normal enclave. A template with living instances cannot be destroyed, as they use

@@ -1,9 +1,8 @@
 """Builds enclaves from sources, once for the same content: in the user's cache, for all tests and workers.
 
-    ~    <cache>/elves/<sources, flags, SDK>/headers            the headers included last time, with paths
+    <cache>/elves/<sources, flags, SDK>/headers            the headers included last time, with paths
                                        /<headers>/NAME.elf
-                                       ~                                       /lock               held
-                                       (flock) during lookup and build
+                                       /lock               held (flock) during lookup and build
 
 So a changed file gives another ELF, in its own folder, and a test never sees a half-written one. ELFs that
 were not used for 30 days are removed.

@@ -1,8 +1,8 @@
 """The fixtures. Their names begin with `pltvm_`, as a project may have its own `machine` or `build`.
 
 pltvm_machine          a new machine for each test
-~    pltvm_module_machine   one for all tests of a file, restored after each test
-    pltvm_build            enclaves from sources beside the test, built once
+pltvm_module_machine   one for all tests of a file, restored after each test
+pltvm_build            enclaves from sources beside the test, built once
 
 Enclaves that a module fixture (`scope="module"`) makes on the module's machine are made once, and every test
 finds them as they were made: a snapshot is taken before each test's own part, and restored after it.

@@ -1,8 +1,8 @@
 """The plugin: its options, and the data on enclaves shown by failed tests.
 
-~    assert result.fault is None         the comparison shows the whole report, not its first line
-    any other failure                   a section "fault reports" has the reports made during the test,
-                                        a section "enclave output" the text printed by enclaves
+assert result.fault is None         the comparison shows the whole report, not its first line
+any other failure                   a section "fault reports" has the reports made during the test,
+                                    a section "enclave output" the text printed by enclaves
 
 No module of the machine is imported before a test does so.
 """

@@ -1,6 +1,6 @@
 """A view of a machine from outside: its enclaves, page tables, owners of pages, and events.
 
-    ~    enclave.py      Enclave: runs an enclave and looks into it; enclaves.py all living enclaves
+    enclave.py      Enclave: runs an enclave and looks into it; enclaves.py all living enclaves
     registers.py    registers by their ABI names        mappings.py    what is mapped, in rows
     page_table.py   a page table as a tree              memory.py      PMP entries, and owners of pages
     events.py       events, as data                     changes.py     finds changes in RAM

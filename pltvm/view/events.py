@@ -6,7 +6,7 @@ when the operation is done, except traps, which are reported before they are han
 
     trap        the JIT has left guest code                   call, return   between enclaves
     ocall       an enclave asks the host                      host_call      the host asks the monitor
-    ~    switch      the hart has gone to another context          satp           another page table is in use
+    switch      the hart has gone to another context          satp           another page table is in use
     state       an enclave is made, waits, runs, ends         fault          an enclave was destroyed for it
     page        pages have another owner                      pte, pmp       entries changed
     restore     the machine was restored: any state may differ

@@ -1,8 +1,8 @@
 """The script that gdb runs (`gdb -x`): makes calls between enclaves look like function calls.
 
-~    up, down        also go from a server to the enclave that has called it, and back
-    step, next      step into a call of a server, or over it
-    chain           shows the stacks of all enclaves of the chain, innermost first
+up, down        also go from a server to the enclave that has called it, and back
+step, next      step into a call of a server, or over it
+chain           shows the stacks of all enclaves of the chain, innermost first
 """
 
 # mypy: ignore-errors

@@ -1,6 +1,6 @@
 """The counter in Python: the reference for `native/profile.c`, used without the native core.
 
-    ~    block     a block of code is about to run: it counts as a whole, in the node of its function
+    block     a block of code is about to run: it counts as a whole, in the node of its function
     trap      may end a block early: then the block is subtracted, and the part that ran counts as a block
     left      a time slice, or Ctrl-C, may end a block early too
 

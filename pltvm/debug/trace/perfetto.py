@@ -1,8 +1,8 @@
 """A trace in Chrome's Trace Event Format, for https://ui.perfetto.dev and chrome://tracing.
 
-    process "enclaves"   a track an enclave, or slot of a concurrent server: what it does, and around that,
-                         for a server, who has called it
-    process "host"       a track a thread of the host program, or one for the host: who has the hart
+    process "enclaves"   a track for each enclave, or slot of a concurrent server: its state and, around that,
+                         the caller of a server
+    process "host"       a track for each thread of the host program, or one for the host: which has the hart
     process "memory"     counters: pages by owner
 
 Flows lead along the chain, from a caller to its server and back. Other events are marks on the track that had
@@ -37,7 +37,7 @@ class Perfetto:
         self._named: set[tuple[int, int, str]] = set()
         self._flow_ends = 0
         self._states: dict[tuple[int, int], str] = {}  # of each enclave's track
-        self._ocalls: dict[tuple[int, int], str] = {}  # what an enclave waits for, likewise
+        self._ocalls: dict[tuple[int, int], str] = {}  # the ocall that an enclave waits for, likewise
         self._pages: dict[Owner, int] = {}
         self._any = False
         for pid, name in _PROCESSES.items():
@@ -74,7 +74,7 @@ class Perfetto:
         self._write("M", pid, tid, name=what, args=arguments)
 
     def _track(self, who: Who) -> tuple[int, int]:
-        """Process and number of a track, which has a name from now on."""
+        """Return process and number of a track, after writing its name."""
         pid, slot = (ENCLAVES if who.kind == "enclave" else HOST), who.slot or 0
         number = who.number + 1 if who.kind == "enclave" else max(who.number, 1)
         tid = number + slot * _SLOT

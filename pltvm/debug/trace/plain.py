@@ -59,9 +59,9 @@ def of_owner(owner: Owner) -> str:
 
 
 def snapshot(machine: Machine) -> Plain:
-    """What there is now: enclaves, owners, PMP, all entries of all page tables, and who has the hart.
+    """Return the present state: enclaves, owners, PMP, all page-table entries, and the running context.
 
-    Each slot of a concurrent server is an enclave here.
+    Each slot of a concurrent server counts as an enclave.
     """
     state, hart, names = machine.monitor.state, machine.hart, Names(machine.driver)
     return {

@@ -1,6 +1,6 @@
 """The pages of memory objects, which are mapped either writable or executable, never both.
 
-    ~    object of no file   MAP_SHARED | MAP_ANONYMOUS: pages are made when they are accessed
+    object of no file   MAP_SHARED | MAP_ANONYMOUS: pages are made when they are accessed
     object of a file    one per (device, inode): its pages are read from the file when they are needed
 
 The JIT does not notice stores to code through another mapping. So a page of an object that is writable in any

@@ -5,7 +5,7 @@ changes (epoll, edge-triggered), at each switch of threads; a change wakes the k
 again, perhaps in vain. So waiting for the outside works like all other waiting (`waits`): in a call, in
 `poll`, by an epoll of the program.
 
-    ~    data comes → look → wake(("socket", 7, "in")) → the call of the waiting thread is made again
+    data comes → look → wake(("socket", 7, "in")) → the call of the waiting thread is made again
 
 If no thread can run, and one waits for one of these keys, the whole machine waits here. On systems other than
 Linux, without epoll, this kind of waiting is not available.

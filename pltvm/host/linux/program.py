@@ -1,6 +1,6 @@
 """Loads a Linux program: its segments, those of its interpreter, and its first stack.
 
-    ~    0x2A_0000_0000  a position-independent program; others have fixed addresses
+    0x2A_0000_0000  a position-independent program; others have fixed addresses
     0x3F_F010_0000  its interpreter, ld.so: between the area of `mmap` and the stack
     0x3F_FFFF_F000  the end of the stack, and the page RETURN_PAGE
 

@@ -1,7 +1,7 @@
 """Internal files, on no disk: /dev, /proc, and a little of /sys, as one tree of nodes.
 
-    ~    Folder   names, some of which come and go        Text     a file whose content is made when it is
-    opened Link     points to a path                        Special  a device, opened by a function
+    Folder   names, some of which come and go        Text     a file whose content is made when opened
+    Link     points to a path                        Special  a device, opened by a function
     Opened   in /proc/PID/fd: points to an open file, whatever its path
 
 The walk (`paths`) goes through them by name; a folder of the root with the same path is beneath, and shows
