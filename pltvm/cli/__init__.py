@@ -6,7 +6,7 @@
     new        new                          call       call
     debug      debug                        replay     replay
     profile    profile                      view       view
-    around     commands that extend run
+    kinds      run, by kind of file         around     commands that extend run
     running    runs a program                beside     additions to a run, such as --trace
     findings   runs one fuzzer input         debugger   --gdb
     app        the list of commands, and options before them
