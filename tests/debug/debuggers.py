@@ -47,6 +47,17 @@ def gdb(target: str, *commands: str, cwd: Path | None = None) -> str:
     return done.stdout + done.stderr
 
 
+def address_of(server: "subprocess.Popen[str]") -> str:
+    """Where a command with --gdb waits for a debugger, which it says on its standard error."""
+    assert server.stderr is not None
+    said = []
+    for line in server.stderr:
+        if "target remote" in line:
+            return line.split()[-1]
+        said.append(line)
+    raise AssertionError(f"it waits for no debugger: {said}")
+
+
 def has_all(output: str, *wanted: str) -> None:
     """Each of these is there, in this order."""
     at = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pltvm.build import guest
-from tests.debug.debuggers import COMMAND, Programs, debug, gdb, has_all, needs_gdb
+from tests.debug.debuggers import COMMAND, Programs, address_of, debug, gdb, has_all, needs_gdb
 from tests.host.linux.programs import no_compiler
 
 pytestmark = needs_gdb
@@ -311,7 +311,7 @@ def test_detach_and_the_run_goes_on(programs: Programs) -> None:
     line = [*COMMAND, "run", "--gdb=0", *run]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
-        address = server.stderr.readline().split()[-1]
+        address = address_of(server)
         gdb(address, "break loop.c:main", "continue", "set var most = 1000", "detach")
         assert server.stderr.read().endswith("returned 42\n")
     assert server.returncode == 0
@@ -328,7 +328,7 @@ def test_kill_ends_the_run(programs: Programs) -> None:
     line = [*COMMAND, "run", "--gdb", str(programs("loop"))]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
-        address = server.stderr.readline().split()[-1]
+        address = address_of(server)
         assert "[Inferior 1 (process 1) killed]" in gdb(address, "break loop.c:main", "continue", "kill")
         assert server.stderr.read() == "pltvm: killed by the debugger\n"
     assert server.returncode == 1
@@ -339,7 +339,7 @@ def test_plain_gdb_without_our_script_on_a_socket(chain: list[str], tmp_path: Pa
     line = [*COMMAND, "debug", "--socket", str(path), *chain]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
-        assert str(path) in server.stderr.readline()
+        assert address_of(server).endswith(str(path))
         output = gdb(str(path), "break third.c:add", "continue", "backtrace", "delete", "continue")
         has_all(
             output, "hit Breakpoint 1, add (what=0) at third.c", "in main () at third.c", "exited normally"

@@ -18,7 +18,7 @@ from pltvm.debug.gdb.packets import Framer, Mark, frame
 from pltvm.debug.gdb.session import Session
 from pltvm.debug.stops import Killed
 from pltvm.debug.viewing import Views
-from tests.debug.debuggers import COMMAND, Programs
+from tests.debug.debuggers import COMMAND, Programs, address_of
 
 
 class Client:
@@ -349,7 +349,7 @@ def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Client, lis
         [*COMMAND, "run", "--gdb", *arguments], stderr=subprocess.PIPE, text=True
     ) as server:
         assert server.stderr is not None
-        host, port = server.stderr.readline().split()[-1].split(":")
+        host, port = address_of(server).split(":")
         with socket.create_connection((host, int(port))) as connection:
             client = Client(connection)
             client.ask(b"qSupported:multiprocess+;swbreak+")
