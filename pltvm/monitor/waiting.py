@@ -126,7 +126,7 @@ def _would_never_end(state: State, enclave: Enclave, server: Enclave) -> bool:
                 continue
             seen.add(slot.top)
             innermost = state.enclave(state.enclave(slot.top).innermost)
-            if innermost.state != EnclaveState.QUEUED:
+            if innermost.state != EnclaveState.QUEUED or not innermost.queued:
                 return False
             servers.append(state.enclave(innermost.queued))
     return True

@@ -124,6 +124,26 @@ def test_a_wait_that_another_chain_could_end_is_no_deadlock(machine: Machine) ->
     assert [finish(one) for one in (inside, waits, third)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("faults", [False, True])
+def test_a_wait_behind_one_whose_server_has_ended_is_no_deadlock(machine: Machine, faults: bool) -> None:
+    counter = server(machine, slots=1)
+    inside, ahead, behind = (client(machine) for _ in range(3))
+    assert go(inside) == Status.YIELD  # in counter, as there is no front yet
+    server(machine, slots=1, name="front", elf="counter-front")
+    assert go(ahead) == Status.WAITING
+    if faults:
+        space = machine.monitor.state.enclaves[counter.eid].space
+        space.table.unmap(0x1000, 1)
+        space.changed()
+        assert go(inside) == Status.ERROR
+    else:
+        counter.destroy()
+    assert go(behind) == Status.WAITING
+    assert go(ahead) == Status.OK
+    assert go(behind) == Status.OK
+    assert not (inside.alive or counter.alive)
+
+
 def take_turns(machine: Machine, clients: list[Enclave], count: int) -> None:
     """Let the living clients run in turns."""
     for number in range(count):
