@@ -14,7 +14,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -119,7 +118,7 @@ def extras(scratch: Path, output: Path, cache: Path) -> Path:
 def _of_zig(command: list[str], folder: Path, name: str, made: Path, output: Path, cache: Path) -> Path:
     """Compile a source in zig's own language, which its compiler does not cache."""
     command = [*command, *_ZIG]
-    digest = hashlib.sha256("\0".join([version("ziglang"), *command, _ZIG_MATH]).encode()).hexdigest()
+    digest = hashlib.sha256("\0".join([zig.version(), *command, _ZIG_MATH]).encode()).hexdigest()
     kept = cache / "libraries" / f"{name}-{digest[:16]}{made.suffix}"
     if not kept.is_file():
         zig.run(zig.command(*command, f"-femit-bin={made}", str(folder / f"{name}.zig")), made, output, cache)

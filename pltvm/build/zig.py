@@ -3,6 +3,7 @@
 The same sources give the same bytes, independent of the directories of sources, SDK and caller.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -26,6 +27,14 @@ Defines = Mapping[str, str | int | None]
 def is_installed() -> bool:
     """Whether the package is installed."""
     return importlib.util.find_spec("ziglang") is not None
+
+
+def version() -> str:
+    """Return the version of the package; "" if it does not say."""
+    try:
+        return importlib.metadata.version("ziglang")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def library_dir() -> Path:

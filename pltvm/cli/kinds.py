@@ -115,7 +115,8 @@ class Run:
         file, args = self.file, self.args or []
         why = f"is for enclaves; {name_of(file)} is a host program, which makes its enclaves and their memory"
         self._refuse(why, *_OF_ENCLAVES)
-        self._refuse("is for enclaves: a host program runs as many as it likes", "callers", "races")
+        self._refuse("is for enclaves: a host program runs as many as it likes", "callers")
+        self._refuse("is for enclaves: for a host program there is pltvm explore --races", "races")
         shared = Several(quantum=self.quantum, schedule=schedule_text(self.schedule))
         self._refuse("is for others: the status of a host program is always its own", "exit_code")
         turns = {"schedule": shared.schedule, "quantum": self.quantum}

@@ -308,6 +308,7 @@ class Hart(Watchable):
         changed."""
         if not goes_on:
             self._load()
+        self._restart = False  # any request to restart is fulfilled
         left = self.slice.left()
         count = left if self.counter is None else self.counter.allowed(left)
         if count < 0:  # the slice was over when the JIT was left for something else
@@ -321,7 +322,7 @@ class Hart(Watchable):
             self.forget_all_code()
         self._counted = count > 0
         self._leaving.between_blocks(only=not (count or self._hooks.stepped))
-        self._inside, self._restart = True, False  # any request to restart is fulfilled
+        self._inside = True
         status = library.uc_emu_start(self._handle, self.current.regs[PC], self.until, 0, count)
         self._inside = False
         if self.core.told:

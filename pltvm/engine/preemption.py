@@ -47,10 +47,12 @@ class TimeSlice:
 
     def left(self) -> int:
         """Return how many instructions are left; 0 without slices, −1 if it is over and the next begins."""
-        left = self.length - self.used
-        if self._began != self._set or left <= 0:
-            self.begin()
-        return left if left > 0 else -1 if self.length else 0
+        # In this order: if another thread sets the length now, the next call finds that and begins anew.
+        number, length = self._set, self.length
+        left = length - (self._used if self._began == number else 0)
+        if self._began != number or left <= 0:
+            self._used, self._began = 0, number
+        return left if left > 0 else -1 if length else 0
 
 
 class Preemptible:

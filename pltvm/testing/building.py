@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -157,12 +156,8 @@ def _tools() -> str:
     """Return the identity of the SDK, the compiler, and its flags."""
     sdk, driver = guest.guest_dir(), Path(guest.__file__).parent
     files = [*(sdk / "include").rglob("*"), *(sdk / "lib").rglob("*"), sdk / "enclave.ld"]
-    try:
-        compiler = version("ziglang")
-    except PackageNotFoundError:
-        compiler = ""
     of_sdk = _digest_of(sorted(str(one.relative_to(sdk)) for one in files if one.is_file()), sdk)
-    return compiler + of_sdk + _digest_of(sorted(one.name for one in driver.glob("*.py")), driver)
+    return zig.version() + of_sdk + _digest_of(sorted(one.name for one in driver.glob("*.py")), driver)
 
 
 def _cache() -> Path:
