@@ -27,7 +27,7 @@ from pltvm.host.text import one_line
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, HostCall, Ocall, Status
 from pltvm.monitor.fault import activation, reason_for
-from pltvm.monitor.state import Enclave
+from pltvm.monitor.state import Enclave, EnclaveState
 from pltvm.view import events
 from pltvm.view.changes import Change, Moved, Owners, Row, States, Tables
 from pltvm.view.events import KINDS, permissions
@@ -37,6 +37,7 @@ Hook = Callable[[Any], object]
 
 _PRINTED: Final = abi.WRITE_LIMIT
 _ECALL: Final = int(Cause.ECALL_U)
+_ECALL_SIZE: Final = 4  # bytes; also of wfi
 EVERY: Final = "event"  # the kind of hooks that get all events
 _IN_RAM: Final = {"page", "pte"}  # kinds found by comparing RAM, which takes the longest
 
@@ -157,12 +158,13 @@ class Watching(events.Places):
     def _on_trap(self, cause: int, before: Callable[[Context], None], context: Context) -> None:
         state, regs = self._state, context.regs
         self.look()  # not reported yet: the hart has gone to another context since the last trap
-        self._pc = (regs[PC] - (4 if cause in (_ECALL, Cause.WFI) else 0)) & abi.MASK64
+        self._pc = (regs[PC] - (_ECALL_SIZE if cause in (_ECALL, Cause.WFI) else 0)) & abi.MASK64
         number, function = regs[A7], regs[A6]
         given = tuple(regs[A0 : A0 + 5])
         running = state.running
         caller = running if running is not None and cause == _ECALL else None
         of_host = running is None and cause == _ECALL and regs[PRIV] == S and number == abi.HOST_CALL
+        waiting = self._waiting(function, given) if of_host else None
         call = self._name_of_call(running, context) if cause == _ECALL else ""
         self._tell("trap", cause=int(cause), reason=reason_for(cause), call=call)
         before(context)
@@ -170,7 +172,7 @@ class Watching(events.Places):
             self._after_call(caller, number)
         elif of_host:
             status = None if state.running is not None else _signed(regs[A0]) or regs[A1]
-            self._told_host_call(function, given, status)
+            self._told_host_call(function, given, status, waiting)
         self.look()
 
     def _name_of_call(self, running: Enclave | None, context: Context) -> str:
@@ -194,13 +196,36 @@ class Watching(events.Places):
         running = state.running
         if running is None or running is before:
             return
+        if self._who.kind != "enclave" or self.names.record(self._who) is not before:
+            return  # the host has had the hart meanwhile, and what it did is reported
         if number in (Call.CALL, Call.CALL_WAITING) and running.caller == before.at:
-            argument, va, size = running.context.regs[A0 : A2 + 1]
-            caller, callee = self.names.enclave(before), self.names.enclave(running)
-            self._tell("call", caller=caller, callee=callee, argument=argument, va=va, size=size)
+            self._told_call(before, running)
         elif number == Call.RETURN and before.eid in state.enclaves:
             callee, caller = self.names.enclave(before), self.names.enclave(running)
             self._tell("return", callee=callee, caller=caller, value=self._returned(running))
+
+    def _told_call(self, before: Enclave, running: Enclave) -> None:
+        argument, va, size = running.context.regs[A0 : A2 + 1]
+        caller, callee = self.names.enclave(before), self.names.enclave(running)
+        self._tell("call", caller=caller, callee=callee, argument=argument, va=va, size=size)
+
+    def _waiting(self, function: int, given: tuple[int, ...]) -> Enclave | None:
+        """Return the enclave that waits for a server, if this monitor call lets its chain go on."""
+        state = self._state
+        top = state.enclaves.get(given[0]) if function == HostCall.RESUME and given else None
+        innermost = state.enclave(top.innermost) if top is not None else None
+        return innermost if innermost is not None and innermost.state == EnclaveState.QUEUED else None
+
+    def _after_wait(self, caller: Enclave) -> None:
+        """Report the call of an enclave that has waited, if the monitor has made it now: it gave the hart to
+        the caller, and then to the server."""
+        running = self._state.running
+        if running is None or running.caller != caller.at:
+            return
+        before, self._who = self._who, self.names.enclave(caller)
+        self._pc = caller.context.regs[PC] - _ECALL_SIZE & abi.MASK64
+        self._tell("switch", before=before, after=self._who)
+        self._told_call(caller, running)
 
     def _returned(self, caller: Enclave) -> int:
         """Return the value that the server put into the caller's struct; its address is still in a1."""
@@ -232,13 +257,19 @@ class Watching(events.Places):
 
     def _on_host_call(self, function: int, *given: int) -> int | None:
         self.look()
+        waiting = self._waiting(function, given)
         status: int | None = self._call(function, *given)
-        self._told_host_call(function, given, status)
+        self._told_host_call(function, given, status, waiting)
         self.look()
         return status
 
-    def _told_host_call(self, function: int, given: tuple[int, ...], status: int | None) -> None:
+    def _told_host_call(
+        self, function: int, given: tuple[int, ...], status: int | None, waiting: Enclave | None
+    ) -> None:
+        """Report a monitor call, and the call of the enclave that was `waiting` before."""
         self._tell("host_call", name=_name(HostCall, function), arguments=given, status=status)
+        if waiting is not None:
+            self._after_wait(waiting)
 
     def _on_protect(self, entries: dict[int, tuple[int, int, int]]) -> None:
         self._protect(entries)

@@ -12,7 +12,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.engine.trap import Cause
 from pltvm.errors import ArgumentError, SnapshotError
 from pltvm.monitor import boot
-from pltvm.view.events import KINDS, Event
+from pltvm.view.events import KINDS, Call, Event, Return, State
 from pltvm.view.hooks import Hooks
 from tests.debug.trace.chain import ELF, RAM, make
 from tests.monitor.rig import Rig, Script
@@ -39,6 +39,53 @@ def test_calls_and_returns_in_order(machine: Machine) -> None:
         "test-server (eid 0) returns 2 to test-server1 (eid 1)",
         "test-server1 (eid 1) returns 3 to caller (eid 2)",
     ]
+
+
+@pytest.mark.parametrize("kind", [{"type": "server"}, {"type": "concurrent", "slots": 1}])
+def test_calls_that_have_waited(kind: dict[str, Any], machine: Machine) -> None:
+    """The monitor makes them when their turn has come, in a call of the host: each is told like any other."""
+    counter = machine.create(ELF["counter"], name="counter", **kind)
+    clients = [machine.create(ELF["count-client"], name=f"client{number}") for number in range(3)]
+    told, places, waits = list[tuple[str, str, str]](), set[tuple[str, ...]](), 0
+
+    def on_call(event: Call) -> None:
+        told.append(("call", event.caller.name, event.callee.name))
+        assert event.who == event.caller
+        assert machine.enclaves.running == counter
+        assert counter.caller == machine.enclaves[event.caller.number]
+        places.add((event.where.split("+")[0], event.callers[0].split("+")[0]))
+
+    def on_state(event: State) -> None:
+        nonlocal waits
+        waits += event.after == "queued"
+
+    def on_return(event: Return) -> None:
+        told.append(("return", event.caller.name, event.callee.name))
+
+    with machine.watch(on_call=on_call, on_return=on_return, on_state=on_state):
+        assert machine.run_together(clients, quantum=50).end == ""
+    assert waits > 5
+    assert told[::2] == [("call", *names) for _, *names in told[1::2]]
+    assert sorted(told[1::2]) == [
+        ("return", f"client{number}", "counter") for number in (0, 1, 2) for _ in range(10)
+    ]
+    assert places == {("call_enclave_wait", "main")}
+
+
+def test_a_call_that_waits_and_is_made_before_its_trap_is_over(machine: Machine) -> None:
+    """As who is in the server is destroyed at that moment: the call is told once."""
+    machine.create(ELF["counter"], name="counter", type="concurrent", slots=1)
+    first, second = (machine.create(ELF["count-client"], name=name) for name in ("first", "second"))
+    told = list[str]()
+
+    def on_state(event: State) -> None:
+        if event.after == "queued" and first.alive:
+            first.destroy()
+
+    with machine.watch(on_state=on_state, on_call=lambda event: told.append(event.caller.name)):
+        results = machine.run_together([first, second], quantum=50)
+    assert [one.status for one in results] == ["destroyed", "exited"]
+    assert told == ["first"] * (len(told) - 10) + ["second"] * 10
 
 
 def test_every_trap_has_its_event_and_time_goes_on(machine: Machine) -> None:
