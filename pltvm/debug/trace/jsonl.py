@@ -1,6 +1,6 @@
 """A trace as JSON lines: one object per line, each with its `kind`.
 
-    {"kind": "trace", "version": 1, "ram": …}     the header
+    {"kind": "trace", "version": 2, "ram": …}     the header
     {"kind": "snapshot", …}                        the whole state: at the start, and after each restore
     {"kind": "call", "number": 17, …}              an event
     {"kind": "end", "events": 244}                 missing if the process was killed
@@ -18,7 +18,7 @@ from pltvm.host.text import one_line
 from pltvm.machine import Machine
 from pltvm.view.events import Event
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class JsonLines:

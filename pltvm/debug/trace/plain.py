@@ -61,7 +61,7 @@ def of_owner(owner: Owner) -> str:
 def snapshot(machine: Machine) -> Plain:
     """Return the present state: enclaves, owners, PMP, all page-table entries, and the running context.
 
-    Each slot of a concurrent server counts as an enclave.
+    Each slot of a concurrent server counts as an enclave: they have the same number.
     """
     state, hart, names = machine.monitor.state, machine.hart, Names(machine.driver)
     return {
@@ -82,12 +82,13 @@ def snapshot(machine: Machine) -> Plain:
 
 
 def _enclave(state: State, enclave: Enclave, names: Names) -> Plain:
+    caller = names.enclave(state.enclave(enclave.caller)) if enclave.caller else None
     return {
         "number": enclave.eid,
         **({"slot": enclave.slot} if enclave.concurrent else {}),
         "name": names.enclave(enclave).name,
         "type": EnclaveType(enclave.kind).name.lower(),
         "state": name_of_state(enclave.state),
-        "caller": state.enclave(enclave.caller).eid if enclave.caller else None,
+        "caller": _shown(caller, False),
         "root": hex(enclave.root),
     }

@@ -8,10 +8,12 @@ from pltvm.debug.trace.plain import snapshot
 from pltvm.machine import Machine
 
 PAGE, STEP = 4096, 1 << 10  # bytes of a page; what neighbouring entries differ by
+Name = tuple[int, int | None]  # eid and slot of an enclave
 
 
 class Replay:
-    """Who owns each page, all entries of all tables, what enclaves do, and who has the hart.
+    """Who owns each page, all entries of all tables, what enclaves do, who has called whom, and who has the
+    hart.
 
     Each event must fit what was there before.
     """
@@ -19,10 +21,10 @@ class Replay:
     def __init__(self) -> None:
         self.owners: dict[int, str] = {}
         self.entries: dict[tuple[int, int], tuple[int, int | None]] = {}  # entry, and whose
-        self.states: dict[tuple[int, int | None], str] = {}
-        self.hart: tuple[str, int] = ("", 0)
+        self.states: dict[Name, str] = {}
+        self.callers: dict[Name, Name] = {}  # of servers
+        self.hart: tuple[str, Name] = ("", (0, None))
         self.satp = ""
-        self.chain: list[int] = []
         self.last = -1
         self.seen: dict[str, int] = {}
 
@@ -46,8 +48,9 @@ class Replay:
             for more in range(count):
                 self.entries[int(table, 16), index + more] = int(entry, 16) + more * STEP, eid
         self.states = {_name(one): one["state"] for one in row["enclaves"]}
+        self.callers = {_name(one): _name(one["caller"]) for one in row["enclaves"] if one["caller"]}
         self.satp = row["satp"]
-        self.hart = row["who"]["kind"], row["who"]["number"]
+        self.hart = _who(row["who"])
 
     def _page(self, row: dict[str, Any]) -> None:
         for page in range(row["pages"]):
@@ -71,33 +74,54 @@ class Replay:
         self.states[name] = row["after"]
         if not row["after"]:
             del self.states[name]
+            self._unwind(name)
             self.entries = {at: one for at, one in self.entries.items() if one[1] != number}
 
+    def _unwind(self, ended: Name) -> None:
+        """All chains that an enclave was in end with it."""
+        top = ended
+        while top in self.callers:
+            top = self.callers[top]
+        links = [top]
+        for link in links:
+            links += [callee for callee, caller in self.callers.items() if caller == link]
+            self.callers.pop(link, None)
+
     def _switch(self, row: dict[str, Any]) -> None:
-        assert self.hart == (row["before"]["kind"], row["before"]["number"]), row
-        self.hart = row["after"]["kind"], row["after"]["number"]
+        assert self.hart == _who(row["before"]), row
+        self.hart = _who(row["after"])
 
     def _satp(self, row: dict[str, Any]) -> None:
         assert self.satp == row["before"]
         self.satp = row["after"]
 
     def _call(self, row: dict[str, Any]) -> None:
-        assert (row["caller"]["kind"], row["caller"]["number"]) == self.hart
+        assert row["caller"] == row["who"], row
+        assert self.hart == _who(row["caller"]), row
+        caller, callee = _name(row["caller"]), _name(row["callee"])
+        assert callee not in self.callers, row
+        assert caller not in self.callers.values(), row
+        self.callers[callee] = caller
 
     def _return(self, row: dict[str, Any]) -> None:
-        assert (row["callee"]["kind"], row["callee"]["number"]) == self.hart
+        assert row["callee"] == row["who"], row
+        assert self.hart == _who(row["callee"]), row
+        assert self.callers.pop(_name(row["callee"])) == _name(row["caller"]), row
 
 
-def _name(enclave: dict[str, Any]) -> tuple[int, int | None]:
-    """Number and slot of an enclave."""
+def _name(enclave: dict[str, Any]) -> Name:
     return enclave["number"], enclave.get("slot")
+
+
+def _who(who: dict[str, Any]) -> tuple[str, Name]:
+    return who["kind"], _name(who)
 
 
 def check(machine: Machine, lines: Iterable[str]) -> Replay:
     """The state that a trace leads to is that of the machine; gives what was replayed."""
     told = Replay().feed(jsonl.read(lines))
     there = Replay().feed([snapshot(machine)])
-    for what in ("owners", "entries", "states", "hart", "satp"):
+    for what in ("owners", "entries", "states", "callers", "hart", "satp"):
         one, other = getattr(told, what), getattr(there, what)
         assert one == other, f"{what}: {_difference(one, other)}"
     return told

@@ -137,7 +137,7 @@ def test_what_is_no_trace(content: str) -> None:
 
 def test_a_line_in_between_that_is_no_json() -> None:
     with pytest.raises(PltvmError, match="line 2 of the trace is not JSON"):
-        list(jsonl.read(['{"kind":"trace","version":1,"ram":[]}', "{", '{"kind":"end"}']))
+        list(jsonl.read(['{"kind":"trace","version":2,"ram":[]}', "{", '{"kind":"end"}']))
 
 
 def test_names_that_do_not_say_the_format(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pltvm.build import guest
 from pltvm.debug.trace.collect import tracing
 from tests.core_programs import RAM as LARGER
 from tests.core_programs import SERVERS, caller, server
+from tests.debug.trace.chain import COUNTER, FRONT, finish, queueing
 from tests.debug.trace.replay import check
 from tests.lives import LIVES
 from tests.model.steps import Walk, random_steps
@@ -40,6 +41,33 @@ def test_programs_and_they_do_not_notice(name: str, tmp_path: Path) -> None:
     assert outcomes[0] == outcomes[1]
     assert ram_of(plain) == ram_of(watched)
     assert (plain.hart.traps, plain.hart.clock) == (watched.hart.traps, watched.hart.clock)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_chains_that_wait_for_servers(slots: int, tmp_path: Path) -> None:
+    """Calls that have waited are told, and snapshots say which slot has called which."""
+    contents = set()
+    for native in (True, False):
+        machine = Machine(LARGER, native=native)
+        with tracing(machine, tmp_path / "begin.jsonl"):
+            clients = queueing(machine, slots)
+        told = check(machine, lines(tmp_path / "begin.jsonl"))
+        assert told.callers == {
+            **{(FRONT, slot): (clients[slot].eid, None) for slot in range(3)},
+            **{(COUNTER, slot): (FRONT, slot) for slot in range(slots)},
+        }
+        assert [told.states[FRONT, slot] for slot in range(3)].count("queued") == 3 - slots
+        with tracing(machine, tmp_path / "end.jsonl"):
+            saved = machine.snapshot()
+            finish(clients)
+            machine.restore(saved)
+            finish(clients)
+        told = check(machine, lines(tmp_path / "end.jsonl"))
+        assert told.callers == {}
+        assert told.seen["call"] == 2 * (3 * 2 * 2 - (3 + slots))
+        assert told.seen["return"] == 2 * 3 * 2 * 2
+        contents.add("".join((tmp_path / name).read_text() for name in ("begin.jsonl", "end.jsonl")))
+    assert len(contents) == 1
 
 
 @pytest.mark.parametrize("name", LIVES)
@@ -98,7 +126,7 @@ def test_the_walk_of_the_model(tmp_path: Path) -> None:
     walk.deep()
 
 
-@pytest.mark.parametrize("name", ["s-satp", "s-own-tables", "s-user"])
+@pytest.mark.parametrize("name", ["s-satp", "s-own-tables", "s-user", "s-slot-ends", "s-wrong-chain"])
 def test_kernel_programs(name: str, tmp_path: Path) -> None:
     machine = Machine(64 << 20)
     with tracing(machine, tmp_path / "run.jsonl"):

@@ -123,9 +123,9 @@ def test_what_a_guest_prints_cannot_leave_its_place(trace: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "no json\n", '{"kind":"trace","version":9}\n',
-     '{"kind":"trace","version":1,"ram":["0x0","0x1000"]}\n',
-     '{"kind":"trace","version":1,"ram":["0x0","0x1000"]}\n{"kind":"snapshot"}\n',
-     '{"kind":"trace","version":1,"ram":7}\n'],
+     '{"kind":"trace","version":2,"ram":["0x0","0x1000"]}\n',
+     '{"kind":"trace","version":2,"ram":["0x0","0x1000"]}\n{"kind":"snapshot"}\n',
+     '{"kind":"trace","version":2,"ram":7}\n'],
 )  # fmt: skip
 def test_what_is_no_trace(text: str) -> None:
     with pytest.raises(PltvmError):
@@ -247,7 +247,7 @@ def test_a_host_program(tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense(arguments: list[str], status: int, message: str, tmp_path: Path) -> None:
-    (tmp_path / "broken.jsonl").write_text('{"kind":"trace","version":1,"ram":["0x0","0x1"]}\n')
+    (tmp_path / "broken.jsonl").write_text('{"kind":"trace","version":2,"ram":["0x0","0x1"]}\n')
     ran = pltvm("view", *arguments, cwd=tmp_path)
     assert (ran.returncode, message in ran.stderr, "Traceback" in ran.stderr) == (status, True, False), (
         ran.stderr
