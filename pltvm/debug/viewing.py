@@ -21,6 +21,7 @@ from pltvm.machine import Machine
 from pltvm.monitor.fault import describe_owner, passed_on
 from pltvm.monitor.state import Enclave, EnclaveState
 from pltvm.view.memory import OwnerRow, Owners, owners
+from pltvm.view.who import Names
 
 if TYPE_CHECKING:
     from pltvm.host.linux.process import Process
@@ -116,7 +117,14 @@ class Views:
         if enclave.state == EnclaveState.CALLING:
             callee = next((one for one in self._slots() if one.caller == enclave.at), None)
             return f"has called {callee}" if callee is not None else "in a call"
+        if enclave.state == EnclaveState.QUEUED:
+            return self._waits_for(enclave.queued)
         return "waits for its host" if enclave.state == EnclaveState.WAITING else "is paused"
+
+    def _waits_for(self, server: int) -> str:
+        if not server:
+            return "can go on"  # the server has ended
+        return f"waits for the server {Names(self.machine.driver).of_eid(self._state.enclave(server).eid)}"
 
     def _processes(self) -> Iterator[View]:
         system = self.system

@@ -173,7 +173,8 @@ class HostCall(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State(Event):
-    """An enclave has another state: "fresh", "runnable", "running", "waiting", "calling".
+    """An enclave has another state: "fresh", "runnable", "running", "waiting" (for an
+    ocall), "calling", "queued" (until a server has room).
 
     `before` is "" for a new enclave, `after` is "" for one that has ended.
     """

@@ -21,7 +21,7 @@ from pltvm.view.who import Names, Owner, Who
 
 ENCLAVES, HOST, MEMORY = 1, 2, 3  # numbers of processes
 _PROCESSES: Final = {ENCLAVES: "enclaves", HOST: "host", MEMORY: "memory"}
-_BUSY: Final = frozenset({"running", "waiting", "calling"})  # states that are shown
+_BUSY: Final = frozenset({"running", "waiting", "calling", "queued"})  # states that are shown
 _SLOT: Final = 1 << 20  # what the number of a track has for each slot of a concurrent server
 _NOT_ARGUMENTS: Final = frozenset({"kind", "who", "enclave", "caller", "callee"})
 Row = dict[str, Any]

@@ -119,8 +119,8 @@ function Timeline({ at, go }) {
       <line x1=${x(at + 1)} x2=${x(at + 1)} y1="0" y2=${height} class="now" />
     </svg></div></div>
     <ul class="legend" aria-label="What the bars mean">
-      ${["running", "calling", "waiting", "runnable", "fresh"].map((what) => html`<li><span class=${"key " + what}></span>
-        ${{ running: "runs", calling: "has called a server", waiting: "waits for the host", runnable: "may run", fresh: "has not run" }[what]}</li>`)}
+      ${["running", "calling", "waiting", "queued", "runnable", "fresh"].map((what) => html`<li><span class=${"key " + what}></span>
+        ${{ running: "runs", calling: "has called a server", waiting: "waits for the host", queued: "waits for a server", runnable: "may run", fresh: "has not run" }[what]}</li>`)}
     </ul>`;
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 from pltvm import Machine
 from pltvm.build import guest
 from pltvm.debug.trace.collect import tracing
-from tests.debug.trace.chain import RAM, make, traced
+from tests.debug.trace.chain import COUNTER, FRONT, RAM, finish, make, queueing, traced
 from tests.debug.trace.processor import ask
 from tests.test_ten_runs import PROGRAMS
 
@@ -92,6 +92,32 @@ def test_slots_of_a_server_have_a_track_each(tmp_path: Path) -> None:
     first, second = (calls[slot][0] for slot in (0, 1))
     assert first["ts"] < second["ts"] < first["ts"] + first["dur"] < second["ts"] + second["dur"]
     assert not [one for one in lasting if one["track"] == "counter (eid 0)"]
+
+
+def test_calls_that_have_waited(tmp_path: Path) -> None:
+    """The time in the queue is shown, and each flow leads from a caller into its server, or back."""
+    machine = Machine(RAM)
+    with tracing(machine, tmp_path / "run.json"):
+        finish(queueing(machine, slots=1))
+    slices, flows, errors = ask(
+        (tmp_path / "run.json").read_bytes(),
+        SLICES,
+        "select flow.id, a.name as out, b.name as into_ from flow"
+        " join slice a on a.id = slice_out join slice b on b.id = slice_in order by flow.id",
+        ERRORS,
+    )
+    assert errors == []
+    lasting = [one for one in slices if one["dur"] > 0]
+    front = [f"front (eid {FRONT}, slot {slot})" for slot in range(3)]
+    assert {one["track"] for one in lasting if one["name"] == "queued"} == {*front}
+    inside = [
+        one for one in lasting if one["track"] == f"counter (eid {COUNTER}, slot 0)" and one["depth"] == 0
+    ]
+    assert sorted(one["name"] for one in inside) == sorted(2 * [f"called by {name}" for name in front])
+    calls, returns = ([one for one in flows if (one["out"] == "calling") is known] for known in (True, False))
+    assert len(calls) == len(returns) == 3 * 2 * 2
+    assert {one["into_"][:10] for one in calls} == {one["out"][:10] for one in returns} == {"called by "}
+    assert {one["into_"] for one in returns} == {"running"}
 
 
 def test_the_shape_that_the_format_asks_for(tmp_path: Path) -> None:
