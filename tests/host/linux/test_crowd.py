@@ -11,10 +11,12 @@ import pytest
 from pltvm import Machine, native
 from pltvm.build.guest import LIBCS, Libc
 from pltvm.build.host import build_host, toolchain
+from pltvm.debug.trace.collect import tracing
 from pltvm.engine.memory import PAGE
 from pltvm.host.kernel import MONITOR_MEMORY
 from pltvm.host.linux.runner import LinuxResult, run_program
 from pltvm.monitor.audit import audit
+from tests.debug.trace.replay import check
 
 GUEST = Path(__file__).parents[2] / "guest"
 POLICIES: list[dict[str, Any]] = [{}, {"quantum": 700}, {"schedule": 3, "quantum": 700}]
@@ -66,6 +68,17 @@ def test_ten_runs_are_the_same(folder: Path, policy: dict[str, Any]) -> None:
         assert run(folder, "crowd-musl", 8, 4, native=uses_core, **policy) == first
     if policy:
         assert run(folder, "crowd-musl", 8, 4, schedule=first.schedule) == first
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_a_trace_tells_of_each_call(folder: Path, tmp_path: Path, policy: dict[str, Any]) -> None:
+    """Also of those that have waited for a server; and the program does not notice."""
+    machine, words = Machine(256 << 20), ["crowd_server", "crowd_caller", "12", "2"]
+    with tracing(machine, tmp_path / "run.jsonl"):
+        traced = run_program(machine.driver, folder / "crowd-musl", words, root=folder, timeout=100, **policy)
+    assert traced == run(folder, "crowd-musl", 12, 2, **policy)
+    told = check(machine, (tmp_path / "run.jsonl").read_text().splitlines())
+    assert told.seen["call"] == told.seen["return"] == 12 * 2 * 2
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
