@@ -12,6 +12,7 @@ from pltvm.engine.context import PC
 from pltvm.engine.memory import Memory
 from pltvm.engine.sv39 import V, pte_address, visit
 from pltvm.errors import ArgumentError
+from pltvm.monitor.abi import EnclaveType
 from pltvm.view import memory, page_table
 from pltvm.view.events import flags
 from pltvm.view.shown import as_text
@@ -63,7 +64,8 @@ def where(view: View, pc: int) -> str:
 def _enclave(views: Views, view: View | None) -> "Enclave | None":
     """Return the enclave, or slot, of a view, or None."""
     found = views.machine.enclaves.get(view.eid) if view is not None and view.eid is not None else None
-    return found.slots[view.slot] if found is not None and view is not None and view.slot else found
+    concurrent = found is not None and found.type is EnclaveType.CONCURRENT_SERVER
+    return found.slots[view.slot] if concurrent and found is not None and view is not None else found
 
 
 def _chain(views: Views, view: View | None, _rest: list[str]) -> list[str]:

@@ -26,7 +26,7 @@ from pltvm.fuzz.layout import CALLS, RELAY, SHM, Message
 from pltvm.fuzz.options import MOST_BYTES, MOST_CALLS
 from pltvm.fuzz.paths import read_input
 from pltvm.machine import Machine
-from pltvm.monitor import abi
+from pltvm.monitor import abi, chain
 from pltvm.monitor.abi import Call, HostCall
 from pltvm.monitor.state import Enclave
 
@@ -37,6 +37,7 @@ _MOST_MEMORY: Final = 16 * PAGE - 1  # bytes of one call: the size in `calls` is
 _MOST_CLIENTS: Final = 256
 _LONGEST_NAME: Final = 200
 _STARTS: Final = (HostCall.RUN, HostCall.RUN_SHADOW)
+_CALLS: Final = (Call.CALL, Call.CALL_WAITING)
 
 
 class _Sequence:
@@ -75,7 +76,7 @@ class Recorder:
 
     def _on_ecall(self, context: Context) -> None:
         regs = context.regs
-        if regs[A7] != Call.CALL or regs[A6] != abi.ENCLAVE_CALL:
+        if regs[A7] not in _CALLS or regs[A6] != abi.ENCLAVE_CALL:
             self._ecall(context)
             return
         caller = self._state.running
@@ -100,10 +101,13 @@ class Recorder:
             self._note(name, CALLS, full)
 
     def _on_host_call(self, function: int, *arguments: int) -> int | None:
+        waiting = chain.queued(self._state, arguments[0]) if function == HostCall.RESUME else None
         status = self._host_call(function, *arguments)
         enclave = self._state.running
         if status is None and function in _STARTS and enclave is not None:
             self._note_start(enclave)
+        elif waiting is not None and enclave is not None and enclave.caller == waiting.at:
+            self._note_call(waiting, enclave)  # which was made when it had waited
         return status
 
     def _note_start(self, enclave: Enclave) -> None:

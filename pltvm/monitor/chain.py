@@ -129,6 +129,13 @@ def links(state: State, innermost: Enclave) -> Iterator[Enclave]:
         link = state.enclave(caller)
 
 
+def queued(state: State, eid: int) -> Enclave | None:
+    """Return the enclave that waits for a server, in the chain of the top caller with this eid, or None."""
+    top = state.enclaves.get(eid)
+    innermost = state.enclave(top.innermost) if top is not None else None
+    return innermost if innermost is not None and innermost.state == EnclaveState.QUEUED else None
+
+
 def lose(state: State, innermost: Enclave, region: Region) -> None:
     """Forget a region that has left the chain: no unfinished call gives it back any more."""
     for link in links(state, innermost):

@@ -24,10 +24,10 @@ from pltvm.host.driver import Driver
 from pltvm.host.elf_headers import Source, name_of
 from pltvm.host.symbols import Location
 from pltvm.host.text import one_line
-from pltvm.monitor import abi
+from pltvm.monitor import abi, chain
 from pltvm.monitor.abi import Call, HostCall, Ocall, Status
 from pltvm.monitor.fault import activation, reason_for
-from pltvm.monitor.state import Enclave, EnclaveState
+from pltvm.monitor.state import Enclave
 from pltvm.view import events
 from pltvm.view.changes import Change, Moved, Owners, Row, States, Tables
 from pltvm.view.events import KINDS, permissions
@@ -211,10 +211,7 @@ class Watching(events.Places):
 
     def _waiting(self, function: int, given: tuple[int, ...]) -> Enclave | None:
         """Return the enclave that waits for a server, if this monitor call lets its chain go on."""
-        state = self._state
-        top = state.enclaves.get(given[0]) if function == HostCall.RESUME and given else None
-        innermost = state.enclave(top.innermost) if top is not None else None
-        return innermost if innermost is not None and innermost.state == EnclaveState.QUEUED else None
+        return chain.queued(self._state, given[0]) if function == HostCall.RESUME and given else None
 
     def _after_wait(self, caller: Enclave) -> None:
         """Report the call of an enclave that has waited, if the monitor has made it now: it gave the hart to

@@ -317,6 +317,13 @@ def test_detach_and_the_run_goes_on(programs: Programs) -> None:
     assert server.returncode == 0
 
 
+def test_the_chain_of_the_first_slot(programs: Programs) -> None:
+    """The others, which nobody is in, are not taken for it."""
+    run = [f"--server=slots={programs('slots')},concurrent=3", str(programs("slots-client"))]
+    output = debug(run, "break slots.c:11", "continue", "monitor chain")
+    has_all(output, "hit Breakpoint 1", "→ slots (eid 0)  at add", "slots-client.elf (eid 1)  called from")
+
+
 def test_a_run_that_gdb_has_let_go_comes_to_its_end(chain: list[str]) -> None:
     """Though gdb is gone before: all that it prints is there, and `pltvm debug` waits for it."""
     shown = debug(chain, "break third.c:main", "continue", "detach inferiors 1 2 3")

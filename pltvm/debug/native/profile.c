@@ -365,6 +365,7 @@ API void pltvm_profile_trap(void *engine, uint32_t cause, struct profile *profil
         pltvm_profile_left(profile, pc);
     }
     profile->running = NULL;
+    uint64_t caller = globals_of(hart)->running;
     profile->trap(engine, cause, profile->data);
     int by_core = hart->traps != traps;
     if (changes) memset(profile->known, 0, KNOWN * sizeof *profile->known);
@@ -382,18 +383,24 @@ API void pltvm_profile_trap(void *engine, uint32_t cause, struct profile *profil
         return;
     }
     put_away(profile);
-    if (is_call && (number == CALL_CALL || number == CALL_RETURN) && hart->registers != NULL &&
+    int calls = number == CALL_CALL || number == CALL_CALL_WAITING;
+    if (is_call && (calls || number == CALL_RETURN) && hart->registers != NULL &&
         globals_of(hart)->running) {
         struct enclave *now = enclave_at(hart, globals_of(hart)->running);
         if (registers_of(hart, now)->own != hart->registers) return;
         struct stack *other = stack_of(profile, hart->registers[PC]);
-        if (number == CALL_CALL) {
+        if (calls && now->caller == caller) { /* else the host let another chain go on */
             const struct region *request = now->request ? at(hart, now->request) : NULL;
             count_call(profile, stack->who, other->who, pages_of(request), 0);
-        } else {
+        } else if (!calls) {
             count_call(profile, other->who, stack->who, pages_back(hart, now, hart->registers[A1]), 1);
         }
     }
+}
+
+/* Count a call that was made when its enclave had waited, in a monitor call of the host. */
+API void pltvm_profile_waited(struct profile *profile, uint64_t caller, uint64_t callee, uint64_t pages) {
+    count_call(profile, caller, callee, pages, 0);
 }
 
 /* Another one may run next. */

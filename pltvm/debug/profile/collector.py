@@ -16,7 +16,9 @@ from pltvm.errors import ArgumentError
 from pltvm.host.symbols import Symbols
 from pltvm.host.text import one_line
 from pltvm.machine import Machine
+from pltvm.monitor import chain
 from pltvm.monitor.abi import HostCall
+from pltvm.monitor.state import Enclave
 
 ROOT: Final = -1  # instead of a pc: the root of one enclave or process
 _CREATES: Final = {HostCall.CREATE, HostCall.CREATE_SERVER, HostCall.CREATE_SHADOW, HostCall.RUN_SHADOW}
@@ -45,9 +47,12 @@ class Collector:
         call = monitor.call
 
         def called(function: int, *arguments: int) -> int | None:
+            waiting = chain.queued(self._state, arguments[0]) if function == HostCall.RESUME else None
             status = cast("int | None", call(function, *arguments))
             if function in _CREATES:
                 self.counter.forget()
+            if waiting is not None:
+                self._note_waited(waiting)
             return status
 
         monitor.call = called
@@ -62,23 +67,34 @@ class Collector:
 
     # -- enclaves and processes ------------------------------------------------------------------------
 
+    def _of_enclave(self, enclave: Enclave) -> int:
+        known = self._machine.driver.table.of_eid(enclave.eid)
+        name, symbols = enclave.name.decode("utf-8", "replace"), known.symbols if known else None
+        label = one_line(name or (known.label.rpartition("/")[2] if known else "") or "enclave")
+        # Not by its number alone, which another one may have after a restore.
+        key = ("enclave", (known.id if known else enclave.eid, label, symbols))
+        if key not in self._by_key:
+            self._add(key, Who(label, "enclave", enclave.eid, symbols))
+        return self._by_key[key]
+
+    def _note_waited(self, caller: Enclave) -> None:
+        """Count the call of an enclave that has waited, if it was made now."""
+        callee = self._state.running
+        if callee is not None and callee.caller == caller.at:
+            request = self._state.records.region(callee.request) if callee.request else None
+            pages = request.pages if request is not None else 0
+            self.counter.waited(self._of_enclave(caller), self._of_enclave(callee), pages)
+
     def _who(self, registers: int) -> int:
         """Return the number of the enclave or process of these registers, which are on the hart."""
         enclave = self._state.running
         if enclave is not None and enclave.context.address == registers:
-            known = self._machine.driver.table.of_eid(enclave.eid)
-            name, symbols = enclave.name.decode("utf-8", "replace"), known.symbols if known else None
-            label = one_line(name or (known.label.rpartition("/")[2] if known else "") or "enclave")
-            # Not by its number alone, which another one may have after a restore.
-            key: tuple[str, object] = ("enclave", (known.id if known else enclave.eid, label, symbols))
-            if key not in self._by_key:
-                self._add(key, Who(label, "enclave", enclave.eid, symbols))
-            return self._by_key[key]
+            return self._of_enclave(enclave)
         thread = getattr(self._kernel.program, "thread", None)  # of a Linux system
         if thread is not None:
             self._contexts[thread.context.address] = thread.context
             state = thread.process.state
-            key = ("process", (state.pid, state.path))
+            key: tuple[str, object] = ("process", (state.pid, state.path))
             if key not in self._by_key:
                 label = one_line(state.path.rpartition(b"/")[2].decode("utf-8", "replace")) or "program"
                 self._add(key, Who(label, "process", state.pid, state.symbols, state.path))

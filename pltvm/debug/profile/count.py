@@ -112,7 +112,7 @@ class PythonCounter:
         self._translated = 0
         self._stack: _Stack | None = None
         self._running: _Block | None = None
-        self._trapped: tuple[Context, _Stack, int, int, bool] | None = None
+        self._trapped: tuple[Context, _Stack, int, int, bool, int] | None = None
         hart.watch_leaving(self._on_left)
         hart.watch_translated(self._note_translated)
         hart.watch_traps(self._before, self._after)
@@ -268,14 +268,15 @@ class PythonCounter:
                     calls[number] += 1
             else:
                 self._left(pc)
-            self._trapped = context, stack, pc, number, is_call
+            running = self._state.running
+            self._trapped = context, stack, pc, number, is_call, running.at if running is not None else 0
         self._running = None
 
     def _after(self, cause: int) -> None:
         if self._trapped is None:
             self._stack = None
             return
-        context, stack, pc, number, is_call = self._trapped
+        context, stack, pc, number, is_call, caller = self._trapped
         if self._hart.current is context:
             if cause == Cause.ILLEGAL and context.regs[PC] - pc in (2, 4):
                 stack.last = self._count(pc, context.regs[PC] - pc)
@@ -285,11 +286,15 @@ class PythonCounter:
         self._stack = None
         running = self._state.running
         if is_call and running is not None and running.context is self._hart.current:
-            if number == Call.CALL:
+            if number in (Call.CALL, Call.CALL_WAITING) and running.caller == caller:
                 request = self._state.records.region(running.request) if running.request else None
                 self._note(stack.who, self._find().who, _pages(request), back=False)
             elif number == Call.RETURN:
                 self._note(self._find().who, stack.who, _pages_back(running), back=True)
+
+    def waited(self, caller: int, callee: int, pages: int) -> None:
+        """Count a call that was made when its enclave had waited."""
+        self._note(caller, callee, pages, back=False)
 
     def _note(self, caller: int, callee: int, pages: int, back: bool) -> None:
         row = self._edges.setdefault((caller, callee), [0, 0, 0])

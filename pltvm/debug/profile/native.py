@@ -40,6 +40,8 @@ class NativeCounter:
         self._leave = core.pltvm_profile_leave
         for one in (self._forget, self._flush, self._leave):
             one.argtypes, one.restype = [ctypes.c_void_p], None
+        self._waited = core.pltvm_profile_waited
+        self._waited.argtypes, self._waited.restype = [ctypes.c_void_p, *[ctypes.c_uint64] * 3], None
         hart.watch_leaving(self._on_left)
         hart.watch_translated(_address(core.pltvm_profile_translated), where)
         table.trap, table.data = hart.replace_traps(_address(core.pltvm_profile_trap), where)
@@ -49,6 +51,10 @@ class NativeCounter:
     def forget(self) -> None:
         """Forget the owners of registers, as they may have changed."""
         self._forget(ctypes.addressof(self.table))
+
+    def waited(self, caller: int, callee: int, pages: int) -> None:
+        """Count a call that was made when its enclave had waited."""
+        self._waited(ctypes.addressof(self.table), caller, callee, pages)
 
     def _refresh(self) -> None:
         """Flush at the next block, which is looked up; from any thread."""

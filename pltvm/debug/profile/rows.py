@@ -47,6 +47,9 @@ class Counter(Protocol):
     def forget(self) -> None:
         """Forget the owners of registers, as they may have changed."""
 
+    def waited(self, caller: int, callee: int, pages: int) -> None:
+        """Count a call that was made when its enclave had waited."""
+
     def blocks(self) -> Iterator[BlockRow]:
         """Yield all code that ran."""
 

@@ -47,7 +47,8 @@ def name_of(who: Row | None) -> str:
         return "the host"
     if who["kind"] == "host":
         return "the host" if not who["name"] else f"the host program {who['name']}"
-    return str(who["name"]) or f"{who['kind']} {who['number']}"
+    name = str(who["name"]) or f"{who['kind']} {who['number']}"
+    return name if who.get("slot") is None else f"{name}, slot {who['slot']}"
 
 
 def pages(count: int) -> str:

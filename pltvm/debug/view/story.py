@@ -64,7 +64,9 @@ class Story:
         if who is None:
             return 0
         kind = str(who["kind"])
+        slot = who.get("slot")
         key = "host 0" if kind == "host" and not who["name"] else f"{kind} {who['number']}"
+        key += f" slot {slot}" if slot is not None else ""
         if key not in self._lane_of:
             self._lane_of[key] = len(self.lanes)
             self.lanes.append({"key": key, "label": explain.name_of(who), "kind": kind})
@@ -80,7 +82,7 @@ class Story:
         ]
         enclaves = []
         for one in row["enclaves"]:
-            lane = self.lane({"kind": "enclave", "number": one["number"], "name": one["name"]})
+            lane = self.lane({"kind": "enclave", **{key: one.get(key) for key in ("number", "name", "slot")}})
             enclaves.append([lane, int(one["root"], 16), one["state"]])
         found = {"hart": self.lane(row["who"]), "enclaves": enclaves, "entries": entries}
         if not self.start:
@@ -214,8 +216,8 @@ class Story:
 
     def _label(self, owner: str) -> str:
         """Return an owner's name for display."""
-        lane = self._lane_of.get(owner)
-        return str(self.lanes[lane]["label"]) if lane is not None else owner
+        lane = self._lane_of.get(owner, self._lane_of.get(f"{owner} slot 0"))
+        return str(self.lanes[lane]["label"]).removesuffix(", slot 0") if lane is not None else owner
 
 
 def _entry(pte: int) -> tuple[int, str]:

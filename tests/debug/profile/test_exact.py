@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +123,21 @@ def test_slots_of_a_server_that_are_inside_at_once(programs: Programs) -> None:
     plain = paths(check(lambda machine: runs(machine, together=False)))
     assert ("main", "twice", "add", "eapp_yield") in {path[-4:] for path in plain}
     assert paths(check(lambda machine: runs(machine, together=True))) == plain
+
+
+@pytest.mark.parametrize("kind", [{"type": "server"}, {"type": "concurrent", "slots": 2}], ids=["1", "2"])
+def test_calls_that_wait_are_counted(kind: dict[str, Any]) -> None:
+    """Those that need not wait, and those that the host lets be made later."""
+
+    def run(machine: Machine) -> None:
+        examples = guest.examples()
+        machine.create(examples["counter"].elf, name="counter", **kind)
+        shm = struct.pack("<QQ", 0, 5)
+        clients = [machine.create(examples["count-client"].elf, name=f"c{n}", shm=shm) for n in range(3)]
+        machine.run_together(clients, quantum=97)
+
+    edges = check(run).edges()
+    assert sorted(row.calls for row in edges) == [5, 5, 5]
 
 
 def test_a_machine_that_is_put_back() -> None:
