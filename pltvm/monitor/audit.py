@@ -1,4 +1,5 @@
-"""The monitor's self-check: derives the owner of every page from the enclaves, and compares with the bitmap.
+"""The monitor's self-check: derives the owner of every page from the enclaves, and compares with the bitmap;
+follows every page table and every queue.
 
 Not part of any call: tests and the debug switch run it whenever the host has control.
 """
@@ -13,14 +14,15 @@ from pltvm.monitor.create import pages_of
 from pltvm.monitor.pages import MONITOR, PRIVATE
 from pltvm.monitor.records import Segment
 from pltvm.monitor.secure_shm import attached
-from pltvm.monitor.state import OWN_INDICES, Enclave, State
+from pltvm.monitor.state import OWN_INDICES, Enclave, EnclaveState, State
 
 _MOST = 50  # discrepancies reported
 _BLANK = 1024  # bytes of the bitmap compared at once
 
 
 def audit(state: State) -> list[str]:
-    """Return the discrepancies, in words; empty when every page has exactly the owner in the bitmap."""
+    """Return the discrepancies, in words; empty when every page has exactly the owner in the bitmap, and
+    queues and tables are as they should be."""
     found: list[str] = []
     expected = _claims(state, found)
     for pa, holds in _holds(state).items():
@@ -38,6 +40,7 @@ def audit(state: State) -> list[str]:
             found += _mapped_wrongly(state, slot)
         if enclave.concurrent:
             found += _shared_wrongly(state, enclave)
+    found += _queued_wrongly(state)
     if state.tables is not None:
         found += [
             f"{pa:#x}: code of the host there would not be forgotten when it is written"
@@ -188,3 +191,39 @@ def _is_clear(state: State, slot: Enclave) -> bool:
     return all(
         leaf.va != abi.KBUFFER and not any(state.memory.read(pte_address(leaf.pte), PAGE)) for leaf in pages
     )
+
+
+def _queued_wrongly(state: State) -> Iterator[str]:
+    """Yield errors of the queues of those that wait for a server, and of the list of awaited servers."""
+    known = {slot.at: slot for enclave in state.enclaves.values() for slot in state.slots(enclave)}
+    waiting: set[int] = set()
+    for name, queue in (("the ended servers", state.globals), *((str(one), one) for one in known.values())):
+        at = queue.at if isinstance(queue, Enclave) else 0
+        places, end = _linked(known, queue.first_waiting, "next_waiting")
+        if end:
+            yield f"the queue of {name} goes on at {end:#x}: a circle, or no enclave"
+        if queue.last_waiting != (places[-1] if places else 0):
+            yield f"the queue of {name} does not end where it says"
+        for one in (known[place] for place in places):
+            if one.state != EnclaveState.QUEUED or one.queued != at:
+                yield f"{one}: is in the queue of {name}, where it does not wait"
+        waiting.update(places)
+    awaited, end = _linked(known, state.globals.first_awaited, "next_awaited")
+    if end:
+        yield f"the list of awaited servers goes on at {end:#x}: a circle, or no enclave"
+    for one in known.values():
+        if one.at not in waiting and (one.state == EnclaveState.QUEUED or one.queued or one.next_waiting):
+            yield f"{one}: waits, and is in no queue"
+        if bool(one.first_waiting) != (one.at in awaited) or (one.next_awaited and one.at not in awaited):
+            yield f"{one}: is awaited, and not in the list of those, or the other way round"
+        if one.first_waiting and not one.is_server:
+            yield f"{one}: has a queue, and is no server"
+
+
+def _linked(known: dict[int, Enclave], at: int, link: str) -> tuple[list[int], int]:
+    """Return the places of a list, and where it goes on: 0, unless that is in the list, or no enclave."""
+    places: dict[int, None] = {}
+    while at in known and at not in places:
+        places[at] = None
+        at = getattr(known[at], link)
+    return list(places), at
