@@ -99,11 +99,10 @@ class Together(Client):
 
     def _ready(self) -> list[int]:
         living = [(number, chain) for number, chain in enumerate(self.state.chains) if chain.status is None]
-        ready = [number for number, chain in living if not chain.waits]
-        if len(ready) == len(living):
-            return ready
-        turns = [self._numbers.get(one.id, NOBODY) for one in self._driver.with_turn()]
-        return sorted(ready + [number for number in turns if number != NOBODY])
+        if not any(chain.waits for _, chain in living):
+            return [number for number, _ in living]
+        turns = {one.id for one in self._driver.with_turn()}
+        return [number for number, chain in living if not chain.waits or chain.enclave in turns]
 
     def _enclave(self, chain: Chain) -> DriverEnclave | None:
         return self._driver.table.find(chain.enclave)

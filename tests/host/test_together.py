@@ -9,7 +9,9 @@ import pytest
 
 from pltvm import Enclave, Machine, native
 from pltvm.errors import ArgumentError, EnclaveError
+from pltvm.host.enclave import REFUSED
 from pltvm.host.schedule import NOBODY, Moment, Pct, Random, RoundRobin, Step, Steps, Why, parse, shown
+from pltvm.host.together import Together
 from pltvm.machine import MachineSnapshot
 
 RAM = 32 << 20
@@ -98,6 +100,29 @@ def test_chains_that_wait_for_a_server_get_their_turn(build_guest: Build, slots:
     assert values[-1] < 2 * values[0]  # nobody starves
     again = Cast(build_guest, [(QUEUE, 20)] * 4, slots).run(schedule=first.schedule)
     assert (seen(again), again.steps) == (seen(first), first.steps)
+
+
+def test_only_those_that_are_alive_are_ready_and_each_once(build_guest: Build) -> None:
+    """Whoever has a turn by the monitor's account: it may be over in this run, or ready in any case."""
+    cast = Cast(build_guest, [(QUEUE, 20)] * 3 + [(PRINT, 20)], 1)
+    looks: list[tuple[list[int], list[int]]] = []
+
+    def on_output(_text: bytes) -> None:
+        together = cast.machine.driver.together
+        assert isinstance(together, Together)
+        turns = [one.id for one in cast.machine.driver.with_turn()]
+        for number, chain in enumerate(together.state.chains):
+            if chain.enclave in turns and chain.waits:
+                before = together._ready()
+                chain.waits = False
+                assert together._ready() == before
+                chain.waits, chain.status = True, REFUSED
+                looks.append((before, [*together._ready(), number]))
+                chain.status = None
+
+    assert cast.run(schedule=2, quantum=150, on_output=on_output).end == ""
+    assert looks
+    assert all(sorted(without) == before == sorted(set(before)) for before, without in looks)
 
 
 def test_slots_of_a_server_are_preempted_by_one_another(build_guest: Build) -> None:
