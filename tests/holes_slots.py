@@ -182,11 +182,11 @@ SLOT_HOLES = [
         "True",
     ),
     # -- who gets room
-    hole("who waits goes first", "t-starving", waiting.has_room, "left -= not", "0 and not"),
+    hole("who waits goes first", "t-starving", waiting.room_for, "left -= not", "0 and not"),
     hole(
         "in the order of coming",
         "s-wrong-chain",
-        waiting.has_room,
+        waiting.room_for,
         "ahead.at == enclave.at",
         "True",
     ),
@@ -221,7 +221,7 @@ SLOT_HOLES = [
     hole(
         "a stopped chain holds up nobody",
         "s-wrong-chain",
-        waiting.has_room,
+        waiting.room_for,
         "not state.enclave(ahead.top).stopped",
         "1",
     ),

@@ -268,7 +268,11 @@ class Driver:
         return self.kernel.call(HostCall.CAN_GO_ON, enclave.eid) == Status.OK
 
     def with_turn(self) -> Iterator[DriverEnclave]:
-        """Those that wait for a server and can go on now, in the order of waiting."""
+        """Those that wait for a server, can go on now and are not stopped.
+
+        First come those whose server has ended, then server by server, the one that began to be awaited last
+        first; in each in the order of coming. Stopped ones are asked about by `can_go_on`.
+        """
         eid = abi.MASK64
         while (found := self.kernel.call(HostCall.TURN, eid)) is not None and found >= 0:
             eid = found

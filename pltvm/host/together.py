@@ -102,7 +102,16 @@ class Together(Client):
         if not any(chain.waits for _, chain in living):
             return [number for number, _ in living]
         turns = {one.id for one in self._driver.with_turn()}
-        return [number for number, chain in living if not chain.waits or chain.enclave in turns]
+        return [
+            number
+            for number, chain in living
+            if not chain.waits or chain.enclave in turns or self._could_go_on(chain)
+        ]
+
+    def _could_go_on(self, chain: Chain) -> bool:
+        """Whether it is stopped, and has its turn else: to go on undoes that."""
+        enclave = self._enclave(chain)
+        return enclave is not None and enclave.stopped and self._driver.can_go_on(enclave)
 
     def _enclave(self, chain: Chain) -> DriverEnclave | None:
         return self._driver.table.find(chain.enclave)

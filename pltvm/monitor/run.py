@@ -88,13 +88,14 @@ def can_go_on(state: State, eid: int) -> int:
 
 
 def turn(state: State, eid: int) -> int:
-    """Monitor call 104, ours: of the chains that wait for a server and could go on (call 103), the one that
-    comes after that of `eid`; the first for −1. ERROR: there is none, or `eid` is not one of them.
+    """Monitor call 104, ours: of the chains that wait for a server, could go on (call 103) and are not
+    stopped, the one that comes after that of `eid`; the first for −1. ERROR: there is none, or `eid` is not
+    one of them.
     """
     after = None
     if eid != abi.MASK64:
         top = state.enclaves.get(eid)
-        if top is None or top.is_server:
+        if top is None or top.is_server or top.stopped:
             return Status.ERROR
         after = state.enclave(top.innermost)
         if after.state != EnclaveState.QUEUED or not waiting.has_turn(state, after):

@@ -39,7 +39,7 @@ def call(state: State, caller: Enclave, context: Context) -> int | None:
     callee = state.enclaves.get(context.regs[A0])
     if callee is None or not callee.is_server:
         return FAILED
-    if (callee.caller or callee.busy or callee.first_waiting) and not waiting.has_room(state, callee):
+    if (callee.caller or callee.busy or callee.first_waiting) and not waiting.room_for(state, callee):
         return BUSY
     return _call(state, caller, context, callee)
 
@@ -52,7 +52,7 @@ def call_waiting(state: State, caller: Enclave, context: Context) -> int | None:
     server = state.enclaves.get(context.regs[A0])
     if server is None or not server.is_server:
         return FAILED
-    if waiting.has_room(state, server):
+    if waiting.room_for(state, server):
         return _call(state, caller, context, server)
     return None if waiting.wait(state, caller, server) else DEADLOCK
 

@@ -13,7 +13,7 @@ they are in a queue of the globals.
 """
 
 from collections.abc import Iterator
-from itertools import dropwhile, islice
+from itertools import chain
 
 from pltvm.monitor.abi import Status
 from pltvm.monitor.records import Globals
@@ -25,12 +25,9 @@ def room(server: Enclave) -> int:
     return server.slots - server.busy.bit_count() if server.concurrent else int(not server.caller)
 
 
-def all_of(state: State, queue: Enclave | Globals) -> Iterator[Enclave]:
-    """Who waits for a server, in order; or who did when it ended."""
-    return _from(state, queue.first_waiting)
-
-
-def _from(state: State, at: int) -> Iterator[Enclave]:
+def all_of(state: State, queue: Enclave | Globals, behind: Enclave | None = None) -> Iterator[Enclave]:
+    """Who waits for a server, in order, or who did when it ended; all, or those behind this one."""
+    at = queue.first_waiting if behind is None else behind.next_waiting
     while at:
         enclave = state.enclave(at)
         at = enclave.next_waiting
@@ -38,60 +35,42 @@ def _from(state: State, at: int) -> Iterator[Enclave]:
 
 
 def awaited(state: State, at: int) -> Iterator[Enclave]:
-    """The servers that somebody waits for, from this one on."""
+    """The servers that somebody waits for, from this one on; the first is the one awaited last."""
     while at:
         server = state.enclave(at)
         at = server.next_awaited
         yield server
 
 
-def _with_turn(state: State, server: Enclave) -> Iterator[Enclave]:
-    """Who waits there and can go on: the first ones, and those that are stopped among them."""
-    left = room(server)
-    if left:
-        for enclave in all_of(state, server):
-            yield enclave
-            left -= not state.enclave(enclave.top).stopped
-            if not left:
-                break
-
-
-def has_room(state: State, server: Enclave, enclave: Enclave | None = None) -> bool:
-    """Whether there is room in `server` for `enclave`, which waits there, or for one that comes now."""
+def room_for(state: State, server: Enclave, enclave: Enclave | None = None) -> int:
+    """How much room is left by those who wait before `enclave`, or before one that comes now."""
     left = room(server)
     for ahead in all_of(state, server):
         if not left or (enclave is not None and ahead.at == enclave.at):
             break
         left -= not state.enclave(ahead.top).stopped
-    return left > 0
+    return left
 
 
 def has_turn(state: State, enclave: Enclave) -> bool:
     """Whether an enclave that waits can go on: there is room, or no such server any more."""
-    return not enclave.queued or has_room(state, state.enclave(enclave.queued), enclave)
+    return not enclave.queued or room_for(state, state.enclave(enclave.queued), enclave) > 0
 
 
 def next_turn(state: State, after: Enclave | None) -> Enclave | None:
-    """Of those that wait and can go on, who comes after `after`, or first; None: nobody does.
+    """Of those that have their turn and are not stopped, who comes after `after`, which is one, or first.
 
-    First come those whose server has ended, then server by server.
+    First come those whose server has ended, then server by server, in the order of `awaited`. None: nobody.
     """
-    once = state.globals
-    if after is None or not after.queued:
-        at = once.first_waiting if after is None else after.next_waiting
-        if at:
-            return state.enclave(at)
-        servers = once.first_awaited
-    else:
-        server = state.enclave(after.queued)
-        behind = dropwhile(lambda one: one.at != after.at, _with_turn(state, server))
-        for enclave in islice(behind, 1, None):
-            return enclave
-        servers = server.next_awaited
-    for server in awaited(state, servers):
-        for enclave in _with_turn(state, server):
-            return enclave
-    return None
+    queue: Enclave | Globals = state.globals
+    left, servers = 1, state.globals.first_awaited
+    if after is not None and after.queued:
+        queue = server = state.enclave(after.queued)
+        left, servers = room_for(state, server, after) - 1, server.next_awaited
+    rest = all_of(state, queue, after) if left > 0 else iter(())
+    others = (all_of(state, server) for server in awaited(state, servers) if room(server))
+    waiting = chain.from_iterable(chain((rest,), others))
+    return next((one for one in waiting if not state.enclave(one.top).stopped), None)
 
 
 def wait(state: State, enclave: Enclave, server: Enclave) -> bool:

@@ -13,6 +13,7 @@ from pltvm.host.enclave import REFUSED
 from pltvm.host.schedule import NOBODY, Moment, Pct, Random, RoundRobin, Step, Steps, Why, parse, shown
 from pltvm.host.together import Together
 from pltvm.machine import MachineSnapshot
+from pltvm.monitor.abi import Status
 
 RAM = 32 << 20
 COUNT, WAIT, SET, CALL, FAULT, PRINT, QUEUE = range(1, 8)
@@ -100,6 +101,22 @@ def test_chains_that_wait_for_a_server_get_their_turn(build_guest: Build, slots:
     assert values[-1] < 2 * values[0]  # nobody starves
     again = Cast(build_guest, [(QUEUE, 20)] * 4, slots).run(schedule=first.schedule)
     assert (seen(again), again.steps) == (seen(first), first.steps)
+
+
+def test_who_is_stopped_while_it_waits_goes_on_at_its_turn(build_guest: Build) -> None:
+    cast = Cast(build_guest, [(QUEUE, 20)] * 3 + [(PRINT, 20)], 1)
+    stopped: list[Enclave] = []
+
+    def on_output(_text: bytes) -> None:
+        for one in cast.enclaves:
+            if one.alive and one.inner.status == Status.WAITING and not one.inner.stopped:
+                one.stop()
+                stopped.append(one)
+
+    results = cast.run(schedule=2, quantum=150, on_output=on_output)
+    assert len(stopped) > 3
+    assert [one.status for one in results] == ["exited"] * 4
+    assert sum(one.retval or 0 for one in results[:3]) == sum(range(61))
 
 
 def test_only_those_that_are_alive_are_ready_and_each_once(build_guest: Build) -> None:

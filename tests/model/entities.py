@@ -369,8 +369,9 @@ class Base:
             self.told.remove(e)
 
     def turns(self) -> list[Enclave]:
-        """Who waits and can go on: whose server has ended, then server by server."""
-        return [*self.told, *(e for server in self.awaited for e in server.queue if self.can_go(e))]
+        """Who waits, can go on and is not stopped: whose server has ended, then server by server."""
+        queued = (e for server in self.awaited for e in server.queue if self.can_go(e))
+        return [e for e in (*self.told, *queued) if not e.top.stopped]
 
     def lose(self, innermost: Enclave, region: Region | None) -> None:
         """A region is nobody's in this chain."""

@@ -231,11 +231,14 @@ def test_the_host_asks_who_has_a_turn(machine: Machine) -> None:
     for eid in (third.eid, inside.eid, counter.eid, 99, 2**64 - 2):
         assert call(HostCall.TURN, eid) == Status.ERROR
     second.stop()
-    assert with_turn(machine) == [second.eid, third.eid, first.eid]
+    assert with_turn(machine) == [third.eid, first.eid]
+    assert call(HostCall.TURN, second.eid) == Status.ERROR
     counter.destroy()
-    assert with_turn(machine) == [first.eid, second.eid, third.eid]
+    assert with_turn(machine) == [first.eid, third.eid]
     front.destroy()
     assert not first.alive
+    assert with_turn(machine) == [third.eid]
+    assert machine.driver.unstop(second.inner)
     assert with_turn(machine) == [second.eid, third.eid]
     third.destroy()
     assert with_turn(machine) == [second.eid]

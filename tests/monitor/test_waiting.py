@@ -1,4 +1,4 @@
-"""Queues of chains that wait for servers: what the audit finds in them."""
+"""Queues of chains that wait for servers: what the audit finds in them, and what it takes to list them."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import pytest
 from pltvm import Machine
 from pltvm.monitor.abi import Status
 from pltvm.monitor.audit import audit
-from pltvm.monitor.state import Enclave, EnclaveState
+from pltvm.monitor.state import Enclave, EnclaveState, State
 from tests.monitor.test_slots import RAM, client, go, server
 
 Damage = tuple[object, str, int]  # a record, the field that is wrong there, what it is then
@@ -126,3 +126,29 @@ def test_what_is_wrong_with_a_queue_is_found(queues: Queues, what: str) -> None:
     found = audit(queues.state)
     setattr(record, field, right)
     assert any(line.startswith(message) for line in found), found
+
+
+def test_a_list_of_turns_looks_at_each_that_is_stopped_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(256 << 20)
+    server(machine, slots=1)
+    inside, *stopped, last = (client(machine) for _ in range(42))
+    assert [go(one) for one in (inside, *stopped, last)] == [Status.YIELD, *[Status.WAITING] * 41]
+    for one in stopped:
+        one.stop()
+    assert go(inside) == Status.OK
+    looks = 0
+    found = State.enclave
+
+    def counted(state: State, at: int) -> Enclave:
+        nonlocal looks
+        looks += 1
+        return found(state, at)
+
+    monkeypatch.setattr(State, "enclave", counted)
+    assert [one.eid for one in machine.driver.with_turn()] == [last.eid]
+    assert looks < 8 * 42
+    looks = 0
+    stopped[0]._driver.unstop(stopped[0].inner)
+    assert [one.eid for one in machine.driver.with_turn()] == [stopped[0].eid]
+    assert looks < 42
+    assert audit(machine.monitor.state) == []
