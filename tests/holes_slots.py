@@ -242,6 +242,15 @@ SLOT_HOLES = [
         "enclave.state != EnclaveState.WAITING or number != enclave.waiting_for",
         "False",
     ),
+    hole("a server has no turn", "s-wrong-chain", run.turn, " or top.is_server", ""),
+    hole("nor who is stopped", "s-wrong-chain", run.turn, " or top.stopped", ""),
+    hole(
+        "nor for whom there is no room",
+        "s-wrong-chain",
+        run.turn,
+        " or not waiting.has_turn(state, after)",
+        "",
+    ),
     hole("who can be asked about", "s-wrong-chain", run.can_go_on, "top.is_server or ", ""),
     hole(
         "nor what has not started",

@@ -1,6 +1,6 @@
 /* attack: the kernel lets a concurrent server's chains go on out of their turn: resumes the wrong one, the server itself, one
  *         that waits, with each reason; answers one slot's ocall in another; runs, stops and asks about what has no chain;
- *         and gives a chain a turn that is another's
+ *         gives a chain a turn that is another's, and asks who is next after what has no turn
  * stopped by: monitor check
  */
 #include "forge.h"
@@ -12,16 +12,21 @@
 
 enum { CALL_IT = 96, CALL_AND_WAIT = 64, RETURN = 95, SLOT_ID = 63, OCALL = 98, OCALL_MMAP = 1 };
 
-static struct puppet server, first, second, third, fourth, fresh;
+static struct puppet server, back, first, second, third, fourth, fifth, fresh;
 
-/* What whoever runs in the server does next. */
+/* What whoever runs in this server does next. */
+static void inside_of(struct puppet *puppet, uint64_t function, uint64_t a0, uint64_t a1, uint64_t a2)
+{
+    puppet->command->argument[0] = a0;
+    puppet->command->argument[1] = a1;
+    puppet->command->argument[2] = a2;
+    puppet->command->function = function;
+    puppet->command->result = UNTOUCHED;
+}
+
 static void inside(uint64_t function, uint64_t a0, uint64_t a1, uint64_t a2)
 {
-    server.command->argument[0] = a0;
-    server.command->argument[1] = a1;
-    server.command->argument[2] = a2;
-    server.command->function = function;
-    server.command->result = UNTOUCHED;
+    inside_of(&server, function, a0, a1, a2);
 }
 
 static struct sv_result resume(struct puppet *puppet, uint64_t reason)
@@ -42,11 +47,13 @@ static void waits(struct sv_result result)
     sv_stopped('M', result.value == STATUS_WAITING && server.command->result == UNTOUCHED);
 }
 
-static struct sv_result call(struct puppet *client, uint64_t how)
+static struct sv_result call_to(struct puppet *callee, struct puppet *client, uint64_t how)
 {
     client->command->result = UNTOUCHED;
-    return puppet_go(client, how, server.eid, PUPPET_DATA, 0, 0);
+    return puppet_go(client, how, callee->eid, PUPPET_DATA, 0, 0);
 }
+
+static struct sv_result call(struct puppet *client, uint64_t how) { return call_to(&server, client, how); }
 
 /* A chain that was let in is in this slot now, which has nothing of the call before. */
 static void is_in(struct sv_result result, uint64_t slot)
@@ -59,11 +66,13 @@ static void is_in(struct sv_result result, uint64_t slot)
     sv_stopped('M', clean);
 }
 
-static void leave(struct puppet *client)
+static void leave_from(struct puppet *callee, struct puppet *client)
 {
-    inside(RETURN, PUPPET_DATA, 0, 0);
+    inside_of(callee, RETURN, PUPPET_DATA, 0, 0);
     sv_works(resume(client, 0).value == STATUS_YIELD && client->command->result == 0);
 }
+
+static void leave(struct puppet *client) { leave_from(&server, client); }
 
 static void wrong_reasons(void) /* first and second are in the slots, third waits */
 {
@@ -146,12 +155,51 @@ static void wrong_turns(void) /* third, then fourth wait, and the others come ag
     leave(&fourth);
 }
 
+static struct sv_result after(uint64_t eid) { return sv_call(CALL_TURN, eid, 0, 0, 0, 0); }
+
+static int comes(struct sv_result result, struct puppet *client)
+{
+    return result.error == 0 && (uint64_t)result.value == client->eid;
+}
+
+static void whose_turn(void) /* first, in the server, then third wait for back; fourth waits for the server */
+{
+    struct puppet *all[] = {&server, &back, &first, &second, &third, &fourth, &fifth, &fresh};
+
+    inside_of(&back, SLOT_ID, 0, 0, 0);
+    sv_works(call_to(&back, &second, CALL_IT).value == STATUS_YIELD);
+    inside_of(&back, SLOT_ID, 0, 0, 0);
+    sv_works(call_to(&back, &fresh, CALL_IT).value == STATUS_YIELD);
+    inside(CALL_AND_WAIT, back.eid, PUPPET_DATA, 0);
+    sv_works(call(&first, CALL_IT).value == STATUS_WAITING);
+    sv_works(call_to(&back, &third, CALL_AND_WAIT).value == STATUS_WAITING);
+    inside(SLOT_ID, 0, 0, 0);
+    sv_works(call(&fifth, CALL_IT).value == STATUS_YIELD);
+    sv_works(call(&fourth, CALL_AND_WAIT).value == STATUS_WAITING);
+    by_check(after(-1UL));
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        by_check(after(all[i]->eid));
+
+    leave_from(&back, &second);
+    leave_from(&back, &fresh);
+    sv_works(comes(after(-1UL), &first) && comes(after(first.eid), &third));
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] != &first)
+            by_check(after(all[i]->eid));
+    by_check(after(fifth.eid + 100));
+    sv_works(sv_call(CALL_STOP, first.eid, 0, 0, 0, 0).error == 0);
+    by_check(after(first.eid));
+    sv_works(comes(after(-1UL), &third));
+}
+
 int EAPP_ENTRY main()
 {
-    struct puppet *clients[] = {&first, &second, &third, &fourth, &fresh};
+    struct puppet *clients[] = {&first, &second, &third, &fourth, &fifth, &fresh};
 
     forge(&server, "slots", WITH_SLOTS(2));
     sv_works(forge_create(&server).error == 0);
+    forge(&back, "back", WITH_SLOTS(2));
+    sv_works(forge_create(&back).error == 0);
     for (size_t i = 0; i < sizeof clients / sizeof *clients; i++) {
         forge(clients[i], "client", NORMAL);
         sv_works(forge_create(clients[i]).error == 0);
@@ -164,5 +212,6 @@ int EAPP_ENTRY main()
     wrong_reasons();
     wrong_answers();
     wrong_turns();
+    whose_turn();
     sv_exit(0);
 }
