@@ -103,7 +103,8 @@ class _Watched:
         self._counts = BlockCounts(machine)
         self._table: EnclaveTable = machine.driver.table
         self._elves: dict[int, bytes] = {}  # ELFs of ended enclaves, by eid
-        self._table.on_removed, self._table.on_put_back = self._note, self.settle
+        self._table.on_removed.append(self._note)
+        self._table.on_put_back.append(self.settle)
 
     def _note(self, enclave: DriverEnclave) -> None:
         if enclave.symbols is not None and enclave.client != clients.PROXY:

@@ -142,8 +142,14 @@ class Accesses:
         self._ignored_of = {}
         for enclave in table.state.living.values():
             self._ignore(enclave)
-        table.on_added, table.on_removed = self._ignore, self._ignore_no_more
-        driver.started = lambda: self._ignore(driver.running)  # an instance, which was in no record before
+        table.on_added.append(self._ignore)
+        table.on_removed.append(self._ignore_no_more)
+
+        def started() -> None:
+            before()
+            self._ignore(driver.running)  # an instance, which was in no record before
+
+        driver.started = started
         if self._remove is None:
             self._remove = self._machine.hart.watch_accesses(self._hook, self._data)
         state.on, state.logging, turns.on_run = 1, int(log), self._on_run
@@ -151,7 +157,8 @@ class Accesses:
             yield
         finally:
             state.on = 0
-            table.on_added = table.on_removed = lambda _enclave: None
+            table.on_added.remove(self._ignore)
+            table.on_removed.remove(self._ignore_no_more)
             driver.started = before
             if not self._stays:
                 self._remove()

@@ -24,24 +24,26 @@ class EnclaveTable(Part[EnclaveTableState]):
         # Every referenced enclave object, by id, also of ended ones: `load` restores their content.
         self._known: WeakValueDictionary[int, DriverEnclave] = WeakValueDictionary()
         self._put_back = False  # whether two objects may have the same id
-        self.on_added: Callable[[DriverEnclave], None] = lambda _enclave: None  # called for a new enclave
-        # Called for an ended enclave, and before the state is restored: for coverage.
-        self.on_removed: Callable[[DriverEnclave], None] = lambda _enclave: None
-        self.on_put_back: Callable[[], None] = lambda: None
+        # Listeners: called for a new enclave, for an ended one, and before the state is restored.
+        self.on_added: list[Callable[[DriverEnclave], None]] = []
+        self.on_removed: list[Callable[[DriverEnclave], None]] = []
+        self.on_put_back: list[Callable[[], None]] = []
 
     def add(self, enclave: DriverEnclave, client: int) -> DriverEnclave:
         """Add a new enclave of this client, and give it an id."""
         self.state.made += 1
         enclave.id, enclave.client = self.state.made, client
         self.state.living[enclave.block] = self._known[enclave.id] = enclave
-        self.on_added(enclave)
+        for listener in self.on_added:
+            listener(enclave)
         return enclave
 
     def remove(self, enclave: DriverEnclave) -> None:
         """Remove an enclave that has ended."""
         del self.state.living[enclave.block]
         enclave.alive = False
-        self.on_removed(enclave)
+        for listener in self.on_removed:
+            listener(enclave)
 
     def find(self, number: int) -> DriverEnclave | None:
         """Return the living enclave with this id, or None."""
@@ -59,7 +61,8 @@ class EnclaveTable(Part[EnclaveTableState]):
 
     def load(self, saved: EnclaveTableState) -> None:
         """Restore the state into the same objects; enclaves made since then have ended."""
-        self.on_put_back()
+        for listener in self.on_put_back:
+            listener()
         self._put_back = True
         for one in self._known.values():
             one.alive = False

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from pltvm import Machine, native
+from pltvm.build import guest
 from pltvm.build.enclave import build_enclave
+from pltvm.coverage.recorder import Recorder
 from pltvm.explore.accesses import (
     ACQUIRE,
     ATOMIC,
@@ -103,6 +105,28 @@ def test_the_core_sees_what_python_sees(kind: str, folder: Path) -> None:
     (log, _), (other, _) = watched(kind, folder), watched(kind, folder, core=False)
     assert log.rows == other.rows
     assert len(log.rows) > 10
+
+
+def test_others_hear_of_the_enclaves_meanwhile_and_afterwards(folder: Path) -> None:
+    """Coverage of the machine has both runs and what comes after; a debugger hears of each start."""
+    machine, recorder, heard = Machine(32 << 20), Recorder(), list[str]()
+    recorder.watch(machine)
+    hello = guest.examples()["hello-world"].elf
+    subject = Enclaves(machine, [machine.create(hello) for _ in range(2)])
+    accesses, driver = Accesses(machine), machine.driver
+    driver.started = started = lambda: heard.append(driver.running.label if driver.running else "")
+    listeners = list(driver.table.on_added), list(driver.table.on_removed)
+
+    def times() -> int:
+        """How often the program has begun."""
+        return sum(one.blocks[one.entry][1] for one in recorder.modules())
+
+    subject.run(RoundRobin(1000), around=lambda turns: accesses.watching(turns, log=True))
+    assert heard == [str(hello)] * 2
+    assert times() == 2
+    assert (driver.table.on_added, driver.table.on_removed, driver.started) == (*listeners, started)
+    assert machine.create(hello).run().ok
+    assert times() == 3
 
 
 def test_what_is_seen_of_an_instruction(folder: Path) -> None:
