@@ -158,7 +158,7 @@ def _say_doubt(file: str) -> None:
     decision = decide(file)
     if decision.exits and not decision.server:
         say(
-            f"pltvm: {name_of(file)}: may not be a server: it ends as an enclave does (call 99), and never "
+            f"pltvm: {name_of(file)}: is probably no server: it ends as an enclave does (call 99), and never "
             "returns as a server does (call 95)"
         )
 

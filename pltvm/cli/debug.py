@@ -17,10 +17,12 @@ import typer
 from pltvm.cli.debugger import GDBS, HISTORY, LLDBS, NUMBER, SOCKET, STDIO, WAITS, command, found
 from pltvm.cli.options import parse_size
 from pltvm.errors import ArgumentError, PltvmError
+from pltvm.host.elf_kind import Kind, decide
 
 app = typer.Typer(rich_markup_mode=None)
 
 _PATIENCE: Final = 60  # seconds that gdb waits for the run
+_OWN: Final = ("--port", "--socket", "--stdio", "--lldb", "--history", "--ex", "--batch")
 _RUN: Final = {
     "ignore_unknown_options": True,
     "allow_extra_args": True,
@@ -73,6 +75,7 @@ def debug(
         *([STDIO] if stdio else []),
     ]
     again = _is_recording(ctx.args)
+    _check_places(ctx.args, again)
     back = [f"--history={history}"] if history or again else []
     run = ["replay" if again else "run", *back, *ctx.args]
     if len(served) > 1:
@@ -95,6 +98,15 @@ def _is_recording(arguments: list[str]) -> bool:
     from pltvm.debug.packed import is_recording
 
     return is_recording(next((one for one in arguments if not one.startswith("-")), ""))
+
+
+def _check_places(arguments: list[str], is_recording: bool) -> None:
+    """Raise ArgumentError for an option of this command behind FILE, unless it is a host program's."""
+    behind = next((one for one in arguments if one.partition("=")[0] in _OWN), None)
+    file = next((one for one in arguments if os.path.isfile(one)), None)
+    if behind is None or (file and not is_recording and decide(file).kind is Kind.LINUX_PROGRAM):
+        return
+    raise ArgumentError(f"debug: {behind} is an option of debug: give it before FILE and the options of run")
 
 
 def _gdb(run: list[str], commands: list[str], batch: bool) -> NoReturn:
@@ -130,10 +142,15 @@ def _lldb(run: list[str], commands: list[str], batch: bool) -> None:
     line = command([run[0], "--gdb=0", *run[1:]])
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
-        said = server.stderr.readline()
-        waits = re.fullmatch(WAITS.format("(.*)", "(.*)"), said.rstrip("\n"))
+        said, waits = "", None
+        for one in server.stderr:
+            waits = re.fullmatch(WAITS.format("(.*)", "(.*)"), one.rstrip("\n"))
+            if waits is not None:
+                break
+            said += one
         if waits is None:
-            raise PltvmError((said + server.stderr.read()).strip().removeprefix("pltvm: "))
+            raise PltvmError(said.strip().removeprefix("pltvm: "))
+        print(said, end="", file=sys.stderr, flush=True)
         threading.Thread(target=_pass_on, args=(server.stderr,), daemon=True).start()
         steps = [f"gdb-remote {waits[2]}", *commands]
         line = [lldb, *(["--batch"] if batch else []), *(part for one in steps for part in ("-o", one))]

@@ -97,7 +97,8 @@ def explore(
     check_stack(stack_size)
     options = Options(seed, pct, random, races, fail_on_value)
     subject: Subject
-    if decide(files[0]).kind is Kind.LINUX_PROGRAM:
+    is_host = decide(files[0]).kind is Kind.LINUX_PROGRAM
+    if is_host:
         refuse_given(ctx, "is for enclaves: a host program makes its own", *_OF_ENCLAVES)
         subject, words = _host(files, root, ram, confine)
     else:
@@ -115,6 +116,10 @@ def explore(
         split = words.index(files[0])
         line = [*words[:split], "--schedule", finding.schedule, *words[split:]]
         repeat = f"pltvm run {shlex.join(line)}"
+        if races and is_host:  # which `run` does not look for: the same seed tries the same schedules
+            strategy = [*(["--pct", str(pct)] if pct else []), *(["--random"] if random else [])]
+            limit = ["--races", "--seed", str(seed), *strategy, "--schedules", str(campaign.schedules)]
+            repeat = f"pltvm explore {shlex.join([*limit, *words])}"
     if json:
         print_json(_to_dict(campaign, finding, repeat))
     else:

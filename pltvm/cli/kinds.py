@@ -142,6 +142,10 @@ class Run:
         shm, relay = file_or_text("--shm", self.shm), file_or_text("--relay", self.relay)
         servers = parse_servers(self.server or [])
         options = self._options | {"name": self.name, "stack_size": self.stack_size}
+        if self.races and not others and (self.callers or 1) == 1:
+            raise ArgumentError(
+                "--races compares enclaves that run at once: name several, or add --callers N"
+            )
         if several.wanted:
             self._refuse("names one enclave, and here are several", "name")
             self._refuse("looks at a run twice: leave out --races", *(_NOT_RACED if self.races else ()))

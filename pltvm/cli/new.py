@@ -33,4 +33,4 @@ def new(
         return
     for path in made:
         say(f"made {path}")
-    say(f"now: make -C {name} test")
+    say(f"now: make -C {name} test (needs pytest: pip install pytest)")

@@ -111,7 +111,7 @@ def test_what_makes_no_sense_is_refused(callee: str, tmp_path: Path) -> None:
 def test_an_enclave_that_is_no_server() -> None:
     result = pltvm("call", ELVES["hello-world"], "--timeout", "5")
     assert result.returncode == 1
-    assert "may not be a server: it ends as an enclave does (call 99)" in result.stderr
+    assert "is probably no server: it ends as an enclave does (call 99)" in result.stderr
 
 
 def test_ctrl_c(callee: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import HOST, pltvm
+from tests.cli.command import ELVES, HOST, pltvm
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,8 @@ def test_what_makes_no_sense(folder: Path, words: list[str], said: str) -> None:
     result = pltvm("run", *words, cwd=folder)
     assert (result.returncode, result.stdout) == (2, "")
     assert said in result.stderr
+
+
+def test_races_of_one_enclave_are_refused() -> None:
+    result = pltvm("run", ELVES["hello-world"], "--races")
+    assert (result.returncode, "name several, or add --callers N" in result.stderr) == (2, True)

@@ -592,3 +592,11 @@ def test_each_slot_of_a_server_is_a_process_with_its_own_stack(programs: Program
     )
     has_all(output, "→ slots (eid 0)", "slots-client.elf#0 (eid 1)  called from", "the host")
     has_all(output, "#0 returned 102", "#1 returned 206")
+
+
+def test_options_behind_the_file_are_told(programs: Programs) -> None:
+    result = subprocess.run(
+        [*COMMAND, "debug", str(programs("loop")), "--batch"], capture_output=True, text=True, check=False
+    )
+    said = "pltvm: debug: --batch is an option of debug: give it before FILE and the options of run\n"
+    assert (result.returncode, result.stderr) == (2, said)

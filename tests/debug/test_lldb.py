@@ -58,3 +58,12 @@ def test_a_watchpoint_and_a_condition(programs: Programs) -> None:
         options=["--lldb"],
     )
     has_all(output, "Watchpoint created", "stop reason = watchpoint 2", "$1 = 2", "returned 42")
+
+
+def test_a_fault_of_a_server_stops_its_caller(programs: Programs) -> None:
+    """lldb sees one process: it is told of a fault elsewhere in that, and only once."""
+    run = [str(programs("ledger-client")), f"--server=ledger={programs('ledger')}", "--timeout=60"]
+    output = debug(run, "continue", options=["--lldb"])
+    has_all(output, "ledger: load from a page that is not mapped readable", "stop reason = signal SIGSEGV")
+    has_all(output, "enclave_call(function=96")
+    assert output.count("load from a page that is not mapped") == 1

@@ -126,6 +126,8 @@ def test_slots_that_threads_call_race(crowd: Path) -> None:
     assert "bytes in slots" in result.stdout
     assert "at next" in result.stdout
     assert pltvm(*line, cwd=crowd).stdout == result.stdout
+    again = result.stdout.rpartition("repeat it: pltvm ")[2].split()
+    assert pltvm(*again, cwd=crowd).stdout == result.stdout
 
 
 def test_what_locks_and_one_call_at_a_time_order_is_no_race_of_threads(crowd: Path) -> None:

@@ -29,6 +29,9 @@ class Telling:
         number = {Reason.FAULT: stop.signal, Reason.REQUEST: _INT}.get(stop.reason, _TRAP)
         number = 0 if quiet else _SIGNALS.get(number, number)
         parts = []
+        if stop.reason is Reason.FAULT:
+            self._say(f"pltvm: {found[0].name if found else 'the run'}: {stop.text}")
+            found = self._whom.in_sight(found)
         if found is not None:
             self._whom.waiting = found[0].number, found[1].number
             self._whom.first_seen = self._whom.first_seen or found[0].number
@@ -40,8 +43,6 @@ class Telling:
         elif stop.reason is Reason.WATCH:
             kind = {"r": "rwatch", "w": "watch"}.get(stop.access, "awatch")
             parts.append(f"{kind}:{stop.address:x}")
-        if stop.reason is Reason.FAULT:
-            self._say(f"pltvm: {found[0].name if found else 'the run'}: {stop.text}")
         return b"T%02x" % number + "".join(f"{part};" for part in parts).encode()
 
     def _whose(self, stop: Stop) -> tuple[View, ThreadView] | None:

@@ -54,6 +54,13 @@ class Whom:
                 return view, thread
         return None
 
+    def in_sight(self, found: tuple[View, ThreadView] | None) -> tuple[View, ThreadView] | None:
+        """Return the thread, or for a single-process client, if that sees another process, a thread of that."""
+        seen = [] if self.several else [view for view in self.living() if view.threads]
+        if found is None or not seen or found[0].number in [view.number for view in seen]:
+            return found
+        return seen[0], seen[0].threads[0]
+
     def parse(self, text: bytes) -> tuple[int, int]:
         """Parse a thread in a packet: process and thread, 0 for any, −1 for all. Raises ValueError."""
         if not text.startswith(b"p"):
