@@ -92,6 +92,7 @@ class Stops:
         self._asked = False
         self._watching = Watching(machine, self._on_watched)
         self._before: dict[Cause, Handler] = {}
+        self._started: Callable[[], None] = lambda: None  # called before each run, without a debugger
 
     # -- beginning and end -------------------------------------------------------------------------------
 
@@ -101,7 +102,8 @@ class Stops:
         ours = {Cause.BREAK: self._on_break, Cause.INTERRUPT: self._on_interrupt, Cause.TIMER: self._on_timer}
         self._before = {cause: handlers.given(cause) for cause in ours}
         handlers.update(ours)
-        self.machine.driver.started = lambda: self.soon(Stop(Reason.NEW))
+        self._started = self.machine.driver.started
+        self.machine.driver.started = self._on_started
         self._judge_by(self._on_fault)
         if at_once:
             self.soon(Stop(Reason.BEGIN))
@@ -116,9 +118,13 @@ class Stops:
                 self._breaks.remove(table, spaces[0])
         self._places.clear()
         self._passed.clear()
-        self.machine.driver.started = lambda: None
+        self.machine.driver.started = self._started
         self.hart.handlers.update(self._before)
         self._judge_by(lambda *_: False)
+
+    def _on_started(self) -> None:
+        self._started()
+        self.soon(Stop(Reason.NEW))
 
     # -- breakpoints -------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ class Whom:
         return None
 
     def in_sight(self, found: tuple[View, ThreadView] | None) -> tuple[View, ThreadView] | None:
-        """Return the thread, or for a single-process client, if that sees another process, a thread of that."""
+        """Return the thread, or for a client that sees another process only, a thread of that."""
         seen = [] if self.several else [view for view in self.living() if view.threads]
         if found is None or not seen or found[0].number in [view.number for view in seen]:
             return found
