@@ -6,6 +6,7 @@ import typer
 
 from pltvm.cli import run
 from pltvm.cli.options import refuse_given
+from pltvm.errors import ArgumentError
 
 _SHARED: Final = "pltvm.around"  # in click's `meta`: the options and arguments of `run`
 
@@ -44,7 +45,9 @@ def run_it(ctx: Any, **others: Any) -> None:
 
 
 def refuse_options(ctx: Any, why: str, but: tuple[str, ...]) -> None:
-    """Raise ArgumentError if an option of `run` is given that is not in `but`."""
+    """Raise ArgumentError if an option of `run` is given that is not in `but`, or anything behind FILE."""
+    if behind := given(ctx)["args"]:
+        raise ArgumentError(f"{behind[0]} {why}")
     names = [name for name in given(ctx) if name not in ("file", "args", *but)]
     ctx.params |= given(ctx)
     refuse_given(ctx, why, *names)

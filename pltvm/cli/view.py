@@ -48,12 +48,12 @@ def view(
     folders = [*(source or ()), Path(file).absolute().parent, guest.guest_dir()]
     page = _Page(output, title or Path(file).name, folders)
     if _is_trace(file):
-        refuse_options(ctx, "is for what is run, and this is a trace", ())
+        refuse_options(ctx, "is for a program to run, and this is a trace of a run", ())
         page.write(Path(file))
         return
     again = is_recording(file)
     if again:
-        refuse_options(ctx, "is for what is run, and a recording says how it was", ("confine",))
+        refuse_options(ctx, "is for a program to run, and this is a recording of a run", ("confine",))
     with tempfile.TemporaryDirectory(prefix="pltvm-view-") as scratch:
         trace = Path(scratch) / "trace.jsonl"
         if again:

@@ -211,6 +211,10 @@ def test_of_a_recording_it_is_the_same(tmp_path: Path) -> None:
     assert steps[0] is not None
     assert steps[1] is not None
     assert steps[0][1] == steps[1][1]
+    for behind in (["--shm", "x"], ["other.elf"]):
+        refused = pltvm("view", "-o", "three.html", "bug.pltvm", *behind, cwd=tmp_path)
+        said = f"pltvm: {behind[0]} is for a program to run, and this is a recording of a run\n"
+        assert (refused.returncode, refused.stderr) == (2, said)
 
 
 def test_of_a_recorded_finding(tmp_path: Path) -> None:
@@ -242,7 +246,7 @@ def test_a_host_program(tmp_path: Path) -> None:
         (["-o", "none/page.html", ELVES["hello-world"]], 1, "none/page.html: cannot be written"),
         ([ELVES["hello-world"]], 2, "-o"),
         (["-o", "none/page.html", "nothing.elf"], 1, "none/page.html: cannot be written"),
-        (["-o", "page.html", "--ram", "64M", "broken.jsonl"], 2, "--ram is for what is run"),
+        (["-o", "page.html", "--ram", "64M", "broken.jsonl"], 2, "--ram is for a program to run"),
         (["-o", "page.html", "broken.jsonl"], 1, "broken.jsonl: "),
     ],
 )
