@@ -115,7 +115,9 @@ def prefix_maps(directories: set[Path]) -> list[str]:
 
     Files that come with the compiler, as headers of C++, are in a folder `COMPILER` then.
     """
-    own = dict.fromkeys(directories, "") | {library_dir(): f"{COMPILER}/"}
+    own = dict.fromkeys(directories, "")
+    if is_installed():  # a cross compiler gets these flags too, and does without it
+        own[library_dir()] = f"{COMPILER}/"
     return [f"-ffile-prefix-map={directory}/={instead}" for directory, instead in sorted(own.items())]
 
 

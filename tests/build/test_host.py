@@ -119,6 +119,14 @@ def test_errors_are_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         build_host([source], tmp_path / "broken", "glibc")
 
 
+@pytest.mark.skipif(toolchain() is None, reason="needs Debian's cross compiler")
+def test_glibc_needs_no_ziglang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = guest.host_examples()["test-caller"].source
+    before = build_host([source], tmp_path / "before", "glibc").read_bytes()
+    monkeypatch.setitem(sys.modules, "ziglang", None)
+    assert build_host([source], tmp_path / "after", "glibc").read_bytes() == before
+
+
 # -- the header --------------------------------------------------------------------------------------------
 
 ORIGINAL_STYLE = """
