@@ -82,8 +82,8 @@ class Recorder:
         caller = self._state.running
         self._ecall(context)
         callee = self._state.running
-        if caller is not None and callee is not None and callee is not caller:
-            self._note_call(caller, callee)
+        if caller is not None and callee is not None and callee.caller == caller.at:
+            self._note_call(caller, callee)  # else the host has let another chain go on
 
     def _note_call(self, caller: Enclave, callee: Enclave) -> None:
         """Record what a server gets, from its registers at its first instruction."""

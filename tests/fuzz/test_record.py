@@ -1,5 +1,6 @@
 """What a run sends becomes files, and each of them is an input that the fuzzer takes."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,21 @@ def test_two_clients_are_told_apart(tmp_path: Path) -> None:
     sequences = files(tmp_path / "kv-store.calls").values()
     clients = [message.client for data in sequences for message in layout.split_calls(data, 64, 4)]
     assert clients == [0] * 10 + [1] * 10
+
+
+def test_calls_that_wait_are_of_the_server_alone(tmp_path: Path) -> None:
+    """Of three clients in turns two wait: who runs meanwhile is not called by them."""
+    machine = Machine(RAM)
+    recorder = Recorder(machine)
+    machine.create(ELVES["counter"], name="counter", type=EnclaveType.SERVER)
+    shm = struct.pack("<QQ", 1, 5)
+    clients = [machine.create(ELVES["count-client"], name=f"client{n}", shm=shm) for n in range(3)]
+    assert all(one.ok for one in machine.run_together(clients, quantum=97))
+    recorder.write(tmp_path)
+    sent = {name: data for name, data in files(tmp_path).items() if ".shm/" not in name}
+    assert {name.partition("/")[0] for name in sent} == {"counter", "counter.calls"}
+    sequences = [data for name, data in sent.items() if name.startswith("counter.calls/")]
+    assert sum(len(layout.split_calls(data, 64, 3)) for data in sequences) == 15
 
 
 def test_no_more_files_than_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
