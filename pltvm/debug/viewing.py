@@ -75,7 +75,7 @@ class Views:
 
         Each slot of a concurrent server is a view: slots have their own stacks, at the same addresses.
         """
-        return [*self._processes(), *self._kernel(), *map(self._of_enclave, self._slots())]
+        return [*self._processes(), *self._kernel(), *map(self._of_enclave, self._state.all_slots())]
 
     def of(self, context: Context) -> tuple[View, ThreadView] | None:
         """Return the view and the thread of a context, or None."""
@@ -88,10 +88,6 @@ class Views:
     def find(self, number: int) -> View | None:
         """Return the view of this number, or None."""
         return next((view for view in self.all() if view.number == number), None)
-
-    def _slots(self) -> Iterator[Enclave]:
-        state = self._state
-        return (slot for one in state.enclaves.values() for slot in state.slots(one))
 
     def _of_enclave(self, enclave: Enclave) -> View:
         eid = enclave.eid
@@ -115,7 +111,7 @@ class Views:
         if enclave.state == EnclaveState.FRESH:
             return "has not run"
         if enclave.state == EnclaveState.CALLING:
-            callee = next((one for one in self._slots() if one.caller == enclave.at), None)
+            callee = next((one for one in self._state.all_slots() if one.caller == enclave.at), None)
             return f"has called {callee}" if callee is not None else "in a call"
         if enclave.state == EnclaveState.QUEUED:
             return self._waits_for(enclave.queued)

@@ -64,8 +64,9 @@ def where(view: View, pc: int) -> str:
 def _enclave(views: Views, view: View | None) -> "Enclave | None":
     """Return the enclave, or slot, of a view, or None."""
     found = views.machine.enclaves.get(view.eid) if view is not None and view.eid is not None else None
-    concurrent = found is not None and found.type is EnclaveType.CONCURRENT_SERVER
-    return found.slots[view.slot] if concurrent and found is not None and view is not None else found
+    if view is None or found is None or found.type is not EnclaveType.CONCURRENT_SERVER:
+        return found
+    return found.slots[view.slot]
 
 
 def _chain(views: Views, view: View | None, _rest: list[str]) -> list[str]:

@@ -195,7 +195,7 @@ def _is_clear(state: State, slot: Enclave) -> bool:
 
 def _queued_wrongly(state: State) -> Iterator[str]:
     """Yield errors of the queues of those that wait for a server, and of the list of awaited servers."""
-    known = {slot.at: slot for enclave in state.enclaves.values() for slot in state.slots(enclave)}
+    known = {slot.at: slot for slot in state.all_slots()}
     waiting: set[int] = set()
     for name, queue in (("the ended servers", state.globals), *((str(one), one) for one in known.values())):
         at = queue.at if isinstance(queue, Enclave) else 0

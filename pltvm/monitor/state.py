@@ -283,6 +283,11 @@ class State:
         for number in range(1, server.slots):
             yield self.slot(server, number)
 
+    def all_slots(self) -> Iterator[Enclave]:
+        """Yield the slots of all enclaves, as `slots` does."""
+        for enclave in self.enclaves.values():
+            yield from self.slots(enclave)
+
     def forget(self, enclave: Enclave) -> None:
         """Forget what is derived from this record, which may become that of another enclave."""
         self.views.pop(enclave.at, None)

@@ -241,21 +241,17 @@ class States:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._were = {_name(one): one.state for one in self._living()}
+        self._were = {_name(one): one.state for one in self._state.all_slots()}
         self._counts = self._now()
 
     def _now(self) -> tuple[int, int]:
         once = self._state.globals
         return once.next_eid, once.enclaves
 
-    def _living(self) -> list[Enclave]:
-        state = self._state
-        return [slot for one in state.enclaves.values() for slot in state.slots(one)]
-
     def changes(self) -> list[Change]:
         """Return the changes: ended enclaves, then the others in the order of creation."""
         were, found = self._were, []
-        living = self._living()
+        living = list(self._state.all_slots())
         now = self._now()
         if now != self._counts:
             self._counts = now

@@ -66,7 +66,7 @@ class Whole:
         memory = self._machine.memory
         pages = _touched(memory)
         state = self._machine.monitor.state
-        for slot in (slot for enclave in state.enclaves.values() for slot in state.slots(enclave)):
+        for slot in state.all_slots():
             at = slot.block - memory.base
             pages[at] = bytes(REGISTERS) + pages.get(at, _NOTHING)[REGISTERS:]
         return pages

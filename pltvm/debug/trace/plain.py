@@ -69,9 +69,7 @@ def snapshot(machine: Machine) -> Plain:
         "clock": hart.clock,
         "who": _shown(names.current(), False),
         "satp": hex(hart.current.regs[SATP]),
-        "enclaves": [
-            _enclave(state, slot, names) for one in state.enclaves.values() for slot in state.slots(one)
-        ],
+        "enclaves": [_enclave(state, slot, names) for slot in state.all_slots()],
         "owners": [[hex(row.start), row.pages, of_owner(row.owner), row.what] for row in machine.owners],
         "pmp": [[row.number, hex(row.start), hex(row.end), row.permissions] for row in machine.pmp],
         "tables": [

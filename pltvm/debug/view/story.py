@@ -28,6 +28,7 @@ class Story:
         self.steps: list[Row] = []
         self.lanes: list[Row] = [{"key": "host 0", "label": "host", "kind": "host"}]
         self._lane_of: dict[str, int] = {"host 0": 0}
+        self._names: dict[str, str] = {"host 0": "host"}  # of owners
         self.start: Row = {}
         self.ram = [0, 0]
         self.cut = False
@@ -65,9 +66,10 @@ class Story:
             return 0
         kind = str(who["kind"])
         slot = who.get("slot")
-        key = "host 0" if kind == "host" and not who["name"] else f"{kind} {who['number']}"
-        key += f" slot {slot}" if slot is not None else ""
+        owner = "host 0" if kind == "host" and not who["name"] else f"{kind} {who['number']}"
+        key = owner if slot is None else f"{owner} slot {slot}"
         if key not in self._lane_of:
+            self._names[owner] = explain.name_of(dict(who) | {"slot": None})
             self._lane_of[key] = len(self.lanes)
             self.lanes.append({"key": key, "label": explain.name_of(who), "kind": kind})
         return self._lane_of[key]
@@ -216,8 +218,7 @@ class Story:
 
     def _label(self, owner: str) -> str:
         """Return an owner's name for display."""
-        lane = self._lane_of.get(owner, self._lane_of.get(f"{owner} slot 0"))
-        return str(self.lanes[lane]["label"]).removesuffix(", slot 0") if lane is not None else owner
+        return self._names.get(owner, owner)
 
 
 def _entry(pte: int) -> tuple[int, str]:
