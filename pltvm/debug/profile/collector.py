@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
-from pltvm.debug.profile.count import PythonCounter
+from pltvm.debug.profile.count import PythonCounter, pages_passed
 from pltvm.debug.profile.native import NativeCounter
 from pltvm.debug.profile.result import Function, Profile, Who
 from pltvm.debug.profile.rows import Counter
@@ -81,8 +81,7 @@ class Collector:
         """Count the call of an enclave that has waited, if it was made now."""
         callee = self._state.running
         if callee is not None and callee.caller == caller.at:
-            request = self._state.records.region(callee.request) if callee.request else None
-            pages = request.pages if request is not None else 0
+            pages = pages_passed(self._state, callee)
             self.counter.waited(self._of_enclave(caller), self._of_enclave(callee), pages)
 
     def _who(self, registers: int) -> int:

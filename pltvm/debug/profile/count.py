@@ -22,12 +22,11 @@ from pltvm.debug.profile.rows import BlockRow, EdgeRow, NodeRow
 from pltvm.debug.profile.table import CALLS, CAUSES, MOST_FRAMES, MOST_NODES, OCALLS
 from pltvm.engine.context import A0, A1, A6, A7, PC, Context
 from pltvm.engine.hart import Hart
-from pltvm.engine.memory import PAGE, PAGE_SHIFT
+from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import X
 from pltvm.engine.trap import Cause
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
-from pltvm.monitor.records import Region
 from pltvm.monitor.state import Enclave, State
 
 PLAIN, CALL, RETURN = range(3)
@@ -287,8 +286,8 @@ class PythonCounter:
         running = self._state.running
         if is_call and running is not None and running.context is self._hart.current:
             if number in (Call.CALL, Call.CALL_WAITING) and running.caller == caller:
-                request = self._state.records.region(running.request) if running.request else None
-                self._note(stack.who, self._find().who, _pages(request), back=False)
+                pages = pages_passed(self._state, running)
+                self._note(stack.who, self._find().who, pages, back=False)
             elif number == Call.RETURN:
                 self._note(self._find().who, stack.who, _pages_back(running), back=True)
 
@@ -324,8 +323,9 @@ class PythonCounter:
         return self._counts.get(who, ([], []))
 
 
-def _pages(region: Region | None) -> int:
-    return 0 if region is None else region.size >> PAGE_SHIFT
+def pages_passed(state: State, callee: Enclave) -> int:
+    """Return the number of pages that the present call of a server has passed to it."""
+    return state.records.region(callee.request).pages if callee.request else 0
 
 
 def _pages_back(caller: Enclave) -> int:
@@ -338,5 +338,5 @@ def _pages_back(caller: Enclave) -> int:
     for va, size in ((told.req_vaddr, told.req_size), (told.resp_vaddr, told.resp_size)):
         region = caller.space.find(va, -(-size // PAGE) * PAGE) if va and size and not va % PAGE else None
         if region is not None:
-            found[region.at] = _pages(region)
+            found[region.at] = region.pages
     return sum(found.values())
