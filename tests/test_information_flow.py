@@ -12,7 +12,7 @@ from pltvm.engine.context import F0, FCSR, PC, X0
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
-from tests.monitor.rig import FILL, GET_FP, NOWHERE, RAW, SCRATCH, SPIN, Outcome, Ref, Rig, Script
+from tests.monitor.rig import FILL, GET_FP, NOWHERE, RAW, SCRATCH, Outcome, Ref, Rig, Script
 
 MARK = 0x1DEA_0000_0000_0000  # plus an address
 WORDS = PAGE // 8
@@ -52,7 +52,7 @@ def test_an_enclave_leaves_nothing_in_ram(rig: Rig, ending: str) -> None:
     if ending == "fault":
         script.peek(NOWHERE)
     elif ending == "destroy":
-        script.step(SPIN, 0)
+        script.loop()
     enclave = rig.enclave(script, relay=bytes(PAGE))
     pages: list[list[int]] = []
 

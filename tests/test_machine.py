@@ -10,7 +10,7 @@ from pltvm.errors import ElfError, EnclaveError, OutOfMemory, PltvmError
 from pltvm.host.api import Enclave
 from pltvm.machine import Machine
 from pltvm.monitor.abi import MAX_STACK, EnclaveType
-from tests.monitor.rig import DATA, LIST_PAGES, RECURSE, SHM_PAGES, SPIN, Memory, Script
+from tests.monitor.rig import DATA, LIST_PAGES, RECURSE, SHM_PAGES, Memory, Script, end_loop, stopped_in_loop
 
 EXAMPLES = guest.examples()
 RAM = 256 << 20
@@ -192,25 +192,26 @@ def test_out_of_memory_leaves_nothing(machine: Machine) -> None:
 def test_timeout_and_resume(machine: Machine, script_elf: bytes) -> None:
     script = Script()
     script.print(b"one ")
-    script.step(SPIN, 40_000_000)
+    script.loop()
     script.print(b"two")
     script.exit(3)
     enclave = machine.create(script_elf, shm=shm_of(script))
-    first = enclave.run(timeout=0.01)
+    first = stopped_in_loop(enclave)
     assert (first.status, first.retval, first.ok) == ("interrupted", None, False)
     assert first.fault is None
     assert first.shm is not None
     assert enclave.alive
+    end_loop(enclave)
     second = enclave.resume(timeout=20)
-    assert (second.status, second.retval, first.output + second.output) == ("exited", 3, "one \ntwo\n")
+    assert (second.status, second.retval, first.output, second.output) == ("exited", 3, "one \n", "two\n")
 
 
 def test_destroy_an_interrupted_enclave(machine: Machine, script_elf: bytes) -> None:
     before = machine.kernel.blocks.free_pages
     script = Script()
-    script.step(SPIN, 0)
+    script.loop()
     enclave = machine.create(script_elf, shm=shm_of(script), relay=b"x")
-    assert enclave.run(timeout=0.01).status == "interrupted"
+    assert stopped_in_loop(enclave).status == "interrupted"
     enclave.destroy()
     with pytest.raises(EnclaveError, match="no interrupted run"):
         enclave.resume()

@@ -11,7 +11,7 @@ from pltvm.engine.memory import PAGE
 from pltvm.errors import EnclaveError, OutOfMemory
 from pltvm.monitor.abi import Ocall
 from pltvm.monitor.audit import audit
-from tests.monitor.rig import DATA, LIST_PAGES, SHM_PAGES, SPIN, Memory, Script
+from tests.monitor.rig import DATA, LIST_PAGES, SHM_PAGES, Memory, Script, end_loop, stopped_in_loop
 from tests.monitor.shared_rig import RELAY, numbered
 
 EXAMPLES = guest.examples()
@@ -128,10 +128,10 @@ def test_relay_pages_go_from_one_enclave_to_the_next(machine: Machine, script_el
 
 def test_pages_that_are_away(machine: Machine, script_elf: bytes) -> None:
     script = Script()
-    script.step(SPIN, 0)
+    script.loop()
     relay = machine.relay(numbered(1))
     enclave = machine.create(script_elf, shm=listed(script), relay=relay)
-    assert enclave.run(timeout=0.05).status == "interrupted"
+    assert stopped_in_loop(enclave).status == "interrupted"
     assert not relay.here
     actions: list[Callable[[], object]] = [relay.read, relay.free, relay.reclaim, lambda: relay.write(b"x")]
     for act in actions:
@@ -235,14 +235,15 @@ def test_fork_without_memory() -> None:
 
 def test_stop_and_resume_an_interrupted_run(machine: Machine, script_elf: bytes) -> None:
     script = Script()
-    script.step(SPIN, 100_000_000)
+    script.loop()
     enclave = machine.create(script_elf, shm=listed(script))
     with pytest.raises(EnclaveError, match="only one that has started"):
         enclave.stop()
-    assert enclave.run(timeout=0.01).status == "interrupted"
+    assert stopped_in_loop(enclave).status == "interrupted"
     enclave.stop()
     with pytest.raises(EnclaveError, match="refused to stop"):
         enclave.stop()
+    end_loop(enclave)
     assert enclave.resume().ok
     with pytest.raises(EnclaveError):
         enclave.stop()
@@ -272,11 +273,13 @@ def test_destroy_in_every_state(machine: Machine, script_elf: bytes, how: str) -
     script = Script()
     if how == "relay":
         script.ocall(7)
-    script.step(SPIN, 0)
+    script.loop()
     relay = machine.relay(numbered(1))
     enclave = machine.create(script_elf, shm=listed(script), relay=relay)
-    if how != "fresh":
-        enclave.run(timeout=0.05)
+    if how == "relay":
+        assert enclave.run().status == "relay returned"
+    elif how != "fresh":
+        stopped_in_loop(enclave)
     if how == "stopped":
         enclave.stop()
     enclave.destroy()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.command import COMMAND, ELVES, HOST, pltvm
 from tests.host.test_proxy import Do, of
+from tests.limits import long_enough
 
 
 @pytest.fixture
@@ -74,9 +75,11 @@ def test_no_answer(callee: str) -> None:
     assert (code, out) == (1, "")
     assert err.startswith("fault: callee (eid 0) at main+")
     assert "called by caller" in err
-    code, out, err = call(callee, Do.SPIN, "--timeout", "0.1")
+    (code, out, err), limit = long_enough(
+        lambda limit: call(callee, Do.SPIN, "--timeout", str(limit)), lambda said: "in callee " in said[2]
+    )
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("pltvm: callee: still running after 0.1 s in callee (eid 0) at main+")
+    assert err.startswith(f"pltvm: callee: still running after {limit} s in callee (eid 0) at main+")
 
 
 def test_json(callee: str) -> None:

@@ -1,6 +1,5 @@
 """What a guest, a folder or an option must not do to a campaign."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -35,12 +34,10 @@ def built(folder: Path, body: str) -> Path:
 def test_a_loop_of_calls_is_a_hang_in_time(tmp_path: Path) -> None:
     elf = built(tmp_path, "for (;;) { void *area = eapp_mmap(0, PAGE_SIZE); eapp_munmap(area, PAGE_SIZE); }")
     worker = Worker(Options(str(elf), blocks=20_000))
-    started = time.monotonic()
     execution = worker.target.execute(b"")
     assert execution.problem is not None
     assert execution.problem.kind == HANG
-    assert execution.blocks >= 20_000
-    assert time.monotonic() - started < 5  # a hundred calls; all blocks of that loop would be a second
+    assert 20_000 <= execution.blocks < 21_000  # and not up to the next look at the clock
 
 
 def test_a_derived_key_in_a_response(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import struct
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pltvm.host.elf import EnclaveImage, Run, load_image
 from pltvm.host.elf_details import unsupported_extensions
 from tests.host import elf_samples as s
 from tests.host.elf_samples import CODE, Elf, Section, Segment
+from tests.work import python_calls
 
 TEXT = Segment(0x1000, CODE)
 HOST_ELVES = [elf for example in host_examples().values() for elf in example.elfs.values()]
@@ -391,9 +391,7 @@ def test_large_content_is_parsed_each_time(monkeypatch):
 def test_parsing_is_fast():
     sample = bytes(s.typical())
     module._cached_parse.cache_clear()
-    start = time.perf_counter()
-    load_image(sample)
-    assert time.perf_counter() - start < 0.05  # 1 ms on an idle machine
+    assert python_calls(lambda: load_image(sample)) < 450
 
 
 @pytest.mark.parametrize("path", ELVES, ids=lambda path: path.stem)

@@ -23,6 +23,7 @@ from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType, Ocall
 from pltvm.monitor.pages import PRIVATE
+from tests.limits import stopped_in
 
 RAM: Final = 256 << 20
 MINUS_1: Final = 2**64 - 1
@@ -35,7 +36,7 @@ SHM_PAGES: Final = LIST_PAGES + 2
 _BLANK: Final = bytes(4096)  # a part of the bitmap whose pages are nobody's
 STRUCT: Final = DATA + 0x800  # where `call` and `give` put their structs
 NAME: Final = DATA + 0xF00
-_HEADER, _STEP = 1024, 128
+_HEADER, _STEP, _RELEASED = 1024, 128, 16
 _FIELDS: Final = ("req_arg", "resp_val", "req_vaddr", "req_size", "resp_vaddr", "resp_size")
 
 (
@@ -48,7 +49,7 @@ _FIELDS: Final = ("req_arg", "resp_val", "req_vaddr", "req_size", "resp_vaddr", 
     JUMP,
     ODD,
     RECURSE,
-    SPIN,
+    LOOP,
     BUMP,
     PRINT,
     RAW,
@@ -171,6 +172,10 @@ class Script:
     def print(self, text: bytes) -> Ref:
         self.text(text, DATA)
         return self.step(PRINT, DATA)
+
+    def loop(self) -> Ref:
+        """Compute until the host says that it is enough: `stopped_in_loop`, `end_loop`."""
+        return self.step(LOOP)
 
     def odd(self, name: str) -> Ref:
         return self.step(ODD, ODD_INSTRUCTIONS[name])
@@ -366,6 +371,16 @@ class Rig:
                 assert owners.owner(pa) == enclave.eid + 1, f"{leaf.va:#x} in {enclave}"
         for pa in enclave.space.table.tables():
             assert owners.owner(pa) == enclave.eid + 1
+
+
+def stopped_in_loop(enclave: Enclave) -> Result:
+    """Run it until a time limit finds it in its loop, or in that of a server that it calls."""
+    return stopped_in(enclave, " at loop+")
+
+
+def end_loop(enclave: Enclave) -> None:
+    """Its loop ends when it goes on."""
+    enclave._driver.memory.write(enclave._inner.shm.pa + _RELEASED, (1).to_bytes(8, "little"))
 
 
 @contextmanager

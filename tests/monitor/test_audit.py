@@ -10,7 +10,7 @@ from pltvm.monitor import abi
 from pltvm.monitor.abi import HostCall, Ocall, SetPte, Status
 from pltvm.monitor.audit import audit
 from pltvm.monitor.pages import PRIVATE
-from tests.monitor.rig import SPIN, Script, while_host_has_control
+from tests.monitor.rig import Script, stopped_in_loop, while_host_has_control
 from tests.monitor.shared_rig import RELAY, SharedRig, numbered, send, split
 
 
@@ -27,9 +27,9 @@ def busy(script_elf: bytes) -> Iterator[SharedRig]:
     script.sbrk(PAGE)
     script.ocall(Ocall.SHM_GET, 1, PAGE, 0)
     split(script, RELAY, 4 * PAGE, RELAY + PAGE)
-    script.step(SPIN, 0)
-    rig.instance(rig.template(), script, relay=numbered(4)).run(timeout=0.1)
-    rig.enclave(script).run(timeout=0.1)
+    script.loop()
+    stopped_in_loop(rig.instance(rig.template(), script, relay=numbered(4)))
+    stopped_in_loop(rig.enclave(script))
     assert len(rig.state.segments) == 1
     rig.check()
     yield rig

@@ -12,12 +12,13 @@ from tests.monitor.rig import (
     NOWHERE,
     RAW,
     SHM_PAGES,
-    SPIN,
     STRUCT,
     SUM,
     Memory,
     Rig,
     Script,
+    end_loop,
+    stopped_in_loop,
 )
 
 TEXT = 0x1000  # where the enclave's code begins
@@ -100,7 +101,7 @@ def test_interrupted_run_goes_on(rig: Rig, in_server: bool) -> None:
     """The limit may end the run in a server: the host resumes the top caller, and the server goes on."""
     loop = Script()
     loop.print(b"a")
-    loop.step(SPIN, 60_000_000)
+    loop.loop()
     loop.print(b"b")
     if in_server:
         loop.give(resp_val=8)
@@ -112,28 +113,26 @@ def test_interrupted_run_goes_on(rig: Rig, in_server: bool) -> None:
         script = loop
         script.exit(8)
     enclave = rig.enclave(script)
-    result = enclave.run(timeout=0.02)
+    result = stopped_in_loop(enclave)
     assert result.status == "interrupted"
     assert (result.output, result.retval) == ("a\n", None)
     rig.check()
     with pytest.raises(EnclaveError, match="has run already"):
         enclave.run()
-    again = enclave.resume(timeout=0.02)
-    output = again.output
-    if again.status == "interrupted":
-        again = enclave.resume(timeout=20)
-        output += again.output
-    assert (again.status, again.retval, output) == ("exited", 8, "b\n")
+    assert enclave.resume(timeout=0.02).status == "interrupted"
+    end_loop(server.enclave if in_server else enclave)
+    again = enclave.resume(timeout=20)
+    assert (again.status, again.retval, again.output) == ("exited", 8, "b\n")
 
 
 def test_destroying_a_server_ends_the_interrupted_caller_and_frees_its_shared_memory(rig: Rig) -> None:
     loop = Script()
-    loop.step(SPIN, 0)
+    loop.loop()
     server = rig.server(loop)
     script = Script()
     script.call(server.eid)
     enclave = rig.enclave(script)
-    assert enclave.run(timeout=0.02).status == "interrupted"
+    assert stopped_in_loop(enclave).status == "interrupted"
     server.enclave.destroy()
     rig.check()
     assert not enclave.alive

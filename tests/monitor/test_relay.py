@@ -9,7 +9,7 @@ from pltvm.errors import EnclaveError
 from pltvm.host.shared import BOUND, RelayMemory
 from pltvm.monitor import abi
 from pltvm.monitor.abi import HostCall, Ocall, Status
-from tests.monitor.rig import BUSY, DATA, MINUS_1, NAME, NOWHERE, STRUCT, Script
+from tests.monitor.rig import BUSY, DATA, MINUS_1, NAME, NOWHERE, STRUCT, Script, stopped_in_loop
 from tests.monitor.shared_rig import RELAY, SharedRig, numbered, send, split
 
 FOUR = 4 * PAGE
@@ -289,9 +289,9 @@ def test_bad_new_pages_leave_it_waiting(rig: SharedRig) -> None:
 
 def test_resume_with_pages_that_nobody_waits_for(rig: SharedRig) -> None:
     script = Script()
-    script.step(9, 0)  # SPIN
+    script.loop()
     enclave = rig.enclave(script)
-    enclave.run(timeout=0.05)
+    stopped_in_loop(enclave)
     with pytest.raises(EnclaveError, match="does not wait"):
         enclave.resume(relay=bytes(8))
     enclave.destroy()
@@ -441,10 +441,10 @@ def test_refused_reclaim(rig: SharedRig, what: str) -> None:
 
 def test_pages_of_an_enclave_cannot_be_reclaimed(rig: SharedRig) -> None:
     script = Script()
-    script.step(9, 0)  # SPIN
+    script.loop()
     relay = relay_of(rig)
     enclave = rig.with_relay(script, relay)
-    enclave.run(timeout=0.05)
+    stopped_in_loop(enclave)
     with pytest.raises(EnclaveError, match="living enclave"):
         relay.free()
     enclave.destroy()

@@ -8,7 +8,17 @@ from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, HostCall, Ocall, Status
 from pltvm.monitor.pages import PRIVATE, SHARED
-from tests.monitor.rig import DATA, MINUS_1, NOWHERE, Ref, Script, Value, while_host_has_control
+from tests.monitor.rig import (
+    DATA,
+    MINUS_1,
+    NOWHERE,
+    Ref,
+    Script,
+    Value,
+    end_loop,
+    stopped_in_loop,
+    while_host_has_control,
+)
 from tests.monitor.shared_rig import SharedRig
 
 TOP = abi.SECURE_SHM_TOP
@@ -178,13 +188,15 @@ def test_the_end_of_the_last_user_frees_what_was_destroyed(rig: SharedRig, endin
     if ending == "fault":
         script.peek(NOWHERE)
     if ending == "destroy":
-        script.step(9, 0)  # SPIN
+        script.loop()
     free = rig.free_pages
     enclave = rig.enclave(script)
-    enclave.run(timeout=0.05 if ending == "destroy" else 20)
-    rig.check()
     if ending == "destroy":
+        stopped_in_loop(enclave)
+        rig.check()
         enclave.destroy()
+    else:
+        enclave.run(timeout=20)
     rig.check()
     assert rig.free_pages == free
 
@@ -193,13 +205,14 @@ def test_a_user_of_a_destroyed_one_keeps_it(rig: SharedRig) -> None:
     user, owner = Script(), Script()
     address = get(user)
     user.poke(address, 3)
-    user.step(9, 10_000_000)  # SPIN
+    user.loop()
     value = user.peek(address)
     attach(owner)
     done = destroy(owner)
     enclave = rig.enclave(user)
-    enclave.run(timeout=0.02)
+    stopped_in_loop(enclave)
     assert rig.outcome(rig.enclave(owner))[done] == 0
+    end_loop(enclave)
     assert rig.resumed(enclave)[value] == 3
     assert rig.machine.reclaim() == 0
 
@@ -296,9 +309,9 @@ def test_the_pages_have_an_owner_of_their_own(rig: SharedRig) -> None:
 def test_reclaim_only_without_users(rig: SharedRig) -> None:
     script = Script()
     get(script)
-    script.step(9, 0)  # SPIN
+    script.loop()
     enclave = rig.enclave(script)
-    enclave.run(timeout=0.05)
+    stopped_in_loop(enclave)
     (segment,) = rig.state.segments.values()
     assert rig.call(HostCall.RECLAIM, segment.block, 4 * PAGE) == Status.ERROR
     assert rig.machine.reclaim() == 0
