@@ -50,13 +50,18 @@ def build_enclave(
     flags: Sequence[str] = (),
     checked: bool = False,
 ) -> Path:
-    """Compile C, C++ or assembly files with the SDK into one enclave ELF, and return its path.
+    """Compile C, C++ or assembly files with the SDK into one enclave ELF, and return its path; a missing
+    folder for it is made.
 
     `opt` is the compiler's optimisation flag. With `debug` the ELF has line tables, so that a fault report
     can name the source line. A define with value `None` has no value. `flags` are further flags of a C
     compiler and its linker. With `checked` memory errors are detected, see `pltvm.build.check`. The
     compiler's warnings go to stderr; its errors raise `BuildError`.
     """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{output}: cannot be written: {error.strerror}") from None
     asked = arguments.parse([*map(str, sources), *zig.defining(defines), *flags])
     asked = replace(asked, opt=opt, debug=asked.debug if debug else "-g0", output=output)
     return drive(asked, checked=checked)[-1]
@@ -77,7 +82,6 @@ def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | N
             return build.compile_only()
         elf = build.link()
         try:
-            build.output.parent.mkdir(parents=True, exist_ok=True)
             build.output.write_bytes(elf)
         except OSError as error:
             raise BuildError(f"{build.output}: cannot be written: {error.strerror}") from None
@@ -117,7 +121,6 @@ class _Build:
             output = asked.output or (Path(source.stem + suffix) if suffix else Path("-"))
             command = [*self._compile(source), asked.mode, str(source)]
             if str(output) != "-":
-                output.parent.mkdir(parents=True, exist_ok=True)
                 command += ["-o", str(output.absolute())]
                 made.append(output)
             environment = zig.environment(self.cache, self.scratch / "objects")

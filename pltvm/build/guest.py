@@ -12,6 +12,7 @@ from pltvm.errors import BuildError
 
 Libc = Literal["glibc", "musl"]
 LIBCS: Final = get_args(Libc)
+_HOSTS: Final = "host-programs"
 
 
 class Example(NamedTuple):
@@ -86,7 +87,8 @@ def proxy() -> Example:
 
 
 def copy_examples(dest: Path, *, built: bool = False) -> list[Path]:
-    """Copy the examples' sources to a directory, made if needed. An existing file is an error.
+    """Copy the examples' sources to a directory, made if needed, those of host programs to a folder in it. An
+    existing file is an error.
 
     With `built` also the built files: `NAME.elf` of enclaves, and host programs for glibc.
     """
@@ -95,8 +97,10 @@ def copy_examples(dest: Path, *, built: bool = False) -> list[Path]:
         sources += [example.elf for example in examples().values()]
         sources += [*sorted(host_elf_dir().glob("*.elf"))]
         sources += [example.elfs["glibc"] for example in host_examples().values()]
-    dest.mkdir(parents=True, exist_ok=True)
+    hosts = sorted((host_dir() / "examples").glob("*.[ch]"))
+    (dest / _HOSTS).mkdir(parents=True, exist_ok=True)
     copies = [(source, dest / source.name) for source in sources]
+    copies += [(source, dest / _HOSTS / source.name) for source in hosts]
     for _, copy in copies:
         if copy.exists():
             raise BuildError(f"{copy} exists already; remove it or choose another directory")

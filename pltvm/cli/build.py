@@ -1,5 +1,7 @@
 """The commands about ELFs: info, build, examples."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,6 +15,7 @@ from pltvm.host.text import one_line
 from pltvm.monitor.abi import DEFAULT_STACK
 
 app = typer.Typer(rich_markup_mode=None)
+_OWN: Final = ("--check", "--print-sdk", "--json", "--help")
 _PRINTS: Final = ("-E", "-M", "-MM", "-fsyntax-only")  # options that make no file
 
 
@@ -84,12 +87,20 @@ def build(
     try:
         made = drive(asked, checked=check, symbols=places_of)
     except BuildError as error:  # the compiler's messages can have many lines
-        say("\n".join(map(one_line, f"pltvm: {error}".splitlines())))
+        say("\n".join(map(one_line, f"pltvm: {error}{_meant(asked.flags)}".splitlines())))
         raise typer.Exit(1) from None
     if json:
         print_json({"made": [str(path) for path in made], "checked": check})
     elif not asked.mode:
         say(f"built {made[0]}")
+
+
+def _meant(flags: Sequence[str]) -> str:
+    """Return a line on a flag that is nearly an option of this command: the compiler does not know those."""
+    for flag in flags:
+        for own in get_close_matches(flag, _OWN, 1) if flag.startswith("--") else ():
+            return f"\nif {flag} was to be an option of pltvm build: it is {own}"
+    return ""
 
 
 @app.command()
@@ -98,7 +109,7 @@ def examples(
         Path | None, typer.Argument(metavar="[DIR]", help="Copy the sources into this folder.")
     ] = None,
     built: Annotated[
-        bool, typer.Option("--built", help="Also copy the ELFs, and the example host programs.")
+        bool, typer.Option("--built", help="Also copy the ELFs of enclaves and host programs.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -127,4 +138,6 @@ def examples(
         return
     for name, example in guest.examples().items():
         print(fit(f"{name:12}  {example.summary}"))
-    print(fit("\n`pltvm examples DIR` copies their sources, with --built their ELFs and host programs too."))
+    print(
+        fit("\n`pltvm examples DIR` copies the sources, those of host programs too; --built also the ELFs.")
+    )

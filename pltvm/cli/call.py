@@ -19,8 +19,10 @@ from pltvm.cli.options import (
     check_stack,
     file_or_text,
     kind_of_server,
+    parse_limit,
     parse_servers,
     refuse_host_program,
+    whole,
 )
 from pltvm.cli.streams import print_json, print_output, say
 from pltvm.cli.tables import say_report
@@ -69,9 +71,9 @@ def call(
     name: Annotated[str, typer.Option(help="Name of the server; default: the file's name.")] = "",
     concurrent: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_SLOTS, metavar="SLOTS", help="Make it a concurrent server."),
+        typer.Option(parser=whole(1, MOST_SLOTS), metavar="SLOTS", help="Make it a concurrent server."),
     ] = None,
-    repeat: Annotated[int, typer.Option(min=1, metavar="N", help="Make the same call N times.")] = 1,
+    repeat: Annotated[int, typer.Option(parser=whole(1), metavar="N", help="Make the call N times.")] = 1,
     output: Annotated[
         Path | None, typer.Option("-o", metavar="FILE", help="Write the memory that comes back to FILE.")
     ] = None,
@@ -81,7 +83,7 @@ def call(
     ram: Ram = DEFAULT_RAM,
     stack_size: StackSize = DEFAULT_STACK,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop a call after this time.")
+        float | None, typer.Option(parser=parse_limit, metavar="SECONDS", help="Stop a call after this time.")
     ] = None,
     cov: Cov = None,
     gdb: Gdb = None,

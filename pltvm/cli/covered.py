@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pltvm.cli.streams import say
+from pltvm.errors import PltvmError
 from pltvm.host.plain_file import write_plain
 from pltvm.host.text import one_line
 from pltvm.machine import Machine
@@ -22,8 +23,13 @@ _SHOWN: Final = 5  # names
 
 
 def folders_of(path: Path | None) -> list[Path]:
-    """Return the folders that have to be writable behind the wall."""
-    return [] if path is None else [path.resolve().parent]
+    """Return the folders that have to be writable behind the wall. Raises PltvmError if there is none."""
+    if path is None:
+        return []
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise PltvmError(f"{path}: cannot be written: there is no folder {folder.name}")
+    return [folder]
 
 
 def covered(machine: Machine, path: Path | None) -> AbstractContextManager[None]:

@@ -15,7 +15,7 @@ from typing import IO, Annotated, Final, NoReturn
 import typer
 
 from pltvm.cli.debugger import GDBS, HISTORY, LLDBS, NUMBER, SOCKET, STDIO, WAITS, command, found
-from pltvm.cli.options import parse_size
+from pltvm.cli.options import parse_size, whole
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.elf_kind import Kind, decide
 
@@ -36,7 +36,7 @@ def debug(
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, metavar="PORT", help="Wait for a debugger on this port; 0: any free one."
+            parser=whole(0, 65535), metavar="PORT", help="Wait for a debugger on this port; 0: any free one."
         ),
     ] = None,
     socket: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pltvm.cli.options import (
+    Budget,
     Callers,
     Confined,
     Json,
@@ -21,6 +22,7 @@ from pltvm.cli.options import (
     file_or_text,
     parse_servers,
     refuse_given,
+    whole,
 )
 from pltvm.cli.running import machine_of
 from pltvm.cli.several import FOUND, Several, must_be_enclave
@@ -61,21 +63,21 @@ def explore(
     stack_size: StackSize = DEFAULT_STACK,
     root: Annotated[str, typer.Option(metavar="DIR", help="Folder that a host program sees as /.")] = ".",
     schedules: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Stop after N schedules.", show_default=False)
+        int,
+        typer.Option(parser=whole(), metavar="N", help="Stop after N schedules.", show_default=False),
     ] = 0,
-    seconds: Annotated[
-        float,
-        typer.Option("--time", min=0, metavar="SECONDS", help="Stop after this time.", show_default=False),
-    ] = 0,
+    seconds: Budget = 0,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Random seed; the same seed tries the same schedules.")
     ] = 0,
     pct: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, metavar="DEPTH", help="Only use PCT, for bugs of this depth.", show_default=False
+            parser=whole(1),
+            metavar="DEPTH",
+            help="Only use PCT, for bugs of this depth.",
         ),
-    ] = 0,
+    ] = None,
     random: Annotated[bool, typer.Option("--random", help="Only use time slices of random length.")] = False,
     races: Annotated[bool, typer.Option("--races", help="Count data races as failures.")] = False,
     fail_on_value: Annotated[
@@ -95,7 +97,7 @@ def explore(
     from pltvm.explore.campaign import Campaign, Limits, Options
 
     check_stack(stack_size)
-    options = Options(seed, pct, random, races, fail_on_value)
+    options = Options(seed, pct or 0, random, races, fail_on_value)
     subject: Subject
     is_host = decide(files[0]).kind is Kind.LINUX_PROGRAM
     if is_host:
@@ -185,6 +187,8 @@ def _show(campaign: "Campaign", finding: "Finding | None", repeat: str) -> None:
     count = f"{campaign.schedules:,} schedule{'s' * (campaign.schedules != 1)}"
     if finding is None:
         print(f"nothing found in {count}")
+        if campaign.plain:
+            say(one_line(f"pltvm: {campaign.plain} (--fail-on-value counts values other than 0 as failures)"))
         return
     print(f"found in {count}")
     for line in finding.lines():

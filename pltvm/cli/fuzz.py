@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pltvm.cli.findings import FOUND, replay_input
-from pltvm.cli.options import Confined, Json, build_wall, refuse_given
+from pltvm.cli.options import Budget, Confined, Json, build_wall, refuse_given, whole
 from pltvm.cli.streams import print_json, say
 from pltvm.cli.tables import fit
 from pltvm.cli.targets import Given, Workers, files_of, takes_target
@@ -42,16 +42,13 @@ def fuzz(
     dictionary: Annotated[
         Path | None, typer.Option("-x", metavar="FILE", help="Dictionary in AFL's format.")
     ] = None,
-    seconds: Annotated[
-        float,
-        typer.Option("--time", min=0, metavar="SECONDS", help="Stop after this time.", show_default=False),
-    ] = 0,
+    seconds: Budget = 0,
     executions: Annotated[
-        int, typer.Option("--execs", min=0, metavar="N", help="Stop after N executions.", show_default=False)
-    ] = 0,
+        int | None, typer.Option("--execs", parser=whole(), metavar="N", help="Stop after N executions.")
+    ] = None,
     findings: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Stop after N findings.", show_default=False)
-    ] = 0,
+        int | None, typer.Option(parser=whole(), metavar="N", help="Stop after N findings.")
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Random seed; the same seed gives the same campaign.")
     ] = 0,
@@ -79,7 +76,7 @@ def fuzz(
     options, doubt = target.options(ctx)
     if doubt:
         say(one_line(f"pltvm: {doubt}"))
-    limits = (seconds, executions, findings)
+    limits = (seconds, executions or 0, findings or 0)
     raise typer.Exit(
         _campaign(options, seeds, out, dictionary, limits, seed, processes, scheduler, confine, json)
     )

@@ -1,5 +1,6 @@
 """Options shared by several commands, and the parsing of their values."""
 
+import math
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from pltvm.monitor.abi import DEFAULT_SLOTS, MAX_STACK, MOST_SLOTS, NAME_SIZE, E
 _TEXT: Final = "text:"
 _LIKE_A_PATH: Final = re.compile(r"\S*/\S*|\S+\.\w{1,8}", re.ASCII)  # a slash, or an extension
 _SMALL: Final = 1 << 20  # bytes
+_LEAST_LIMIT: Final = 0.001  # seconds
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -30,6 +32,41 @@ def parse_size(text: str | int) -> int:
     if not match:
         raise typer.BadParameter(f"{text!r} is not a size: write 512M, 2G or a number of bytes")
     return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def whole(least: int = 0, most: int | None = None) -> Callable[[str | int], int]:
+    """Return a parser of whole numbers from `least` to `most`."""
+    limits = f"{least} or more" if most is None else f"{least} to {most}"
+
+    def parse(text: str | int) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not a whole number") from None
+        if number < least or (most is not None and number > most):
+            raise typer.BadParameter(f"{number} is out of range: it must be {limits}")
+        return number
+
+    return parse
+
+
+def parse_seconds(text: str | float) -> float:
+    """Parse a time in seconds, which may be a fraction; 0 means no limit where that is the default."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number of seconds") from None
+    if not 0 <= seconds < math.inf:
+        raise typer.BadParameter(f"{text} is no time: write a number of seconds")
+    return seconds
+
+
+def parse_limit(text: str | float) -> float:
+    """Parse a time limit: at least a millisecond."""
+    seconds = parse_seconds(text)
+    if seconds < _LEAST_LIMIT:
+        raise typer.BadParameter(f"{text} is too short: a limit is {_LEAST_LIMIT} seconds or more")
+    return seconds
 
 
 def file_or_text(option: str, value: str | None) -> bytes | None:
@@ -231,6 +268,16 @@ StackSize = Annotated[
         parser=parse_size,
         metavar="SIZE",
         help="Size of the enclave's stack; default: 64K.",
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    float,
+    typer.Option(
+        "--time",
+        parser=parse_seconds,
+        metavar="SECONDS",
+        help="Stop after this time.",
         show_default=False,
     ),
 ]

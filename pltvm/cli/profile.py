@@ -12,7 +12,7 @@ import typer
 from pltvm.cli.around import AroundRun, given, run_it
 from pltvm.cli.beside import ADDED
 from pltvm.cli.kinds import SHOW
-from pltvm.cli.options import Json
+from pltvm.cli.options import Json, whole
 from pltvm.cli.streams import print_error, print_json, say
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.machine import Machine
@@ -93,7 +93,7 @@ def profile(
     by: Annotated[
         str, typer.Option(metavar="|".join(_BY), help="What the rows of the table are.")
     ] = "function",
-    limit: Annotated[int, typer.Option(min=1, metavar="ROWS", help="Most rows of the table.")] = 20,
+    limit: Annotated[int, typer.Option(parser=whole(1), metavar="ROWS", help="Most rows of the table.")] = 20,
     output: Annotated[
         list[str] | None,
         typer.Option("-o", metavar="FILE", help="Write X.speedscope.json or callgrind.out.X; repeatable."),

@@ -27,6 +27,7 @@ from pltvm.cli.options import (
     check_stack,
     file_in_bash,
     parse_kind,
+    parse_limit,
 )
 from pltvm.cli.running import Manner, run_enclave
 from pltvm.errors import ArgumentError
@@ -100,7 +101,8 @@ def run(
     stack_size: StackSize = DEFAULT_STACK,
     keys: KeyFile = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, metavar="SECONDS", help="Stop the run after this time.")
+        float | None,
+        typer.Option(parser=parse_limit, metavar="SECONDS", help="Stop it after this time."),
     ] = None,
     as_kind: As = None,
     supervisor: Annotated[

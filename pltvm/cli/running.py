@@ -54,10 +54,11 @@ class Manner:
         """Return the function for output of guests; None if it is in the JSON."""
         return None if self.as_json else self.show
 
-    def stopped(self, name: str, place: FaultReport | None = None) -> NoReturn:
-        """Report that Ctrl-C ended the run of `name` at `place`, and exit."""
+    def stopped(self, name: str, *places: FaultReport | None) -> NoReturn:
+        """Report that Ctrl-C ended the run of `name` at these places, and exit."""
         say(one_line(f"pltvm: {name}: stopped by Ctrl-C"))
-        _say_place(place)
+        for place in places:
+            _say_place(place)
         raise typer.Exit(_CTRL_C if self.exit_code else 1) from None
 
     def too_late(self, name: str) -> None:

@@ -16,6 +16,7 @@ from pltvm.cli.streams import print_json, say
 from pltvm.cli.tables import say_report
 from pltvm.errors import ArgumentError
 from pltvm.host.api import FAULTED
+from pltvm.host.elf import load_image
 from pltvm.host.elf_headers import Source, name_of
 from pltvm.host.elf_kind import Decision, Kind, decide
 from pltvm.host.schedule import policy_of
@@ -104,7 +105,7 @@ class Several:
                     on_output=manner.output,
                 )  # fmt: skip
         except KeyboardInterrupt:
-            manner.stopped(", ".join(one.name for one in enclaves))
+            manner.stopped(", ".join(one.name for one in enclaves), *(one.place for one in enclaves))
         if manner.as_json:
             print_json(to_dict(enclaves, results) | {"races": races})
         else:
@@ -131,8 +132,15 @@ def schedule_text(option: str | None) -> str | None:
 def must_be_enclave(file: str) -> None:
     """Raise ArgumentError unless the file is an enclave."""
     decision = decide(file)
-    if decision.kind is not Kind.ENCLAVE or (decision.server and not decision.exits):
-        raise ArgumentError(f"{file}: only enclaves that a host runs can run at once, and this is not one")
+    if decision.kind is Kind.ENCLAVE and not (decision.server and not decision.exits):
+        return
+    if decision.kind is not Kind.LINUX_PROGRAM:
+        load_image(file)  # raises for what is no enclave at all
+    what = {
+        Kind.LINUX_PROGRAM: "is a host program, which runs alone",
+        Kind.KERNEL: "is a kernel program, which runs alone",
+    }.get(decision.kind, "is a server, which runs when an enclave calls it: --server NAME=ELF")
+    raise ArgumentError(f"{file}: {what}; enclaves that a host starts can run at once")
 
 
 def show(enclaves: Sequence[Enclave], results: "Results", manner: Manner) -> None:

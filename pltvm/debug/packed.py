@@ -171,6 +171,8 @@ class Packed:
         self.name = shown(os.fspath(path))
         self.notes: list[str] = []
         data = read_plain(path, MOST_BYTES)
+        if data.startswith(b"\x7fELF"):
+            raise RecordingError(f"{self.name}: is a program and not a recording: pltvm run runs it")
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
                 members = self._read_all(file)

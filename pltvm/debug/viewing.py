@@ -94,7 +94,7 @@ class Views:
         number = eid + 1 if eid + 1 < KERNEL and not enclave.slot else _LATER * (enclave.slot + 1) + eid
         known = self.machine.driver.table.of_eid(eid)
         name = known.label.rsplit("/", 1)[-1] if known and known.label else str(enclave)
-        if enclave.slot:
+        if enclave.concurrent:
             name += f", slot {enclave.slot}"
         symbols = known.symbols if known else None
         thread = ThreadView(number, f"{name}: {self.doing(enclave)}", enclave.context)

@@ -63,6 +63,7 @@ class Campaign:
         self.subject, self.options, self._tell = subject, options, tell
         self.points = Points()
         self.schedules = 0
+        self.plain = ""  # how the plain run ended, if that was not well and is no failure here
         self._accesses = Accesses(subject.machine, isinstance(subject, HostProgram), options.races)
         self._began = time.monotonic()
 
@@ -78,6 +79,9 @@ class Campaign:
         finding = self._try(Steps(()), 0)
         if finding is not None:
             return finding
+        if len(self.subject.chains) < 2:
+            why = f"; {self.plain}" if self.plain else ""
+            raise ArgumentError(f"explore: the program has one thread, and so one schedule only{why}")
         self._look(Steps(()))
         strategy = self._strategy()
         while not self._over(limits):
@@ -90,7 +94,7 @@ class Campaign:
         return None
 
     def _over(self, limits: Limits) -> bool:
-        spent = bool(limits.schedules) and self.schedules > limits.schedules
+        spent = bool(limits.schedules) and self.schedules >= limits.schedules
         return spent or (bool(limits.seconds) and self.seconds >= limits.seconds)
 
     def _strategy(self) -> Strategy:
@@ -106,6 +110,7 @@ class Campaign:
     def _try(self, policy: Policy, number: int) -> Finding | None:
         results, failure = self._judged(policy)
         if number == 0:
+            self.plain = self.subject.doubt(results)
             self.subject.most = min(max(_MORE * results.total, _AT_LEAST), MOST)
         self.schedules += 1
         self._tell(self)

@@ -104,6 +104,11 @@ class HostProgram:
             return Failure(VALUE, (VALUE,), f"the program returned {result.exit_code}", outcome.total)
         return None
 
+    def doubt(self, outcome: HostOutcome) -> str:
+        """See Subject."""
+        result = outcome.result
+        return result.end or (f"the program returned {result.exit_code}" if result.exit_code else "")
+
     def places(self, steps: Sequence[Step], total: int) -> dict[int, Place]:
         """See Subject."""
         if total <= 0:

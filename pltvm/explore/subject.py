@@ -71,6 +71,9 @@ class Subject(Protocol):
     def failure(self, outcome: Any, on_value: bool) -> Failure | None:
         """What is wrong with a run, what came first; with `on_value` also a result that is not 0."""
 
+    def doubt(self, outcome: Any) -> str:
+        """How a run without a failure has ended, if that was not well."""
+
     def places(self, steps: Sequence[Step], total: int) -> dict[int, Place]:
         """Where each chain is that runs when so many instructions have run by this schedule."""
 
@@ -128,6 +131,13 @@ class Enclaves:
                 summary = f"{self.name(number)} returned {one.retval}"
                 return Failure(VALUE, (VALUE, number), summary, outcome.ends[number])
         return None
+
+    def doubt(self, outcome: Results) -> str:
+        """See Subject."""
+        values = [
+            f"{self.name(number)} returned {one.retval}" for number, one in enumerate(outcome) if one.retval
+        ]
+        return "; ".join(dict.fromkeys([*(note for one in outcome for note in one.notes), *values[:1]]))
 
     def places(self, steps: Sequence[Step], total: int) -> dict[int, Place]:
         """See Subject."""

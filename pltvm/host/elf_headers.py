@@ -174,6 +174,8 @@ def _check_identity(data: bytes) -> None:
 
 def _not_an_elf(data: bytes) -> str:
     """Describe a file that is no ELF, by its first line."""
+    if data.startswith(b"PK\3\4"):
+        return "is not an ELF file but an archive; if it is a recording, pltvm replay runs it"
     if not data.startswith(b"#!"):
         return "is not an ELF file"
     words = data[2:_LONGEST_LINE].partition(b"\n")[0].split()

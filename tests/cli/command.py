@@ -10,6 +10,7 @@ from tests.cli import forked
 
 ELVES = {name: str(example.elf) for name, example in guest.examples().items()}
 HOST = str(guest.guest_dir() / "elf" / "host" / "musl" / "host")
+KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
 COMMAND = [sys.executable, "-m", "pltvm.cli"]
 
 

@@ -19,6 +19,7 @@ def test_examples_are_listed_and_copied(tmp_path: Path) -> None:
     assert all(name in listed for name in ("hello-world", "caller", "server", "server1", "memory"))
     assert pltvm("examples", "sources", cwd=tmp_path).returncode == 0
     assert (tmp_path / "sources" / "hello-world.c").is_file()
+    assert (tmp_path / "sources" / "host-programs" / "test-caller.c").is_file()
 
 
 def test_build_and_run(tmp_path: Path) -> None:
@@ -39,6 +40,13 @@ def test_compile_error_names_file_and_line(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "bad.c:2" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_option_that_is_nearly_one(tmp_path: Path) -> None:
+    (tmp_path / "good.c").write_text("int main() { return 0; }\n")
+    result = pltvm("build", "--chek", "good.c", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "if --chek was to be an option of pltvm build: it is --check" in result.stderr
 
 
 def test_without_a_file_it_says_what_to_type() -> None:

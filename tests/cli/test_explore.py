@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import ELVES, HOST, pltvm
+from tests.cli.command import ELVES, HOST, KERNEL, pltvm
 from tests.schedule_targets import Built, targets
 
 
@@ -49,7 +49,15 @@ def test_a_deadlock_with_all_stacks(folder: Path) -> None:
 
 def test_nothing_is_found(folder: Path) -> None:
     result = pltvm("explore", ELVES["hello-world"], "--callers", "2", "--schedules", "5", cwd=folder)
-    assert (result.returncode, result.stdout) == (0, "nothing found in 6 schedules\n")
+    assert (result.returncode, result.stdout) == (0, "nothing found in 5 schedules\n")
+
+
+def test_a_plain_run_that_does_not_go_well_is_told(folder: Path) -> None:
+    """It is no failure, and may be a server that is missing."""
+    result = pltvm("explore", ELVES["caller"], "--callers", "2", "--schedules", "2", cwd=folder)
+    assert (result.returncode, result.stdout) == (0, "nothing found in 2 schedules\n")
+    assert "pltvm: acquire of 'test-server1' failed" in result.stderr
+    assert "caller.elf#0 returned 1 (--fail-on-value counts" in result.stderr
 
 
 def test_json_and_races(folder: Path) -> None:
@@ -73,8 +81,13 @@ def test_json_and_races(folder: Path) -> None:
     [
         (["turns.elf"], "has one schedule only"),
         (["turns.elf", "--callers", "2", "--pct", "2", "--random"], "choose one"),
-        (["turns.elf", "two_calls.elf"], "only enclaves that a host runs can run at once"),
-        (["turns.elf", HOST], "only enclaves that a host runs can run at once"),
+        (["turns.elf", "two_calls.elf"], "two_calls.elf: is a server, which runs when an enclave calls it"),
+        (["turns.elf", HOST], "is a host program, which runs alone"),
+        (["turns.elf", KERNEL], "is a kernel program, which runs alone"),
+        (["turns.elf", "--callers", "2", "--pct", "0"], "'--pct': 0 is out of range: it must be 1 or more"),
+        (["turns.elf", "--callers", "2", "--schedules", "few"], "'few' is not a whole number"),
+        (["turns.elf", "--callers", "2", "--time", "nan"], "nan is no time"),
+        ([HOST, "nosuch.elf"], "has one thread, and so one schedule only; the program returned 1"),
     ],
 )
 def test_what_makes_no_sense(folder: Path, words: list[str], said: str) -> None:

@@ -15,12 +15,11 @@ from pltvm.build import guest
 from pltvm.build.enclave import build_enclave
 from pltvm.cli import main
 from pltvm.cli.app import _FILES
-from tests.cli.command import ELVES, HOST
+from tests.cli.command import ELVES, HOST, KERNEL
 from tests.cli.command import pltvm as in_a_process
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 PAGE = (SCHEMAS.parent / "json.md").read_text()
-KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
 OTHERS = ("debug", "replay", "view")  # which run what `run` does, or write a page
 CONFINED = ("run", "call", "profile", "fuzz", "explore", "cov", "triage", "cmin", "tmin", "showmap")
 FAULT = 6  # what makes tests/guest/callee.c fault

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pltvm.build import guest
-from tests.cli.command import ELVES, HOST, pltvm
+from tests.cli.command import ELVES, HOST, KERNEL, pltvm
 from tests.host import elf_samples as s
 from tests.host.elf_samples import Elf, Segment
 
-KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
 NOTHING = bytes.fromhex("00000000")  # an illegal instruction, and nothing that tells what it is
 
 

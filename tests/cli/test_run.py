@@ -15,9 +15,8 @@ from pltvm.build.enclave import build_enclave
 from pltvm.build.host import build_host
 from pltvm.cli.app import app
 from pltvm.host.elf_kind import Decision, decide
-from tests.cli.command import COMMAND, ELVES, HOST, pltvm
-
-KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
+from tests.cli.command import COMMAND, ELVES, HOST, KERNEL, pltvm
+from tests.limits import long_enough
 
 CHAIN = """\
 [caller] shared memory starts with 11111
@@ -87,11 +86,11 @@ def value(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("/", 255, "returned 18446744073709551615"),
         ("l", 0x67, "returned 19088743"),
         ("f", 139, "value.elf (eid 0) at main"),
-        ("s", 124, "still running after 0.3 s (--timeout), stopped"),
+        ("s", 124, "still running after 0.1 s (--timeout), stopped"),
     ],
 )
 def test_the_value_as_exit_status(how: str, status: int, said: str, value: str) -> None:
-    words = ["run", value, "--shm", f"text:{how}", "--timeout", "0.3"]
+    words = ["run", value, "--shm", f"text:{how}", "--timeout", "0.1" if how == "s" else "60"]
     result = pltvm(*words, "--exit-code")
     assert result.returncode == status
     assert said in result.stderr
@@ -175,11 +174,14 @@ def test_fault_report(build_guest: Callable[[str], bytes], tmp_path: Path) -> No
 
 def test_time_limit(build_guest: Callable[[str], bytes], tmp_path: Path) -> None:
     (tmp_path / "spin.elf").write_bytes(build_guest("spin"))
-    result = pltvm("run", "spin.elf", "--timeout", "0.2", cwd=tmp_path)
+    result, limit = long_enough(
+        lambda limit: pltvm("run", "spin.elf", "--timeout", str(limit), cwd=tmp_path),
+        lambda result: "acquire" in result.stderr and "spin.c:8" in result.stderr,
+    )
     assert result.returncode == 1
     name, line, *place = result.stderr.splitlines()
     assert name.startswith("pltvm: spin.elf: acquire of 'spin' failed: no server has that name")
-    assert line == "pltvm: spin.elf: still running after 0.2 s (--timeout), stopped"
+    assert line == f"pltvm: spin.elf: still running after {limit} s (--timeout), stopped"
     assert re.fullmatch(r"  in spin.elf \(eid 0\) at main\+0x\w+ \(spin.c:8\)", place[0])
     assert place[1] == "  called from"
     assert re.fullmatch(r"    _start\+0x\w+ \(start.S:25\)", place[2])

@@ -1,5 +1,7 @@
 """What commands look like on narrow terminals, in colour and without."""
 
+import re
+import shutil
 import sys
 from itertools import takewhile
 from pathlib import Path
@@ -92,6 +94,18 @@ def test_a_fault(columns: int, registers: int, folder: Path, tmp_path: Path) -> 
     replayed = shown(folder, columns, "fuzz", "buggy.elf", "--replay", "inputs/shows")
     assert replayed.status == 3
     assert fits(replayed), replayed.text()
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_a_profile(columns: int, folder: Path) -> None:
+    """Each row is a paragraph."""
+    shutil.copy(ELVES["hello-world"], folder / "hello.elf")
+    terminal = shown(folder, columns, "profile", "hello.elf")
+    assert terminal.status == 0
+    assert fits(terminal), terminal.text()
+    said = " ".join(terminal.text().split())
+    assert re.search(r" main [\d,]+ own, [\d.]+ %, [\d,]+ with calls, 1 calls, enclave hello", said)
+    assert re.search(r"1 ocall write \d+ traps, enclave hello.elf", said)
 
 
 def test_tables_with_room(folder: Path) -> None:

@@ -1,12 +1,14 @@
 """pltvm run with several enclaves: what is printed, exit statuses, and that it repeats."""
 
 import json
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import ELVES, HOST, pltvm
+from tests.cli.command import COMMAND, ELVES, HOST, pltvm
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_recordings_have_all_of_it(folder: Path) -> None:
         (["turns.elf", "--schedule", "a"], "'a' is no step"),
         (["turns.elf", "--callers", "2", "--schedule", "0@5>2"], "there is no chain 2: they are"),
         (["turns.elf", "--callers", "2", "--name", "n"], "--name names one enclave"),
-        (["turns.elf", "turns_server.elf"], "turns_server.elf: only enclaves that a host runs"),
+        (["turns.elf", "turns_server.elf"], "turns_server.elf: is a server, which runs when"),
         (["--callers", "2", HOST], "--callers is for enclaves"),
     ],
 )
@@ -79,6 +81,22 @@ def test_what_makes_no_sense(folder: Path, words: list[str], said: str) -> None:
     result = pltvm("run", *words, cwd=folder)
     assert (result.returncode, result.stdout) == (2, "")
     assert said in result.stderr
+
+
+def test_ctrl_c_says_where_each_was(folder: Path, build_guest: Callable[[str], bytes]) -> None:
+    (folder / "endless.elf").write_bytes(build_guest("spinning"))
+    running = subprocess.Popen(
+        [*COMMAND, "run", "endless.elf", "--callers", "2"], cwd=folder,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    for _ in range(2):
+        assert running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "endless.elf#0, endless.elf#1: stopped by Ctrl-C" in errors
+    assert [f"  in endless.elf#{number} (eid {number}) at " in errors for number in (0, 1)] == [True, True]
 
 
 def test_races_of_one_enclave_are_refused() -> None:

@@ -2,16 +2,16 @@
 
 import os
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pltvm.build import guest
-from tests.cli.command import COMMAND, ELVES, HOST, pltvm
+from tests.cli.command import COMMAND, ELVES, HOST, KERNEL, pltvm
 
 HELLO_ELF = ELVES["hello-world"]
-KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
 BAD_HARNESS = """\
 from pltvm.fuzz.callers import OneCall
 class Harness(OneCall):
@@ -38,6 +38,11 @@ class Harness(OneCall):
         (1, ["measure", HOST], "is a host program, not an enclave"),
         (1, ["attest", HOST, "--nonce", "1", "-o", "report"], "is a host program, not an enclave"),
         (2, ["fuzz", HOST], "is a host program, not an enclave"),
+        (1, ["run", "recorded"], "recorded: is not an ELF file but an archive; if it is a recording, pltvm"),
+        (1, ["explore", "text", "text"], "text: is not an ELF file"),
+        (1, ["replay", HELLO_ELF], "is a program and not a recording: pltvm run runs it"),
+        (1, ["run", HELLO_ELF, "--cov", "no/x.info"], "no/x.info: cannot be written: there is no folder no"),
+        (1, ["build", "hello.c", "-o", "no/x.elf"], "no/x.elf: cannot be written: No such file or directory"),
         (2, ["run", ELVES["hello-world"], "--name", "\udcff" * 17], "has 17 bytes"),
         (1, ["run", "--", "a\nb\x1b[2J\udcff"], r"'a\nb\x1b[2J\udcff': no such file"),
         (2, ["run", ELVES["hello-world"], "--ram", "1M"], "RAM"),
@@ -86,6 +91,8 @@ def test_what_is_wrong_gets_one_line(tmp_path: Path, status: int, arguments: lis
     (tmp_path / "text").write_text(
         "hello, I am no program at all, but a line of text that is long enough\n" * 9
     )
+    with zipfile.ZipFile(tmp_path / "recorded", "w") as file:
+        file.writestr("anything", "")
     (tmp_path / "truncated").write_bytes(hello[:300])
     (tmp_path / "rv32").write_bytes(hello[:4] + b"\x01" + hello[5:])
     (tmp_path / "x86").write_bytes(hello[:18] + b"\x3e\0" + hello[20:])
@@ -107,6 +114,7 @@ def test_what_is_wrong_gets_one_line(tmp_path: Path, status: int, arguments: lis
         ["run", "--timeout", "-1", "x.elf"],
         ["run", ELVES["hello-world"], "--ram", "lots"],
         ["run", ELVES["hello-world"], "--timeout", "-1"],
+        ["run", ELVES["hello-world"], "--timeout", "nan"],
         ["run", ELVES["hello-world"], "--server", "no-equals-sign"],
         ["nonsense"],
         ["build", "x.c", "-O", "fast"],

@@ -321,7 +321,9 @@ def test_the_chain_of_the_first_slot(programs: Programs) -> None:
     """The others, which nobody is in, are not taken for it."""
     run = [f"--server=slots={programs('slots')},concurrent=3", str(programs("slots-client"))]
     output = debug(run, "break slots.c:11", "continue", "monitor chain")
-    has_all(output, "hit Breakpoint 1", "→ slots (eid 0)  at add", "slots-client.elf (eid 1)  called from")
+    has_all(
+        output, "hit Breakpoint 1", "→ slots, slot 0 (eid 0)  at add", "slots-client.elf (eid 1)  called from"
+    )
 
 
 def test_a_run_that_gdb_has_let_go_comes_to_its_end(chain: list[str]) -> None:
@@ -580,7 +582,13 @@ def test_each_slot_of_a_server_is_a_process_with_its_own_stack(programs: Program
     )
     has_all(output, "Breakpoint 1", "(2 locations)", "hit Breakpoint 1.1, add (what=101)")
     has_all(output, "#2  0x", "main ()", "$1 = 101", 'slot 1: runs" hit Breakpoint 1.2, add (what=102)')
-    has_all(output, 'slots: is paused"', 'slot 1: runs"', "has called slots (eid 0, slot 1)", "$2 = 102")
+    has_all(
+        output,
+        'slots, slot 0: is paused"',
+        'slots, slot 1: runs"',
+        "has called slots (eid 0, slot 1)",
+        "$2 = 102",
+    )
     has_all(
         output,
         "$2 = 102",
@@ -590,7 +598,7 @@ def test_each_slot_of_a_server_is_a_process_with_its_own_stack(programs: Program
         "add (what=101)",
         "$3 = 101",
     )
-    has_all(output, "→ slots (eid 0)", "slots-client.elf#0 (eid 1)  called from", "the host")
+    has_all(output, "→ slots, slot 0 (eid 0)", "slots-client.elf#0 (eid 1)  called from", "the host")
     has_all(output, "#0 returned 102", "#1 returned 206")
 
 

@@ -16,16 +16,16 @@ def test_chains_that_wait_for_a_server() -> None:
     in_client = [f"client{slot}: has called front (eid 0, slot {slot})" for slot in range(3)]
     waits = "waits for the server counter (eid 1)"
     assert doing() == [
-        "front: has called counter (eid 1, slot 0)",
+        "front, slot 0: has called counter (eid 1, slot 0)",
         f"front, slot 1: {waits}",
         f"front, slot 2: {waits}",
-        "counter: is paused",
+        "counter, slot 0: is paused",
         *in_client,
     ]
     machine.enclaves["counter"].destroy()  # with the chain that is in it
     assert not clients[0].alive
     assert doing() == [
-        "front: server, not called",
+        "front, slot 0: server, not called",
         "front, slot 1: can go on",
         "front, slot 2: can go on",
         *in_client[1:],

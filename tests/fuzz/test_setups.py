@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pltvm.build import guest
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.results import FAULT, POINTER
 from pltvm.fuzz.worker import Job, Worker
-from tests.cli.command import ELVES, HOST, pltvm
+from tests.cli.command import ELVES, HOST, KERNEL, pltvm
 from tests.fuzz.conftest import Build
 from tests.fuzz_targets.test_targets import call
 from tests.host.elf_samples import Elf, Segment
-
-KERNEL = str(guest.guest_dir() / "elf" / "attacks" / "s-wish.elf")
 
 
 def test_what_the_target_calls_says_what_it_is(tmp_path: Path) -> None:

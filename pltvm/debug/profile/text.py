@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import IO, Any, Final, cast
+from typing import IO, Final, cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.text import Text
 from pltvm.debug.profile.result import LineRow, Profile
 
 _WIDTH: Final = 100  # if the output is no terminal
+_NARROW: Final = 64  # columns below which a row is a paragraph
 
 
 class _Trimmed:
@@ -63,11 +64,22 @@ def _place(row: LineRow) -> str:
     return f"{os.path.basename(row.file)}:{row.line}" if row.line else "(no line)"
 
 
-def _new(*columns: tuple[str, bool]) -> RichTable:
+def _print(console: Console, columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of columns, numbers or not. On a narrow terminal each row is a paragraph, the last column
+    first."""
+    if console.width < _NARROW:
+        for row in rows:
+            console.print(Text(row[-1]), overflow="fold")
+            named = zip(columns[:-1], row, strict=False)
+            cells = [f"{cell} {name}" if number else f"{name} {cell}" for (name, number), cell in named]
+            console.print(Text(f"  {', '.join(cells)}"))
+        return
     table = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, is_number in columns:
         table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-    return table
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def _table(
@@ -83,37 +95,37 @@ def _table(
         heads.append(("with calls", True))
     heads += [(name, name == "calls") for name in columns[:-1]] + [("enclave", False)]
     heads += [(name, False) for name in columns[-1:]]
-    table = _new(*heads)
+    found = []
     for own, total, who, more in rows[:limit]:
-        cells: list[Any] = [f"{own:,}", f"{own / whole * 100 if whole else 0:.1f}"]
-        if with_total:
-            cells.append(f"{total:,}")
-        cells += [*more[:-1], Text(who), *map(Text, more[-1:])]
-        table.add_row(*cells)
-    console.print(table)
+        numbers = [
+            f"{own:,}",
+            f"{own / whole * 100 if whole else 0:.1f}",
+            *([f"{total:,}"] if with_total else []),
+        ]
+        found.append([*numbers, *more[:-1], who, *more[-1:]])
+    _print(console, heads, found)
     if len(rows) > limit:
         console.print(Text(f"… {len(rows) - limit} more (--limit)"))
 
 
 def _traps(console: Console, profile: Profile) -> None:
     """Print traps and calls, as the work of the monitor and the host is not in the counts."""
-    table = _new(("traps", True), ("enclave", False), ("of these", False))
+    rows = []
     for row in profile.by_enclave():
         parts = [f"{times:,} {name}" for name, times in row.calls.items()]
         parts += [f"{times:,} {name}" for name, times in row.traps.items() if name != "ecall_u"]
         other = row.traps.get("ecall_u", 0) - sum(row.calls.values())
         parts += [f"{other:,} system calls"] if other > 0 else []
-        table.add_row(f"{sum(row.traps.values()):,}", Text(row.who), Text(", ".join(parts)))
+        rows.append([f"{sum(row.traps.values()):,}", row.who, ", ".join(parts)])
     console.print(Text())
-    console.print(table)
+    _print(console, [("traps", True), ("enclave", False), ("of these", False)], rows)
 
 
 def _edges(console: Console, profile: Profile) -> None:
     edges = profile.edges()
     if not edges:
         return
-    table = _new(("calls", True), ("pages there", True), ("and back", True), ("from", False), ("to", False))
-    for row in edges:
-        table.add_row(f"{row.calls:,}", f"{row.pages:,}", f"{row.back:,}", Text(row.caller), Text(row.callee))
+    columns = [("calls", True), ("pages there", True), ("and back", True), ("from", False), ("to", False)]
+    numbers = [(f"{row.calls:,}", f"{row.pages:,}", f"{row.back:,}", row.caller, row.callee) for row in edges]
     console.print(Text())
-    console.print(table)
+    _print(console, columns, numbers)
