@@ -141,7 +141,7 @@ def build_text(program: str) -> bytes:
 def test_where_a_time_limit_found_it(build_guest: Build) -> None:
     enclave = Machine(64 << 20).create(build_guest("wrong"), name="wrong", shm="i")
     assert enclave.place is None
-    result = stopped_in(enclave, f"wrong.c:{line_of('spins')}")
+    result = stopped_in(enclave, line_of("spins"))
     assert result.place is not None
     assert result.place.place.splitlines()[0].startswith("wrong (eid 0) at main+0x")
     assert line_of("spins") in result.place.place
