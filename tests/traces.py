@@ -45,10 +45,11 @@ def traced() -> Iterator[Trace]:
     digest(Digest.PENGLAI, [bytes(4096)])  # it has a hart of its own, made when first needed: none of theirs
     original = Hart._on_trap
 
-    def on_trap(hart: Hart, engine: object, cause: int) -> None:
+    def on_trap(hart: Hart, told: int, cause: int) -> bool:
         context = hart.current
-        original(hart, engine, cause)
+        loads = original(hart, told, cause)
         trace.add(context.regs, cause, hart.clock, hart.current.regs[A0])
+        return loads
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Hart, "_on_trap", on_trap)

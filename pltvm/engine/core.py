@@ -17,6 +17,7 @@ _POINTER: Final = ctypes.c_void_p
 # Flags of `told`.
 SWITCHED: Final = 1
 WAITING: Final = 2
+SAVED: Final = 4
 
 
 class CoreHart(ctypes.Structure):

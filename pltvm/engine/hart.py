@@ -6,8 +6,8 @@ The life of a trap:
 2. the handler for the cause decides. It may change `hart.current`, registers, page tables;
 3. `_load` flushes if translations changed, loads the (perhaps other) current context, and the JIT goes on.
 
-With the native core, the core gets the trap first and answers it if it can: see `native/hart.h` and
-`handlers`.
+With the native core, the core gets the trap first and answers it if it can, else it saves and loads the
+registers around the handler: see `native/hart.h` and `handlers`.
 
 No step leaves `emu_start`. A handler ends the run by calling `stop`; other threads use `preemption`. Only
 this file flushes, and only this file, `quirks`, `skipped` and `supervisor` read or change the CPU during a
@@ -26,7 +26,7 @@ from pltvm.engine import context as ctx
 from pltvm.engine import quirks, supervisor
 from pltvm.engine.breaks import Breaks
 from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
-from pltvm.engine.core import SWITCHED, WAITING, CoreHart
+from pltvm.engine.core import SAVED, SWITCHED, WAITING, CoreHart
 from pltvm.engine.emulate import Protection
 from pltvm.engine.halt import Halt
 from pltvm.engine.handlers import Handlers
@@ -53,6 +53,7 @@ _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
 _SAVED: Final = SLOTS - SAVED_FROM
 
 _ECALL_U: Final = int(Cause.ECALL_U)
+_LEFT: Final = SWITCHED | WAITING
 # A breakpoint leaves the JIT, which then counts from the start. So many of them end a time slice; otherwise a
 # program full of breakpoints would never reach the end of one.
 _MOST_BROKEN_OFF: Final = 256
@@ -128,7 +129,7 @@ class Hart(Watchable):
         memory.on_code_changed = self.forget_code
         core = native.core if use_core else None
         self.has_core = core is not None
-        trap = self._hooks.trap_function(self._on_core_trap if self.has_core else self._on_trap)
+        trap = self._hooks.trap_function(self._on_trap)
         look = self._hooks.translated_function(self._look_at)
         self.core.connect(handle, memory, FLUSH_TLB.value, python=trap, look=look)
         first = (trap, look) if core is None else (core.pltvm_trap, core.pltvm_translated)
@@ -227,13 +228,14 @@ class Hart(Watchable):
         """Call Python functions before and after each trap, with its cause. Without the native core only."""
         assert not self.has_core
 
-        def trap(told: int, cause: int) -> None:
+        def trap(told: int, cause: int) -> bool:
             try:
                 before(cause)
                 self._on_trap(told, cause)
                 after(cause)
             except BaseException as error:  # must not unwind through C frames
                 self._fail(error)
+            return False
 
         self._hooks.replace_traps(self._hooks.trap_function(trap), 0)
 
@@ -419,12 +421,6 @@ class Hart(Watchable):
         self._stale_tlb = True
         self.current = before
 
-    def _on_core_trap(self, told: int, cause: int) -> None:
-        """Handle a trap that the core leaves to Python."""
-        if told:
-            self._take(told)
-        self._on_trap(told, cause)
-
     def _take(self, told: int) -> None:
         """Take over what the core has left: another context runs; work is waiting."""
         if told & SWITCHED:
@@ -436,11 +432,15 @@ class Hart(Watchable):
             except BaseException as error:
                 self.raise_later(error)
 
-    def _on_trap(self, _told: int, cause: int) -> None:
+    def _on_trap(self, told: int, cause: int) -> bool:
+        """Handle a trap. `told` are flags of the core; True if it has to load what it has saved."""
         try:
+            if told & _LEFT:
+                self._take(told)
             self._traps += 1
             context = self.current
-            _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
+            if not told & SAVED:
+                _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
             if context.privileged:
                 supervisor.save_privilege(self._handle, context)
             try:
@@ -454,14 +454,17 @@ class Hart(Watchable):
                 if not self.on_error(error, context):
                     raise
             if self._stopping:
-                return
+                return False
             context = self.current
-            if context is self._loaded and not self._stale_tlb:
-                _write(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
-            else:
+            if context is not self._loaded or self._stale_tlb:
                 self._load()
+            elif told & SAVED:
+                return True
+            else:
+                _write(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
         except BaseException as error:  # must not unwind through C frames
             self._fail(error)
+        return False
 
     def _left_without_trap(self, status: int) -> bool:
         """Handle a return of the JIT without a trap: `wfi`, `ebreak`, an entry that points outside RAM, or

@@ -13,8 +13,9 @@ from unicorn import unicorn_const as uc_const
 from pltvm.engine.skipped import TranslatedBlock
 from pltvm.engine.unicorn_library import check, library
 
-# The engine's address and the user data are not used, and converting them would take time.
-_TRAP: Final = ctypes.CFUNCTYPE(None, ctypes.c_uint8, ctypes.c_uint32)
+# The core's flags, and the cause; the result is for the core. Unicorn itself gives the engine's address in
+# place of flags: its lowest bits, where the flags are, are 0.
+_TRAP: Final = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint8, ctypes.c_uint32)
 _CODE: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 _ACCESS: Final = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
@@ -36,8 +37,9 @@ class Hooks:
         self.in_use = False  # other hooks than `begin`'s would notice that a block is left and entered again
         self.stepped = False  # hooks for single instructions need the JIT to be left inside blocks
 
-    def trap_function(self, function: Callable[[int, int], None]) -> object:
-        """Return a C function for traps that calls `function` with the core's flags and the cause."""
+    def trap_function(self, function: Callable[[int, int], bool]) -> object:
+        """Return a C function for traps that calls `function` with the core's flags and the cause; it returns
+        whether the core has to load the context's registers."""
         return self._kept(_TRAP(function))
 
     def translated_function(self, function: Callable[..., None]) -> object:

@@ -25,7 +25,7 @@ def test_numbers_are_those_of_python() -> None:
     found = numbers("engine/native/hart.h")
     for name in ("ILLEGAL", "ECALL_U", "FETCH_PAGE", "LOAD_PAGE", "STORE_PAGE"):
         assert found.pop(name) == Cause[name]
-    for name in ("SWITCHED", "WAITING"):
+    for name in ("SWITCHED", "WAITING", "SAVED"):
         assert found.pop(name) == getattr(core, name)
     assert {name: getattr(context, name) for name in found} == found
 

@@ -49,13 +49,16 @@ void hart_flush(struct hart *hart) {
 /* Unicorn calls it at every trap. */
 API void pltvm_trap(void *engine, uint32_t cause, struct hart *hart) {
     (void)engine;
+    uint8_t saved = 0;
     if (hart->registers != NULL) {
         if (cause == ILLEGAL ? !hart->breaks && settle_illegal(hart) : hart->answer != NULL && hart->answer(hart, cause)) {
             hart->traps++;
             return;
         }
+        hart_save(hart);
+        saved = SAVED;
     }
-    uint8_t told = (uint8_t)hart->told;
+    uint8_t told = (uint8_t)hart->told | saved;
     hart->told = 0;
-    hart->python(told, cause);
+    if (hart->python(told, cause)) hart_load(hart);
 }

@@ -20,7 +20,8 @@ enum cause { ILLEGAL = 2, ECALL_U = 8, FETCH_PAGE = 12, LOAD_PAGE = 13, STORE_PA
 /* Flags of `told`. */
 enum told {
     SWITCHED = 1,   /* the hart has gone to another context, at `registers` */
-    WAITING = 2     /* the layer above has work for Python */
+    WAITING = 2,    /* the layer above has work for Python */
+    SAVED = 4       /* only for `python`: the registers of the running context are saved */
 };
 
 struct hart;
@@ -42,10 +43,11 @@ struct hart {
     uint64_t base, size;
     uint8_t *dirty, *code;
 
-    /* The functions that get traps: the layer above, which returns 0 to leave a trap to Python; and Python. */
+    /* The functions that get traps: the layer above, which returns 0 to leave a trap to Python; and Python, which
+     * returns whether the running context goes on with its saved registers, as they are now. */
     answer_function *answer;
     void *above;                    /* the data of `answer` */
-    void (*python)(uint8_t told, uint32_t cause);
+    uint32_t (*python)(uint8_t told, uint32_t cause);
 
     /* Translated blocks: the function that examines one, and whether it awaits the next. */
     void (*look)(void *engine, void *block, void *previous, void *data);
