@@ -6,6 +6,7 @@ machines. A hole is an edit of the source, of a text that is there once; the lib
 
 import ctypes
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from tests.model.pair import Divergence
 from tests.model.steps import random_steps
 
 WALK, PROGRAMS = "the walk", "programs"
+FLAGS = ("-O0", "-w")
 ATTACKS = {attack.name: attack for attack in selftest.attacks()}
 
 
@@ -276,6 +278,17 @@ def elf() -> bytes:
     return core_programs.script_elf()
 
 
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
+    """The sources of the core, with what each is compiled to: most holes are in one of them."""
+    folder, sources = tmp_path_factory.mktemp("objects"), core.sources()
+    command = [*core.compiler(), "-c", "-fPIC", *FLAGS, f"-I{core.PACKAGE}", *map(str, sources)]
+    subprocess.run(command, cwd=folder, check=True)
+    made = {source: folder / f"{source.stem}.o" for source in sources}
+    assert len(set(made.values())) == len(sources)
+    return made
+
+
 def is_found(by: str, elf: bytes, steps: int = 1500, count: int = 200) -> bool:
     """Whether the core that is there now is found out, by so many steps or programs."""
     if by in ATTACKS:
@@ -297,17 +310,24 @@ def is_found(by: str, elf: bytes, steps: int = 1500, count: int = 200) -> bool:
 @pytest.mark.broken
 @pytest.mark.skipif(native.core is None, reason=native.status)
 @pytest.mark.parametrize("hole", HOLES, ids=lambda hole: f"{hole.found_by}: {hole.what}")
-def test_a_hole_is_found(hole: Hole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elf: bytes) -> None:
-    package = tmp_path / "pltvm"
-    for source in [*core.PACKAGE.glob("*/native/*.[ch]"), *core.PACKAGE.glob("*/*.h")]:
-        target = package / source.relative_to(core.PACKAGE)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    file = package / hole.file
-    text = file.read_text("utf-8")
+def test_a_hole_is_found(
+    hole: Hole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elf: bytes, objects: dict[Path, Path]
+) -> None:
+    changed = core.PACKAGE / hole.file
+    text = changed.read_text("utf-8")
     assert text.count(hole.old) == 1, f"{hole.file}: {hole.old!r} is not there once"
+    if changed.suffix == ".h":  # every source may include it
+        package, files = tmp_path / "pltvm", []
+        for source in [*core.sources(), *core.PACKAGE.glob("*/native/*.h"), *core.PACKAGE.glob("*/*.h")]:
+            target = package / source.relative_to(core.PACKAGE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        file = package / hole.file
+    else:
+        package, file = core.PACKAGE, tmp_path / changed.name
+        files = [file, *(made for source, made in objects.items() if source != changed)]
     file.write_text(text.replace(hole.old, hole.new), "utf-8")
-    made = core.build(tmp_path / "holes.so", flags=("-O0", "-w"), package=package)
+    made = core.build(tmp_path / "holes.so", flags=FLAGS, package=package, files=files)
     monkeypatch.setattr(native, "core", ctypes.PyDLL(str(made)))
     assert is_found(hole.found_by, elf)
 

@@ -76,9 +76,18 @@ def compiler(target: str = "") -> list[str]:
     return [*zig, "-target", TARGETS[target].zig] if target else zig
 
 
-def build(output: Path, target: str = "", package: Path = PACKAGE, flags: Sequence[str] = ("-O2",)) -> Path:
-    """Compile the library to `output`, atomically. Raises CoreError."""
-    command = [*compiler(target), *_FLAGS, *flags, f"-I{package}", *map(str, sources(package))]
+def build(
+    output: Path,
+    target: str = "",
+    package: Path = PACKAGE,
+    flags: Sequence[str] = ("-O2",),
+    files: Sequence[Path] = (),
+) -> Path:
+    """Compile the library to `output`, atomically: the sources of `package`, or these files and objects.
+
+    Raises CoreError.
+    """
+    command = [*compiler(target), *_FLAGS, *flags, f"-I{package}", *map(str, files or sources(package))]
     if target.startswith("macos") or (not target and sys.platform == "darwin"):
         command.append(f"-Wl,-install_name,@rpath/{output.name}")
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".core-") as scratch:

@@ -6,7 +6,6 @@ command does to its process (streams, the wall, signals) it does to one of its o
 
 import atexit
 import functools
-import io
 import json
 import os
 import signal
@@ -15,10 +14,11 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 _LONGEST: Final = 1 << 20  # bytes of a command line with its environment
 # What Python, or the package, reads when it starts: with another value a command needs a start of its own.
@@ -67,11 +67,15 @@ class Forker:
         self._socket.close()
         self._process.wait()
 
-    def run(
-        self, words: list[str], cwd: Path | None, stdin: bytes, environment: dict[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run `pltvm` with these words to its end, as subprocess.run does with captured output."""
-        asked = {"words": words, "cwd": str(cwd or Path.cwd()), "environment": environment}
+    def start(
+        self, words: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None
+    ) -> "Forked":
+        """Start `pltvm` with these words, in its own session. It has to end before the next one."""
+        asked = {
+            "words": words,
+            "cwd": str(cwd or Path.cwd()),
+            "environment": environment or dict(os.environ),
+        }
         pipes = [os.pipe() for _ in range(3)]
         inside = [pipes[0][0], pipes[1][1], pipes[2][1]]
         try:
@@ -79,27 +83,60 @@ class Forker:
         finally:
             for one in inside:
                 os.close(one)
-        pid = int(self._socket.recv(100))
-        said: dict[int, bytes] = {}
+        files = (open(pipes[0][1], "wb", buffering=0), open(pipes[1][0], "rb"), open(pipes[2][0], "rb"))  # noqa: SIM115
+        return Forked(int(self._socket.recv(100)), *files, self._socket)
 
-        def read(number: int) -> None:
-            with io.FileIO(pipes[number][0]) as file:
-                said[number] = file.readall()
+    def run(
+        self, words: list[str], cwd: Path | None, stdin: bytes, environment: dict[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `pltvm` with these words to its end, as subprocess.run does with captured output."""
+        process = self.start(words, cwd, environment)
+        said: dict[object, bytes] = {}
 
-        readers = [threading.Thread(target=read, args=(number,)) for number in (1, 2)]
-        limit = threading.Timer(timeout, os.kill, (pid, signal.SIGKILL))
+        def read(file: IO[bytes]) -> None:
+            with file:
+                said[file] = file.read()
+
+        readers = [threading.Thread(target=read, args=(file,)) for file in (process.stdout, process.stderr)]
+        limit = threading.Timer(timeout, process.kill)
         for one in (*readers, limit):
             one.start()
-        with suppress(BrokenPipeError), io.FileIO(pipes[0][1], "w") as file:
+        with suppress(BrokenPipeError), process.stdin as file:
             file.write(stdin)
-        status = os.waitstatus_to_exitcode(int(self._socket.recv(100)))
+        status = process.wait()
         alive = limit.is_alive()
         limit.cancel()
         for one in readers:
             one.join()
         if not alive:
             raise subprocess.TimeoutExpired(words, timeout)
-        return subprocess.CompletedProcess(words, status, said[1], said[2])
+        return subprocess.CompletedProcess(words, status, said[process.stdout], said[process.stderr])
+
+
+@dataclass(slots=True)
+class Forked:
+    """A command that runs, with its streams; what a test needs of subprocess.Popen."""
+
+    pid: int
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+    _socket: socket.socket
+    returncode: int | None = None
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """The exit status; negative for a signal."""
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(int(self._socket.recv(100)))
+        return self.returncode
 
 
 def _serve(connection: socket.socket) -> None:
@@ -126,6 +163,7 @@ def _become(streams: list[int], words: list[str], cwd: str, environment: dict[st
     """Run the command in this process."""
     from pltvm.cli import main
 
+    os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
