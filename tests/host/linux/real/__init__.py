@@ -51,6 +51,7 @@ CASES = {
         Case("cxx", "cxx"),
         Case("go", "go"),
         Case("musl", "musl", ("7",)),
+        Case("python", "python", ("python.py",), ("python.py",)),
         Case(
             "esbuild", "esbuild", ("esbuild.ts", "--bundle", "--format=esm"), ("esbuild.ts", "esbuild_b.ts")
         ),

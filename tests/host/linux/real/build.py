@@ -18,6 +18,9 @@ CROSS = "riscv64-linux-gnu-"
 SECONDS = 900.0  # of one step
 _NOT_OF_LUA = ("luac", "ltests", "onelua")  # its compiler, tests, and all of it in one file
 
+_NOT_OF_PYTHON = ("_crypt ", "spwd ")  # these modules need libraries that are not there
+_NOT_IN_LIBRARY = ("test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "distutils", "turtle*")
+
 
 class CannotBuildError(Exception):
     """Why a program cannot be made here."""
@@ -180,6 +183,35 @@ def musl(folder: Path, made: Path) -> None:
     run(*line, "-o", made / "musl", cwd=folder)
 
 
+def python(folder: Path, made: Path) -> None:
+    """CPython 3.11, static, with its library, from Debian's sources, by Debian's cross compiler."""
+    if sys.version_info[:2] != (3, 11):
+        raise CannotBuildError("needs a Python 3.11 to build it with")
+    run("apt-get", "source", "-qq", "--tar-only", "python3.11", cwd=folder)
+    _unpack(_only(folder, "*.tar.*"), folder)
+    source = _only(folder, "Python-*/")
+    machine = [
+        "--host=riscv64-linux-gnu",
+        "--build=x86_64-linux-gnu",
+        f"--with-build-python={sys.executable}",
+    ]
+    without = ["--disable-ipv6", "--disable-test-modules", "--without-ensurepip", "--disable-shared"]
+    cannot_look = ["ac_cv_file__dev_ptmx=yes", "ac_cv_file__dev_ptc=no", "PKG_CONFIG=false"]
+    static = ["CFLAGS=-O1", "LDFLAGS=-static", "LINKFORSHARED= ", "MODULE_BUILDTYPE=static"]
+    run("sh", "./configure", "-q", *machine, *without, *cannot_look, *static, cwd=source)
+    lines = (source / "Modules" / "Setup.stdlib").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(_NOT_OF_PYTHON)]
+    (source / "Modules" / "Setup.local").write_text("\n".join(kept) + "\n")
+    for _ in range(2):  # the first time it makes the Makefile anew
+        run("make", "-s", f"-j{os.cpu_count()}", "python", cwd=source)
+    run(f"{CROSS}strip", "-o", made / "python", source / "python", cwd=folder)
+    library = made / "lib" / "python3.11"
+    shutil.copytree(source / "Lib", library, ignore=shutil.ignore_patterns(*_NOT_IN_LIBRARY))
+    (library / "lib-dynload").mkdir()  # it looks for that
+    # By its hash, as pltvm shows the same times for files wherever they are.
+    run(sys.executable, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash", library, cwd=folder)
+
+
 BUILDERS: dict[str, Callable[[Path, Path], None]] = {
     "lua": lua,
     "sqlite": sqlite,
@@ -188,6 +220,7 @@ BUILDERS: dict[str, Callable[[Path, Path], None]] = {
     "go": go,
     "musl": musl,
     "busybox": busybox,
+    "python": python,
 }
 QUICK = ["sqlite", "esbuild", "cxx", "lua"]  # a minute in all
 
