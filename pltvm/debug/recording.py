@@ -1,12 +1,11 @@
 """Records and replays runs: inputs from outside are recorded, or given again, and traps are compared.
 
-    Recording    around a run: packs its inputs, its log of traps, and hashes of its output
+    Recording    around a run: packs its inputs, its log of traps, and checksums of its output
     Replay       around the same run in another process: ends it at the first trap that differs
 
 Both have the same interface for the command: `options` for a host program, `running` around the run.
 """
 
-import hashlib
 import io
 import os
 import sys
@@ -15,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from pltvm.debug.packed import Case, Ending, Packed, pack
+from pltvm.debug.packed import Case, Ending, Packed, checksum, pack
 from pltvm.engine.trap import Cause
 from pltvm.errors import PltvmError
 from pltvm.host.plain_file import writing
@@ -51,16 +50,16 @@ class Stopped(PltvmError):
 
 
 class _Noted(io.BufferedIOBase):
-    """Passes bytes on, and hashes them."""
+    """Passes bytes on, and keeps their checksum."""
 
     def __init__(self, stream: Any) -> None:
-        self._stream, self.hash = stream, hashlib.sha256()
+        self._stream, self.checksum = stream, checksum(b"")
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self.hash.update(data)
+        self.checksum = checksum(data, self.checksum)
         self._stream.write(data)
         return len(data)
 
@@ -72,14 +71,14 @@ class _Noted(io.BufferedIOBase):
 
 
 class Heard:
-    """Hashes of what this process writes to standard output and error in `hearing`."""
+    """Checksums of what this process writes to standard output and error in `hearing`."""
 
     def __init__(self) -> None:
         self.stdout = self.stderr = ""
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Hash output in this context."""
+        """Note output in this context."""
         before = sys.stdout, sys.stderr
         noted = []
         for stream in before:
@@ -93,7 +92,7 @@ class Heard:
                 with suppress(OSError):
                     stream.flush()
             sys.stdout, sys.stderr = before
-            self.stdout, self.stderr = (one.hash.hexdigest() for one in noted)
+            self.stdout, self.stderr = (one.checksum for one in noted)
 
 
 def _text(noted: Any, like: TextIO) -> TextIO:

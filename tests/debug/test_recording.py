@@ -9,7 +9,6 @@ import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +199,7 @@ def altered(source: Path, change: Callable[[Parts], None], *, hashes: bool = Tru
     change(parts)
     if hashes:
         manifest = json.loads(parts["manifest.json"])
-        manifest["members"] = {
-            name: sha256(part).hexdigest() for name, part in parts.items() if name[0] != "m"
-        }
+        manifest["members"] = {name: packed.checksum(part) for name, part in parts.items() if name[0] != "m"}
         parts["manifest.json"] = json.dumps(manifest).encode()
     target = source.with_name("altered.pltvm")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
@@ -285,7 +282,7 @@ def tree_of(rows: list[dict[str, Any]]) -> Callable[[Parts], None]:
 
 
 HOSTILE: dict[str, tuple[Callable[[Parts], None], str]] = {
-    "another format": (in_manifest(format=2), "has format 2"),
+    "another format": (in_manifest(format=1), "has format 1"),
     "another kind": (in_manifest(kind="spaceship"), "unknown"),
     "no list": (in_manifest(arguments="abc"), "not a recording"),
     "own keys": (in_manifest(keys="mine"), "other keys"),
