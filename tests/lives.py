@@ -198,7 +198,10 @@ class End(NamedTuple):
 def end_of(machine: Machine, output: Any) -> End:
     """The end that this machine has come to; takes a snapshot, as D bits are not the same without one."""
     everything = take(machine)[1]
-    return End(output, hashlib.sha256(everything.ram).hexdigest(), everything.rest)
+    digest = hashlib.sha256()
+    for at, page in sorted(everything.ram.items()):
+        digest.update(at.to_bytes(8, "little") + page)
+    return End(output, digest.hexdigest(), everything.rest)
 
 
 @dataclass

@@ -6,6 +6,7 @@ command does to its process (streams, the wall, signals) it does to one of its o
 
 import atexit
 import functools
+import gc
 import json
 import os
 import signal
@@ -18,13 +19,19 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 _LONGEST: Final = 1 << 20  # bytes of a command line with its environment
 # What Python, or the package, reads when it starts: with another value a command needs a start of its own.
 _AT_START: Final = ("PYTHON", "PLTVM_NATIVE", "LC_", "LANG")
 _NO_MATTER: Final = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX")
-_MODULES: Final = ("run", "call", "build", "fuzz", "corpus", "new", "replay", "profile", "view", "attest")
+_COMMANDS: Final = ("run", "call", "build", "fuzz", "corpus", "new", "replay", "profile", "view", "attest")
+# What commands import when they need it, and what takes long.
+_NEEDED: Final = (
+    "build.enclave", "coverage.recorder", "debug.profile.collector", "debug.recording", "debug.trace.collect",
+    "explore.campaign", "explore.look", "fuzz.campaign", "fuzz.worker", "host.elf_info", "host.linux.runner",
+    "host.symbols", "host.together", "machine",
+)  # fmt: skip
 
 
 def fits(environment: dict[str, str]) -> bool:
@@ -141,9 +148,10 @@ class Forked:
 
 def _serve(connection: socket.socket) -> None:
     """Fork a process for each command that is asked for, and say how it ended."""
-    for name in _MODULES:
-        import_module(f"pltvm.cli.{name}")
-    import_module("pltvm.machine")
+    for name in (*(f"cli.{one}" for one in _COMMANDS), *_NEEDED):
+        import_module(f"pltvm.{name}")
+    gc.collect()
+    gc.freeze()  # a collection would copy, for each of them, the pages of all that is imported
     while True:
         asked, streams, _, _ = socket.recv_fds(connection, _LONGEST, 3)
         if not asked:
@@ -180,7 +188,21 @@ def _become(streams: list[int], words: list[str], cwd: str, environment: dict[st
     os.environ.clear()
     os.environ.update(environment)
     sys.argv[:] = [str(spec.origin), *words]
-    main()
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    atexit._run_exitfuncs()
+    _end(status)
+
+
+def _end(status: int) -> NoReturn:
+    """As Python ends, but what was imported is not taken apart."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pltvm.fuzz.target import Target
 from pltvm.host import snapshot
 from pltvm.monitor.audit import audit
 from pltvm.monitor.state import REGISTERS
-from tests.model.moments import changed_words
+from tests.model.ram import Ram, changed_words, ram_of
 
 
 def host_of(target: Target) -> list[str]:
@@ -45,10 +45,10 @@ class Picture:
     def _objects(self) -> list[str]:
         return host_of(self.target)
 
-    def _ram(self) -> bytes:
+    def _ram(self) -> Ram:
         target = self.target
         target._set_input(b"")  # what is left of the last one counts with the next one
-        return bytes(target.memory.bytes)
+        return ram_of(target.memory)
 
     def differs(self) -> list[str]:
         """In words, a few; empty when nothing does."""

@@ -18,7 +18,7 @@ from pltvm.fuzz.results import FAULT, HANG
 from tests.fuzz import runs
 from tests.fuzz.pictures import Picture
 from tests.fuzz.runs import LAYOUTS, Recorder, options_of, random_input
-from tests.model.moments import changed_words
+from tests.model.ram import changed_words, ram_in, ram_of
 
 INPUTS = 24
 BATCHES, BATCH = 6, 40
@@ -63,7 +63,7 @@ def test_everything_is_as_before(options: Options) -> None:
 def test_the_copy_is_what_ram_is(options: Options) -> None:
     """It is made of the machine's snapshot, not from RAM, most of which was never touched."""
     target = Recorder(options).target
-    assert changed_words(bytes(target.memory.bytes), bytes(target.snapshot.copy)) == []
+    assert changed_words(ram_of(target.memory), ram_in(bytes(target.snapshot.copy))) == []
     assert any(target.snapshot.copy)
 
 

@@ -11,17 +11,16 @@ from dataclasses import fields, is_dataclass
 from itertools import islice
 from typing import Any, Final
 
-from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import D
 from pltvm.host import snapshot as host_snapshot
 from pltvm.machine import Machine, MachineSnapshot
 from tests.model.entities import SERVER, WAITING, Result
 from tests.model.pair import Divergence, Pair, expect
+from tests.model.ram import changed_words, ram_of, saved_ram
 from tests.model.reference import Model
 from tests.model.steps import Step, Walk
 
 PARTS: Final = ("machine", "memory", "monitor", "state", "host_context")  # of a pair, which stay
-_NOTHING: Final = bytes(PAGE)
 
 
 class _Writer(pickle.Pickler):
@@ -58,18 +57,12 @@ def load_books(pair: Pair, books: bytes) -> None:
     vars(pair).update(_Reader(io.BytesIO(books), pair).load())
 
 
-def ram_of(saved: MachineSnapshot) -> bytes:
-    """All of RAM as a snapshot has it."""
-    pages = saved.engine.pages
-    return b"".join(pages.get(number, _NOTHING) for number in range(saved.engine.size // PAGE))
-
-
 class Everything:
     """All there is of a machine: RAM, which pages hold code, registers, clock, and what the host declares."""
 
     def __init__(self, machine: Machine) -> None:
         hart, state = machine.hart, machine.monitor.state
-        self.ram = bytes(machine.memory.bytes)
+        self.ram = ram_of(machine.memory)
         self.rest = {
             "executable pages": machine.memory.executable_pages(),
             "clock and time slice": (hart.clock, hart.time_slice),
@@ -100,17 +93,6 @@ def differences(path: str, before: Any, now: Any) -> Iterator[str]:
         yield f"{path}: {before!r:.200}, now {now!r:.200}"
 
 
-def changed_words(before: bytes, after: bytes) -> list[tuple[int, int, int]]:
-    """Offset, and the u64 before and after, wherever RAM is not the same."""
-    found = []
-    for start in range(0, len(before), PAGE):
-        old, new = before[start : start + PAGE], after[start : start + PAGE]
-        if old != new:
-            words = zip(memoryview(old).cast("Q"), memoryview(new).cast("Q"), strict=True)
-            found += [(start + 8 * at, one, two) for at, (one, two) in enumerate(words) if one != two]
-    return found
-
-
 def told(changes: list[tuple[int, int, int]]) -> str:
     """Some of these words."""
     return ", ".join(f"at {at:#x} {old:#x}, now {new:#x}" for at, old, new in changes[:5])
@@ -127,7 +109,7 @@ def take(machine: Machine) -> tuple[MachineSnapshot, Everything]:
         raise Divergence(f"a snapshot changed more than D bits: {told(wrong)}")
     before.ram = after.ram
     before.compare("taking a snapshot", after)
-    ram = ram_of(saved)
+    ram = saved_ram(saved)
     if ram != after.ram:
         raise Divergence(f"the snapshot is not what RAM is: {told(changed_words(after.ram, ram))}")
     return saved, after

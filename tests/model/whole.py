@@ -4,16 +4,15 @@ A refused call must leave all of it as it was. The objects are walked by what th
 knowing them: what a later version of the monitor remembers is looked at too. Registers are not.
 """
 
-import os
-import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from pltvm.engine.context import Context
 from pltvm.engine.hart import Hart
-from pltvm.engine.memory import PAGE, Memory
+from pltvm.engine.memory import Memory
 from pltvm.machine import Machine
 from pltvm.monitor.state import REGISTERS
+from tests.model.ram import NOTHING, touched
 
 _PLAIN = (int, str, bytes, bool, float, type(None))
 # Not state: RAM is compared by itself; what the hart has loaded and how often it flushed is no matter.
@@ -31,10 +30,6 @@ _CACHES = {
     "_held",
 }
 
-_NOTHING: Final = bytes(PAGE)
-# The highest byte of an entry of a pagemap: bits 63 and 62 say that the page is in memory, or swapped out.
-_IN_USE: Final = re.compile(rb"[\x40-\xff]")
-
 
 class Whole:
     """The machine as it is now."""
@@ -50,7 +45,7 @@ class Whole:
         found = [
             f"RAM at {self._machine.memory.base + at:#x}"
             for at in sorted(self._ram.keys() | ram.keys())
-            if self._ram.get(at, _NOTHING) != ram.get(at, _NOTHING)
+            if self._ram.get(at, NOTHING) != ram.get(at, NOTHING)
         ]
         now = dict(_walk(self._machine.monitor.state))
         keys = [*self._state, *(key for key in now if key not in self._state)]
@@ -64,20 +59,12 @@ class Whole:
     def _pages(self) -> dict[int, bytes]:
         """The pages of RAM, without the registers of enclaves in them."""
         memory = self._machine.memory
-        pages = _touched(memory)
+        pages = touched(memory)
         state = self._machine.monitor.state
         for slot in state.all_slots():
             at = slot.block - memory.base
-            pages[at] = bytes(REGISTERS) + pages.get(at, _NOTHING)[REGISTERS:]
+            pages[at] = bytes(REGISTERS) + pages.get(at, NOTHING)[REGISTERS:]
         return pages
-
-
-def _touched(memory: Memory) -> dict[int, bytes]:
-    """The pages of RAM that were ever touched, by offset. To read the others would make most of the work."""
-    with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
-        entries = os.pread(pagemap.fileno(), memory.size // PAGE * 8, memory.host_address // PAGE * 8)
-    offsets = (found.start() * PAGE for found in _IN_USE.finditer(entries[7::8]))
-    return {at: bytes(memory.bytes[at : at + PAGE]) for at in offsets}
 
 
 def _walk(root: object) -> Iterator[tuple[str, Any]]:

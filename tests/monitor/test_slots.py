@@ -17,7 +17,8 @@ from pltvm.host.elf import load_image
 from pltvm.monitor import slots
 from pltvm.monitor.abi import HostCall, Status
 from pltvm.monitor.audit import audit
-from tests.model.whole import Whole, _touched
+from tests.model.ram import touched
+from tests.model.whole import Whole
 
 RAM = 64 << 20
 ADD, ADD_LOCKED, GET = range(3)  # counter.h
@@ -344,5 +345,5 @@ def test_a_thousand_chains_at_once_in_under_300_mib() -> None:
     server(machine, slots=64)
     clients = [client(machine) for _ in range(1000)]
     assert [go(one) for one in clients] == [Status.YIELD] * 64 + [Status.WAITING] * 936
-    assert len(_touched(machine.memory)) * PAGE < 300 << 20
+    assert len(touched(machine.memory)) * PAGE < 300 << 20
     assert all(finish(one) > 0 for one in clients)
