@@ -306,12 +306,14 @@ class HostTables:
 
     def executable_pages(self) -> list[int]:
         """Physical addresses of the pages that the host can execute now."""
-        load = self.memory.load
-        return [
-            number << PAGE_SHIFT
-            for number, slots in self._entries.items()
-            if any(load(slot) & (V | X) == V | X for slot in slots)
-        ]
+        words, base, executable = self.memory.words, self.memory.base, V | X
+        found = []
+        for number, slots in self._entries.items():
+            for slot in slots:
+                if words[slot - base >> 3] & executable == executable:
+                    found.append(number << PAGE_SHIFT)
+                    break
+        return found
 
     def _executable(self, slots: set[int]) -> bool:
         return any(self.memory.load(slot) & X for slot in slots)
