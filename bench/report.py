@@ -61,18 +61,18 @@ second. `icicle-emu` runs the same program on one input: no mutation, no coverag
 
 # What limits the benchmarks that miss their targets, by the start of their names.
 _LIMITS: Final = {
-    "ecall.": "a trap that Python answers takes 1.4 µs, half of it in calls of Unicorn through ctypes",
+    "ecall.": "a trap that Python answers enters it through ctypes, which takes most of the time",
     "call.": "two flushes take 0.6 µs, saving and loading registers 0.5, the monitor 0.2; the rest "
     "is guest code, which finds the TLB and the jump cache empty after each flush",
     "ocall.": "a print is mostly the enclave's own formatting; its ocall alone takes as long as a yield",
     "lifecycle.": "some 200 steps in Python; in each run the JIT translates the code again (0.1 ms)",
     "cli.": "importing Unicorn and typer takes more than half of the time",
     "import": "importing Unicorn's binding takes half of the time",
-    "linux.": "a system call leaves the JIT through ctypes (1.4 µs), and Python decodes and serves it",
+    "linux.": "a system call enters Python through ctypes, which decodes and serves it",
     "compute.": "Unicorn looks up every load and store in a software TLB, and checks at every block whether "
     "to stop; qemu-riscv64 in user mode leaves both to the host's MMU and signals",
     "scale.": "cache misses: each call goes to another enclave, whose memory no call before has touched",
-    "debug.record.demo": "importing the modules for the file takes 13 ms; the run itself takes 3 % longer",
+    "debug.record.demo": "modules for the file are imported; the run itself takes 3 % longer",
     "debug.prompt": "two processes start: gdb, and the one of the run",
     "fuzz.coverage": "executions are so short now that the 0.4 µs for their 150 blocks are a larger share",
 }

@@ -6,7 +6,7 @@ memory is mapped. When memory becomes private, every entry that maps it loses V;
 get V back. A reverse map finds these entries, so the cost depends only on the pages concerned.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
@@ -62,7 +62,8 @@ class HostTables:
         self._protected = protected
         self._records = records  # they have the ends of the parts
         self._changed = changed
-        self._entries: dict[int, set[int]] = {}  # page number → addresses of the leaf entries that map it
+        # Page number → addresses of the leaf entries that map it; most have one, and a tuple is small.
+        self._entries: dict[int, tuple[int, ...] | set[int]] = {}
         owners.on_private = self._hide
         owners.on_public = self._show
 
@@ -94,7 +95,16 @@ class HostTables:
             if ram.bytes[at : at + PAGE] != _NO_ENTRIES:
                 for slot, pte in enumerate(ram.words[at >> 3 : (at >> 3) + ENTRIES]):
                     if pte & _LEAF:
-                        self._entries.setdefault(pte_address(pte) >> PAGE_SHIFT, set()).add(table + 8 * slot)
+                        self._maps(pte_address(pte) >> PAGE_SHIFT, table + 8 * slot)
+
+    def _maps(self, number: int, slot: int) -> None:
+        """Note that the entry at `slot` maps this page."""
+        slots = self._entries.get(number)
+        if slots is None:
+            self._entries[number] = (slot,)
+        else:
+            self._entries[number] = slots = slots if isinstance(slots, set) else {*slots}
+            slots.add(slot)
 
     @property
     def maps_anything(self) -> bool:
@@ -130,7 +140,7 @@ class HostTables:
             self.memory.store(slot, pte)
             if pte & _LEAF:
                 page = pte_address(pte)
-                self._entries.setdefault(page >> PAGE_SHIFT, set()).add(slot)
+                self._maps(page >> PAGE_SHIFT, slot)
                 if pte & X:
                     self.memory.executable(page)
                 elif pte & W:
@@ -145,7 +155,7 @@ class HostTables:
         while at >= 0:
             pa = ram.base + (at << PAGE_SHIFT)
             if self.owners.owner(pa) is None and not self._executable(
-                self._entries.get(pa >> PAGE_SHIFT, set())
+                self._entries.get(pa >> PAGE_SHIFT, ())
             ):
                 ram.not_executable(pa)
             at = ram.code.find(1, at + 1, first + count)
@@ -189,10 +199,10 @@ class HostTables:
         if pages is not None:
             slots, entries = range(address, address + size, 8), self._entries
             if entries.keys().isdisjoint(pages):
-                entries.update(zip(pages, ({slot} for slot in slots), strict=True))
+                entries.update(zip(pages, zip(slots, strict=True), strict=True))
             else:
                 for page_number, slot in zip(pages, slots, strict=True):
-                    entries.setdefault(page_number, set()).add(slot)
+                    self._maps(page_number, slot)
             if first & X:
                 ram.executable(page, count)
             elif first & W:
@@ -275,8 +285,11 @@ class HostTables:
             if old & D:
                 self._note(page)
             number = page >> PAGE_SHIFT
-            slots = self._entries.get(number, set())
-            slots.discard(slot)
+            slots = self._entries.get(number, ())
+            if isinstance(slots, set):
+                slots.discard(slot)
+            elif slot in slots:
+                slots = ()
             if old & X and slots and self.owners.owner(page) is None and not self._executable(slots):
                 self.memory.not_executable(page)
             if not slots:
@@ -315,7 +328,7 @@ class HostTables:
                     break
         return found
 
-    def _executable(self, slots: set[int]) -> bool:
+    def _executable(self, slots: Collection[int]) -> bool:
         return any(self.memory.load(slot) & X for slot in slots)
 
     def _hide(self, pa: int, pages: int) -> None:
