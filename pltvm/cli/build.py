@@ -79,7 +79,7 @@ def build(
     try:
         asked = arguments.parse(words or [])
     except BuildError as error:
-        raise ArgumentError(str(error)) from None
+        raise ArgumentError(f"{error}{_meant(words or [])}") from None
     if json and (asked.asks or asked.mode in _PRINTS):
         raise ArgumentError("--json: the compiler prints text here and makes no file: leave it out")
     if asked.asks:
@@ -87,7 +87,7 @@ def build(
     try:
         made = drive(asked, checked=check, symbols=places_of)
     except BuildError as error:  # the compiler's messages can have many lines
-        say("\n".join(map(one_line, f"pltvm: {error}{_meant(asked.flags)}".splitlines())))
+        say("\n".join(map(one_line, f"pltvm: {error}{_meant(asked.flags, str(error))}".splitlines())))
         raise typer.Exit(1) from None
     if json:
         print_json({"made": [str(path) for path in made], "checked": check})
@@ -95,11 +95,12 @@ def build(
         say(f"built {made[0]}")
 
 
-def _meant(flags: Sequence[str]) -> str:
-    """Return a line on a flag that is nearly an option of this command: the compiler does not know those."""
-    for flag in flags:
-        for own in get_close_matches(flag, _OWN, 1) if flag.startswith("--") else ():
-            return f"\nif {flag} was to be an option of pltvm build: it is {own}"
+def _meant(words: Sequence[str], named: str | None = None) -> str:
+    """Return a question about a word that is nearly an option of this command, and is in `named` if given."""
+    for word in words:
+        if word.startswith("-") and word not in _OWN and (named is None or word in named):
+            for own in get_close_matches(word, _OWN, 1, 0.75):
+                return f"; did you mean {own} ({word})?"
     return ""
 
 

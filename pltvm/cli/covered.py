@@ -28,7 +28,9 @@ def folders_of(path: Path | None) -> list[Path]:
         return []
     folder = path.resolve().parent
     if not folder.is_dir():
-        raise PltvmError(f"{path}: cannot be written: there is no folder {folder.name}")
+        raise PltvmError(f"{path}: cannot be written: No such file or directory")
+    if path.is_dir():
+        raise PltvmError(f"{path}: cannot be written: Is a directory")
     return [folder]
 
 

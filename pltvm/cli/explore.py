@@ -68,7 +68,8 @@ def explore(
     ] = 0,
     seconds: Budget = 0,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed; the same seed tries the same schedules.")
+        int,
+        typer.Option(parser=whole(), metavar="N", help="Random seed: the same one, the same schedules."),
     ] = 0,
     pct: Annotated[
         int | None,
@@ -122,6 +123,8 @@ def explore(
             strategy = [*(["--pct", str(pct)] if pct else []), *(["--random"] if random else [])]
             limit = ["--races", "--seed", str(seed), *strategy, "--schedules", str(campaign.schedules)]
             repeat = f"pltvm explore {shlex.join([*limit, *words])}"
+    if finding is None and campaign.plain:
+        say(one_line(f"pltvm: {campaign.plain} (--fail-on-value counts values other than 0 as failures)"))
     if json:
         print_json(_to_dict(campaign, finding, repeat))
     else:
@@ -187,8 +190,6 @@ def _show(campaign: "Campaign", finding: "Finding | None", repeat: str) -> None:
     count = f"{campaign.schedules:,} schedule{'s' * (campaign.schedules != 1)}"
     if finding is None:
         print(f"nothing found in {count}")
-        if campaign.plain:
-            say(one_line(f"pltvm: {campaign.plain} (--fail-on-value counts values other than 0 as failures)"))
         return
     print(f"found in {count}")
     for line in finding.lines():

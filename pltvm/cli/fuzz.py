@@ -50,9 +50,11 @@ def fuzz(
         int | None, typer.Option(parser=whole(), metavar="N", help="Stop after N findings.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed; the same seed gives the same campaign.")
+        int, typer.Option(parser=whole(), metavar="N", help="Random seed: the same one, the same campaign.")
     ] = 0,
-    processes: Annotated[int, typer.Option("-j", metavar="N", help="Number of processes.")] = 1,
+    processes: Annotated[
+        int, typer.Option("-j", parser=whole(), metavar="N", help="How many processes.")
+    ] = 1,
     scheduler: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Run on the cluster of this Dask scheduler.")
     ] = "",

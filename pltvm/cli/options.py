@@ -318,10 +318,10 @@ Confined = Annotated[
     typer.Option("--confine/--no-confine", help="Keep this process from all files that it does not need."),
 ]
 Callers = Annotated[
-    int | None, typer.Option(metavar="N", help="Run N copies of the enclave at once.", show_default=False)
+    int | None, typer.Option(parser=whole(), metavar="N", help="Run N copies of the enclave at once.")
 ]
 Quantum = Annotated[
-    int | None, typer.Option(metavar="N", help="Length of a time slice, in instructions.", show_default=False)
+    int | None, typer.Option(parser=whole(), metavar="N", help="Length of a time slice, in instructions.")
 ]
 Races = Annotated[bool, typer.Option("--races", help="Report data races.")]
 Schedule = Annotated[

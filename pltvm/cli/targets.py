@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pltvm.cli.options import check_name, file_behind, one_of, parse_servers, parse_size, refuse_given
+from pltvm.cli.options import check_name, file_behind, one_of, parse_servers, parse_size, refuse_given, whole
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.elf_headers import name_of
 from pltvm.host.elf_kind import NAMES, Decision, Kind, decide
@@ -58,9 +58,12 @@ class Given:
         ),
     ] = None
     calls: Annotated[
-        int, typer.Option(metavar="N", help="Make up to N calls of the server with each input.")
+        int,
+        typer.Option(parser=whole(), metavar="N", help="Make up to N calls of the server with each input."),
     ] = 1
-    clients: Annotated[int, typer.Option(metavar="N", help="Make the calls from N different callers.")] = 1
+    clients: Annotated[
+        int, typer.Option(parser=whole(), metavar="N", help="Make the calls from N different callers.")
+    ] = 1
     channel: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,9 +92,9 @@ class Given:
             autocompletion=one_of(*_ORACLES),
         ),
     ] = None
-    blocks: Annotated[int, typer.Option(metavar="N", help="Report a hang after N blocks of code.")] = (
-        1_000_000
-    )
+    blocks: Annotated[
+        int, typer.Option(parser=whole(), metavar="N", help="Report a hang after N blocks of code.")
+    ] = 1_000_000
     ram: Annotated[
         int,
         typer.Option(

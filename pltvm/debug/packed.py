@@ -182,6 +182,8 @@ class Packed:
         data = read_plain(path, MOST_BYTES)
         if data.startswith(b"\x7fELF"):
             raise RecordingError(f"{self.name}: is a program and not a recording: pltvm run runs it")
+        if not data.startswith(_MAGIC):
+            raise RecordingError(f"{self.name}: is not a recording")
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
                 members = self._read_all(file)
@@ -223,11 +225,11 @@ class Packed:
             )
         if manifest["keys"] != "development":
             raise RecordingError(f"{self.name}: was made with other keys than those of development")
-        hashes = manifest["members"]
-        if hashes.keys() != members.keys():
+        checksums = manifest["members"]
+        if checksums.keys() != members.keys():
             raise RecordingError(f"{self.name}: is damaged: it has other parts than it should")
         for name, content in members.items():
-            if checksum(content) != hashes[name]:
+            if checksum(content) != checksums[name]:
                 self.notes.append(f"{name} is not what was recorded")
         for what, now in (("pltvm", pltvm_version()), ("unicorn", unicorn_version())):
             if manifest[what] != now:

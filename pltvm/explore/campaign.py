@@ -81,7 +81,7 @@ class Campaign:
             return finding
         if len(self.subject.chains) < 2:
             why = f"; {self.plain}" if self.plain else ""
-            raise ArgumentError(f"explore: the program has one thread, and so one schedule only{why}")
+            raise ArgumentError(f"explore: only one thread of it ran, so there is one schedule only{why}")
         self._look(Steps(()))
         strategy = self._strategy()
         while not self._over(limits):

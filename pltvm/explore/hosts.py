@@ -107,7 +107,11 @@ class HostProgram:
     def doubt(self, outcome: HostOutcome) -> str:
         """See Subject."""
         result = outcome.result
-        return result.end or (f"the program returned {result.exit_code}" if result.exit_code else "")
+        if not result.exit_code and not result.end:
+            return ""
+        last = (result.errors or result.output).decode(errors="replace").rstrip().rpartition("\n")[2]
+        end = result.end or f"the program returned {result.exit_code}"
+        return f"{end}, after {last!r}" if last else end
 
     def places(self, steps: Sequence[Step], total: int) -> dict[int, Place]:
         """See Subject."""

@@ -67,6 +67,7 @@ class Forker:
         environment = {**_OURS, "PYTHONPATH": path}
         self._process = subprocess.Popen(command, pass_fds=[other.fileno()], env=environment, cwd=root)
         other.close()
+        self._last: Forked | None = None
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -78,6 +79,9 @@ class Forker:
         self, words: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None
     ) -> "Forked":
         """Start `pltvm` with these words, in its own session. It has to end before the next one."""
+        if self._last is not None:  # what it leaves in the socket is not for the next one
+            self._last.kill()
+            self._last.wait()
         asked = {
             "words": words,
             "cwd": str(cwd or Path.cwd()),
@@ -91,7 +95,8 @@ class Forker:
             for one in inside:
                 os.close(one)
         files = (open(pipes[0][1], "wb", buffering=0), open(pipes[1][0], "rb"), open(pipes[2][0], "rb"))  # noqa: SIM115
-        return Forked(int(self._socket.recv(100)), *files, self._socket)
+        self._last = Forked(int(self._socket.recv(100)), *files, self._socket)
+        return self._last
 
     def run(
         self, words: list[str], cwd: Path | None, stdin: bytes, environment: dict[str, str], timeout: float
@@ -193,6 +198,9 @@ def _become(streams: list[int], words: list[str], cwd: str, environment: dict[st
         main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     _end(status)
 

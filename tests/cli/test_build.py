@@ -46,7 +46,11 @@ def test_an_option_that_is_nearly_one(tmp_path: Path) -> None:
     (tmp_path / "good.c").write_text("int main() { return 0; }\n")
     result = pltvm("build", "--chek", "good.c", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "if --chek was to be an option of pltvm build: it is --check" in result.stderr
+    assert "did you mean --check (--chek)?" in result.stderr
+    result = pltvm("build", "--prnt-sdk")
+    assert (result.returncode, "did you mean --print-sdk (--prnt-sdk)?" in result.stderr) == (2, True)
+    result = pltvm("build", "--help-hidden", "bad.c", cwd=tmp_path)
+    assert "did you mean" not in result.stderr
 
 
 def test_without_a_file_it_says_what_to_type() -> None:

@@ -87,7 +87,10 @@ def test_json_and_races(folder: Path) -> None:
         (["turns.elf", "--callers", "2", "--pct", "0"], "'--pct': 0 is out of range: it must be 1 or more"),
         (["turns.elf", "--callers", "2", "--schedules", "few"], "'few' is not a whole number"),
         (["turns.elf", "--callers", "2", "--time", "nan"], "nan is no time"),
-        ([HOST, "nosuch.elf"], "has one thread, and so one schedule only; the program returned 1"),
+        (
+            [HOST, "nosuch.elf"],
+            "there is one schedule only; the program returned 1, after",
+        ),
     ],
 )
 def test_what_makes_no_sense(folder: Path, words: list[str], said: str) -> None:

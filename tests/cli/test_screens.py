@@ -43,7 +43,8 @@ def shown(folder: Path, columns: int, *words: str, **environment: str) -> Termin
 
 def fits(terminal: Terminal) -> bool:
     """Whether no line of what was written is longer than the terminal is wide."""
-    return all(len(line) <= terminal.screen.columns for line in terminal.raw.decode().splitlines())
+    written = re.sub(r"\x1b\[[\d;]*m", "", terminal.raw.decode())  # without colours
+    return all(len(line) <= terminal.screen.columns for line in written.splitlines())
 
 
 @pytest.mark.parametrize("columns", COLUMNS)
@@ -104,8 +105,8 @@ def test_a_profile(columns: int, folder: Path) -> None:
     assert terminal.status == 0
     assert fits(terminal), terminal.text()
     said = " ".join(terminal.text().split())
-    assert re.search(r" main [\d,]+ own, [\d.]+ %, [\d,]+ with calls, 1 calls, enclave hello", said)
-    assert re.search(r"1 ocall write \d+ traps, enclave hello.elf", said)
+    assert re.search(r" main [\d,]+ own, [\d.]+ %, [\d,]+ with calls, 1 call, enclave hello", said)
+    assert "1 exit, 1 ocall write" in said
 
 
 def test_tables_with_room(folder: Path) -> None:

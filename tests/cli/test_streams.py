@@ -41,7 +41,7 @@ class Harness(OneCall):
         (1, ["run", "recorded"], "recorded: is not an ELF file but an archive; if it is a recording, pltvm"),
         (1, ["explore", "text", "text"], "text: is not an ELF file"),
         (1, ["replay", HELLO_ELF], "is a program and not a recording: pltvm run runs it"),
-        (1, ["run", HELLO_ELF, "--cov", "no/x.info"], "no/x.info: cannot be written: there is no folder no"),
+        (1, ["run", HELLO_ELF, "--cov", "no/x.info"], "no/x.info: cannot be written: No such file"),
         (1, ["build", "hello.c", "-o", "no/x.elf"], "no/x.elf: cannot be written: No such file or directory"),
         (2, ["run", ELVES["hello-world"], "--name", "\udcff" * 17], "has 17 bytes"),
         (1, ["run", "--", "a\nb\x1b[2J\udcff"], r"'a\nb\x1b[2J\udcff': no such file"),

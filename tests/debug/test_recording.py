@@ -192,12 +192,12 @@ def test_gdb_in_a_replay(build_guest: Callable[[str], bytes], there: Path, elsew
 # -- what differs --------------------------------------------------------------------------------------------
 
 
-def altered(source: Path, change: Callable[[Parts], None], *, hashes: bool = True) -> Path:
-    """The recording with other parts; with `hashes` it says that these are what was recorded."""
+def altered(source: Path, change: Callable[[Parts], None], *, checksums: bool = True) -> Path:
+    """The recording with other parts; with `checksums` it says that these are what was recorded."""
     with zipfile.ZipFile(source) as file:
         parts = {name: file.read(name) for name in file.namelist()}
     change(parts)
-    if hashes:
+    if checksums:
         manifest = json.loads(parts["manifest.json"])
         manifest["members"] = {name: packed.checksum(part) for name, part in parts.items() if name[0] != "m"}
         parts["manifest.json"] = json.dumps(manifest).encode()
@@ -214,7 +214,7 @@ def test_one_changed_byte_is_named(there: Path, elsewhere: Path) -> None:
     def change(parts: Parts) -> None:
         parts["shm"] = b"S" + parts["shm"][1:]
 
-    changed = altered(file, change, hashes=False)
+    changed = altered(file, change, checksums=False)
     status, out, errors = run("replay", str(changed), cwd=elsewhere)
     lines = errors.decode().splitlines()
     assert (status, out) == (1, b"")

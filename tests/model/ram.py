@@ -2,6 +2,7 @@
 
 import os
 import re
+from mmap import PAGESIZE
 from typing import Final
 
 from pltvm.engine.memory import PAGE, Memory
@@ -17,8 +18,10 @@ _IN_USE: Final = re.compile(rb"[\x40-\xff]")
 def touched(memory: Memory) -> Ram:
     """The pages that were ever touched, zero or not. To read the others would make most of the work."""
     with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
-        entries = os.pread(pagemap.fileno(), memory.size // PAGE * 8, memory.host_address // PAGE * 8)
-    offsets = (found.start() * PAGE for found in _IN_USE.finditer(entries[7::8]))
+        first, count = memory.host_address // PAGESIZE, memory.size // PAGESIZE
+        entries = os.pread(pagemap.fileno(), count * 8, first * 8)
+    used = (found.start() * PAGESIZE for found in _IN_USE.finditer(entries[7::8]))
+    offsets = (at for start in used for at in range(start, start + PAGESIZE, PAGE))
     return {at: bytes(memory.bytes[at : at + PAGE]) for at in offsets}
 
 

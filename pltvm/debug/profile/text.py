@@ -6,13 +6,14 @@ from typing import IO, Final, cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from pltvm.debug.profile.result import LineRow, Profile
 
 _WIDTH: Final = 100  # if the output is no terminal
-_NARROW: Final = 64  # columns below which a row is a paragraph
+_ANY: Final = 10_000  # columns
 
 
 class _Trimmed:
@@ -65,21 +66,27 @@ def _place(row: LineRow) -> str:
 
 
 def _print(console: Console, columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of columns, numbers or not. On a narrow terminal each row is a paragraph, the last column
-    first."""
-    if console.width < _NARROW:
-        for row in rows:
-            console.print(Text(row[-1]), overflow="fold")
-            named = zip(columns[:-1], row, strict=False)
-            cells = [f"{cell} {name}" if number else f"{name} {cell}" for (name, number), cell in named]
-            console.print(Text(f"  {', '.join(cells)}"))
-        return
+    """Print a table of columns, numbers or not. On a terminal without room for it each row is a paragraph,
+    the last column first."""
     table = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, is_number in columns:
         table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    console.print(table)
+    wanted = console.measure(table, options=console.options.update(max_width=_ANY)).maximum
+    if not console.is_terminal or wanted <= console.width:
+        console.print(table)
+        return
+    for row in rows:
+        console.print(Text(row[-1]), overflow="fold")
+        cells = [_cell(*one) for one in zip(columns[:-1], row, strict=False)]
+        console.print(Padding(Text(", ".join(cells)), (0, 0, 0, 2)))
+
+
+def _cell(column: tuple[str, bool], value: str) -> str:
+    """Return a cell with its name."""
+    name, is_number = column
+    return f"{value} {name.removesuffix('s') if value == '1' else name}" if is_number else f"{name} {value}"
 
 
 def _table(

@@ -139,13 +139,15 @@ def assert_says_where(state: str, lines: list[str]) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_the_time_limit_stops_it(state: str, arguments: Callable[[str], list[str]], tmp_path: Path) -> None:
     words = arguments(state)[1:]
-    start = time.monotonic()
-    (ready, status, said), limit = long_enough(
-        lambda limit: Running(["run", "--timeout", str(limit), *words], tmp_path).to_its_end(),
-        lambda ended: ended[0],
-    )
+
+    def attempt(limit: float) -> tuple[bool, int, str, float]:
+        start = time.monotonic()
+        ended = Running(["run", "--timeout", str(limit), *words], tmp_path).to_its_end()
+        return *ended, time.monotonic() - start
+
+    (ready, status, said, took), limit = long_enough(attempt, lambda ended: ended[0])
     assert ready, said
-    assert time.monotonic() - start < 2 * limit + SOON
+    assert took < limit + SOON
     first, *where = said.splitlines()
     assert first.endswith(f": still running after {limit} s (--timeout), stopped"), said
     assert status == 1
@@ -189,7 +191,7 @@ def test_a_stopped_enclave_goes_on_and_stops_again(endless: Callable[[str], byte
 def test_a_key_that_was_being_derived_is_derived_in_the_end(endless: Callable[[str], bytes]) -> None:
     machine = Machine(128 << 20)
     enclave = machine.create(endless("K"), stack_size=16 << 20)
-    assert enclave.run(timeout=0.02).status == INTERRUPTED
+    assert enclave.run(timeout=0.005).status == INTERRUPTED
     result = enclave.resume(timeout=60)
     assert (result.status, result.retval) == (EXITED, 7)
 
@@ -223,9 +225,12 @@ def test_a_second_ctrl_c_ends_what_waits_in_the_callers_own_code(
     assert process.stdout.readline() == b"waiting\n"
     guard = threading.Timer(STUCK, process.kill)
     guard.start()
+    sent = 0
     while process.poll() is None:  # two that come at the same time are one
         process.send_signal(signal.SIGINT)
+        sent += 1
         time.sleep(0.3)
+    assert 2 <= sent <= 10
     _, said = process.communicate()
     guard.cancel()
     assert said.decode().rstrip().endswith("KeyboardInterrupt")
@@ -262,13 +267,13 @@ def test_a_run_inside_a_callback_of_another_machines_run_is_stopped_too(
 def test_ctrl_c_is_left_alone_where_it_is_ignored(endless: Callable[[str], bytes], tmp_path: Path) -> None:
     (tmp_path / "s.elf").write_bytes(endless("s"))
     process = subprocess.Popen(
-        [*COMMAND, "run", "s.elf", "--timeout", "1"], cwd=tmp_path, stdout=subprocess.PIPE,
+        [*COMMAND, "run", "s.elf", "--timeout", "2"], cwd=tmp_path, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(signal.SIGINT)
-    assert b"still running after 1 s" in process.communicate()[1]
+    assert b"still running after 2 s" in process.communicate()[1]
 
 
 def test_relay_pages_returned_is_no_time_limit(endless: Callable[[str], bytes], tmp_path: Path) -> None:
