@@ -282,7 +282,7 @@ def elf() -> bytes:
 def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
     """The sources of the core, with what each is compiled to: most holes are in one of them."""
     folder, sources = tmp_path_factory.mktemp("objects"), core.sources()
-    command = [*core.compiler(), "-c", "-fPIC", *FLAGS, f"-I{core.PACKAGE}", *map(str, sources)]
+    command = [*core.compiler(), "-c", *core.FLAGS, *FLAGS, f"-I{core.PACKAGE}", *map(str, sources)]
     subprocess.run(command, cwd=folder, check=True)
     made = {source: folder / f"{source.stem}.o" for source in sources}
     assert len(set(made.values())) == len(sources)

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = ("engine", "monitor", "fuzz", "coverage", "debug", "explore")
-_FLAGS: Final = ("-std=c11", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-strict-aliasing")
+FLAGS: Final = ("-std=c11", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing")  # of each source
 STRICT: Final = ("-Wall", "-Wextra", "-Werror")  # for tests: other compilers may warn of other things
 NAME: Final = "_core.so"  # on macOS too, where Python's own libraries end like that
 # For a build: without a compiler, the package is built without the core.
@@ -87,7 +87,14 @@ def build(
 
     Raises CoreError.
     """
-    command = [*compiler(target), *_FLAGS, *flags, f"-I{package}", *map(str, files or sources(package))]
+    command = [
+        *compiler(target),
+        "-shared",
+        *FLAGS,
+        *flags,
+        f"-I{package}",
+        *map(str, files or sources(package)),
+    ]
     if target.startswith("macos") or (not target and sys.platform == "darwin"):
         command.append(f"-Wl,-install_name,@rpath/{output.name}")
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".core-") as scratch:

@@ -76,7 +76,7 @@ def drive(asked: Arguments, *, checked: bool = False, symbols: check.Symbols | N
     if not zig.is_installed():
         raise BuildError("building an enclave needs the C compiler of ziglang: pip install 'pltvm[build]'")
     zig.found(asked.files)
-    if asked.output is not None and not asked.output.absolute().parent.is_dir():
+    if asked.output is not None and not asked.output.parent.is_dir():
         raise BuildError(f"{asked.output}: cannot be written: No such file or directory")
     with tempfile.TemporaryDirectory(prefix="pltvm-build-") as folder:
         build = _Build(asked, checked, symbols, Path(folder))

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from pltvm.cli.options import As, Json, StackSize, check_stack, parse_kind, refuse_given
+from pltvm.cli.options import As, Json, StackSize, check_stack, own_options, parse_kind, refuse_given
 from pltvm.cli.streams import print_json, say
 from pltvm.cli.tables import fit, is_narrow
 from pltvm.errors import ArgumentError, BuildError
@@ -15,7 +15,6 @@ from pltvm.host.text import one_line
 from pltvm.monitor.abi import DEFAULT_STACK
 
 app = typer.Typer(rich_markup_mode=None)
-_OWN: Final = ("--check", "--print-sdk", "--json", "--help")
 _PRINTS: Final = ("-E", "-M", "-MM", "-fsyntax-only")  # options that make no file
 
 
@@ -79,7 +78,7 @@ def build(
     try:
         asked = arguments.parse(words or [])
     except BuildError as error:
-        raise ArgumentError(f"{error}{_meant(words or [])}") from None
+        raise ArgumentError(f"{error}{_meant(ctx, words or [])}") from None
     if json and (asked.asks or asked.mode in _PRINTS):
         raise ArgumentError("--json: the compiler prints text here and makes no file: leave it out")
     if asked.asks:
@@ -87,7 +86,7 @@ def build(
     try:
         made = drive(asked, checked=check, symbols=places_of)
     except BuildError as error:  # the compiler's messages can have many lines
-        say("\n".join(map(one_line, f"pltvm: {error}{_meant(asked.flags, str(error))}".splitlines())))
+        say("\n".join(map(one_line, f"pltvm: {error}{_meant(ctx, asked.flags, str(error))}".splitlines())))
         raise typer.Exit(1) from None
     if json:
         print_json({"made": [str(path) for path in made], "checked": check})
@@ -95,12 +94,13 @@ def build(
         say(f"built {made[0]}")
 
 
-def _meant(words: Sequence[str], named: str | None = None) -> str:
+def _meant(ctx: typer.Context, words: Sequence[str], named: str | None = None) -> str:
     """Return a question about a word that is nearly an option of this command, and is in `named` if given."""
+    own = [*own_options(ctx), "--help"]
     for word in words:
-        if word.startswith("-") and word not in _OWN and (named is None or word in named):
-            for own in get_close_matches(word, _OWN, 1, 0.75):
-                return f"; did you mean {own} ({word})?"
+        if word.startswith("-") and word not in own and (named is None or word in named):
+            for near in get_close_matches(word, own, 1, 0.75):
+                return f"; did you mean {near} ({word})?"
     return ""
 
 

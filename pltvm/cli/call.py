@@ -71,7 +71,9 @@ def call(
     name: Annotated[str, typer.Option(help="Name of the server; default: the file's name.")] = "",
     concurrent: Annotated[
         int | None,
-        typer.Option(parser=whole(1, MOST_SLOTS), metavar="SLOTS", help="Create it with 1 to 64 slots."),
+        typer.Option(
+            parser=whole(1, MOST_SLOTS), metavar="SLOTS", help=f"Make it concurrent: 1 to {MOST_SLOTS} slots."
+        ),
     ] = None,
     repeat: Annotated[int, typer.Option(parser=whole(1), metavar="N", help="Make the call N times.")] = 1,
     output: Annotated[

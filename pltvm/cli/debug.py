@@ -15,14 +15,13 @@ from typing import IO, Annotated, Final, NoReturn
 import typer
 
 from pltvm.cli.debugger import GDBS, HISTORY, LLDBS, NUMBER, SOCKET, STDIO, WAITS, command, found
-from pltvm.cli.options import parse_size, whole
+from pltvm.cli.options import own_options, parse_size, whole
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.elf_kind import Kind, decide
 
 app = typer.Typer(rich_markup_mode=None)
 
 _PATIENCE: Final = 60  # seconds that gdb waits for the run
-_OWN: Final = ("--port", "--socket", "--stdio", "--lldb", "--history", "--ex", "--batch")
 _RUN: Final = {
     "ignore_unknown_options": True,
     "allow_extra_args": True,
@@ -75,7 +74,7 @@ def debug(
         *([STDIO] if stdio else []),
     ]
     again = _is_recording(ctx.args)
-    _check_places(ctx.args, again)
+    _check_places(ctx, again)
     back = [f"--history={history}"] if history or again else []
     run = ["replay" if again else "run", *back, *ctx.args]
     if len(served) > 1:
@@ -100,10 +99,11 @@ def _is_recording(arguments: list[str]) -> bool:
     return is_recording(next((one for one in arguments if not one.startswith("-")), ""))
 
 
-def _check_places(arguments: list[str], is_recording: bool) -> None:
+def _check_places(ctx: typer.Context, is_recording: bool) -> None:
     """Raise ArgumentError for an option of this command behind FILE, unless it is a host program's."""
-    behind = next((one for one in arguments if one.partition("=")[0] in _OWN), None)
-    file = next((one for one in arguments if os.path.isfile(one)), None)
+    own = own_options(ctx)
+    behind = next((one for one in ctx.args if one.partition("=")[0] in own), None)
+    file = next((one for one in ctx.args if os.path.isfile(one)), None)
     if behind is None or (file and not is_recording and decide(file).kind is Kind.LINUX_PROGRAM):
         return
     raise ArgumentError(f"debug: {behind} is an option of debug: give it before FILE and the options of run")

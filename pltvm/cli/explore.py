@@ -114,15 +114,7 @@ def explore(
         finding = campaign.run(Limits(schedules, seconds))
     except KeyboardInterrupt:
         say("pltvm: stopped by Ctrl-C")
-    repeat = ""
-    if finding is not None:
-        split = words.index(files[0])
-        line = [*words[:split], "--schedule", finding.schedule, *words[split:]]
-        repeat = f"pltvm run {shlex.join(line)}"
-        if races and is_host:  # which `run` does not look for: the same seed tries the same schedules
-            strategy = [*(["--pct", str(pct)] if pct else []), *(["--random"] if random else [])]
-            limit = ["--races", "--seed", str(seed), *strategy, "--schedules", str(campaign.schedules)]
-            repeat = f"pltvm explore {shlex.join([*limit, *words])}"
+    repeat = "" if finding is None else _repeat(campaign, finding, words, files[0], is_host)
     if finding is None and campaign.plain:
         say(one_line(f"pltvm: {campaign.plain} (--fail-on-value counts values other than 0 as failures)"))
     if json:
@@ -130,6 +122,18 @@ def explore(
     else:
         _show(campaign, finding, repeat)
     raise typer.Exit(0 if finding is None else FOUND)
+
+
+def _repeat(campaign: "Campaign", finding: "Finding", words: list[str], file: str, is_host: bool) -> str:
+    """Return the command that shows the failure again; `words` say the same run without a schedule."""
+    options = campaign.options
+    if options.races and is_host:  # which `run` does not look for: the same seed tries the same schedules
+        depth = ["--pct", str(options.depth)] if options.depth else []
+        strategy = ["--seed", str(options.seed), *depth, *(["--random"] if options.random else [])]
+        limit = ["--schedules", str(campaign.schedules)]
+        return f"pltvm explore {shlex.join(['--races', *strategy, *limit, *words])}"
+    split = words.index(file)
+    return f"pltvm run {shlex.join([*words[:split], '--schedule', finding.schedule, *words[split:]])}"
 
 
 def _host(files: list[str], root: str, ram: int, confine: bool) -> "tuple[Subject, list[str]]":

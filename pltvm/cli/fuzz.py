@@ -44,11 +44,15 @@ def fuzz(
     ] = None,
     seconds: Budget = 0,
     executions: Annotated[
-        int | None, typer.Option("--execs", parser=whole(), metavar="N", help="Stop after N executions.")
-    ] = None,
+        int,
+        typer.Option(
+            "--execs", parser=whole(), metavar="N", help="Stop after N executions.", show_default=False
+        ),
+    ] = 0,
     findings: Annotated[
-        int | None, typer.Option(parser=whole(), metavar="N", help="Stop after N findings.")
-    ] = None,
+        int,
+        typer.Option(parser=whole(), metavar="N", help="Stop after N findings.", show_default=False),
+    ] = 0,
     seed: Annotated[
         int, typer.Option(parser=whole(), metavar="N", help="Random seed: the same one, the same campaign.")
     ] = 0,
@@ -78,7 +82,7 @@ def fuzz(
     options, doubt = target.options(ctx)
     if doubt:
         say(one_line(f"pltvm: {doubt}"))
-    limits = (seconds, executions or 0, findings or 0)
+    limits = (seconds, executions, findings)
     raise typer.Exit(
         _campaign(options, seeds, out, dictionary, limits, seed, processes, scheduler, confine, json)
     )

@@ -102,6 +102,11 @@ def refuse_given(ctx: typer.Context, why: str, *names: str) -> None:
             raise ArgumentError(f"{parameter.opts[0]} {why}")
 
 
+def own_options(ctx: typer.Context) -> list[str]:
+    """Return the options of this command, as they are written; without --help."""
+    return [word for parameter in ctx.command.params for word in parameter.opts if word.startswith("-")]
+
+
 def is_given(ctx: typer.Context, name: str) -> bool:
     """Whether the command line has this option, with any value."""
     source = ctx.get_parameter_source(name)

@@ -102,9 +102,10 @@ class HostTables:
         slots = self._entries.get(number)
         if slots is None:
             self._entries[number] = (slot,)
-        else:
-            self._entries[number] = slots = slots if isinstance(slots, set) else {*slots}
+        elif isinstance(slots, set):
             slots.add(slot)
+        else:
+            self._entries[number] = {*slots, slot}
 
     @property
     def maps_anything(self) -> bool:

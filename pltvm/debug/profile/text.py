@@ -79,7 +79,7 @@ def _print(console: Console, columns: Sequence[tuple[str, bool]], rows: Sequence
         return
     for row in rows:
         console.print(Text(row[-1]), overflow="fold")
-        cells = [_cell(*one) for one in zip(columns[:-1], row, strict=False)]
+        cells = [_cell(*one) for one in zip(columns[:-1], row[:-1], strict=True)]
         console.print(Padding(Text(", ".join(cells)), (0, 0, 0, 2)))
 
 
