@@ -109,9 +109,9 @@ class Memory:
         return self.base <= pa and size >= 0 and pa + size <= self.end
 
     def _offset(self, pa: int, size: int) -> int:
-        if not self.contains(pa, size):
-            raise PhysicalAddressError(f"{size} bytes at {pa:#x} are not in guest RAM")
-        return pa - self.base
+        if self.base <= pa and size >= 0 and pa + size <= self.end:  # `contains`, without a call
+            return pa - self.base
+        raise PhysicalAddressError(f"{size} bytes at {pa:#x} are not in guest RAM")
 
     def read(self, pa: int, size: int) -> bytes:
         """Return a copy of `size` bytes at `pa`."""
@@ -124,8 +124,12 @@ class Memory:
         offset = self._offset(pa, size)
         self.bytes[offset : offset + size] = data
         first, end = offset >> PAGE_SHIFT, (offset + size + PAGE - 1) >> PAGE_SHIFT
-        self.dirty[first:end] = b"\1" * (end - first)
-        if self.code.find(1, first, end) >= 0:
+        if end - first == 1:  # two slices would cost as much as the copy
+            self.dirty[first], has_code = 1, self.code[first]
+        else:
+            self.dirty[first:end] = b"\1" * (end - first)
+            has_code = self.code.find(1, first, end) >= 0
+        if has_code:
             self.on_code_changed(pa, size)
 
     def pack(self, pa: int, layout: Struct, *values: int) -> None:

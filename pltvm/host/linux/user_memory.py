@@ -58,12 +58,7 @@ class UserMemory(ABC):
             if pte & _READABLE == _READABLE:
                 return self.memory.read((pte & PPN_MASK) << 2 | va & _IN_PAGE, size)
             return self.memory.read(self._locate(va, READ), size)
-        parts = []
-        while size > 0:
-            pa, n = self._stretch(va, size, READ)
-            parts.append(self.memory.read(pa, n))
-            va, size = va + n, size - n
-        return b"".join(parts)
+        return b"".join(self.memory.read(pa, n) for pa, n in self._spans(va, size, READ))
 
     def write(self, va: int, data: bytes | memoryview) -> None:
         """Write `data` to user memory; raises LinuxError(EFAULT)."""
@@ -77,19 +72,28 @@ class UserMemory(ABC):
             else:
                 self.memory.write(self._locate(va, WRITE), data)
             return
-        view = memoryview(data)
-        while view:
-            pa, n = self._stretch(va, len(view), WRITE)
-            self.memory.write(pa, view[:n])
-            va, view = va + n, view[n:]
+        view, done = memoryview(data), 0
+        for pa, n in self._spans(va, size, WRITE):
+            self.memory.write(pa, view[done : done + n])
+            done += n
 
-    def _stretch(self, va: int, size: int, access: int) -> tuple[int, int]:
-        """Return the place of `va` in RAM, and how many of `size` bytes are contiguous there."""
-        pa = self._locate(va, access)
-        done, translate, bits = PAGE - (va & _IN_PAGE), self.table.translate, PTE_BITS[access]
-        while done < size and translate(va + done, bits) == pa + done:
-            done += PAGE
-        return pa, min(done, size)
+    def _spans(self, va: int, size: int, access: int) -> list[tuple[int, int]]:
+        """Return physical address and bytes of each contiguous part of a range, made present; raises
+        LinuxError(EFAULT)."""
+        spans: list[tuple[int, int]] = []
+        translate, bits, start, end = self.table.translate, PTE_BITS[access], 0, 0
+        while size > 0:
+            n = min(size, PAGE - (va & _IN_PAGE))
+            pa = translate(va, bits) or self._locate(va, access)
+            if pa != end:
+                if end:
+                    spans.append((start, end - start))
+                start = pa
+            end = pa + n
+            va, size = va + n, size - n
+        if end:
+            spans.append((start, end - start))
+        return spans
 
     def string(self, va: int, limit: int = 4096) -> bytes:
         """Read the NUL-terminated string at `va`, without the NUL; raises LinuxError."""
