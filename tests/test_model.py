@@ -277,12 +277,12 @@ def test_a_printed_test_is_python_whatever_the_monitor_says(monkeypatch: pytest.
 
 
 def test_the_command() -> None:
-    command = [sys.executable, "-m", "tests.monitor_stress", "--steps", "3000", "--seed", "1"]
+    command = [sys.executable, "-m", "tests.monitor_stress", "--steps", "1500", "--seed", "1"]
     shown = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
     *counts, rate, trace = shown[0].splitlines()
-    assert rate.startswith("3,000 steps, seed 1, 1 machines: no divergence, ")
-    assert trace == f"last trace {walk_of('1/0', 3000, 200)[0].trace[:16]}"
-    assert sum(int(line.split()[1].replace(",", "")) for line in counts) == 3000
+    assert rate.startswith("1,500 steps, seed 1, 1 machines: no divergence, ")
+    assert trace == f"last trace {walk_of('1/0', 1500, 200)[0].trace[:16]}"
+    assert sum(int(line.split()[1].replace(",", "")) for line in counts) == 1500
     assert shown[1].splitlines()[-1] == trace
 
 

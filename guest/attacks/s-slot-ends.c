@@ -120,12 +120,13 @@ static void begin(void)
     }
 }
 
+/* By lines of 32 bytes: this is what the attack spends its time with. */
 static int has_secret(uint64_t start, uint64_t size)
 {
     int found = 0;
 
-    for (uint64_t word = 0; word < size / 8; word++)
-        found |= at(start)[word] == SECRET;
+    for (uint64_t *word = at(start); word < at(start + size); word += 4)
+        found |= word[0] == SECRET || word[1] == SECRET || word[2] == SECRET || word[3] == SECRET;
     return found;
 }
 

@@ -1,5 +1,6 @@
 """Makes the committed ELFs again. The same tools give the same bytes, and tests compare them."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,16 +20,24 @@ def rebuild_examples(into: Path) -> list[Path]:
 
 def rebuild_attacks(into: Path) -> list[Path]:
     """Build the attack programs into a directory; kernel programs are linked with the start code in their
-    folder."""
+    folder, which is compiled once."""
     folder = guest.guest_dir() / "attacks"
-    kernel_code = [folder / "supervisor.S", folder / "forge.c", folder / "puppet.S"]
-    programs = [
-        [source, *kernel_code] if group is Group.KERNEL else [source] for source, group in guest.attacks()
-    ]
-    return [
-        build_enclave(sources, into / f"{sources[0].stem}.elf", opt="-Oz", debug=False, flags=_ATTACKS)
-        for sources in [*programs, [folder / "victim.c"]]
-    ]
+    with tempfile.TemporaryDirectory(prefix="pltvm-build-") as objects:
+        kernel_code = [
+            _attack([folder / name], Path(objects) / f"{name}.o", "-c")
+            for name in ("supervisor.S", "forge.c", "puppet.S")
+        ]
+        programs = [
+            [source, *kernel_code] if group is Group.KERNEL else [source] for source, group in guest.attacks()
+        ]
+        return [
+            _attack(sources, into / f"{sources[0].stem}.elf")
+            for sources in [*programs, [folder / "victim.c"]]
+        ]
+
+
+def _attack(sources: Sequence[Path], output: Path, *flags: str) -> Path:
+    return build_enclave(sources, output, opt="-Oz", debug=False, flags=(*_ATTACKS, *flags))
 
 
 def rebuild_hosts(into: Path, libcs: Sequence[Libc] = LIBCS) -> list[Path]:

@@ -27,25 +27,27 @@ def test_the_listing_is_the_program() -> None:
     assert listing[1] in (SOURCES / "ledger.c").read_text()
 
 
-def _typed_before(session: str, reader: Reader) -> str:
-    """Type what the page shows down to the session, which prints that; gives the command of the session."""
+@pytest.mark.long
+@needs_gdb
+def test_the_sessions(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Type what the page shows, in its order; gdb prints what each session shows."""
+    for name in ("ledger", "ledger-client"):
+        (tmp_path / f"{name}.c").write_text((SOURCES / f"{name}.c").read_text())
+    reader, made = Reader(tmp_path, tmp_path_factory.mktemp("bin")), []
     for _, _, text in (block for block in blocks(PAGE) if block[0] == "console"):
         for command, output in commands(text.partition("(gdb)")[0]):
             if not command.startswith("$ pltvm debug"):
                 line = re.sub(r"^[$>] ", "", command, flags=re.MULTILINE)
                 assert is_right(command, output, reader.type(line)), command
-            elif text == session:
-                return command.removeprefix("$ pltvm debug ")
-    raise AssertionError("it is not on the page")
+            elif text in SESSIONS:
+                made.append(text)
+                _session(command.removeprefix("$ pltvm debug "), text[text.index("(gdb)") :], reader)
+        if made == SESSIONS:
+            return
+    raise AssertionError(f"{len(made)} of {len(SESSIONS)} sessions")
 
 
-@needs_gdb
-@pytest.mark.parametrize("session", SESSIONS)
-def test_a_session(session: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for name in ("ledger", "ledger-client"):
-        (tmp_path / f"{name}.c").write_text((SOURCES / f"{name}.c").read_text())
-    reader = Reader(tmp_path, tmp_path_factory.mktemp("bin"))
-    run, shown = _typed_before(session, reader), session[session.index("(gdb)") :]
+def _session(run: str, shown: str, reader: Reader) -> None:
     typed = []
     for command in re.findall(r"(?m)^\(gdb\) (.*)$", shown):
         typed += [f"echo (gdb) {command}\\n", command]

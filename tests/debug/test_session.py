@@ -360,17 +360,17 @@ def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Client, lis
 
 
 def test_an_interrupt_stops_a_loop_and_time_stands_still(programs: Programs) -> None:
-    with served("--timeout", "4", str(programs("loop"))) as (server, client, said):
+    with served("--timeout", "2", str(programs("loop"))) as (server, client, said):
         client.send(b"vCont;c")
         time.sleep(0.5)
         client.connection.sendall(b"\x03")
         assert client.reply() == b"T02thread:p1.1;"
-        time.sleep(4)
+        time.sleep(2)
         client.send(b"vCont;c")
         time.sleep(0.5)
         assert server.poll() is None
-        assert client.reply().startswith(b"W01")  # the time limit of 4 s of its own
-    assert "still running after 4 s" in said[0]
+        assert client.reply().startswith(b"W01")  # the time limit of 2 s of its own
+    assert "still running after 2 s" in said[0]
 
 
 def test_ctrl_c_at_the_command_ends_a_run_that_is_stopped(programs: Programs) -> None:

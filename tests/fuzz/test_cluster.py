@@ -1,5 +1,6 @@
 """Rounds on a Dask cluster, of which workers and the scheduler are killed: nothing that was found is lost."""
 
+import importlib.util
 import signal
 import socket
 import subprocess
@@ -19,7 +20,9 @@ from pltvm.fuzz.worker import Job, Worker
 from tests.fuzz.campaigns import CLIMB, WORK, Several, campaign, content
 from tests.fuzz.conftest import Build
 
-pytest.importorskip("distributed", reason="the cluster extra is not installed")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason="the cluster extra is not installed"
+)  # without loading it: most workers of the suite have no test of these
 
 ROUNDS_WORK = 4 * WORK
 GENERATIONS = 5

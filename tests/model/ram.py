@@ -12,22 +12,24 @@ Ram = dict[int, bytes]  # pages by their offsets; those that are missing are zer
 
 NOTHING: Final = bytes(PAGE)
 # The highest byte of an entry of a pagemap: bits 63 and 62 say that the page is in memory, or swapped out.
-_IN_USE: Final = re.compile(rb"[\x40-\xff]")
+_IN_USE: Final = re.compile(rb"[\x40-\xff]+")
 
 
-def touched(memory: Memory) -> Ram:
-    """The pages that were ever touched, zero or not. To read the others would make most of the work."""
+def touched(memory: Memory) -> list[tuple[int, int]]:
+    """The ranges of RAM, in bytes, that were ever touched, zero or not. To read the others would make most of
+    the work."""
     with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
         first, count = memory.host_address // PAGESIZE, memory.size // PAGESIZE
         entries = os.pread(pagemap.fileno(), count * 8, first * 8)
-    used = (found.start() * PAGESIZE for found in _IN_USE.finditer(entries[7::8]))
-    offsets = (at for start in used for at in range(start, start + PAGESIZE, PAGE))
-    return {at: bytes(memory.bytes[at : at + PAGE]) for at in offsets}
+    found = _IN_USE.finditer(entries[7::8])
+    return [(one.start() * PAGESIZE, one.end() * PAGESIZE) for one in found]
 
 
 def ram_of(memory: Memory) -> Ram:
     """RAM as it is now."""
-    return {at: page for at, page in touched(memory).items() if page != NOTHING}
+    offsets = (at for start, end in touched(memory) for at in range(start, end, PAGE))
+    pages = ((at, bytes(memory.bytes[at : at + PAGE])) for at in offsets)
+    return {at: page for at, page in pages if page != NOTHING}
 
 
 def ram_in(content: bytes) -> Ram:

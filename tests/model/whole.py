@@ -4,12 +4,13 @@ A refused call must leave all of it as it was. The objects are walked by what th
 knowing them: what a later version of the monitor remembers is looked at too. Registers are not.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
 from pltvm.engine.context import Context
 from pltvm.engine.hart import Hart
-from pltvm.engine.memory import Memory
+from pltvm.engine.memory import PAGE, Memory
 from pltvm.machine import Machine
 from pltvm.monitor.state import REGISTERS
 from tests.model.ram import NOTHING, touched
@@ -36,17 +37,19 @@ class Whole:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._ram = self._pages()
+        self._ram = self._pieces()
         self._state = dict(_walk(machine.monitor.state))
 
     def changes(self) -> list[str]:
         """What is different now, in words; at most a few."""
-        ram = self._pages()
-        found = [
-            f"RAM at {self._machine.memory.base + at:#x}"
-            for at in sorted(self._ram.keys() | ram.keys())
-            if self._ram.get(at, NOTHING) != ram.get(at, NOTHING)
-        ]
+        ram, found = self._pieces(), []
+        if ram != self._ram:
+            before, after = _pages(self._ram), _pages(ram)
+            found = [
+                f"RAM at {self._machine.memory.base + at:#x}"
+                for at in sorted(before.keys() | after.keys())
+                if before.get(at, NOTHING) != after.get(at, NOTHING)
+            ]
         now = dict(_walk(self._machine.monitor.state))
         keys = [*self._state, *(key for key in now if key not in self._state)]
         found += [
@@ -56,15 +59,24 @@ class Whole:
         ]
         return found[:5]
 
-    def _pages(self) -> dict[int, bytes]:
-        """The pages of RAM, without the registers of enclaves in them."""
-        memory = self._machine.memory
-        pages = touched(memory)
-        state = self._machine.monitor.state
+    def _pieces(self) -> dict[int, bytearray]:
+        """The touched ranges of RAM by their offsets, without the registers of enclaves in them."""
+        memory, state = self._machine.memory, self._machine.monitor.state
+        pieces = {start: bytearray(memory.bytes[start:end]) for start, end in touched(memory)}
+        starts = list(pieces)
         for slot in state.all_slots():
             at = slot.block - memory.base
-            pages[at] = bytes(REGISTERS) + pages.get(at, NOTHING)[REGISTERS:]
-        return pages
+            start = starts[bisect_right(starts, at) - 1]
+            pieces[start][at - start : at - start + REGISTERS] = bytes(REGISTERS)
+        return pieces
+
+
+def _pages(pieces: dict[int, bytearray]) -> dict[int, bytearray]:
+    return {
+        start + at: piece[at : at + PAGE]
+        for start, piece in pieces.items()
+        for at in range(0, len(piece), PAGE)
+    }
 
 
 def _walk(root: object) -> Iterator[tuple[str, Any]]:
