@@ -59,7 +59,7 @@ ELSEWHERE = {
             "$ pltvm fuzz --replay out/default/crashes/id:000000* --record-run bug.pltvm",
             "$ pltvm debug bug.pltvm",
         ),
-        ("tests/debug/test_docs.py", "_typed_before(session"),
+        ("tests/debug/test_docs.py", "_session(command.removeprefix("),
     ),
     "$ .venv/bin/pytest -n auto tests/monitor": ("Makefile", "$(BIN)/pytest -n auto"),
     f"$ {' && '.join(f'.venv/bin/{one}' for one in CHECKS)}": (

@@ -24,6 +24,7 @@ from pltvm.cli.options import (
     refuse_host_program,
     whole,
 )
+from pltvm.cli.running import Manner
 from pltvm.cli.streams import print_json, print_output, say
 from pltvm.cli.tables import say_report
 from pltvm.errors import ArgumentError, CallError, PltvmError
@@ -153,8 +154,8 @@ def _called(file: str, times: int, make: "Callable[[], Answer]") -> "tuple[list[
             answers.append(make())
     except CallError as error:
         return answers, error
-    except KeyboardInterrupt:
-        raise PltvmError(f"{file}: stopped by Ctrl-C") from None
+    except KeyboardInterrupt as stop:
+        Manner().stopped(name_of(file), *stop.args)
     return answers, None
 
 

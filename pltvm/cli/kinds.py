@@ -173,6 +173,9 @@ class Run:
         if no_file is not None:
             with hinting(decision):
                 load_image(self.file)  # raises where the file itself is bad
+            if no_file.endswith(".elf"):
+                why = f"it would run beside {self.file}, as an enclave takes no arguments"
+                raise ArgumentError(f"{no_file}: no such file ({why})")
             raise ArgumentError(
                 f"{self.file}: is an enclave and takes no arguments ({no_file!r}): see --shm, --relay"
             )

@@ -254,7 +254,7 @@ class _Call:
             place = driver.place_of(self.inner)
             if self.watch.cancelled:
                 self.give_up()
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(*([place] if place is not None else []))
             where = f" in {place.place.splitlines()[0]}" if place else ""
             limit = "" if self.timeout is None else f" after {self.timeout:g} s"
             self._fail("interrupted", f"still running{limit}{where}", place)

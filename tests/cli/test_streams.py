@@ -34,6 +34,7 @@ class Harness(OneCall):
         (1, ["run", "./missing", "-l"], "./missing: no such file"),
         (1, ["run", "text", "-l"], "text: is not an ELF file"),
         (2, ["run", ELVES["hello-world"], "argument"], "takes no arguments"),
+        (2, ["run", ELVES["hello-world"], "nosuch.elf"], "nosuch.elf: no such file (it would run beside"),
         (2, ["run", ELVES["hello-world"], "--ram", "64M", "--", "-l"], "takes no arguments ('-l')"),
         (1, ["measure", HOST], "is a host program, not an enclave"),
         (1, ["attest", HOST, "--nonce", "1", "-o", "report"], "is a host program, not an enclave"),
