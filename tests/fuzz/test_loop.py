@@ -204,7 +204,7 @@ print(json.dumps(rounds))
 @pytest.mark.long
 @NATIVE
 @pytest.mark.parametrize(
-    ("name", "work"), [("call", 75_000), ("calls of clients", 50_000), ("relay", 75_000), ("shm", 75_000)]
+    ("name", "work"), [("call", 75_000), ("calls of clients", 100_000), ("relay", 150_000), ("shm", 150_000)]
 )
 def test_campaigns_find_the_same(name: str, work: int, anything: Path, anything_enclave: Path) -> None:
     """Two rounds, some hundred executions: every input of the corpus and every report."""
