@@ -3,6 +3,7 @@
 The same sources give the same bytes, independent of the directories of sources, SDK and caller.
 """
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -60,7 +61,15 @@ def include_paths(cxx: bool = False) -> list[str]:
 
 def command(*arguments: str) -> list[str]:
     """Return the command of the compiler with these arguments."""
-    return [sys.executable, "-m", "ziglang", *arguments]
+    return [*_program(), *arguments]
+
+
+@functools.cache
+def _program() -> tuple[str, ...]:
+    # `python -m ziglang` only executes the program in its folder, but takes longer than a short call of that.
+    program = library_dir().parent / "zig" if is_installed() else None
+    found = program is not None and os.access(program, os.X_OK)
+    return (str(program),) if found else (sys.executable, "-m", "ziglang")
 
 
 def environment(cache: Path, objects: Path | None = None) -> dict[str, str]:

@@ -4,7 +4,6 @@ import io
 import math
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from pltvm import EnclaveType, Machine
-from pltvm.build import arguments, guest, objects
+from pltvm.build import arguments, guest, objects, zig
 from pltvm.build.enclave import build_enclave
 from pltvm.errors import BuildError
 from tests.cli.command import pltvm
@@ -79,8 +78,8 @@ def test_everything_that_a_compiler_takes(tmp_path: Path) -> None:
         made = pltvm("build", "-c", f"{name}.c", cwd=tmp_path)
         assert (made.returncode, made.stderr) == (0, "")
     (tmp_path / "lib").mkdir()
-    zig_ar = [sys.executable, "-m", "ziglang", "ar", "rcs", "lib/libarchive.a", "archive.o"]
-    subprocess.run(zig_ar, cwd=tmp_path, check=True)
+    archive = zig.command("ar", "rcs", "lib/libarchive.a", "archive.o")
+    subprocess.run(archive, cwd=tmp_path, check=True)
     made = pltvm(
         *("build", "main.cpp", "c.c", "asm.S", "object.o", "-larchive", "-Llib", "-I", "inc", "-DVALUE=1"),
         *("-DTEN=10", "-DGONE", "-UGONE", "-O1", "-g", "-o", "all.elf", "--", "-Wno-unused"),

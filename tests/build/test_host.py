@@ -12,6 +12,7 @@ from elftools.elf.elffile import ELFFile
 
 from pltvm import Machine
 from pltvm.build import guest
+from pltvm.build import zig as compiler
 from pltvm.build.enclave import build_enclave
 from pltvm.build.guest import Libc
 from pltvm.build.host import build_host, toolchain
@@ -26,7 +27,7 @@ LOOP = guest.host_elf_dir() / "loop-enclave.elf"
 
 
 def zig(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", "riscv64-linux-musl", *arguments]
+    command = compiler.command("cc", "-target", "riscv64-linux-musl", *arguments)
     return subprocess.run(command, capture_output=True, text=True)
 
 

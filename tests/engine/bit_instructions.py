@@ -1,13 +1,14 @@
 """Bit manipulation as the specification words it, on strings of bits, and its encodings as LLVM has them."""
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+
+from pltvm.build import zig
 
 _CPU = "generic_rv64+m+a+f+d+c+zba+zbb+zbs+zicond+zcb+zicbom+zicbop+zicboz+zihintpause"
 MASK = (1 << 64) - 1
@@ -25,9 +26,7 @@ def assemble(lines: Iterable[str]) -> list[bytes]:
         file, made = Path(folder) / "code.s", Path(folder) / "code.o"
         file.write_text(source)
         target = ["-target", "riscv64-freestanding-none", f"-mcpu={_CPU}"]
-        subprocess.run(
-            [sys.executable, "-m", "ziglang", "cc", *target, "-c", file, "-o", made], check=True, cwd=folder
-        )
+        subprocess.run(zig.command("cc", *target, "-c", str(file), "-o", str(made)), check=True, cwd=folder)
         with made.open("rb") as stream:
             elf = ELFFile(stream)
             text = elf.get_section_by_name(".text").data()

@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from pltvm.build.host import toolchain
 GUEST: Final = Path(__file__).parent / "guest"
 ENCLAVES: Final = GUEST / "enclaves"
 CPU_AND_ABI: Final = {"soft": ("+m+a+c", "lp64"), "hard": ("+m+a+f+d+c", "lp64d")}
-_ZIG: Final = (sys.executable, "-m", "ziglang", "cc")
+_ZIG: Final = tuple(zig.command("cc"))
 _PLAIN: Final = (
     *("-std=gnu17", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all"),
     # Line tables keep zig's linker from leaving the symbols out; no path of this machine in them.

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from pltvm import Machine
+from pltvm.build import zig
 from pltvm.host.linux.runner import run_program
 from tests import musl
 from tests.host.linux import outside
@@ -29,7 +30,7 @@ SECONDS = 20.0  # for a program that waits for ever
 _MUSL = ["-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+c", "-mabi=lp64"]
 _COMPILERS = {
     "glibc": ["riscv64-linux-gnu-gcc"],
-    "musl": [sys.executable, "-m", "ziglang", "cc", *_MUSL],
+    "musl": [*zig.command("cc"), *_MUSL],
     "native": ["cc"],
 }
 _FLAGS = ["-static", "-O1", "-w", "-pthread"]
@@ -38,13 +39,9 @@ _FLAGS = ["-static", "-O1", "-w", "-pthread"]
 @functools.cache
 def no_compiler(libc: str) -> str:
     """Why there is no program for this libc; nothing where there is one."""
-    command = _COMPILERS[libc][0]
     if libc == "musl":
-        found = (
-            subprocess.run([command, "-c", "import ziglang"], capture_output=True, check=False).returncode
-            == 0
-        )
-        return "" if found else "needs ziglang"
+        return "" if zig.is_installed() else "needs ziglang"
+    command = _COMPILERS[libc][0]
     return "" if shutil.which(command) else f"needs {command}"
 
 
