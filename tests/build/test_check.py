@@ -70,6 +70,23 @@ int EAPP_ENTRY main()
     return 99;
 }
 """
+LARGE = r"""
+#include <stdlib.h>
+#include <string.h>
+#include "eapp.h"
+int EAPP_ENTRY main()
+{
+    int blocks = 0;
+    for (size_t size = 3; size < 16 << 20; size = size * 9 / 8 + 1, blocks++) {
+        char *large = malloc(size), *small = malloc(100);
+        if (!large || !small || large[size - 1] || small[99]) return -1;
+        memset(large, 1, size);
+        memset(small, 2, 100);
+    }
+    while (malloc(1 << 20)) blocks++;
+    return blocks > 200 ? 7 : blocks;
+}
+"""
 ENDS = {
     "a": (
         "global_buffer_overflow",
@@ -138,6 +155,13 @@ def test_examples_have_nothing_to_find(tmp_path: Path) -> None:
     machine.create(elves["fs-server"], name="filesystem", type=EnclaveType.SERVER)
     result = machine.create(elves["fs-client"]).run()
     assert (result.fault, result.retval) == (None, 0), result.output
+
+
+def test_large_blocks_are_all_memory_that_it_got(tmp_path: Path) -> None:
+    (tmp_path / "large.c").write_text(LARGE)
+    elf = build_enclave([tmp_path / "large.c"], tmp_path / "large.elf", checked=True)
+    result = Machine().create(elf).run()
+    assert (result.fault, result.retval) == (None, 7), result.output
 
 
 def test_cxx_is_checked_too(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ static bool grow(size_t total)
             return true;
     }
 
-    size_t needed = sizeof(struct arena) + total + total / GRANULE + 2 * PAGE_SIZE;
+    /* One part in GRANULE of the whole is its shadow; start is rounded up by less than 64. */
+    size_t needed = (sizeof(struct arena) + total + 64) / (GRANULE - 1) * GRANULE + GRANULE;
     size_t size = (pages - 1) * PAGE_SIZE;
 
     if (size < needed)
