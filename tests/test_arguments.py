@@ -90,6 +90,11 @@ def test_one_line_for_anything_else(
     assert machine.kernel.blocks.free_pages == before
 
 
+@pytest.mark.parametrize("limit", [float("inf"), 1e300, 10**12])
+def test_a_limit_longer_than_a_thread_can_wait(machine: Machine, limit: float) -> None:
+    assert machine.create(guest.examples()["hello-world"].elf).run(limit).ok
+
+
 def test_an_argument_error_is_caught_as_both() -> None:
     assert issubclass(ArgumentError, ValueError)
     assert issubclass(ArgumentError, PltvmError)

@@ -1,5 +1,6 @@
 """The command `pltvm call`: one call of a server, or several in a row, without a client in C."""
 
+import os
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -105,7 +106,7 @@ def call(
     _say_doubt(file)
     content = file_or_text("--data", data) or b""
     servers = parse_servers(server or [])
-    own = name or Path(file).stem.encode()[:NAME_SIZE].decode(errors="ignore")
+    own = name or os.fsencode(Path(file).stem)[:NAME_SIZE].decode(errors="ignore") or "server"
     for one, elf in servers:
         if kind_of_server(one)["name"] == own:
             raise ArgumentError(

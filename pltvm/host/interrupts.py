@@ -71,7 +71,7 @@ class Watch:
     def _limit(self) -> None:
         assert self._timeout is not None
         end, left = time.monotonic() + self._timeout, self._timeout
-        while not self._over.wait(max(left, 0)):
+        while not self._over.wait(min(max(left, 0), threading.TIMEOUT_MAX)):
             left = end + self._halt.stood - time.monotonic()  # a debugger may have stopped it meanwhile
             if left <= 0:
                 self.insist(TIME_LIMIT)

@@ -1,6 +1,7 @@
 """call: what is shown of a server's answer, and where."""
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -60,6 +61,13 @@ def test_what_servers_print_and_servers_that_it_calls(callee: str) -> None:
         "call", ELVES["server1"], "--name", "test-server1", "--server", f"test-server={ELVES['server']}"
     )
     assert f"{ELVES['server1']} returned 3\n" in shown.stdout
+
+
+def test_the_name_of_a_file_is_not_utf_8(callee: str, tmp_path: Path) -> None:
+    for name in (b"ok\xff.elf", b"\xff.elf"):
+        elf = os.fsencode(tmp_path) + b"/" + name
+        os.link(callee, elf)
+        assert call(os.fsdecode(elf), Do.COUNT)[1].endswith(" returned 1\n")
 
 
 def test_a_concurrent_server(tmp_path: Path, build_guest: Callable[[str], bytes]) -> None:
