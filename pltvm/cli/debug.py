@@ -14,7 +14,7 @@ from typing import IO, Annotated, Final, NoReturn
 
 import typer
 
-from pltvm.cli.debugger import GDBS, HISTORY, LLDBS, NUMBER, SOCKET, STDIO, WAITS, command, found
+from pltvm.cli.debugger import GDBS, HISTORY, LLDBS, NUMBERS, SOCKET, STDIO, WAITS, command, found
 from pltvm.cli.options import own_options, parse_size, whole
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.elf_kind import Kind, decide
@@ -119,11 +119,7 @@ def _gdb(run: list[str], commands: list[str], batch: bool) -> NoReturn:
         with socket_module.socket(socket_module.AF_UNIX) as door:
             door.bind(path)
             door.listen()
-            number = door.fileno()
-            server = subprocess.Popen(  # Ctrl-C is for gdb
-                command([run[0], f"--gdb={NUMBER}{number}", *run[1:]]),
-                stdin=subprocess.DEVNULL, pass_fds=[number], start_new_session=True,
-            )  # fmt: skip
+            server = _served(run, door.fileno())
         line = [gdb, "-q", *(["-batch"] if batch else []), "-x", os.fspath(script())]
         for one in (f"set remotetimeout {_PATIENCE}", f"target remote {path}", *commands):
             line += ["-ex", one]
@@ -135,6 +131,24 @@ def _gdb(run: list[str], commands: list[str], batch: bool) -> NoReturn:
             nobody.connect(path)  # if gdb never connected, connect instead, so that the run ends
         server.wait()
     raise typer.Exit(status if status >= 0 else 128 - status)
+
+
+def _served(run: list[str], door: int) -> subprocess.Popen[bytes]:
+    """Start the run, and return when it waits at `door`, a listening socket; typer.Exit if it never does."""
+    waits, tells = os.pipe()
+    with open(waits, "rb", buffering=0) as told:
+        server = subprocess.Popen(  # Ctrl-C is for gdb
+            command([run[0], f"--gdb={NUMBERS.format(door, tells)}", *run[1:]]),
+            stdin=subprocess.DEVNULL, pass_fds=[door, tells], start_new_session=True,
+        )  # fmt: skip
+        os.close(tells)
+        try:
+            if told.read(1):
+                return server
+        except KeyboardInterrupt:
+            server.terminate()
+            raise
+    raise typer.Exit(server.wait())
 
 
 def _lldb(run: list[str], commands: list[str], batch: bool) -> None:

@@ -1,6 +1,7 @@
 """Listens for a debugger, and connects it with a run, for commands."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 STDIO: Final = "-"
 HISTORY: Final = 256 << 20  # bytes, by default
 SOCKET: Final = "unix:"
-NUMBER: Final = "fd:"  # prefix for a listening socket's descriptor
+NUMBERS: Final = "fd:{},{}"  # descriptors of a listening socket, and of a pipe for a byte once it is used
 WAITS: Final = "pltvm: {} waits for a debugger: target remote {}"
 GDBS: Final = ("gdb-multiarch", "riscv64-linux-gnu-gdb", "riscv64-unknown-elf-gdb", "riscv64-elf-gdb", "gdb")
 LLDBS: Final = ("lldb", *(f"lldb-{version}" for version in range(21, 13, -1)))
@@ -74,7 +75,7 @@ def _is_door(text: str) -> bool:
 
 class Door:
     """The connection for a debugger: a port of this machine (`0`: any), `unix:PATH`, or `-`, standard input;
-    for `pltvm debug`, `fd:NUMBER`.
+    for `pltvm debug`, NUMBERS.
 
     It is made before the process is confined. Raises ArgumentError, and PltvmError if it cannot be made.
     """
@@ -83,8 +84,9 @@ class Door:
         from pltvm.debug.gdb.link import Link, Listener
 
         self._listener: Listener | None = None
-        self._is_said = not text.startswith(NUMBER)
-        self.kills = text == STDIO or text.startswith((SOCKET, NUMBER))
+        given = re.fullmatch(NUMBERS.format(r"(\d+)", r"(\d+)"), text, re.ASCII)
+        self._pipe = int(given[2]) if given else None
+        self.kills = text == STDIO or text.startswith(SOCKET) or given is not None
         if text == STDIO:
             self._link = Link(os.dup(0), os.dup(1))
             os.dup2(2, 1)  # output of guests must not mix with packets
@@ -93,8 +95,8 @@ class Door:
             os.close(sink)
         elif text.startswith(SOCKET):
             self._listener = Listener(path=Path(text.removeprefix(SOCKET)))
-        elif text.startswith(NUMBER) and text.removeprefix(NUMBER).isdecimal():
-            self._listener = Listener(number=int(text.removeprefix(NUMBER)))
+        elif given:
+            self._listener = Listener(number=int(given[1]))
         elif text.isdecimal() and int(text) < 1 << 16:
             self._listener = Listener(int(text))
         else:
@@ -105,7 +107,10 @@ class Door:
         if self._listener is None:
             self._link.begin()  # starts a thread, which has to be behind the wall too
             return self._link
-        if self._is_said:
+        if self._pipe is not None:
+            os.write(self._pipe, b".")
+            os.close(self._pipe)
+        else:
             say(WAITS.format(one_line(file), self._listener.address))
         try:
             return self._listener.client()

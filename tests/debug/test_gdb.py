@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pltvm.build import guest
+from tests.cli.command import pltvm
 from tests.debug.debuggers import COMMAND, Programs, address_of, debug, gdb, has_all, needs_gdb
 from tests.host.linux.programs import no_compiler
 
@@ -432,10 +433,20 @@ def test_time_does_not_pass_while_it_is_stopped(programs: Programs) -> None:
     has_all(output, "returned 42")
 
 
-def test_a_program_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    output = debug(["nothing.elf"], "info threads", cwd=tmp_path)
-    has_all(output, "pltvm: nothing.elf: no such file")
-    assert "Traceback" not in output
+@pytest.mark.parametrize(
+    ("run", "status", "says"),
+    [
+        (["nothing.elf"], 1, "pltvm: nothing.elf: no such file\n"),
+        (["--server", "one=nothing.elf", "{hello}"], 1, "pltvm: nothing.elf: no such file\n"),
+        (["--as", "sever", "{hello}"], 2, "pltvm: --as sever: write one of host, enclave, server, kernel\n"),
+    ],
+)
+def test_no_debugger_starts_where_nothing_can_run(
+    run: list[str], status: int, says: str, tmp_path: Path
+) -> None:
+    words = [word.format(hello=guest.examples()["hello-world"].elf) for word in run]
+    result = pltvm("debug", *words, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (status, "", says)
 
 
 def test_back_to_the_write_and_to_a_breakpoint(programs: Programs) -> None:
