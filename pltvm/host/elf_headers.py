@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from itertools import islice
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,9 @@ MAX_PIECES: Final = 64  # a real enclave has about five; limits the work for a h
 MAX_SECTIONS: Final = 4096
 _LONGEST_LINE: Final = 255  # bytes of a script's first line, as for Linux
 _EM_RISCV: Final = 243
+_MAGIC: Final = b"\x7fELF"
+_SOURCES: Final = (".c", ".cc", ".cpp", ".cxx", ".C", ".S", ".s")
+_NEAR, _MOST_NAMES = 0.8, 10_000  # how alike two names are to be, from 0 to 1; of so many in a folder
 _MACHINES: Final = {
     3: "x86", 8: "MIPS", 21: "PowerPC", 40: "Arm", 62: "x86-64", 183: "AArch64", 258: "LoongArch"
 }  # fmt: skip
@@ -57,13 +61,34 @@ def read_source(source: Source) -> bytes:
             if about.st_size > MAX_FILE:
                 size = about.st_size >> 20
                 raise ElfError(f"is {size} MiB, far more than an enclave's {MAX_ELF >> 20} MiB of memory")
-            return file.read(about.st_size)  # not data appended meanwhile
+            data = file.read(about.st_size)  # not data appended meanwhile
     except IsADirectoryError:
         raise ElfError("is a directory; name an ELF file") from None
     except (FileNotFoundError, NotADirectoryError):
-        raise ElfError("no such file") from None
+        raise ElfError(f"no such file{_instead(os.fspath(source))}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ElfError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if os.path.splitext(source)[1] in _SOURCES and not data.startswith(_MAGIC):
+        raise ElfError("is source code: pltvm build makes an ELF of it, and pltvm run runs that")
+    return data
+
+
+def _instead(path: str) -> str:
+    """Return what the writer of a path that names no file may have meant, for the end of a message."""
+    from difflib import get_close_matches  # no run needs it
+
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = sorted(one.name for one in islice(entries, _MOST_NAMES) if one.name.isprintable())
+    except OSError:
+        return ""
+    stem = os.path.splitext(name)[0]
+    made_of = next((one for one in names if one in {stem + kind for kind in _SOURCES}), None)
+    if name == f"{stem}.elf" and made_of is not None:
+        return f"; pltvm build {os.path.join(folder, made_of)} makes it"
+    near = get_close_matches(name, names, 1, _NEAR)
+    return f"; there is {os.path.join(folder, near[0])}" if near else ""
 
 
 Header = dict[str, Any]  # by the names of the ELF specification; types are names where one is known
@@ -152,7 +177,7 @@ def _check_identity(data: bytes) -> None:
     "corrupt"."""
     if not data:
         raise ElfError("is empty")
-    if data[:4] != b"\x7fELF":
+    if not data.startswith(_MAGIC):
         raise ElfError(_not_an_elf(data))
     if len(data) < 64:
         raise ElfError(f"is truncated: {len(data)} bytes do not hold an ELF header")
@@ -176,6 +201,8 @@ def _not_an_elf(data: bytes) -> str:
     """Describe a file that is no ELF, by its first line."""
     if data.startswith(b"PK\3\4"):
         return "is not an ELF file but an archive; if it is a recording, pltvm replay runs it"
+    if data.startswith(b"!<arch>\n"):
+        return "is an archive of objects, not linked; link it into an executable"
     if not data.startswith(b"#!"):
         return "is not an ELF file"
     words = data[2:_LONGEST_LINE].partition(b"\n")[0].split()

@@ -215,6 +215,7 @@ REFUSED = {
     "empty": (b"", "is empty"),
     "text": (b"#!/bin/sh\n", "is a script for /bin/sh, not an ELF"),
     "bytes": (bytes(100), "is not an ELF file"),
+    "archive": (b"!<arch>\n" + bytes(100), "is an archive of objects, not linked"),
     "short": (bytes(Elf())[:40], "truncated"),
     "class": (bytes(Elf())[:4] + b"\x07" + bytes(Elf())[5:], "corrupt"),
     "rv32": (bytes(Elf())[:4] + b"\x01" + bytes(Elf())[5:], "32-bit"),
@@ -299,6 +300,27 @@ def test_paths_that_cannot_be_read(path, cause, tmp_path, monkeypatch):
     with pytest.raises(ElfError, match=cause) as caught:
         load_image(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("Calc.elf", "Calc.elf: no such file; there is calc.elf"),
+        ("deep/clac.elf", "deep/clac.elf: no such file; there is deep/calc.elf"),
+        ("other.elf", "other.elf: no such file; pltvm build other.c makes it"),
+        ("other.c", "other.c: is source code: pltvm build makes an ELF of it, and pltvm run runs that"),
+        ("calc.elf/x", "calc.elf/x: no such file"),
+        ("quite-another", "quite-another: no such file"),
+    ],
+)
+def test_a_path_that_is_nearly_right(path, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    for name in ("calc.elf", "deep/calc.elf", "other.c"):
+        (tmp_path / name).write_text("int main;")
+    with pytest.raises(ElfError) as caught:
+        load_image(path)
+    assert str(caught.value) == says
 
 
 def test_unreadable_file(tmp_path):
