@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 import typer
 
 from pltvm.cli.beside import ADDED, Beside, tape_for
-from pltvm.cli.options import build_wall, file_or_text, parse_servers, refuse_given
+from pltvm.cli.options import build_wall, file_or_text, is_given, parse_servers, refuse_given
 from pltvm.cli.running import (
     Manner,
     create_all,
@@ -138,7 +138,10 @@ class Run:
         file, others, has_disk = self.file, self._others(decision), self.disk is not None
         text = schedule_text(self.schedule)
         several = Several(self.callers, self.quantum, text, [(one, one) for one in others], self.races)
-        self._refuse(f"is for host programs; {name_of(file)} is an enclave", *_OF_HOSTS)
+        if any(is_given(self.ctx, name) for name in _OF_HOSTS):
+            with hinting(decision):
+                load_image(file)  # raises where the file itself is bad
+            self._refuse(f"is for host programs; {name_of(file)} is an enclave", *_OF_HOSTS)
         shm, relay = file_or_text("--shm", self.shm), file_or_text("--relay", self.relay)
         servers = parse_servers(self.server or [])
         options = self._options | {"name": self.name, "stack_size": self.stack_size}

@@ -126,7 +126,9 @@ def parse_servers(pairs: Iterable[str], concurrent: bool = True) -> list[tuple[s
     for pair in pairs:
         name, _, path = pair.partition("=")
         slots = _SLOTS.fullmatch(path)
-        if not name or not path:
+        file, comma, _ = path.rpartition(",")
+        is_misspelt = not slots and comma and os.path.isfile(file) and not os.path.lexists(path)
+        if not name or not path or is_misspelt:
             raise ArgumentError(f"--server {pair}: write --server NAME=FILE, or NAME=FILE{_CONCURRENT}=SLOTS")
         if slots and not (concurrent and 1 <= int(slots[2] or DEFAULT_SLOTS) <= MOST_SLOTS):
             why = f"a server has 1 to {MOST_SLOTS} slots" if concurrent else "no server is concurrent here"

@@ -56,6 +56,8 @@ class Harness(OneCall):
         (1, ["info", "missing.elf"], "no such file"),
         (1, ["build", "missing.c"], "missing.c"),
         (1, ["run", ELVES["hello-world"], "--ram", "8M", "--stack-size", "32M"], "--ram"),
+        (1, ["run", "missing.elf", "--root", "."], "missing.elf: no such file"),
+        (2, ["run", ELVES["caller"], "--server", f"a={ELVES['server']},concurent=2"], ",concurrent=SLOTS"),
         # Options that would do nothing, and words that are no files.
         (2, ["run", ELVES["hello-world"], "--root", "."], "--root is for host programs"),
         (2, ["run", ELVES["hello-world"], "-v"], "-v is for host programs"),
