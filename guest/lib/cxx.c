@@ -113,6 +113,13 @@ int __cxa_atexit(void (*function)(void *object), void *object, void *library)
     return 0;
 }
 
+/* Of a variable of the thread. An enclave is one thread, which ends with it. With threads.h each call has variables of
+ * its own on the stack of its slot, which is gone when the enclave ends: their destructors do not run. */
+int __cxa_thread_atexit(void (*function)(void *object), void *object, void *library)
+{
+    return has_slots() ? 0 : __cxa_atexit(function, object, library);
+}
+
 /* A static inside a function: the first byte of its guard says that it is made. While it is made the SDK's lock is
  * taken: slots of a concurrent server wait for one another. */
 int __cxa_guard_acquire(unsigned char *guard)

@@ -48,11 +48,12 @@ def library_dir() -> Path:
 def include_paths(cxx: bool = False) -> list[str]:
     """Return the header folders for enclaves: the SDK's, then those of musl and libc++ for other headers.
 
-    libc++ needs a complete C library, so in C++ musl's headers come first; the functions are the same.
+    libc++ needs a complete C library, so in C++ musl's headers come first; the functions are the same. Where
+    musl has another header of the same name, the SDK's folder `cxx` leads to the SDK's.
     """
     sdk, libc = guest.guest_dir() / "include", library_dir() / "libc" / "include"
     musl = [libc / "riscv64-linux-musl", libc / "generic-musl"]
-    ways = [("-isystem", one) for one in (*musl, sdk)]
+    ways = [("-isystem", one) for one in (sdk / "cxx", *musl, sdk)]
     if not cxx:
         ways = [("-isystem", sdk), *(("-idirafter", one) for one in musl)]
     first = [f"-I{library_dir() / 'libcxx' / 'include'}"] if cxx else []

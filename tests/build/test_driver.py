@@ -202,6 +202,26 @@ def test_cxx(program: Callable[..., tuple[int, list[str]]]) -> None:
     assert (value, lines) == (7, ["make 1", "make 2", "make 3", "end 3", "4 3 6 1 1.414", "end 2", "end 1"])
 
 
+def test_destructors_of_the_variables_of_a_thread(program: Callable[..., tuple[int, list[str]]]) -> None:
+    text = CXX.partition("static Loud &local")[0] + (
+        'thread_local Loud own(4); thread_local std::string text = "a long text that lies on the heap";\n'
+        'int EAPP_ENTRY main() { own.x++; text += "!"; return text.size(); }\n'
+    )
+    assert program(text, "own.cpp") == (34, ["make 1", "make 4", "end 5", "end 1"])
+
+
+def test_the_variables_of_a_slot_are_made_at_each_call(tmp_path: Path) -> None:
+    (tmp_path / "s.cpp").write_text(
+        '#include <string>\n#include "eapp.h"\n#include "threads.h"\n'
+        'thread_local std::string text = "a long text that lies on the heap";\n'
+        'int EAPP_ENTRY main() { struct call_enclave_arg_t r = {}; text += "!";\n'
+        "r.resp_val = text.size() + slot_id(); SERVER_RETURN(&r); }\n"
+    )
+    elf = build_enclave([tmp_path / "s.cpp"], tmp_path / "s.elf")
+    server = Machine().create(elf, name="s", type=EnclaveType.CONCURRENT, slots=2)
+    assert [server.call().value for _ in range(2)] == [34, 34]
+
+
 # -- floating point and the rest of the library --------------------------------------------------------------
 
 VALUES = (0.0, -0.0, 1.0, 0.1, -2.5, 1e-7, 123456.789, 1e22, 2.0**-1074, 1.7976931348623157e308, 3.5e-310)
