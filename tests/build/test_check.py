@@ -179,6 +179,40 @@ def test_cxx_is_checked_too(tmp_path: Path) -> None:
     assert "x.elf (eid 0) at heap_use_after_free" in ran.stderr
 
 
+DEQUE = r"""
+#include <deque>
+#include <stack>
+#include "eapp.h"
+int EAPP_ENTRY main()
+{
+    unsigned long *args;
+    EAPP_RESERVE_REG;
+    std::deque<long> line;
+    for (int round = 0; round < 3; round++) {
+        for (long i = 0; i < 2000; i++) i % 3 ? line.push_back(i) : line.push_front(i);
+        while (line.size() > 5) line.size() % 2 ? line.pop_front() : line.pop_back();
+    }
+    std::stack<char> stack;
+    for (int i = 0; i < 20; i++) stack.push(i);
+    long *first = &line.front(), *last = &line.back();
+    switch (*(char *)args[10]) {
+    case 'f': line.pop_front(); return *first;
+    case 'b': line.pop_back(); return *last;
+    }
+    return *first != *last && stack.top() == 19 ? 7 : 0;
+}
+"""
+
+
+def test_elements_that_a_deque_has_no_more(tmp_path: Path) -> None:
+    (tmp_path / "d.cpp").write_text(DEQUE)
+    elf = build_enclave([tmp_path / "d.cpp"], tmp_path / "d.elf", checked=True)
+    for letter in (b"f", b"b"):
+        assert "container-overflow: read of 8 bytes" in Machine().create(elf, shm=letter).run().output
+    result = Machine().create(elf, shm=b"-").run()
+    assert (result.fault, result.retval) == (None, 7), result.output
+
+
 # -- and by the fuzzer ---------------------------------------------------------------------------------------
 
 ROUND = 2_000_000  # instructions, about

@@ -202,6 +202,25 @@ def test_cxx(program: Callable[..., tuple[int, list[str]]]) -> None:
     assert (value, lines) == (7, ["make 1", "make 2", "make 3", "end 3", "4 3 6 1 1.414", "end 2", "end 1"])
 
 
+@pytest.mark.parametrize("flags", [("-O0",), ("-O2",), ("-O0", "--check")], ids=" ".join)
+def test_cxx_with_aligned_types(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """At -O0 all containers allocate by an alignment, which the optimiser knows to be small."""
+    (tmp_path / "a.cpp").write_text(
+        '#include <map>\n#include <new>\n#include <string>\n#include <vector>\n#include "eapp.h"\n'
+        "struct alignas(256) Line { char text[256]; };\n"
+        "static unsigned long low(void *at) { return (unsigned long)at % 256; }\n"
+        "int EAPP_ENTRY main() { unsigned long all = 0; std::map<std::string, std::vector<Line>> lines;\n"
+        "for (int i = 0; i < 20; i++) { auto &one = lines[std::to_string(i)]; one.resize(i + 1);\n"
+        "all |= low(one.data()); one[i].text[255] = 1; Line *own = new Line, *more = new Line[3];\n"
+        "all |= low(own) | low(more); more[2].text[255] = 1; delete own; delete[] more; }\n"
+        "Line *none = new (std::nothrow) Line[1UL << 40]; delete[] none;\n"
+        "return all == 0 && !none && lines.size() == 20 ? 7 : 1; }\n"
+    )
+    made = pltvm("build", *flags, "a.cpp", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert run(tmp_path / "a.elf")[0] == 7
+
+
 def test_destructors_of_the_variables_of_a_thread(program: Callable[..., tuple[int, list[str]]]) -> None:
     text = CXX.partition("static Loud &local")[0] + (
         'thread_local Loud own(4); thread_local std::string text = "a long text that lies on the heap";\n'

@@ -217,6 +217,22 @@ void __sanitizer_annotate_contiguous_container(uintptr_t start, uintptr_t end, u
         poison(rest, end - rest, CONTAINER_REST);
 }
 
+/* And a deque, of a piece of its memory: its elements begin at `first`. What lies before them in the same 8 bytes is
+ * not poisoned, as a byte of shadow cannot say that. */
+void __sanitizer_annotate_double_ended_contiguous_container(
+    uintptr_t start, uintptr_t end, uintptr_t first_before, uintptr_t before, uintptr_t first, uintptr_t now)
+{
+    uintptr_t whole = first & -(uintptr_t)GRANULE;
+
+    (void)first_before;
+    if (start % GRANULE)
+        return;
+    if (first == now)
+        whole = now = start;
+    poison(start, whole - start, CONTAINER_REST);
+    __sanitizer_annotate_contiguous_container(whole, end, before, now);
+}
+
 void __asan_before_dynamic_init(const char *module)
 {
     (void)module;
