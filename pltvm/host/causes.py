@@ -7,6 +7,7 @@ does not apply gives nothing.
 from collections.abc import Iterator
 from typing import Final
 
+from pltvm.engine.sv39 import canonical
 from pltvm.errors import ElfError
 from pltvm.host.elf import load_named
 from pltvm.host.elf_details import PF_W, PF_X
@@ -21,6 +22,7 @@ from pltvm.monitor.fault import Fault, Mapped
 
 _GUARD: Final = 1 << 20  # bytes below a stack: accesses there mean that it is used up
 OVERFLOW: Final = "stack overflow: sp is below the stack; --stack-size gives it more"
+_LEAST_TEXT: Final = 5  # characters of text in an address, to be no accident
 _ILLEGAL, _BREAKPOINT = "illegal instruction", "breakpoint"
 _OF_BUILD: Final = "built for "  # start of a warning about extensions
 
@@ -46,6 +48,7 @@ def notes(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
     """Yield the suggested causes, a line each."""
     yield from _about_address(fault, symbols)
     yield from _about_calls(fault)
+    yield from _about_abort(fault, symbols)
     yield from _about_instruction(fault, symbols)
     yield from _about_build(fault, symbols)
 
@@ -57,7 +60,12 @@ def _about_address(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
     here = next((one for one in fault.near if one.start <= address < one.end), None)
     section = symbols.section_of(address) if symbols is not None else None
     if here is None:
-        if fault.near and not fault.given_away:
+        text = _as_text(address)
+        if text:
+            yield f"the address is the text {text}: it was written over a pointer or a return address"
+        elif not canonical(address):
+            yield "no page can have this address (Sv39): what is no pointer was used as one"
+        if canonical(address) and fault.near and not fault.given_away:
             yield from (f"nearest: {_distance(one, address, symbols)}" for one in fault.near)
         if address < PAGE:
             yield "a null pointer, or a member of what one points to"
@@ -69,6 +77,12 @@ def _about_address(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
         yield f"it stores to {kind} of its own: {what}, mapped {here.permissions.lower()}"
     elif fault.owner:
         yield f"there is {_name(here, symbols)}, mapped {here.permissions.lower()}"
+
+
+def _as_text(address: int) -> str:
+    """Return the bytes of an address in quotes if they are text, else ""."""
+    text = address.to_bytes(8, "little").rstrip(b"\0").decode("latin-1")
+    return f'"{text}"' if len(text) >= _LEAST_TEXT and text.isascii() and text.isprintable() else ""
 
 
 def _distance(one: Mapped, address: int, symbols: Symbols | None) -> str:
@@ -109,6 +123,16 @@ def _about_calls(fault: Fault) -> Iterator[str]:
         yield "SERVER_RETURN (call 95) was refused: nobody called, or its argument is not its own memory"
         if not fault.server:
             yield "a server runs when an enclave calls it: pltvm run CALLER --server NAME=FILE"
+
+
+def _about_abort(fault: Fault, symbols: Symbols | None) -> Iterator[str]:
+    """The SDK's malloc stops at memory that is not its own."""
+    if fault.reason != _BREAKPOINT or symbols is None or symbols.locate(fault.pc).symbol != "abort":
+        return
+    caller = symbols.locate(fault.registers.get("ra", 0) - 1).symbol
+    if caller in ("free", "realloc"):
+        yield f"{caller} got what malloc did not give, or was freed before; or its size was overwritten"
+        yield "the memory checker says which: pltvm build --check"
 
 
 def _about_instruction(fault: Fault, symbols: Symbols | None) -> Iterator[str]:

@@ -45,6 +45,9 @@ int EAPP_ENTRY main()
     case 'e': EAPP_RETURN(1);
     case 'r': SERVER_RETURN(&call);
     case 'c': call_enclave(acquire_enclave("wrong"), &call); break; /* calls */
+    case 'f': { void *volatile block = malloc(8); free(block); free(block); break; }
+    case 'x': *(volatile int *)0x6e6f757265626d75UL = 5; break;
+    case 'y': *(volatile int *)0x8000000000000000UL = 5; break;
     case 's': outer(args[10]); break;
     case 'i': for (;;) __asm__ volatile(""); /* spins */
     }
