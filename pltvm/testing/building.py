@@ -27,6 +27,7 @@ from pltvm.build import guest, zig
 from pltvm.build.arguments import SOURCES, Arguments, parse
 from pltvm.build.enclave import drive
 from pltvm.errors import BuildError
+from pltvm.host.arguments import wrong
 from pltvm.host.symbols import places_of
 
 _KEPT: Final = 30 * 24 * 3600  # seconds
@@ -52,8 +53,11 @@ class Builder:
 
         `flags` come after those of the ini file; `check` overrides `--pltvm-check`. Raises BuildError.
         """
-        if isinstance(flags, str):
-            raise BuildError(f"flags is {flags!r}: give a list of them")
+        if isinstance(flags, str) or not all(isinstance(one, str) for one in flags):
+            raise BuildError(f"flags is {flags!r}: give a list of texts")
+        for source in sources:
+            if not isinstance(source, str | os.PathLike):
+                raise wrong("a source", source, "the path of a file; several are several arguments")
         files = [str(self.folder / source) for source in sources]
         words = [*self.flags, *_absolute(flags, self.folder)]
         checked = (self.check or _CHECK in words) if check is None else check

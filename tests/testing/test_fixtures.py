@@ -144,16 +144,24 @@ def test_source(pltvm_build):
 def test_flags(pltvm_build):
     pltvm_build("callee.c", flags="-O0")
 
+def test_number(pltvm_build):
+    pltvm_build("callee.c", flags=["-DN", 5])
+
+def test_list(pltvm_build):
+    pltvm_build(["callee.c"])
+
 def test_compile(pltvm_build, tmp_path):
     (tmp_path / "x.c").write_text("int main( {}")
     pltvm_build(tmp_path / "x.c")
 """,
     )
     result = run()
-    result.assert_outcomes(failed=3, errors=1)
+    result.assert_outcomes(failed=5, errors=1)
     result.stdout.fnmatch_lines([
         "*has options of Machine by name*", "*BuildError: no such source file: *nowhere.c",
-        "*BuildError: flags is '-O0': give a list*", "*x.elf was not built*", "*x.c:1:*error: *",
+        "*BuildError: flags is '-O0': give a list*", "*BuildError: flags is [[]'-DN', 5]: give a list*",
+        "*TypeError: a source is [[]'callee.c'], of type list: give the path*",
+        "*x.elf was not built*", "*x.c:1:*error: *",
     ])  # fmt: skip
 
 
