@@ -48,16 +48,19 @@ def library_dir() -> Path:
 def include_paths(cxx: bool = False) -> list[str]:
     """Return the header folders for enclaves: the SDK's, then those of musl and libc++ for other headers.
 
-    libc++ needs a complete C library, so in C++ musl's headers come first; the functions are the same. Where
-    musl has another header of the same name, the SDK's folder `cxx` leads to the SDK's.
+    libc++ needs a complete C library, so in C++ musl's headers come first; the functions are the same. The
+    SDK's folder `cxx` is before both: it leads to its threads.h, and warns of what there is not.
     """
     sdk, libc = guest.guest_dir() / "include", library_dir() / "libc" / "include"
     musl = [libc / "riscv64-linux-musl", libc / "generic-musl"]
-    ways = [("-isystem", one) for one in (sdk / "cxx", *musl, sdk)]
+    ways = [("-isystem", one) for one in (*musl, sdk)]
     if not cxx:
         ways = [("-isystem", sdk), *(("-idirafter", one) for one in musl)]
-    first = [f"-I{library_dir() / 'libcxx' / 'include'}"] if cxx else []
-    return [*first, *(word for way, folder in ways for word in (way, str(folder)))]
+    first = (sdk / "cxx", library_dir() / "libcxx" / "include") if cxx else ()
+    return [
+        *(f"-I{folder}" for folder in first),
+        *(word for way, folder in ways for word in (way, str(folder))),
+    ]
 
 
 def command(*arguments: str) -> list[str]:

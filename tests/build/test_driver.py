@@ -202,6 +202,17 @@ def test_cxx(program: Callable[..., tuple[int, list[str]]]) -> None:
     assert (value, lines) == (7, ["make 1", "make 2", "make 3", "end 3", "4 3 6 1 1.414", "end 2", "end 1"])
 
 
+@pytest.mark.parametrize("header", ["iostream", "fstream", "sstream"])
+def test_streams_get_a_warning_that_says_what_to_use(header: str, tmp_path: Path) -> None:
+    (tmp_path / "s.cpp").write_text(f"#include <{header}>\n" + HEAD + "int EAPP_ENTRY main() { return 7; }\n")
+    made = pltvm("build", "s.cpp", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stderr.count("warning: ") == 1
+    assert 'warning: "enclaves have no C++ streams: print with printf of <cstdio>' in made.stderr
+    assert "s.cpp:1:\n" in made.stderr
+    assert run(tmp_path / "s.elf")[0] == 7
+
+
 @pytest.mark.parametrize("flags", [("-O0",), ("-O2",), ("-O0", "--check")], ids=" ".join)
 def test_cxx_with_aligned_types(flags: tuple[str, ...], tmp_path: Path) -> None:
     """At -O0 all containers allocate by an alignment, which the optimiser knows to be small."""
