@@ -13,6 +13,7 @@ archives, of which only needed files are linked.
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -121,6 +122,8 @@ def _of_zig(command: list[str], folder: Path, name: str, made: Path, output: Pat
     digest = hashlib.sha256("\0".join([zig.version(), *command, _ZIG_MATH]).encode()).hexdigest()
     kept = cache / "libraries" / f"{name}-{digest[:16]}{made.suffix}"
     if not kept.is_file():
+        if sys.stderr.isatty():
+            sys.stderr.write("compiling libraries, once for all programs: some seconds\n")
         zig.run(zig.command(*command, f"-femit-bin={made}", str(folder / f"{name}.zig")), made, output, cache)
         kept.parent.mkdir(exist_ok=True)
         complete = Path(shutil.copy(made, kept.with_suffix(f".{os.getpid()}")))

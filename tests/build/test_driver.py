@@ -2,8 +2,11 @@
 
 import io
 import math
+import os
+import pty
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from pltvm import EnclaveType, Machine
-from pltvm.build import arguments, guest, objects, zig
+from pltvm.build import arguments, guest, library, objects, zig
 from pltvm.build.enclave import build_enclave
 from pltvm.errors import BuildError
 from tests.cli.command import pltvm
@@ -118,6 +121,23 @@ def test_full_debug_information(tmp_path: Path) -> None:
         dies = (die for unit in dwarf.iter_CUs() for die in unit.iter_DIEs())
         names[flag] = {die.attributes["DW_AT_name"].value for die in dies if "DW_AT_name" in die.attributes}
     assert b"kept" in names["-g"] - names["-g1"]
+
+
+def test_what_takes_long_the_first_time_is_said_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.zig").write_text("export fn one() u8 { return 1; }\n")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    end, terminal = pty.openpty()
+    with open(terminal, "w", buffering=1) as errors:
+        monkeypatch.setattr(sys, "stderr", errors)
+        for name in ("first.o", "again.o"):
+            library._of_zig(
+                ["build-obj", *library.TARGET], tmp_path, "one", tmp_path / name, tmp_path / "x.elf", cache
+            )
+        assert os.read(end, 1000) == b"compiling libraries, once for all programs: some seconds\r\n"
+    os.close(end)
 
 
 # -- before main, and behind it ------------------------------------------------------------------------------
