@@ -98,6 +98,8 @@ def copy_examples(dest: Path, *, built: bool = False) -> list[Path]:
         sources += [*sorted(host_elf_dir().glob("*.elf"))]
         sources += [example.elfs["glibc"] for example in host_examples().values()]
     hosts = sorted((host_dir() / "examples").glob("*.[ch]"))
+    if dest.exists() and not dest.is_dir():
+        raise BuildError(f"{dest}: is a file; name a folder to copy into")
     (dest / _HOSTS).mkdir(parents=True, exist_ok=True)
     copies = [(source, dest / source.name) for source in sources]
     copies += [(source, dest / _HOSTS / source.name) for source in hosts]

@@ -18,6 +18,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 
 from pltvm.errors import PltvmError
 from pltvm.fuzz.target import Target
+from pltvm.host.elf_headers import instead
 
 
 def load_harness(path: str) -> type[Target]:
@@ -28,6 +29,10 @@ def load_harness(path: str) -> type[Target]:
     module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+    except FileNotFoundError as error:
+        if error.filename != spec.origin:  # the harness itself looked for something
+            raise PltvmError(f"{path}: {error}") from None
+        raise PltvmError(f"{path}: no such file{instead(path)}") from None
     except Exception as error:
         raise PltvmError(f"{path}: {type(error).__name__}: {error}") from None
     harness = getattr(module, "Harness", None)

@@ -65,7 +65,7 @@ def read_source(source: Source) -> bytes:
     except IsADirectoryError:
         raise ElfError("is a directory; name an ELF file") from None
     except (FileNotFoundError, NotADirectoryError):
-        raise ElfError(f"no such file{_instead(os.fspath(source))}") from None
+        raise ElfError(f"no such file{instead(os.fspath(source))}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ElfError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if os.path.splitext(source)[1] in _SOURCES and not data.startswith(_MAGIC):
@@ -73,7 +73,7 @@ def read_source(source: Source) -> bytes:
     return data
 
 
-def _instead(path: str) -> str:
+def instead(path: str) -> str:
     """Return what the writer of a path that names no file may have meant, for the end of a message."""
     from difflib import get_close_matches  # no run needs it
 

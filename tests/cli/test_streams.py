@@ -87,6 +87,8 @@ class Harness(OneCall):
         (1, ["run", HELLO_ELF, "--disk", "pipe"], "pipe: is not a file"),
         (1, ["build", "hello.c", "-o", "/proc/x.elf"], "/proc/x.elf: cannot be written: "),
         (1, ["fuzz", ELVES["server"], "--harness", "bad.py", "-o", "out"], "in begin: ValueError: no"),
+        (1, ["fuzz", ELVES["server"], "--harness", "baad.py", "-o", "out"], "baad.py: no such file; there"),
+        (1, ["examples", "text"], "text: is a file; name a folder to copy into"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_gets_one_line(tmp_path: Path, status: int, arguments: list[str], message: str) -> None:
