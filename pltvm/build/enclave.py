@@ -38,6 +38,8 @@ _OF_C: Final = ("-std=gnu17", *zig.OLD_C)
 _LINK: Final = ("-nostdlib", "-static", "-Wl,--gc-sections")
 _STARTUP: Final = "startup.c"  # linked from its source, if needed
 _MISSING, _OF_LIBCXX = "undefined symbol", "std::"
+_OTHER_ABI: Final = "different floating-point ABI"
+_OUR_ABI: Final = "enclaves have no floating-point registers: compile objects with -march=rv64imac -mabi=lp64"
 
 
 def build_enclave(
@@ -159,6 +161,8 @@ class _Build:
                 elf, warnings = self._linked(command)
             except BuildError as error:
                 make = next(more, None) if _MISSING in str(error) else None
+                if _OTHER_ABI in str(error):
+                    raise BuildError(f"{error}\n{_OUR_ABI}") from None
                 if make is None:
                     raise
                 libraries += make(str(error))

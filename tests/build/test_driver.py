@@ -123,6 +123,16 @@ def test_full_debug_information(tmp_path: Path) -> None:
     assert b"kept" in names["-g"] - names["-g1"]
 
 
+def test_an_object_with_another_abi_gets_the_options_to_use(tmp_path: Path) -> None:
+    (tmp_path / "e.c").write_text(HEAD + "int one(void); int EAPP_ENTRY main() { return one(); }\n")
+    (tmp_path / "o.c").write_text("int one(void) { return 1; }\n")
+    command = zig.command("cc", "-target", "riscv64-linux-musl", "-c", "o.c")
+    subprocess.run(command, cwd=tmp_path, check=True)
+    made = pltvm("build", "e.c", "o.o", cwd=tmp_path)
+    assert made.returncode == 1
+    assert made.stderr.endswith(": compile objects with -march=rv64imac -mabi=lp64\n")
+
+
 def test_what_takes_long_the_first_time_is_said_on_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
