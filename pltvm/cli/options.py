@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from pltvm.errors import ArgumentError, PltvmError
-from pltvm.host.elf_headers import name_of
+from pltvm.host.elf_headers import instead, name_of
 from pltvm.host.elf_kind import CHOICES, Kind, decide
 from pltvm.host.plain_file import read_plain
 from pltvm.monitor.abi import DEFAULT_SLOTS, MAX_STACK, MOST_SLOTS, NAME_SIZE, EnclaveType
@@ -177,12 +177,18 @@ def build_wall(
     """Confine this process before it runs an untrusted program, and report the gaps.
 
     Arguments as for `pltvm.confine.confine`. `folder` and `file` are for output: they are made here, as they
-    could not be made behind the wall. Raises PltvmError if the folder cannot be made.
+    could not be made behind the wall. Raises PltvmError if the folder cannot be made, and for a missing file
+    to be read where it can tell what is there instead, as nothing behind the wall can.
     """
     if not wanted:
         return
     from pltvm.confine import confine
 
+    read = list(read)
+    for path in read:
+        hint = "" if os.path.lexists(path) else instead(os.fspath(path))
+        if hint:
+            raise PltvmError(f"{name_of(path)}: no such file{hint}")
     if folder is not None and not folder.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -263,3 +264,13 @@ def test_sectors_that_are_not_kept() -> None:
     assert result.returncode == 0
     assert result.stderr.endswith(lost)
     assert lost not in pltvm("run", ELVES["hello-world"], "--shm", "x").stderr
+
+
+@pytest.mark.parametrize("command", ["run", "call", "fuzz", "info"])
+def test_a_file_that_is_nearly_called_so(command: str, tmp_path: Path) -> None:
+    """Also where the process has shut itself off from the folder by then."""
+    shutil.copy(ELVES["hello-world"], tmp_path / "calc.elf")
+    result = pltvm(command, "Calc.elf", cwd=tmp_path)
+    assert result.returncode == 1
+    said = result.stderr.splitlines()[-1].replace(f"{tmp_path}/", "")
+    assert said == "pltvm: Calc.elf: no such file; there is calc.elf"
