@@ -17,6 +17,7 @@ from pltvm.engine.context import A0, A1, A2, F0, FCSR, PC, RA, SP
 from pltvm.errors import OutOfMemory
 from pltvm.host.linux import life, signals
 from pltvm.host.linux.errors import LinuxError
+from pltvm.host.linux.orphans import is_orphaned
 from pltvm.host.linux.process import SS_AUTODISARM, SS_DISABLE, Action, SignalInfo, Thread
 from pltvm.host.linux.program import RETURN_PAGE
 from pltvm.host.linux.signals import DEFAULT, IGNORE
@@ -70,7 +71,8 @@ def _handle(system: System, thread: Thread, info: SignalInfo) -> None:
     ):
         life.killed(system, thread, info)
     elif number == signals.SIGSTOP or (action.handler == DEFAULT and number in signals.STOPS):
-        signals.stop(system, process, number)
+        if number == signals.SIGSTOP or not is_orphaned(system, process.state.group):
+            signals.stop(system, process, number)
     elif action.handler not in (DEFAULT, IGNORE):
         _interrupt(thread, action, system)
         _run_handler(system, thread, info, action)
@@ -112,7 +114,7 @@ def _run_handler(system: System, thread: Thread, info: SignalInfo, action: Actio
     if own.alternate_stack[1] & SS_AUTODISARM:
         own.alternate_stack = (0, SS_DISABLE, 0)
     if action.flags & signals.SA_RESET:
-        del thread.process.state.actions[number]
+        thread.process.state.actions[number] = action._replace(handler=DEFAULT)
     own_bit = 0 if action.flags & signals.SA_NO_DEFER else signals.bit(number)
     own.signal_mask = (own.signal_mask | action.mask | own_bit) & ~signals.NEVER_BLOCKED
     regs[A0], regs[A1], regs[A2] = number, frame, frame + _INFO

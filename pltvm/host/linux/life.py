@@ -11,7 +11,7 @@ from pltvm.engine.context import PC, SP, TP, Context
 from pltvm.engine.decode import disassemble
 from pltvm.engine.trap import fetch
 from pltvm.errors import OutOfMemory
-from pltvm.host.linux import signals
+from pltvm.host.linux import orphans, signals
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.host import Image
 from pltvm.host.linux.futexes import key_of
@@ -316,8 +316,10 @@ def end(system: System, process: Process, status: int, report: str = "") -> None
     _give_back_borrowed(system, process)
     if report and process.pid != system.state.first:
         _report(system, process, report)
-    _leave_children(system, process)
+    groups = {state.group} if orphans.watches(system, process) else set()
+    groups |= _leave_children(system, process)
     _tell(system, process, status)
+    orphans.leave_groups(system, groups)
 
 
 def _report(system: System, process: Process, report: str) -> None:
@@ -336,16 +338,22 @@ def _give_back_borrowed(system: System, process: Process) -> None:
         system.scheduler.release(("vfork", process.pid), 1, result=process.pid)
 
 
-def _leave_children(system: System, process: Process) -> None:
-    """Give its children another parent: the nearest process that adopts orphans, or none here."""
-    heir = _heir(system, process)
+def _leave_children(system: System, process: Process) -> set[int]:
+    """Give its children another parent: the nearest process that adopts orphans, or none here.
+
+    Returns the groups that it could let go on after a stop.
+    """
+    heir, watched = _heir(system, process), set()
     for child in list(system.processes.values()):
         if child.state.parent == process.pid:
+            if orphans.watches(system, child):
+                watched.add(child.state.group)
             child.state.parent = heir
             if child.state.death_signal and child.alive:
                 signals.send(system, child, SignalInfo(child.state.death_signal, signals.SI_USER))
             if not child.alive:
                 _tell(system, child, child.state.status or 0)
+    return watched
 
 
 def _heir(system: System, process: Process) -> int:

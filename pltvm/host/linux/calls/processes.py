@@ -1,7 +1,20 @@
 """Processes: fork, exec, exit, wait."""
 
 from collections.abc import Callable
-from errno import E2BIG, EACCES, ECHILD, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOEXEC, ENOSYS, EPERM, ESRCH
+from errno import (
+    E2BIG,
+    EACCES,
+    EBADF,
+    ECHILD,
+    EINVAL,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOEXEC,
+    ENOSYS,
+    EPERM,
+    ESRCH,
+)
 from typing import Annotated, Final
 
 from pltvm.engine.memory import PAGE
@@ -59,7 +72,7 @@ WaitFlags = Annotated[int, Flags(_WAIT)]
 _DEEPEST_SCRIPT: Final = 5  # interpreters of interpreters
 _MOST_STRINGS: Final = 1 << 16
 _MOST_BYTES: Final = 2 << 20
-P_ALL, P_PID, P_PGID = range(3)
+P_ALL, P_PID, P_PGID, P_PIDFD = range(4)
 
 
 # -- start -------------------------------------------------------------------------------------------------
@@ -210,6 +223,8 @@ def wait4(system: System, thread: Thread, pid: Int, status: Address, flags: Wait
     """Wait for a change of state of a child."""
     if flags & (WEXITED | WNOWAIT):
         raise LinuxError(EINVAL)
+    if pid == -(1 << 31):
+        raise LinuxError(ESRCH)
     child, news = _wait(system, thread, _by_pid(thread, pid), flags | WEXITED)
     if child is None:
         return 0
@@ -224,7 +239,7 @@ def wait4(system: System, thread: Thread, pid: Int, status: Address, flags: Wait
 def waitid(
     system: System,
     thread: Thread,
-    kind: Annotated[int, Choice({"P_ALL": P_ALL, "P_PID": P_PID, "P_PGID": P_PGID})],
+    kind: Annotated[int, Choice({"P_ALL": P_ALL, "P_PID": P_PID, "P_PGID": P_PGID, "P_PIDFD": P_PIDFD})],
     number: Int,
     info: Address,
     flags: WaitFlags,
@@ -233,6 +248,8 @@ def waitid(
     """Like `wait4`, with a siginfo as the result."""
     if not flags & (WEXITED | WUNTRACED | WCONTINUED) or (kind == P_PID and number <= 0) or number < 0:
         raise LinuxError(EINVAL)
+    if kind == P_PIDFD:  # there are none
+        raise LinuxError(EBADF)
     group = number or thread.process.state.group
     wanted: dict[int, Callable[[Process], bool]] = {
         P_ALL: lambda _child: True,
@@ -285,7 +302,10 @@ def _wait(
     children = [
         one
         for one in system.processes.values()
-        if one.state.parent == own and wanted(one) and _is_meant(one, flags)
+        if one.state.parent == own
+        and wanted(one)
+        and _is_meant(one, flags)
+        and (one.alive or flags & WEXITED)
     ]
     if not children:
         raise LinuxError(ECHILD)
@@ -294,11 +314,10 @@ def _wait(
         if news is None:
             continue
         if not child.alive:
-            if flags & WEXITED:
-                if not flags & WNOWAIT:
-                    life.reap(system, child)
-                return child, news
-        elif flags & (WCONTINUED if news == 0xFFFF else WUNTRACED):
+            if not flags & WNOWAIT:
+                life.reap(system, child)
+            return child, news
+        if flags & (WCONTINUED if news == 0xFFFF else WUNTRACED):
             if not flags & WNOWAIT:
                 child.state.news = None
             return child, news
@@ -342,6 +361,7 @@ def gettid(system: System, thread: Thread) -> int:
 @system_call(154)
 def setpgid(system: System, thread: Thread, pid: Int, group: Int) -> int:
     """Move a process into a group of its session."""
+    group = group or pid or thread.process.pid
     if group < 0:
         raise LinuxError(EINVAL)
     process = process_of(system, thread, pid)
@@ -352,7 +372,6 @@ def setpgid(system: System, thread: Thread, pid: Int, group: Int) -> int:
         raise LinuxError(EACCES)
     if process.state.session == process.pid or process.state.session != own.state.session:
         raise LinuxError(EPERM)
-    group = group or process.pid
     if group != process.pid and not any(
         one.state.group == group and one.state.session == process.state.session
         for one in system.processes.values()
