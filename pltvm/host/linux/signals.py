@@ -13,7 +13,7 @@ from pltvm.host.linux.system import System
 SIGNALS: Final = 64
 SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL = range(1, 10)
 SIGSEGV, SIGPIPE, SIGALRM, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP = 11, 13, 14, 15, 17, 18, 19, 20
-SIGTTIN, SIGTTOU, SIGURG, SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH, SIGSYS = 21, 22, 23, 25, 26, 27, 28, 31
+SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH = range(21, 29)
 FIRST_QUEUED: Final = 32  # from this number on, each sent signal is queued
 MOST_PENDING: Final = 4096
 
@@ -26,6 +26,10 @@ NAMES: Final = {
 DEFAULT, IGNORE = 0, 1  # handlers
 SA_NOCLDSTOP, SA_NOCLDWAIT, SA_SIGINFO = 1, 2, 4
 SA_ON_STACK, SA_RESTART, SA_NO_DEFER, SA_RESET = 0x0800_0000, 0x1000_0000, 0x4000_0000, 0x8000_0000
+SA_KNOWN: Final = (
+    SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ON_STACK | SA_RESTART | SA_NO_DEFER | SA_RESET
+    | 0x800  # SA_EXPOSE_TAGBITS
+)  # fmt: skip
 SI_USER, SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL = 0, 0x80, -1, -2, -6
 CLD_EXITED, CLD_KILLED, CLD_DUMPED, CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED = range(1, 7)
 
@@ -107,9 +111,14 @@ def send(system: System, process: Process, info: SignalInfo, thread: Thread | No
         rouse(system, wanted[0], number)
 
 
+def send_own(system: System, thread: Thread, number: int) -> None:
+    """Send a thread a signal for what its system call did."""
+    send(system, thread.process, SignalInfo(number, SI_USER, thread.process.pid), thread)
+
+
 def broken_pipe(system: System, thread: Thread) -> None:
     """Send SIGPIPE, as a thread wrote to a pipe or socket without a reader."""
-    send(system, thread.process, SignalInfo(SIGPIPE, SI_USER, thread.process.pid), thread)
+    send_own(system, thread, SIGPIPE)
 
 
 def rouse(system: System, thread: Thread, number: int) -> None:

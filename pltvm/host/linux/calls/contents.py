@@ -12,7 +12,7 @@ from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.files.memory_file import MemoryFile
 from pltvm.host.linux.files.pipe import PipeEnd
 from pltvm.host.linux.open_flags import O_RDWR
-from pltvm.host.linux.process import Limit, SignalInfo, Thread
+from pltvm.host.linux.process import Limit, Thread
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
 
@@ -23,7 +23,7 @@ F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 def _may_reach(system: System, thread: Thread, size: int) -> None:
     """Raise LinuxError(EFBIG), with SIGXFSZ, for a size that RLIMIT_FSIZE forbids."""
     if size > thread.process.limit(Limit.FSIZE):
-        signals.send(system, thread.process, SignalInfo(signals.SIGXFSZ), thread)
+        signals.send_own(system, thread, signals.SIGXFSZ)
         raise LinuxError(EFBIG)
 
 

@@ -35,7 +35,7 @@ from pltvm.host.linux.open_flags import (
     O_PATH,
     SETTABLE,
 )
-from pltvm.host.linux.process import MOST_FILES, Descriptor, Limit, Process, SignalInfo, Thread
+from pltvm.host.linux.process import MOST_FILES, Descriptor, Limit, Process, Thread
 from pltvm.host.linux.space import USER_END
 from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
@@ -150,7 +150,7 @@ def _within_limit(
     elif at is None:
         at = file.seek(0, 1)
     if data and at >= limit:
-        signals.send(system, thread.process, SignalInfo(signals.SIGXFSZ), thread)
+        signals.send_own(system, thread, signals.SIGXFSZ)
         raise LinuxError(EFBIG)
     return data[: limit - at]
 

@@ -85,7 +85,9 @@ def rt_sigaction(
     if old:
         thread.space.write(old, SIGACTION.pack(SigAction(*before)))
     if new:
-        process.state.actions[number] = Action(wanted.handler, wanted.flags, wanted.mask & ~NEVER_BLOCKED)
+        process.state.actions[number] = Action(
+            wanted.handler, wanted.flags & signals.SA_KNOWN, wanted.mask & ~NEVER_BLOCKED
+        )
         if signals.is_ignored(process, number):
             signals.forget(process, number)
     return 0

@@ -2,6 +2,8 @@
 
 # Program → {Linux's line, or several: what qemu prints there; nothing where it prints no such line}.
 LINES: dict[str, dict[str, str]] = {
+    # sigaction keeps flags that it does not know.
+    "sig_actions": {"unknown flag kept: 0": "unknown flag kept: 1"},
     # stat follows the link to qemu itself, which has threads of its own, and makes up its own line.
     "file_proc": {
         "it leads to this program: yes": "it leads to this program: no",
