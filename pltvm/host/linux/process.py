@@ -32,6 +32,7 @@ OUTER_PARENT: Final = 1  # the parent of the first process, and of orphans
 class Limit(IntEnum):
     """RLIMIT_…: those that have an effect here."""
 
+    CPU = 0
     FSIZE = 1
     DATA = 2
     STACK = 3

@@ -41,6 +41,7 @@ class SchedulerState:
     sliced: bool = False  # whether threads run in time slices
     quiet: int = 0  # consecutive slices at whose end no other thread was ready
     yielded: bool = False  # the last thread yielded by itself
+    limited: bool = False  # a process has a limit of processor time, which is checked after each slice
 
 
 @dataclass(slots=True)
@@ -144,7 +145,16 @@ class Scheduler:
         """Whether another thread waits for the hart, or for an event that may come while a thread runs."""
         state = self.state
         others = len(self.threads) > 1
-        return bool(state.alarms) or (others and bool(state.ready or state.timers or self.outside.is_used))
+        return (
+            state.limited
+            or bool(state.alarms)
+            or (others and bool(state.ready or state.timers or self.outside.is_used))
+        )
+
+    def limit_time(self) -> None:
+        """Run in time slices from now on, as a process has a limit of processor time."""
+        self.state.limited = True
+        self._set_slice()
 
     def _slice(self, sliced: bool) -> None:
         self.state.sliced = sliced

@@ -2,10 +2,11 @@
 
 from pltvm.host.linux import signals
 from pltvm.host.linux.files.events import TimerFile
-from pltvm.host.linux.process import Process, SignalInfo, Timer
+from pltvm.host.linux.process import Limit, Process, SignalInfo, Thread, Timer
 from pltvm.host.linux.system import System
 
 NO_SIGNAL = 0
+_SECOND = 10**9
 
 
 def arm(system: System, process: Process, which: int, deadline: int, interval: int) -> None:
@@ -58,3 +59,19 @@ def ring(system: System, pid: int, which: int) -> None:
 def _info(timer: Timer, which: int, missed: int) -> SignalInfo:
     signal = timer.signal
     return signal._replace(timer=which, overrun=missed) if signal.code == signals.SI_TIMER else signal
+
+
+def check_processor_time(system: System, thread: Thread) -> None:
+    """Send the signals of RLIMIT_CPU, as a thread has used its slice: SIGXCPU each second from the soft limit
+    on, SIGKILL at the hard one."""
+    process = thread.process
+    if Limit.CPU not in process.state.limits:
+        return
+    soft, hard = process.state.limits[Limit.CPU]
+    system.scheduler.used_by(thread)
+    used = process.used()
+    if used >= hard * _SECOND:
+        signals.send(system, process, SignalInfo(signals.SIGKILL, signals.SI_KERNEL))
+    elif used >= soft * _SECOND:
+        process.state.limits[Limit.CPU] = (soft + 1, hard)
+        signals.send(system, process, SignalInfo(signals.SIGXCPU, signals.SI_KERNEL))

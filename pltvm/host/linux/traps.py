@@ -150,6 +150,7 @@ class Traps:
         if cause == _ECALL:
             self._system_call(thread, context)
         elif cause == Cause.TIMER:
+            timers.check_processor_time(self.system, thread)
             scheduler.end_slice()
         elif cause == Cause.INTERRUPT:
             self._hart.stop()

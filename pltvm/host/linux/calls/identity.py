@@ -161,6 +161,9 @@ def prlimit64(system: System, thread: Thread, pid: Int, which: Resource, new: Ad
         thread.space.write(old, RLIMIT.pack(before))
     if new:
         process.state.limits[which] = (wanted.soft, wanted.hard)
+        if which == Limit.CPU:
+            process.state.limits[which] = (max(wanted.soft, 1), wanted.hard)  # 0 is a second, as in Linux
+            system.scheduler.limit_time()
     return 0
 
 
