@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from errno import EAGAIN, EINVAL
-from typing import Final
+from typing import Final, NamedTuple
 
 from pltvm.engine import context as ctx
 from pltvm.engine.context import PC, SP, TP, Context
@@ -13,7 +13,7 @@ from pltvm.engine.trap import fetch
 from pltvm.errors import OutOfMemory
 from pltvm.host.linux import orphans, signals
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.host import Image
+from pltvm.host.linux.files.host import Image, Key
 from pltvm.host.linux.futexes import key_of
 from pltvm.host.linux.process import (
     OUTER_PARENT,
@@ -45,6 +45,21 @@ _COMM: Final = 15  # bytes of a thread's name
 # -- starting ----------------------------------------------------------------------------------------------
 
 
+class Program(NamedTuple):
+    """A program for `execute`: its file, the file's key and path, and the arguments.
+
+    `called` is the path that execve was given: that of a script, if an interpreter is `image`. `name` is the
+    thread's name.
+    """
+
+    image: Image
+    key: Key
+    path: bytes
+    arguments: Sequence[bytes]
+    called: bytes
+    name: bytes
+
+
 def start(
     system: System,
     data: bytes,
@@ -55,7 +70,7 @@ def start(
 
     Raises ElfError for a program that cannot run here, OutOfMemory; then nothing is left behind.
     """
-    space, first = _load(system, Image(data), arguments, variables, arguments[0])
+    space, first = _load(system, Image(data), arguments, variables, arguments[0], arguments[0])
     pid = system.new_number()
     state = ProcessState(pid, group=pid, session=pid)
     state.limits = {Limit.NOFILE: (512, 512), Limit.STACK: (STACK_SIZE, (1 << 64) - 1), Limit.CORE: (0, 0)}
@@ -68,22 +83,36 @@ def start(
     folder.users += 1
     state.folder = folder.number
     _call_it(system, process, data, arguments, _path_of(system, arguments[0]))
+    with suppress(OSError):
+        info = os.stat(arguments[0])
+        state.program = info.st_dev, info.st_ino
     system.new_thread(process, first, pid).state.name = _short_name(arguments[0])
     return process
 
 
 def _load(
-    system: System, image: Image, arguments: Sequence[bytes], variables: Sequence[bytes], name: bytes
+    system: System,
+    image: Image,
+    arguments: Sequence[bytes],
+    variables: Sequence[bytes],
+    path: bytes,
+    called: bytes,
 ) -> tuple[Space, Context]:
-    """Load a program, found by `name`, into a new address space; return it with the start of its first
-    thread.
+    """Load a program into a new address space; return it with the start of its first thread.
 
     Raises ElfError, LinuxError, OutOfMemory; then nothing is left behind.
     """
     space = Space(system.kernel, objects=system.objects)
     try:
         entry, stack = load_program(
-            space, image, arguments, variables, system.random.randbytes(16), system.fs.interpreter, name
+            space,
+            image,
+            arguments,
+            variables,
+            system.random.randbytes(16),
+            system.fs.interpreter,
+            path,
+            called,
         )
     except BaseException:
         space.free()
@@ -113,20 +142,13 @@ def _short_name(path: bytes) -> bytes:
     return path.rsplit(b"/", 1)[-1][:_COMM]
 
 
-def execute(
-    system: System,
-    thread: Thread,
-    image: Image,
-    arguments: Sequence[bytes],
-    variables: Sequence[bytes],
-    path: bytes,
-) -> None:
+def execute(system: System, thread: Thread, program: Program, variables: Sequence[bytes]) -> None:
     """Replace the program of the calling process, whose other threads end.
 
     Raises ElfError, LinuxError, OutOfMemory as long as nothing has changed.
     """
-    process = thread.process
-    space, context = _load(system, image, arguments, variables, path)
+    process, arguments, path = thread.process, program.arguments, program.path
+    space, context = _load(system, program.image, arguments, variables, path, program.called)
     for other in [one for one in process.threads.values() if one is not thread]:
         _bury(system, other)
     release_robust_locks(system, thread)
@@ -146,8 +168,9 @@ def execute(
     }
     state.timers = {number: timer for number, timer in state.timers.items() if number < 3}
     state.has_executed = True
-    _call_it(system, process, image.data, arguments, path)
-    own.alternate_stack, own.saved_mask, own.name = (0, SS_DISABLE, 0), None, _short_name(path)
+    _call_it(system, process, program.image.data, arguments, path)
+    state.program = program.key
+    own.alternate_stack, own.saved_mask, own.name = (0, SS_DISABLE, 0), None, _short_name(program.name)
     system.give_memory(context, space)
     system.hart.current = thread.context = context
 
@@ -223,6 +246,7 @@ def _fork(system: System, thread: Thread, flags: int) -> Process:
         session=old.session,
         name=old.name,
         path=old.path,
+        program=old.program,
         arguments=old.arguments,
         symbols=old.symbols,
         actions=dict(old.actions),
@@ -311,7 +335,7 @@ def end(system: System, process: Process, status: int, report: str = "") -> None
     system.open_files.give_up(state.folder)
     state.status, state.report = status, report
     state.timers.clear()
-    state.arguments = ()
+    state.arguments, state.program = (), (0, 0)
     process.space.free()
     _give_back_borrowed(system, process)
     if report and process.pid != system.state.first:

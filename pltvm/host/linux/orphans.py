@@ -10,7 +10,7 @@ from pltvm.host.linux.system import System
 
 
 def watches(system: System, process: Process) -> bool:
-    """Whether the parent of a process is in another group of its session. So is what started the first one."""
+    """Whether the parent of a process is in another group of its session, as that of the first one is."""
     parent = system.processes.get(process.state.parent)
     if parent is None:
         return process.pid == system.state.first

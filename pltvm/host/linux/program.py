@@ -50,12 +50,14 @@ def load_program(
     random: bytes,
     read_file: ReadFile,
     name: bytes | None = None,
+    called: bytes | None = None,
 ) -> tuple[int, int]:
     """Map the program `image` (an ELF), its interpreter, its stack and RETURN_PAGE.
 
     Returns the start address, that of the interpreter if there is one, and the stack pointer. `random` are 16
-    bytes for the C library's canaries. `name` is the path by which the program was found, by default the
-    first argument. Raises ElfError for an ELF that cannot run, or whose interpreter is missing; OutOfMemory.
+    bytes for the C library's canaries. `name` is the program's path, by default the first argument, and
+    `called` the name by which it was started, if that is another. Raises ElfError for an ELF that cannot run,
+    or whose interpreter is missing; OutOfMemory.
     """
     check_size([*arguments, *environment])
     elf = read_headers(image.data)
@@ -79,7 +81,8 @@ def load_program(
         "PAGESZ": PAGE, "BASE": first.base if first is not program else 0, "FLAGS": 0, "ENTRY": program.entry,
         "UID": 0, "EUID": 0, "GID": 0, "EGID": 0, "HWCAP": _HWCAP_IMAFDC, "CLKTCK": 100, "SECURE": 0,
     }  # fmt: skip
-    stack = build_stack(space, name, arguments, environment, vector, random, _wants_executable_stack(elf))
+    called = name if called is None else called
+    stack = build_stack(space, called, arguments, environment, vector, random, _wants_executable_stack(elf))
     space.map(RETURN_PAGE, PAGE, READ | EXEC)
     space.fill(RETURN_PAGE, _RETURN_CODE)
     return first.entry, stack

@@ -7,34 +7,23 @@ from errno import (
     EBADF,
     ECHILD,
     EINVAL,
-    ELOOP,
-    ENAMETOOLONG,
-    ENOENT,
-    ENOEXEC,
-    ENOSYS,
     EPERM,
     ESRCH,
 )
 from typing import Annotated, Final
 
 from pltvm.engine.memory import PAGE
-from pltvm.errors import ElfError
 from pltvm.host.linux import life, signals
 from pltvm.host.linux.arguments import (
     Address,
     Choice,
     Flags,
-    Folder,
     Int,
-    Path,
     Size,
     Word,
-    quoted,
 )
 from pltvm.host.linux.calls.usage import pack_usage
 from pltvm.host.linux.errors import LinuxError
-from pltvm.host.linux.files.file import File
-from pltvm.host.linux.files.host import Image
 from pltvm.host.linux.life import CLONE_PARENT, CLONE_THREAD, CLONE_VFORK
 from pltvm.host.linux.process import Process, Thread
 from pltvm.host.linux.structs import CLONE_ARGS, OF_CHILD, OfChild
@@ -69,9 +58,6 @@ class _CloneFlags(Flags):
 
 CloneFlags = Annotated[int, _CloneFlags(_CLONE, 0xFF, "CLONE_")]
 WaitFlags = Annotated[int, Flags(_WAIT)]
-_DEEPEST_SCRIPT: Final = 5  # interpreters of interpreters
-_MOST_STRINGS: Final = 1 << 16
-_MOST_BYTES: Final = 2 << 20
 P_ALL, P_PID, P_PGID, P_PIDFD = range(4)
 
 
@@ -131,76 +117,6 @@ def _clone(system: System, thread: Thread, flags: int, **where: int) -> int | No
         raise Blocked(("vfork thread", child.tid), firm=True)
     child.process.state.borrows = thread.tid
     raise Blocked(("vfork", child.process.pid), firm=True)
-
-
-@system_call(221)
-def execve(system: System, thread: Thread, path: Path, arguments: Address, variables: Address) -> None:
-    """Replace the calling process's program."""
-    _execute(system, thread, thread.process.folder, path, arguments, variables)
-
-
-@system_call(281)
-def execveat(
-    system: System,
-    thread: Thread,
-    folder: Folder,
-    path: Path,
-    arguments: Address,
-    variables: Address,
-    flags: Annotated[int, Flags({"AT_EMPTY_PATH": 0x1000, "AT_SYMLINK_NOFOLLOW": 0x100})],
-) -> None:
-    """Like `execve`, with a path relative to a folder."""
-    if not path and flags & 0x1000:
-        raise LinuxError(ENOSYS)
-    _execute(system, thread, folder, path, arguments, variables)
-
-
-def _execute(system: System, thread: Thread, folder: File, path: bytes, argv: int, envp: int) -> None:
-    arguments, variables = _strings(thread, argv), _strings(thread, envp)
-    image, path, arguments = find_program(system, folder, path, arguments)
-    try:
-        life.execute(system, thread, image, arguments, variables, path)
-    except ElfError as error:
-        if image.data.startswith(b"\x7fELF"):
-            system.refuse(f"execve of {quoted(path)}, which {error}")
-        raise LinuxError(ENOENT if getattr(error, "interpreter", "") else ENOEXEC) from None
-
-
-def find_program(
-    system: System, folder: File, path: bytes, arguments: list[bytes]
-) -> tuple[Image, bytes, list[bytes]]:
-    """Find the program at `path`, or that of its `#!` line: return its file, its path, and its arguments."""
-    for _ in range(_DEEPEST_SCRIPT):
-        image, real = system.fs.read_program(folder, path)
-        data = image.data
-        if not data.startswith(b"#!"):
-            return image, real, arguments
-        line = data[2:256].split(b"\n", 1)[0].strip()
-        if not line:
-            raise LinuxError(ENOEXEC)
-        interpreter, *option = line.split(None, 1)
-        arguments = [interpreter, *option, path, *arguments[1:]]
-        path = interpreter
-    raise LinuxError(ELOOP)
-
-
-def _strings(thread: Thread, address: int) -> list[bytes]:
-    """Read an array of strings that ends with NULL."""
-    found: list[bytes] = []
-    size = 0
-    while address:
-        at = int.from_bytes(thread.space.read(address + 8 * len(found), 8), "little")
-        if not at:
-            break
-        try:
-            text = thread.space.string(at, 128 << 10)
-        except LinuxError as error:
-            raise LinuxError(E2BIG if error.number == ENAMETOOLONG else error.number) from None
-        size += len(text) + 9
-        if len(found) >= _MOST_STRINGS or size > _MOST_BYTES:
-            raise LinuxError(E2BIG)
-        found.append(text)
-    return found
 
 
 # -- end ---------------------------------------------------------------------------------------------------

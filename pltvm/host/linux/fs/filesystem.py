@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EACCES, EBADF, EBUSY, EFBIG, EINVAL, EISDIR, ENOENT, ENOTDIR, ENXIO
+from errno import EACCES, EBADF, EBUSY, EFBIG, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, ETXTBSY
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ from pltvm.host.linux.fs.paths import IN_ROOT, Tree
 from pltvm.host.linux.fs.place import Place
 from pltvm.host.linux.fs.room import Room, RoomState
 from pltvm.host.linux.fs.shm import DEVICE, SharedFolder
-from pltvm.host.linux.open_flags import O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE, O_TRUNC
+from pltvm.host.linux.open_flags import O_ACCESS, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE, O_TRUNC
 
 MOST_GROWTH: Final = 1 << 30  # bytes by which programs may make files grow, in total
 MOST_NEW: Final = 1 << 17  # files and folders that they may make, in total
@@ -76,6 +76,7 @@ class FileSystem:
         self.room = Room(MOST_GROWTH, MOST_NEW)
         self.marks = Marks(clock)
         self.nodes = self.tree.nodes
+        self.is_run: Callable[[Key], bool] = lambda _key: False  # whether the file is a process's program
         self._texts = Texts()
         self.disk = Disk(
             self._grow,
@@ -273,6 +274,9 @@ class FileSystem:
             return Fifo(self.marks.status(place.state), flags)
         if place.kind == stat.S_IFSOCK and not flags & (O_PATH | O_DIRECTORY) and not is_exclusive(flags):
             raise LinuxError(ENXIO)
+        writes = flags & (O_ACCESS | O_TRUNC) and not flags & O_PATH
+        if writes and self.is_run((place.state.st_dev, place.state.st_ino)):
+            raise LinuxError(ETXTBSY)
         opened = open_place(place, flags, 0, self.room)
         assert opened is not None
         file = self._opened(opened, flags)
@@ -290,16 +294,22 @@ class FileSystem:
         """Return an interpreter, by its path from the root."""
         root = self.root()
         try:
-            return self.read_program(root, path, executable=False)[0]
+            file = self.open_program(root, path, executable=False)
         finally:
             root.close()
+        try:
+            return file.image()
+        finally:
+            file.close()
 
-    def read_program(self, base: File, path: bytes, executable: bool = True) -> tuple[Image, bytes]:
-        """Return the content of a file to be executed, and its path from the root."""
-        with self.find(base, path) as place:
+    def open_program(self, base: File, path: bytes, follow: bool = True, executable: bool = True) -> HostFile:
+        """Open a file to be executed."""
+        with self.find(base, path, follow) as place:
             node = place.node
             kind = place.kind
             mode = self.status_at(place).mode
+            if kind == stat.S_IFLNK:
+                raise LinuxError(ELOOP)
             if kind == stat.S_IFDIR or (executable and (kind != stat.S_IFREG or not mode & 0o111)):
                 raise LinuxError(EACCES)
             if isinstance(node, Opened):
@@ -308,14 +318,10 @@ class FileSystem:
                 raise LinuxError(EACCES)
             else:
                 file = self._found(place, 0)
-        try:
-            if not isinstance(file, HostFile):
-                raise LinuxError(EACCES)
-            if file.size() > MAX_FILE:
-                raise LinuxError(EFBIG)
-            return file.image(), file.name()
-        finally:
+        if not isinstance(file, HostFile) or file.size() > MAX_FILE:
             file.close()
+            raise LinuxError(EFBIG if isinstance(file, HostFile) else EACCES)
+        return file
 
     def status(self, base: File, path: bytes, follow: bool) -> Status:
         """Return the attributes of the file at a path."""

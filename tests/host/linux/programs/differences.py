@@ -60,6 +60,7 @@ LINES: dict[str, dict[str, str]] = {
 
 # Programs that differ too much, or not always → why.
 WHOLE: dict[str, str] = {
+    "proc_exec_names": "qemu's execve runs programs of its host",
     "proc_orphan": "qemu knows no subreapers",
     "proc_spawn_errors": "qemu's vfork is a fork: glibc's posix_spawn does not get the child's error",
     "proc_vfork": "qemu's vfork is a fork: nobody waits",
