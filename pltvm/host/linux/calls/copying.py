@@ -219,10 +219,9 @@ def _room(system: System, thread: Thread, pipe: PipeEnd, flags: int) -> int:
     if not contents.readers:
         signals.broken_pipe(system, thread)
         raise LinuxError(EPIPE)
-    room = contents.room - len(contents.data)
-    if room <= 0:
+    if contents.free <= 0:
         _wait(pipe, flags)
-    return room
+    return contents.free
 
 
 def _wait(pipe: PipeEnd, flags: int) -> None:

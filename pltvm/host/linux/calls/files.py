@@ -87,7 +87,11 @@ def close_range(
 def read(system: System, thread: Thread, file: Fd, buffer: Buffer, size: Size) -> int:
     """Read from the current offset."""
     data = file.read(_room(buffer, size))
-    thread.process.space.write(buffer, data)
+    try:
+        thread.process.space.write(buffer, data)
+    except LinuxError:
+        file.unread(data)
+        raise
     system.scheduler.copied(len(data))
     return len(data)
 
@@ -215,7 +219,14 @@ def gather(thread: Thread, buffers: list[tuple[int, int]]) -> bytes:
 def readv(system: System, thread: Thread, file: Fd, vectors: Address, count: Int) -> int:
     """Read into several buffers."""
     buffers = vectors_at(thread, vectors, count)
-    return scatter(thread, buffers, file.read(sum(size for _, size in buffers)))
+    data = file.read(sum(size for _, size in buffers))
+    done = 0
+    try:
+        done = scatter(thread, buffers, data)
+    finally:
+        if done < len(data):
+            file.unread(data[done:])
+    return done
 
 
 @system_call(66)

@@ -81,6 +81,10 @@ class File:
         """Write at the current offset; return the number of bytes written."""
         raise LinuxError(EINVAL)
 
+    def unread(self, data: bytes) -> None:
+        """Take back the bytes that were read last, as the reader has no memory for them. Some kinds lose
+        them."""
+
     def read_at(self, size: int, offset: int) -> bytes:
         """Read up to `size` bytes at `offset`."""
         raise LinuxError(ESPIPE)

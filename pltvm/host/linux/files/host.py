@@ -168,6 +168,10 @@ class HostFile(File):
         return os.lseek(self.descriptor, offset, whence)
 
     @linux_errors
+    def unread(self, data: bytes) -> None:
+        os.lseek(self.descriptor, -len(data), os.SEEK_CUR)
+
+    @linux_errors
     def read_at(self, size: int, offset: int) -> bytes:
         if self.flags & _UNREADABLE:
             self.must_read()

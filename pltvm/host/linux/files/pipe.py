@@ -1,24 +1,36 @@
 """Pipes, with and without a name: bytes that go from writers to readers, in order.
 
 A pipe is plain data in `Pipes`; its ends are files that name it. It is gone when both ends are closed.
+
+A pipe has room for pages, as in Linux. A write begins a new page, unless its last part fits behind the bytes
+of the page before; a page is free again when all of it was read. With O_DIRECT each page is a packet.
 """
 
 import stat
 from dataclasses import dataclass, field
-from errno import EBADF, EINVAL, EPERM, EPIPE
+from errno import EBADF, EBUSY, EINVAL, EPERM, EPIPE
 from typing import Any, Final
 
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import FIONREAD, POLLERR, POLLHUP, READABLE, WRITABLE, File, Status
-from pltvm.host.linux.open_flags import O_ACCESS, O_CLOEXEC, O_RDONLY, O_RDWR, O_WRONLY
+from pltvm.host.linux.open_flags import O_ACCESS, O_CLOEXEC, O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY
 from pltvm.host.linux.waits import Key, Waker
 from pltvm.host.plain import Part
 
 ROOM: Final = 65536  # bytes of a new pipe
-WHOLE: Final = 4096  # PIPE_BUF: up to so many bytes are written atomically
-PAGE: Final = 4096
+PAGE: Final = 4096  # also PIPE_BUF: up to so many bytes are written atomically
 MOST_ROOM: Final = 1 << 20
+LARGEST: Final = 1 << 31  # size that can be asked for
 ROOM_OF_ALL: Final = 256 << 20  # bytes; beyond it new pipes are small, and none can grow
+
+
+@dataclass(slots=True)
+class PipePage:
+    """A page with `size` bytes to read, the last one before `end`."""
+
+    end: int
+    size: int
+    packet: bool = False
 
 
 @dataclass(slots=True)
@@ -26,12 +38,59 @@ class Pipe:
     """The bytes in a pipe, and the number of files that read and write it. `changes` counts its events."""
 
     data: bytearray = field(default_factory=bytearray)
+    pages: list[PipePage] = field(default_factory=list)
     room: int = ROOM
     readers: int = 0
     writers: int = 0
     changes: int = 0
     had_writer: int = 0  # number of writers so far: before the first one, an empty pipe is no hang-up
     inode: int = 0  # of its name, 0 without one
+
+    @property
+    def free(self) -> int:
+        """The bytes of its free pages."""
+        return self.room - PAGE * len(self.pages)
+
+    def put(self, data: bytes, packets: bool) -> int:
+        """Add as many bytes as there is room for; return their number."""
+        last, rest = self.pages[-1] if self.pages else None, len(data) % PAGE
+        fits = last is not None and not packets and not last.packet and last.end + rest <= PAGE
+        joined = rest if last is not None and fits else 0
+        if last is not None:
+            last.end += joined
+            last.size += joined
+        done = min(len(data), joined + self.free)
+        for at in range(joined, done, PAGE):
+            size = min(done - at, PAGE)
+            self.pages.append(PipePage(size, size, packets))
+        self.data += data[:done]
+        return done
+
+    def put_back(self, data: bytes) -> None:
+        """Add bytes in front."""
+        sizes = [len(data[at : at + PAGE]) for at in range(0, len(data), PAGE)]
+        self.pages[:0] = [PipePage(PAGE, size) for size in sizes]
+        self.data[:0] = data
+
+    def take(self, size: int) -> bytes:
+        """Remove and return up to `size` bytes: of one packet, whose rest is lost."""
+        taken = lost = 0
+        while self.pages and taken < size:
+            page = self.pages[0]
+            if page.packet and taken:
+                break
+            part = min(page.size, size - taken)
+            taken += part
+            page.size -= part
+            if page.packet:
+                lost, page.size = page.size, 0
+            if not page.size:
+                del self.pages[0]
+            if lost:
+                break
+        part_of_all = bytes(self.data[:taken])
+        del self.data[: taken + lost]
+        return part_of_all
 
 
 @dataclass(slots=True)
@@ -131,7 +190,7 @@ class PipeEnd(File):
             events |= READABLE if pipe.data else 0
             events |= POLLHUP if not pipe.writers and pipe.had_writer else 0
         if self.writes:
-            events |= WRITABLE if pipe.room - len(pipe.data) >= WHOLE or not pipe.data else 0
+            events |= WRITABLE if pipe.free > 0 else 0
             events |= POLLERR if not pipe.readers else 0
         return events
 
@@ -145,34 +204,41 @@ class PipeEnd(File):
             if pipe.writers:
                 self.wait(self._for_readers)
             return b""
-        was_full = pipe.room - len(pipe.data) < WHOLE
-        part = bytes(pipe.data[:size])
-        del pipe.data[:size]
-        if was_full:  # otherwise no writer was waiting
+        was_full = pipe.free <= 0
+        part = pipe.take(size)
+        if was_full and pipe.free > 0:  # otherwise no writer was waiting
             pipe.changes += 1
             self._pipes.waker.wake(self._for_writers)
         return part
+
+    def unread(self, data: bytes) -> None:
+        self.contents.put_back(data)
 
     def write(self, data: bytes) -> int:
         if not self.writes:
             raise LinuxError(EBADF)
         pipe = self._pipes.state.pipes[self.pipe]
+        if not data:
+            return 0
         if not pipe.readers:
             raise LinuxError(EPIPE)
-        room = pipe.room - len(pipe.data)
-        if room < (len(data) if len(data) <= WHOLE else 1):
+        done = pipe.put(data, bool(self.flags & O_DIRECT))
+        if not done:
             self.wait(self._for_writers)
-        pipe.data += data[:room]
-        if data:
-            pipe.changes += 1
-            self._pipes.waker.wake(self._for_readers)
-        return min(len(data), room)
+        pipe.changes += 1
+        self._pipes.waker.wake(self._for_readers)
+        return done
 
     def resize(self, room: int) -> int:
         """Do F_SETPIPE_SZ: set the size to a power of two, at least `room`; return it."""
-        if not 0 < room <= MOST_ROOM:
+        if room > LARGEST:
             raise LinuxError(EINVAL)
-        self._pipes.resize(self.contents, max(PAGE, 1 << (room - 1).bit_length()))
+        room = max(PAGE, 1 << max(room - 1, 0).bit_length())
+        if room > MOST_ROOM:
+            raise LinuxError(EPERM)
+        if room < PAGE * len(self.contents.pages):
+            raise LinuxError(EBUSY)
+        self._pipes.resize(self.contents, room)
         self._changed()
         return self.contents.room
 
