@@ -48,6 +48,11 @@ class Area:
         """Whether it is private and shows no object."""
         return self.shared is None and not self.object
 
+    def allows(self, access: int) -> bool:
+        """Whether READ, WRITE or EXEC is permitted; what can be written can be read, as the hardware knows no
+        other."""
+        return bool(self.prot & (access | (WRITE if access == READ else 0)))
+
     def cut(self, start: int, end: int) -> "Area":
         """Return the part of the area between two addresses inside it."""
         by = start - self.start

@@ -65,7 +65,7 @@ class Faults(UserMemory, Part[SpaceState]):
         area = areas_of.find(self.state.areas, page)
         if area is None:
             return UNMAPPED
-        if area.prot & access != access:
+        if not area.allows(access):
             return PROTECTED
         pte = self.table.raw_entry(page)
         if pte:

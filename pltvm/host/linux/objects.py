@@ -261,7 +261,7 @@ class Objects(ObjectPages):
     def cut(self, number: int, size: int) -> None:
         """Set the object's size: pages after its end are removed, from all spaces too."""
         one = self.of(number)
-        end = one.end
+        end, kept = one.end, min(one.size, size)
         one.size = size
         if one.end < end:
             for viewer in self.viewers:
@@ -272,6 +272,6 @@ class Objects(ObjectPages):
             one.run.difference_update(behind)
             for at in behind:
                 one.written.pop(at, None)
-        last = one.pages.get(size & -PAGE) if size % PAGE else None
+        last = one.pages.get(kept & -PAGE) if kept % PAGE else None
         if last is not None:
-            self.memory.zero(last + size % PAGE, PAGE - size % PAGE)
+            self.memory.zero(last + kept % PAGE, PAGE - kept % PAGE)

@@ -1,6 +1,6 @@
 """The content of files as a whole: size and allocation, on disk and in memory; and syncing."""
 
-from errno import EFBIG, EINVAL, ENODEV, ESPIPE
+from errno import EBUSY, EFBIG, EINVAL, ENODEV, ESPIPE
 from typing import Annotated, Final
 
 from pltvm.host.linux import signals
@@ -9,7 +9,7 @@ from pltvm.host.linux.calls.at import not_only_a_path
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import HostFile
-from pltvm.host.linux.files.memory_file import MemoryFile
+from pltvm.host.linux.files.memory_file import F_SEAL_WRITE, MemoryFile
 from pltvm.host.linux.files.pipe import PipeEnd
 from pltvm.host.linux.open_flags import O_RDWR
 from pltvm.host.linux.process import Limit, Thread
@@ -140,8 +140,19 @@ def memfd_create(
     return thread.process.add(file, bool(flags & 1))
 
 
-def seals(file: File, command: int, argument: int) -> int:
+def seals(system: System, file: File, command: int, argument: int) -> int:
     """fcntl: get or add seals, which forbid changes of a file in memory."""
     if not isinstance(file, MemoryFile):
         raise LinuxError(EINVAL)
-    return file.add_seals(argument & 0xFFFF_FFFF) if command == F_ADD_SEALS else file.seals()
+    if command != F_ADD_SEALS:
+        return file.seals()
+    if argument & F_SEAL_WRITE and not file.seals() & F_SEAL_WRITE and _can_be_stored_to(system, file):
+        raise LinuxError(EBUSY)
+    return file.add_seals(argument & 0xFFFF_FFFF)
+
+
+def _can_be_stored_to(system: System, file: MemoryFile) -> bool:
+    """Whether a process has a shared mapping of the file that may be writable."""
+    number = system.objects.find(file.key)
+    areas = (one for process in system.processes.values() for one in process.space.state.areas)
+    return bool(number) and any(one.object == number and not one.copies and one.may_write for one in areas)

@@ -375,7 +375,7 @@ def fcntl(system: System, thread: Thread, descriptor: FdNumber, command: Int, ar
     if command in locks.COMMANDS:
         return locks.lock_range(system, thread, file, command, argument)
     if command in (contents.F_ADD_SEALS, contents.F_GET_SEALS):
-        return contents.seals(file, command, argument)
+        return contents.seals(system, file, command, argument)
     if command in _HARMLESS:  # there are no such signals and leases
         return _HARMLESS[command]
     if command in (F_SETPIPE_SZ, F_GETPIPE_SZ):

@@ -1,6 +1,6 @@
 """Memory: mapping, moving, protecting, and advice."""
 
-from errno import EACCES, EEXIST, EINVAL, ENODEV, ENOMEM, EOVERFLOW, EPERM
+from errno import EACCES, EEXIST, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM
 from typing import Annotated, Final
 
 from pltvm.engine.memory import PAGE, pages_for
@@ -10,6 +10,7 @@ from pltvm.host.linux.enclave_file import EnclaveFile
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import LARGEST_OFFSET, HostFile
+from pltvm.host.linux.files.memory_file import SEALS_OF_WRITES, MemoryFile
 from pltvm.host.linux.moving import mremap as move
 from pltvm.host.linux.open_flags import O_ACCESS, O_RDWR, O_WRONLY
 from pltvm.host.linux.process import Limit, Process, Thread
@@ -53,6 +54,7 @@ class _LooseFlags(Flags):
         return value & 0xFFFF_FFFF
 
 
+_UNSUPPORTED: Final = ~sum(_MAP.values()) | _MAP["MAP_SYNC"]  # by every file here
 Protection = Annotated[int, _LooseFlags(_PROT)]
 MapFlags = Annotated[int, _LooseFlags(_MAP)]
 
@@ -118,6 +120,8 @@ def mmap(
     if offset + length > LARGEST_OFFSET:
         raise LinuxError(EOVERFLOW)
     file = None if flags & MAP_ANONYMOUS else process.file(descriptor)
+    if flags & MAP_TYPE == MAP_SHARED_VALIDATE and (file is None or flags & _UNSUPPORTED):
+        raise LinuxError(EINVAL if file is None else EOPNOTSUPP)
     address = _place(process, address, length, flags)
     private = flags & MAP_TYPE == MAP_PRIVATE
     there = process.space.size(address, address + length) if flags & MAP_FIXED else 0
@@ -176,9 +180,10 @@ def _name(file: File) -> str:
 def _file(
     process: Process, address: int, length: int, prot: int, file: HostFile, offset: int, private: bool
 ) -> int:
-    writable = file.flags & O_ACCESS == O_RDWR and not private
+    sealed = isinstance(file, MemoryFile) and file.seals() & SEALS_OF_WRITES
+    writable = file.flags & O_ACCESS == O_RDWR and not private and not sealed
     if prot & WRITE and not (private or writable):
-        raise LinuxError(EACCES)
+        raise LinuxError(EPERM if sealed else EACCES)
     objects = process.space.objects
     number = objects.of_file(file.descriptor, writable)
     with objects.kept(number):

@@ -171,6 +171,10 @@ def _content(descriptor: int) -> bytes:
     return b"".join(os.pread(descriptor, PART, at) for at in range(0, size, PART))
 
 
+F_SEAL_WRITE, F_SEAL_FUTURE_WRITE = 8, 16
+SEALS_OF_WRITES: Final = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
+
+
 class MemoryFile(HostFile):
     """An open file in memory."""
 
