@@ -254,6 +254,7 @@ def _fork(system: System, thread: Thread, flags: int) -> Process:
         exit_signal=old.exit_signal if flags & CLONE_PARENT else flags & 0xFF,
         nice=old.nice,
         io_priority=old.io_priority,
+        personality=old.personality,
         folder=old.folder,
         umask=old.umask,
         limits=dict(old.limits),

@@ -150,6 +150,7 @@ class ProcessState:
     used_by_children: int = 0
     has_executed: bool = False
     subreaper: bool = False
+    personality: int = 0  # as in `personality`: it is told, and has no effect
     no_new_rights: bool = False
 
 

@@ -159,7 +159,7 @@ def splice(
     """Move bytes from or to a pipe."""
     source.must_read()
     target.must_write()
-    if not (isinstance(source, PipeEnd) or isinstance(target, PipeEnd)):
+    if not (isinstance(source, PipeEnd) or isinstance(target, PipeEnd)) or target.flags & O_APPEND:
         raise LinuxError(EINVAL)
     for file, offset in ((source, source_offset), (target, target_offset)):
         if isinstance(file, PipeEnd) and offset:

@@ -303,10 +303,12 @@ def riscv_flush_icache(system: System, thread: Thread, start: Address, end: Addr
 
 @system_call(92)
 def personality(system: System, thread: Thread, wanted: Unsigned) -> int:
-    """Return the personality of Linux; others are refused."""
-    if wanted not in (0, 0xFFFF_FFFF):
-        raise LinuxError(EINVAL)
-    return 0
+    """Return the personality, and set it; all are those of Linux."""
+    state = thread.process.state
+    before = state.personality
+    if wanted != 0xFFFF_FFFF:
+        state.personality = wanted
+    return before
 
 
 def _short_string(thread: Thread, address: int) -> bytes:

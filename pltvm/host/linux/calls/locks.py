@@ -1,6 +1,6 @@
 """Locks of files: flock, and those of fcntl."""
 
-from errno import EAGAIN, EBADF, EDEADLK, EINVAL
+from errno import EAGAIN, EBADF, EDEADLK, EINVAL, EOVERFLOW
 from typing import Annotated, Final
 
 from pltvm.host.linux.arguments import Fd, Flags
@@ -88,8 +88,10 @@ def _range(file: File, given: Flock) -> tuple[int, int]:
     end = start + given.length if given.length else END
     if given.length < 0:
         start, end = end, start
-    if start < 0 or end > END:
+    if start < 0:
         raise LinuxError(EINVAL)
+    if end > END:
+        raise LinuxError(EOVERFLOW)
     return start, end
 
 
@@ -109,7 +111,7 @@ def _waits_for(system: System, one: Owner, other: Owner) -> bool:
         process = system.processes.get(pid) if kind == "process" else None
         for thread in process.threads.values() if process is not None else ():
             for key in thread.state.wait.keys if thread.state.wait is not None else ():
-                if key[0] != "lock of":
+                if key[0] != "lock of" or thread not in system.scheduler.waiters(key):  # it was woken
                     continue
                 held_by: Owner = (str(key[1]), int(str(key[2])))
                 if held_by == other:

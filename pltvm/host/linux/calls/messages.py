@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from errno import EAGAIN, EINVAL, EMSGSIZE, EOPNOTSUPP, EPERM
+from errno import EAGAIN, EINVAL, EMSGSIZE, EOPNOTSUPP, ESRCH
 from typing import Annotated, Final
 
 from pltvm.host.linux.arguments import Address, At, Buffer, Bytes, Flags, Int, Size, Unsigned, signed32
@@ -155,7 +155,7 @@ def _attached(
             given = UCRED.unpack(data)
             sender = (given.pid, given.uid, given.gid)
             if given.pid not in system.processes:
-                raise LinuxError(EPERM)
+                raise LinuxError(ESRCH)
         else:
             raise LinuxError(EINVAL)
     return tuple(files), sender

@@ -124,7 +124,7 @@ def bind(system: System, thread: Thread, file: SocketFd, address: NameAt, size: 
     assert isinstance(name, UnixName)
     node = 0
     if name.path and not name.path.startswith(b"\0"):
-        if file.contents.local is not None:
+        if file.contents.local is not None and file.contents.local != name:
             raise LinuxError(EINVAL)
         node = socket_nodes.make(
             system.fs, thread.process.folder, name.path, 0o777 & ~thread.process.state.umask

@@ -1,6 +1,7 @@
 """Attributes of files: state, access, permissions, owners, times; and of file systems."""
 
 import os
+import stat
 from errno import EACCES, EFAULT, EINVAL, ENODATA, EOPNOTSUPP, EPERM
 from typing import Annotated, Final
 
@@ -216,8 +217,14 @@ def _own(system: System, real: str | None, user: int, group: int) -> int:
     if {user, group} - {0, -1}:
         system.refuse("chown to others than root")
         raise LinuxError(EPERM)
-    if real is not None and (user, group) != (-1, -1):
-        system.fs.marks.changed(os.stat(real))
+    if real is not None:
+        info = os.stat(real)
+        mode = system.fs.marks.status(info).mode
+        kept = mode & ~(stat.S_ISUID | (stat.S_ISGID if mode & stat.S_IXGRP else 0))
+        if kept != mode and not stat.S_ISDIR(mode):
+            _set_mode(system, real, kept)
+        elif (user, group) != (-1, -1):
+            system.fs.marks.changed(info)
     return 0
 
 

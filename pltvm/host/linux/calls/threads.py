@@ -306,6 +306,8 @@ def sched_setparam(
 @system_call(120)
 def sched_getscheduler(system: System, thread: Thread, pid: Int) -> int:
     """Return the policy that was set last."""
+    if pid < 0:
+        raise LinuxError(EINVAL)
     return thread_of(system, thread, pid).state.policy
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 
 from pltvm.errors import SnapshotError
 from pltvm.host.linux.errors import LinuxError, linux_errors
-from pltvm.host.linux.files.file import File, Status
+from pltvm.host.linux.files.file import FIONREAD, File, Status
 from pltvm.host.linux.files.listing import Entry, Listing
 from pltvm.host.linux.open_flags import O_ACCESS, O_APPEND, O_PATH, O_TRUNC, O_WRONLY
 
@@ -220,8 +220,6 @@ class HostFile(File):
 
     @linux_errors
     def truncate(self, size: int) -> None:
-        if self.is_folder:
-            raise LinuxError(EISDIR)
         if self.flags & O_PATH:
             raise LinuxError(EBADF)
         if size < 0 or self.flags & O_ACCESS == 0:
@@ -286,6 +284,12 @@ class HostFile(File):
         return self._disk.status(self.info())
 
     @linux_errors
+    def request(self, request: int, argument: int) -> bytes:
+        if request == FIONREAD and not self.is_folder:
+            left = self.size() - os.lseek(self.descriptor, 0, os.SEEK_CUR)
+            return (left & 0xFFFF_FFFF).to_bytes(4, "little")
+        return super().request(request, argument)
+
     def name(self) -> bytes:
         return self._disk.path(self.descriptor)
 

@@ -245,6 +245,8 @@ class FileSystem:
         """Open a file; the result may be a `Fifo`, which has to be opened by `calls.fifos`."""
         if flags & O_PATH:
             flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW
+        elif flags & O_CREAT and flags & O_DIRECTORY:
+            raise LinuxError(EINVAL)
         elif flags & O_TMPFILE:
             with self.find(base, path, resolve=resolve) as place:
                 return self._made(open_nameless(place, flags, mode, self.room), flags, mode)
