@@ -4,7 +4,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from errno import EAGAIN
+from typing import Any, Final, TextIO
 
 from pltvm.errors import ArgumentError, PltvmError
 from pltvm.host.text import JSON_VERSION, one_line
@@ -27,14 +28,24 @@ def print_json(fields: Mapping[str, Any], indent: int | None = 2) -> None:
 
 def print_output(text: bytes) -> None:
     """Write output of a guest at once."""
-    sys.stdout.buffer.write(text)
-    sys.stdout.buffer.flush()
+    _write_through(sys.stdout, text)
 
 
 def print_error(text: bytes) -> None:
     """Write a host program's stderr at once."""
-    sys.stderr.buffer.write(text)
-    sys.stderr.buffer.flush()
+    _write_through(sys.stderr, text)
+
+
+def _write_through(stream: TextIO, text: bytes) -> None:
+    """Write without a buffer, which would keep, and try again, what could not be written."""
+    stream.flush()
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    left = memoryview(text)
+    while left:
+        done = raw.write(left)
+        if done is None:
+            raise BlockingIOError(EAGAIN, "the output does not wait")
+        left = left[done:]
 
 
 def run(command: Callable[[], None]) -> None:

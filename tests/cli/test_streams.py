@@ -1,6 +1,7 @@
 """Whatever is wrong is one clear line and a status: with what is asked for, and with the streams."""
 
 import os
+import signal
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -131,13 +132,19 @@ def test_command_lines_that_make_no_sense(arguments: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_closed_pipe_is_no_traceback() -> None:
+def into_closed_pipe(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     reading, writing = os.pipe()
     os.close(reading)
-    result = subprocess.run(
-        [*COMMAND, "demo"], stdout=writing, stderr=subprocess.PIPE, timeout=100, check=False
-    )
-    os.close(writing)
+    try:
+        return subprocess.run(
+            [*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, timeout=100, check=False
+        )
+    finally:
+        os.close(writing)
+
+
+def test_closed_pipe_is_no_traceback() -> None:
+    result = into_closed_pipe("demo")
     assert result.returncode == 1
     assert b"Traceback" not in result.stderr
 
@@ -145,6 +152,13 @@ def test_closed_pipe_is_no_traceback() -> None:
 HELLO = ELVES["hello-world"]
 FULL, CLOSED = (">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")
 HOST_RUN = ["run", "--root", str(guest.guest_dir() / "elf"), HOST, "hello-world.elf"]
+
+
+def test_a_host_program_gets_sigpipe_for_a_closed_pipe() -> None:
+    result = into_closed_pipe(*HOST_RUN)
+    assert result.returncode == 128 + signal.SIGPIPE
+    assert b"killed by SIGPIPE" in result.stderr
+    assert b"Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,12 @@ def test_standard_input_is_what_it_is_outside(run_linux: Run) -> None:
         os.write(writer, b"four")
         os.close(writer)
         assert run_linux("stdin_kind", source=pipe.fileno()).output == b"pipe 1, /dev/null 0, 4 bytes\n"
+
+
+def test_output_that_nobody_reads_ends_a_program_as_a_pipe_does(run_linux: Run) -> None:
+    def closed(_text: bytes) -> None:
+        raise BrokenPipeError
+
+    result = run_linux("linux", "floats", on_output=closed)
+    assert (result.exit_code, result.output) == (128 + 13, b"3.375 0.666667\n")
+    assert result.end.startswith("killed by SIGPIPE at ")

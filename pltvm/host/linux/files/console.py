@@ -8,11 +8,11 @@ still gets the true answer (`is_terminal`).
 
 import stat
 from collections.abc import Callable
-from errno import EBADF, ENOTTY
+from errno import EBADF, ENOTTY, EPIPE
 from struct import pack
 from typing import Any, Final, Protocol, runtime_checkable
 
-from pltvm.errors import SnapshotError
+from pltvm.errors import FromCallback, SnapshotError
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import DEVICES, READABLE, WRITABLE, File, Status
 from pltvm.host.linux.open_flags import O_RDONLY, O_RDWR, O_WRONLY
@@ -66,7 +66,12 @@ class Output(Console):
         raise LinuxError(EBADF)
 
     def write(self, data: bytes) -> int:
-        self._sink(data)
+        try:
+            self._sink(data)
+        except FromCallback as error:
+            if isinstance(error.original, BrokenPipeError):  # the program gets what it gets on Linux
+                raise LinuxError(EPIPE) from None
+            raise
         return len(data)
 
     def save(self) -> Any:
