@@ -220,6 +220,7 @@ def clone(
     child = system.new_thread(process, context, number)
     child.state.signal_mask, child.state.name = thread.state.signal_mask, thread.state.name
     child.state.policy = thread.state.policy
+    child.state.timer_slack = (thread.state.timer_slack[0],) * 2
     if not flags & CLONE_VM or flags & CLONE_VFORK:
         child.state.alternate_stack = thread.state.alternate_stack
     child.answer(0)

@@ -26,6 +26,7 @@ SS_AUTODISARM: Final = 1 << 31  # another: it is disabled while a handler runs o
 INFINITY: Final = (1 << 64) - 1
 FIRST_PID: Final = 100
 SIGKILL: Final = 9
+TIMER_SLACK: Final = 50_000  # ns, of a thread that has set nothing
 OUTER_PARENT: Final = 1  # the parent of the first process, and of orphans
 
 
@@ -103,6 +104,7 @@ class ThreadState:
     wait: Wait | None = None
     deadline: int | None = None
     policy: int = 0  # SCHED_…
+    timer_slack: tuple[int, int] = (TIMER_SLACK, TIMER_SLACK)  # as in `prctl`, and what 0 sets there
     done: int = 0  # bytes already written by a waiting write
     used: int = 0  # ns of processor time
     alive: bool = True

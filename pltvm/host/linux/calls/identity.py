@@ -186,7 +186,7 @@ def setrlimit(system: System, thread: Thread, which: Resource, new: Address) -> 
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 2, 3, 4
 PR_SET_NAME, PR_GET_NAME, PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 15, 16, 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 36, 37, 38, 39
-PR_GET_KEEPCAPS, PR_GET_SECCOMP, PR_CAPBSET_READ = 7, 21, 23
+PR_GET_KEEPCAPS, PR_GET_SECCOMP, PR_CAPBSET_READ, PR_GET_SECUREBITS, PR_GET_THP_DISABLE = 7, 21, 23, 27, 42
 _PRCTL: Final = {name: value for name, value in globals().items() if name.startswith("PR_")}
 
 
@@ -222,23 +222,24 @@ def prctl(
         state.dumpable = bool(value)
     elif option == PR_GET_DUMPABLE:
         return int(state.dumpable)
-    elif option == PR_GET_KEEPCAPS:
+    elif option in (PR_GET_KEEPCAPS, PR_GET_SECCOMP, PR_GET_SECUREBITS, PR_GET_THP_DISABLE):
         return 0
+    elif option == PR_SET_TIMERSLACK:  # timers here have none
+        usual = thread.state.timer_slack[1]
+        thread.state.timer_slack = value or usual, usual
     elif option == PR_GET_TIMERSLACK:
-        return 50000
+        return thread.state.timer_slack[0]
     elif option == PR_SET_NO_NEW_PRIVS:
         if value != 1 or a or b or c:
             raise LinuxError(EINVAL)
         state.no_new_rights = True
     elif option == PR_GET_NO_NEW_PRIVS:
         return int(state.no_new_rights)
-    elif option == PR_GET_SECCOMP:
-        return 0
     elif option == PR_CAPBSET_READ:
         if value > 40:
             raise LinuxError(EINVAL)
         return 1
-    elif option != PR_SET_TIMERSLACK:
+    else:
         system.refuse(f"prctl {option}")
         raise LinuxError(EINVAL)
     return 0

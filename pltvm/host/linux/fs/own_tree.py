@@ -1,6 +1,7 @@
 """The tree of internal files: /dev, /proc, and the few of /sys that programs read."""
 
 from typing import Final
+from uuid import UUID
 
 from pltvm.engine.memory import PAGE
 from pltvm.host.linux.clock import BOOT_NS
@@ -21,6 +22,7 @@ _KERNEL: Final = {
 }  # fmt: skip
 _VM: Final = {b"overcommit_memory": b"1", b"max_map_count": b"65530", b"mmap_min_addr": b"4096"}
 _FS: Final = {b"file-max": b"512", b"nr_open": b"512", b"pipe-max-size": b"1048576"}
+_NET: Final = {b"somaxconn": b"4096"}
 _SYS: Final = {
     b"devices/system/cpu/online": b"0", b"devices/system/cpu/possible": b"0",
     b"devices/system/cpu/present": b"0", b"kernel/mm/transparent_hugepage/hpage_pmd_size": b"2097152",
@@ -52,11 +54,16 @@ def add_tree(root: Folder, system: Known) -> None:
     tree.link(b"mounts", lambda: b"self/mounts")
     kernel = tree.folder(b"sys").folder(b"kernel")
     for folder, texts in ((kernel, _KERNEL), (tree.folder(b"sys").folder(b"vm"), _VM),
+                          (tree.folder(b"sys").folder(b"net").folder(b"core"), _NET),
                           (tree.folder(b"sys").folder(b"fs"), _FS)):  # fmt: skip
         for name, text in texts.items():
             folder.text(name, lambda text=text: text + b"\n")  # type: ignore[misc]
     kernel.text(b"hostname", lambda: bytes(system.state.host_name) + b"\n")
-    kernel.folder(b"random").text(b"boot_id", lambda: _BOOT_ID)
+    of_random = kernel.folder(b"random")
+    of_random.text(b"boot_id", lambda: _BOOT_ID)
+    of_random.text(
+        b"uuid", lambda: b"%s\n" % str(UUID(bytes=system.random.randbytes(16), version=4)).encode()
+    )
     sys = root.folder(b"sys")
     sys.is_listed = False
     for path, text in _SYS.items():

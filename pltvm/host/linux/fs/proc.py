@@ -5,6 +5,7 @@ Everything is made when it is opened, from the present state of the process.
 
 from collections.abc import Callable, Mapping
 from errno import ENOENT, ESRCH
+from random import Random
 from typing import Any, Final, Protocol
 
 from pltvm.engine.memory import PAGE
@@ -49,6 +50,10 @@ class Known(Protocol):
     @property
     def state(self) -> Any:
         """The state: its `host_name`."""
+
+    @property
+    def random(self) -> Random:
+        """The generator of random numbers."""
 
 
 def add_processes(proc: Folder, system: Known) -> None:
