@@ -167,7 +167,7 @@ def execute(system: System, thread: Thread, program: Program, variables: Sequenc
         if one.handler == signals.IGNORE
     }
     state.timers = {number: timer for number, timer in state.timers.items() if number < 3}
-    state.has_executed = True
+    state.has_executed, state.barriers = True, 0
     _call_it(system, process, program.image.data, arguments, path)
     state.program = program.key
     own.alternate_stack, own.saved_mask, own.name = (0, SS_DISABLE, 0), None, _short_name(program.name)
@@ -255,6 +255,7 @@ def _fork(system: System, thread: Thread, flags: int) -> Process:
         exit_signal=old.exit_signal if flags & CLONE_PARENT else flags & 0xFF,
         nice=old.nice,
         io_priority=old.io_priority,
+        barriers=old.barriers,
         personality=old.personality,
         folder=old.folder,
         umask=old.umask,

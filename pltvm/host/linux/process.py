@@ -152,6 +152,7 @@ class ProcessState:
     used_by_children: int = 0
     has_executed: bool = False
     subreaper: bool = False
+    barriers: int = 0  # the commands of `membarrier` that have registered it
     personality: int = 0  # as in `personality`: it is told, and has no effect
     no_new_rights: bool = False
 

@@ -343,9 +343,13 @@ def sched_rr_get_interval(system: System, thread: Thread, pid: Int, result: Addr
 def membarrier(
     system: System, thread: Thread, command: Int, flags: Annotated[int, Flags({"CPU": 1})], cpu: Int
 ) -> int:
-    """Do nothing: there is only one processor."""
+    """Do nothing: there is only one processor. Some commands need another one before, which registers."""
+    state = thread.process.state
     if command == 0:
         return 0x7F
     if command not in (1, 2, 4, 8, 16, 32, 64):
         raise LinuxError(EINVAL)
+    if command in (8, 32) and not state.barriers & command << 1:
+        raise LinuxError(EPERM)
+    state.barriers |= command & (16 | 64)
     return 0
