@@ -54,7 +54,7 @@ def test_the_example_does_what_it_says(built: Build, tmp_path: Path) -> None:
         ("class Harness: pass", "defines no class Harness"),
         ("import nothing_of_that_name", "ModuleNotFoundError"),
         ("def", "SyntaxError"),
-        (None, "No such file"),
+        (None, "no such file"),
     ],
 )
 def test_a_file_that_is_none(text: str | None, words: str, tmp_path: Path) -> None:

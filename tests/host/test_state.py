@@ -57,6 +57,7 @@ NOT_STATE = {
     "EnclaveTable.on_added": "functions of this process, which look at the enclaves",
     "EnclaveTable.on_removed": "likewise",
     "EnclaveTable.on_put_back": "likewise",
+    "FileSystem.is_run": "wired once: a function",
     "FileSystem.nodes": "wired once: functions",
     "Objects._files": "descriptors of this process: opened again when they are needed",
     "Frames.give_spare": "wired once: a function",

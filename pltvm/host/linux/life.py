@@ -85,7 +85,7 @@ def start(
     _call_it(system, process, data, arguments, _path_of(system, arguments[0]))
     with suppress(OSError):
         info = os.stat(arguments[0])
-        state.program = info.st_dev, info.st_ino
+        state.program_key = info.st_dev, info.st_ino
     system.new_thread(process, first, pid).state.name = _short_name(arguments[0])
     return process
 
@@ -169,7 +169,7 @@ def execute(system: System, thread: Thread, program: Program, variables: Sequenc
     state.timers = {number: timer for number, timer in state.timers.items() if number < 3}
     state.has_executed, state.barriers = True, 0
     _call_it(system, process, program.image.data, arguments, path)
-    state.program = program.key
+    state.program_key = program.key
     own.alternate_stack, own.saved_mask, own.name = (0, SS_DISABLE, 0), None, _short_name(program.name)
     system.give_memory(context, space)
     system.hart.current = thread.context = context
@@ -247,7 +247,7 @@ def _fork(system: System, thread: Thread, flags: int) -> Process:
         session=old.session,
         name=old.name,
         path=old.path,
-        program=old.program,
+        program_key=old.program_key,
         arguments=old.arguments,
         symbols=old.symbols,
         actions=dict(old.actions),
@@ -338,7 +338,7 @@ def end(system: System, process: Process, status: int, report: str = "") -> None
     system.open_files.give_up(state.folder)
     state.status, state.report = status, report
     state.timers.clear()
-    state.arguments, state.program = (), (0, 0)
+    state.arguments, state.program_key = (), (0, 0)
     process.space.free()
     _give_back_borrowed(system, process)
     if report and process.pid != system.state.first:

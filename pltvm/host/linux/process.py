@@ -126,7 +126,7 @@ class ProcessState:
     session: int = FIRST_PID
     name: bytes = b""  # of the program, as given at the start
     path: bytes = b""  # from the root
-    program: tuple[int, int] = (0, 0)  # the key of the program's file
+    program_key: tuple[int, int] = (0, 0)  # of the program's file
     arguments: tuple[bytes, ...] = ()
     symbols: Symbols = field(default_factory=lambda: Symbols(b""))
     actions: dict[int, Action] = field(default_factory=dict)

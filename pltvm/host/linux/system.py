@@ -147,7 +147,7 @@ class System:
         self.fs = FileSystem(settings.get("root", Path()), self.clock, self.objects)
         self.locks = Locks(self)
         self.open_files.at_close.append(self.locks.closed)
-        self.fs.is_run = lambda key: any(one.state.program == key for one in self.processes.values())
+        self.fs.is_run = lambda key: any(one.state.program_key == key for one in self.processes.values())
         self._reads_nothing = is_null(settings.get("descriptor", -1))
         self._add_files(settings)
         self.at_end_of_thread: list[Callable[[Thread], None]] = []
