@@ -179,6 +179,7 @@ def tell_parent(system: System, process: Process, code: int, status: int, news: 
         return
     alive = code in (CLD_STOPPED, CLD_CONTINUED)
     number = SIGCHLD if alive else process.state.exit_signal
-    if not (alive and action(parent, SIGCHLD).flags & SA_NOCLDSTOP):
+    is_wanted = not (alive and action(parent, SIGCHLD).flags & SA_NOCLDSTOP)
+    if is_wanted and number <= SIGNALS:  # clone takes any number
         send(system, parent, SignalInfo(number, code, process.pid, 0, status))
     system.wake(("child", parent.pid))

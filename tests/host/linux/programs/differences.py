@@ -60,6 +60,7 @@ LINES: dict[str, dict[str, str]] = {
 
 # Programs that differ too much, or not always → why.
 WHOLE: dict[str, str] = {
+    "proc_exit_signal": "qemu takes no other signal than SIGCHLD",
     "mem_moves": "qemu's mremap doubles nothing, and its calls do not read what can only be written",
     "proc_exec_names": "qemu's execve runs programs of its host",
     "proc_orphan": "qemu knows no subreapers",
