@@ -290,6 +290,7 @@ class HostFile(File):
             return (left & 0xFFFF_FFFF).to_bytes(4, "little")
         return super().request(request, argument)
 
+    @linux_errors
     def name(self) -> bytes:
         return self._disk.path(self.descriptor)
 
