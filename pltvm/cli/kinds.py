@@ -139,8 +139,7 @@ class Run:
         text = schedule_text(self.schedule)
         several = Several(self.callers, self.quantum, text, [(one, one) for one in others], self.races)
         if any(is_given(self.ctx, name) for name in _OF_HOSTS):
-            with hinting(decision):
-                load_image(file)  # raises where the file itself is bad
+            self._must_be_sound(decision)
             self._refuse(f"is for host programs; {name_of(file)} is an enclave", *_OF_HOSTS)
         shm, relay = file_or_text("--shm", self.shm), file_or_text("--relay", self.relay)
         servers = parse_servers(self.server or [])
@@ -174,8 +173,7 @@ class Run:
         others = self.args or []
         no_file = next((one for one in others if not os.path.isfile(one)), None)
         if no_file is not None:
-            with hinting(decision):
-                load_image(self.file)  # raises where the file itself is bad
+            self._must_be_sound(decision)
             if no_file.endswith(".elf"):
                 why = f"it would run beside {self.file}, as an enclave takes no arguments"
                 raise ArgumentError(f"{no_file}: no such file ({why})")
@@ -185,6 +183,11 @@ class Run:
         for one in others:
             must_be_enclave(one)
         return others
+
+    def _must_be_sound(self, decision: Decision) -> None:
+        """Raise ElfError if the file itself is bad, which matters more than what does not suit it."""
+        with hinting(decision):
+            load_image(self.file)
 
     def _refuse(self, why: str, *names: str) -> None:
         refuse_given(self.ctx, why, *names)

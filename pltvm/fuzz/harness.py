@@ -11,6 +11,7 @@
 The file defines one class called `Harness`, derived from `OneCall`, `Sequence`, `Hosted` or `Target`.
 """
 
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +27,11 @@ def load_harness(path: str) -> type[Target]:
     spec = spec_from_file_location("pltvm_harness", path)
     if spec is None or spec.loader is None:
         raise PltvmError(f"{path}: is not a Python file")
+    if not os.path.lexists(path):
+        raise PltvmError(f"{path}: no such file{instead(path)}")
     module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except FileNotFoundError as error:
-        if error.filename != spec.origin:  # the harness itself looked for something
-            raise PltvmError(f"{path}: {error}") from None
-        raise PltvmError(f"{path}: no such file{instead(path)}") from None
     except Exception as error:
         raise PltvmError(f"{path}: {type(error).__name__}: {error}") from None
     harness = getattr(module, "Harness", None)

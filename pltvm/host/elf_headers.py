@@ -19,7 +19,6 @@ MAX_SECTIONS: Final = 4096
 _LONGEST_LINE: Final = 255  # bytes of a script's first line, as for Linux
 _EM_RISCV: Final = 243
 _MAGIC: Final = b"\x7fELF"
-_SOURCES: Final = (".c", ".cc", ".cpp", ".cxx", ".C", ".S", ".s")
 _NEAR, _MOST_NAMES = 0.8, 10_000  # how alike two names are to be, from 0 to 1; of so many in a folder
 _MACHINES: Final = {
     3: "x86", 8: "MIPS", 21: "PowerPC", 40: "Arm", 62: "x86-64", 183: "AArch64", 258: "LoongArch"
@@ -68,9 +67,16 @@ def read_source(source: Source) -> bytes:
         raise ElfError(f"no such file{instead(os.fspath(source))}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ElfError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if os.path.splitext(source)[1] in _SOURCES and not data.startswith(_MAGIC):
+    if not data.startswith(_MAGIC) and os.path.splitext(source)[1] in _sources():
         raise ElfError("is source code: pltvm build makes an ELF of it, and pltvm run runs that")
     return data
+
+
+def _sources() -> frozenset[str]:
+    """Return the suffixes of what `pltvm build` compiles."""
+    from pltvm.build.arguments import SOURCES  # no run needs it
+
+    return SOURCES
 
 
 def instead(path: str) -> str:
@@ -84,7 +90,7 @@ def instead(path: str) -> str:
     except OSError:
         return ""
     stem = os.path.splitext(name)[0]
-    made_of = next((one for one in names if one in {stem + kind for kind in _SOURCES}), None)
+    made_of = next((one for one in names if one in {stem + kind for kind in _sources()}), None)
     if name == f"{stem}.elf" and made_of is not None:
         return f"; pltvm build {os.path.join(folder, made_of)} makes it"
     near = get_close_matches(name, names, 1, _NEAR)

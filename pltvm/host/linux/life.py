@@ -46,7 +46,7 @@ _COMM: Final = 15  # bytes of a thread's name
 
 
 class Program(NamedTuple):
-    """A program for `execute`: its file, the file's key and path, and the arguments.
+    """A program to be executed: its file, the file's key and path, and the arguments.
 
     `called` is the path that execve was given: that of a script, if an interpreter is `image`. `name` is the
     thread's name.
@@ -70,7 +70,9 @@ def start(
 
     Raises ElfError for a program that cannot run here, OutOfMemory; then nothing is left behind.
     """
-    space, first = _load(system, Image(data), arguments, variables, arguments[0], arguments[0])
+    name = arguments[0]
+    program = Program(Image(data), _key_of(name), name, arguments, name, name)
+    space, first = _load(system, program, variables)
     pid = system.new_number()
     state = ProcessState(pid, group=pid, session=pid)
     state.limits = {Limit.NOFILE: (512, 512), Limit.STACK: (STACK_SIZE, (1 << 64) - 1), Limit.CORE: (0, 0)}
@@ -82,22 +84,12 @@ def start(
     folder = system.add_file(system.fs.root())
     folder.users += 1
     state.folder = folder.number
-    _call_it(system, process, data, arguments, _path_of(system, arguments[0]))
-    with suppress(OSError):
-        info = os.stat(arguments[0])
-        state.program_key = info.st_dev, info.st_ino
-    system.new_thread(process, first, pid).state.name = _short_name(arguments[0])
+    _call_it(system, process, program, _path_of(system, name))
+    system.new_thread(process, first, pid).state.name = _short_name(name)
     return process
 
 
-def _load(
-    system: System,
-    image: Image,
-    arguments: Sequence[bytes],
-    variables: Sequence[bytes],
-    path: bytes,
-    called: bytes,
-) -> tuple[Space, Context]:
+def _load(system: System, program: Program, variables: Sequence[bytes]) -> tuple[Space, Context]:
     """Load a program into a new address space; return it with the start of its first thread.
 
     Raises ElfError, LinuxError, OutOfMemory; then nothing is left behind.
@@ -105,21 +97,23 @@ def _load(
     space = Space(system.kernel, objects=system.objects)
     try:
         entry, stack = load_program(
-            space,
-            image,
-            arguments,
-            variables,
-            system.random.randbytes(16),
-            system.fs.interpreter,
-            path,
-            called,
-        )
+            space, program.image, program.arguments, variables, system.random.randbytes(16),
+            system.fs.interpreter, program.path, program.called,
+        )  # fmt: skip
     except BaseException:
         space.free()
         raise
     context = Context(ctx.U, table=space.table, pc=entry)
     context.regs[SP] = stack
     return space, context
+
+
+def _key_of(name: bytes) -> Key:
+    """Return the key of the first program's file; that of no file if it has none here."""
+    with suppress(OSError):
+        info = os.stat(name)
+        return info.st_dev, info.st_ino
+    return 0, 0
 
 
 def _path_of(system: System, name: bytes) -> bytes:
@@ -130,12 +124,12 @@ def _path_of(system: System, name: bytes) -> bytes:
         return b"/" + os.path.basename(name)
 
 
-def _call_it(system: System, process: Process, data: bytes, arguments: Sequence[bytes], path: bytes) -> None:
-    state = process.state
+def _call_it(system: System, process: Process, program: Program, path: bytes) -> None:
+    state, data, arguments = process.state, program.image.data, program.arguments
     if os.fsencode(PATH) in data:  # the program runs enclaves, which print too
         system.stdin.shows_lines = system.stdout.shows_lines = system.stderr.shows_lines = True
     state.name, state.arguments, state.path = arguments[0] if arguments else b"", tuple(arguments), path
-    state.symbols = Symbols(data)
+    state.symbols, state.program_key = Symbols(data), program.key
 
 
 def _short_name(path: bytes) -> bytes:
@@ -147,8 +141,8 @@ def execute(system: System, thread: Thread, program: Program, variables: Sequenc
 
     Raises ElfError, LinuxError, OutOfMemory as long as nothing has changed.
     """
-    process, arguments, path = thread.process, program.arguments, program.path
-    space, context = _load(system, program.image, arguments, variables, path, program.called)
+    process = thread.process
+    space, context = _load(system, program, variables)
     for other in [one for one in process.threads.values() if one is not thread]:
         _bury(system, other)
     release_robust_locks(system, thread)
@@ -168,8 +162,7 @@ def execute(system: System, thread: Thread, program: Program, variables: Sequenc
     }
     state.timers = {number: timer for number, timer in state.timers.items() if number < 3}
     state.has_executed, state.barriers = True, 0
-    _call_it(system, process, program.image.data, arguments, path)
-    state.program_key = program.key
+    _call_it(system, process, program, program.path)
     own.alternate_stack, own.saved_mask, own.name = (0, SS_DISABLE, 0), None, _short_name(program.name)
     system.give_memory(context, space)
     system.hart.current = thread.context = context

@@ -19,15 +19,18 @@ def watches(system: System, process: Process) -> bool:
 
 def is_orphaned(system: System, group: int) -> bool:
     """Whether a group is orphaned."""
-    members = (one for one in system.processes.values() if one.alive and one.state.group == group)
-    return not any(watches(system, one) for one in members)
+    return not any(watches(system, one) for one in _members(system, group))
+
+
+def _members(system: System, group: int) -> list[Process]:
+    return [one for one in system.processes.values() if one.alive and one.state.group == group]
 
 
 def leave_groups(system: System, groups: set[int]) -> None:
     """Hang up those of `groups` that are orphaned and have a stopped process, as a process has ended whose
     groups, or whose children's groups, they are."""
     for group in sorted(groups):
-        members = [one for one in system.processes.values() if one.alive and one.state.group == group]
+        members = _members(system, group)
         if any(one.state.stopped for one in members) and is_orphaned(system, group):
             for number in (signals.SIGHUP, signals.SIGCONT):
                 for one in members:

@@ -160,9 +160,9 @@ def prlimit64(system: System, thread: Thread, pid: Int, which: Resource, new: Ad
     if old:
         thread.space.write(old, RLIMIT.pack(before))
     if new:
-        process.state.limits[which] = (wanted.soft, wanted.hard)
+        least = 1 if which == Limit.CPU else 0  # Linux takes no time for a second
+        process.state.limits[which] = (max(wanted.soft, least), wanted.hard)
         if which == Limit.CPU:
-            process.state.limits[which] = (max(wanted.soft, 1), wanted.hard)  # 0 is a second, as in Linux
             system.scheduler.limit_time()
     return 0
 

@@ -1,27 +1,12 @@
 """Processes: fork, exec, exit, wait."""
 
 from collections.abc import Callable
-from errno import (
-    E2BIG,
-    EACCES,
-    EBADF,
-    ECHILD,
-    EINVAL,
-    EPERM,
-    ESRCH,
-)
+from errno import E2BIG, EACCES, EBADF, ECHILD, EINVAL, EPERM, ESRCH
 from typing import Annotated, Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.host.linux import life, signals
-from pltvm.host.linux.arguments import (
-    Address,
-    Choice,
-    Flags,
-    Int,
-    Size,
-    Word,
-)
+from pltvm.host.linux.arguments import Address, Choice, Flags, Int, Size, Word
 from pltvm.host.linux.calls.usage import pack_usage
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.life import CLONE_PARENT, CLONE_THREAD, CLONE_VFORK

@@ -17,6 +17,8 @@ from pltvm.host.linux.files.host import Disk, HostFile, Key, must_be_spare, real
 from pltvm.host.linux.open_flags import O_PATH
 
 PART: Final = 1 << 20
+F_SEAL_WRITE, F_SEAL_FUTURE_WRITE = 8, 16
+SEALS_OF_WRITES: Final = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
 
 
 @dataclass(slots=True)
@@ -169,10 +171,6 @@ class MemoryFiles:
 def _content(descriptor: int) -> bytes:
     size = os.fstat(descriptor).st_size
     return b"".join(os.pread(descriptor, PART, at) for at in range(0, size, PART))
-
-
-F_SEAL_WRITE, F_SEAL_FUTURE_WRITE = 8, 16
-SEALS_OF_WRITES: Final = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
 
 
 class MemoryFile(HostFile):

@@ -53,12 +53,11 @@ class Pipe:
 
     def put(self, data: bytes, packets: bool) -> int:
         """Add as many bytes as there is room for; return their number."""
-        last, rest = self.pages[-1] if self.pages else None, len(data) % PAGE
-        fits = last is not None and not packets and not last.packet and last.end + rest <= PAGE
-        joined = rest if last is not None and fits else 0
-        if last is not None:
-            last.end += joined
-            last.size += joined
+        last, rest, joined = self.pages[-1] if self.pages else None, len(data) % PAGE, 0
+        if last is not None and not (packets or last.packet) and last.end + rest <= PAGE:
+            joined = rest
+            last.end += rest
+            last.size += rest
         done = min(len(data), joined + self.free)
         for at in range(joined, done, PAGE):
             size = min(done - at, PAGE)
