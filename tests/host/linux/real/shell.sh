@@ -12,7 +12,7 @@ cat <<-EOF
 	EOF
 (echo sub; exit 3); echo $?
 trap 'echo got TERM' TERM
-kill -TERM $$
+kill -TERM $$; trap - TERM  # or a child that is killed before it forgets the trap goes on
 trap 'echo bye' EXIT
 sleep 0.1 & 
 p=$!
