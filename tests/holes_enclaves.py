@@ -150,7 +150,7 @@ ENCLAVE_HOLES = [
         "the size that comes back",
         "c-struct",
         server.server_return,
-        " and req_size >= callee.request_size",
+        " and req_size >= request_size",
         "",
     ),
     hole(
@@ -214,12 +214,6 @@ ENCLAVE_HOLES = [
         AddressSpace.move_to,
         "self.changed()",
         "pass",
-        chain.push,
-        "state.hart.translations_changed()",
-        "pass",
-        chain.leave,
-        "state.hart.translations_changed()",
-        "pass",
         Hart._load,
         "if (self._stale_tlb or changed) and",
         "if self._stale_tlb and",
@@ -241,8 +235,8 @@ ENCLAVE_HOLES = [
     hole(
         "forgetting code that the results of a call wrote over",
         "c-stale-code",
-        Memory.pack,
-        "self.on_code_changed(pa, layout.size)",
+        Memory.opened,
+        "self.on_code_changed(pa, size)",
         "pass",
     ),
 ]

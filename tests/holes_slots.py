@@ -178,8 +178,8 @@ SLOT_HOLES = [
         "the struct of a slot is looked for again",
         "t-slots",
         server.server_return,
-        "not caller.concurrent or _find_struct_again(callee, caller)",
-        "True",
+        "if caller.concurrent:\n        found",
+        "if False:\n        found",
     ),
     # -- who gets room
     hole("who waits goes first", "t-starving", waiting.room_for, "left -= not", "0 and not"),

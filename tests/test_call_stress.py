@@ -32,7 +32,7 @@ HOLES = {
         "asid, leaves = state.records.next_asid(), _sound_layout(state, params)\n"
         "    state.records.use_asid(asid)",
     ),
-    "'NoneType' object is not iterable": Edit(user.find_struct, "if spans is None:", "if False:"),
+    "cannot unpack non-iterable NoneType object": Edit(user.find_struct, "if spans is None:", "if False:"),
     "it is the host's, held 0 times": Edit(destroy.free, "        owners.let_go(pa, pages)\n", ""),
     "is in two blocks": Edit(
         relay.offer, "not state.owners.is_free(pa, pages) or ", ""

@@ -58,11 +58,11 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 # Taken out, one by one: what tells RAM's log of a write, and what forgets what no longer holds.
 HOLES = {
-    "pack": Edit(Memory.pack, "self.dirty[page] = 1", "pass"),
+    "pack": Edit(Memory.opened, "self.dirty[page] = 1", "pass"),
     "store": Edit(Memory.store, "self.dirty[page] = 1", "pass"),
     "records": Edit(Records.region, "self._dirty[(pa - self._base) >> PAGE_SHIFT] = 1", "pass"),
     "owners": Edit(PageOwners._touch, "self._dirty[start] = 1", "pass"),
-    "registers": Edit(chain._run, "= state.dirty[registers] = 1", "= 1"),
+    "registers": Edit(chain._run, "= dirty[registers] = 1", "= 1"),
     "current": Edit(
         State.note_current, "for page in (*running.pages, running.home.pages[0]):", "for page in ():"
     ),

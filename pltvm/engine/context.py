@@ -14,7 +14,7 @@ cost little; a separate call would cost more than all the others.
 """
 
 import ctypes
-from typing import Final
+from typing import Any, Final
 
 from unicorn import riscv_const as uc
 
@@ -72,14 +72,16 @@ class Context:
 
     `regs` is a u64 view indexed by the names in this module. `table` is the page table that `satp` names, to
     read the program's memory; None with translation off. The registers are in memory of the context itself,
-    or in RAM (`in_ram`).
+    or in RAM (`in_ram`). `owner` is what its creator finds it by: the monitor's enclave, else None.
     """
 
     __slots__ = (
         "_block",
         "_pointers",
+        "a0_pointer",
         "address",
         "loaded_pointers",
+        "owner",
         "privileged",
         "regs",
         "saved_pointers",
@@ -109,6 +111,8 @@ class Context:
         self._pointers = pointers_to(block)
         self.loaded_pointers = ctypes.byref(self._pointers)
         self.saved_pointers = ctypes.byref(self._pointers, 8 * SAVED_FROM)
+        self.a0_pointer = ctypes.byref(self._pointers, 8 * A0)
+        self.owner: Any = None
         self.regs = memoryview(block).cast("B").cast("Q")
         self.table = table
 

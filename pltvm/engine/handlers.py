@@ -12,7 +12,8 @@ from pltvm.engine.context import Context
 from pltvm.engine.core import CoreHart
 from pltvm.engine.trap import Cause
 
-Handler = Callable[[Context], None]
+# Returns True if it has changed no register of the context but a0, so that no other has to be loaded again.
+Handler = Callable[[Context], bool | None]
 
 _ECALL_U: Final = int(Cause.ECALL_U)
 

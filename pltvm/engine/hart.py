@@ -25,7 +25,7 @@ from pltvm import native
 from pltvm.engine import context as ctx
 from pltvm.engine import quirks, supervisor
 from pltvm.engine.breaks import Breaks
-from pltvm.engine.context import PC, SATP, SAVED_FROM, SLOTS, Context
+from pltvm.engine.context import A0, PC, SATP, SAVED_FROM, SLOTS, Context
 from pltvm.engine.core import SAVED, SWITCHED, WAITING, CoreHart
 from pltvm.engine.emulate import Protection
 from pltvm.engine.halt import Halt
@@ -51,9 +51,10 @@ _read.restype = _write.restype = None  # they cannot fail for these registers
 _LOAD_IDS: Final = ctypes.byref(ctx.REGISTER_IDS)
 _SAVE_IDS: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * SAVED_FROM)
 _SAVED: Final = SLOTS - SAVED_FROM
+_A0_ID: Final = ctypes.byref(ctx.REGISTER_IDS, 4 * A0)
 
 _ECALL_U: Final = int(Cause.ECALL_U)
-_LEFT: Final = SWITCHED | WAITING
+_TOLD: Final = SWITCHED | WAITING | SAVED
 # A breakpoint leaves the JIT, which then counts from the start. So many of them end a time slice; otherwise a
 # program full of breakpoints would never reach the end of one.
 _MOST_BROKEN_OFF: Final = 256
@@ -435,17 +436,20 @@ class Hart(Watchable):
     def _on_trap(self, told: int, cause: int) -> bool:
         """Handle a trap. `told` are flags of the core; True if it has to load what it has saved."""
         try:
-            if told & _LEFT:
+            saved = False
+            if told & _TOLD:
+                saved = bool(told & SAVED)
                 self._take(told)
             self._traps += 1
             context = self.current
-            if not told & SAVED:
+            if not saved:
                 _read(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
             if context.privileged:
                 supervisor.save_privilege(self._handle, context)
+            answered = None
             try:
                 if cause == _ECALL_U:  # Unicorn reports it for every privilege
-                    self.handlers[cause](context)
+                    answered = self.handlers[cause](context)
                 else:
                     settled = self.settle(self, cause, context)
                     if settled is not None:
@@ -458,8 +462,10 @@ class Hart(Watchable):
             context = self.current
             if context is not self._loaded or self._stale_tlb:
                 self._load()
-            elif told & SAVED:
+            elif saved:
                 return True
+            elif answered:
+                _write(self._handle, _A0_ID, context.a0_pointer, 1)
             else:
                 _write(self._handle, _SAVE_IDS, context.saved_pointers, _SAVED)
         except BaseException as error:  # must not unwind through C frames

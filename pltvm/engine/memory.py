@@ -134,12 +134,16 @@ class Memory:
 
     def pack(self, pa: int, layout: Struct, *values: int) -> None:
         """Write `values` at `pa` in the form of `layout`; they must not cross the end of a page."""
+        layout.pack_into(self.bytes, self.opened(pa, layout.size), *values)
+
+    def opened(self, pa: int, size: int) -> int:
+        """Note that `size` bytes of a page are written next; return their index in `bytes`."""
         offset = pa - self.base
-        layout.pack_into(self.bytes, offset, *values)
         page = offset >> PAGE_SHIFT
         self.dirty[page] = 1
         if self.code[page]:
-            self.on_code_changed(pa, layout.size)
+            self.on_code_changed(pa, size)
+        return offset
 
     def load(self, pa: int) -> int:
         """Return the u64 at `pa`, which must be 8-byte aligned."""

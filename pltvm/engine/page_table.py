@@ -34,6 +34,8 @@ from pltvm.engine.sv39 import (
 )
 
 _ALL_D: Final = int.from_bytes(D.to_bytes(8, "little") * ENTRIES, "little")
+_TABLE_SPAN: Final = ENTRIES * PAGE  # bytes mapped by a last-level table
+_OFFSET: Final = PAGE - 1
 _NO_ENTRIES: Final = memoryview(bytes(8 * ENTRIES)).cast("Q")
 
 
@@ -243,18 +245,19 @@ class PageTable:
     def translate(self, va: int, flags: int = R) -> int | None:
         """Return the physical address of `va` if its page is mapped with all of `flags` (R, W, X), or
         None."""
-        table = self._leaf_tables.get(va >> 21)
+        key, offset = divmod(va, _TABLE_SPAN)  # small numbers from here on: they are faster
+        table = self._leaf_tables.get(key)
         if table is None:
             table = self._leaf_table(va, create=False)
             if table < 0:
                 return None
-        pte = self._words[table + ((va >> 12) & (ENTRIES - 1))]
+        pte = self._words[table + (offset >> PAGE_SHIFT)]
         needed = flags | self._needed
         if pte & needed != needed:
             missing = needed & ~pte
             if missing & ~(W | X) or not pte & V or not self._wants_both(pte_address(pte)):
                 return None
-        return (pte & PPN_MASK) << 2 | va & (PAGE - 1)
+        return ((pte & PPN_MASK) << 2) + (offset & _OFFSET)
 
     def flip(self, va: int, want: int) -> bool:
         """Give the page at `va` the permission `want` (W or X) that its owner allows but that is off now."""

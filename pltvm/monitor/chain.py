@@ -18,8 +18,7 @@ from pltvm.engine.sv39 import PPN_SHIFT, D
 from pltvm.monitor import abi, slots, waiting
 from pltvm.monitor.abi import Ocall, Status
 from pltvm.monitor.records import Region
-from pltvm.monitor.state import Enclave, EnclaveState, State
-from pltvm.monitor.user import Spans
+from pltvm.monitor.state import LINK, Enclave, EnclaveState, State
 
 RUNNABLE, RUNNING, WAITING, CALLING = (
     int(EnclaveState.RUNNABLE),
@@ -27,6 +26,7 @@ RUNNABLE, RUNNING, WAITING, CALLING = (
     int(EnclaveState.WAITING),
     int(EnclaveState.CALLING),
 )
+_pack_link = LINK.layout.pack_into
 
 
 def begin(state: State, enclave: Enclave) -> None:
@@ -38,10 +38,10 @@ def begin(state: State, enclave: Enclave) -> None:
 def _run(state: State, enclave: Enclave) -> None:
     enclave.state = RUNNING
     state.globals.running = enclave.at
-    record, registers = enclave.pages
-    state.dirty[record] = state.dirty[registers] = 1
+    dirty, (record, registers) = state.dirty, enclave.pages
+    dirty[record] = dirty[registers] = 1
     if enclave.concurrent:
-        state.dirty[enclave.home.pages[0]] = 1
+        dirty[enclave.home.pages[0]] = 1
     state.hart.current = enclave.context
 
 
@@ -64,28 +64,29 @@ def ask(state: State, enclave: Enclave, number: Ocall, arg0: int = 0, arg1: int 
 
 
 def push(
-    state: State, caller: Enclave, callee: Enclave, struct: Spans, request: Region | None, size: int
+    state: State,
+    caller: Enclave,
+    callee: Enclave,
+    struct_pa: int,
+    struct_rest: int,
+    request: Region | None,
+    size: int,
 ) -> None:
     """Let `caller` wait and `callee` run from its entry point, with the registers that `leave` prepared.
 
-    `struct` is the place for the caller's results; `request` is the passed region, with `request.origin_va`
-    as its address in the caller; `size` is the number of bytes that the caller named.
+    The results go to the struct at `struct_pa`, as of `find_struct`; `request` is the passed region, with
+    `request.origin_va` as its address in the caller; `size` is the number of bytes that the caller named.
     """
     top = caller if caller.top == caller.at else state.enclave(caller.top)
-    callee.caller, callee.top, top.innermost = caller.at, top.at, callee.at
-    callee.struct_pa, callee.struct_first = struct[0]
-    if len(struct) > 1:
-        callee.struct_rest = struct[1][0]
-    callee.request_size = size
+    at, va = (request.at, request.origin_va) if request is not None else (0, 0)
+    _pack_link(state.memory.bytes, callee.link, caller.at, struct_pa, struct_rest, at, va, size, top.at)
+    top.innermost = callee.at
     if callee.concurrent:
         slots.enter(callee)
-    if request is not None:
-        callee.request, callee.request_va = request.at, request.origin_va
-        if callee.concurrent:
+        if request is not None:
             slots.receive(callee, request)
     state.words[callee.kbuffer_word] = top.kbuffer_entry
     state.dirty[callee.kbuffer_table] = 1
-    state.hart.translations_changed()
     caller.state = CALLING
     _run(state, callee)
 
@@ -106,7 +107,6 @@ def leave(state: State, server: Enclave) -> None:
         state.dirty[(kbuffer >> PPN_SHIFT) - state.first_page] = 1
     words[word] = 0
     state.dirty[server.kbuffer_table] = 1
-    state.hart.translations_changed()
     server.caller = 0
     if server.request_va:
         server.request = server.request_va = 0
@@ -163,4 +163,5 @@ def unwind(state: State, top: Enclave, ended: Enclave) -> None:
                 request.holder = request.call = 0
                 top.space.adopt(request)
         leave(state, link)
+    state.hart.translations_changed()  # in `push` and `pop` another ASID runs, so the hart flushes
     top.innermost = top.at

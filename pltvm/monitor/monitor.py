@@ -231,25 +231,27 @@ class Monitor:
 
     # -- traps of enclaves -------------------------------------------------------------------------------
 
-    def _enclave_call(self, context: Context) -> None:
-        state = self.state
-        enclave = state.views.get(state.globals.running) or state.running  # usually there
-        regs = context.regs
+    def _enclave_call(self, context: Context) -> bool | None:
+        """Answer an `ecall`: a handler of traps, see `engine.handlers.Handler`."""
+        state, regs = self.state, context.regs
+        enclave: Enclave | None = context.owner
         if enclave is None:
             supervisor.trap(state, Cause.ECALL_U, context)
-            return
+            return None
         if regs[A6] == abi.ENCLAVE_CALL:
             handler = ENCLAVE_CALLS.get(regs[A7])
             if handler is not None:
                 result = handler(state, enclave, context)
-                if result is not None:
-                    regs[A0] = result & abi.MASK64
-                return
+                if result is None:
+                    return None
+                regs[A0] = result & abi.MASK64
+                return True
         elif regs[A7] == abi.LINUX_IOCTL:
             regs[A0] = 0
-            return
+            return True
         context.step(-4)
         self._destroy(context, unknown_call(regs[A6], regs[A7]))
+        return None
 
     def _waits(self, context: Context) -> None:
         """`wfi`: let the host run, as if the enclave had yielded."""

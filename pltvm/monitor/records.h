@@ -119,7 +119,7 @@ struct enclave {
 
     /* of a server in a call: the caller, the place of the caller's struct (in one or two parts), the passed memory */
     uint64_t caller;
-    uint64_t struct_pa, struct_first, struct_rest;   /* first: number of bytes at pa; the rest of them are at `rest` */
+    uint64_t struct_pa, struct_rest;     /* rest: its part in the next page, 0 if it is in one */
     uint64_t request, request_va, request_size;
 
     /* the chain: its start; and at the start, the enclave that runs or waits now */

@@ -111,10 +111,10 @@ def asynchronous_call(state: State, enclave: Enclave, name: bytes | None, contex
     The whole region leaves the enclave and is bound to `name`, until the host runs an enclave of that name
     with its bound regions.
     """
-    _, fields = find_struct(enclave.space.table, abi.CALL_STRUCT, context.regs[A1])
-    if not name or fields is None:
+    found = find_struct(enclave.space.table, abi.CALL_STRUCT, context.regs[A1])
+    if not name or found is None:
         return FAILED
-    _, _, va, size, _, _ = fields
+    _, _, (_, _, va, size, _, _) = found
     if va % PAGE or size % PAGE or not size:
         return FAILED
     region = enclave.space.find_relay(va, size)

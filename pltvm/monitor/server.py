@@ -13,11 +13,12 @@ from pltvm.engine.sv39 import R, W
 from pltvm.monitor import abi, chain, slots, waiting
 from pltvm.monitor.abi import BUSY, DEADLOCK, FAILED
 from pltvm.monitor.records import Region
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import LINK, Enclave, State
 from pltvm.monitor.user import find_struct, read_name
 
 _RESULTS = Struct("<5Q")  # the part of the call struct that a return writes, from its second field on
 _RESULTS_AT: Final = 8
+_pack_results, _unpack_link = _RESULTS.pack_into, LINK.layout.unpack_from
 # Page tables for passed memory are taken from the server's own block, and stay. This many pages of it are
 # reserved, so that callers cannot use it up by choosing addresses far apart.
 CALLERS_RESERVE: Final = 64
@@ -68,10 +69,10 @@ def _call(state: State, caller: Enclave, context: Context, callee: Enclave) -> i
     """Make a call of a server that has room."""
     regs = context.regs
     struct_va = regs[A1]
-    struct, fields = find_struct(caller.space.table, abi.CALL_STRUCT, struct_va, R | W)
-    if fields is None:
+    struct = find_struct(caller.space.table, abi.CALL_STRUCT, struct_va, R | W)
+    if struct is None:
         return FAILED
-    req_arg, _, req_vaddr, req_size, _, _ = fields
+    struct_pa, struct_rest, (req_arg, _, req_vaddr, req_size, _, _) = struct
 
     request, callee_va = None, 0
     if req_vaddr:
@@ -93,7 +94,7 @@ def _call(state: State, caller: Enclave, context: Context, callee: Enclave) -> i
         _move(state, request, caller, callee, place)
     if callee.concurrent:
         callee = slots.free_slot(state, callee)
-    chain.push(state, caller, callee, struct, request, req_size)
+    chain.push(state, caller, callee, struct_pa, struct_rest, request, req_size)
     regs = callee.context.regs
     regs[A0], regs[A1], regs[A2] = req_arg, callee_va, req_size if callee_va else 0
     return None
@@ -104,20 +105,23 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
 
     −1 outside a call, or for a pointer to memory that is not the server's.
     """
-    if not callee.caller:
+    link = _unpack_link(state.memory.bytes, callee.link)
+    caller_at, struct_pa, struct_rest, kept, request_va, request_size, _ = link
+    if not caller_at:
         return FAILED
-    _, results = find_struct(callee.space.table, abi.CALL_STRUCT, context.regs[A0])
+    results = find_struct(callee.space.table, abi.CALL_STRUCT, context.regs[A0])
     if results is None:
         return FAILED
-    _, resp_val, req_vaddr, req_size, resp_vaddr, resp_size = results
-    caller = state.enclave(callee.caller)
-    found = not caller.concurrent or _find_struct_again(callee, caller)
+    _, _, (_, resp_val, req_vaddr, req_size, resp_vaddr, resp_size) = results
+    caller = state.enclave(caller_at)
+    found = True
+    if caller.concurrent:
+        found, struct_pa, struct_rest = _find_struct_again(caller)
 
-    kept = callee.request
     given_req = given_resp = given_size = 0
-    if found and callee.request_va and req_vaddr and req_size >= callee.request_size:
+    if found and request_va and req_vaddr and req_size >= request_size:
         back = _passed(state, callee, req_vaddr, req_size)
-        place = _place_back(callee, caller, back) if back else None
+        place = _place_back(callee, caller, back, request_va) if back else None
         if back is not None and place is not None:
             given_req = place + req_vaddr - back.va
             kept = 0 if kept == back.at else kept
@@ -137,29 +141,39 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
         chain.lose(state, caller, state.records.region(kept))
 
     if found:
-        _write_results(state, callee, resp_val, given_req, given_resp, given_size)
+        _write_results(
+            state,
+            struct_pa,
+            struct_rest,
+            resp_val,
+            given_req,
+            request_size,
+            given_resp,
+            given_size,
+        )
     chain.pop(state, callee, caller)
     caller.context.regs[A0] = 0 if found else FAILED & abi.MASK64
     return None
 
 
-def _find_struct_again(callee: Enclave, caller: Enclave) -> bool:
-    """Find the struct of a caller again, as its other slots have run meanwhile; False if it is gone."""
-    struct, _ = find_struct(caller.space.table, abi.CALL_STRUCT, caller.context.regs[A1], R | W)
-    if not struct:
-        return False
+def _find_struct_again(caller: Enclave) -> tuple[bool, int, int]:
+    """Find the struct of a caller again, as its other slots have run meanwhile.
+
+    Return whether it is still there, and its places.
+    """
+    struct = find_struct(caller.space.table, abi.CALL_STRUCT, caller.context.regs[A1], R | W)
+    if struct is None:
+        return False, 0, 0
     caller.space.table.note_stored(caller.context.regs[A1], abi.CALL_STRUCT.size)  # see `slots.leave`
-    callee.struct_pa, callee.struct_first = struct[0]
-    if len(struct) > 1:
-        callee.struct_rest = struct[1][0]
-    return True
+    return True, struct[0], struct[1]
 
 
-def _place_back(callee: Enclave, caller: Enclave, region: Region) -> int | None:
-    """Return the address for passed memory that goes back; it stays if both are slots of one server."""
+def _place_back(callee: Enclave, caller: Enclave, region: Region, va: int) -> int | None:
+    """Return the address for memory that was passed from `va` and goes back; it stays if both are slots of
+    one server."""
     if callee.home is caller.home:
         return region.va
-    return caller.space.place_for(callee.request_va, region.pages)
+    return caller.space.place_for(va, region.pages)
 
 
 def _place_below(callee: Enclave, caller: Enclave, region: Region) -> int | None:
@@ -177,23 +191,31 @@ def caller_id(state: State, enclave: Enclave, _context: Context) -> int:
     return state.enclave(enclave.caller).eid if enclave.caller else FAILED
 
 
-def _write_results(state: State, callee: Enclave, *results: int) -> None:
-    """Write resp_val, req_vaddr, resp_vaddr and resp_size into the caller's struct.
+def _write_results(
+    state: State,
+    struct_pa: int,
+    struct_rest: int,
+    resp_val: int,
+    req_vaddr: int,
+    req_size: int,
+    resp_vaddr: int,
+    resp_size: int,
+) -> None:
+    """Write the results into the caller's struct, whose places are as of `find_struct`.
 
-    The parts were checked when the call was made, and no memory of the caller has moved since except the
-    request, which does not contain the struct. req_arg and req_size stay as they were.
+    They were checked when the call was made, and no memory of the caller has moved since except the request,
+    which does not contain the struct. req_arg and req_size stay as they were.
     """
-    memory, pa, first = state.memory, callee.struct_pa, callee.struct_first
-    resp_val, req_vaddr, resp_vaddr, resp_size = results
-    fields = resp_val, req_vaddr, callee.request_size, resp_vaddr, resp_size
-    if first == abi.CALL_STRUCT.size:
-        memory.pack(pa + _RESULTS_AT, _RESULTS, *fields)
+    memory = state.memory
+    if not struct_rest:
+        at = memory.opened(struct_pa + _RESULTS_AT, _RESULTS.size)
+        _pack_results(memory.bytes, at, resp_val, req_vaddr, req_size, resp_vaddr, resp_size)
         return
-    rest = callee.struct_rest
-    data = memory.read(pa, first) + memory.read(rest, abi.CALL_STRUCT.size - first)
-    data = data[:_RESULTS_AT] + _RESULTS.pack(*fields)
-    memory.write(pa, data[:first])
-    memory.write(rest, data[first:])
+    first = -struct_pa % PAGE
+    data = memory.read(struct_pa, first) + memory.read(struct_rest, abi.CALL_STRUCT.size - first)
+    data = data[:_RESULTS_AT] + _RESULTS.pack(resp_val, req_vaddr, req_size, resp_vaddr, resp_size)
+    memory.write(struct_pa, data[:first])
+    memory.write(struct_rest, data[first:])
 
 
 def _passed(state: State, owner: Enclave, va: int, size: int) -> Region | None:

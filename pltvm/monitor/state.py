@@ -28,7 +28,7 @@ from pltvm.monitor.host_memory import HostMemory
 from pltvm.monitor.keys import DEVELOPMENT, IDENTITY, Keys, certified
 from pltvm.monitor.measure import Snapshot
 from pltvm.monitor.pages import PageOwners, enclave_owner
-from pltvm.monitor.records import NUMBERS, EnclaveRecord, Region, Segment
+from pltvm.monitor.records import NUMBERS, EnclaveRecord, Neighbours, Region, Segment
 from pltvm.monitor.space import STACK_INDEX, AddressSpace
 from pltvm.monitor.store import Records
 
@@ -49,12 +49,32 @@ Origin = tuple[int, ...]  # eid, block, kind, kbuffer_slot, server, slot: a view
 RECORD_BYTES: Final = NUMBERS["RECORD_BYTES"]
 REGISTERS: Final = 8 * NUMBERS["REGISTERS"]
 SLOTS_WORD: Final = 2 * NUMBERS["REGISTERS"]  # place of a concurrent server's slots in the first page
+# What a call writes into the callee's record: `Enclave.link` is where it lies.
+LINK: Final = Neighbours(
+    EnclaveRecord, "caller", "struct_pa", "struct_rest", "request", "request_va", "request_size", "top"
+)
 OWN_INDICES: Final = (STACK_INDEX, root_index(abi.KBUFFER))  # entries of a root that each slot has for itself
 
 
 class Enclave(EnclaveRecord):
     """One enclave: its record, and views of its memory and registers that are derived from it."""
 
+    __slots__ = (
+        "__weakref__",
+        "concurrent",
+        "context",
+        "copies",
+        "entry_registers",
+        "home",
+        "is_server",
+        "kbuffer_table",
+        "kbuffer_word",
+        "link",
+        "owner",
+        "pages",
+        "space",
+        "stack",
+    )
     space: AddressSpace
     context: Context  # its registers, in the first page of its block
     entry_registers: memoryview  # registers at every entry, except arguments
@@ -69,6 +89,7 @@ class Enclave(EnclaveRecord):
     pages: tuple[int, int]
     kbuffer_word: int
     kbuffer_table: int
+    link: int  # index in RAM of the fields of LINK
 
     @property
     def satp(self) -> int:
@@ -94,7 +115,7 @@ class Enclaves:
     def __init__(self, state: "State") -> None:
         self._state = state
         self._records = state.records
-        self._words = state.memory.words
+        self._words, self._dirty = state.memory.words, state.memory.dirty
         self._heads = state.records.enclaves
         self._known: dict[int, Enclave] = {}
 
@@ -102,7 +123,7 @@ class Enclaves:
         """Return the living enclave with this eid, or None."""
         enclave = self._known.get(eid)
         if enclave is not None:
-            self._state.dirty[enclave.pages[0]] = 1
+            self._dirty[enclave.pages[0]] = 1
             return enclave
         at = self.at(eid)
         if not at:
@@ -242,6 +263,7 @@ class State:
         enclave.concurrent, enclave.stack = enclave.kind == EnclaveType.CONCURRENT_SERVER, None
         enclave.space = self._space_of(enclave)
         enclave.context = Context.in_ram(self.memory, enclave.block, enclave.space.table)
+        enclave.context.owner = enclave
         start = (enclave.block - self.base + REGISTERS) >> 3
         enclave.entry_registers = self.words[start : start + REGISTERS // 8]
         enclave.copies = None
@@ -251,6 +273,7 @@ class State:
         enclave.pages = pages
         enclave.kbuffer_word = (enclave.kbuffer_slot - self.base) >> 3
         enclave.kbuffer_table = enclave.kbuffer_word >> 9
+        enclave.link = at - self.base + LINK.at
         self.views[at] = enclave
         return enclave
 

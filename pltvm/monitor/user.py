@@ -1,14 +1,14 @@
 """Reads texts and structures that calls name in an enclave's memory, with user-mode permissions."""
 
 from struct import Struct
+from typing import Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.engine.page_table import PageTable
 from pltvm.engine.sv39 import R
 from pltvm.monitor import abi
 
-# Parts of a structure that may cross pages: physical address and bytes of each.
-Spans = list[tuple[int, int]]
+_OFFSET: Final = PAGE - 1
 
 
 def read_name(table: PageTable, va: int) -> bytes | None:
@@ -29,15 +29,17 @@ def read_name(table: PageTable, va: int) -> bytes | None:
 
 def find_struct(
     table: PageTable, layout: Struct, va: int, flags: int = R
-) -> tuple[Spans, tuple[int, ...] | None]:
-    """Return the physical parts of the structure at `va`, and its fields; None if a part lacks `flags`."""
-    memory, size = table.memory, layout.size
-    if va & (PAGE - 1) <= PAGE - size:
+) -> tuple[int, int, tuple[int, ...]] | None:
+    """Return where the structure at `va` is, and its fields; None if a page of it lacks `flags`.
+
+    It is at the first physical address; if it crosses the end of a page, the rest is at the second, else 0.
+    """
+    memory = table.memory
+    if va & _OFFSET <= PAGE - layout.size:
         pa = table.translate(va, flags)
-        if pa is None:
-            return [], None
-        return [(pa, size)], layout.unpack_from(memory.bytes, pa - memory.base)
-    spans = table.spans(va, size, flags)
+        return None if pa is None else (pa, 0, layout.unpack_from(memory.bytes, pa - memory.base))
+    spans = table.spans(va, layout.size, flags)
     if spans is None:
-        return [], None
-    return spans, layout.unpack(b"".join(memory.read(pa, n) for pa, n in spans))
+        return None
+    (pa, _), (rest, _) = spans
+    return pa, rest, layout.unpack(b"".join(memory.read(at, n) for at, n in spans))

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from pltvm.engine.context import A0, A1, A2, A6, A7, PC, PRIV, SATP, Context, S
+from pltvm.engine.handlers import Handler
 from pltvm.engine.trap import Cause
 from pltvm.errors import FromCallback, SnapshotError
 from pltvm.host import backtrace
@@ -127,7 +128,7 @@ class Watching(events.Places):
         self._undo.append(undo)
         return before  # type: ignore[no-any-return]
 
-    def _give_back(self, cause: int, mine: object, before: Callable[[Context], None]) -> None:
+    def _give_back(self, cause: int, mine: object, before: Handler) -> None:
         if self._hart.handlers[cause] is mine:
             self._hart.handlers[cause] = before
 
@@ -155,7 +156,7 @@ class Watching(events.Places):
 
     # -- what happens ------------------------------------------------------------------------------------
 
-    def _on_trap(self, cause: int, before: Callable[[Context], None], context: Context) -> None:
+    def _on_trap(self, cause: int, before: Handler, context: Context) -> None:
         state, regs = self._state, context.regs
         self.look()  # not reported yet: the hart has gone to another context since the last trap
         self._pc = (regs[PC] - (_ECALL_SIZE if cause in (_ECALL, Cause.WFI) else 0)) & abi.MASK64

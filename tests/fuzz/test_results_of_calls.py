@@ -13,7 +13,7 @@ from tests.holes import Edit, make
 INPUT = bytes(8) + b"input"
 # By how the server was built: what has to tell RAM's log, and the same without that.
 LOGS = {
-    "": Edit(Memory.pack, "    self.dirty[page] = 1\n", ""),
+    "": Edit(Memory.opened, "    self.dirty[page] = 1\n", ""),
     "ACROSS": Edit(Memory.write, "self.dirty[first], has_code = 1,", "has_code ="),
 }
 

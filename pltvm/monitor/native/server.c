@@ -112,7 +112,7 @@ int call_server(struct hart *hart, struct enclave *caller) {
     top->innermost = address(hart, callee);
     wrote(hart, top);
     callee->struct_pa = address(hart, where);
-    callee->struct_first = sizeof fields;
+    callee->struct_rest = 0;
     callee->request_size = fields.req_size;
     if (request != NULL) {
         callee->request = address(hart, request);
@@ -172,7 +172,7 @@ int return_to_caller(struct hart *hart, struct enclave *callee) {
     struct enclave *caller = enclave_at(hart, callee->caller);
     struct enclave *from = home_of(hart, callee), *to = home_of(hart, caller);
     const struct call_struct *where = find_struct(hart, callee, hart_register(hart, A0), PTE_R);
-    if (where == NULL || callee->struct_first != sizeof *where || from == to) return 0;
+    if (where == NULL || callee->struct_rest || from == to) return 0;
     if (caller->kind == TYPE_CONCURRENT_SERVER && !has_struct(hart, caller, callee->struct_pa)) return 0;
     if (hart->code[(callee->struct_pa - hart->base) >> 12]) return 0;
     struct call_struct results;
