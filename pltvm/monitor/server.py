@@ -113,7 +113,7 @@ def server_return(state: State, callee: Enclave, context: Context) -> int | None
     if results is None:
         return FAILED
     _, _, (_, resp_val, req_vaddr, req_size, resp_vaddr, resp_size) = results
-    caller = state.enclave(caller_at)
+    caller = state.views.get(caller_at) or state.enclave(caller_at)  # `chain.pop` marks its page
     found = True
     if caller.concurrent:
         found, struct_pa, struct_rest = _find_struct_again(caller)
