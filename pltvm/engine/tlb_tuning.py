@@ -18,10 +18,10 @@ from pltvm.engine.core import WAITING, CoreHart
 # Seconds between checks: usually, when harts trap, and when one does not. A check may have to wait for the
 # interpreter lock, and meanwhile traps take a fifth longer: so it checks seldom if there are traps.
 _LOOK, _BUSY_LOOK, _QUIET_LOOK = 0.005, 0.1, 0.002
+_SOON: Final = 10  # consecutive checks, with a flush after each: enough to grow to the largest size
+_LATER_LOOK: Final = 0.1  # after that: a check costs time of the processor, but needs change
 _PROMPT_LOOK: Final = 0.015  # if work may be waiting for a check
 _IDLE_LOOKS: Final = 40  # checks without a running hart until the thread ends
-_SOON: Final = 10  # consecutive checks with a flush after each: enough to grow to the largest size
-_LATER: Final = 50  # checks between flushes after that, as needs change
 
 
 class Refreshed(Protocol):
@@ -74,9 +74,11 @@ class Tuner:
                     looks = looks + 1 if hart.traps == traps else 0
                     self._running[hart] = (hart.traps, looks)
                     delay = _QUIET_LOOK if looks or traps < 0 else _BUSY_LOOK
+                    if looks > _SOON:
+                        delay = _LATER_LOOK
                     if hart.may_wait:
                         delay = min(delay, _PROMPT_LOOK)
-                    if 0 < looks <= _SOON or (looks and looks % _LATER == 0) or hart.core.told & WAITING:
+                    if looks or hart.core.told & WAITING:
                         hart.refresh_tlb()
 
 
