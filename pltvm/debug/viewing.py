@@ -18,8 +18,8 @@ from pltvm.errors import ElfError, OutOfMemory
 from pltvm.host.elf_headers import Source, read_headers, read_source
 from pltvm.host.symbols import Symbols
 from pltvm.machine import Machine
+from pltvm.monitor.enclave import Enclave, EnclaveState
 from pltvm.monitor.fault import describe_owner, passed_on
-from pltvm.monitor.state import Enclave, EnclaveState
 from pltvm.view.memory import OwnerRow, Owners, owners
 from pltvm.view.who import Names
 

@@ -28,7 +28,7 @@ from pltvm.fuzz.paths import read_input
 from pltvm.machine import Machine
 from pltvm.monitor import abi, chain
 from pltvm.monitor.abi import Call, HostCall
-from pltvm.monitor.state import Enclave
+from pltvm.monitor.enclave import Enclave
 
 MOST_FILES: Final = 1000  # of one folder
 MOST_FOLDERS: Final = 256  # of one run: programs choose the names of their enclaves

@@ -11,7 +11,8 @@ from pltvm.errors import PltvmError
 from pltvm.fuzz.options import DERIVED_KEY, Options
 from pltvm.host.symbols import Symbols
 from pltvm.monitor.attest import measurement_of
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.enclave import Enclave
+from pltvm.monitor.state import State
 
 WINDOW: Final = 8  # bytes: enough to exclude equality by chance
 _KEY_BYTES: Final = 32  # bytes of a derived key that are searched for

@@ -30,9 +30,9 @@ from pltvm.host.symbols import Symbols
 from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call, EnclaveType
+from pltvm.monitor.enclave import Enclave as MonitorEnclave
 from pltvm.monitor.fault import unknown_call
 from pltvm.monitor.monitor import ENCLAVE_CALLS
-from pltvm.monitor.state import Enclave as MonitorEnclave
 
 _ECALL_BLOCKS: Final = 200  # blocks that a call counts as: a loop of calls is a hang too
 _MOST_TEXT: Final = 64 << 10  # bytes of printed text that are kept

@@ -17,9 +17,10 @@ from pltvm.engine.sv39 import W
 from pltvm.errors import Interrupted
 from pltvm.monitor import abi
 from pltvm.monitor.abi import FAILED, Report, Status
+from pltvm.monitor.enclave import Enclave
 from pltvm.monitor.keys import LARGEST_DERIVED
 from pltvm.monitor.measure import measure_now, report_hash
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import State
 from pltvm.monitor.user import read_name
 
 

@@ -11,10 +11,11 @@ from pltvm.engine.sv39 import ENTRIES, V, X, pte_address, root_index
 from pltvm.errors import PhysicalAddressError
 from pltvm.monitor import abi
 from pltvm.monitor.create import pages_of
+from pltvm.monitor.enclave import OWN_INDICES, Enclave, EnclaveState
 from pltvm.monitor.pages import MONITOR, PRIVATE
 from pltvm.monitor.records import Segment
 from pltvm.monitor.secure_shm import attached
-from pltvm.monitor.state import OWN_INDICES, Enclave, EnclaveState, State
+from pltvm.monitor.state import State
 
 _MOST = 50  # discrepancies reported
 _BLANK = 1024  # bytes of the bitmap compared at once

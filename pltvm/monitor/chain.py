@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pltvm.engine.sv39 import PPN_SHIFT, D
 from pltvm.monitor import abi, slots, waiting
 from pltvm.monitor.abi import Ocall, Status
+from pltvm.monitor.enclave import LINK, Enclave, EnclaveState
 from pltvm.monitor.records import Region
-from pltvm.monitor.state import LINK, Enclave, EnclaveState, State
+from pltvm.monitor.state import State
 
 RUNNABLE, RUNNING, WAITING, CALLING = (
     int(EnclaveState.RUNNABLE),

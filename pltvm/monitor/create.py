@@ -14,10 +14,11 @@ from pltvm.engine.sv39 import Leaf, R, W, X, make_pte, pte_address
 from pltvm.errors import PhysicalAddressError
 from pltvm.monitor import abi, measure, slots
 from pltvm.monitor.abi import CreateParams, EnclaveType, Status
+from pltvm.monitor.enclave import RECORD_BYTES, Enclave, EnclaveState
 from pltvm.monitor.pages import MONITOR, OWNERS
 from pltvm.monitor.records import EnclaveRecord
 from pltvm.monitor.space import AddressSpace, has_room
-from pltvm.monitor.state import RECORD_BYTES, Enclave, EnclaveState, State
+from pltvm.monitor.state import State
 
 
 def extend(state: State, pa: int, size: int) -> int:

@@ -6,7 +6,8 @@ from pltvm.engine.memory import PAGE, Block
 from pltvm.monitor import chain, secure_shm, waiting
 from pltvm.monitor.abi import Status
 from pltvm.monitor.create import pages_of
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.enclave import Enclave
+from pltvm.monitor.state import State
 
 
 def destroy(state: State, eid: int) -> int:

@@ -14,9 +14,10 @@ from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import R, W, X, pte_address
 from pltvm.engine.trap import Cause, faulting_access, fetch
 from pltvm.monitor import abi, chain
+from pltvm.monitor.enclave import Enclave
 from pltvm.monitor.pages import SHARED, PageOwners
 from pltvm.monitor.records import Region
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import State
 
 STACK_KEPT: Final = 32 << 10  # bytes of each enclave's stack
 _MOST_LEAVES: Final = 1 << 16  # pages that are visited: 256 MiB

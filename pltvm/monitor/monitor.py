@@ -37,9 +37,10 @@ from pltvm.monitor import (
 )
 from pltvm.monitor.abi import Call, Status
 from pltvm.monitor.digest import Digest
+from pltvm.monitor.enclave import Enclave
 from pltvm.monitor.fault import Fault, describe, reason_for, unknown_call
 from pltvm.monitor.keys import DEVELOPMENT, Keys
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import State
 from pltvm.monitor.user import read_name
 
 EnclaveCall = Callable[[State, Enclave, Context], int | None]

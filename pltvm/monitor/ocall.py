@@ -11,8 +11,9 @@ from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE, Block, pages_for
 from pltvm.monitor import abi, chain, relay, secure_shm, slots, storage
 from pltvm.monitor.abi import FAILED, Ocall
+from pltvm.monitor.enclave import Enclave
 from pltvm.monitor.records import Region
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import State
 
 _LARGEST: Final = abi.MMAP_TOP - abi.HEAP_BASE
 

@@ -130,7 +130,7 @@ class Lent(Record):
 
 @laid_out_as("enclave")
 class EnclaveRecord(Record):
-    """One enclave; `state.Enclave` adds values derived from it."""
+    """One enclave; `enclave.Enclave` adds values derived from it."""
 
     __slots__ = ()
     next: int

@@ -11,9 +11,10 @@ from pltvm.engine.context import A0, A1, A2, Context
 from pltvm.engine.memory import PAGE, Block
 from pltvm.monitor import abi, chain, secure_shm, slots
 from pltvm.monitor.abi import FAILED, RELAY_BASE, RELAY_REGIONS, SHM_BASE, EnclaveType, Ocall, Status
+from pltvm.monitor.enclave import Enclave
 from pltvm.monitor.pages import MONITOR, SHARED
 from pltvm.monitor.records import Region, Segment
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import State
 from pltvm.monitor.user import find_struct
 
 # -- from the host -----------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from pltvm.engine.context import A0, A1, A2, A3, A4
 from pltvm.monitor import abi, chain, destroy, ocall, relay, server, waiting
 from pltvm.monitor.abi import EnclaveType, ResumeReason, RunParams, Status
-from pltvm.monitor.state import Enclave, EnclaveState, State
+from pltvm.monitor.enclave import Enclave, EnclaveState
+from pltvm.monitor.state import State
 
 _GOES_ON = (EnclaveState.RUNNABLE, EnclaveState.QUEUED)
 

@@ -14,9 +14,10 @@ from pltvm.engine.context import A0, A1, A2, A3, Context
 from pltvm.engine.memory import PAGE, Block
 from pltvm.monitor import abi, chain
 from pltvm.monitor.abi import FAILED, SECURE_SHM_TOP, SHM_BASE, Ocall
+from pltvm.monitor.enclave import Enclave
 from pltvm.monitor.pages import shared_owner
 from pltvm.monitor.records import Attachment, Segment
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.state import State
 
 _LARGEST = SECURE_SHM_TOP - SHM_BASE
 

@@ -12,8 +12,9 @@ from pltvm.engine.memory import PAGE, PAGE_SHIFT
 from pltvm.engine.sv39 import R, W
 from pltvm.monitor import abi, chain, slots, waiting
 from pltvm.monitor.abi import BUSY, DEADLOCK, FAILED
+from pltvm.monitor.enclave import LINK, Enclave
 from pltvm.monitor.records import Region
-from pltvm.monitor.state import LINK, Enclave, State
+from pltvm.monitor.state import State
 from pltvm.monitor.user import find_struct, read_name
 
 _RESULTS = Struct("<5Q")  # the part of the call struct that a return writes, from its second field on

@@ -14,8 +14,9 @@ from pltvm.monitor import create as creating
 from pltvm.monitor import run as running
 from pltvm.monitor.abi import CreateParams, EnclaveType, RunShadowParams, Status
 from pltvm.monitor.copying import TableCopy
+from pltvm.monitor.enclave import RECORD_BYTES, Enclave
 from pltvm.monitor.pages import OWNERS
-from pltvm.monitor.state import RECORD_BYTES, Enclave, State
+from pltvm.monitor.state import State
 
 _STACK_PAGES = abi.DEFAULT_STACK // PAGE
 _STACK_VA = abi.STACK_TOP - abi.DEFAULT_STACK

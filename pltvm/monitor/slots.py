@@ -21,9 +21,10 @@ from pltvm.engine.page_table import PageTable
 from pltvm.engine.sv39 import ENTRIES, D, Leaf, R, W, X, pte_address
 from pltvm.monitor import abi
 from pltvm.monitor.abi import STACK_TOP
+from pltvm.monitor.enclave import OWN_INDICES, SLOTS_WORD, Enclave
 from pltvm.monitor.records import EnclaveRecord, Region
 from pltvm.monitor.space import STACK_INDEX
-from pltvm.monitor.state import OWN_INDICES, SLOTS_WORD, Enclave, State
+from pltvm.monitor.state import State
 
 _ALL_D: Final = int.from_bytes(D.to_bytes(8, "little") * ENTRIES, "little")
 _LEAF_SPAN: Final = ENTRIES * PAGE  # bytes that a table of the last level maps

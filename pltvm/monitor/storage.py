@@ -7,7 +7,8 @@ from pltvm.engine.context import A1, A2, Context
 from pltvm.engine.sv39 import W
 from pltvm.monitor import chain
 from pltvm.monitor.abi import FAILED, Ocall
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.enclave import Enclave
+from pltvm.monitor.state import State
 
 
 def read_sector(state: State, enclave: Enclave, context: Context) -> None:

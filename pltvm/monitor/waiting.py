@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from itertools import chain
 
 from pltvm.monitor.abi import Status
+from pltvm.monitor.enclave import Enclave, EnclaveState
 from pltvm.monitor.records import Globals
-from pltvm.monitor.state import Enclave, EnclaveState, State
+from pltvm.monitor.state import State
 
 
 def room(server: Enclave) -> int:

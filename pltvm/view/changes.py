@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT
 from pltvm.engine.sv39 import ENTRIES, LAST_LEVEL, LEVEL_SHIFTS, PAGE_STEP, A, D, R, V, W, X, pte_address
+from pltvm.monitor.enclave import Enclave, EnclaveState
 from pltvm.monitor.pages import BOTH, ENTRY_SIZE, PRIVATE
-from pltvm.monitor.state import Enclave, EnclaveState, State
+from pltvm.monitor.state import State
 
 _LEAF: Final = R | W | X
 _SEEN_BITS: Final = ~(A | D)  # bits set by the hardware do not count as changes

@@ -13,9 +13,9 @@ from pltvm.host import api, arguments, clients
 from pltvm.host.driver import Driver
 from pltvm.host.enclave import DriverEnclave
 from pltvm.monitor import chain
-from pltvm.monitor import state as of_monitor
+from pltvm.monitor import enclave as of_monitor
 from pltvm.monitor.abi import EnclaveType
-from pltvm.monitor.state import EnclaveState
+from pltvm.monitor.enclave import EnclaveState
 
 if TYPE_CHECKING:
     from pltvm.view.mappings import Mappings

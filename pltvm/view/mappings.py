@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pltvm.engine.memory import PAGE
 from pltvm.engine.sv39 import W, X, pte_address
 from pltvm.monitor import abi, secure_shm
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.enclave import Enclave
+from pltvm.monitor.state import State
 from pltvm.view.events import permissions
 from pltvm.view.shown import Table
 from pltvm.view.who import Names

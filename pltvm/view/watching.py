@@ -27,8 +27,8 @@ from pltvm.host.symbols import Location
 from pltvm.host.text import one_line
 from pltvm.monitor import abi, chain
 from pltvm.monitor.abi import Call, HostCall, Ocall, Status
+from pltvm.monitor.enclave import Enclave
 from pltvm.monitor.fault import activation, reason_for
-from pltvm.monitor.state import Enclave
 from pltvm.view import events
 from pltvm.view.changes import Change, Moved, Owners, Row, States, Tables
 from pltvm.view.events import KINDS, permissions

@@ -6,8 +6,8 @@ from typing import Final, Literal
 from pltvm.host.driver import Driver
 from pltvm.host.symbols import Symbols
 from pltvm.host.text import one_line
+from pltvm.monitor.enclave import Enclave
 from pltvm.monitor.pages import BOTH, MONITOR, PRIVATE, SHARED
-from pltvm.monitor.state import Enclave
 
 _MOST_KNOWN: Final = 4096  # enclaves that have ended
 

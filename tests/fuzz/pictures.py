@@ -9,7 +9,7 @@ from pltvm.engine.sv39 import A, R, V, W, X
 from pltvm.fuzz.target import Target
 from pltvm.host import snapshot
 from pltvm.monitor.audit import audit
-from pltvm.monitor.state import REGISTERS
+from pltvm.monitor.enclave import REGISTERS
 from tests.model.ram import Ram, changed_words, ram_of
 
 

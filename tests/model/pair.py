@@ -20,10 +20,11 @@ from pltvm.monitor import abi, waiting
 from pltvm.monitor.abi import HostCall
 from pltvm.monitor.audit import audit
 from pltvm.monitor.digest import Digest
+from pltvm.monitor.enclave import Enclave as Real
+from pltvm.monitor.enclave import EnclaveState
 from pltvm.monitor.pages import MONITOR, PRIVATE, enclave_owner, shared_owner
 from pltvm.monitor.secure_shm import attached
-from pltvm.monitor.state import Enclave as Real
-from pltvm.monitor.state import EnclaveState, State
+from pltvm.monitor.state import State
 from tests.model.entities import (
     CONCURRENT,
     KBUFFER,

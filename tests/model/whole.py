@@ -12,7 +12,7 @@ from pltvm.engine.context import Context
 from pltvm.engine.hart import Hart
 from pltvm.engine.memory import PAGE, Memory
 from pltvm.machine import Machine
-from pltvm.monitor.state import REGISTERS
+from pltvm.monitor.enclave import REGISTERS
 from tests.model.ram import NOTHING, touched
 
 _PLAIN = (int, str, bytes, bool, float, type(None))

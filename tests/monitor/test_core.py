@@ -9,7 +9,7 @@ from pltvm.engine import sv39
 from pltvm.engine.memory import PAGE
 from pltvm.monitor import abi, pages, records
 from pltvm.monitor.core import CoreCalls
-from pltvm.monitor.state import EnclaveState
+from pltvm.monitor.enclave import EnclaveState
 from tests.native_headers import fields_in_python, fields_of, numbers, structs
 
 

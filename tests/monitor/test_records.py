@@ -10,6 +10,7 @@ from pltvm.build.enclave import FLAGS, TARGET
 from pltvm.engine.context import SLOTS
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Memory
 from pltvm.monitor.abi import MOST_SLOTS
+from pltvm.monitor.enclave import SLOTS_WORD
 from pltvm.monitor.records import (
     HEADER,
     NUMBERS,
@@ -23,7 +24,6 @@ from pltvm.monitor.records import (
     header,
     laid_out_as,
 )
-from pltvm.monitor.state import SLOTS_WORD
 from pltvm.monitor.store import Records
 from tests.monitor import headers
 

@@ -7,7 +7,8 @@ import pytest
 from pltvm import Machine
 from pltvm.monitor.abi import Status
 from pltvm.monitor.audit import audit
-from pltvm.monitor.state import Enclave, EnclaveState, State
+from pltvm.monitor.enclave import Enclave, EnclaveState
+from pltvm.monitor.state import State
 from tests.monitor.test_slots import RAM, client, go, server
 
 Damage = tuple[object, str, int]  # a record, the field that is wrong there, what it is then

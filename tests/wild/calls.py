@@ -22,7 +22,8 @@ from pltvm.monitor import measure
 from pltvm.monitor.abi import MASK64, Call, HostCall, Ocall, Status
 from pltvm.monitor.audit import audit
 from pltvm.monitor.digest import Digest
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.enclave import Enclave
+from pltvm.monitor.state import State
 from tests.model.host import Arena
 from tests.model.whole import Whole
 from tests.wild.enclave import Guest

@@ -18,7 +18,7 @@ from pltvm.host.text import one_line
 from pltvm.machine import Machine
 from pltvm.monitor import chain
 from pltvm.monitor.abi import HostCall
-from pltvm.monitor.state import Enclave
+from pltvm.monitor.enclave import Enclave
 
 ROOT: Final = -1  # instead of a pc: the root of one enclave or process
 _CREATES: Final = {HostCall.CREATE, HostCall.CREATE_SERVER, HostCall.CREATE_SHADOW, HostCall.RUN_SHADOW}

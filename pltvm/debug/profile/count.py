@@ -27,7 +27,8 @@ from pltvm.engine.sv39 import X
 from pltvm.engine.trap import Cause
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.enclave import Enclave
+from pltvm.monitor.state import State
 
 PLAIN, CALL, RETURN = range(3)
 _MAY_CHANGE: Final = (

@@ -11,7 +11,8 @@ from pltvm.engine.context import SATP
 from pltvm.host.report import FaultReport
 from pltvm.machine import Machine
 from pltvm.monitor.abi import EnclaveType
-from pltvm.monitor.state import Enclave, State
+from pltvm.monitor.enclave import Enclave
+from pltvm.monitor.state import State
 from pltvm.view.changes import Tables, name_of_state
 from pltvm.view.events import Event
 from pltvm.view.who import Names, Owner, Who
