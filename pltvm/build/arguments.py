@@ -49,7 +49,7 @@ class Arguments:
     flags: tuple[str, ...]  # of the compiler
     output: Path | None = None
     opt: str = "-O2"
-    debug: str = "-g1"  # line tables; -g is full information, -g0 none
+    debug: str = ""  # -g0 is no information, -g1 line tables, -g all; "" what reports need, by language
     mode: str = ""  # "" for an ELF, else one of -c -S -E
     asks: bool = False  # whether it is a query of the compiler, such as --version
 
@@ -72,7 +72,7 @@ def parse(line: Sequence[str]) -> Arguments:
     """Parse a command line. Raises BuildError if there is nothing to compile, or an argument is missing."""
     inputs: list[str] = []
     flags: list[str] = []
-    output, opt, debug, mode, asks = None, "-O2", "-g1", "", False
+    output, opt, debug, mode, asks = None, "-O2", "", "", False
     rest = list(line)
     while rest:
         word = rest.pop(0)

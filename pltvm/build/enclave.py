@@ -111,7 +111,7 @@ class _Build:
         self.maps = zig.prefix_maps({self.sdk, self.sdk / "examples", *parents})
         # The flags of the SDK contain no folder of the program, so that the compiler's cache can be used.
         self.sdk_maps = zig.prefix_maps({self.sdk})
-        self.debug = ["-g0"] if asked.debug == "-g0" else ["-gdwarf-4", asked.debug]
+        self.debug = self._debug("-g1")
 
     def compile_only(self) -> list[Path]:
         """Do -c, -S or -E: make a file of each source, or text on stdout."""
@@ -213,12 +213,19 @@ class _Build:
         precedence."""
         assembly, cxx = source.suffix in ASSEMBLY, source.suffix in CXX
         language = () if assembly else library.CXX if cxx else _OF_C
+        # Only full information has the names of C++ as people write them.
+        debug = self._debug("-g" if cxx else "-g1")
         return [
             *zig.command("c++" if cxx else "cc", *TARGET),
-            *(*FLAGS, *language, self.asked.opt, *self.debug, "-Wall"),
+            *(*FLAGS, *language, self.asked.opt, *debug, "-Wall"),
             *(check.flags() if self.checked and not assembly else (_UNCHECKED,)),
             *(*self.asked.flags, *self.maps, *zig.include_paths(cxx)),
         ]
+
+    def _debug(self, usual: str) -> list[str]:
+        """Return the flags for debug information: what was asked for, else what is usual."""
+        asked = self.asked.debug or usual
+        return [asked] if asked == "-g0" else ["-gdwarf-4", asked]
 
     def _libraries(self, common: list[str], inputs: list[str]) -> list[Path]:
         """Return the SDK's archives: with floating point in printf, and with checks, if needed."""

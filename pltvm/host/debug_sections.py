@@ -8,7 +8,7 @@ from pltvm.host.elf_headers import Headers
 
 MAX_UNPACKED: Final = 64 << 20  # total bytes of a file's unpacked sections
 LINES: Final = (".debug_info", ".debug_abbrev", ".debug_line", ".debug_str", ".debug_line_str")
-INLINED: Final = (
+FUNCTIONS: Final = (
     *(".debug_info", ".debug_abbrev", ".debug_str", ".debug_line_str", ".debug_str_offsets", ".debug_addr"),
     *(".debug_ranges", ".debug_rnglists"),
 )

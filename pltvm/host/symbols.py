@@ -22,7 +22,7 @@ from pltvm.errors import ElfError
 from pltvm.host import debug_sections
 from pltvm.host.elf_details import PF_R, PF_W, PF_X, section_name
 from pltvm.host.elf_headers import Headers, Source, read_headers, read_source
-from pltvm.host.inlined import Inlined, read_inlined
+from pltvm.host.functions import Functions, read_functions
 from pltvm.host.line_tables import Span, TooMuch, is_split, read_lines
 from pltvm.host.text import one_line
 from pltvm.host.unwind import Rules, Unwinder
@@ -40,6 +40,7 @@ MOST_READ: Final = 4  # files whose parsed tables are kept, up to 150 MiB each
 _WRITE, _ALLOC, _EXECINSTR = 1, 2, 4  # sh_flags
 _SYMBOL: Final = Struct("<IBBHQQ")  # name, info, other, section, value, size
 _NOTYPE, _OBJECT, _FUNC = 0, 1, 2
+_MANGLED: Final = ("_Z", "_R")  # how names of C++ and Rust begin
 _RESERVED: Final = 0xFF00  # section numbers from here on mean something else
 
 
@@ -95,7 +96,7 @@ class Symbols:
         line = _find(tables.lines, pc)
         return Location(
             pc,
-            symbol.name if symbol else None,
+            self._name(symbol) if symbol else None,
             pc - symbol.start if symbol else 0,
             line.name if line else None,
             line.line if line else None,
@@ -103,8 +104,14 @@ class Symbols:
 
     def inlined(self, pc: int) -> list[tuple[str, int]]:
         """Return the functions inlined at `pc`, innermost first: name, and the line that calls it."""
-        found = [one for one in self._file.inlined if one.start <= pc < one.end]
+        found = [one for one in self._file.described.inlined if one.start <= pc < one.end]
         return [(one.name, one.line) for one in sorted(found, key=lambda one: -one.depth)]
+
+    def _name(self, symbol: Span) -> str:
+        """Return a function's name as its source has it, if the debug information says so."""
+        if not symbol.name.startswith(_MANGLED):
+            return symbol.name
+        return self._file.described.names.get(symbol.start, symbol.name)
 
     def rules(self, pc: int) -> Rules | None:
         """Return the rules to find the caller of the function at `pc`, if the file has them."""
@@ -173,7 +180,7 @@ class _File:
         self.source = source
         self.gone = False  # it is not kept any more
         self._tables: _Tables | None = None
-        self._inlined: list[Inlined] | None = None
+        self._described: Functions | None = None
         self._unwinder: Unwinder | None = None
 
     @property
@@ -185,16 +192,16 @@ class _File:
                 self._tables = self._tables._replace(note=f"its symbols are not kept: {limit}")
             while len(_latest) >= MOST_READ:
                 if (old := _latest.popleft()()) is not None:
-                    old._tables = old._inlined = old._unwinder = None
+                    old._tables = old._described = old._unwinder = None
             _latest.append(ref(self))
         return self._tables
 
     @property
-    def inlined(self) -> list[Inlined]:
-        """The inlined functions, read at the first use, which is only in reports."""
-        if self._inlined is None:
-            self._inlined = _read_inlined(self.source)
-        return self._inlined
+    def described(self) -> Functions:
+        """What the debug information says of functions, read at the first use, which is only in reports."""
+        if self._described is None:
+            self._described = _read_functions(self.source)
+        return self._described
 
     @property
     def unwinder(self) -> Unwinder:
@@ -286,12 +293,12 @@ def _read(source: Source) -> _Tables:
     return _Tables(sorted(functions), sorted(others), sorted(lines), "; ".join(notes), code, sections)
 
 
-def _read_inlined(source: Source) -> list[Inlined]:
+def _read_functions(source: Source) -> Functions:
     try:
         elf = read_headers(read_source(source))
-        return read_inlined(debug_sections.line_sections(elf, debug_sections.INLINED))
+        return read_functions(debug_sections.line_sections(elf, debug_sections.FUNCTIONS))
     except (ElfError, debug_sections.TooBig, debug_sections.Damaged):
-        return []
+        return Functions([], {})
 
 
 def _code(elf: Headers) -> Iterator[tuple[int, memoryview]]:

@@ -174,7 +174,7 @@ def test_cxx_is_checked_too(tmp_path: Path) -> None:
     ran = pltvm("run", "x.elf", cwd=tmp_path)
     assert ran.returncode == 1
     assert re.search(
-        r"heap-use-after-free: .*\n  in _Z4mainv\S* \(x\.cpp:4\).*\n  0 bytes into a block of 16", ran.stdout
+        r"heap-use-after-free: .*\n  in main\S* \(x\.cpp:4\).*\n  0 bytes into a block of 16", ran.stdout
     )
     assert "x.elf (eid 0) at heap_use_after_free" in ran.stderr
 

@@ -1,5 +1,6 @@
 """Reports that explain: who called whom, what is near, and what may have caused it."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -129,16 +130,16 @@ def test_a_server_that_exits(build_guest: Build) -> None:
     )
 
 
-def build_text(program: str) -> bytes:
+def build_text(program: str, suffix: str = ".c", opt: str = "-O2") -> bytes:
     """An enclave of this source."""
     import tempfile
 
     from pltvm.build.enclave import build_enclave
 
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "program.c"
+        source = Path(folder) / f"program{suffix}"
         source.write_text(program)
-        return build_enclave([source], source.with_suffix(".elf")).read_bytes()
+        return build_enclave([source], source.with_suffix(".elf"), opt=opt).read_bytes()
 
 
 def test_where_a_time_limit_found_it(build_guest: Build) -> None:
@@ -241,20 +242,68 @@ def test_functions_that_are_inlined() -> None:
     assert fault.stacks[0].frames[0].endswith("(program.c:2) [poke from line 5, twice from line 11]")
 
 
-def test_damaged_debug_information_raises_nothing() -> None:
-    """Of a file whose sections about inlined functions hold anything."""
+NAMES_OF_CXX = """\
+#include "eapp.h"
+namespace store {
+namespace { int twice(int n) { if (n > 2) *(volatile int *)8 = n; return n * 2; } }
+struct queue {
+    int items[4];
+    struct cursor { int at; __attribute__((noinline)) int next(queue &q) { return q.take(at + 3); } };
+    __attribute__((noinline)) int take(int i);
+    int operator[](int i) { return take(i); }
+};
+template <typename T> __attribute__((noinline)) T sum(T a, queue &q) { return a + q[3]; }
+}
+__attribute__((noinline)) int store::queue::take(int i) { return twice(items[i]) + 1; }
+__attribute__((noinline)) static int plain(store::queue &q) { return store::sum<long>(2, q) + 1; }
+extern "C" int EAPP_ENTRY main()
+{
+    unsigned long *args;
+    EAPP_RESERVE_REG;
+    store::queue q{{0, 1, 2, (int)args[12] + 3}};
+    store::queue::cursor last{!MEMBER};
+    EAPP_RETURN((MEMBER ? last.next(q) : plain(q)) + 1);
+}
+"""
+
+
+def frames_of_cxx(opt: str, member: int) -> list[str]:
+    elf = build_text(f"#define MEMBER {member}\n{NAMES_OF_CXX}", ".cpp", opt)
+    fault = Machine(64 << 20).create(elf).run().fault
+    assert fault is not None
+    here = fault.location.partition(" (")[0]
+    return [re.sub(r"\+0x\w+", "", one.partition(" (")[0]) for one in (here, *fault.stacks[0].frames)]
+
+
+def test_names_of_cxx_are_those_of_the_source() -> None:
+    """Not those of symbols, as _ZN5store5queue4takeEi."""
+    whole = frames_of_cxx("-O0", member=0)
+    assert whole[0] == "store::(anonymous)::twice"
+    assert whole[-6:] == [
+        "store::queue::take", "store::queue::operator[]", "store::sum<long>", "plain", "main", "_start"
+    ]  # fmt: skip
+    assert "store::queue::cursor::next" in frames_of_cxx("-O0", member=1)
+
+
+@pytest.mark.parametrize(
+    ("program", "suffix"), [(INLINED, ".c"), (f"#define MEMBER 0\n{NAMES_OF_CXX}", ".cpp")]
+)
+def test_damaged_debug_information_raises_nothing(program: str, suffix: str) -> None:
+    """Of a file whose sections about functions hold anything."""
     import random
 
-    from pltvm.host.debug_sections import INLINED as NAMES
+    from pltvm.host.debug_sections import FUNCTIONS as NAMES
     from pltvm.host.debug_sections import line_sections
     from pltvm.host.elf_headers import read_headers
-    from pltvm.host.inlined import read_inlined
+    from pltvm.host.functions import read_functions
 
-    elf = read_headers(build_text(INLINED))
+    elf = read_headers(build_text(program, suffix))
     whole = {name: bytes(data) for name, data in line_sections(elf, NAMES).items()}
-    assert {one.name for one in read_inlined({name: memoryview(data) for name, data in whole.items()})} >= {
-        "poke", "twice",
-    }  # fmt: skip
+    known = read_functions({name: memoryview(data) for name, data in whole.items()})
+    names = {one.name.rpartition(":")[2] for one in known.inlined}
+    assert names & {"poke", "operator[]"}
+    assert "twice" in names
+    assert "main" in known.names.values()
     rng = random.Random(7)
     for _ in range(300):
         changed = {name: bytearray(data) for name, data in whole.items()}
@@ -262,6 +311,6 @@ def test_damaged_debug_information_raises_nothing() -> None:
             data = changed[rng.choice(sorted(changed))]
             if data:
                 data[rng.randrange(len(data))] = rng.choice(
-                    (0, 1, 0x1D, 0x7F, 0x80, 0xFF, rng.randrange(256))
+                    (0, 1, 0x1D, 0x2E, 0x39, 0x7F, 0x80, 0xFF, rng.randrange(256))
                 )
-        read_inlined({name: memoryview(data) for name, data in changed.items()})
+        read_functions({name: memoryview(data) for name, data in changed.items()})

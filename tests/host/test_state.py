@@ -126,7 +126,7 @@ NO_PARTS = {
     "audit.py", "elf.py", "elf_pages.py", "elf_details.py", "elf_headers.py", "elf_info.py",
     "elf_kind.py", "elf_calls.py", "elf_evidence.py", "elf_interpreter.py", "elf_table.py", "program_info.py",
     "debug_sections.py", "interrupts.py", "line_tables.py", "symbols.py", "text.py", "plain.py",
-    "supervisor.py", "paths.py", "arguments.py", "inlined.py", "backtrace.py",
+    "supervisor.py", "paths.py", "arguments.py", "functions.py", "backtrace.py",
 }  # fmt: skip
 _CONTAINERS = {"dict", "list", "set", "deque", "Counter", "bytearray", "WeakValueDictionary", "defaultdict"}
 

@@ -1,6 +1,9 @@
-"""Finds inlined functions in DWARF (§3.3.8): functions whose code is in the middle of another's.
+"""What DWARF says of functions: those that are inlined in others (§3.3.8), and names as the source has them.
 
-    <subprogram>  inner                   0x1112 … 0x1140
+    <namespace>  store
+      <class_type>  queue
+        <subprogram>  push                not _ZN5store5queue4pushEi, as its symbol
+    <subprogram>  specification: push     0x1112 … 0x1140
       <inlined_subroutine>  poke          0x112e … 0x1134, called at deep.c:5
 
 Like the line tables, this is read entry by entry, with one budget for all of it, and damage raises nothing.
@@ -15,7 +18,10 @@ MOST_INLINED: Final = 100_000
 _MOST_DEPTH: Final = 64
 _MOST_ORIGINS: Final = 4
 _MASK: Final = (1 << 64) - 1
-_INLINED: Final = 0x1D  # tag
+# tags
+_INLINED, _SUBPROGRAM = 0x1D, 0x2E
+_SCOPES: Final = (0x02, 0x13, 0x17, 0x39)  # class, struct, union, namespace
+_NOT_NAMED: Final = "(anonymous)"
 _NAME, _LOW, _HIGH, _ORIGIN, _SPECIFICATION, _RANGES, _LINE = 0x03, 0x11, 0x12, 0x31, 0x47, 0x55, 0x59
 _STR_BASE, _ADDR_BASE, _RANGE_BASE = 0x72, 0x73, 0x74  # attributes of a unit
 _ADDRESS, _STRING, _STRP, _LINE_STRP, _INDIRECT, _IMPLICIT = 0x01, 0x08, 0x0E, 0x1F, 0x16, 0x21  # forms
@@ -25,6 +31,7 @@ _INDEXES: Final = {0x29: 1, 0x2A: 2, 0x2B: 3, 0x2C: 4, 0x25: 1, 0x26: 2, 0x27: 3
 _ADDRESS_INDEXES, _STRING_INDEXES = (0x1B, 0x29, 0x2A, 0x2B, 0x2C), (0x1A, 0x25, 0x26, 0x27, 0x28)
 
 Sections = Mapping[str, memoryview]
+Values = dict[int, tuple[int, int]]  # by attribute: its form and number, or the place of a text
 Declaration = tuple[int, bool, list[tuple[int, int, int]]]  # tag, whether it has children, attributes
 
 
@@ -38,22 +45,40 @@ class Inlined(NamedTuple):
     line: int
 
 
-def read_inlined(sections: Sections) -> list[Inlined]:
-    """Return all inlined functions of a file; those after damage, or beyond the budget, are left out."""
+class Functions(NamedTuple):
+    """The inlined functions of a file, and the full names of all functions by address."""
+
+    inlined: list[Inlined]
+    names: dict[int, str]
+
+
+class _Found(NamedTuple):
+    """An entry with code: an inlined function, or one of its own. Its name may come later in the unit."""
+
+    at: int
+    tag: int
+    depth: int
+    values: "Values"
+
+
+def read_functions(sections: Sections) -> Functions:
+    """Return what is known of the functions of a file; what is after damage, or beyond the budget, is left
+    out."""
     info = Reader(sections.get(".debug_info", memoryview(b"")))
     fuel = Fuel()
-    found: list[Inlined] = []
+    found = Functions([], {})
     try:
-        while info.at < len(info.data) and len(found) < MOST_INLINED:
+        while info.at < len(info.data) and len(found.inlined) < MOST_INLINED:
             start = info.at
             unit = info.unit()
             try:
-                found += _Unit(unit, info.at - start - len(unit.data), sections, fuel).inlined()
+                _Unit(unit, info.at - start - len(unit.data), sections, fuel).read(found)
             except (Damaged, RecursionError):
                 continue
     except (Damaged, TooMuch):
         pass
-    return found[:MOST_INLINED]
+    del found.inlined[MOST_INLINED:]
+    return found
 
 
 class _Unit:
@@ -73,6 +98,7 @@ class _Unit:
         self._declarations = dict(self._read_declarations(abbreviations))
         self._bases: dict[int, int] = {}
         self._low = 0
+        self._scopes: dict[int, str] = {}  # of entries of functions, by their places: "store::queue::"
 
     def _read_declarations(self, at: int) -> Iterator[tuple[int, Declaration]]:
         reader = Reader(self._sections.get(".debug_abbrev", memoryview(b"")), at)
@@ -88,38 +114,65 @@ class _Unit:
                 fields.append((attribute, form, implied))
             yield code, (tag, children, fields)
 
-    def inlined(self) -> Iterator[Inlined]:
-        """Yield the inlined functions of the unit, outer ones before inner ones."""
-        reader, depth, first = self._reader, 0, True
+    def read(self, functions: Functions) -> None:
+        """Add the functions of the unit, outer ones before inner ones; those before damage too."""
+        found: list[_Found] = []
+        try:
+            found.extend(self._entries())
+        finally:
+            self._add(functions, found)
+
+    def _add(self, functions: Functions, found: list[_Found]) -> None:
+        for at, tag, depth, values in found:
+            name = self._name(values, at, _MOST_ORIGINS)
+            if tag == _SUBPROGRAM:
+                if name:
+                    functions.names[self._address(values[_LOW])] = name
+                continue
+            line = values.get(_LINE, (0, 0))[1]
+            for start, end in self._ranges(values):
+                if name and start < end:
+                    functions.inlined.append(Inlined(start, end, depth, name, line))
+
+    def _entries(self) -> Iterator[_Found]:
+        """Yield the entries of functions with code; notes the scopes of all functions."""
+        reader, first = self._reader, True
+        scopes: list[str] = []  # of each entry that we are inside
         while reader.at < len(reader.data):
             self._fuel.use()
+            at, depth, outer = reader.at, len(scopes), scopes[-1] if scopes else ""
             code = reader.uleb()
             if not code:
-                depth -= 1
-                if depth <= 0:
+                if depth <= 1:
                     return
+                scopes.pop()
                 continue
             tag, children, _ = self._declarations.get(code) or (0, False, [])
             if not tag:
                 raise Damaged
-            values = self._entry(reader, code)
+            values, scope = self._entry(reader, code), ""
             if first:
                 self._bases = {
                     key: values[key][1] for key in (_STR_BASE, _ADDR_BASE, _RANGE_BASE) if key in values
                 }
                 self._low = self._address(values.get(_LOW))
                 first = False
+            elif tag in _SCOPES and depth < _MOST_DEPTH:
+                scope = f"{outer}{self._text(*values[_NAME]) if _NAME in values else _NOT_NAMED}::"
+                self._fuel.use_text(scope)
+            elif tag == _SUBPROGRAM:
+                if outer:
+                    self._scopes[at] = outer
+                if _LOW in values:
+                    yield _Found(at, tag, depth, values)
             elif tag == _INLINED and depth < _MOST_DEPTH:
-                name = self._name(values, _MOST_ORIGINS)
-                line = values.get(_LINE, (0, 0))[1]
-                for start, end in self._ranges(values):
-                    if name and start < end:
-                        yield Inlined(start, end, depth, name, line)
-            depth += children
+                yield _Found(at, tag, depth, values)
+            if children:
+                scopes.append(scope)
 
-    def _entry(self, reader: Reader, code: int) -> dict[int, tuple[int, int]]:
+    def _entry(self, reader: Reader, code: int) -> Values:
         """Return the needed attributes of an entry: form and number, or the place of a text."""
-        values: dict[int, tuple[int, int]] = {}
+        values: Values = {}
         _, _, fields = self._declarations[code]
         self._fuel.use(len(fields))
         for attribute, form, implied in fields:
@@ -146,18 +199,20 @@ class _Unit:
             values[attribute] = form, value
         return values
 
-    def _name(self, values: dict[int, tuple[int, int]], most: int) -> str:
-        """Return the name of an entry, or of the one that it is an instance of."""
+    def _name(self, values: Values, at: int, most: int) -> str:
+        """Return the name of the entry at this place, or of the one that it is an instance of."""
         if _NAME in values:
-            return self._text(*values[_NAME])
+            name = self._scopes.get(at, "") + self._text(*values[_NAME])
+            self._fuel.use_text(name)
+            return name
         form, value = values.get(_ORIGIN) or values.get(_SPECIFICATION) or (0, 0)
         if form not in _REFERENCES or not most:
             return ""
         other = Reader(self._reader.data, value - self._before, self._reader.wide)
         if not 0 <= other.at < len(other.data):
             raise Damaged
-        code = other.uleb()
-        return self._name(self._entry(other, code), most - 1) if code in self._declarations else ""
+        place, code = other.at, other.uleb()
+        return self._name(self._entry(other, code), place, most - 1) if code in self._declarations else ""
 
     def _text(self, form: int, value: int) -> str:
         if form == _STRING:
@@ -182,7 +237,7 @@ class _Unit:
         at = self._bases.get(_ADDR_BASE, 8) + 8 * number
         return Reader(self._sections.get(".debug_addr", memoryview(b"")), at).number(8)
 
-    def _ranges(self, values: dict[int, tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    def _ranges(self, values: Values) -> Iterator[tuple[int, int]]:
         """Yield the address ranges of an entry."""
         if _LOW in values and _HIGH in values:
             low = self._address(values[_LOW])
