@@ -22,6 +22,7 @@ _MASK: Final = (1 << 64) - 1
 _INLINED, _SUBPROGRAM = 0x1D, 0x2E
 _SCOPES: Final = (0x02, 0x13, 0x17, 0x39)  # class, struct, union, namespace
 _NOT_NAMED: Final = "(anonymous)"
+_KEPT_STEPS: Final = 16  # cost of an entry that is kept, for the memory it takes
 _NAME, _LOW, _HIGH, _ORIGIN, _SPECIFICATION, _RANGES, _LINE = 0x03, 0x11, 0x12, 0x31, 0x47, 0x55, 0x59
 _STR_BASE, _ADDR_BASE, _RANGE_BASE = 0x72, 0x73, 0x74  # attributes of a unit
 _ADDRESS, _STRING, _STRP, _LINE_STRP, _INDIRECT, _IMPLICIT = 0x01, 0x08, 0x0E, 0x1F, 0x16, 0x21  # forms
@@ -118,7 +119,9 @@ class _Unit:
         """Add the functions of the unit, outer ones before inner ones; those before damage too."""
         found: list[_Found] = []
         try:
-            found.extend(self._entries())
+            for one in self._entries():
+                self._fuel.use(_KEPT_STEPS)
+                found.append(one)
         finally:
             self._add(functions, found)
 
