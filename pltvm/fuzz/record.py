@@ -101,7 +101,7 @@ class Recorder:
             self._note(name, CALLS, full)
 
     def _on_host_call(self, function: int, *arguments: int) -> int | None:
-        waiting = chain.queued(self._state, arguments[0]) if function == HostCall.RESUME else None
+        waiting = chain.waits_for_turn(self._state, function, arguments)
         status = self._host_call(function, *arguments)
         enclave = self._state.running
         if status is None and function in _STARTS and enclave is not None:

@@ -12,11 +12,11 @@ From an enclave's creation to its end only this file writes `state`, `top`, `inn
 record. The running enclave is set here, and by `State.to_host`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pltvm.engine.sv39 import PPN_SHIFT, D
 from pltvm.monitor import abi, slots, waiting
-from pltvm.monitor.abi import Ocall, Status
+from pltvm.monitor.abi import HostCall, Ocall, Status
 from pltvm.monitor.enclave import LINK, Enclave, EnclaveState
 from pltvm.monitor.records import Region
 from pltvm.monitor.state import State
@@ -130,9 +130,9 @@ def links(state: State, innermost: Enclave) -> Iterator[Enclave]:
         link = state.enclave(caller)
 
 
-def queued(state: State, eid: int) -> Enclave | None:
-    """Return the enclave that waits for a server, in the chain of the top caller with this eid, or None."""
-    top = state.enclaves.get(eid)
+def waits_for_turn(state: State, function: int, arguments: Sequence[int]) -> Enclave | None:
+    """Return the enclave that waits for a server, if this monitor call would let its chain go on, or None."""
+    top = state.enclaves.get(arguments[0]) if function == HostCall.RESUME and arguments else None
     innermost = state.enclave(top.innermost) if top is not None else None
     return innermost if innermost is not None and innermost.state == EnclaveState.QUEUED else None
 

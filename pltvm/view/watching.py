@@ -165,7 +165,7 @@ class Watching(events.Places):
         running = state.running
         caller = running if running is not None and cause == _ECALL else None
         of_host = running is None and cause == _ECALL and regs[PRIV] == S and number == abi.HOST_CALL
-        waiting = self._waiting(function, given) if of_host else None
+        waiting = chain.waits_for_turn(self._state, function, given) if of_host else None
         call = self._name_of_call(running, context) if cause == _ECALL else ""
         self._tell("trap", cause=int(cause), reason=reason_for(cause), call=call)
         before(context)
@@ -210,10 +210,6 @@ class Watching(events.Places):
         caller, callee = self.names.enclave(before), self.names.enclave(running)
         self._tell("call", caller=caller, callee=callee, argument=argument, va=va, size=size)
 
-    def _waiting(self, function: int, given: tuple[int, ...]) -> Enclave | None:
-        """Return the enclave that waits for a server, if this monitor call lets its chain go on."""
-        return chain.queued(self._state, given[0]) if function == HostCall.RESUME and given else None
-
     def _after_wait(self, caller: Enclave) -> None:
         """Report the call of an enclave that has waited, if the monitor has made it now: it gave the hart to
         the caller, and then to the server."""
@@ -255,7 +251,7 @@ class Watching(events.Places):
 
     def _on_host_call(self, function: int, *given: int) -> int | None:
         self.look()
-        waiting = self._waiting(function, given)
+        waiting = chain.waits_for_turn(self._state, function, given)
         status: int | None = self._call(function, *given)
         self._told_host_call(function, given, status, waiting)
         self.look()

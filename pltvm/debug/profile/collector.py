@@ -47,7 +47,7 @@ class Collector:
         call = monitor.call
 
         def called(function: int, *arguments: int) -> int | None:
-            waiting = chain.queued(self._state, arguments[0]) if function == HostCall.RESUME else None
+            waiting = chain.waits_for_turn(self._state, function, arguments)
             status = cast("int | None", call(function, *arguments))
             if function in _CREATES:
                 self.counter.forget()
