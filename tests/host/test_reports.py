@@ -285,6 +285,26 @@ def test_names_of_cxx_are_those_of_the_source() -> None:
     assert "store::queue::cursor::next" in frames_of_cxx("-O0", member=1)
 
 
+def test_a_unit_of_too_many_functions_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them would take hundreds of MiB; those of the unit before are there."""
+    import struct
+
+    from pltvm.host import line_tables
+    from pltvm.host.functions import read_functions
+
+    def unit(functions: int) -> bytes:
+        entries = b"".join(b"\x03" + struct.pack("<IQ", 0, address) for address in range(functions))
+        content = struct.pack("<HIB", 4, 0, 8) + b"\x01\x02" + struct.pack("<I", 0) + entries
+        return struct.pack("<I", len(content)) + content
+
+    # a unit; a namespace with a name; a function with a name and an address
+    abbreviations = b"\1\x11\1\0\0" + b"\2\x39\1\3\x0e\0\0" + b"\3\x2e\0\3\x0e\x11\1\0\0" + b"\0"
+    sections = {".debug_info": unit(3) + unit(5000), ".debug_abbrev": abbreviations, ".debug_str": b"one\0"}
+    monkeypatch.setattr(line_tables, "MAX_STEPS", 50_000)
+    known = read_functions({name: memoryview(data) for name, data in sections.items()})
+    assert known.names == {0: "one::one", 1: "one::one", 2: "one::one"}
+
+
 @pytest.mark.parametrize(
     ("program", "suffix"), [(INLINED, ".c"), (f"#define MEMBER 0\n{NAMES_OF_CXX}", ".cpp")]
 )
