@@ -20,6 +20,8 @@ PACKAGE: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = ("engine", "monitor", "fuzz", "coverage", "debug", "explore")
 FLAGS: Final = ("-std=c11", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing")  # of each source
 STRICT: Final = ("-Wall", "-Wextra", "-Werror")  # for tests: other compilers may warn of other things
+# For zig, which else compiles its run-time library first, for four seconds: nothing here needs any of it.
+_ALONE: Final = "-rtlib=none"
 NAME: Final = "_core.so"  # on macOS too, where Python's own libraries end like that
 # For a build: without a compiler, the package is built without the core.
 ZIGLANG: Final = "ziglang==0.17.1; platform_machine in 'x86_64 AMD64 aarch64 arm64'"
@@ -72,7 +74,7 @@ def compiler(target: str = "") -> list[str]:
     if find_spec("ziglang") is None:
         needed = f"to make it for {target} needs" if target else "there is no C compiler: neither cc nor"
         raise CoreError(f"{needed} the package ziglang")
-    zig = [sys.executable, "-m", "ziglang", "cc"]
+    zig = [sys.executable, "-m", "ziglang", "cc", _ALONE]
     return [*zig, "-target", TARGETS[target].zig] if target else zig
 
 
