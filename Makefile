@@ -16,9 +16,10 @@ SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 run: .venv/run .venv/core
 	@$(BIN)/pltvm demo
 
-# The compiler makes musl for the tests, of which it does nothing in parallel, beside what needs one core.
+# Beside what needs one core: Python compiles the tests, which else each worker does by itself, and the compiler
+# makes musl for them, of which it does nothing in parallel.
 test: .venv/test .venv/core
-	@$(BIN)/python -m tests.musl >/dev/null 2>&1 &
+	@($(BIN)/pytest --collect-only; $(BIN)/python -m tests.musl) >/dev/null 2>&1 &
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -38,10 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
+def pytest_collection() -> None:
+    """Nobody looks for garbage while all tests are made, nor through these hundreds of thousands of objects later."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What there is by now stays: nobody looks through hundreds of thousands of objects for garbage again."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -26,7 +26,9 @@ EXAMPLES = {name: str(example.elf) for name, example in guest.examples().items()
 HOSTS = guest.guest_dir() / "elf" / "host" / "musl"
 ATTACKS = guest.guest_dir() / "elf" / "attacks"
 CHAIN = ("--server", f"test-server1={EXAMPLES['server1']}", "--server", f"test-server={EXAMPLES['server']}")
-CLEAN = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(pltvm.__file__).parents[1])}
+# With another language Python would have to be started for each command, see `tests.cli.forked`.
+LANGUAGE = {name: value for name, value in os.environ.items() if name == "LANG" or name.startswith("LC_")}
+CLEAN = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(pltvm.__file__).parents[1]), **LANGUAGE}
 Ran = tuple[int, bytes, bytes]
 Parts = dict[str, bytes]
 
