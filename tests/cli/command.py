@@ -27,12 +27,17 @@ def run(
     stdin: bytes = b"",
     environment: dict[str, str] | None = None,
     timeout: float = 100,
+    together: bool = False,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run it to its end; by a start of its own only where the environment asks for one."""
+    """Run it to its end; by a start of its own only where the environment asks for one.
+
+    `together`: what it says on standard error is where it said it in its output.
+    """
     variables = dict(os.environ) if environment is None else environment
     if forked.fits(variables):
-        return forked.forker().run(list(arguments), cwd, stdin, variables, timeout)
-    command = [*COMMAND, *arguments]
+        return forked.forker().run(list(arguments), cwd, stdin, variables, timeout, together)
+    errors = subprocess.STDOUT if together else subprocess.PIPE
     return subprocess.run(
-        command, cwd=cwd, input=stdin, capture_output=True, env=variables, timeout=timeout, check=False
-    )
+        [*COMMAND, *arguments], cwd=cwd, input=stdin, stdout=subprocess.PIPE, stderr=errors,
+        env=variables, timeout=timeout, check=False,
+    )  # fmt: skip

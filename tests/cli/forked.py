@@ -25,7 +25,9 @@ _LONGEST: Final = 1 << 20  # bytes of a command line with its environment
 # What Python, or the package, reads when it starts: with another value a command needs a start of its own.
 _AT_START: Final = ("PYTHON", "PLTVM_NATIVE", "LC_", "LANG")
 _NO_MATTER: Final = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX")
-_COMMANDS: Final = ("run", "call", "build", "fuzz", "corpus", "new", "replay", "profile", "view", "attest")
+_COMMANDS: Final = (
+    "run", "call", "build", "fuzz", "corpus", "new", "replay", "profile", "view", "attest", "debug",
+)  # fmt: skip
 # What commands import when they need it, and what takes long.
 _NEEDED: Final = (
     "build.enclave", "coverage.recorder", "debug.profile.collector", "debug.recording", "debug.trace.collect",
@@ -76,9 +78,16 @@ class Forker:
         self._process.wait()
 
     def start(
-        self, words: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None
+        self,
+        words: list[str],
+        cwd: Path | None = None,
+        environment: dict[str, str] | None = None,
+        together: bool = False,
     ) -> "Forked":
-        """Start `pltvm` with these words, in its own session. It has to end before the next one."""
+        """Start `pltvm` with these words, in its own session. It has to end before the next one.
+
+        `together`: errors go to standard output, too.
+        """
         if self._last is not None:  # what it leaves in the socket is not for the next one
             self._last.kill()
             self._last.wait()
@@ -89,8 +98,9 @@ class Forker:
         }
         pipes = [os.pipe() for _ in range(3)]
         inside = [pipes[0][0], pipes[1][1], pipes[2][1]]
+        streams = [*inside[:2], inside[1 if together else 2]]
         try:
-            socket.send_fds(self._socket, [json.dumps(asked, default=os.fsdecode).encode()], inside)
+            socket.send_fds(self._socket, [json.dumps(asked, default=os.fsdecode).encode()], streams)
         finally:
             for one in inside:
                 os.close(one)
@@ -99,10 +109,16 @@ class Forker:
         return self._last
 
     def run(
-        self, words: list[str], cwd: Path | None, stdin: bytes, environment: dict[str, str], timeout: float
+        self,
+        words: list[str],
+        cwd: Path | None,
+        stdin: bytes,
+        environment: dict[str, str],
+        timeout: float,
+        together: bool,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run `pltvm` with these words to its end, as subprocess.run does with captured output."""
-        process = self.start(words, cwd, environment)
+        process = self.start(words, cwd, environment, together)
         said: dict[object, bytes] = {}
 
         def read(file: IO[bytes]) -> None:

@@ -2,11 +2,12 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.cli import command
 
 Programs = Callable[[str], Path]
 GDB = shutil.which("gdb-multiarch")
@@ -15,25 +16,15 @@ needs_gdb = pytest.mark.skipif(
     GDB is None, reason="there is no gdb-multiarch (Debian: apt install gdb-multiarch)"
 )
 needs_lldb = pytest.mark.skipif(LLDB is None, reason="there is no lldb (Debian: apt install lldb)")
-COMMAND = [sys.executable, "-m", "pltvm.cli"]
 _NOISE = ("Reading ", "warning: File transfers", "Traceback", '  File "<string>"', "ModuleNotFoundError")
 
 
 def debug(run: Sequence[str], *commands: str, options: Sequence[str] = (), cwd: Path | None = None) -> str:
     """What a debugger says to these commands when it looks into a run; `options` are of `pltvm debug`."""
-    line = [*COMMAND, "debug", "--batch", *options]
-    for one in commands:
-        line += ["--ex", one]
-    done = subprocess.run(
-        [*line, *run],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=200,
-    )
-    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(_NOISE))
+    typed = [word for one in commands for word in ("--ex", one)]
+    line = ["debug", "--batch", *options, *typed, *run]
+    said = command.run(*line, cwd=cwd, timeout=200, together=True).stdout.decode()
+    return "\n".join(line for line in said.splitlines() if not line.startswith(_NOISE))
 
 
 def gdb(target: str, *commands: str, cwd: Path | None = None) -> str:

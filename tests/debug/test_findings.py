@@ -11,7 +11,8 @@ from pltvm.debug.stops import Go, Reason, Stop, Stops
 from pltvm.engine.context import PC, Context
 from pltvm.engine.trap import Cause
 from pltvm.fuzz.worker import Worker
-from tests.debug.debuggers import COMMAND, debug, has_all, needs_gdb
+from tests.cli.command import COMMAND
+from tests.debug.debuggers import debug, has_all, needs_gdb
 from tests.fuzz_targets import build
 from tests.fuzz_targets.__main__ import options_of
 from tests.fuzz_targets.conftest import folder

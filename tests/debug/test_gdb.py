@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pltvm.build import guest
-from tests.cli.command import pltvm
-from tests.debug.debuggers import COMMAND, Programs, address_of, debug, gdb, has_all, needs_gdb
+from tests.cli.command import COMMAND, pltvm
+from tests.debug.debuggers import Programs, address_of, debug, gdb, has_all, needs_gdb
 from tests.host.linux.programs import no_compiler
 
 pytestmark = needs_gdb

@@ -18,7 +18,8 @@ from pltvm.debug.gdb.packets import Framer, Mark, frame
 from pltvm.debug.gdb.session import Session
 from pltvm.debug.stops import Killed
 from pltvm.debug.viewing import Views
-from tests.debug.debuggers import COMMAND, Programs, address_of
+from tests.cli.command import COMMAND
+from tests.debug.debuggers import Programs, address_of
 
 
 class Client:
