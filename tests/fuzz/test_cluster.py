@@ -3,11 +3,11 @@
 import importlib.util
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from pltvm.fuzz.cluster import Cluster
 from pltvm.fuzz.options import Options
 from pltvm.fuzz.pool import open_pool
 from pltvm.fuzz.worker import Job, Worker
+from tests.fuzz import dask_process
 from tests.fuzz.campaigns import CLIMB, WORK, Several, campaign, content
 from tests.fuzz.conftest import Build
 
@@ -36,7 +37,7 @@ class Dask:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[ForkServerProcess] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -47,23 +48,20 @@ class Dask:
     def address(self) -> str:
         return f"tcp://127.0.0.1:{self.port}"
 
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
+    def start_scheduler(self) -> ForkServerProcess:
         """A scheduler at the address; it may be a new one."""
         return self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self) -> ForkServerProcess:
         """A worker of one thread."""
         return self._start(
             "worker", self.address, "--host", "127.0.0.1", "--no-nanny", "--nthreads", "1",
             "--local-directory", str(self._folder), "--death-timeout", "60",
         )  # fmt: skip
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        code = "import sys; from dask.__main__ import main; sys.exit(main())"
-        with (self._folder / f"log-{len(self._started)}").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", code, *arguments, "--no-dashboard"], stdout=log, stderr=log
-            )
+    def _start(self, *arguments: str) -> ForkServerProcess:
+        log = self._folder / f"log-{len(self._started)}"
+        process = dask_process.start([*arguments, "--no-dashboard"], log)
         self._started.append(process)
         return process
 
@@ -79,7 +77,7 @@ class Dask:
         for process in self._started:
             process.kill()
         for process in self._started:
-            process.wait()
+            process.join()
 
 
 @pytest.fixture
@@ -129,14 +127,16 @@ def test_workers_are_killed(climb: Options, undisturbed: object, dask: Dask, tmp
     pool = Cluster(dask.address, PATIENCE, SIZE)
 
     def the_other_one() -> None:
-        assert dask.workers[0].wait(WAIT) == -signal.SIGKILL
+        dask.workers[0].join(WAIT)
+        assert dask.workers[0].exitcode == -signal.SIGKILL
         assert pool._client is not None
         soon(dask.workers[1].kill)
 
     events = {1: lambda: soon(dask.workers[0].kill), 3: the_other_one}
     assert run(climb, pool, tmp_path / "out", events) == undisturbed
     assert pool._alone_at
-    assert dask.workers[1].wait(WAIT) == -signal.SIGKILL
+    dask.workers[1].join(WAIT)
+    assert dask.workers[1].exitcode == -signal.SIGKILL
 
 
 def test_who_has_a_result_is_killed(
@@ -149,10 +149,10 @@ def test_who_has_a_result_is_killed(
     fetch = distributed.Future.result
 
     def fetch_too_late(future: distributed.Future, **options: float) -> object:
-        if dask.workers[0].poll() is None:
+        if dask.workers[0].is_alive():
             for worker in dask.workers:
                 worker.kill()
-                worker.wait()
+                worker.join()
             end = time.monotonic() + WAIT
             while pool._client.nthreads() and time.monotonic() < end:
                 time.sleep(0.01)
@@ -170,7 +170,7 @@ def test_the_scheduler_is_killed_and_another_one_comes(
 
     def replace() -> None:
         dask.scheduler.kill()
-        dask.scheduler.wait()
+        dask.scheduler.join()
         dask.start_scheduler()
         dask.start_worker()
 
