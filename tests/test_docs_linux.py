@@ -2,14 +2,13 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pltvm.host.linux.calls import SYSTEM_CALLS
+from tests.cli import command
 from tests.host.linux.conftest import build_linux  # noqa: F401  # a fixture
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "linux.md").read_text()
@@ -24,9 +23,7 @@ def shown(command: str) -> list[str]:
 
 def run(folder: Path, *arguments: str) -> list[str]:
     """The lines that a command prints, of both streams."""
-    line = [sys.executable, "-m", "pltvm.cli", *arguments]
-    done = subprocess.run(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return done.stdout.splitlines()
+    return command.run(*arguments, cwd=folder, together=True).stdout.decode().splitlines()
 
 
 def test_the_table_lists_the_system_calls_that_are_there() -> None:

@@ -1,6 +1,5 @@
 """Findings of the fuzzer, with a debugger: back in time, with the callers, and on to the same finding."""
 
-import subprocess
 from pathlib import Path
 from random import Random
 
@@ -11,7 +10,7 @@ from pltvm.debug.stops import Go, Reason, Stop, Stops
 from pltvm.engine.context import PC, Context
 from pltvm.engine.trap import Cause
 from pltvm.fuzz.worker import Worker
-from tests.cli.command import COMMAND
+from tests.cli.command import pltvm
 from tests.debug.debuggers import debug, has_all, needs_gdb
 from tests.fuzz_targets import build
 from tests.fuzz_targets.__main__ import options_of
@@ -95,10 +94,8 @@ def test_gdb_looks_at_a_recorded_finding(folder: Path, tmp_path: Path) -> None:
     """What `pltvm fuzz --replay` has recorded stops at the fault, goes back, and ends with the report."""
     target = build(TARGETS["sessions"], False, folder)
     (tmp_path / "input").write_bytes(WITNESSES["sessions"].data)
-    line = [*COMMAND, "fuzz", str(target.elf), *target.options, "--replay", "input"]
-    done = subprocess.run(
-        [*line, "--record-run", "bug.pltvm"], cwd=tmp_path, text=True, capture_output=True, timeout=60
-    )
+    line = ["fuzz", str(target.elf), *target.options, "--replay", "input"]
+    done = pltvm(*line, "--record-run", "bug.pltvm", cwd=tmp_path)
     assert done.stderr == "recorded it in bug.pltvm\n"
     back = ["reverse-stepi", "continue", "info inferiors", "monitor chain", "continue"]
     shown = debug(["bug.pltvm"], "continue", *back, cwd=tmp_path)
@@ -118,10 +115,8 @@ def test_gdb_goes_back_from_what_an_oracle_has_found(folder: Path, tmp_path: Pat
     """It shows when a call has come back, and the call is made again on the way."""
     target = build(TARGETS["bank"], False, folder)
     (tmp_path / "input").write_bytes(WITNESSES["bank"].data)
-    line = [*COMMAND, "fuzz", str(target.elf), *target.options, "--replay", "input"]
-    done = subprocess.run(
-        [*line, "--record-run", "bug.pltvm"], cwd=tmp_path, text=True, capture_output=True, timeout=60
-    )
+    line = ["fuzz", str(target.elf), *target.options, "--replay", "input"]
+    done = pltvm(*line, "--record-run", "bug.pltvm", cwd=tmp_path)
     assert done.stderr == "recorded it in bug.pltvm\n"
     again = ["break main", "reverse-continue", "delete", "continue"]
     shown = debug(["bug.pltvm"], "continue", *again, *again, "continue", cwd=tmp_path)
@@ -131,7 +126,5 @@ def test_gdb_goes_back_from_what_an_oracle_has_found(folder: Path, tmp_path: Pat
 
 def test_gdb_needs_no_port() -> None:
     """`--gdb` stands alone, and what follows it is the recording."""
-    done = subprocess.run(
-        [*COMMAND, "replay", "--gdb", "nothing.pltvm"], text=True, capture_output=True, timeout=60
-    )
+    done = pltvm("replay", "--gdb", "nothing.pltvm")
     assert done.stderr == "pltvm: nothing.pltvm: cannot be read: No such file or directory\n"

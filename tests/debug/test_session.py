@@ -18,7 +18,7 @@ from pltvm.debug.gdb.packets import Framer, Mark, frame
 from pltvm.debug.gdb.session import Session
 from pltvm.debug.stops import Killed
 from pltvm.debug.viewing import Views
-from tests.cli.command import COMMAND
+from tests.cli.command import COMMAND, pltvm
 from tests.debug.debuggers import Programs, address_of
 
 
@@ -394,7 +394,7 @@ def test_ctrl_c_at_the_command_ends_a_run_that_is_stopped(programs: Programs) ->
 )
 def test_wrong_usage(arguments: list[str], message: str, programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "x.elf").write_bytes(programs("loop").read_bytes())
-    done = subprocess.run([*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = pltvm(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -403,8 +403,7 @@ def test_wrong_usage(arguments: list[str], message: str, programs: Programs, tmp
 def test_a_port_that_is_taken_is_one_line(programs: Programs) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = [*COMMAND, "run", f"--gdb={port}", str(programs("loop"))]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+        done = pltvm("run", f"--gdb={port}", str(programs("loop")))
     assert (done.returncode, done.stderr) == (
         1,
         f"pltvm: port {port}: cannot be listened at: Address already in use\n",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from pltvm.cli import main
+from tests.cli.command import pltvm
 from tests.fuzz.campaigns import CLIMB, content, entries, findings
 from tests.fuzz.conftest import Build
 from tests.fuzz.test_campaign import FAULT
@@ -77,10 +78,7 @@ def crashed(climb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     seed = tmp_path_factory.mktemp("seeds") / "seed"
     seed.write_bytes(FAULT)
     out = tmp_path_factory.mktemp("out")
-    done = subprocess.run(
-        [sys.executable, "-m", "pltvm.cli", "fuzz", climb, "-i", seed, "-o", out, *QUICK],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    done = pltvm("fuzz", str(climb), "-i", str(seed), "-o", str(out), *QUICK)
     assert done.returncode == 3, done.stderr
     return out
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.command import pltvm
 from tests.fuzz.campaigns import CLIMB
 from tests.fuzz.conftest import Build
 from tests.fuzz.test_campaign import FAULT
@@ -30,8 +31,7 @@ def out(climb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     seed = tmp_path_factory.mktemp("seeds") / "seed"
     seed.write_bytes(FAULT)
     folder = tmp_path_factory.mktemp("out")
-    words = [sys.executable, "-m", "pltvm", "fuzz", climb, "-i", seed, "-o", folder, *QUICK]
-    assert subprocess.run(words, capture_output=True).returncode == 3
+    assert pltvm("fuzz", str(climb), "-i", str(seed), "-o", str(folder), *QUICK).returncode == 3
     return folder
 
 

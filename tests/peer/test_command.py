@@ -4,24 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.cli.command import pltvm
 from tests.limits import long_enough
 from tests.peer import build, cases
 from tests.peer.conftest import Variant
-
-COMMAND = [sys.executable, "-c", "from pltvm.cli import main; main()"]
 
 
 def pltvm_run(variant: Variant, *arguments: str, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
     """Status, stdout and stderr of `pltvm run peer ARGUMENTS`."""
     host, kind = variant
     program, root = str(build.host_program(host)), str(build.enclaves(kind))
-    result = subprocess.run(
-        [*COMMAND, "run", "--root", root, *options, program, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    result = pltvm("run", "--root", root, *options, program, *arguments)
     return result.returncode, result.stdout, result.stderr
 
 

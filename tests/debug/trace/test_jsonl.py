@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from pltvm import Machine
 from pltvm.debug.trace import jsonl
 from pltvm.debug.trace.collect import TraceFile, tracing
 from pltvm.errors import ArgumentError, PltvmError
-from tests.cli.command import COMMAND, ELVES
+from tests.cli.command import COMMAND, ELVES, pltvm
 from tests.debug.trace.chain import ELF, RAM, make, traced
 from tests.debug.trace.replay import Replay
 from tests.test_ten_runs import PROGRAMS
@@ -183,12 +182,7 @@ def test_text_of_guests_can_not_break_lines(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "pltvm.cli", "run", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
+        done = pltvm("run", *arguments, cwd=tmp_path)
         return done.returncode, done.stderr
 
     status, text = run("--trace", "run", ELVES["hello-world"])

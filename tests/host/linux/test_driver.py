@@ -1,13 +1,12 @@
 """The driver, ioctl by ioctl (§8): each row, by a program that sets no field that it need not."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cli.command import pltvm
 from tests.host.linux.conftest import Run
 
 
@@ -60,19 +59,15 @@ def test_the_kernel_ends_each_message_with_a_newline(run_linux: Run) -> None:
 def test_the_command_tells_of_requests_that_failed(
     build_linux: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    def pltvm(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pltvm.cli", "run", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
-
     program = str(build_linux("driver"))
-    result = pltvm(program, "hungry", "user")
+    result = pltvm("run", program, "hungry", "user", cwd=tmp_path)
     assert result.returncode == 0
     assert result.stderr.endswith(
         "pltvm: requests to the enclave device that failed: destroy (1), run (1); -v tells more\n"
     )
-    result = pltvm("-v", program, "hungry", "user")
+    result = pltvm("run", "-v", program, "hungry", "user", cwd=tmp_path)
     run = r"^pltvm: ioctl run \{eid 0x1000, name 'hungry', .* gave Bad address"
     assert re.search(run, result.stderr, re.MULTILINE)
     assert "gave Invalid argument: there is no enclave 0x1000" in result.stderr
-    result = pltvm(program, "prints", "user")
+    result = pltvm("run", program, "prints", "user", cwd=tmp_path)
     assert (result.stdout, result.stderr) == ("half a line\na line\n", "to stderr\n")

@@ -20,10 +20,10 @@ from pltvm.build import guest
 from pltvm.build.enclave import build_enclave
 from pltvm.host.api import EXITED, INTERRUPTED
 from pltvm.monitor.abi import EnclaveType
+from tests.cli.command import COMMAND, pltvm
 from tests.cli.forked import forker
 from tests.limits import long_enough
 
-COMMAND: Final = [sys.executable, "-m", "pltvm.cli"]
 SOON: Final = 6  # seconds that a machine with other work to do may take for what takes a tenth of one
 STUCK: Final = 30
 
@@ -279,12 +279,7 @@ def test_ctrl_c_is_left_alone_where_it_is_ignored(endless: Callable[[str], bytes
 def test_relay_pages_returned_is_no_time_limit(endless: Callable[[str], bytes], tmp_path: Path) -> None:
     (tmp_path / "e.elf").write_bytes(endless("e"))
     for limit in ((), ("--timeout", "50")):
-        done = subprocess.run(
-            [*COMMAND, "run", "e.elf", "--relay", "text", *limit],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
+        done = pltvm("run", "e.elf", "--relay", "text", *limit, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (
             1, "pltvm: e.elf: has returned its relay pages and waits for new ones: stopped\n",
         )  # fmt: skip
