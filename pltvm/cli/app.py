@@ -47,6 +47,9 @@ def _width() -> int:
 class _Formatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
     """Formats help so that options leave room for their texts, on narrow terminals too."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "width": _width()})
+
     def write_dl(self, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
         super().write_dl(rows, min(col_max, self.width // 2 - 6), col_spacing)
 
@@ -77,7 +80,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     help="Run Penglai-TVM RISC-V enclaves, unchanged, without hardware.",
-    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _width()},
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

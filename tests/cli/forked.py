@@ -5,6 +5,7 @@ command does to its process (streams, the wall, signals) it does to one of its o
 """
 
 import atexit
+import fcntl
 import functools
 import gc
 import json
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,10 +85,11 @@ class Forker:
         cwd: Path | None = None,
         environment: dict[str, str] | None = None,
         together: bool = False,
+        terminal: int | None = None,
     ) -> "Forked":
         """Start `pltvm` with these words, in its own session. It has to end before the next one.
 
-        `together`: errors go to standard output, too.
+        `together`: errors go to standard output, too. All streams may be those of a terminal instead.
         """
         if self._last is not None:  # what it leaves in the socket is not for the next one
             self._last.kill()
@@ -98,7 +101,7 @@ class Forker:
         }
         pipes = [os.pipe() for _ in range(3)]
         inside = [pipes[0][0], pipes[1][1], pipes[2][1]]
-        streams = [*inside[:2], inside[1 if together else 2]]
+        streams = [*inside[:2], inside[1 if together else 2]] if terminal is None else [terminal] * 3
         try:
             socket.send_fds(self._socket, [json.dumps(asked, default=os.fsdecode).encode()], streams)
         finally:
@@ -193,6 +196,8 @@ def _become(streams: list[int], words: list[str], cwd: str, environment: dict[st
     from pltvm.cli import main
 
     os.setsid()
+    if os.isatty(streams[0]):
+        fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)

@@ -4,8 +4,9 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import struct
+import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from types import TracebackType
 from typing import Self
 
 import pyte
+
+from tests.cli.forked import Forked, fits, forker
 
 _PATIENCE = 60.0  # seconds
 
@@ -39,15 +42,26 @@ class Terminal:
             name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")
         }
         variables = {**kept, "TERM": "xterm-256color", **environment}
-        self._pid, self._fd = pty.fork()
-        if self._pid == 0:  # the child: nothing but the program from here on
-            try:
-                if cwd is not None:
-                    os.chdir(cwd)
-                os.execvpe(command[0], list(command), variables)
-            finally:
-                os._exit(127)
+        self._fd, inside = pty.openpty()
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self._process = self._start(list(command), inside, cwd, variables)
+        os.close(inside)
+
+    def _start(
+        self, command: list[str], inside: int, cwd: Path | None, variables: dict[str, str]
+    ) -> Forked | subprocess.Popen[bytes]:
+        """By a start of its own only what is not ours."""
+        if command[0] == "pltvm" and fits(variables):
+            process = forker().start(command[1:], cwd, variables, terminal=inside)
+            for unused in (process.stdin, process.stdout, process.stderr):
+                unused.close()
+            return process
+        if command[0] == "pltvm":
+            command[:1] = [sys.executable, "-m", "pltvm"]
+        return subprocess.Popen(
+            command, cwd=cwd, env=variables, stdin=inside, stdout=inside, stderr=inside,
+            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -56,8 +70,8 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.status is None:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+            self._process.kill()
+            self._process.wait()
         os.close(self._fd)
 
     def type(self, text: str) -> None:
@@ -74,8 +88,7 @@ class Terminal:
         end = time.monotonic() + _PATIENCE
         while self._read(end):
             pass
-        _, status = os.waitpid(self._pid, 0)
-        self.status = os.waitstatus_to_exitcode(status)
+        self.status = self._process.wait()
         return self.status
 
     def _read(self, end: float) -> bool:

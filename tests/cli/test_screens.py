@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from itertools import takewhile
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shown(folder: Path, columns: int, *words: str, **environment: str) -> Terminal:
     """The terminal after a command; nothing of ours is in the middle of a word at the end of a line."""
-    command = [sys.executable, "-m", "pltvm", *words]
+    command = ["pltvm", *words]
     with Terminal(command, columns=columns, cwd=folder, PYTHONPATH=str(ROOT), **environment) as terminal:
         terminal.ended()
     return terminal
