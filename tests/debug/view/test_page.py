@@ -1,5 +1,6 @@
 """The page in a browser: Chromium without a window, and axe for who cannot see it or uses no mouse."""
 
+import importlib.util
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ from pltvm.build import guest
 from tests.debug.view.test_story import chain, page_of, traced
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs axe-core-python")
-pytestmark = [
+pytestmark = [  # looked for without loading it: most workers of the suite have no test of these
+    *(
+        pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"needs {name}")
+        for name in ("playwright", "axe_core_python")
+    ),
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
     pytest.mark.xdist_group("chromium"),
 ]
@@ -31,7 +34,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
@@ -53,7 +58,9 @@ class Tab:
     def is_at(self, step: int, total: int | None = None) -> None:
         """Wait for the page to show a step."""
         text = re.compile(rf"^Step {step} of {total or ''}")
-        api.expect(self.page.locator("h2#h-step")).to_have_text(text)
+        from playwright.sync_api import expect
+
+        expect(self.page.locator("h2#h-step")).to_have_text(text)
 
     def part(self, name: str) -> str:
         return str(self.page.inner_text(f"section[aria-labelledby={name}]"))
@@ -112,13 +119,15 @@ def test_going_there_and_back_shows_the_same(browser: Any, file: Path) -> None:
 
 
 def test_only_calls(browser: Any, file: Path) -> None:
+    from playwright.sync_api import expect
+
     tab = Tab(browser, file)
     tab.page.get_by_label("Stop at").select_option("calls")
     told = []
     for _ in range(4):
         before = tab.page.inner_text("h2#h-step")
         tab.page.get_by_role("button", name="Next ▶").click()
-        api.expect(tab.page.locator("h2#h-step")).not_to_have_text(before)
+        expect(tab.page.locator("h2#h-step")).not_to_have_text(before)
         told.append(tab.page.inner_text(".say").split(",")[0])
     assert told == [
         "caller calls the server test-server1", "test-server1 calls the server test-server",
@@ -139,7 +148,9 @@ def test_another_enclaves_table(browser: Any, file: Path) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(scheme: str, browser: Any, file: Path) -> None:
     tab = Tab(browser, file, calls(file), scheme)
-    found = axe.Axe().run(tab.page)
+    from axe_core_python.sync_playwright import Axe
+
+    found = Axe().run(tab.page)
     wrong = {one["id"]: [node["html"] for node in one["nodes"]] for one in found["violations"]}
     assert wrong == {}
     assert len(found["passes"]) > 20
