@@ -19,7 +19,8 @@ from typing import Final, NamedTuple
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = ("engine", "monitor", "fuzz", "coverage", "debug", "explore")
 FLAGS: Final = ("-std=c11", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing")  # of each source
-STRICT: Final = ("-Wall", "-Wextra", "-Werror")  # for tests: other compilers may warn of other things
+# For tests, and for other machines, whose compiler is ours: others may warn of other things.
+STRICT: Final = ("-Wall", "-Wextra", "-Werror")
 # For zig, which else compiles its run-time library first, for four seconds: nothing here needs any of it.
 _ALONE: Final = "-rtlib=none"
 NAME: Final = "_core.so"  # on macOS too, where Python's own libraries end like that
@@ -93,6 +94,7 @@ def build(
         *compiler(target),
         "-shared",
         *FLAGS,
+        *(STRICT if target else ()),
         *flags,
         f"-I{package}",
         *map(str, files or sources(package)),
