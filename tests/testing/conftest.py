@@ -5,7 +5,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import lief  # noqa: F401  # pytester forgets modules that its runs load, and not all can be loaded twice
+# pytester forgets modules that its runs load: each would load these again, and lief cannot be loaded twice.
+import lief  # noqa: F401
 import pytest
 
 import pltvm.build.enclave
