@@ -1,6 +1,7 @@
 """Compiles the host program and the enclaves, once: the results are kept by content in a temporary folder."""
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -39,6 +40,7 @@ _BARE: Final = (
     *("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-mno-relax", "-nostdlib", "-static"),
 )
 
+_toolchain: Final = functools.cache(toolchain)  # its files are read, and its programs asked
 Float = Literal["soft", "hard"]
 Job = Callable[[], object]
 
@@ -56,7 +58,7 @@ class Host:
 
     @property
     def available(self) -> bool:
-        return self.libc == "musl" or toolchain() is not None
+        return self.libc == "musl" or _toolchain() is not None
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,14 @@ ENCLAVE_SETS: Final = tuple(
 _EXAMPLES: Final = ("caller", "server", "server1", "relay", "shadow", "fs-server", "fs-client")
 
 
+@functools.cache
 def host_program(host: Host) -> Path:
     """The executable with all host programs in it: `peer NAME ARGUMENTS`."""
     sources = sorted(GUEST.glob("*.c"))
     if host.libc == "glibc":
         compiler = ["riscv64-linux-gnu-gcc", "-march=rv64gc", "-mabi=lp64d"]
         flags = [flag for flag in _PLAIN if not flag.startswith(("-fdebug-c", "-fno-sanitize"))]
-        made_by = toolchain() or ""
+        made_by = _toolchain() or ""
     else:
         cpu, abi = CPU_AND_ABI[host.float]
         compiler = [*_ZIG, "-target", "riscv64-linux-musl", f"-mcpu=generic_rv64{cpu}", f"-mabi={abi}"]
@@ -109,6 +112,7 @@ def host_program(host: Host) -> Path:
     return _kept([*command, *link, made_by], [*sources, *GUEST.glob("*.h")], make) / "peer"
 
 
+@functools.cache
 def enclaves(kind: Enclaves) -> Path:
     """The folder with the enclaves, the example ones among them: the root of the host programs."""
     script = "attributes.ld" if kind.attributes else "plain.ld"
