@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection() -> None:
-    """Nobody looks for garbage while tests are made, nor later among these hundreds of thousands of objects."""
+    """Nobody looks for garbage while tests are made, nor later among these hundreds of thousands."""
     gc.disable()
 
 
