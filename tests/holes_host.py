@@ -33,7 +33,7 @@ HOST_HOLES = [
     hole(
         "hiding of what becomes private", "s-private", PageOwners.claim, "self.on_private(pa, pages)", "pass"
     ),
-    hole("clearing of V", "s-private", HostTables._hide, "pte & ~V", "pte"),
+    hole("clearing of V", "s-private", HostTables._hide, "~V, 0", "~0, 0"),
     hole("huge pages", "s-huge-pages", HostTables._acceptable, "level == LEAVES and", ""),
     hole("reserved bits", "s-huge-pages", HostTables._acceptable, "or pte & _RESERVED", ""),
     hole("levels of tables", "s-own-tables", HostTables._acceptable, "level < LEAVES and", "True or"),
@@ -56,7 +56,7 @@ HOST_HOLES = [
     hole("flushes that are asked for", "s-stale-tlb", *NO_FLUSH),
     hole("the flush of set PTE", "s-stale-tlb", HostTables.set_pte, "self._changed()", "pass"),
     hole(
-        "the flush when pages become private", "s-stale-tlb", HostTables._set_valid, "self._changed()", "pass"
+        "the flush when pages become private", "s-stale-tlb", HostTables._set_bits, "self._changed()", "pass"
     ),
     hole(
         "whose wish makes a page writable",

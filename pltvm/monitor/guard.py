@@ -330,18 +330,22 @@ class HostTables:
         return found
 
     def _executable(self, slots: Collection[int]) -> bool:
-        return any(self.memory.load(slot) & X for slot in slots)
+        words, base = self.memory.words, self.memory.base
+        return any(words[slot - base >> 3] & X for slot in slots)
 
     def _hide(self, pa: int, pages: int) -> None:
-        self._set_valid(pa, pages, lambda pte: pte & ~V)
+        self._set_bits(pa, pages, ~V, 0)
 
     def _show(self, pa: int, pages: int) -> None:
-        for number in self._set_valid(pa, pages, lambda pte: pte | V):
+        for number in self._set_bits(pa, pages, ~0, V):
             if self._executable(self._entries[number]):
                 self.memory.executable(number << PAGE_SHIFT)
 
-    def _set_valid(self, pa: int, pages: int, change: Callable[[int], int]) -> list[int]:
-        """Change the entries that map these pages; return the numbers of the pages with entries."""
+    def _set_bits(self, pa: int, pages: int, keep: int, add: int) -> list[int]:
+        """Change the entries that map these pages: bits of `keep` stay, and those of `add` are set.
+
+        Return the numbers of the pages with entries.
+        """
         if not self._entries:
             return []
         first = pa >> PAGE_SHIFT
@@ -350,9 +354,12 @@ class HostTables:
             found = [number for number in self._entries if number in numbers]
         else:
             found = [number for number in numbers if number in self._entries]
+        words, dirty, base = self.memory.words, self.memory.dirty, self.memory.base
         for number in found:
             for slot in self._entries[number]:
-                self.memory.store(slot, change(self.memory.load(slot)))
+                at = slot - base >> 3
+                words[at] = words[at] & keep | add
+                dirty[at >> 9] = 1
         if found:
             self._changed()
         return found

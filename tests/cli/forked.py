@@ -33,8 +33,8 @@ _COMMANDS: Final = (
 # What commands import when they need it, and what takes long.
 _NEEDED: Final = (
     "build.enclave", "build.strip", "coverage.recorder", "debug.profile.collector", "debug.recording",
-    "debug.trace.collect", "explore.campaign", "explore.look", "fuzz.campaign", "fuzz.worker", "host.elf_info",
-    "host.linux.runner", "host.symbols", "host.together", "machine",
+    "debug.trace.collect", "explore.campaign", "explore.look", "fuzz.campaign", "fuzz.worker",
+    "host.elf_info", "host.linux.runner", "host.symbols", "host.together", "machine",
 )  # fmt: skip
 
 
