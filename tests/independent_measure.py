@@ -20,6 +20,9 @@ def rotl(x: int, n: int) -> int:
     return ((x & 0xFFFFFFFF) << (n % 64) | x >> ((32 - n) % 64)) & MASK
 
 
+ROUND = [rotl(0x79CC4519 if j < 16 else 0x7A879D8A, j) for j in range(64)]
+
+
 def digest(message: bytes) -> bytes:
     """§9: SM3 in 64-bit words."""
     bits = 8 * len(message)
@@ -38,9 +41,9 @@ def digest(message: bytes) -> bytes:
             w.append(x ^ rotl(x, 15) ^ rotl(x, 23) ^ rotl(w[j - 13], 7) ^ w[j - 6])
         a, b, c, d, e, f, g, h = state
         for j in range(64):
-            t = rotl(0x79CC4519 if j < 16 else 0x7A879D8A, j)
-            ss1 = rotl((rotl(a, 12) + e + t) & MASK, 7)
-            ss2 = ss1 ^ rotl(a, 12)
+            a12 = rotl(a, 12)
+            ss1 = rotl((a12 + e + ROUND[j]) & MASK, 7)
+            ss2 = ss1 ^ a12
             ff = a ^ b ^ c if j < 16 else a & b | a & c | b & c
             gg = e ^ f ^ g if j < 16 else e & f | (e ^ MASK) & g
             tt1 = (ff + d + ss2 + (w[j] ^ w[j + 4])) & MASK
