@@ -12,7 +12,8 @@ from pltvm.engine.hart import Hart
 from pltvm.host.plain import Part
 
 TICK_NS: Final = 10
-BOOT_NS: Final = 1_700_000_000_000_000_000  # the time of day at which every run starts
+START_NS: Final = 1_700_000_000_000_000_000  # the time of day at which every run starts
+UPTIME_NS: Final = 3600 * 10**9  # since boot, at the start of a run: programs take a time of 0 for "never"
 SYSCALL_TICKS: Final = 100
 
 
@@ -35,11 +36,11 @@ class Clock(Part[ClockState]):
         """Return the time since the machine started."""
         if self.real_time:
             return time.monotonic_ns()
-        return self._hart.clock * TICK_NS + self.state.skipped_ns
+        return UPTIME_NS + self._hart.clock * TICK_NS + self.state.skipped_ns
 
     def offset(self) -> int:
         """Return the difference between the time since 1970 and monotonic time."""
-        return time.time_ns() - time.monotonic_ns() if self.real_time else BOOT_NS
+        return time.time_ns() - time.monotonic_ns() if self.real_time else START_NS - UPTIME_NS
 
     def time_of_day(self) -> int:
         """Return the time since 1970."""

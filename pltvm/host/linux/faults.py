@@ -35,7 +35,11 @@ BEYOND_FILE: Final = Denied(7, 2)  # SIGBUS, BUS_ADRERR
 
 @dataclass(slots=True)
 class SpaceState:
-    """An address space, except its page-table entries; `break_start` … `break_end` is the heap."""
+    """An address space, except its page-table entries.
+
+    `break_start` … `break_end` is the heap; `arguments` and `environment` are the ranges of the texts that
+    the program was started with.
+    """
 
     areas: list[Area] = field(default_factory=list)  # sorted, without overlaps
     own: dict[int, int] = field(default_factory=dict)  # page address → page of RAM owned by the process
@@ -44,6 +48,8 @@ class SpaceState:
     objects: dict[int, None] = field(default_factory=dict)  # numbers of objects shown by areas
     break_start: int = 0
     break_end: int = 0
+    arguments: tuple[int, int] = (0, 0)
+    environment: tuple[int, int] = (0, 0)
     tables: list[TablePage] = field(default_factory=list)
     users: int = 1  # processes
 

@@ -128,7 +128,7 @@ def _call_it(system: System, process: Process, program: Program, path: bytes) ->
     state, data, arguments = process.state, program.image.data, program.arguments
     if os.fsencode(PATH) in data:  # the program runs enclaves, which print too
         system.stdin.shows_lines = system.stdout.shows_lines = system.stderr.shows_lines = True
-    state.name, state.arguments, state.path = arguments[0] if arguments else b"", tuple(arguments), path
+    state.name, state.path = arguments[0] if arguments else b"", path
     state.symbols, state.program_key = Symbols(data), program.key
 
 
@@ -241,7 +241,6 @@ def _fork(system: System, thread: Thread, flags: int) -> Process:
         name=old.name,
         path=old.path,
         program_key=old.program_key,
-        arguments=old.arguments,
         symbols=old.symbols,
         actions=dict(old.actions),
         descriptors=old.descriptors if flags & CLONE_FILES else dict(old.descriptors),
@@ -331,7 +330,7 @@ def end(system: System, process: Process, status: int, report: str = "") -> None
     system.open_files.give_up(state.folder)
     state.status, state.report = status, report
     state.timers.clear()
-    state.arguments, state.program_key = (), (0, 0)
+    state.program_key = (0, 0)
     process.space.free()
     _give_back_borrowed(system, process)
     if report and process.pid != system.state.first:

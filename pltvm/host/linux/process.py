@@ -127,7 +127,6 @@ class ProcessState:
     name: bytes = b""  # of the program, as given at the start
     path: bytes = b""  # from the root
     program_key: tuple[int, int] = (0, 0)  # of the program's file
-    arguments: tuple[bytes, ...] = ()
     symbols: Symbols = field(default_factory=lambda: Symbols(b""))
     actions: dict[int, Action] = field(default_factory=dict)
     pending: list[SignalInfo] = field(default_factory=list)

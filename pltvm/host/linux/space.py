@@ -103,6 +103,7 @@ class Space(Faults):
                 areas_of.carve(new.areas, area.start, area.end)
         self.frames.share(new.own.values())
         new.break_start, new.break_end = state.break_start, state.break_end
+        new.arguments, new.environment = state.arguments, state.environment
         for number in {area.object: None for area in new.areas if area.object}:
             child._show(number)
         return child

@@ -1,7 +1,9 @@
 """Builds the first stack of a Linux program: arguments, environment, auxiliary vector.
 
-STACK_TOP ->  16 random bytes
-              the texts of the environment and of the arguments, each with a NUL
+STACK_TOP ->  a null pointer
+              the texts of the arguments, of the environment and of the name, in this order, each with a NUL:
+              programs that set their title write it over the arguments and the environment
+              16 random bytes
               AT_… pairs up to (0, 0)
               pointers to the environment, 0
               pointers to the arguments, 0
@@ -9,6 +11,7 @@ sp        ->  number of arguments
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 from pltvm.errors import PltvmError
@@ -46,19 +49,19 @@ def build_stack(
     AT_RANDOM, the 16 bytes `random`. Texts must have passed `check_size`. Raises OutOfMemory.
     """
     space.map(STACK_TOP - STACK_SIZE, STACK_SIZE, READ | WRITE | (EXEC if executable else 0), name="[stack]")
-    texts = [random, *(one + b"\0" for one in (*environment, *arguments, name))]
-    places, place = [], STACK_TOP
-    for text in texts:
-        place -= len(text)
-        places.append(place)
-    space.write(place, b"".join(reversed(texts)))
-    random_at, name_at = places[0], places[-1]
-    variables, values = places[1 : 1 + len(environment)], places[1 + len(environment) : -1]
+    texts = [random, *(one + b"\0" for one in (*arguments, *environment, name)), bytes(8)]
+    place = STACK_TOP - sum(map(len, texts))
+    space.write(place, b"".join(texts))
+    random_at, *places, name_at, _ = accumulate(map(len, texts[:-1]), initial=place)
+    values, variables = places[: len(arguments)], places[len(arguments) :]
+    first_variable = variables[0] if variables else name_at
+    space.state.arguments = (random_at + len(random), first_variable)
+    space.state.environment = (first_variable, name_at)
     words = [len(values), *values, 0, *variables, 0]
     pairs = {_AT[key]: value for key, value in vector.items()}
     for pair in (pairs | {_AT["RANDOM"]: random_at, _AT["EXECFN"]: name_at}).items():
         words += pair
     words += [0, 0]
-    pointer = (place - 8 * len(words)) & ~15
+    pointer = (random_at - 8 * len(words)) & ~15
     space.write(pointer, b"".join(word.to_bytes(8, "little") for word in words))
     return pointer

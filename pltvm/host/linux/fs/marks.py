@@ -11,13 +11,13 @@ import stat
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from pltvm.host.linux.clock import BOOT_NS, Clock
+from pltvm.host.linux.clock import START_NS, Clock
 from pltvm.host.linux.files.file import Status
 from pltvm.host.linux.files.host import Key
 from pltvm.host.plain import Part
 
 MOST_NUMBERS: Final = 1 << 17  # files with marks
-UNTOUCHED: Final = BOOT_NS - 86_400 * 10**9  # the times of an unchanged file
+UNTOUCHED: Final = START_NS - 86_400 * 10**9  # the times of an unchanged file
 BLOCK: Final = 4096
 _SMALL: Final = 1 << 16  # bytes of a file in which holes are not looked for
 

@@ -4,7 +4,7 @@ from typing import Final
 from uuid import UUID
 
 from pltvm.engine.memory import PAGE
-from pltvm.host.linux.clock import BOOT_NS
+from pltvm.host.linux.clock import START_NS, UPTIME_NS
 from pltvm.host.linux.fs import proc
 from pltvm.host.linux.fs.nodes import Folder
 from pltvm.host.linux.fs.proc import Known
@@ -94,6 +94,6 @@ def _statistics(system: Known) -> bytes:
     idle = system.clock.monotonic() // 10**7 - used
     row = b"%d 0 0 %d 0 0 0 0 0 0\n" % (used, max(idle, 0))
     count, running = max(system.processes), _threads(system)
-    boot = BOOT_NS // 10**9
+    boot = (START_NS - UPTIME_NS) // 10**9
     tail = b"intr 0\nctxt 0\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\n"
     return b"cpu  " + row + b"cpu0 " + row + tail % (boot, count, running)

@@ -106,9 +106,9 @@ def _folder(system: Known, process: Process, path: bytes, thread: Thread | None 
     folder, state = _OfProcess(path, system, process), process.state
     who = thread or process.threads.get(process.pid)
     for name, content in {
-        b"cmdline": lambda: b"".join(one + b"\0" for one in state.arguments),
+        b"cmdline": lambda: _command_line(process),
         b"comm": lambda: _name(process, who) + b"\n",
-        b"environ": lambda: _environment(process),
+        b"environ": lambda: _text(process, *process.space.state.environment),
         b"limits": lambda: _limits(process),
         b"maps": lambda: process.space.maps().encode(),
         b"mountinfo": lambda: b"1 0 0:1 / / rw,relatime - ext4 /dev/root rw\n",
@@ -266,19 +266,19 @@ def _limits(process: Process) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _environment(process: Process) -> bytes:
-    """Return the environment from the top of the stack, above the arguments, as `start_stack` puts it
-    there."""
-    if not process.alive:
-        return b""
+def _command_line(process: Process) -> bytes:
+    """Return the arguments as they are now: a program may have written a title over them, which goes on in
+    the environment if the last byte of the arguments is no NUL."""
+    space = process.space.state
+    text = _text(process, *space.arguments)
+    if not text or text.endswith(b"\0"):
+        return text
+    return (text + _text(process, *space.environment)).split(b"\0")[0]
+
+
+def _text(process: Process, start: int, end: int) -> bytes:
+    """Return memory of a process; nothing after its end, or if it is not mapped."""
     try:
-        size = 1 << 17
-        top = process.space.read(STACK_TOP - size, size - 16)  # random bytes are above it
+        return process.space.read(start, end - start) if process.alive else b""
     except LinuxError:
         return b""
-    texts, found = top.rstrip(b"\0").split(b"\0")[::-1], []
-    for text in texts:
-        if b"=" not in text or text.startswith(b"="):
-            break
-        found.append(text + b"\0")
-    return b"".join(found)

@@ -4,11 +4,13 @@
 LINES: dict[str, dict[str, str]] = {
     # sigaction keeps flags that it does not know.
     "sig_actions": {"unknown flag kept: 0": "unknown flag kept: 1"},
-    # stat follows the link to qemu itself, which has threads of its own, and makes up its own line.
+    # stat follows the link to qemu itself, which has threads of its own, and makes up its own line. The
+    # command line is that of its start.
     "file_proc": {
         "it leads to this program: yes": "it leads to this program: no",
         "status: one thread: yes": "status: one thread: no",
         "stat: yes": "stat: no",
+        "cmdline is what the memory has: yes": "cmdline is what the memory has: no",
     },
     # Has no preadv2; libc makes do without, but for flags.
     "file_vectors": {"an unknown flag: -1 EOPNOTSUPP": "an unknown flag: -1 ENOSYS"},

@@ -20,7 +20,7 @@ static long field(const char *name) {
     return at ? strtol(at + strlen(name), 0, 10) : -1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv, char **variables) {
     char link[4096], path[64];
     struct stat a, b;
     ssize_t size = readlink("/proc/self/exe", link, sizeof link - 1);
@@ -92,6 +92,23 @@ int main(int argc, char **argv) {
     link[size > 0 ? size : 0] = 0;
     char cwd[4096];
     yes("cwd", getcwd(cwd, sizeof cwd) && !strcmp(cwd, link));
+    /* As programs that set their title assume: one text after the other, also in what is read here. */
+    char *next = argv[0];
+    int ordered = 1;
+    for (int i = 0; i < argc; i++) ordered &= argv[i] == next, next += strlen(next) + 1;
+    char *end = next;
+    for (char **one = variables; *one; one++) ordered &= *one == next, next += strlen(next) + 1;
+    yes("arguments and environment are one text", ordered && next > end);
+    memset(argv[0], 'a', end - argv[0] - 1);
+    slurp("/proc/self/cmdline");
+    yes("cmdline is what the memory has", strlen(text) == end - argv[0] - 1 && strspn(text, "a") == strlen(text));
+    memset(argv[0], 'b', end - argv[0] + 1);
+    slurp("/proc/self/cmdline");
+    yes("a title may go on behind it", strspn(text, "b") == end - argv[0] + 1 && strlen(text) > end - argv[0]);
+    struct timespec up;
+    clock_gettime(CLOCK_MONOTONIC, &up);
+    yes("the machine was started before", up.tv_sec > 0);
+
     pid_t child = forked();
     if (!child) {
         slurp("/proc/self/status");
