@@ -12,6 +12,7 @@ from pltvm.engine.decode import disassemble
 from pltvm.engine.trap import fetch
 from pltvm.errors import OutOfMemory
 from pltvm.host.linux import orphans, signals
+from pltvm.host.linux.credentials import ROOT, Credentials
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.host import Image, Key
 from pltvm.host.linux.futexes import key_of
@@ -72,7 +73,7 @@ def start(
     """
     name = arguments[0]
     program = Program(Image(data), _key_of(name), name, arguments, name, name)
-    space, first = _load(system, program, variables)
+    space, first = _load(system, program, variables, ROOT)
     pid = system.new_number()
     state = ProcessState(pid, group=pid, session=pid)
     state.limits = {Limit.NOFILE: (512, 512), Limit.STACK: (STACK_SIZE, (1 << 64) - 1), Limit.CORE: (0, 0)}
@@ -89,7 +90,9 @@ def start(
     return process
 
 
-def _load(system: System, program: Program, variables: Sequence[bytes]) -> tuple[Space, Context]:
+def _load(
+    system: System, program: Program, variables: Sequence[bytes], who: Credentials
+) -> tuple[Space, Context]:
     """Load a program into a new address space; return it with the start of its first thread.
 
     Raises ElfError, LinuxError, OutOfMemory; then nothing is left behind.
@@ -98,7 +101,7 @@ def _load(system: System, program: Program, variables: Sequence[bytes]) -> tuple
     try:
         entry, stack = load_program(
             space, program.image, program.arguments, variables, system.random.randbytes(16),
-            system.fs.interpreter, program.path, program.called,
+            system.fs.interpreter, program.path, program.called, who.user[:2] + who.group[:2],
         )  # fmt: skip
     except BaseException:
         space.free()
@@ -142,7 +145,7 @@ def execute(system: System, thread: Thread, program: Program, variables: Sequenc
     Raises ElfError, LinuxError, OutOfMemory as long as nothing has changed.
     """
     process = thread.process
-    space, context = _load(system, program, variables)
+    space, context = _load(system, program, variables, thread.process.state.credentials)
     for other in [one for one in process.threads.values() if one is not thread]:
         _bury(system, other)
     release_robust_locks(system, thread)
@@ -162,6 +165,7 @@ def execute(system: System, thread: Thread, program: Program, variables: Sequenc
     }
     state.timers = {number: timer for number, timer in state.timers.items() if number < 3}
     state.has_executed, state.barriers = True, 0
+    state.credentials = state.credentials.executed()
     _call_it(system, process, program, program.path)
     own.alternate_stack, own.saved_mask, own.name = (0, SS_DISABLE, 0), None, _short_name(program.name)
     system.give_memory(context, space)
@@ -252,6 +256,7 @@ def _fork(system: System, thread: Thread, flags: int) -> Process:
         folder=old.folder,
         umask=old.umask,
         limits=dict(old.limits),
+        credentials=old.credentials,
     )
     if flags & CLONE_FILES:
         state.files_group = old.files_group = old.files_group or old.pid

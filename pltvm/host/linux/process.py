@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from pltvm.engine.context import A0, PC, Context
 from pltvm.engine.page_table import PageTable
 from pltvm.host.linux.clock import Clock
+from pltvm.host.linux.credentials import ROOT, Credentials
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import File
 from pltvm.host.linux.program import BREAK_LIMIT, PIE_BASE, shown
@@ -154,6 +155,7 @@ class ProcessState:
     barriers: int = 0  # the commands of `membarrier` that have registered it
     personality: int = 0  # as in `personality`: it is told, and has no effect
     no_new_rights: bool = False
+    credentials: Credentials = ROOT
 
 
 class Process:

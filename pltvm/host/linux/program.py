@@ -51,13 +51,15 @@ def load_program(
     read_file: ReadFile,
     name: bytes | None = None,
     called: bytes | None = None,
+    owner: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> tuple[int, int]:
     """Map the program `image` (an ELF), its interpreter, its stack and RETURN_PAGE.
 
     Returns the start address, that of the interpreter if there is one, and the stack pointer. `random` are 16
     bytes for the C library's canaries. `name` is the program's path, by default the first argument, and
-    `called` the name by which it was started, if that is another. Raises ElfError for an ELF that cannot run,
-    or whose interpreter is missing; OutOfMemory.
+    `called` the name by which it was started, if that is another. `owner` is the real and the effective user,
+    and the real and the effective group. Raises ElfError for an ELF that cannot run, or whose interpreter is
+    missing; OutOfMemory.
     """
     check_size([*arguments, *environment])
     elf = read_headers(image.data)
@@ -79,7 +81,8 @@ def load_program(
     vector = {
         "PHDR": program.headers, "PHENT": elf.header["e_phentsize"], "PHNUM": elf.header["e_phnum"],
         "PAGESZ": PAGE, "BASE": first.base if first is not program else 0, "FLAGS": 0, "ENTRY": program.entry,
-        "UID": 0, "EUID": 0, "GID": 0, "EGID": 0, "HWCAP": _HWCAP_IMAFDC, "CLKTCK": 100, "SECURE": 0,
+        **dict(zip(("UID", "EUID", "GID", "EGID"), owner, strict=True)),
+        "HWCAP": _HWCAP_IMAFDC, "CLKTCK": 100, "SECURE": int(owner[::2] != owner[1::2]),
     }  # fmt: skip
     called = name if called is None else called
     stack = build_stack(space, called, arguments, environment, vector, random, _wants_executable_stack(elf))

@@ -181,5 +181,7 @@ def tell_parent(system: System, process: Process, code: int, status: int, news: 
     number = SIGCHLD if alive else process.state.exit_signal
     is_wanted = not (alive and action(parent, SIGCHLD).flags & SA_NOCLDSTOP)
     if is_wanted and number <= SIGNALS:  # clone takes any number
-        send(system, parent, SignalInfo(number, code, process.pid, 0, status))
+        send(
+            system, parent, SignalInfo(number, code, process.pid, process.state.credentials.user.real, status)
+        )
     system.wake(("child", parent.pid))

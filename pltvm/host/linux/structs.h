@@ -87,6 +87,7 @@ struct mmsghdr {
     uint64_t control_size; uint32_t flags; uint32_t pad; uint32_t size;
 };
 struct cmsghdr { uint64_t size; int32_t level; int32_t type; };
+struct cap_header { uint32_t version; int32_t pid; };
 struct ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 struct linger { int32_t on; int32_t seconds; };
 

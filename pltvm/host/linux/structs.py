@@ -212,6 +212,13 @@ class MmsgHdr(NamedTuple):
     size: int
 
 
+class CapabilityHeader(NamedTuple):
+    """The version of the sets of capget, and whose they are."""
+
+    version: int
+    pid: int
+
+
 class UCred(NamedTuple):
     """The credentials of the peer."""
 
@@ -465,6 +472,7 @@ SOCKADDR_IN6: Final = Layout(SockaddrIn6, "sockaddr_in6")
 MSGHDR: Final = Layout(MsgHdr, "msghdr")
 MMSGHDR: Final = Layout(MmsgHdr, "mmsghdr")
 CMSGHDR: Final = Layout(CmsgHdr, "cmsghdr")
+CAPABILITY_HEADER: Final = Layout(CapabilityHeader, "cap_header")
 UCRED: Final = Layout(UCred, "ucred")
 LINGER: Final = Layout(Linger, "linger")
 RUSAGE: Final = Layout(Rusage, "rusage")

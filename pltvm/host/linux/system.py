@@ -19,6 +19,7 @@ from pltvm.engine.sv39 import satp_for
 from pltvm.errors import EngineError, PltvmError
 from pltvm.host.kernel import Kernel
 from pltvm.host.linux.clock import Clock, ClockState
+from pltvm.host.linux.credentials import ROOT
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files import devices
 from pltvm.host.linux.files.console import STDERR, STDIN, STDOUT, Input, Output, Terminal
@@ -145,6 +146,7 @@ class System:
         self.network = Network(self, self.outside if net else None)
         self.watches = Watches(self._mark, self._forget_watch, self.scheduler.wake)
         self.fs = FileSystem(settings.get("root", Path()), self.clock, self.objects)
+        self.fs.marks.owner_of_new = self._owner
         self.locks = Locks(self)
         self.open_files.at_close.append(self.locks.closed)
         self.fs.is_run = lambda key: any(one.state.program_key == key for one in self.processes.values())
@@ -344,7 +346,16 @@ class System:
     def credentials(self) -> tuple[int, int, int]:
         """Return process, user and group of the calling process."""
         thread = self.scheduler.current
-        return (thread.process.pid if thread is not None else 0, 0, 0)
+        if thread is None:
+            return (0, 0, 0)
+        one = thread.process.state.credentials
+        return thread.process.pid, one.user.effective, one.group.effective
+
+    def _owner(self) -> tuple[int, int]:
+        """Return user and group of the files that the calling process makes."""
+        thread = self.scheduler.current
+        one = thread.process.state.credentials if thread is not None else ROOT
+        return one.user.files, one.group.files
 
     def hold(self, file: int) -> None:
         """Add a user of an open file."""

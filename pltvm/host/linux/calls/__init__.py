@@ -3,6 +3,7 @@
 from pltvm.host.linux.calls import (
     contents,
     copying,
+    credentials,
     epolls,
     events,
     files,
@@ -27,6 +28,7 @@ __all__ = [
     "SYSTEM_CALLS",
     "contents",
     "copying",
+    "credentials",
     "epolls",
     "events",
     "files",

@@ -1,4 +1,4 @@
-"""The identity, priorities and limits of a process, and information on the system."""
+"""The priorities and limits of a process, and information on the system."""
 
 from errno import EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
 from typing import Annotated, Final
@@ -16,6 +16,7 @@ from pltvm.host.linux.arguments import (
     Word,
 )
 from pltvm.host.linux.calls.processes import process_of
+from pltvm.host.linux.credentials import LAST_CAPABILITY
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.process import INFINITY, MOST_FILES, Limit, Process, Thread
 from pltvm.host.linux.structs import RLIMIT, SYSINFO, UTSNAME, Rlimit, SysInfo, UtsName
@@ -33,57 +34,6 @@ _IO_CLASS_SHIFT: Final = 13
 _IO_LEVELS: Final = {0: 1, 1: 8, 2: 8, 3: 1 << _IO_CLASS_SHIFT}  # of no class, real time, best effort, idle
 _IO_DEFAULT: Final = 2
 Resource = Annotated[int, Choice(_RESOURCES)]
-
-
-@system_call(174, 175, 176, 177)
-def getuid(system: System, thread: Thread) -> int:
-    """Return 0: every process is root."""
-    return 0
-
-
-@system_call(148, 150)
-def getresuid(system: System, thread: Thread, real: Address, effective: Address, saved: Address) -> int:
-    """Return root for all three."""
-    for address in (real, effective, saved):
-        thread.space.write(address, bytes(4))
-    return 0
-
-
-@system_call(144, 146, 151, 152)
-def setuid(system: System, thread: Thread, user: Int) -> int:
-    """Accept only root: other users are not offered."""
-    if user not in (0, -1):
-        system.refuse("setuid to another user")
-        raise LinuxError(EPERM)
-    return 0
-
-
-@system_call(143, 145)
-def setreuid(system: System, thread: Thread, real: Int, effective: Int) -> int:
-    """Likewise."""
-    return max(setuid(system, thread, real), setuid(system, thread, effective))
-
-
-@system_call(147, 149)
-def setresuid(system: System, thread: Thread, real: Int, effective: Int, saved: Int) -> int:
-    """Likewise."""
-    return max(setuid(system, thread, one) for one in (real, effective, saved))
-
-
-@system_call(158)
-def getgroups(system: System, thread: Thread, size: Int, result: Address) -> int:
-    """Return no supplementary groups."""
-    if size < 0:
-        raise LinuxError(EINVAL)
-    return 0
-
-
-@system_call(159)
-def setgroups(system: System, thread: Thread, size: Int, groups: Address) -> int:
-    """Likewise."""
-    if size:
-        raise LinuxError(EPERM if 0 < size < 65536 else EINVAL)
-    return 0
 
 
 @system_call(140)
@@ -186,7 +136,8 @@ def setrlimit(system: System, thread: Thread, which: Resource, new: Address) -> 
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 2, 3, 4
 PR_SET_NAME, PR_GET_NAME, PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 15, 16, 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 36, 37, 38, 39
-PR_GET_KEEPCAPS, PR_GET_SECCOMP, PR_CAPBSET_READ, PR_GET_SECUREBITS, PR_GET_THP_DISABLE = 7, 21, 23, 27, 42
+PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_GET_SECCOMP, PR_CAPBSET_READ = 7, 8, 21, 23
+PR_GET_SECUREBITS, PR_GET_THP_DISABLE = 27, 42
 _PRCTL: Final = {name: value for name, value in globals().items() if name.startswith("PR_")}
 
 
@@ -222,7 +173,13 @@ def prctl(
         state.dumpable = bool(value)
     elif option == PR_GET_DUMPABLE:
         return int(state.dumpable)
-    elif option in (PR_GET_KEEPCAPS, PR_GET_SECCOMP, PR_GET_SECUREBITS, PR_GET_THP_DISABLE):
+    elif option == PR_SET_KEEPCAPS:
+        if value > 1:
+            raise LinuxError(EINVAL)
+        state.credentials = state.credentials._replace(keeps=bool(value))
+    elif option == PR_GET_KEEPCAPS:
+        return int(state.credentials.keeps)
+    elif option in (PR_GET_SECCOMP, PR_GET_SECUREBITS, PR_GET_THP_DISABLE):
         return 0
     elif option == PR_SET_TIMERSLACK:  # timers here have none
         usual = thread.state.timer_slack[1]
@@ -236,7 +193,7 @@ def prctl(
     elif option == PR_GET_NO_NEW_PRIVS:
         return int(state.no_new_rights)
     elif option == PR_CAPBSET_READ:
-        if value > 40:
+        if value > LAST_CAPABILITY:
             raise LinuxError(EINVAL)
         return 1
     else:

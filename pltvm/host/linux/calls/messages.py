@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from errno import EAGAIN, EINVAL, EMSGSIZE, EOPNOTSUPP, ESRCH
+from errno import EAGAIN, EINVAL, EMSGSIZE, EOPNOTSUPP, EPERM, ESRCH
 from typing import Annotated, Final
 
 from pltvm.host.linux.arguments import Address, At, Buffer, Bytes, Flags, Int, Size, Unsigned, signed32
 from pltvm.host.linux.calls.files import LARGEST_IO, gather, scatter, send, vectors_at
 from pltvm.host.linux.calls.poll import TimeoutAt
 from pltvm.host.linux.calls.sockets import NameAt, SocketFd, node_of, read_address, write_address
+from pltvm.host.linux.credentials import CAP_SETUID
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.sockets import names
 from pltvm.host.linux.files.sockets.file import SocketFile
@@ -156,6 +157,9 @@ def _attached(
             sender = (given.pid, given.uid, given.gid)
             if given.pid not in system.processes:
                 raise LinuxError(ESRCH)
+            own = thread.process.state.credentials
+            if not own.may(CAP_SETUID) and (given.uid not in own.user or given.gid not in own.group):
+                raise LinuxError(EPERM)
         else:
             raise LinuxError(EINVAL)
     return tuple(files), sender

@@ -174,7 +174,14 @@ def sigaltstack(system: System, thread: Thread, new: Address, old: Address) -> i
 
 
 def _sent_by(thread: Thread, number: int, code: int) -> SignalInfo:
-    return SignalInfo(number, code, thread.process.pid)
+    return SignalInfo(number, code, thread.process.pid, thread.process.state.credentials.user.real)
+
+
+def _may_get(thread: Thread, target: Process, number: int) -> bool:
+    """Whether a thread may send this signal to a process."""
+    own, other = thread.process.state, target.state
+    same_session = number == signals.SIGCONT and own.session == other.session
+    return same_session or own.credentials.may_signal(other.credentials)
 
 
 @system_call(129)
@@ -193,7 +200,10 @@ def kill(system: System, thread: Thread, pid: Int, number: Signal) -> int:
         targets = [one for one in system.processes.values() if one.state.group == group]
     if not targets:
         raise LinuxError(ESRCH)
-    for process in targets:
+    allowed = [one for one in targets if _may_get(thread, one, number)]
+    if not allowed:
+        raise LinuxError(EPERM)
+    for process in allowed:
         signals.send(system, process, _sent_by(thread, number, signals.SI_USER))
     return 0
 
@@ -218,6 +228,8 @@ def _to_thread(system: System, thread: Thread, pid: int, tid: int, info: SignalI
     target = system.scheduler.threads.get(tid)
     if target is None or pid not in (-1, target.process.pid):
         raise LinuxError(ESRCH)
+    if not (target.process is thread.process or _may_get(thread, target.process, info.number)):
+        raise LinuxError(EPERM)
     signals.send(system, target.process, info, target)
     return 0
 

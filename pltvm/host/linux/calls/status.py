@@ -26,6 +26,7 @@ from pltvm.host.linux.calls.at import (
     not_only_a_path,
     target,
 )
+from pltvm.host.linux.credentials import CAP_CHOWN
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import File, Status
 from pltvm.host.linux.fs import changes, shm
@@ -36,6 +37,7 @@ from pltvm.host.linux.system import System
 from pltvm.host.linux.table import system_call
 
 _SECOND: Final = 10**9
+_ID: Final = 0xFFFF_FFFF
 _BASIC: Final = 0x7FF  # STATX_BASIC_STATS
 AtFlags = Annotated[int, Flags(EMPTY_OR_LINK | {"AT_NO_AUTOMOUNT": AT_NO_AUTOMOUNT})]
 
@@ -45,8 +47,8 @@ def pack_stat(status: Status) -> bytes:
     accessed, modified, changed = status.accessed, status.modified, status.changed
     return STAT.pack(
         Stat(
-            status.device, status.inode, status.mode, status.links, 0, 0, status.kind_of_device, status.size,
-            status.block, status.blocks,
+            status.device, status.inode, status.mode, status.links, *status.owner, status.kind_of_device,
+            status.size, status.block, status.blocks,
             accessed // _SECOND, accessed % _SECOND, modified // _SECOND, modified % _SECOND,
             changed // _SECOND, changed % _SECOND,
         )
@@ -102,7 +104,7 @@ def _pack_statx(one: Status) -> bytes:
     kind, device = one.kind_of_device, one.device
     return STATX.pack(
         Statx(
-            _BASIC, one.block, 0, one.links, 0, 0, one.mode, one.inode, one.size, one.blocks, 0,
+            _BASIC, one.block, 0, one.links, *one.owner, one.mode, one.inode, one.size, one.blocks, 0,
             *divmod(one.accessed, _SECOND), 0, 0, *divmod(one.changed, _SECOND),
             *divmod(one.modified, _SECOND), os.major(kind), os.minor(kind), os.major(device),
             os.minor(device), 0, 0, 0,
@@ -212,14 +214,18 @@ def _chmod(system: System, folder: File, path: bytes, mode: int, flags: int) -> 
     return 0
 
 
-def _own(system: System, real: str | None, user: int, group: int) -> int:
-    """Accept only root as the owner, as there are no other users."""
-    if {user, group} - {0, -1}:
-        system.refuse("chown to others than root")
-        raise LinuxError(EPERM)
+def _own(system: System, thread: Thread, real: str | None, user: int, group: int) -> int:
+    """Note the owner: on the disk nothing changes."""
     if real is not None:
         info = os.stat(real)
-        mode = system.fs.marks.status(info).mode
+        status, own = system.fs.marks.status(info), thread.process.state.credentials
+        old, mode = status.owner, status.mode
+        new = (old[0] if user == -1 else user & _ID, old[1] if group == -1 else group & _ID)
+        groups = (old[1], own.group.files, *own.extra)
+        if not own.may(CAP_CHOWN) and (own.user.files != old[0] or new[0] != old[0] or new[1] not in groups):
+            raise LinuxError(EPERM)
+        if new != old:
+            system.fs.marks.owned(info, new)
         kept = mode & ~(stat.S_ISUID | (stat.S_ISGID if mode & stat.S_IXGRP else 0))
         if kept != mode and not stat.S_ISDIR(mode):
             _set_mode(system, real, kept)
@@ -231,7 +237,7 @@ def _own(system: System, real: str | None, user: int, group: int) -> int:
 @system_call(55)
 def fchown(system: System, thread: Thread, file: Fd, user: Int, group: Int) -> int:
     """Set the owner of an open file."""
-    return _own(system, itself(not_only_a_path(file)), user, group)
+    return _own(system, thread, itself(not_only_a_path(file)), user, group)
 
 
 @system_call(54)
@@ -246,7 +252,7 @@ def fchownat(
 ) -> int:
     """Set the owner of the file at a path."""
     with target(system, folder, path, flags) as real:
-        return _own(system, real, user, group)
+        return _own(system, thread, real, user, group)
 
 
 # -- times ---------------------------------------------------------------------------------------------------

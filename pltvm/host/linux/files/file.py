@@ -37,6 +37,7 @@ class Status(NamedTuple):
     changed: int = 0
     block: int = 4096
     allocated: int | None = None  # units of 512 bytes, of a file with holes
+    owner: tuple[int, int] = (0, 0)  # user and group
 
     @property
     def blocks(self) -> int:

@@ -8,6 +8,7 @@ process (`confine`) or its own umask refuse.
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -23,14 +24,15 @@ _SMALL: Final = 1 << 16  # bytes of a file in which holes are not looked for
 
 
 class Mark(NamedTuple):
-    """The mark of one file: inode number, times in ns since 1970 (None: unchanged), and mode (None: that on
-    the disk)."""
+    """The mark of one file: inode number, times in ns since 1970 (None: unchanged), mode (None: that on the
+    disk), and owner (user and group)."""
 
     inode: int
     accessed: int | None = None
     modified: int | None = None
     changed: int | None = None
     mode: int | None = None
+    owner: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Marks(Part[MarksState]):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.owner_of_new: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.state = MarksState()
 
     def of(self, key: Key) -> Mark:
@@ -80,16 +83,13 @@ class Marks(Part[MarksState]):
             modified=(info.st_mtime_ns if real else UNTOUCHED) if mark.modified is None else mark.modified,
             changed=(info.st_ctime_ns if real else UNTOUCHED) if mark.changed is None else mark.changed,
             allocated=_allocated(info, size),
+            owner=mark.owner,
         )
 
     def changed_since(self, saved: MarksState) -> set[Key]:
         """Return the files and folders that were written, made or changed since then."""
         known = saved.known
-        return {
-            key
-            for key, mark in self.state.known.items()
-            if mark[2:] != (known[key][2:] if key in known else (None, None, None))
-        }
+        return {key for key, mark in self.state.known.items() if mark[2:] != known.get(key, Mark(0))[2:]}
 
     def now(self) -> int:
         """Return the time for a change."""
@@ -102,13 +102,12 @@ class Marks(Part[MarksState]):
         self.state.sockets.pop(key, None)
         now = self.now()
         kept = None if stat.S_IMODE(info.st_mode) == mode else mode
-        self.state.known[key] = Mark(self._new(key).inode, now, now, now, kept)
+        self.state.known[key] = Mark(self._new(key).inode, now, now, now, kept, self.owner_of_new())
 
     def written(self, info: os.stat_result) -> None:
         """Note that the content has changed."""
         key, now = (info.st_dev, info.st_ino), self.now()
-        inode, accessed, _, _, mode = self.of(key)
-        self.state.known[key] = Mark(inode, accessed, now, now, mode)
+        self.state.known[key] = self.of(key)._replace(modified=now, changed=now)
 
     def changed(self, info: os.stat_result) -> None:
         """Note that an attribute has changed: a mode, a name."""
@@ -129,6 +128,11 @@ class Marks(Part[MarksState]):
         """Note a mode set by a program."""
         key = info.st_dev, info.st_ino
         self.state.known[key] = self.of(key)._replace(mode=mode, changed=self.now())
+
+    def owned(self, info: os.stat_result, owner: tuple[int, int]) -> None:
+        """Note an owner set by a program."""
+        key = info.st_dev, info.st_ino
+        self.state.known[key] = self.of(key)._replace(owner=owner, changed=self.now())
 
 
 def _allocated(info: os.stat_result, size: int) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from pltvm.engine.memory import PAGE
 from pltvm.host.linux.clock import Clock
+from pltvm.host.linux.credentials import ALL, Ids
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.pipe import PipeEnd
@@ -217,6 +218,10 @@ def _mask(signals: Any) -> int:
     return sum({1 << (one.number - 1) for one in signals})
 
 
+def _row(ids: Ids) -> str:
+    return "\t".join(map(str, ids))
+
+
 def _status(system: Known, process: Process, thread: Thread | None) -> bytes:
     state, letter = process.state, _letter(system, process, thread)
     words = {"R": "running", "S": "sleeping", "T": "stopped", "Z": "zombie"}
@@ -226,17 +231,20 @@ def _status(system: Known, process: Process, thread: Thread | None) -> bytes:
     name = _name(process, thread).decode("latin-1").replace("\\", "\\\\").replace("\n", "\\n")
     blocked = thread.state.signal_mask if thread is not None else 0
     own = _mask(thread.state.pending) if thread is not None else 0
+    who = state.credentials
     rows = {
         "Name": name, "Umask": f"{state.umask:04o}", "State": f"{letter} ({words[letter]})",
         "Tgid": process.pid, "Ngid": 0, "Pid": thread.tid if thread is not None else process.pid,
-        "PPid": state.parent, "TracerPid": 0, "Uid": "0\t0\t0\t0", "Gid": "0\t0\t0\t0", "FDSize": 64,
-        "Groups": " ", "VmPeak": f"{size:8} kB", "VmSize": f"{size:8} kB", "VmLck": f"{0:8} kB",
+        "PPid": state.parent, "TracerPid": 0, "Uid": _row(who.user), "Gid": _row(who.group), "FDSize": 64,
+        "Groups": "".join(f"{one} " for one in who.extra) or " ", "VmPeak": f"{size:8} kB",
+        "VmSize": f"{size:8} kB", "VmLck": f"{0:8} kB",
         "VmHWM": f"{resident:8} kB", "VmRSS": f"{resident:8} kB", "VmData": f"{size:8} kB",
         "VmStk": f"{132:8} kB", "VmExe": f"{0:8} kB", "VmSwap": f"{0:8} kB", "Threads": len(process.threads),
         "SigQ": "0/1024", "SigPnd": f"{own:016x}", "ShdPnd": f"{_mask(state.pending):016x}",
         "SigBlk": f"{blocked:016x}", "SigIgn": f"{ignored:016x}", "SigCgt": f"{caught:016x}",
-        "CapInh": "0000000000000000", "CapPrm": "000001ffffffffff", "CapEff": "000001ffffffffff",
-        "CapBnd": "000001ffffffffff", "NoNewPrivs": int(state.no_new_rights), "Seccomp": 0,
+        "CapInh": f"{who.inheritable:016x}", "CapPrm": f"{who.permitted:016x}",
+        "CapEff": f"{who.effective:016x}",
+        "CapBnd": f"{ALL:016x}", "NoNewPrivs": int(state.no_new_rights), "Seccomp": 0,
         "Cpus_allowed": 1, "Cpus_allowed_list": 0, "voluntary_ctxt_switches": 0,
         "nonvoluntary_ctxt_switches": 0,
     }  # fmt: skip
