@@ -88,6 +88,20 @@ struct mmsghdr {
 };
 struct cmsghdr { uint64_t size; int32_t level; int32_t type; };
 struct cap_header { uint32_t version; int32_t pid; };
+struct ipc64_perm {
+    int32_t key; uint32_t uid; uint32_t gid; uint32_t cuid; uint32_t cgid; uint32_t mode; uint16_t seq;
+    uint64_t pad1; uint64_t pad2;
+};
+struct shmid64_ds {
+    char perm[48]; uint64_t size; int64_t attached; int64_t detached; int64_t changed; int32_t made_by;
+    int32_t used_by; uint64_t users; uint64_t pad1; uint64_t pad2;
+};
+struct semid64_ds { char perm[48]; int64_t used; int64_t changed; uint64_t semaphores; uint64_t pad1; uint64_t pad2; };
+struct msqid64_ds {
+    char perm[48]; int64_t sent; int64_t received; int64_t changed; uint64_t size; uint64_t messages; uint64_t most;
+    int32_t sender; int32_t receiver; uint64_t pad1; uint64_t pad2;
+};
+struct sembuf { uint16_t number; int16_t change; int16_t flags; };
 struct ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 struct linger { int32_t on; int32_t seconds; };
 

@@ -219,6 +219,62 @@ class CapabilityHeader(NamedTuple):
     pid: int
 
 
+class IpcPermissions(NamedTuple):
+    """Key, owner, maker and permissions of an object of System V."""
+
+    key: int
+    uid: int
+    gid: int
+    cuid: int
+    cgid: int
+    mode: int
+    seq: int
+
+
+class ShmIdDs(NamedTuple):
+    """What shmctl tells of shared memory."""
+
+    perm: bytes
+    size: int
+    attached: int
+    detached: int
+    changed: int
+    made_by: int
+    used_by: int
+    users: int
+
+
+class SemIdDs(NamedTuple):
+    """What semctl tells of a set of semaphores."""
+
+    perm: bytes
+    used: int
+    changed: int
+    semaphores: int
+
+
+class MsqIdDs(NamedTuple):
+    """What msgctl tells of a queue."""
+
+    perm: bytes
+    sent: int
+    received: int
+    changed: int
+    size: int
+    messages: int
+    most: int
+    sender: int
+    receiver: int
+
+
+class SemBuf(NamedTuple):
+    """One operation of semop."""
+
+    number: int
+    change: int
+    flags: int
+
+
 class UCred(NamedTuple):
     """The credentials of the peer."""
 
@@ -473,6 +529,11 @@ MSGHDR: Final = Layout(MsgHdr, "msghdr")
 MMSGHDR: Final = Layout(MmsgHdr, "mmsghdr")
 CMSGHDR: Final = Layout(CmsgHdr, "cmsghdr")
 CAPABILITY_HEADER: Final = Layout(CapabilityHeader, "cap_header")
+IPC_PERM: Final = Layout(IpcPermissions, "ipc64_perm")
+SHMID_DS: Final = Layout(ShmIdDs, "shmid64_ds")
+SEMID_DS: Final = Layout(SemIdDs, "semid64_ds")
+MSQID_DS: Final = Layout(MsqIdDs, "msqid64_ds")
+SEMBUF: Final = Layout(SemBuf, "sembuf")
 UCRED: Final = Layout(UCred, "ucred")
 LINGER: Final = Layout(Linger, "linger")
 RUSAGE: Final = Layout(Rusage, "rusage")

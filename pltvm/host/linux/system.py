@@ -37,6 +37,7 @@ from pltvm.host.linux.fs import socket_nodes
 from pltvm.host.linux.fs.filesystem import FileSystem, SavedFileSystem
 from pltvm.host.linux.fs.locks import Locks, LocksState
 from pltvm.host.linux.fs.own_tree import add_tree
+from pltvm.host.linux.ipc import Ipc, SavedIpc
 from pltvm.host.linux.object_pages import ObjectsState
 from pltvm.host.linux.objects import Objects
 from pltvm.host.linux.open_flags import O_PATH, O_RDONLY
@@ -95,6 +96,7 @@ class SavedSystem:
     watches: WatchesState
     sockets: SocketsState
     locks: LocksState
+    ipc: SavedIpc
     random: tuple[Any, ...]
     devices: tuple[Any, ...]  # the state of the random generator
 
@@ -148,13 +150,14 @@ class System:
         self.fs = FileSystem(settings.get("root", Path()), self.clock, self.objects)
         self.fs.marks.owner_of_new = self._owner
         self.locks = Locks(self)
+        self.ipc = Ipc(self, self.objects, self.clock)
         self.open_files.at_close.append(self.locks.closed)
         self.fs.is_run = lambda key: any(one.state.program_key == key for one in self.processes.values())
         self._reads_nothing = is_null(settings.get("descriptor", -1))
         self._add_files(settings)
         self.at_end_of_thread: list[Callable[[Thread], None]] = []
-        self.at_end_of_process: list[Callable[[Process], None]] = []
-        self.at_end: list[Callable[[], None]] = []
+        self.at_end_of_process: list[Callable[[Process], None]] = [lambda one: self.ipc.ended(one.pid)]
+        self.at_end: list[Callable[[], None]] = [self.ipc.close]
         self.go_on: Callable[[], bool] = lambda: False
 
     def _add_files(self, settings: Settings) -> None:
@@ -231,6 +234,7 @@ class System:
             self.watches.save(),
             self.network.sockets.save(),
             self.locks.save(),
+            self.ipc.save(),
             self.random.getstate(),
             self._generator.getstate(),
         )
@@ -254,6 +258,7 @@ class System:
         self.watches.load(saved.watches)
         self.network.sockets.load(saved.sockets)
         self.locks.load(saved.locks)
+        self.ipc.load(saved.ipc)
         self.random.setstate(saved.random)
         self._generator.setstate(saved.devices)
         self._load_processes(saved)
