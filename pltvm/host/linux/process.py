@@ -42,6 +42,7 @@ class Limit(IntEnum):
     NOFILE = 7
     AS = 9
     SIGPENDING = 11
+    MSGQUEUE = 12
 
 
 class SignalInfo(NamedTuple):

@@ -101,6 +101,7 @@ struct msqid64_ds {
     char perm[48]; int64_t sent; int64_t received; int64_t changed; uint64_t size; uint64_t messages; uint64_t most;
     int32_t sender; int32_t receiver; uint64_t pad1; uint64_t pad2;
 };
+struct mq_attr { int64_t flags; int64_t most; int64_t largest; int64_t current; char rest[32]; };
 struct sembuf { uint16_t number; int16_t change; int16_t flags; };
 struct ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 struct linger { int32_t on; int32_t seconds; };

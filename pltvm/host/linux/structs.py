@@ -267,6 +267,15 @@ class MsqIdDs(NamedTuple):
     receiver: int
 
 
+class MqAttr(NamedTuple):
+    """What mq_getattr tells of a queue."""
+
+    flags: int
+    most: int
+    largest: int
+    current: int
+
+
 class SemBuf(NamedTuple):
     """One operation of semop."""
 
@@ -533,6 +542,7 @@ IPC_PERM: Final = Layout(IpcPermissions, "ipc64_perm")
 SHMID_DS: Final = Layout(ShmIdDs, "shmid64_ds")
 SEMID_DS: Final = Layout(SemIdDs, "semid64_ds")
 MSQID_DS: Final = Layout(MsqIdDs, "msqid64_ds")
+MQ_ATTR: Final = Layout(MqAttr, "mq_attr")
 SEMBUF: Final = Layout(SemBuf, "sembuf")
 UCRED: Final = Layout(UCred, "ucred")
 LINGER: Final = Layout(Linger, "linger")

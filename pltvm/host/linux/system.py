@@ -26,6 +26,7 @@ from pltvm.host.linux.files.console import STDERR, STDIN, STDOUT, Input, Output,
 from pltvm.host.linux.files.epoll import EpollFile
 from pltvm.host.linux.files.events import EventFile, TimerFile
 from pltvm.host.linux.files.file import File
+from pltvm.host.linux.files.message_queue import MessageQueues, QueueFile, QueuesState
 from pltvm.host.linux.files.open_files import Maker, OpenFiles, OpenFilesState
 from pltvm.host.linux.files.pipe import PipeEnd, Pipes, PipesState
 from pltvm.host.linux.files.sockets.file import SocketFile
@@ -97,6 +98,7 @@ class SavedSystem:
     sockets: SocketsState
     locks: LocksState
     ipc: SavedIpc
+    queues: QueuesState
     random: tuple[Any, ...]
     devices: tuple[Any, ...]  # the state of the random generator
 
@@ -145,6 +147,7 @@ class System:
         self.open_files = OpenFiles()
         self.open_files.at_close.append(lambda file: self._closed(file.number))
         self.pipes = Pipes(self)
+        self.queues = MessageQueues(self)
         self.network = Network(self, self.outside if net else None)
         self.watches = Watches(self._mark, self._forget_watch, self.scheduler.wake)
         self.fs = FileSystem(settings.get("root", Path()), self.clock, self.objects)
@@ -156,7 +159,10 @@ class System:
         self._reads_nothing = is_null(settings.get("descriptor", -1))
         self._add_files(settings)
         self.at_end_of_thread: list[Callable[[Thread], None]] = []
-        self.at_end_of_process: list[Callable[[Process], None]] = [lambda one: self.ipc.ended(one.pid)]
+        self.at_end_of_process: list[Callable[[Process], None]] = [
+            lambda one: self.ipc.ended(one.pid),
+            lambda one: self.queues.ended(one.pid),
+        ]
         self.at_end: list[Callable[[], None]] = [self.ipc.close]
         self.go_on: Callable[[], bool] = lambda: False
 
@@ -183,6 +189,7 @@ class System:
             "pipe": lambda pipe, flags: PipeEnd(self.pipes, pipe, flags, counted=True),
             EpollFile.kind: lambda state, flags: EpollFile(self.open_files, self.watches, self, state, flags),
             SocketFile.kind: self.network.again,
+            QueueFile.kind: lambda number, flags: QueueFile(self.queues, number, flags, counted=True),
             EventFile.kind: lambda state, flags: EventFile(self, state, flags),
             TimerFile.kind: lambda state, flags: TimerFile(
                 self, self.clock, self.scheduler.set_alarm, state, flags
@@ -235,6 +242,7 @@ class System:
             self.network.sockets.save(),
             self.locks.save(),
             self.ipc.save(),
+            self.queues.save(),
             self.random.getstate(),
             self._generator.getstate(),
         )
@@ -259,6 +267,7 @@ class System:
         self.network.sockets.load(saved.sockets)
         self.locks.load(saved.locks)
         self.ipc.load(saved.ipc)
+        self.queues.load(saved.queues)
         self.random.setstate(saved.random)
         self._generator.setstate(saved.devices)
         self._load_processes(saved)

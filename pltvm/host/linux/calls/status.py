@@ -302,11 +302,22 @@ def utimensat(
 # There are none. Most programs that ask for them work without.
 
 
-@system_call(8, 9, 14, 15)
+def _must_exist(system: System, thread: Thread, path: bytes, follow: bool = True) -> None:
+    with system.fs.find(thread.process.folder, path, follow) as place:
+        place.kind  # noqa: B018  # it is there
+
+
+@system_call(8, 14)
 def getxattr(system: System, thread: Thread, path: Path, name: Path) -> int:
     """Read or remove an attribute of a path: there is none."""
-    with system.fs.find(thread.process.folder, path) as place:
-        place.kind  # noqa: B018  # it is there
+    _must_exist(system, thread, path)
+    raise LinuxError(ENODATA)
+
+
+@system_call(9, 15)
+def lgetxattr(system: System, thread: Thread, path: Path, name: Path) -> int:
+    """Likewise, of a link itself."""
+    _must_exist(system, thread, path, follow=False)
     raise LinuxError(ENODATA)
 
 
@@ -317,11 +328,17 @@ def fgetxattr(system: System, thread: Thread, file: Fd, name: Path) -> int:
     raise LinuxError(ENODATA)
 
 
-@system_call(11, 12)
+@system_call(11)
 def listxattr(system: System, thread: Thread, path: Path) -> int:
     """None to list."""
-    with system.fs.find(thread.process.folder, path) as place:
-        place.kind  # noqa: B018  # it is there
+    _must_exist(system, thread, path)
+    return 0
+
+
+@system_call(12)
+def llistxattr(system: System, thread: Thread, path: Path) -> int:
+    """Likewise, of a link itself."""
+    _must_exist(system, thread, path, follow=False)
     return 0
 
 
@@ -332,11 +349,17 @@ def flistxattr(system: System, thread: Thread, file: Fd) -> int:
     return 0
 
 
-@system_call(5, 6)
+@system_call(5)
 def setxattr(system: System, thread: Thread, path: Path, name: Path) -> int:
     """Set an attribute of a path: not supported."""
-    with system.fs.find(thread.process.folder, path) as place:
-        place.kind  # noqa: B018  # it is there
+    _must_exist(system, thread, path)
+    raise LinuxError(EOPNOTSUPP)
+
+
+@system_call(6)
+def lsetxattr(system: System, thread: Thread, path: Path, name: Path) -> int:
+    """Likewise, of a link itself."""
+    _must_exist(system, thread, path, follow=False)
     raise LinuxError(EOPNOTSUPP)
 
 

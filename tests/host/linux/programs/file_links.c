@@ -2,6 +2,7 @@
 #include "say.h"
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 static struct stat status;
 static ino_t inode(const char *path) { return lstat(path, &status) ? 0 : status.st_ino; }
@@ -70,6 +71,10 @@ int main(void) {
     tell("through a link to a folder", access("to-dir/x", F_OK));
     tell("a file as a folder", access("other/x", F_OK));
     tell("a slash behind a file", access("other/", F_OK));
+    symlink("nowhere", "broken");
+    tell("attributes of a link", llistxattr("broken", target, sizeof target));
+    tell("of what it leads to", listxattr("broken", target, sizeof target));
+    tell("one", lgetxattr("broken", "user.x", target, 8)), tell("one", getxattr("broken", "user.x", target, 8));
     for (int i = 0; i < 45; i++) { /* 40 links in one path are the most */
         char name[16], to[16];
         snprintf(name, sizeof name, "chain%d", i), snprintf(to, sizeof to, i ? "chain%d" : "other", i - 1);
