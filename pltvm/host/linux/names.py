@@ -7,7 +7,7 @@ _NAMES: Final = {
     5: "setxattr", 6: "lsetxattr", 7: "fsetxattr", 8: "getxattr", 9: "lgetxattr", 10: "fgetxattr",
     11: "listxattr", 12: "llistxattr", 13: "flistxattr", 14: "removexattr", 15: "lremovexattr",
     16: "fremovexattr", 18: "lookup_dcookie", 19: "eventfd2", 20: "epoll_create1", 21: "epoll_ctl",
-    22: "epoll_pwait", 26: "inotify_init1", 27: "inotify_add_watch", 28: "inotify_rm_watch", 30: "ioprio_set",
+    22: "epoll_pwait", 30: "ioprio_set",
     31: "ioprio_get", 32: "flock", 33: "mknodat", 36: "symlinkat", 37: "linkat", 39: "umount2", 40: "mount",
     41: "pivot_root", 42: "nfsservctl", 43: "statfs", 44: "fstatfs", 45: "truncate", 47: "fallocate",
     50: "fchdir", 51: "chroot", 52: "fchmod", 53: "fchmodat", 54: "fchownat", 55: "fchown", 58: "vhangup",

@@ -102,6 +102,7 @@ struct msqid64_ds {
     int32_t sender; int32_t receiver; uint64_t pad1; uint64_t pad2;
 };
 struct mq_attr { int64_t flags; int64_t most; int64_t largest; int64_t current; char rest[32]; };
+struct inotify_event { int32_t watch; uint32_t mask; uint32_t cookie; uint32_t length; };
 struct sembuf { uint16_t number; int16_t change; int16_t flags; };
 struct ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 struct linger { int32_t on; int32_t seconds; };

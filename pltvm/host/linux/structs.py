@@ -276,6 +276,15 @@ class MqAttr(NamedTuple):
     current: int
 
 
+class InotifyEvent(NamedTuple):
+    """An event of inotify; its name follows."""
+
+    watch: int
+    mask: int
+    cookie: int
+    length: int
+
+
 class SemBuf(NamedTuple):
     """One operation of semop."""
 
@@ -543,6 +552,7 @@ SHMID_DS: Final = Layout(ShmIdDs, "shmid64_ds")
 SEMID_DS: Final = Layout(SemIdDs, "semid64_ds")
 MSQID_DS: Final = Layout(MsqIdDs, "msqid64_ds")
 MQ_ATTR: Final = Layout(MqAttr, "mq_attr")
+INOTIFY_EVENT: Final = Layout(InotifyEvent, "inotify_event")
 SEMBUF: Final = Layout(SemBuf, "sembuf")
 UCRED: Final = Layout(UCred, "ucred")
 LINGER: Final = Layout(Linger, "linger")

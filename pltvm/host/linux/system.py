@@ -26,6 +26,7 @@ from pltvm.host.linux.files.console import STDERR, STDIN, STDOUT, Input, Output,
 from pltvm.host.linux.files.epoll import EpollFile
 from pltvm.host.linux.files.events import EventFile, TimerFile
 from pltvm.host.linux.files.file import File
+from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.files.message_queue import MessageQueues, QueueFile, QueuesState
 from pltvm.host.linux.files.open_files import Maker, OpenFiles, OpenFilesState
 from pltvm.host.linux.files.pipe import PipeEnd, Pipes, PipesState
@@ -155,6 +156,8 @@ class System:
         self.locks = Locks(self)
         self.ipc = Ipc(self, self.objects, self.clock)
         self.open_files.at_close.append(self.locks.closed)
+        self.open_files.at_close.append(self.fs.notes.closed)
+        self.fs.notes.is_open = self._is_open
         self.fs.is_run = lambda key: any(one.state.program_key == key for one in self.processes.values())
         self._reads_nothing = is_null(settings.get("descriptor", -1))
         self._add_files(settings)
@@ -370,6 +373,10 @@ class System:
         thread = self.scheduler.current
         one = thread.process.state.credentials if thread is not None else ROOT
         return one.user.files, one.group.files
+
+    def _is_open(self, key: tuple[int, int]) -> bool:
+        """Whether a file of the disk is open."""
+        return any(isinstance(one, HostFile) and one.key == key for one in self.open_files.values())
 
     def hold(self, file: int) -> None:
         """Add a user of an open file."""

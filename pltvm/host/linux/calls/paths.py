@@ -54,6 +54,7 @@ def _open(
     process = thread.process
     process.free_descriptor()
     file = system.fs.open(folder, path, flags, mode & ~process.state.umask, resolve)
+    system.fs.notes.opened(file)
     if isinstance(file, Fifo):
         file = open_fifo(system, file, flags)
     if not file.number:

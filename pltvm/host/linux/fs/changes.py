@@ -14,6 +14,7 @@ from typing import Final
 from pltvm.host.linux.errors import LinuxError, linux_errors
 from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import HostFile
+from pltvm.host.linux.files.inotify import IN_ATTRIB, IN_CREATE, IN_ISDIR
 from pltvm.host.linux.fs.filesystem import FileSystem
 from pltvm.host.linux.fs.nodes import Folder, Node, Opened
 from pltvm.host.linux.fs.opening import OF_MODE
@@ -61,6 +62,10 @@ def _note_new(fs: FileSystem, place: Place, mode: int | None) -> None:
     fs.marks.written(os.fstat(place.folder))
     with suppress(OSError):  # another file may have the name by now
         info = os.stat(place.name, dir_fd=place.folder, follow_symlinks=False)
+        kind = IN_ISDIR if stat.S_ISDIR(info.st_mode) else 0
+        if mode is None:
+            fs.notes.happened(info, IN_ATTRIB, by_name=False)
+        fs.notes.named(os.fstat(place.folder), place.name, IN_CREATE | kind)
         if mode is None:
             fs.marks.changed(info)
             return
@@ -159,6 +164,7 @@ def unlink(fs: FileSystem, base: File, path: bytes) -> None:
         os.unlink(place.name, dir_fd=place.where)
         fs.marks.changed(place.state)
         fs.marks.written(os.fstat(place.folder))
+        fs.notes.removed(os.fstat(place.folder), place.name, place.state)
 
 
 @linux_errors
@@ -172,6 +178,7 @@ def remove_folder(fs: FileSystem, base: File, path: bytes) -> None:
             raise LinuxError(EBUSY if not path.strip(b"/") else EINVAL)
         os.rmdir(place.name, dir_fd=place.where)
         fs.marks.written(os.fstat(place.folder))
+        fs.notes.removed(os.fstat(place.folder), place.name, place.state)
 
 
 @linux_errors
@@ -204,6 +211,20 @@ def rename(fs: FileSystem, old_base: File, old: bytes, new_base: File, new: byte
             if place.info is not None:
                 fs.marks.changed(place.info)
             fs.marks.written(os.fstat(place.folder))
+        _tell_of_move(fs, source, target, flags)
+
+
+def _tell_of_move(fs: FileSystem, source: Place, target: Place, flags: int) -> None:
+    """Tell those who watch that a file has got the name `target`, and what the file that had it becomes."""
+    old, new = (os.fstat(source.folder), source.name), (os.fstat(target.folder), target.name)
+    if source.identity == target.identity:  # two names of one file both stay
+        return
+    fs.notes.moved(old, new, source.state)
+    if target.info is not None:
+        if flags & EXCHANGE:
+            fs.notes.moved(new, old, target.info)
+        else:
+            fs.notes.replaced(target.info)
 
 
 def _rename_in_memory(fs: FileSystem, source: Place, target: Place, flags: int) -> None:

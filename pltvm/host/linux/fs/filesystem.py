@@ -29,6 +29,7 @@ from pltvm.host.linux.files.host import (
     NoMappings,
     SavedHostFile,
 )
+from pltvm.host.linux.files.inotify import IN_CREATE, Notes
 from pltvm.host.linux.files.listing import Entry
 from pltvm.host.linux.files.memory_file import Memory, MemoryFiles, MemoryFilesState
 from pltvm.host.linux.fs.fifo import Fifo
@@ -76,6 +77,8 @@ class FileSystem:
         self.room = Room(MOST_GROWTH, MOST_NEW)
         self.marks = Marks(clock)
         self.nodes = self.tree.nodes
+        self.notes = Notes()
+        self.marks.told = self.notes.happened
         self.is_run: Callable[[Key], bool] = lambda _key: False  # whether the file is a process's program
         self._texts = Texts()
         self.disk = Disk(
@@ -267,7 +270,9 @@ class FileSystem:
                 made = open_place(place, flags, mode, self.room)
                 if made is not None:
                     file = self._made(made, flags, mode)
-                    self.marks.written(os.fstat(place.folder))
+                    folder = os.fstat(place.folder)
+                    self.marks.written(folder)
+                    self.notes.named(folder, place.name, IN_CREATE)
                     return file
         raise LinuxError(EBUSY)
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from pltvm.host.linux.clock import START_NS, Clock
 from pltvm.host.linux.files.file import Status
 from pltvm.host.linux.files.host import Key
+from pltvm.host.linux.files.inotify import IN_ATTRIB, IN_MODIFY
 from pltvm.host.plain import Part
 
 MOST_NUMBERS: Final = 1 << 17  # files with marks
@@ -46,10 +47,11 @@ class MarksState:
 
 
 class Marks(Part[MarksState]):
-    """The marks of files. With a real clock, times are real too."""
+    """The marks of files. With a real clock, times are real too. `told` gets each change, as of inotify."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.told: Callable[[os.stat_result, int], None] = lambda _info, _event: None
         self.owner_of_new: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.state = MarksState()
 
@@ -108,6 +110,8 @@ class Marks(Part[MarksState]):
         """Note that the content has changed."""
         key, now = (info.st_dev, info.st_ino), self.now()
         self.state.known[key] = self.of(key)._replace(modified=now, changed=now)
+        if not stat.S_ISDIR(info.st_mode):
+            self.told(info, IN_MODIFY)
 
     def changed(self, info: os.stat_result) -> None:
         """Note that an attribute has changed: a mode, a name."""
@@ -123,16 +127,19 @@ class Marks(Part[MarksState]):
             modified=mark.modified if modified is None else modified,
             changed=self.now(),
         )
+        self.told(info, IN_ATTRIB)
 
     def permitted(self, info: os.stat_result, mode: int) -> None:
         """Note a mode set by a program."""
         key = info.st_dev, info.st_ino
         self.state.known[key] = self.of(key)._replace(mode=mode, changed=self.now())
+        self.told(info, IN_ATTRIB)
 
     def owned(self, info: os.stat_result, owner: tuple[int, int]) -> None:
         """Note an owner set by a program."""
         key = info.st_dev, info.st_ino
         self.state.known[key] = self.of(key)._replace(owner=owner, changed=self.now())
+        self.told(info, IN_ATTRIB)
 
 
 def _allocated(info: os.stat_result, size: int) -> int | None:
