@@ -137,7 +137,8 @@ PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 2, 3, 
 PR_SET_NAME, PR_GET_NAME, PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 15, 16, 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 36, 37, 38, 39
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_GET_SECCOMP, PR_CAPBSET_READ = 7, 8, 21, 23
-PR_GET_SECUREBITS, PR_GET_THP_DISABLE = 27, 42
+PR_GET_SECUREBITS, PR_MCE_KILL_GET, PR_GET_THP_DISABLE = 27, 34, 42
+_MCE_KILL_DEFAULT: Final = 2
 _PRCTL: Final = {name: value for name, value in globals().items() if name.startswith("PR_")}
 
 
@@ -192,6 +193,10 @@ def prctl(
         state.no_new_rights = True
     elif option == PR_GET_NO_NEW_PRIVS:
         return int(state.no_new_rights)
+    elif option == PR_MCE_KILL_GET:
+        if value or a or b or c:
+            raise LinuxError(EINVAL)
+        return _MCE_KILL_DEFAULT
     elif option == PR_CAPBSET_READ:
         if value > LAST_CAPABILITY:
             raise LinuxError(EINVAL)

@@ -110,11 +110,20 @@ def _folder(system: Known, process: Process, path: bytes, thread: Thread | None 
         b"cmdline": lambda: _command_line(process),
         b"comm": lambda: _name(process, who) + b"\n",
         b"environ": lambda: _text(process, *process.space.state.environment),
+        b"io": lambda: _IO,
         b"limits": lambda: _limits(process),
+        b"loginuid": lambda: b"4294967295",
         b"maps": lambda: process.space.maps().encode(),
         b"mountinfo": lambda: b"1 0 0:1 / / rw,relatime - ext4 /dev/root rw\n",
         b"mounts": lambda: MOUNTS,
+        b"oom_adj": lambda: b"0\n",
+        b"oom_score": lambda: b"0\n",
         b"oom_score_adj": lambda: b"0\n",
+        b"personality": lambda: b"%08x\n" % state.personality,
+        b"schedstat": lambda: b"%d 0 1\n" % process.used(),
+        b"sessionid": lambda: b"4294967295",
+        b"smaps_rollup": lambda: _memory_in_all(process),
+        b"wchan": lambda: b"0",
         b"cgroup": lambda: b"0::/\n",
         b"stat": lambda: _stat(system, process, who),
         b"statm": lambda: b"%d %d 0 1 0 %d 0\n" % (_pages(process), _resident(process), _pages(process)),
@@ -216,6 +225,28 @@ def _resident(process: Process) -> int:
 
 def _mask(signals: Any) -> int:
     return sum({1 << (one.number - 1) for one in signals})
+
+
+_IO: Final = (
+    b"rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
+)
+_OF_MEMORY: Final = (
+    "Rss", "Pss", "Pss_Dirty", "Pss_Anon", "Pss_File", "Pss_Shmem", "Shared_Clean", "Shared_Dirty",
+    "Private_Clean", "Private_Dirty", "Referenced", "Anonymous", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped",
+    "Shared_Hugetlb", "Private_Hugetlb", "Swap", "SwapPss", "Locked",
+)  # fmt: skip
+
+
+def _memory_in_all(process: Process) -> bytes:
+    """Return the sums of all areas: the pages that a process has alone."""
+    areas = process.space.state.areas if process.alive else []
+    if not areas:
+        return b""
+    own = _resident(process) * PAGE // 1024
+    counted = {"Rss", "Pss", "Pss_Dirty", "Pss_Anon", "Private_Dirty", "Referenced", "Anonymous"}
+    first = f"{areas[0].start:x}-{areas[-1].end:x} ---p 00000000 00:00 0 ".ljust(73) + "[rollup]\n"
+    rows = (f"{name + ':':<16}{own if name in counted else 0:8} kB\n" for name in _OF_MEMORY)
+    return (first + "".join(rows)).encode()
 
 
 def _row(ids: Ids) -> str:

@@ -11,6 +11,7 @@ LINES: dict[str, dict[str, str]] = {
         "status: one thread: yes": "status: one thread: no",
         "stat: yes": "stat: no",
         "cmdline is what the memory has: yes": "cmdline is what the memory has: no",
+        "a title may go on behind it: yes": "a title may go on behind it: no",
     },
     # Has no preadv2; libc makes do without, but for flags.
     "file_vectors": {"an unknown flag: -1 EOPNOTSUPP": "an unknown flag: -1 ENOSYS"},

@@ -51,6 +51,16 @@ int main(int argc, char **argv, char **variables) {
     yes("stat",
         pid == getpid() && state == 'R' && ppid == getppid() && group == getpgrp() && session == getsid(0));
 
+    static const char *const NAMES[] = {"cgroup", "io", "limits", "loginuid", "oom_score", "sessionid", "wchan"};
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        snprintf(path, sizeof path, "/proc/self/%s", NAMES[i]);
+        if (!*slurp(path)) say("%s is empty", NAMES[i]);
+    }
+    slurp("/proc/self/io");
+    yes("io", field("rchar: ") >= 0 && field("\ncancelled_write_bytes: ") == 0);
+    slurp("/proc/self/smaps_rollup");
+    yes("smaps_rollup", strstr(text, "[rollup]") && field("\nRss:") > 0 && field("\nPrivate_Dirty:") > 0);
+
     /* maps: lines that cover what is mapped, with its rights. */
     char *page = mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     FILE *maps = fopen("/proc/self/maps", "r");

@@ -88,7 +88,8 @@ int main(void) {
         getsockname(server, (void *)&six, &size);
         client = socket(AF_INET6, SOCK_STREAM, 0);
         int ok = !connect(client, (void *)&six, sizeof six);
-        int peer = accept(server, 0, 0);
+        int peer = accept(server, 0, 0), only = 1;
+        ok &= setsockopt(server, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) == -1 && errno == EINVAL;
         ok &= write(client, "six", 3) == 3 && read(peer, text, 8) == 3;
         say("IPv6: %s", ok ? "works or is not there" : "does not work");
     }

@@ -57,6 +57,8 @@ int main(void) {
     tell("PR_GET_NO_NEW_PRIVS", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
     tell("never back", prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0));
     tell("PR_GET_KEEPCAPS", prctl(PR_GET_KEEPCAPS, 0, 0, 0, 0));
+    tell("PR_MCE_KILL_GET", prctl(PR_MCE_KILL_GET, 0, 0, 0, 0));
+    tell("with arguments", prctl(PR_MCE_KILL_GET, 1, 0, 0, 0));
     tell("unknown", prctl(987654, 0, 0, 0, 0));
     return 0;
 }
