@@ -15,7 +15,7 @@ from pltvm.host.linux.files.open_files import OpenFiles
 from pltvm.host.linux.fs import changes
 from pltvm.host.linux.fs.filesystem import CLOSED, FileSystem
 from pltvm.host.linux.open_flags import O_DIRECTORY, O_PATH
-from pltvm.host.linux.process import Descriptor, Process, ProcessState
+from pltvm.host.linux.process import MOST_FILES, Descriptor, Process, ProcessState
 
 AT_FDCWD = -100
 
@@ -49,7 +49,7 @@ class Files:
 
     def put(self, descriptor: int, file: File) -> int:
         """As dup3."""
-        if descriptor not in range(512):
+        if descriptor not in range(MOST_FILES):
             raise LinuxError(9)
         file.users += 1
         if descriptor in self.process.state.descriptors:

@@ -427,9 +427,9 @@ static int polled(const char *unused)
     if (polls[0].events != (POLLIN | POLLOUT) || polls[0].fd != fd) return 10;
     static const struct timespec at_once;
     GIVES(0, PPOLL, polls, 0, &at_once);
-    GIVES(511, PPOLL, polls, 512, 0); /* RLIMIT_NOFILE */
-    if (polls[511].revents != (POLLIN | POLLOUT) || polls[512].revents != 0x77) return 11;
-    GIVES(INVAL, PPOLL, polls, 513, 0);
+    GIVES(1023, PPOLL, polls, 1024, 0); /* RLIMIT_NOFILE */
+    if (polls[1023].revents != (POLLIN | POLLOUT) || polls[1024].revents != 0x77) return 11;
+    GIVES(INVAL, PPOLL, polls, 1025, 0);
     GIVES(FAULT, PPOLL, 8, 1, 0);
     return 0;
 }

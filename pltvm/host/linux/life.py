@@ -17,8 +17,10 @@ from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.host import Image, Key
 from pltvm.host.linux.futexes import key_of
 from pltvm.host.linux.process import (
+    MOST_FILES,
     OUTER_PARENT,
     SS_DISABLE,
+    USUAL_FILES,
     Action,
     Descriptor,
     Limit,
@@ -76,7 +78,11 @@ def start(
     space, first = _load(system, program, variables, ROOT)
     pid = system.new_number()
     state = ProcessState(pid, group=pid, session=pid)
-    state.limits = {Limit.NOFILE: (512, 512), Limit.STACK: (STACK_SIZE, (1 << 64) - 1), Limit.CORE: (0, 0)}
+    state.limits = {
+        Limit.NOFILE: (USUAL_FILES, MOST_FILES),
+        Limit.STACK: (STACK_SIZE, (1 << 64) - 1),
+        Limit.CORE: (0, 0),
+    }
     process = Process(state, space, system.open_files)
     system.processes[pid] = process
     system.state.first = pid

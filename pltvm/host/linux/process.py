@@ -21,7 +21,8 @@ from pltvm.host.linux.waits import Wait
 from pltvm.host.plain import copied
 from pltvm.host.symbols import Symbols
 
-MOST_FILES: Final = 512  # descriptors of a process: half of the usual limit of this process
+MOST_FILES: Final = 4096  # descriptors of a process; files on the disk are also limited by this process
+USUAL_FILES: Final = 1024  # the soft limit at the start, as on Linux
 SS_DISABLE: Final = 2  # a flag of stack_t: no alternate stack
 SS_AUTODISARM: Final = 1 << 31  # another: it is disabled while a handler runs on it
 INFINITY: Final = (1 << 64) - 1
