@@ -28,9 +28,9 @@ _NAMES: Final = {
     274: "sched_setattr", 275: "sched_getattr", 277: "seccomp", 279: "memfd_create", 280: "bpf",
     282: "userfaultfd", 285: "copy_file_range", 286: "preadv2", 287: "pwritev2", 288: "pkey_mprotect",
     289: "pkey_alloc", 290: "pkey_free", 292: "io_pgetevents", 294: "kexec_file_load",
-    424: "pidfd_send_signal", 425: "io_uring_setup", 426: "io_uring_enter", 427: "io_uring_register",
+    425: "io_uring_setup", 426: "io_uring_enter", 427: "io_uring_register",
     428: "open_tree", 429: "move_mount", 430: "fsopen", 431: "fsconfig", 432: "fsmount", 433: "fspick",
-    434: "pidfd_open", 437: "openat2", 438: "pidfd_getfd", 440: "process_madvise", 441: "epoll_pwait2",
+    437: "openat2", 440: "process_madvise", 441: "epoll_pwait2",
     82: "fsync", 83: "fdatasync",
 
     228: "mlock", 229: "munlock",

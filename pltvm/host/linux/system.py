@@ -166,6 +166,7 @@ class System:
             lambda one: self.ipc.ended(one.pid),
             lambda one: self.queues.ended(one.pid),
         ]
+        self.after_end_of_process: list[Callable[[Process], None]] = []
         self.at_end: list[Callable[[], None]] = [self.ipc.close]
         self.go_on: Callable[[], bool] = lambda: False
 
@@ -317,7 +318,12 @@ class System:
 
     def forget(self) -> None:
         """Drop all memory and threads, as the machine was restored to a time without this system."""
-        for actions in (self.at_end_of_thread, self.at_end_of_process, self.at_end):
+        for actions in (
+            self.at_end_of_thread,
+            self.at_end_of_process,
+            self.after_end_of_process,
+            self.at_end,
+        ):
             actions.clear()
         self.objects.frames.load(FramesState())
         self.objects.load(ObjectsState())

@@ -19,7 +19,7 @@ from typing import Final
 from pltvm.engine.context import A0, A7, PC, Context
 from pltvm.engine.trap import Cause, faulting_access
 from pltvm.errors import Interrupted, OutOfMemory
-from pltvm.host.linux import delivery, life, signal_file, signals, timers
+from pltvm.host.linux import delivery, life, pid_file, signal_file, signals, timers
 from pltvm.host.linux.arguments import shown_result
 from pltvm.host.linux.calls import SYSTEM_CALLS
 from pltvm.host.linux.clock import SYSCALL_TICKS
@@ -58,6 +58,7 @@ class Traps:
         system.go_on = self.go_on
         system.scheduler.ring = partial(timers.ring, system)
         signal_file.offer(system)
+        pid_file.offer(system)
 
     @contextmanager
     def silent(self) -> Iterator[None]:

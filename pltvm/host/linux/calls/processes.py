@@ -1,7 +1,7 @@
 """Processes: fork, exec, exit, wait."""
 
 from collections.abc import Callable
-from errno import E2BIG, EACCES, EBADF, ECHILD, EINVAL, EPERM, ESRCH
+from errno import E2BIG, EACCES, EAGAIN, EBADF, ECHILD, EINVAL, EPERM, ESRCH
 from typing import Annotated, Final
 
 from pltvm.engine.memory import PAGE
@@ -10,6 +10,8 @@ from pltvm.host.linux.arguments import Address, Choice, Flags, Int, Size, Word
 from pltvm.host.linux.calls.usage import pack_usage
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.life import CLONE_PARENT, CLONE_THREAD, CLONE_VFORK
+from pltvm.host.linux.open_flags import O_NONBLOCK, O_RDWR
+from pltvm.host.linux.pid_file import PidFile
 from pltvm.host.linux.process import Process, Thread
 from pltvm.host.linux.structs import CLONE_ARGS, OF_CHILD, OfChild
 from pltvm.host.linux.system import System
@@ -22,10 +24,11 @@ _WAIT: Final = {
     "WNOHANG": WNOHANG, "WUNTRACED": WUNTRACED, "WEXITED": WEXITED, "WCONTINUED": WCONTINUED,
     "WNOWAIT": WNOWAIT, "__WNOTHREAD": 0x2000_0000, "__WALL": _WALL, "__WCLONE": _WCLONE,
 }  # fmt: skip
+CLONE_PIDFD: Final = 0x1000
 _CLONE: Final = {
     "VM": life.CLONE_VM, "FS": 0x200, "FILES": life.CLONE_FILES, "SIGHAND": life.CLONE_SIGHAND,
-    "VFORK": CLONE_VFORK, "PARENT": CLONE_PARENT, "THREAD": CLONE_THREAD, "SYSVSEM": 0x40000,
-    "SETTLS": life.CLONE_SETTLS, "PARENT_SETTID": life.CLONE_PARENT_SETTID,
+    "PIDFD": CLONE_PIDFD, "VFORK": CLONE_VFORK, "PARENT": CLONE_PARENT, "THREAD": CLONE_THREAD,
+    "SYSVSEM": 0x40000, "SETTLS": life.CLONE_SETTLS, "PARENT_SETTID": life.CLONE_PARENT_SETTID,
     "CHILD_CLEARTID": life.CLONE_CHILD_CLEARTID, "DETACHED": 0x400000, "UNTRACED": 0x800000,
     "CHILD_SETTID": life.CLONE_CHILD_SETTID, "IO": 0x8000_0000,
 }  # fmt: skip
@@ -60,7 +63,12 @@ def clone(
     child_tid: Address,
 ) -> int | None:
     """Start a thread or a process."""
-    return _clone(system, thread, flags, stack=stack, parent_tid=parent_tid, child_tid=child_tid, tls=tls)
+    pidfd = parent_tid if flags & CLONE_PIDFD else 0
+    if pidfd and flags & life.CLONE_PARENT_SETTID:
+        raise LinuxError(EINVAL)
+    return _clone(
+        system, thread, flags, pidfd, stack=stack, parent_tid=parent_tid, child_tid=child_tid, tls=tls
+    )
 
 
 @system_call(435)
@@ -86,6 +94,7 @@ def clone3(system: System, thread: Thread, address: Address, size: Size) -> int 
         system,
         thread,
         wanted.flags | wanted.exit_signal,
+        wanted.pidfd,
         stack=wanted.stack + wanted.stack_size,
         parent_tid=wanted.parent_tid,
         child_tid=wanted.child_tid,
@@ -93,9 +102,20 @@ def clone3(system: System, thread: Thread, address: Address, size: Size) -> int 
     )
 
 
-def _clone(system: System, thread: Thread, flags: int, **where: int) -> int | None:
-    """Do `clone` or `clone3`. A caller of vfork waits until the child no longer uses its memory."""
+def _clone(system: System, thread: Thread, flags: int, pidfd: int, **where: int) -> int | None:
+    """Do `clone` or `clone3`; with CLONE_PIDFD write a file for the process at `pidfd`.
+
+    A caller of vfork waits until the child no longer uses its memory.
+    """
+    if flags & CLONE_PIDFD:
+        if flags & (CLONE_THREAD | _CLONE["DETACHED"]):
+            raise LinuxError(EINVAL)
+        thread.process.free_descriptor()
+        thread.space.write(pidfd, bytes(4))  # fails before anything is made
     child = life.clone(system, thread, flags, **where)
+    if flags & CLONE_PIDFD:
+        file = system.add_file(PidFile(system, child.process.pid, O_RDWR))
+        thread.space.write(pidfd, thread.process.add(file, closes=True).to_bytes(4, "little"))
     if not flags & CLONE_VFORK:
         return child.tid
     if flags & CLONE_THREAD:
@@ -147,17 +167,24 @@ def waitid(
     usage: Address,
 ) -> int:
     """Like `wait4`, with a siginfo as the result."""
+    at_once = False
     if not flags & (WEXITED | WUNTRACED | WCONTINUED) or (kind == P_PID and number <= 0) or number < 0:
         raise LinuxError(EINVAL)
-    if kind == P_PIDFD:  # there are none
-        raise LinuxError(EBADF)
+    if kind == P_PIDFD:
+        file = thread.process.file(number)
+        if not isinstance(file, PidFile):
+            raise LinuxError(EBADF)
+        kind, number = P_PID, file.pid
+        at_once = bool(file.flags & O_NONBLOCK)
     group = number or thread.process.state.group
     wanted: dict[int, Callable[[Process], bool]] = {
         P_ALL: lambda _child: True,
         P_PID: lambda child: child.pid == number,
         P_PGID: lambda child: child.state.group == group,
     }
-    child, news = _wait(system, thread, wanted[kind], flags)
+    child, news = _wait(system, thread, wanted[kind], flags | (WNOHANG if at_once else 0))
+    if child is None and at_once and not flags & WNOHANG:
+        raise LinuxError(EAGAIN)
     if usage:
         thread.space.write(usage, pack_usage(child.used() if child is not None else 0, 0))
     if info:

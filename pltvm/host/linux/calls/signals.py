@@ -173,11 +173,12 @@ def sigaltstack(system: System, thread: Thread, new: Address, old: Address) -> i
 # -- sending -------------------------------------------------------------------------------------------------
 
 
-def _sent_by(thread: Thread, number: int, code: int) -> SignalInfo:
+def sent_by(thread: Thread, number: int, code: int) -> SignalInfo:
+    """Return a signal that a thread sends."""
     return SignalInfo(number, code, thread.process.pid, thread.process.state.credentials.user.real)
 
 
-def _may_get(thread: Thread, target: Process, number: int) -> bool:
+def may_get(thread: Thread, target: Process, number: int) -> bool:
     """Whether a thread may send this signal to a process."""
     own, other = thread.process.state, target.state
     same_session = number == signals.SIGCONT and own.session == other.session
@@ -200,18 +201,18 @@ def kill(system: System, thread: Thread, pid: Int, number: Signal) -> int:
         targets = [one for one in system.processes.values() if one.state.group == group]
     if not targets:
         raise LinuxError(ESRCH)
-    allowed = [one for one in targets if _may_get(thread, one, number)]
+    allowed = [one for one in targets if may_get(thread, one, number)]
     if not allowed:
         raise LinuxError(EPERM)
     for process in allowed:
-        signals.send(system, process, _sent_by(thread, number, signals.SI_USER))
+        signals.send(system, process, sent_by(thread, number, signals.SI_USER))
     return 0
 
 
 @system_call(130)
 def tkill(system: System, thread: Thread, tid: Int, number: Signal) -> int:
     """Send a signal to a thread."""
-    return _to_thread(system, thread, -1, tid, _sent_by(thread, number, signals.SI_TKILL))
+    return _to_thread(system, thread, -1, tid, sent_by(thread, number, signals.SI_TKILL))
 
 
 @system_call(131)
@@ -219,7 +220,7 @@ def tgkill(system: System, thread: Thread, pid: Int, tid: Int, number: Signal) -
     """Send a signal to a thread of a process."""
     if pid <= 0:
         raise LinuxError(EINVAL)
-    return _to_thread(system, thread, pid, tid, _sent_by(thread, number, signals.SI_TKILL))
+    return _to_thread(system, thread, pid, tid, sent_by(thread, number, signals.SI_TKILL))
 
 
 def _to_thread(system: System, thread: Thread, pid: int, tid: int, info: SignalInfo) -> int:
@@ -228,14 +229,14 @@ def _to_thread(system: System, thread: Thread, pid: int, tid: int, info: SignalI
     target = system.scheduler.threads.get(tid)
     if target is None or pid not in (-1, target.process.pid):
         raise LinuxError(ESRCH)
-    if not (target.process is thread.process or _may_get(thread, target.process, info.number)):
+    if not (target.process is thread.process or may_get(thread, target.process, info.number)):
         raise LinuxError(EPERM)
     signals.send(system, target.process, info, target)
     return 0
 
 
-def _queued(thread: Thread, number: int, address: int, to_others: bool) -> SignalInfo:
-    """Read a program's siginfo; to other processes it cannot claim to come from the kernel."""
+def queued(thread: Thread, number: int, address: int, to_others: bool) -> SignalInfo:
+    """Return a program's siginfo; to other processes it cannot claim to come from the kernel."""
     given = SENT.unpack(thread.space.read(address, SENT.size))
     if to_others and (given.code >= 0 or given.code == signals.SI_TKILL):
         raise LinuxError(EPERM)
@@ -246,7 +247,9 @@ def _queued(thread: Thread, number: int, address: int, to_others: bool) -> Signa
 def rt_sigqueueinfo(system: System, thread: Thread, pid: Int, number: Signal, info: Address) -> int:
     """Send a signal with a value to a process."""
     process = process_of(system, thread, pid if pid > 0 else -1)
-    sent = _queued(thread, number, info, process is not thread.process)
+    sent = queued(thread, number, info, process is not thread.process)
+    if not may_get(thread, process, number):
+        raise LinuxError(EPERM)
     if number >= signals.FIRST_QUEUED and len(process.state.pending) >= process.limit(Limit.SIGPENDING):
         raise LinuxError(EAGAIN)
     signals.send(system, process, sent)
@@ -260,7 +263,7 @@ def rt_tgsigqueueinfo(
     """Send a signal with a value to a thread."""
     if pid <= 0 or tid <= 0:
         raise LinuxError(EINVAL)
-    sent = _queued(thread, number, info, pid != thread.process.pid)
+    sent = queued(thread, number, info, pid != thread.process.pid)
     return _to_thread(system, thread, pid, tid, sent)
 
 

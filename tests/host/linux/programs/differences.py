@@ -58,6 +58,8 @@ LINES: dict[str, dict[str, str]] = {
     "time_timerfd": {"timerfd_create, unknown flag: -1 EINVAL": "timerfd_create, unknown flag: 3"},
     # Goes on with code that it has translated, when that changes by another mapping.
     "mem_code": {"changed beside it: 2": "changed beside it: 1"},
+    # Has no CLONE_PIDFD.
+    "proc_pidfd": {"CLONE_PIDFD: yes\nwaitid: 0\nexit 7": "CLONE_PIDFD: no\nwaitid: -1 EINVAL\nexit 15"},
     # Has no mq_notify.
     "sys_mqueue": {
         "mq_notify: 0\nmq_notify again: -1 EBUSY\ntold 1, 1, 42": (
