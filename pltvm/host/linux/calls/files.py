@@ -26,6 +26,7 @@ from pltvm.host.linux.files.console import Console
 from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.host import HostFile
 from pltvm.host.linux.files.pipe import PipeEnd
+from pltvm.host.linux.files.sockets.file import SocketFile
 from pltvm.host.linux.open_flags import (
     O_APPEND,
     O_CLOEXEC,
@@ -42,6 +43,7 @@ from pltvm.host.linux.table import system_call
 from pltvm.host.linux.waits import Blocked
 
 LARGEST_IO: Final = 16 << 20  # bytes of one call, in all its buffers: POSIX allows it to do less
+_LARGEST_ROOM: Final = 1 << 20  # of a pipe, and more than that of a socket
 MOST_VECTORS: Final = 1024
 _FIONBIO, _FIOCLEX, _FIONCLEX = 0x5421, 0x5451, 0x5450
 _AT_MOST: Final = 1 << 31
@@ -202,10 +204,12 @@ def scatter(thread: Thread, buffers: list[tuple[int, int]], data: bytes) -> int:
     return done
 
 
-def gather(thread: Thread, buffers: list[tuple[int, int]]) -> bytes:
-    """Return the bytes of buffers, up to the first that cannot be read."""
+def gather(thread: Thread, buffers: list[tuple[int, int]], most: int = LARGEST_IO) -> bytes:
+    """Return the bytes of buffers, up to the first that cannot be read, or with which there are `most`."""
     data = bytearray()
     for buffer, size in buffers:
+        if len(data) >= most:
+            break
         try:
             data += thread.space.read(buffer, size)
         except LinuxError:
@@ -232,7 +236,13 @@ def readv(system: System, thread: Thread, file: Fd, vectors: Address, count: Int
 @system_call(66)
 def writev(system: System, thread: Thread, file: Fd, vectors: Address, count: Int) -> int:
     """Write several buffers, at once."""
-    return send(system, thread, file, gather(thread, vectors_at(thread, vectors, count)), file.write)
+    most = _LARGEST_ROOM if file.flags & O_NONBLOCK and _is_stream(file) else LARGEST_IO
+    return send(system, thread, file, gather(thread, vectors_at(thread, vectors, count), most), file.write)
+
+
+def _is_stream(file: File) -> bool:
+    """Whether a write that does not wait may write a part."""
+    return isinstance(file, PipeEnd) or (isinstance(file, SocketFile) and file.contents.is_stream)
 
 
 @system_call(67)
