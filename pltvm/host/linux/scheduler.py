@@ -331,6 +331,7 @@ class Scheduler:
         Raises Interrupted if it is asked to end while it waits.
         """
         state, hart, threads, outside = self.state, self.hart, self.threads, self.outside
+        all_rung = 0  # when each alarm that is set now will have rung
         while not hart.halt.asked:
             if self.is_spent:
                 self.on_spent()
@@ -350,8 +351,10 @@ class Scheduler:
                 hart.current = thread.context
                 if not thread.state.enclave or thread.is_killed or self.enter(thread):
                     return True
-            elif not self._pass_time():
-                return False
+            else:
+                all_rung = all_rung or max((alarm[0] for alarm in state.alarms), default=0)
+                if not self._pass_time(all_rung):
+                    return False
         return False
 
     def share(self, policy: Policy, most: int = UNLIMITED) -> Turns:
@@ -399,9 +402,9 @@ class Scheduler:
             if not state.alarms:
                 self._set_slice()
 
-    def _pass_time(self) -> bool:
+    def _pass_time(self, all_rung: int) -> bool:
         """Pass the time to the next deadline, or event from outside, as no thread can run. False if none will
-        come."""
+        come: also after `all_rung`, if only alarms go on, as they have rung and roused nobody."""
         timers, alarms = self.state.timers, self.state.alarms
         while timers and not self._is_due(timers[0]):
             heapq.heappop(timers)
@@ -409,7 +412,7 @@ class Scheduler:
         if self.outside.concerns():
             left = (min(deadlines) - self.clock.monotonic()) / 1e9 if deadlines else None
             self.outside.wait(self.hart.halt, left)
-        elif not deadlines:
+        elif not deadlines or (not timers and self.clock.monotonic() >= all_rung):
             return False
         else:
             self.clock.pass_until(min(deadlines))

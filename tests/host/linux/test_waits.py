@@ -32,11 +32,15 @@ def _empty(path: Path, name: str) -> Path:
     return path / name
 
 
-@pytest.mark.parametrize("how", ["poll", "epoll", "eventfd", "periodic"])
+@pytest.mark.parametrize("how", ["poll", "epoll", "eventfd", "periodic", "ignored"])
 def test_who_waits_for_nothing_is_stuck(run_linux: Run, how: str) -> None:
     result = run_linux("waits_stuck", how)
     assert "deadlock: every thread waits for another one" in result.end
     assert result.exit_code == 1
+
+
+def test_a_later_timer_is_waited_for(run_linux: Run) -> None:
+    assert run_linux("waits_stuck", "later").end.startswith("killed by SIGUSR1")
 
 
 @pytest.mark.parametrize("seed", range(3))
