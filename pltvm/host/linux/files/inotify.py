@@ -43,7 +43,9 @@ class Watch:
     names: dict[Key, str] = field(default_factory=dict)
 
     def name_of(self, key: Key) -> bytes:
-        """Return the name of a file in this folder; nothing if it has none."""
+        """Return the name of a file in this folder; nothing if it has none, or the folder has moved."""
+        if _key(self.folder) != self.key:  # and another one may have its path
+            return b""
         known = self.names.get(key)
         if known is None or _key(f"{self.folder}/{known}") != key:
             self.names.pop(key, None)
@@ -68,6 +70,12 @@ class Notes:
         self.files: list[InotifyFile] = []
         self.is_open: Callable[[Key], bool] = lambda _key: False
         self._moves = 0
+
+    def add(self, file: "InotifyFile") -> None:
+        """Tell this file too; for the first one numbers of moves begin anew, as they are in no snapshot."""
+        if not self.files:
+            self._moves = 0
+        self.files.append(file)
 
     def happened(self, info: os.stat_result, event: int, by_name: bool = True) -> None:
         """Tell of an event of a file; its folder is told, too, unless the event is not of a name."""
@@ -141,7 +149,7 @@ class InotifyFile(File):
         self._watches: dict[int, Watch] = {}
         self._made = 0
         self._events: list[tuple[int, int, int, bytes]] = []  # watch, events, cookie, name
-        notes.files.append(self)
+        notes.add(self)
 
     def watch(self, key: Key, mask: int, folder: str) -> int:
         """Watch a file, or change its watch; return the number of the watch."""
