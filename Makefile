@@ -11,6 +11,9 @@ WITHOUT_CORE := tests/engine tests/monitor tests/test_examples.py tests/test_exa
 # workers, keep what Python compiles.
 PYTEST = $(BIN)/pytest -n auto --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
+# glibc keeps what is freed: a page that the kernel has to clear again takes longer than most that is done with it.
+test: export MALLOC_TRIM_THRESHOLD_ = 268435456
+test: export MALLOC_MMAP_THRESHOLD_ = 33554432
 SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 run: .venv/run .venv/core

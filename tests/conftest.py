@@ -45,6 +45,7 @@ def pytest_collection() -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)  # tests leave little garbage, and what it is looked for in is large
     gc.enable()
 
 
