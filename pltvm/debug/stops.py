@@ -183,6 +183,7 @@ class Stops:
         while going is not None:
             with self.hart.halt.standing():
                 go = self.on_stop(going)
+            self._asked = False  # by a request that came while it stopped; a later one is repeated
             if go.errand is not None:
                 self.hart.outside(go.errand)
                 return False

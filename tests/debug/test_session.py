@@ -374,6 +374,20 @@ def test_an_interrupt_stops_a_loop_and_time_stands_still(programs: Programs) -> 
     assert "still running after 2 s" in said[0]
 
 
+def test_an_interrupt_stops_a_run_once(programs: Programs) -> None:
+    """Also a run that goes on at once."""
+    with served(str(programs("loop"))) as (_, client, _):
+        client.send(b"vCont;c")
+        for _ in range(15):
+            time.sleep(0.02)
+            client.connection.sendall(b"\x03")
+            assert client.reply() == b"T02thread:p1.1;"
+            client.send(b"vCont;c")
+        client.connection.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.reply()
+
+
 def test_ctrl_c_at_the_command_ends_a_run_that_is_stopped(programs: Programs) -> None:
     with served(str(programs("loop"))) as (server, client, _):
         assert client.ask(b"?").startswith(b"T05")

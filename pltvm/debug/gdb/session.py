@@ -57,6 +57,7 @@ class Session:
         self._telling = Telling(self.stops, views, self._whom, say)
         self._told = b""
         self._running = False
+        self._stretch = 0  # number of the time that it runs, from one stop to the next
         self._room_of_history, self._partner = history, partner
         self._seen: Stop | None = None  # a stop just before an access to watched memory
         self._killed = False
@@ -117,6 +118,7 @@ class Session:
             go = Go()
         if self._killed:
             raise Killed
+        self._stretch += 1
         self._running = True
         return go
 
@@ -169,11 +171,12 @@ class Session:
     def _interrupt(self) -> None:
         """Ask the run to stop; in the reading thread."""
         if self._running and not self._left:
-            threading.Thread(target=self._insist, daemon=True).start()
+            threading.Thread(target=self._insist, args=(self._stretch,), daemon=True).start()
 
-    def _insist(self) -> None:
+    def _insist(self, stretch: int) -> None:
+        """Ask until the run has stopped, in this stretch of it: it may have stopped and gone on meanwhile."""
         pause = threading.Event()
-        while self._running and not self._going.over and not self._left:
+        while self._running and self._stretch == stretch and not self._going.over and not self._left:
             self.stops.request()
             pause.wait(_AGAIN)
 
