@@ -8,6 +8,7 @@ from pltvm.host.linux.clock import START_NS, UPTIME_NS
 from pltvm.host.linux.fs import proc
 from pltvm.host.linux.fs.nodes import Folder
 from pltvm.host.linux.fs.proc import Known
+from pltvm.host.linux.process import MOST_FILES
 
 RELEASE: Final = b"6.1.0"  # as returned by `uname`
 _BOOT_ID: Final = b"5e3d1c9a-0f42-4b7e-9a61-2f0c8d7b6a15\n"
@@ -21,7 +22,8 @@ _KERNEL: Final = {
     b"core_pattern": b"core",
 }  # fmt: skip
 _VM: Final = {b"overcommit_memory": b"1", b"max_map_count": b"65530", b"mmap_min_addr": b"4096"}
-_FS: Final = {b"file-max": b"512", b"nr_open": b"512", b"pipe-max-size": b"1048576"}
+_MOST_FILES: Final = b"%d" % MOST_FILES
+_FS: Final = {b"file-max": _MOST_FILES, b"nr_open": _MOST_FILES, b"pipe-max-size": b"1048576"}
 _NET: Final = {b"somaxconn": b"4096"}
 _SYS: Final = {
     b"devices/system/cpu/online": b"0", b"devices/system/cpu/possible": b"0",
