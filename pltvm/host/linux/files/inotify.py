@@ -84,10 +84,12 @@ class Notes:
             for file in list(self.files):
                 file.tell(key, event | kind, by_name)
 
-    def named(self, folder: os.stat_result, name: bytes, event: int, cookie: int = 0) -> None:
-        """Tell of an event of a name in a folder."""
-        for file in list(self.files):
-            file.tell_name((folder.st_dev, folder.st_ino), name, event, cookie)
+    def named(self, folder: int, name: bytes, event: int, cookie: int = 0) -> None:
+        """Tell of an event of a name in a folder, whose descriptor `folder` is."""
+        if self.files:
+            info = os.fstat(folder)
+            for file in list(self.files):
+                file.tell_name((info.st_dev, info.st_ino), name, event, cookie)
 
     def opened(self, file: File) -> None:
         """Tell that a file was opened."""
@@ -103,7 +105,7 @@ class Notes:
             if not info.st_nlink:
                 self.gone(info)
 
-    def removed(self, folder: os.stat_result, name: bytes, info: os.stat_result) -> None:
+    def removed(self, folder: int, name: bytes, info: os.stat_result) -> None:
         """Tell that a name was removed; `info` is what the file was before."""
         if self.files:
             self.replaced(info)
@@ -125,9 +127,7 @@ class Notes:
             for file in list(self.files):
                 file.forget(key)
 
-    def moved(
-        self, old: tuple[os.stat_result, bytes], new: tuple[os.stat_result, bytes], info: os.stat_result
-    ) -> None:
+    def moved(self, old: tuple[int, bytes], new: tuple[int, bytes], info: os.stat_result) -> None:
         """Tell that a file has got another name; names are those in a folder."""
         if self.files:
             self._moves += 1

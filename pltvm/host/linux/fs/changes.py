@@ -62,15 +62,14 @@ def _note_new(fs: FileSystem, place: Place, mode: int | None) -> None:
     fs.marks.written(os.fstat(place.folder))
     with suppress(OSError):  # another file may have the name by now
         info = os.stat(place.name, dir_fd=place.folder, follow_symlinks=False)
-        kind = IN_ISDIR if stat.S_ISDIR(info.st_mode) else 0
         if mode is None:
             fs.notes.happened(info, IN_ATTRIB, by_name=False)
-        fs.notes.named(os.fstat(place.folder), place.name, IN_CREATE | kind)
-        if mode is None:
             fs.marks.changed(info)
-            return
-        fs.room.forget(info)
-        fs.marks.made(info, mode)
+        else:
+            fs.room.forget(info)
+            fs.marks.made(info, mode)
+        kind = IN_ISDIR if stat.S_ISDIR(info.st_mode) else 0
+        fs.notes.named(place.folder, place.name, IN_CREATE | kind)
 
 
 @linux_errors
@@ -164,7 +163,7 @@ def unlink(fs: FileSystem, base: File, path: bytes) -> None:
         os.unlink(place.name, dir_fd=place.where)
         fs.marks.changed(place.state)
         fs.marks.written(os.fstat(place.folder))
-        fs.notes.removed(os.fstat(place.folder), place.name, place.state)
+        fs.notes.removed(place.folder, place.name, place.state)
 
 
 @linux_errors
@@ -178,7 +177,7 @@ def remove_folder(fs: FileSystem, base: File, path: bytes) -> None:
             raise LinuxError(EBUSY if not path.strip(b"/") else EINVAL)
         os.rmdir(place.name, dir_fd=place.where)
         fs.marks.written(os.fstat(place.folder))
-        fs.notes.removed(os.fstat(place.folder), place.name, place.state)
+        fs.notes.removed(place.folder, place.name, place.state)
 
 
 @linux_errors
@@ -216,7 +215,7 @@ def rename(fs: FileSystem, old_base: File, old: bytes, new_base: File, new: byte
 
 def _tell_of_move(fs: FileSystem, source: Place, target: Place, flags: int) -> None:
     """Tell those who watch that a file has got the name `target`, and what the file that had it becomes."""
-    old, new = (os.fstat(source.folder), source.name), (os.fstat(target.folder), target.name)
+    old, new = (source.folder, source.name), (target.folder, target.name)
     if source.identity == target.identity:  # two names of one file both stay
         return
     fs.notes.moved(old, new, source.state)

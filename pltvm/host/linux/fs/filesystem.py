@@ -270,9 +270,8 @@ class FileSystem:
                 made = open_place(place, flags, mode, self.room)
                 if made is not None:
                     file = self._made(made, flags, mode)
-                    folder = os.fstat(place.folder)
-                    self.marks.written(folder)
-                    self.notes.named(folder, place.name, IN_CREATE)
+                    self.marks.written(os.fstat(place.folder))
+                    self.notes.named(place.folder, place.name, IN_CREATE)
                     return file
         raise LinuxError(EBUSY)
 
