@@ -1,14 +1,11 @@
 """Reads texts and structures that calls name in an enclave's memory, with user-mode permissions."""
 
 from struct import Struct
-from typing import Final
 
 from pltvm.engine.memory import PAGE
 from pltvm.engine.page_table import PageTable
 from pltvm.engine.sv39 import R
 from pltvm.monitor import abi
-
-_OFFSET: Final = PAGE - 1
 
 
 def read_name(table: PageTable, va: int) -> bytes | None:
@@ -35,7 +32,7 @@ def find_struct(
     It is at the first physical address; if it crosses the end of a page, the rest is at the second, else 0.
     """
     memory = table.memory
-    if va & _OFFSET <= PAGE - layout.size:
+    if va & (PAGE - 1) <= PAGE - layout.size:
         pa = table.translate(va, flags)
         return None if pa is None else (pa, 0, layout.unpack_from(memory.bytes, pa - memory.base))
     spans = table.spans(va, layout.size, flags)

@@ -82,7 +82,6 @@ NOT_STATE = {
     "Scheduler.turns": "wired once; saved as SavedScheduler.turns",
     "System.at_end": "wired once: functions",
     "System.at_end_of_process": "likewise",
-    "System.after_end_of_process": "likewise",
     "Notes.is_open": "wired once: a function",
     "Notes.files": "those that are open, which cannot be saved",
     "Notes._moves": "begins anew with the first of them",

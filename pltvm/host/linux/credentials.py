@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from pltvm.host.linux.errors import LinuxError
 
-CAP_CHOWN, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 0, 5, 6, 7, 8
+CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 0, 1, 5, 6, 7, 8
+CAP_IPC_OWNER, CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 15, 21, 24
 LAST_CAPABILITY: Final = 40
 ALL: Final = (1 << LAST_CAPABILITY + 1) - 1  # a set with all capabilities
 KEEP: Final = -1  # in place of an id that stays
@@ -36,6 +37,16 @@ class Credentials(NamedTuple):
     effective: int = ALL
     inheritable: int = 0
     keeps: bool = False
+
+    @property
+    def acting(self) -> tuple[int, int]:
+        """The effective user and group."""
+        return self.user.effective, self.group.effective
+
+    @property
+    def for_files(self) -> tuple[int, int]:
+        """User and group for access to files, which own the files that the process makes."""
+        return self.user.files, self.group.files
 
     def may(self, capability: int) -> bool:
         """Whether the process has this capability."""
@@ -65,6 +76,11 @@ class Credentials(NamedTuple):
 
 
 ROOT: Final = Credentials()
+
+
+def allowed(mode: int, owns: bool, in_group: bool) -> int:
+    """Return the permissions in `mode`: those of the owner, of its group, or of others."""
+    return mode >> (6 if owns else 3 if in_group else 0) & 7
 
 
 # -- changes of users or groups, as `is_free` says whether all are allowed: LinuxError(EPERM) ------

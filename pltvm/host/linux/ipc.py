@@ -10,7 +10,7 @@ from errno import EACCES, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM
 from typing import Final, Generic, TypeVar
 
 from pltvm.host.linux.clock import Clock
-from pltvm.host.linux.credentials import Credentials
+from pltvm.host.linux.credentials import CAP_IPC_OWNER, CAP_SYS_ADMIN, Credentials, allowed
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.objects import Objects
 from pltvm.host.linux.structs import IpcPermissions
@@ -21,7 +21,6 @@ IPC_PRIVATE: Final = 0
 IPC_CREAT, IPC_EXCL, IPC_NOWAIT = 0o1000, 0o2000, 0o4000
 IPC_RMID, IPC_SET, IPC_STAT = 0, 1, 2
 READS, WRITES = 4, 2  # what a call does with an object
-CAP_IPC_OWNER, CAP_SYS_ADMIN = 15, 21
 HIGHEST: Final = 32767  # value of a semaphore
 MOST_OBJECTS: Final = 4096  # of one kind
 
@@ -136,13 +135,9 @@ class Table(Part[TableState[_T]], Generic[_T]):
     def must_be_allowed(one: Owned, who: Credentials, wanted: int) -> None:
         """Raise LinuxError(EACCES) unless the object's permissions allow these accesses."""
         groups = (who.group.effective, *who.extra)
-        if who.user.effective in (one.owner[0], one.maker[0]):
-            allowed = one.mode >> 6
-        elif one.owner[1] in groups or one.maker[1] in groups:
-            allowed = one.mode >> 3
-        else:
-            allowed = one.mode
-        if wanted & ~allowed and not who.may(CAP_IPC_OWNER):
+        owns = who.user.effective in (one.owner[0], one.maker[0])
+        in_group = one.owner[1] in groups or one.maker[1] in groups
+        if wanted & ~allowed(one.mode, owns, in_group) and not who.may(CAP_IPC_OWNER):
             raise LinuxError(EACCES)
 
 

@@ -340,8 +340,7 @@ def end(system: System, process: Process, status: int, report: str = "") -> None
             system.close(process, descriptor)
     system.open_files.give_up(state.folder)
     state.status, state.report = status, report
-    for action in system.after_end_of_process:
-        action(process)
+    system.wake(("pidfd", process.pid))
     state.timers.clear()
     state.program_key = (0, 0)
     process.space.free()

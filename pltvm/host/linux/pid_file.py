@@ -1,4 +1,4 @@
-"""pidfd: a file that stands for a process, and is ready once that has ended."""
+"""pidfd: a file that stands for a process, and is ready once that has ended: `life.end` wakes its key."""
 
 from errno import ESRCH
 from typing import Any
@@ -42,6 +42,5 @@ class PidFile(File):
 
 
 def offer(system: System) -> None:
-    """Register the maker of these files for restores, and wake those who wait for the end of a process."""
+    """Register the maker of these files for restores."""
     system.open_files.makers[KIND] = lambda pid, flags: PidFile(system, pid, flags)
-    system.after_end_of_process.append(lambda process: system.wake(("pidfd", process.pid)))

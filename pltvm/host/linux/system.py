@@ -166,7 +166,6 @@ class System:
             lambda one: self.ipc.ended(one.pid),
             lambda one: self.queues.ended(one.pid),
         ]
-        self.after_end_of_process: list[Callable[[Process], None]] = []
         self.at_end: list[Callable[[], None]] = [self.ipc.close]
         self.go_on: Callable[[], bool] = lambda: False
 
@@ -318,12 +317,7 @@ class System:
 
     def forget(self) -> None:
         """Drop all memory and threads, as the machine was restored to a time without this system."""
-        for actions in (
-            self.at_end_of_thread,
-            self.at_end_of_process,
-            self.after_end_of_process,
-            self.at_end,
-        ):
+        for actions in (self.at_end_of_thread, self.at_end_of_process, self.at_end):
             actions.clear()
         self.objects.frames.load(FramesState())
         self.objects.load(ObjectsState())
@@ -371,14 +365,12 @@ class System:
         thread = self.scheduler.current
         if thread is None:
             return (0, 0, 0)
-        one = thread.process.state.credentials
-        return thread.process.pid, one.user.effective, one.group.effective
+        return (thread.process.pid, *thread.process.state.credentials.acting)
 
     def _owner(self) -> tuple[int, int]:
         """Return user and group of the files that the calling process makes."""
         thread = self.scheduler.current
-        one = thread.process.state.credentials if thread is not None else ROOT
-        return one.user.files, one.group.files
+        return (thread.process.state.credentials if thread is not None else ROOT).for_files
 
     def _is_open(self, key: tuple[int, int]) -> bool:
         """Whether a file of the disk is open."""

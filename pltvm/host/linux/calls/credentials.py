@@ -1,5 +1,6 @@
 """Users, groups and capabilities of a process: the rules are in `credentials`."""
 
+from collections.abc import Callable
 from errno import EINVAL, EPERM
 from typing import Final
 
@@ -22,17 +23,33 @@ def _of(thread: Thread) -> Credentials:
     return thread.process.state.credentials
 
 
-def _set_user(thread: Thread, user: Ids) -> int:
-    state = thread.process.state
-    old, state.credentials = state.credentials.user, state.credentials.of(user)
+def _change_user(thread: Thread, rule: Callable[..., Ids], *wanted: int) -> int:
+    """Change the users by one of the rules `set_…`."""
+    state, now = thread.process.state, _of(thread)
+    old, user = now.user, rule(now.user, now.may(CAP_SETUID), *map(_id, wanted))
+    state.credentials = now.of(user)
     if old != user:
         state.death_signal, state.dumpable = 0, state.dumpable and old[1::2] == user[1::2]
     return 0
 
 
-def _set_group(thread: Thread, group: Ids) -> int:
-    thread.process.state.credentials = _of(thread)._replace(group=group)
+def _change_group(thread: Thread, rule: Callable[..., Ids], *wanted: int) -> int:
+    """Change the groups by one of the rules `set_…`."""
+    now = _of(thread)
+    group = rule(now.group, now.may(CAP_SETGID), *map(_id, wanted))
+    thread.process.state.credentials = now._replace(group=group)
     return 0
+
+
+def _id(number: int) -> int:
+    """Return a user or a group as an unsigned number, but for KEEP."""
+    return number if number == KEEP else number & 0xFFFF_FFFF
+
+
+def _valid(number: int) -> int:
+    if number == KEEP:
+        raise LinuxError(EINVAL)
+    return number
 
 
 # -- users ---------------------------------------------------------------------------------------------------
@@ -65,41 +82,27 @@ def _tell(thread: Thread, ids: Ids, addresses: tuple[int, int, int]) -> int:
 @system_call(146)
 def setuid(system: System, thread: Thread, user: Int) -> int:
     """Become another user."""
-    now = _of(thread)
-    return _set_user(thread, credentials.set_one(now.user, now.may(CAP_SETUID), _valid(user)))
-
-
-def _valid(number: int) -> int:
-    if number == KEEP:
-        raise LinuxError(EINVAL)
-    return _id(number)
-
-
-def _id(number: int) -> int:
-    """Return a user or a group as an unsigned number, but for KEEP."""
-    return number if number == KEEP else number & 0xFFFF_FFFF
+    return _change_user(thread, credentials.set_one, _valid(user))
 
 
 @system_call(145)
 def setreuid(system: System, thread: Thread, real: Int, effective: Int) -> int:
     """Set the real and the effective user."""
-    now = _of(thread)
-    return _set_user(thread, credentials.set_two(now.user, now.may(CAP_SETUID), _id(real), _id(effective)))
+    return _change_user(thread, credentials.set_two, real, effective)
 
 
 @system_call(147)
 def setresuid(system: System, thread: Thread, real: Int, effective: Int, saved: Int) -> int:
     """Set all three."""
-    now, wanted = _of(thread), (_id(real), _id(effective), _id(saved))
-    return _set_user(thread, credentials.set_three(now.user, now.may(CAP_SETUID), *wanted))
+    return _change_user(thread, credentials.set_three, real, effective, saved)
 
 
 @system_call(151)
 def setfsuid(system: System, thread: Thread, user: Int) -> int:
     """Set the user for access to files; return the one before."""
-    now = _of(thread)
-    _set_user(thread, credentials.set_files(now.user, now.may(CAP_SETUID), _id(user)))
-    return now.user.files
+    before = _of(thread).user.files
+    _change_user(thread, credentials.set_files, user)
+    return before
 
 
 # -- groups --------------------------------------------------------------------------------------------------
@@ -126,30 +129,27 @@ def getresgid(system: System, thread: Thread, real: Address, effective: Address,
 @system_call(144)
 def setgid(system: System, thread: Thread, group: Int) -> int:
     """Get another group."""
-    now = _of(thread)
-    return _set_group(thread, credentials.set_one(now.group, now.may(CAP_SETGID), _valid(group)))
+    return _change_group(thread, credentials.set_one, _valid(group))
 
 
 @system_call(143)
 def setregid(system: System, thread: Thread, real: Int, effective: Int) -> int:
     """Set the real and the effective group."""
-    now = _of(thread)
-    return _set_group(thread, credentials.set_two(now.group, now.may(CAP_SETGID), _id(real), _id(effective)))
+    return _change_group(thread, credentials.set_two, real, effective)
 
 
 @system_call(149)
 def setresgid(system: System, thread: Thread, real: Int, effective: Int, saved: Int) -> int:
     """Set all three."""
-    now, wanted = _of(thread), (_id(real), _id(effective), _id(saved))
-    return _set_group(thread, credentials.set_three(now.group, now.may(CAP_SETGID), *wanted))
+    return _change_group(thread, credentials.set_three, real, effective, saved)
 
 
 @system_call(152)
 def setfsgid(system: System, thread: Thread, group: Int) -> int:
     """Set the group for access to files; return the one before."""
-    now = _of(thread)
-    _set_group(thread, credentials.set_files(now.group, now.may(CAP_SETGID), _id(group)))
-    return now.group.files
+    before = _of(thread).group.files
+    _change_group(thread, credentials.set_files, group)
+    return before
 
 
 @system_call(158)

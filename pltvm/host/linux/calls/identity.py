@@ -1,5 +1,6 @@
 """The priorities and limits of a process, and information on the system."""
 
+from collections.abc import Callable
 from errno import EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
 from typing import Annotated, Final
 
@@ -140,6 +141,16 @@ PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_GET_SECCOMP, PR_CAPBSET_READ = 7, 8, 21, 23
 PR_GET_SECUREBITS, PR_MCE_KILL_GET, PR_GET_THP_DISABLE = 27, 34, 42
 _MCE_KILL_DEFAULT: Final = 2
 _PRCTL: Final = {name: value for name, value in globals().items() if name.startswith("PR_")}
+# What is told as the result.
+_TOLD: Final[dict[int, Callable[[Thread], int]]] = {
+    PR_GET_DUMPABLE: lambda thread: int(thread.process.state.dumpable),
+    PR_GET_KEEPCAPS: lambda thread: int(thread.process.state.credentials.keeps),
+    PR_GET_NO_NEW_PRIVS: lambda thread: int(thread.process.state.no_new_rights),
+    PR_GET_TIMERSLACK: lambda thread: thread.state.timer_slack[0],
+    PR_GET_SECCOMP: lambda _thread: 0,
+    PR_GET_SECUREBITS: lambda _thread: 0,
+    PR_GET_THP_DISABLE: lambda _thread: 0,
+}
 
 
 @system_call(167)
@@ -154,6 +165,8 @@ def prctl(
 ) -> int:
     """Get or set various attributes of a process; EINVAL for unknown ones."""
     state = thread.process.state
+    if option in _TOLD:
+        return _TOLD[option](thread)
     if option == PR_SET_NAME:
         thread.state.name = _short_string(thread, value)
     elif option == PR_GET_NAME:
@@ -172,27 +185,17 @@ def prctl(
         if value > 1:
             raise LinuxError(EINVAL)
         state.dumpable = bool(value)
-    elif option == PR_GET_DUMPABLE:
-        return int(state.dumpable)
     elif option == PR_SET_KEEPCAPS:
         if value > 1:
             raise LinuxError(EINVAL)
         state.credentials = state.credentials._replace(keeps=bool(value))
-    elif option == PR_GET_KEEPCAPS:
-        return int(state.credentials.keeps)
-    elif option in (PR_GET_SECCOMP, PR_GET_SECUREBITS, PR_GET_THP_DISABLE):
-        return 0
     elif option == PR_SET_TIMERSLACK:  # timers here have none
         usual = thread.state.timer_slack[1]
         thread.state.timer_slack = value or usual, usual
-    elif option == PR_GET_TIMERSLACK:
-        return thread.state.timer_slack[0]
     elif option == PR_SET_NO_NEW_PRIVS:
         if value != 1 or a or b or c:
             raise LinuxError(EINVAL)
         state.no_new_rights = True
-    elif option == PR_GET_NO_NEW_PRIVS:
-        return int(state.no_new_rights)
     elif option == PR_MCE_KILL_GET:
         if value or a or b or c:
             raise LinuxError(EINVAL)

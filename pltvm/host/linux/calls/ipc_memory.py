@@ -5,7 +5,6 @@ from typing import Annotated, Final
 
 from pltvm.engine.memory import PAGE, pages_for
 from pltvm.host.linux import ipc
-from pltvm.host.linux.areas import Area
 from pltvm.host.linux.arguments import Address, Choice, Flags, Int, Size
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.ipc import IPC_RMID, IPC_SET, IPC_STAT, READS, WRITES, Segment
@@ -28,7 +27,7 @@ def shmget(system: System, thread: Thread, key: Int, size: Size, flags: Int) -> 
     """Return the id of a segment; make one if there is none, and the flags say so."""
     process = thread.process
     who = process.state.credentials
-    owner = who.user.effective, who.group.effective
+    owner = who.acting
 
     def make() -> Segment:
         if not size:
@@ -109,13 +108,9 @@ def shmdt(system: System, thread: Thread, address: Address) -> int:
     segment.detached, segment.used_by = system.ipc.now(), thread.process.pid
     for area in found:
         if area.object == first.object:
-            _unmap(thread, area)
+            space.unmap(area.start, area.end - area.start)
     _tidy(system)
     return 0
-
-
-def _unmap(thread: Thread, area: Area) -> None:
-    thread.space.unmap(area.start, area.end - area.start)
 
 
 @system_call(195)

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pltvm.host.linux import ipc
 from pltvm.host.linux.arguments import Address, Choice, Int, Signed, Size
+from pltvm.host.linux.credentials import CAP_SYS_RESOURCE
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.ipc import IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, READS, WRITES, Queue
 from pltvm.host.linux.process import Thread
@@ -17,7 +18,6 @@ MSG_NOERROR, MSG_EXCEPT = 0o10000, 0o20000
 LONGEST: Final = 8192  # bytes of a message
 MOST: Final = 16384  # bytes in a queue, and messages
 MOST_QUEUES: Final = 1024
-CAP_SYS_RESOURCE: Final = 24
 _COMMANDS: Final = {"IPC_RMID": IPC_RMID, "IPC_SET": IPC_SET, "IPC_STAT": IPC_STAT}
 
 
@@ -25,7 +25,7 @@ _COMMANDS: Final = {"IPC_RMID": IPC_RMID, "IPC_SET": IPC_SET, "IPC_STAT": IPC_ST
 def msgget(system: System, thread: Thread, key: Int, flags: Int) -> int:
     """Return the id of a queue; make one if there is none, and the flags say so."""
     who, table = thread.process.state.credentials, system.ipc.queues
-    owner = who.user.effective, who.group.effective
+    owner = who.acting
 
     def make() -> Queue:
         if len(table.state.objects) >= MOST_QUEUES:

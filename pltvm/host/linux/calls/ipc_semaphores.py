@@ -41,7 +41,7 @@ def semget(system: System, thread: Thread, key: Int, count: Int, flags: Int) -> 
     if not 0 <= count <= MOST_IN_SET:
         raise LinuxError(EINVAL)
     who, table = thread.process.state.credentials, system.ipc.semaphores
-    owner = who.user.effective, who.group.effective
+    owner = who.acting
 
     def make() -> Semaphores:
         if not count:

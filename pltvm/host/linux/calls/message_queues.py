@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pltvm.host.linux import signals
 from pltvm.host.linux.arguments import Address, Fd, Flags, In, Mode, Path, Size, Unsigned
+from pltvm.host.linux.credentials import CAP_DAC_OVERRIDE, CAP_SYS_RESOURCE, allowed
 from pltvm.host.linux.errors import LinuxError
 from pltvm.host.linux.files.file import File
 from pltvm.host.linux.files.message_queue import Queue, QueueFile
@@ -25,7 +26,6 @@ from pltvm.host.linux.table import system_call
 from pltvm.host.linux.times import nanoseconds
 
 SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD = 0, 1, 2
-CAP_DAC_OVERRIDE, CAP_SYS_RESOURCE = 1, 24
 MOST_QUEUES: Final = 256
 USUAL_BYTES: Final = 819_200  # of all queues
 PRIORITIES: Final = 32768
@@ -78,8 +78,7 @@ def _made(system: System, thread: Thread, mode: int, attributes: int) -> Queue:
         raise LinuxError(EINVAL)
     if len(system.queues.state.names) >= MOST_QUEUES:
         raise LinuxError(ENOSPC)
-    owner = who.user.files, who.group.files
-    queue = Queue(mode & 0o777 & ~process.state.umask, owner, most, largest)
+    queue = Queue(mode & 0o777 & ~process.state.umask, who.for_files, most, largest)
     limit = process.limit(Limit.MSGQUEUE)
     if system.queues.cost() + queue.cost() > (USUAL_BYTES if limit == INFINITY else limit):
         raise LinuxError(EMFILE)
@@ -89,11 +88,8 @@ def _made(system: System, thread: Thread, mode: int, attributes: int) -> Queue:
 def _must_be_allowed(thread: Thread, queue: Queue, access: int) -> None:
     who = thread.process.state.credentials
     wanted = {O_RDONLY: 4, O_WRONLY: 2, O_RDWR: 6}[access]
-    if who.user.files == queue.owner[0]:
-        allowed = queue.mode >> 6
-    else:
-        allowed = queue.mode >> 3 if queue.owner[1] in (who.group.files, *who.extra) else queue.mode
-    if wanted & ~allowed and not who.may(CAP_DAC_OVERRIDE):
+    owns, in_group = who.user.files == queue.owner[0], queue.owner[1] in (who.group.files, *who.extra)
+    if wanted & ~allowed(queue.mode, owns, in_group) and not who.may(CAP_DAC_OVERRIDE):
         raise LinuxError(EACCES)
 
 

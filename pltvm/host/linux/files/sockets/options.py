@@ -128,8 +128,6 @@ def _set_other(socket: Socket, level: int, number: int, raw: bytes) -> None:
     if number not in known:
         raise LinuxError(ENOPROTOOPT)
     value = raw[0] if len(raw) == 1 and level == IPPROTO_IP else _int(raw)
-    if (level, number) == (IPPROTO_IPV6, IPV6_V6ONLY) and socket.local is not None:
-        raise LinuxError(EINVAL)  # it is bound
     if (level, number) == (IPPROTO_IPV6, IPV6_V6ONLY):
         if socket.local is not None:
             raise LinuxError(EINVAL)
