@@ -58,7 +58,9 @@ class _Program:
         folder.mkdir(exist_ok=True)
         line = zig.command("cc", "-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+c", "-mabi=lp64")
         source = str(GUEST / "linux.c")
-        subprocess.run([*line, "-static", "-O2", "-w", source, "-o", str(folder / "linux")], check=True)
+        # In its folder, as elsewhere: where this project is the current one, musl would be made anew.
+        command = [*line, "-static", "-O2", "-w", source, "-o", "linux"]
+        subprocess.run(command, check=True, cwd=folder)
         return folder / "linux"
 
     def start(self) -> float:

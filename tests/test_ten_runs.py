@@ -21,7 +21,7 @@ from pltvm.host.linux.runner import run_program
 from tests.traces import ram_of, traced
 
 RUNS = 10
-RAM = 32 << 20
+RAM = 16 << 20
 ELF = {name: example.elf for name, example in guest.examples().items()}
 ENCLAVES = ("caller.elf", "server.elf", "server1.elf", "hello-world.elf", "shadow.elf")
 

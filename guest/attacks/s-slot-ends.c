@@ -140,6 +140,10 @@ static void end(int victim)
     for (int chain = SERVERS; chain < ALL; chain++)
         if (victim < SERVERS)
             gone[chain] |= in[chain][victim];
+}
+
+static void nothing_is_left(void)
+{
     for (int i = 0; i < ALL; i++)
         if (gone[i]) {
             by_check(sv_call(CALL_RESUME, puppets[i].eid, 0, 0, 0, 0));
@@ -196,6 +200,7 @@ static void end_all(void)
     for (int i = 0; i < ALL; i++)
         if (!gone[i])
             end(i);
+    nothing_is_left();
     sv_stopped('M', !has_secret(blocks[0], PASSED_PAGES * PAGE) && !has_secret(blocks[1], PASSED_PAGES * PAGE));
 }
 
@@ -209,6 +214,7 @@ static int end_at(int moment, int victim)
     for (int done = 0; done < moment; done++)
         more = step(done);
     end(victim);
+    nothing_is_left();
     others_go_on();
     for (int chain = SERVERS; chain < ALL; chain++)
         in[chain][SLOTS] = in[chain][BEHIND] = 0;

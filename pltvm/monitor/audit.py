@@ -4,6 +4,7 @@ follows every page table and every queue.
 Not part of any call: tests and the debug switch run it whenever the host has control.
 """
 
+from array import array
 from collections.abc import Iterator
 
 from pltvm.engine.memory import PAGE, PAGE_SHIFT, Block
@@ -18,7 +19,7 @@ from pltvm.monitor.secure_shm import attached
 from pltvm.monitor.state import State
 
 _MOST = 50  # discrepancies reported
-_BLANK = 1024  # bytes of the bitmap compared at once
+_AT_ONCE = 1024  # entries of the bitmap compared at once
 
 
 def audit(state: State) -> list[str]:
@@ -27,15 +28,14 @@ def audit(state: State) -> list[str]:
     found: list[str] = []
     expected = _claims(state, found)
     for pa, holds in _holds(state).items():
-        if expected.get(pa) is not None:
+        if not state.memory.contains(pa, PAGE):
+            found.append(f"{pa:#x} is held, and is not in RAM")
+            continue
+        page = (pa - state.base) >> PAGE_SHIFT
+        if expected[page]:
             found.append(f"{pa:#x} is private and held as a page of the host")
-        expected[pa] = holds
-    said = _entries(state)
-    if said != expected:
-        for pa in sorted(said.keys() | expected.keys()):
-            entry, right = said.get(pa, 0), expected.get(pa, 0)
-            if entry != right:
-                found.append(f"{pa:#x}: the bitmap says {_words(entry)}, it is {_words(right)}")
+        expected[page] = holds
+    found += _said_wrongly(state, expected)
     for enclave in state.enclaves.values():
         for slot in state.slots(enclave):
             found += _mapped_wrongly(state, slot)
@@ -54,31 +54,38 @@ def audit(state: State) -> list[str]:
     return found[:_MOST]
 
 
-def _entries(state: State) -> dict[int, int]:
-    """Return the bitmap's entries that are not 0, by address."""
-    entries, base = state.owners.entries, state.memory.base
-    found: dict[int, int] = {}
-    for start in range(0, len(entries), _BLANK // 4):
-        part = entries[start : start + _BLANK // 4]
-        if part.tobytes() != bytes(part.nbytes):
-            whose = enumerate(state.owners.who(start, len(part)), start)
-            found.update((base + (at << PAGE_SHIFT), entry) for at, entry in whose if entry)
-    return found
+def _said_wrongly(state: State, expected: memoryview) -> Iterator[str]:
+    """Yield the pages that the bitmap gives to another owner than `expected`."""
+    entries = state.owners.entries
+    for start in range(0, len(entries), _AT_ONCE):
+        end = min(start + _AT_ONCE, len(entries))
+        if entries[start:end].tobytes() == expected[start:end].tobytes():
+            continue
+        for page, entry in enumerate(state.owners.who(start, end - start), start):
+            if entry != expected[page]:
+                pa = state.base + (page << PAGE_SHIFT)
+                yield f"{pa:#x}: the bitmap says {_words(entry)}, it is {_words(expected[page])}"
 
 
 def _words(entry: int) -> str:
     return f"owner {entry & ~PRIVATE:#x}" if entry & PRIVATE else f"the host's, held {entry} times"
 
 
-def _claims(state: State, found: list[str]) -> dict[int, int]:
-    """Return the expected bitmap entry of every private page, by address."""
-    entries: dict[int, int] = {}
+def _claims(state: State, found: list[str]) -> memoryview:
+    """Return the bitmap as it should be for private pages, 0 for all others."""
+    claims = memoryview(bytearray(state.owners.entries.nbytes)).cast("I")
     for (pa, pages), owner in _blocks(state):
-        for page in range(pa, pa + pages * PAGE, PAGE):
-            if page in entries:
-                found.append(f"{page:#x} is in two blocks: {_words(entries[page])} and owner {owner:#x}")
-            entries[page] = PRIVATE | owner
-    return entries
+        if not state.memory.contains(pa, pages * PAGE):
+            found.append(f"{pa:#x}: a block of {pages} pages of owner {owner:#x} is not in RAM")
+            continue
+        first = (pa - state.base) >> PAGE_SHIFT
+        claimed = claims[first : first + pages]
+        for page, entry in enumerate(claimed, first) if any(claimed) else ():
+            if entry:
+                both = f"{_words(entry)} and owner {owner:#x}"
+                found.append(f"{state.base + (page << PAGE_SHIFT):#x} is in two blocks: {both}")
+        claims[first : first + pages] = array("I", [PRIVATE | owner]) * pages
+    return claims
 
 
 def _blocks(state: State) -> Iterator[tuple[Block, int]]:

@@ -386,6 +386,10 @@ def test_an_interrupt_stops_a_run_once(programs: Programs) -> None:
         client.connection.settimeout(0.2)
         with pytest.raises(TimeoutError):
             client.reply()
+        client.connection.settimeout(20)
+        client.connection.sendall(b"\x03")
+        assert client.reply() == b"T02thread:p1.1;"
+        client.send(b"k")  # it would count for half a minute
 
 
 def test_ctrl_c_at_the_command_ends_a_run_that_is_stopped(programs: Programs) -> None:

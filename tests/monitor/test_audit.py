@@ -87,6 +87,12 @@ def owner_entry(rig: SharedRig, pa: int, entry: int) -> Callable[[], None]:
     return undo
 
 
+def field(record, name: str, value: int) -> Callable[[], None]:  # type: ignore[no-untyped-def]
+    old = getattr(record, name)
+    setattr(record, name, value)
+    return lambda: setattr(record, name, old)
+
+
 def leaf(rig: SharedRig, enclave, va: int, pa: int, flags: int = sv39.RW) -> Callable[[], None]:  # type: ignore[no-untyped-def]
     table = enclave.space.table
     table.make_tables(va, 1)
@@ -142,6 +148,14 @@ WRONG: dict[str, tuple[Callable[[SharedRig], Callable[[], None]], str]] = {
     "a hold is not counted": (
         lambda rig: owner_entry(rig, other_of(rig).kbuffer, 0),
         "held 0 times, it is the host's, held 1 times",
+    ),
+    "a hold of a page outside RAM": (
+        lambda rig: field(other_of(rig), "kbuffer", PAGE),
+        "0x1000 is held, and is not in RAM",
+    ),
+    "a block outside RAM": (
+        lambda rig: field(instance_of(rig), "block", rig.machine.memory.end - PAGE),
+        "is not in RAM",
     ),
     "an enclave maps another's page": (
         lambda rig: leaf(rig, other_of(rig), 0x20_0000, instance_of(rig).block),
