@@ -1,5 +1,6 @@
 """Fixtures: guest programs built once for all workers, and machines that are audited when a test ends."""
 
+import ctypes
 import functools
 import gc
 import hashlib
@@ -23,6 +24,12 @@ from pltvm.monitor.audit import audit as audit_monitor
 from tests.monitor.rig import Rig
 
 GUEST = Path(__file__).parent / "guest"
+PR_SET_THP_DISABLE = 41
+
+# The buffer for the JIT's code begins with a large page, for which the kernel clears 2 MiB: too much for a
+# machine that lives for milliseconds. Processes that tests start inherit this.
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 # What tests have the compiler of ziglang do goes into the cache of `pltvm build`: each musl is compiled once.
 os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(zig.cache_dir(tempfile.gettempdir())))

@@ -5,11 +5,13 @@ so that what is found comes from the enclave. Registers are in two attacks, too:
 """
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from pltvm.engine.context import F0, FCSR, PC, X0
 from pltvm.engine.memory import PAGE
+from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
 from tests.monitor.rig import FILL, GET_FP, NOWHERE, RAW, SCRATCH, Outcome, Ref, Rig, Script
@@ -18,6 +20,14 @@ MARK = 0x1DEA_0000_0000_0000  # plus an address
 WORDS = PAGE // 8
 HOST_MARK = 0x5EC2_E75E_C2E7_5EC2
 KEY = 9
+
+
+@pytest.fixture
+def rig(script_elf: bytes) -> Iterator[Rig]:
+    """With little RAM, as all of it is searched."""
+    rig = Rig(script_elf, Machine(32 << 20))
+    yield rig
+    rig.finish()
 
 
 def found(rig: Rig, marker: int) -> list[int]:

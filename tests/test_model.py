@@ -110,7 +110,7 @@ class Monitor(RuleBasedStateMachine):
 
 # The same in every run. A machine for each sequence, so that the first steps are slow.
 SETTINGS = settings(
-    max_examples=50,
+    max_examples=70,
     stateful_step_count=160,
     derandomize=True,
     database=None,

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 
 import pytest
 
@@ -194,6 +195,7 @@ def test_stopped_by_another_thread_while_blocks_are_new(machine, code):
         while not done.is_set():
             hart.interrupt()
             hart.refresh_tlb()
+            time.sleep(0.00002)  # with another core for itself it would leave no block the time to run
 
     thread = threading.Thread(target=bother)
     thread.start()

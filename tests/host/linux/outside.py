@@ -19,7 +19,6 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,  # what it leaves behind is ended with it
-        preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL),
     )
     try:
         output, errors = process.communicate(timeout=seconds)
