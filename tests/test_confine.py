@@ -471,7 +471,7 @@ def test_workers_are_confined_by_themselves(taken_over: Taken, tmp_path: Path) -
 
 
 HARNESS = """
-import multiprocessing
+import multiprocessing, os
 from pathlib import Path
 from pltvm.fuzz.callers import OneCall
 
@@ -479,7 +479,8 @@ class Harness(OneCall):
     pass
 
 where = "main" if multiprocessing.parent_process() is None else "worker"
-print(where, (Path(__file__).parent / "text").read_text(), flush=True)
+text = (Path(__file__).parent / "text").read_text()
+os.write(1, f"{where} {text}\\n".encode())  # at once: others print too
 """
 
 

@@ -15,6 +15,7 @@ foreach(language C CXX ASM)
     set(CMAKE_${language}_FLAGS_DEBUG_INIT "-O0 -g")
     set(CMAKE_${language}_FLAGS_RELEASE_INIT "-O2")
 endforeach()
+set(CMAKE_ASM_COMPILER_ID Clang) # CMake asks six times, and finds nothing
 set(CMAKE_AR ${PLTVM_AR})
 set(CMAKE_RANLIB "") # the linker reads archives without an index
 set(CMAKE_C_ARCHIVE_FINISH "")

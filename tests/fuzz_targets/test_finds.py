@@ -17,7 +17,7 @@ SEEDS = {
     "badge": 3, "bank": 11, "logger": 2, "notes": 48, "sessions": 7, "settings": 8, "thumbnail": 5,
     "tokens": 7,
 }  # fmt: skip
-TWIN_WORK = 40_000_000
+TWIN_WORK = 30_000_000
 
 
 @pytest.mark.long
