@@ -57,11 +57,10 @@ class _Program:
         folder = self.scratch / "linux"
         folder.mkdir(exist_ok=True)
         line = zig.command("cc", "-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+c", "-mabi=lp64")
-        source = str(GUEST / "linux.c")
-        # In its folder, as elsewhere: where this project is the current one, musl would be made anew.
-        command = [*line, "-static", "-O2", "-w", source, "-o", "linux"]
-        subprocess.run(command, check=True, cwd=folder)
-        return folder / "linux"
+        program = folder / "linux"
+        command = [*line, "-static", "-O2", "-w", str(GUEST / "linux.c"), "-o", str(program)]
+        zig.run(command, program, program, zig.cache_dir(folder))
+        return program
 
     def start(self) -> float:
         """Return the milliseconds from an existing machine to the end of a program that does nothing."""

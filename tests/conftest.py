@@ -21,7 +21,7 @@ from pltvm.build.enclave import build_enclave
 from pltvm.host.audit import audit as audit_host
 from pltvm.host.blocks import Blocks
 from pltvm.monitor.audit import audit as audit_monitor
-from tests.monitor.rig import Rig
+from tests.monitor.rig import RAM, Rig
 
 GUEST = Path(__file__).parent / "guest"
 PR_SET_THP_DISABLE = 41
@@ -158,8 +158,14 @@ def stays_free() -> Iterator[None]:
 
 
 @pytest.fixture
-def rig(script_elf: bytes) -> Iterator[Rig]:
+def rig_ram() -> int:
+    """The bytes of RAM of `rig`."""
+    return RAM
+
+
+@pytest.fixture
+def rig(script_elf: bytes, rig_ram: int) -> Iterator[Rig]:
     """A machine for listed enclaves; when the test ends every page must be back."""
-    rig = Rig(script_elf)
+    rig = Rig(script_elf, Machine(rig_ram))
     yield rig
     rig.finish()

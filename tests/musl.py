@@ -1,9 +1,9 @@
 """Linux programs for musl, by the compiler of ziglang: all of them with the same build of the C library.
 
 The compiler makes musl anew for each way in which a program is linked: how it is optimised, whether it has
-unwind tables, whether it is stripped; and once more if its own files are beneath the current folder. That
-takes 45 s of processor time. So tests compile their files as they like, and link them here, as
-`pltvm.build.host` links its programs.
+unwind tables, whether it is stripped; and once more if its own files are beneath the current folder, which
+`zig.run` sees to. That takes 45 s of processor time. So tests compile their files as they like, and link them
+here, as `pltvm.build.host` links its programs.
 
     python -m tests.musl      has the C library made, so that no test has to wait for it
 """
@@ -30,10 +30,9 @@ def compile_one(source: Path, output: Path, *flags: str, cpu: str = CPU) -> Path
 
 
 def link(objects: Sequence[Path], output: Path, *flags: str) -> Path:
-    """A program of these objects: static, if no flag says otherwise."""
+    """A program of these objects, by absolute paths: static, if no flag says otherwise."""
     command = zig.command("cc", *_TARGET, f"-mcpu={CPU}", *_LINK, *(flags or ("-static",)), "-pthread")
-    places = [str(path.absolute()) for path in (*objects, output)]
-    subprocess.run([*command, *places[:-1], "-o", places[-1]], check=True, cwd=output.absolute().parent)
+    zig.run([*command, *map(str, objects), "-o", str(output)], output, output, zig.cache_dir(output.parent))
     return output
 
 

@@ -5,13 +5,11 @@ so that what is found comes from the enclave. Registers are in two attacks, too:
 """
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from pltvm.engine.context import F0, FCSR, PC, X0
 from pltvm.engine.memory import PAGE
-from pltvm.machine import Machine
 from pltvm.monitor import abi
 from pltvm.monitor.abi import Call
 from tests.monitor.rig import FILL, GET_FP, NOWHERE, RAW, SCRATCH, Outcome, Ref, Rig, Script
@@ -23,11 +21,9 @@ KEY = 9
 
 
 @pytest.fixture
-def rig(script_elf: bytes) -> Iterator[Rig]:
-    """With little RAM, as all of it is searched."""
-    rig = Rig(script_elf, Machine(32 << 20))
-    yield rig
-    rig.finish()
+def rig_ram() -> int:
+    """Little, as all of it is searched."""
+    return 32 << 20
 
 
 def found(rig: Rig, marker: int) -> list[int]:

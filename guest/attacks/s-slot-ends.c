@@ -120,7 +120,7 @@ static void begin(void)
     }
 }
 
-/* By lines of 32 bytes: this is what the attack spends its time with. */
+/* By lines of 32 bytes: there are many. */
 static int has_secret(uint64_t start, uint64_t size)
 {
     int found = 0;

@@ -58,10 +58,10 @@ def _said_wrongly(state: State, expected: memoryview) -> Iterator[str]:
     """Yield the pages that the bitmap gives to another owner than `expected`."""
     entries = state.owners.entries
     for start in range(0, len(entries), _AT_ONCE):
-        end = min(start + _AT_ONCE, len(entries))
-        if entries[start:end].tobytes() == expected[start:end].tobytes():
+        part = slice(start, start + _AT_ONCE)
+        if entries[part].tobytes() == expected[part].tobytes():
             continue
-        for page, entry in enumerate(state.owners.who(start, end - start), start):
+        for page, entry in enumerate(state.owners.who(start, _AT_ONCE), start):
             if entry != expected[page]:
                 pa = state.base + (page << PAGE_SHIFT)
                 yield f"{pa:#x}: the bitmap says {_words(entry)}, it is {_words(expected[page])}"
@@ -79,12 +79,13 @@ def _claims(state: State, found: list[str]) -> memoryview:
             found.append(f"{pa:#x}: a block of {pages} pages of owner {owner:#x} is not in RAM")
             continue
         first = (pa - state.base) >> PAGE_SHIFT
-        claimed = claims[first : first + pages]
-        for page, entry in enumerate(claimed, first) if any(claimed) else ():
-            if entry:
-                both = f"{_words(entry)} and owner {owner:#x}"
-                found.append(f"{state.base + (page << PAGE_SHIFT):#x} is in two blocks: {both}")
-        claims[first : first + pages] = array("I", [PRIVATE | owner]) * pages
+        block = claims[first : first + pages]
+        if any(block):
+            for page, entry in enumerate(block):
+                if entry:
+                    both = f"{_words(entry)} and owner {owner:#x}"
+                    found.append(f"{pa + page * PAGE:#x} is in two blocks: {both}")
+        block[:] = array("I", [PRIVATE | owner]) * pages
     return claims
 
 

@@ -157,12 +157,7 @@ def _together(jobs: Iterable[Job]) -> None:
 
 def _compile(command: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="pltvm-peer-") as scratch:
-        cache = str(zig.cache_dir(scratch))
-        environment = os.environ | {
-            "ZIG_GLOBAL_CACHE_DIR": cache,
-            "ZIG_LOCAL_CACHE_DIR": cache,
-            "LC_ALL": "C",
-        }
+        environment = zig.environment(zig.cache_dir(scratch))
         # From here linker scripts find what they include.
         result = subprocess.run(command, cwd=ENCLAVES, env=environment, capture_output=True, text=True)
     if result.returncode:
