@@ -4,7 +4,10 @@
 set(CMAKE_SYSTEM_NAME Generic)
 set(CMAKE_SYSTEM_PROCESSOR riscv64)
 
-find_program(PLTVM pltvm REQUIRED)
+find_program(PLTVM pltvm)
+if(NOT PLTVM)
+    message(FATAL_ERROR "no pltvm on the PATH: activate its environment, or add -DPLTVM=FILE")
+endif()
 find_program(PLTVM_AR NAMES riscv64-linux-gnu-ar llvm-ar ar REQUIRED)
 set(PLTVM_FLAGS "" CACHE STRING "Further flags for compiling and linking, such as --check")
 

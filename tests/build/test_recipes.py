@@ -17,6 +17,7 @@ from tests.cli.command import pltvm
 
 ROOT = Path(__file__).parents[2]
 GCC = "riscv64-linux-gnu-gcc"
+TOOLCHAIN = f"-DCMAKE_TOOLCHAIN_FILE={guest.guest_dir() / 'cmake' / 'pltvm.cmake'}"
 Shell = Callable[..., str]
 
 
@@ -65,19 +66,31 @@ def test_cmake(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "tally"
     project.create(folder)
     with (folder / "CMakeLists.txt").open("a") as file:
-        file.write("add_library(part STATIC part.c)\nadd_executable(both both.cpp)\n")
+        file.write("add_library(part STATIC part.c forty.S)\nadd_executable(both both.cpp)\n")
         file.write("target_link_libraries(both part)\nenable_language(CXX)\n")
-    (folder / "part.c").write_text("int part(void) { return 42; }\n")
+    (folder / "part.c").write_text("int forty(void);\nint part(void) { return forty() + 2; }\n")
+    (folder / "forty.S").write_text(".globl forty\nforty:\n    li a0, 40\n    ret\n")
     (folder / "both.cpp").write_text(
         '#include "eapp.h"\nextern "C" int part(void);\nint EAPP_ENTRY main() { return part(); }\n'
     )
-    text = (folder / "CMakeLists.txt").read_text().replace("project(tally C)", "project(tally C CXX)")
+    text = (folder / "CMakeLists.txt").read_text().replace("project(tally C)", "project(tally C CXX ASM)")
     (folder / "CMakeLists.txt").write_text(text)
-    toolchain = guest.guest_dir() / "cmake" / "pltvm.cmake"
-    shell("cmake", "-S", "tally", "-B", "out", f"-DCMAKE_TOOLCHAIN_FILE={toolchain}")
+    said = shell("cmake", "-S", "tally", "-B", "out", TOOLCHAIN)
+    assert "The ASM compiler identification is Clang" in said
+    assert "Warning" not in said
     shell("cmake", "--build", "out")
     assert Machine().create(tmp_path / "out" / "both.elf").run().retval == 42
     assert (tmp_path / "out" / "server.elf").is_file()
+
+
+@needs("cmake")
+def test_cmake_without_pltvm(tmp_path: Path) -> None:
+    (tmp_path / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.20)\nproject(one C)\n")
+    nowhere = ("SYSTEM_ENVIRONMENT_PATH", "CMAKE_SYSTEM_PATH")
+    command = ["cmake", "-B", "out", TOOLCHAIN, *(f"-DCMAKE_FIND_USE_{place}=OFF" for place in nowhere)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no pltvm on the PATH: activate its environment, or add -DPLTVM=FILE" in done.stderr
 
 
 @needs(GCC)
