@@ -1,7 +1,9 @@
 # Thin: each target makes .venv if need be and calls the tool a contributor would call.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-INSTALL = @$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check --editable
+# What is there stays: made once more by another Python, it would be of two.
+INSTALL = @{ $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv .venv; } && \
+    $(BIN)/pip install --quiet --disable-pip-version-check --editable
 NATIVE := $(wildcard pltvm/*/native/*.[ch]) pltvm/monitor/records.h pltvm/fuzz/arena.h pltvm/host/linux/structs.h
 
 # What Python alone must do the same. The model, the attacks and their holes take turns by themselves.
